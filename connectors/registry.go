@@ -1,0 +1,110 @@
+package connectors
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
+
+// Registry is the set of connectors that a program has. The zero Registry is empty.
+type Registry struct{ byName map[string]Connector }
+
+// NewRegistry returns a registry of the given connectors. Two of one name are an error.
+func NewRegistry(list ...Connector) (Registry, error) {
+	r := Registry{byName: make(map[string]Connector, len(list))}
+	for _, c := range list {
+		name := c.Describe().Name
+		if _, ok := r.byName[name]; ok {
+			return Registry{}, fmt.Errorf("two connectors are named %q", name)
+		}
+		r.byName[name] = c
+	}
+	return r, nil
+}
+
+// Get returns the connector of that name.
+func (r Registry) Get(name string) (Connector, bool) {
+	c, ok := r.byName[name]
+	return c, ok
+}
+
+// Names are sorted.
+func (r Registry) Names() []string {
+	var names []string
+	for n := range r.byName {
+		names = append(names, n)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Type returns the connection type of that name.
+func (d Description) Type(name string) (ConnectionType, bool) {
+	i := slices.IndexFunc(d.Types, func(t ConnectionType) bool { return t.Name == name })
+	if i < 0 {
+		return ConnectionType{}, false
+	}
+	return d.Types[i], true
+}
+
+// Target returns the grantable type of that name.
+func (t ConnectionType) Target(name string) (GrantableType, bool) {
+	i := slices.IndexFunc(t.Grantable, func(g GrantableType) bool { return g.Type == name })
+	if i < 0 {
+		return GrantableType{}, false
+	}
+	return t.Grantable[i], true
+}
+
+// Match says whether a name matches one of the glob patterns. A star matches any run of characters, also
+// none, also slashes and dots; a question mark one character; a backslash takes the next character as it
+// is. A malformed pattern matches nothing: decoding refuses it with its place.
+func Match(patterns []string, name string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return glob(p, name) })
+}
+
+// CheckPattern reports why a pattern is malformed, or nil.
+func CheckPattern(pattern string) error {
+	if strings.HasSuffix(strings.ReplaceAll(pattern, `\\`, ""), `\`) {
+		return path.ErrBadPattern
+	}
+	return nil
+}
+
+// glob is iterative: at a mismatch it returns to the last star, so that a hostile pattern costs at most
+// the product of the lengths.
+func glob(pattern, name string) bool {
+	p, n := []rune(pattern), []rune(name)
+	star, back := -1, 0
+	i, j := 0, 0
+	for j < len(n) {
+		switch {
+		case i < len(p) && p[i] == '*':
+			star, back = i, j
+			i++
+			continue
+		case i < len(p) && p[i] == '?':
+			i++
+			j++
+			continue
+		case i+1 < len(p) && p[i] == '\\' && p[i+1] == n[j]:
+			i += 2
+			j++
+			continue
+		case i < len(p) && p[i] != '\\' && p[i] == n[j]:
+			i++
+			j++
+			continue
+		}
+		if star < 0 {
+			return false
+		}
+		back++
+		i, j = star+1, back
+	}
+	for i < len(p) && p[i] == '*' {
+		i++
+	}
+	return i == len(p)
+}

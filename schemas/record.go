@@ -1,0 +1,170 @@
+package schemas
+
+import "time"
+
+// RecordType says what a ledger record is about.
+type RecordType string
+
+// The types of ledger records.
+const (
+	RecordAdmission    RecordType = "admission"    // the verdict on one first-parent commit, with its evidence
+	RecordRun          RecordType = "run"          // a run over one application begins (its plan, live digest, version)
+	RecordIntent       RecordType = "intent"       // operations are about to be carried out
+	RecordOutcome      RecordType = "outcome"      // what became of one operation
+	RecordVerification RecordType = "verification" // what the read-back showed of one operation
+	RecordAdoption     RecordType = "adoption"     // what a request wanted was there already
+	RecordRunEnd       RecordType = "run-end"
+	RecordFinding      RecordType = "finding" // drift, a rewritten branch, a name that changed hands
+	RecordAcknowledged RecordType = "acknowledged"
+)
+
+// Record is one line of the ledger. Which of the parts are set depends on the type.
+type Record struct {
+	APIVersion string     `json:"apiVersion"`
+	Sequence   int64      `json:"sequence"` // from 1, without gaps
+	Time       time.Time  `json:"time"`
+	Type       RecordType `json:"type"`
+	// Run groups the records of one pass over one application.
+	Run         string `json:"run,omitempty"`
+	Application string `json:"application,omitempty"`
+
+	Admission    *AdmissionRecord    `json:"admission,omitempty"`
+	RunInfo      *RunRecord          `json:"run_info,omitempty"`
+	Operation    *Operation          `json:"operation,omitempty"`
+	Operations   []string            `json:"operations,omitempty"` // ids, for intent
+	Outcome      *OutcomeRecord      `json:"outcome,omitempty"`
+	Verification *VerificationRecord `json:"verification,omitempty"`
+	Finding      *Finding            `json:"finding,omitempty"`
+	// Baseline is what this record establishes as seen in the application, for verification and adoption.
+	Baseline []BaselineItem `json:"baseline,omitempty"`
+	Note     string         `json:"note,omitempty"`
+
+	// Previous is the hash of the record before, Hash the SHA-256 (hex) over the canonical JSON (RFC 8785)
+	// of this record without Hash.
+	Previous string `json:"previous"`
+	Hash     string `json:"hash"`
+}
+
+// AdmissionRecord is the verdict on one first-parent commit, kept for good: it is not judged again.
+type AdmissionRecord struct {
+	Commit   string `json:"commit"`
+	Parent   string `json:"parent,omitempty"`
+	Sequence int    `json:"commit_sequence"`
+	// Verdict is anchor, admitted, quarantined or unchanged (no control file touched).
+	Verdict string   `json:"verdict"`
+	Reasons []string `json:"reasons,omitempty"`
+	// Changes are the control files that the commit changed against the admitted tree.
+	Changes  []FileChange  `json:"changes,omitempty"`
+	Evidence *Evidence     `json:"evidence,omitempty"`
+	Decision *Decision     `json:"decision,omitempty"`
+	Unmet    []Requirement `json:"unmet,omitempty"`
+	// Requests are the request documents that the commit added or modified.
+	Requests []RequestInfo `json:"requests,omitempty"`
+	// PlanDigest is that of the plan between the desired states, live state apart.
+	PlanDigest string `json:"plan_digest,omitempty"`
+	// Admits are quarantined files that an Admission document of this commit admits.
+	Admits []FileChange `json:"admits,omitempty"`
+}
+
+// RequestInfo is what an auditor asks of a request, beside what it does.
+type RequestInfo struct {
+	Document    DocumentID `json:"document"`
+	Kind        Kind       `json:"kind"`
+	Metadata    Metadata   `json:"metadata"`
+	Application string     `json:"application"`
+	Connection  Name       `json:"connection"`
+}
+
+// BaselineItem says that one item of an application was seen to be as the desired state of that moment
+// wanted it. A later difference from the same Token is drift; another token is a change to carry out.
+type BaselineItem struct {
+	// Item is a connection ("c"), its payload ("p") or an entitlement ("e") with its names, in the order of Key.
+	Item string `json:"item"`
+	// Token is the assertion: present or absent, and the documents that say so.
+	Token string `json:"token"`
+	// Made says that an operation of ours made it so; false is adopted: it was so already.
+	Made bool `json:"made"`
+	// NativeID is what the target's name stood for.
+	NativeID string `json:"native_id,omitempty"`
+}
+
+// FileChange is a control file that changed; a blob is "" where the file is not there.
+type FileChange struct {
+	Path   string `json:"path"`
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+}
+
+// Evidence is who made a change and who approved it, as the forge tells it. A nil pointer is unknown, never true.
+type Evidence struct {
+	Forge       string `json:"forge"` // local, github
+	PullRequest int    `json:"pull_request,omitempty"`
+	URL         string `json:"url,omitempty"`
+	Title       string `json:"title,omitempty"`
+	// Authors are the author, committers and co-authors of the change's commits, as logins or addresses.
+	Authors []string `json:"authors"`
+	// Unattributed are authors or committers that could not be told to be anybody.
+	Unattributed  []string   `json:"unattributed,omitempty"`
+	Beneficiaries []string   `json:"beneficiaries,omitempty"`
+	Approvals     []Approval `json:"approvals"`
+	// Head is the commit that was merged, where the forge knows one.
+	Head string `json:"head,omitempty"`
+	// ContentDigest is the digest of the changed control files that were merged.
+	ContentDigest string `json:"content_digest,omitempty"`
+	// PreviewDigest is the digest of what was previewed; nil where the forge keeps no previews.
+	PreviewDigest *string    `json:"preview_digest,omitempty"`
+	PreviewAt     *time.Time `json:"preview_at,omitempty"`
+	MergedAt      *time.Time `json:"merged_at,omitempty"`
+	MergedBy      string     `json:"merged_by,omitempty"`
+}
+
+// Approval is one person's approval and whether it counts.
+type Approval struct {
+	Person string `json:"person"`
+	// Capacities are the principals that the person spoke for at the merge.
+	Capacities []string `json:"capacities,omitempty"`
+	// At is when, by the forge's clock; nil where the forge has none.
+	At *time.Time `json:"at,omitempty"`
+	// Commit is the commit that was approved.
+	Commit string `json:"commit,omitempty"`
+	// Authenticated says that a signature or the forge vouches for the person; a bare trailer does not.
+	Authenticated bool   `json:"authenticated"`
+	Method        string `json:"method"` // review, signature, trailer
+	Counts        bool   `json:"counts"`
+	// Why says why it does not count.
+	Why string `json:"why,omitempty"`
+}
+
+// RunRecord is what a run began with.
+type RunRecord struct {
+	Version    string `json:"version"`
+	Connector  string `json:"connector"`
+	Credential string `json:"credential,omitempty"` // its name, never its value
+	Tip        string `json:"tip"`
+	PlanDigest string `json:"plan_digest"`
+	LiveDigest string `json:"live_digest"`
+	Operations int    `json:"operations"`
+	Held       int    `json:"held"`
+	// Counts are set at the run's end, by outcome.
+	Counts map[string]int `json:"counts,omitempty"`
+}
+
+// OutcomeRecord is what became of one operation.
+type OutcomeRecord struct {
+	Operation string    `json:"operation"`
+	Status    string    `json:"status"` // applied, failed, blocked, cancelled
+	Attempts  int       `json:"attempts"`
+	Started   time.Time `json:"started"`
+	Finished  time.Time `json:"finished"`
+	Error     string    `json:"error,omitempty"`
+	Code      string    `json:"code,omitempty"` // the typed error's: not_found, conflict, …
+}
+
+// VerificationRecord is what the read-back showed of one operation.
+type VerificationRecord struct {
+	Operation string `json:"operation"`
+	// Status is verified, differs, pending or unverifiable.
+	Status string `json:"status"`
+	Before any    `json:"before,omitempty"`
+	After  any    `json:"after,omitempty"`
+}

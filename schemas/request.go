@@ -1,0 +1,99 @@
+package schemas
+
+import "time"
+
+// Metadata says what a request is called and why it was made.
+type Metadata struct {
+	Name   string `yaml:"name" json:"name" jsonschema:"minLength=1,maxLength=253,pattern=^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$" jsonschema_description:"What people call this document, in lower case."`
+	Reason string `yaml:"reason,omitempty" json:"reason,omitempty" jsonschema:"maxLength=2000" jsonschema_description:"Why it is wanted, for reviewers and auditors."`
+	Ticket string `yaml:"ticket,omitempty" json:"ticket,omitempty" jsonschema:"maxLength=200" jsonschema_description:"The ticket that asked for it."`
+}
+
+// ConnectionRef names a connection in a request. SourceID, where given, is the application's own id
+// and decides between two of the same name.
+type ConnectionRef struct {
+	Type       string `yaml:"type" json:"type" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z][a-z0-9_]*$" jsonschema_description:"The type of connection, as the connector names it."`
+	SourceName string `yaml:"source_name" json:"source_name" jsonschema:"minLength=1,maxLength=1024" jsonschema_description:"Its name in the application, to the letter."`
+	SourceID   string `yaml:"source_id,omitempty" json:"source_id,omitempty" jsonschema:"maxLength=1024" jsonschema_description:"Its id in the application, when the name alone is ambiguous."`
+}
+
+// Name is the reference without its id.
+func (r ConnectionRef) Name() Name { return Name{r.Type, r.SourceName} }
+
+// Entry is one item of a ConnectionAssignment: what is granted or revoked. Each of its privileges is
+// an entitlement of its own.
+type Entry struct {
+	Type       string     `yaml:"type" json:"type" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z][a-z0-9_]*$" jsonschema_description:"The type of the target: a resource, another connection or an identity."`
+	SourceName string     `yaml:"source_name" json:"source_name" jsonschema:"minLength=1,maxLength=1024" jsonschema_description:"The target's name in the application, to the letter."`
+	SourceID   string     `yaml:"source_id,omitempty" json:"source_id,omitempty" jsonschema:"maxLength=1024" jsonschema_description:"The target's id in the application, when the name alone is ambiguous."`
+	Privileges []string   `yaml:"privileges,omitempty" json:"privileges,omitempty" jsonschema:"minItems=1,maxItems=64,uniqueItems=true" jsonschema_description:"What may be done with it; a membership needs none (MEMBER) or ADMIN."`
+	Starts     *time.Time `yaml:"starts,omitempty" json:"starts,omitempty" jsonschema:"format=date-time" jsonschema_description:"The grant is in force from this instant (RFC 3339)."`
+	Expires    *time.Time `yaml:"expires,omitempty" json:"expires,omitempty" jsonschema:"format=date-time" jsonschema_description:"The grant is taken away at this instant (RFC 3339)."`
+}
+
+// Name is the entry's target without its id.
+func (e Entry) Name() Name { return Name{e.Type, e.SourceName} }
+
+// Window is the time in which the entry is in force.
+func (e Entry) Window() Window { return Window{Starts: e.Starts, Expires: e.Expires} }
+
+// Request is any of the three request kinds, flat. It is what the fold reads; the kinds' own documents
+// (with spec) are what people write.
+type Request struct {
+	Kind         Kind           `json:"kind"`
+	Metadata     Metadata       `json:"metadata"`
+	Application  string         `json:"application"`
+	Provisioning Provisioning   `json:"provisioning,omitempty"`
+	Connection   ConnectionRef  `json:"connection"`
+	Payload      map[string]any `json:"payload,omitempty"`
+	Grants       []Entry        `json:"grants,omitempty"`
+	Revokes      []Entry        `json:"revokes,omitempty"`
+	ReassignTo   string         `json:"reassign_to,omitempty"`
+}
+
+// ConnectionCreationSpec asks for a connection, or for another payload of one.
+type ConnectionCreationSpec struct {
+	Application  string         `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application, as its file in applications/ names it."`
+	Provisioning Provisioning   `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: as the application says."`
+	Connection   ConnectionRef  `yaml:"connection" json:"connection" jsonschema_description:"The connection that shall exist."`
+	Payload      map[string]any `yaml:"payload,omitempty" json:"payload,omitempty" jsonschema_description:"Its attributes, checked against the connector's schema for this type. What is absent is at the schema's default; null leaves an attribute as it is."`
+}
+
+// ConnectionAssignmentSpec adds and removes entitlements of a connection.
+type ConnectionAssignmentSpec struct {
+	Application  string        `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application, as its file in applications/ names it."`
+	Provisioning Provisioning  `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: as the application says."`
+	Connection   ConnectionRef `yaml:"connection" json:"connection" jsonschema_description:"The connection whose entitlements change."`
+	Grants       []Entry       `yaml:"grants,omitempty" json:"grants,omitempty" jsonschema:"maxItems=2000" jsonschema_description:"What is given."`
+	Revokes      []Entry       `yaml:"revokes,omitempty" json:"revokes,omitempty" jsonschema:"maxItems=2000" jsonschema_description:"What is taken away; it beats every earlier grant."`
+}
+
+// ConnectionDeletionSpec ends a connection and everything granted to it.
+type ConnectionDeletionSpec struct {
+	Application  string        `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application, as its file in applications/ names it."`
+	Provisioning Provisioning  `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: as the application says."`
+	Connection   ConnectionRef `yaml:"connection" json:"connection" jsonschema_description:"The connection that shall be no more."`
+	ReassignTo   string        `yaml:"reassign_to,omitempty" json:"reassign_to,omitempty" jsonschema:"maxLength=1024" jsonschema_description:"Who becomes owner of what it owns in the application; without it, a connection that owns something is not deleted."`
+}
+
+// AdmissionSpec admits quarantined content as it stands: the exact blob at a path ("" where the
+// quarantined change was the deletion of the file).
+type AdmissionSpec struct {
+	Path string `yaml:"path" json:"path" jsonschema:"minLength=1,maxLength=1024" jsonschema_description:"The file whose quarantined content is admitted."`
+	Blob string `yaml:"blob" json:"blob" jsonschema:"pattern=^([0-9a-f]{40})?$" jsonschema_description:"The Git blob of exactly that content; empty to admit the file's deletion."`
+}
+
+// BudgetOverrideSpec lifts the removal budget of one application until an instant.
+type BudgetOverrideSpec struct {
+	Application string    `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application whose limits are lifted."`
+	Limits      LimitSet  `yaml:"limits" json:"limits" jsonschema_description:"What holds instead, until then."`
+	Until       time.Time `yaml:"until" json:"until" jsonschema:"format=date-time" jsonschema_description:"When the override ends (RFC 3339)."`
+}
+
+// AcknowledgementSpec accepts what stopped a run. Exactly one of its fields is given.
+type AcknowledgementSpec struct {
+	// RewrittenFrom is the last admitted commit that is no ancestor of the branch any more.
+	RewrittenFrom string `yaml:"rewritten_from,omitempty" json:"rewritten_from,omitempty" jsonschema:"pattern=^[0-9a-f]{40}$" jsonschema_description:"The last admitted commit, which a rewritten branch no longer contains."`
+	// FirstRun names the application whose first run's removals are released.
+	FirstRun string `yaml:"first_run,omitempty" json:"first_run,omitempty" jsonschema:"maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application whose first run's removals may go ahead."`
+}
