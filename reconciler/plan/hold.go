@@ -1,0 +1,169 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// Rules say which operations of a plan must wait.
+type Rules struct {
+	// Enforce lets drift and unmanaged access be mended; without it they are only shown.
+	Enforce bool
+	// FirstRun holds removals that no approved document names: the first run against an application, and
+	// the first of a new version, take nothing away.
+	FirstRun bool
+	// Limits are the application's; Day is what was removed in the last 24 hours, Run what this invocation
+	// has planned for other applications.
+	Limits   schemas.Limits
+	Day, Run Counts
+	// Shrunken is Result.Shrunken.
+	Shrunken bool
+}
+
+// Counts are removals by dimension.
+type Counts struct {
+	Members    int `json:"members"`
+	Grants     int `json:"grants"`
+	Deletions  int `json:"deletions"`
+	Attributes int `json:"attributes"`
+}
+
+// Add returns the sum.
+func (c Counts) Add(o Counts) Counts {
+	return Counts{c.Members + o.Members, c.Grants + o.Grants, c.Deletions + o.Deletions, c.Attributes + o.Attributes}
+}
+
+// Named says whether an approved document names the operation's effect: a revoke, a deletion or an expiry
+// that reviewers saw. Such removals pass the first run's hold and the budget.
+func Named(o *schemas.Operation) bool {
+	switch o.Cause {
+	case schemas.CauseRequest, schemas.CauseExpiry, schemas.CauseStart:
+		return true
+	}
+	return false
+}
+
+// Count returns what the operation removes.
+func Count(o *schemas.Operation) Counts {
+	switch o.Kind {
+	case schemas.OperationRevoke:
+		if o.Privilege == schemas.PrivilegeMember || o.Privilege == schemas.PrivilegeAdmin {
+			return Counts{Members: 1}
+		}
+		return Counts{Grants: 1}
+	case schemas.OperationDelete:
+		return Counts{Deletions: 1}
+	case schemas.OperationUpdate:
+		return Counts{Attributes: len(o.After)}
+	}
+	return Counts{}
+}
+
+// Hold marks the operations that must wait and says why. An operation that depends on a held one waits
+// with it. It returns the removals that go ahead and count against the budget.
+func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
+	for i := range p.Operations {
+		o := &p.Operations[i]
+		if o.Hold == schemas.HoldNone {
+			o.Hold, o.HoldReason = holdOne(p, o, r)
+		}
+	}
+	holdDependents(p)
+	var total Counts
+	byRequest := map[string]Counts{}
+	for i := range p.Operations {
+		o := &p.Operations[i]
+		if o.Hold != schemas.HoldNone || Named(o) {
+			continue
+		}
+		c := Count(o)
+		total = total.Add(c)
+		for _, d := range o.Documents {
+			byRequest[d.Path] = byRequest[d.Path].Add(c)
+		}
+	}
+	why := exceeded("this run", &r.Limits.LimitSet, total)
+	if why == "" {
+		why = exceeded("the last 24 hours", r.Limits.Day, total.Add(r.Day))
+	}
+	if why == "" {
+		why = exceeded("this run over all applications", r.Limits.Run, total.Add(r.Run))
+	}
+	for _, path := range slices.Sorted(maps.Keys(byRequest)) {
+		if why == "" {
+			why = exceeded("the request "+path, r.Limits.Request, byRequest[path])
+		}
+	}
+	if why == "" {
+		return total
+	}
+	// Too much at once is a sign that something else is wrong: nothing at all goes ahead.
+	for i := range p.Operations {
+		if o := &p.Operations[i]; o.Hold == schemas.HoldNone {
+			o.Hold, o.HoldReason = schemas.HoldBudget, why+": an owner raises spec.limits, or admits a BudgetOverride"
+		}
+	}
+	return Counts{}
+}
+
+func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules) (schemas.Hold, string) {
+	takes := o.Removes() || o.Kind == schemas.OperationUpdate
+	switch {
+	case p.Mode == schemas.ModeObserve:
+		return schemas.HoldObserve, "the application is in mode observe"
+	case p.Incomplete != "" && !r.Shrunken:
+		return schemas.HoldUnknown, "the live state is not known whole: " + p.Incomplete
+	case r.Shrunken && !(Named(o) && o.Removes()):
+		return schemas.HoldUnknown, p.Incomplete + ": an owner admits an Acknowledgement with first_run: " + p.Application + " when this is right"
+	case o.Provisioning != "" && o.Provisioning != schemas.ProvisioningDirect:
+		return schemas.HoldProvision, fmt.Sprintf("provisioning %s is not carried out by this version: use direct", o.Provisioning)
+	case p.Mode == schemas.ModeAdd && takes:
+		return schemas.HoldAdd, "the application is in mode add, which takes nothing away"
+	case (o.Cause == schemas.CauseDrift || o.Cause == schemas.CauseUnmanaged) && !r.Enforce:
+		return schemas.HoldDrift, "nobody asked for this; countersign drift --enforce mends it"
+	case r.FirstRun && takes && !Named(o):
+		return schemas.HoldFirstRun, "a first run takes nothing away: the next one does, once an owner has admitted an Acknowledgement with first_run: " + p.Application
+	}
+	return schemas.HoldNone, ""
+}
+
+func holdDependents(p *schemas.ApplicationPlan) {
+	held := map[string]schemas.Hold{}
+	for i := range p.Operations {
+		o := &p.Operations[i]
+		for _, id := range o.DependsOn {
+			if h, ok := held[id]; ok && o.Hold == schemas.HoldNone {
+				o.Hold, o.HoldReason = h, "it depends on operation "+id+", which waits"
+			}
+		}
+		if o.Hold != schemas.HoldNone {
+			held[o.ID] = o.Hold
+		}
+	}
+}
+
+// exceeded says which limit the counts go beyond, or "".
+func exceeded(what string, l *schemas.LimitSet, c Counts) string {
+	if l == nil {
+		return ""
+	}
+	for _, d := range []struct {
+		name  string
+		limit *int
+		count int
+	}{
+		{"deletions", l.Deletions, c.Deletions},
+		{"revokes", l.Revokes, c.Members + c.Grants},
+		{"members", l.Members, c.Members},
+		{"grants", l.Grants, c.Grants},
+		{"attributes", l.Attributes, c.Attributes},
+	} {
+		if d.limit != nil && d.count > *d.limit {
+			return fmt.Sprintf("%s would count %d %s, and the limit is %d", what, d.count, d.name, *d.limit)
+		}
+	}
+	return ""
+}
