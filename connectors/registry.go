@@ -2,9 +2,7 @@ package connectors
 
 import (
 	"fmt"
-	"path"
 	"slices"
-	"strings"
 )
 
 // Registry is the set of connectors that a program has. The zero Registry is empty.
@@ -62,14 +60,6 @@ func (t ConnectionType) Target(name string) (GrantableType, bool) {
 // is. A malformed pattern matches nothing: decoding refuses it with its place.
 func Match(patterns []string, name string) bool {
 	return slices.ContainsFunc(patterns, func(p string) bool { return glob(p, name) })
-}
-
-// CheckPattern reports why a pattern is malformed, or nil.
-func CheckPattern(pattern string) error {
-	if strings.HasSuffix(strings.ReplaceAll(pattern, `\\`, ""), `\`) {
-		return path.ErrBadPattern
-	}
-	return nil
 }
 
 // glob is iterative: at a mismatch it returns to the last star, so that a hostile pattern costs at most

@@ -90,8 +90,7 @@ func (o *Operation) Key() Key {
 	return k
 }
 
-// Removes says whether the operation takes something away: a revoke, a deletion, or an update, which
-// overwrites what stood there.
+// Removes says whether the operation takes access away: a revoke or a deletion.
 func (o *Operation) Removes() bool { return o.Kind == OperationRevoke || o.Kind == OperationDelete }
 
 // Access is one effective right: an identity may use a privilege on a resource, or is a member (perhaps

@@ -21,9 +21,9 @@ type SettingsSpec struct {
 
 // Folders are paths from the repository's root, with slashes, without one at the end.
 type Folders struct {
-	Requests     string `yaml:"requests,omitempty" json:"requests,omitempty" jsonschema:"maxLength=255,default=requests"`
-	Applications string `yaml:"applications,omitempty" json:"applications,omitempty" jsonschema:"maxLength=255,default=applications"`
-	Policy       string `yaml:"policy,omitempty" json:"policy,omitempty" jsonschema:"maxLength=255,default=policy"`
+	Requests     string `yaml:"requests,omitempty" json:"requests,omitempty" jsonschema:"maxLength=255,default=requests" jsonschema_description:"Where requests stand, and the documents that steer a run."`
+	Applications string `yaml:"applications,omitempty" json:"applications,omitempty" jsonschema:"maxLength=255,default=applications" jsonschema_description:"Where applications stand, each in a file of its name."`
+	Policy       string `yaml:"policy,omitempty" json:"policy,omitempty" jsonschema:"maxLength=255,default=policy" jsonschema_description:"Where the organisation's own rules stand: .rego files and data.yaml or data.json."`
 }
 
 // Forge says where changes are reviewed.
@@ -40,7 +40,7 @@ type Settings struct {
 
 // PeopleSpec is people.yaml.
 type PeopleSpec struct {
-	People []Person            `yaml:"people,omitempty" json:"people,omitempty"`
+	People []Person            `yaml:"people,omitempty" json:"people,omitempty" jsonschema_description:"Everybody who is known by more than one name."`
 	Teams  map[string][]string `yaml:"teams,omitempty" json:"teams,omitempty" jsonschema_description:"For the local forge: the e-mail addresses or logins of each team's members."`
 }
 

@@ -1,0 +1,29 @@
+package connectors
+
+import (
+	"fmt"
+	"regexp"
+	"strconv"
+)
+
+// Check says why the application cannot hold the name, or nil. Reserved names are refused as well.
+func (r NameRule) Check(name string) error {
+	quoted := strconv.QuoteToASCII(name)
+	if r.MaxBytes > 0 && len(name) > r.MaxBytes {
+		return fmt.Errorf("the name %s has %d bytes, and the application holds %d", quoted, len(name), r.MaxBytes)
+	}
+	if Match(r.Reserved, name) {
+		return fmt.Errorf("the name %s is reserved by the application", quoted)
+	}
+	if r.Pattern == "" {
+		return nil
+	}
+	re, err := regexp.Compile(`\A(?:` + r.Pattern + `)\z`)
+	if err != nil {
+		return fmt.Errorf("the connector's name pattern does not compile: %w", err)
+	}
+	if !re.MatchString(name) {
+		return fmt.Errorf("the name %s does not fit the application's pattern %s", quoted, r.Pattern)
+	}
+	return nil
+}

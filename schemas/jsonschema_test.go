@@ -1,0 +1,218 @@
+package schemas
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/invopop/jsonschema"
+)
+
+var update = flag.Bool("update", false, "write golden files and JSON Schemas anew")
+
+// envelope is what stands around the spec of a document with metadata.
+type envelope[M, S any] struct {
+	APIVersion string `json:"apiVersion" jsonschema_description:"The version of this format."`
+	Kind       Kind   `json:"kind" jsonschema_description:"What the document asks for."`
+	Metadata   M      `json:"metadata" jsonschema_description:"What the document is called, and why it was made."`
+	Spec       S      `json:"spec" jsonschema_description:"What is asked for."`
+}
+
+// bare is what stands around the spec of a document without metadata.
+type bare[S any] struct {
+	APIVersion string `json:"apiVersion" jsonschema_description:"The version of this format."`
+	Kind       Kind   `json:"kind" jsonschema_description:"What the document is."`
+	Spec       S      `json:"spec" jsonschema_description:"What it says."`
+}
+
+type published struct {
+	name, title, description string
+	value                    any
+	document                 bool
+}
+
+func publishedSchemas() []published {
+	return []published{
+		{"ConnectionCreation", "ConnectionCreation", "Asks for a group, role or policy in an application, or for another payload of one.", envelope[Metadata, ConnectionCreationSpec]{}, true},
+		{"ConnectionAssignment", "ConnectionAssignment", "Grants and revokes entitlements of a group, role or policy.", envelope[Metadata, ConnectionAssignmentSpec]{}, true},
+		{"ConnectionDeletion", "ConnectionDeletion", "Ends a group, role or policy and everything granted to it.", envelope[Metadata, ConnectionDeletionSpec]{}, true},
+		{"Application", "Application", "One installation of a system that holds access. It stands in the applications folder, in a file of its name.", envelope[ApplicationMetadata, ApplicationSpec]{}, true},
+		{"Settings", "Settings", "The settings of an access repository: countersign.yaml.", bare[SettingsSpec]{}, true},
+		{"People", "People", "Who is who on the forge, in commits and in each application: people.yaml.", bare[PeopleSpec]{}, true},
+		{"Admission", "Admission", "Admits quarantined content as it stands.", envelope[Metadata, AdmissionSpec]{}, true},
+		{"BudgetOverride", "BudgetOverride", "Lifts the removal budget of one application until an instant.", envelope[Metadata, BudgetOverrideSpec]{}, true},
+		{"Acknowledgement", "Acknowledgement", "Accepts what only a person may accept: a rewritten branch, or the removals of a first run.", envelope[Metadata, AcknowledgementSpec]{}, true},
+		{"plan", "Plan", "The ordered operations that take the applications from live to desired.", Plan{}, false},
+		{"decision", "Decision", "What policy says of a change.", Decision{}, false},
+		{"policy-input", "PolicyInput", "What a policy sees as input.", PolicyInput{}, false},
+		{"record", "Record", "One record of the ledger.", Record{}, false},
+		{"preview", "Preview", "The answer of countersign preview.", Preview{}, false},
+		{"run", "Run", "The answer of countersign apply and drift.", RunReport{}, false},
+		{"status", "Status", "The answer of countersign status.", StatusReport{}, false},
+		{"access", "Access", "The answer of countersign access.", AccessReport{}, false},
+		{"validate", "Validate", "The answer of countersign validate.", ValidateReport{}, false},
+	}
+}
+
+func reflector(t *testing.T) *jsonschema.Reflector {
+	t.Helper()
+	r := &jsonschema.Reflector{Anonymous: true, ExpandedStruct: true}
+	if err := r.AddGoComments("github.com/countersign/countersign/schemas", "./"); err != nil {
+		t.Fatal(err)
+	}
+	for key, text := range r.CommentMap {
+		r.CommentMap[key] = strings.Join(strings.Fields(text), " ")
+	}
+	return r
+}
+
+func generate(t *testing.T) map[string][]byte {
+	t.Helper()
+	files := map[string][]byte{}
+	var all []*jsonschema.Schema
+	definitions := jsonschema.Definitions{}
+	var kinds []any
+	for _, p := range publishedSchemas() {
+		s := reflector(t).ReflectFromType(reflect.TypeOf(p.value))
+		s.ID, s.Title, s.Description = jsonschema.ID(baseURL+p.name+".json"), p.title, p.description
+		if p.document {
+			constant(s, "apiVersion", APIVersion)
+			constant(s, "kind", p.name)
+			refine(s)
+			kinds = append(kinds, p.name)
+			all = append(all, s)
+			for name, def := range s.Definitions {
+				if before, ok := definitions[name]; ok && !reflect.DeepEqual(marshal(t, before), marshal(t, def)) {
+					t.Fatalf("two definitions are named %s", name)
+				}
+				definitions[name] = def
+			}
+		} else {
+			constant(s, "apiVersion", APIVersion)
+			switch kind, ok := s.Properties.Get("kind"); {
+			case p.name == "run":
+				kind.Enum = []any{"Apply", "Drift"}
+			case ok && p.name != "record":
+				constant(s, "kind", p.title)
+			}
+			relax(s)
+		}
+		files[p.name] = marshal(t, s)
+	}
+	// Any document, for editors: the kind decides. Everything is inline, since many editors follow no $id.
+	var rules []*jsonschema.Schema
+	for _, s := range all {
+		part := *s
+		part.ID, part.Version, part.Definitions = "", "", nil
+		definitions[s.Title] = &part
+		kind := jsonschema.NewProperties()
+		kind.Set("kind", &jsonschema.Schema{Const: s.Title})
+		rules = append(rules, &jsonschema.Schema{
+			If:   &jsonschema.Schema{Properties: kind, Required: []string{"kind"}},
+			Then: &jsonschema.Schema{Ref: "#/$defs/" + s.Title},
+		})
+	}
+	slices.SortFunc(kinds, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
+	properties := jsonschema.NewProperties()
+	properties.Set("apiVersion", &jsonschema.Schema{Const: APIVersion, Description: "The version of this format."})
+	properties.Set("kind", &jsonschema.Schema{Enum: kinds, Description: "What the document is."})
+	files["document"] = marshal(t, &jsonschema.Schema{
+		Version: jsonschema.Version, ID: baseURL + "document.json", Title: "Document", Type: "object",
+		Description: "Any document of an access repository.",
+		Properties:  properties, Required: []string{"apiVersion", "kind"}, AllOf: rules, Definitions: definitions,
+	})
+	return files
+}
+
+func constant(s *jsonschema.Schema, property, value string) {
+	p, _ := s.Properties.Get(property)
+	p.Type, p.Const = "string", value
+}
+
+// refine adds what struct tags cannot say: rules for the keys of mappings and the items of lists.
+func refine(s *jsonschema.Schema) {
+	one, long := uint64(1), uint64(1024)
+	for _, def := range s.Definitions {
+		if def.Properties == nil {
+			continue
+		}
+		for pair := def.Properties.Oldest(); pair != nil; pair = pair.Next() {
+			switch pair.Key {
+			case "scope", "grantable", "privileged":
+				pair.Value.PropertyNames = &jsonschema.Schema{Pattern: `^[a-z][a-z0-9_]*$`}
+				pair.Value.AdditionalProperties.Items.MinLength, pair.Value.AdditionalProperties.Items.MaxLength = &one, &long
+			case "owners":
+				pair.Value.Items.Pattern, pair.Value.Items.MaxLength = `^(user|team):\S.*$`, &long
+			case "privileges", "emails":
+				pair.Value.Items.MinLength, pair.Value.Items.MaxLength = &one, &long
+			case "teams":
+				pair.Value.AdditionalProperties.Items.MinLength, pair.Value.AdditionalProperties.Items.MaxLength = &one, &long
+			case "identities":
+				pair.Value.PropertyNames = &jsonschema.Schema{Pattern: `^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`}
+				pair.Value.AdditionalProperties.Items.MinLength, pair.Value.AdditionalProperties.Items.MaxLength = &one, &long
+			}
+		}
+	}
+}
+
+// relax drops from an output what binds only those who write documents: settings have no metadata, and
+// a policy sees them with an empty name.
+func relax(s *jsonschema.Schema) {
+	for _, def := range s.Definitions {
+		if def.Properties == nil {
+			continue
+		}
+		for pair := def.Properties.Oldest(); pair != nil; pair = pair.Next() {
+			p := pair.Value
+			p.MinLength, p.MaxLength, p.Pattern, p.MinItems, p.MaxItems, p.UniqueItems, p.Default = nil, nil, "", nil, nil, false, nil
+		}
+	}
+}
+
+func marshal(t *testing.T, v any) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestSchemasAreGenerated holds the published schemas to the Go types.
+func TestSchemasAreGenerated(t *testing.T) {
+	want := generate(t)
+	if *update {
+		for name, data := range want {
+			if err := os.WriteFile(filepath.Join("jsonschema", name+".json"), data, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	files, err := filepath.Glob("jsonschema/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != len(want) {
+		t.Errorf("%d schema files, want %d", len(files), len(want))
+	}
+	for name, data := range want {
+		got, err := os.ReadFile(filepath.Join("jsonschema", name+".json"))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if diff := cmp.Diff(string(data), string(got)); diff != "" {
+			t.Errorf("%s differs from the Go type; run go test ./schemas -run TestSchemasAreGenerated -update (-want +got):\n%s", name, diff)
+		}
+	}
+}

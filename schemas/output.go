@@ -1,0 +1,157 @@
+package schemas
+
+import "time"
+
+// Preview is the answer of countersign preview: what a change would do, what policy says of it, and who
+// must still approve.
+type Preview struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"` // Preview
+	// Base is the admitted commit that the change is judged against, Head the change's commit.
+	Base string `json:"base"`
+	Head string `json:"head"`
+	// Verdict is nothing, ready, sign-off, denied, incomplete or invalid.
+	Verdict string `json:"verdict"`
+	// Files are the control files that the change touches.
+	Files []FileChange `json:"files"`
+	// ContentDigest is over these files' paths and blobs: what a reviewer approves.
+	ContentDigest string `json:"content_digest"`
+	// Errors are why the change cannot be judged or would make no sense, with places.
+	Errors []Finding `json:"errors"`
+	// Plan is what the change does against live state: operations that the base alone would need are left out.
+	Plan Plan `json:"plan"`
+	// Gained and Lost are the effective access that the change brings, sorted by identity.
+	Gained []Access `json:"gained"`
+	Lost   []Access `json:"lost"`
+	// Already are desired entitlements of the change that live state has already.
+	Already []Key `json:"already,omitempty"`
+	// Drift are operations that the base alone needs: not part of this change.
+	Drift []ApplicationPlan `json:"drift,omitempty"`
+	// Decision is what policy says; nil when it could not be asked (see Errors).
+	Decision *Decision     `json:"decision,omitempty"`
+	Evidence *Evidence     `json:"evidence,omitempty"`
+	Unmet    []Requirement `json:"unmet"`
+	// Quarantined are files of the base that have no effect, with the reasons.
+	Quarantined []QuarantinedFile `json:"quarantined,omitempty"`
+	// Live says that live state was read; a preview without is blind.
+	Live bool      `json:"live"`
+	At   time.Time `json:"at"`
+}
+
+// The verdicts of a preview.
+const (
+	VerdictNothing    = "nothing"    // no control file changed
+	VerdictReady      = "ready"      // nothing stands in the way of the merge
+	VerdictSignoff    = "sign-off"   // sign-offs are missing
+	VerdictDenied     = "denied"     // policy says no
+	VerdictIncomplete = "incomplete" // live state could not be read whole
+	VerdictInvalid    = "invalid"    // the change has errors
+)
+
+// QuarantinedFile is content on the branch that was not approved and has no effect.
+type QuarantinedFile struct {
+	Path string `json:"path"`
+	// Blob is the content on the branch, "" where the file was deleted; Admitted is what holds instead.
+	Blob     string   `json:"blob,omitempty"`
+	Admitted string   `json:"admitted,omitempty"`
+	Commit   string   `json:"commit"`
+	Reasons  []string `json:"reasons"`
+}
+
+// RunReport is the answer of countersign apply and drift.
+type RunReport struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"` // Apply or Drift
+	Tip        string `json:"tip"`
+	DryRun     bool   `json:"dry_run"`
+	Enforce    bool   `json:"enforce"`
+	// Admissions are the verdicts on commits that were judged for the first time.
+	Admissions   []AdmissionRecord    `json:"admissions"`
+	Quarantined  []QuarantinedFile    `json:"quarantined"`
+	Applications []ApplicationOutcome `json:"applications"`
+	// Next is the next instant at which a start or an expiry changes what is desired.
+	Next *time.Time `json:"next,omitempty"`
+	At   time.Time  `json:"at"`
+}
+
+// ApplicationOutcome is one pass over one application.
+type ApplicationOutcome struct {
+	Application string `json:"application"`
+	Run         string `json:"run,omitempty"`
+	// Plan is what stood between live and desired when the pass began.
+	Plan ApplicationPlan `json:"plan"`
+	// Outcomes are those of the operations that were carried out, in order.
+	Outcomes []OutcomeRecord `json:"outcomes"`
+	// Verifications are what the read-back showed of them.
+	Verifications []VerificationRecord `json:"verifications"`
+	// Remaining is how many operations the plan made from the read-back still has, those on hold included.
+	Remaining int `json:"remaining"`
+	// Adopted is how many items were found as desired for the first time.
+	Adopted int `json:"adopted"`
+	// Error says why the pass could not go on; "" when it did.
+	Error string `json:"error,omitempty"`
+}
+
+// StatusReport is the answer of countersign status: where every request stands.
+type StatusReport struct {
+	APIVersion  string            `json:"apiVersion"`
+	Kind        string            `json:"kind"` // Status
+	Tip         string            `json:"tip"`
+	Requests    []RequestStatus   `json:"requests"`
+	Quarantined []QuarantinedFile `json:"quarantined"`
+	At          time.Time         `json:"at"`
+}
+
+// RequestStatus is one request on the three axes.
+type RequestStatus struct {
+	Document    DocumentID `json:"document"`
+	Kind        Kind       `json:"kind"`
+	Name        string     `json:"name"`
+	Application string     `json:"application"`
+	Connection  Name       `json:"connection"`
+	// Approval is admitted, quarantined or undone; Provisioning and Verification are as the ledger has them.
+	Approval     string `json:"approval"`
+	Provisioning string `json:"provisioning"`
+	Verification string `json:"verification"`
+	Detail       string `json:"detail,omitempty"`
+}
+
+// AccessReport is the answer of countersign access: who can do what, and why.
+type AccessReport struct {
+	APIVersion string        `json:"apiVersion"`
+	Kind       string        `json:"kind"` // Access
+	Tip        string        `json:"tip"`
+	Entries    []AccessEntry `json:"entries"`
+	// Incomplete names applications whose live state is not known whole, with the reason.
+	Incomplete map[string]string `json:"incomplete,omitempty"`
+	At         time.Time         `json:"at"`
+}
+
+// AccessEntry is one effective right with the entitlements that lead to it.
+type AccessEntry struct {
+	Access
+	// Steps are the entitlements from the identity to the target, each with where it comes from.
+	Steps []AccessStep `json:"steps"`
+}
+
+// AccessStep is one entitlement of a way.
+type AccessStep struct {
+	Key Key `json:"entitlement"`
+	// Origin is request or unmanaged.
+	Origin    string       `json:"origin"`
+	Documents []DocumentID `json:"documents,omitempty"`
+	// Commit is the first-parent commit that admitted the latest of the documents, Approvers who signed it off.
+	Commit      string     `json:"commit,omitempty"`
+	PullRequest int        `json:"pull_request,omitempty"`
+	Approvers   []Approval `json:"approvers,omitempty"`
+	Expires     *time.Time `json:"expires,omitempty"`
+}
+
+// ValidateReport is the answer of countersign validate.
+type ValidateReport struct {
+	APIVersion string    `json:"apiVersion"`
+	Kind       string    `json:"kind"` // Validate
+	Files      int       `json:"files"`
+	Documents  int       `json:"documents"`
+	Errors     []Finding `json:"errors"`
+}

@@ -1,0 +1,172 @@
+package schemas
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+)
+
+// maxPath bounds a control file's path, in bytes.
+const maxPath = 1024
+
+// FileClass says what kind of control file a path names.
+type FileClass string
+
+// The classes of control files.
+const (
+	ClassSettings    FileClass = "settings"
+	ClassPeople      FileClass = "people"
+	ClassApplication FileClass = "application"
+	ClassRequest     FileClass = "request" // requests and the documents that steer a run
+	ClassPolicy      FileClass = "policy"
+	ClassSigners     FileClass = "signers"
+)
+
+// DefaultFolders are the folders of settings that name none.
+func DefaultFolders() Folders {
+	return Folders{Requests: "requests", Applications: "applications", Policy: "policy"}
+}
+
+// withDefaults fills in what is empty.
+func (f Folders) withDefaults() Folders {
+	d := DefaultFolders()
+	if f.Requests != "" {
+		d.Requests = f.Requests
+	}
+	if f.Applications != "" {
+		d.Applications = f.Applications
+	}
+	if f.Policy != "" {
+		d.Policy = f.Policy
+	}
+	return d
+}
+
+// IsControlFile says whether a path (from the repository's root, with slashes) names a control file, and
+// of which class. It does not judge the path: a control file whose path CheckPath refuses is still a
+// control file, and must be reported, not ignored. Nil settings stand for the default folders.
+func IsControlFile(file string, s *SettingsSpec) (FileClass, bool) {
+	folders := DefaultFolders()
+	signers := ""
+	if s != nil {
+		folders, signers = s.Folders.withDefaults(), s.AllowedSigners
+	}
+	switch {
+	case file == SettingsPath:
+		return ClassSettings, true
+	case file == PeoplePath:
+		return ClassPeople, true
+	case signers != "" && file == signers:
+		return ClassSigners, true
+	case below(folders.Requests, file) && isYAML(file):
+		return ClassRequest, true
+	case below(folders.Applications, file) && isYAML(file):
+		return ClassApplication, true
+	case below(folders.Policy, file):
+		switch base := path.Base(file); {
+		case strings.HasSuffix(base, ".rego"), base == "data.yaml", base == "data.json":
+			return ClassPolicy, true
+		}
+	}
+	return "", false
+}
+
+func isYAML(file string) bool {
+	return strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml")
+}
+
+// below says whether file lies in folder, at any depth.
+func below(folder, file string) bool {
+	return len(file) > len(folder)+1 && file[len(folder)] == '/' && file[:len(folder)] == folder
+}
+
+// CheckPath reports why a path cannot be that of a control file, or nil: control files have clean
+// relative paths with slashes that stay in the repository.
+func CheckPath(file string) error {
+	switch {
+	case file == "":
+		return errors.New("the path is empty")
+	case len(file) > maxPath:
+		return fmt.Errorf("the path has %d bytes (expected at most %d)", len(file), maxPath)
+	}
+	quoted := strconv.QuoteToASCII(file)
+	switch {
+	case !utf8.ValidString(file):
+		return fmt.Errorf("path %s: is not valid UTF-8", quoted)
+	case strings.ContainsRune(file, 0):
+		return fmt.Errorf("path %s: has a NUL byte", quoted)
+	}
+	for _, r := range file {
+		if f := runeFault(r); f != "" {
+			return fmt.Errorf("path %s: has %s", quoted, f)
+		}
+	}
+	switch {
+	case !norm.NFC.IsNormalString(file):
+		return fmt.Errorf("path %s: is not in Unicode's normal form NFC", quoted)
+	case strings.Contains(file, `\`):
+		return fmt.Errorf("path %s: has a backslash (expected slashes)", quoted)
+	case strings.HasPrefix(file, "/"):
+		return fmt.Errorf("path %s: is absolute (expected one from the repository's root)", quoted)
+	case len(file) >= 2 && file[1] == ':':
+		return fmt.Errorf("path %s: names a drive (expected one from the repository's root)", quoted)
+	}
+	for part := range strings.SplitSeq(file, "/") {
+		switch {
+		case part == "..":
+			return fmt.Errorf("path %s: has a .. and may leave the repository", quoted)
+		case part == "" || part == ".":
+			return fmt.Errorf("path %s: is not clean (expected %s)", quoted, strconv.QuoteToASCII(path.Clean(file)))
+		case strings.EqualFold(part, ".git"):
+			return fmt.Errorf("path %s: reaches into Git's own folder", quoted)
+		case strings.TrimSpace(part) != part:
+			return fmt.Errorf("path %s: has a part with white space at its beginning or end", quoted)
+		}
+	}
+	return nil
+}
+
+// CheckPlaces reports documents that stand in a folder where their kind does not belong, by the settings
+// (nil for the default folders). Decode has checked what needs no settings.
+func CheckPlaces(file string, docs []Document, s *SettingsSpec) ErrorList {
+	var list ErrorList
+	fail := func(p Position, field, msg, hint string) {
+		list = append(list, Error{Position: p, Field: field, Msg: msg, Hint: hint})
+	}
+	folders := DefaultFolders()
+	if s != nil {
+		folders = s.Folders.withDefaults()
+	}
+	class, _ := IsControlFile(file, s)
+	for _, doc := range docs {
+		request := doc.Kind.IsRequest() || doc.Kind.IsControl()
+		switch {
+		case class == ClassRequest && !request:
+			hint := "move it to " + folders.Applications + "/"
+			if doc.Kind != KindApplication {
+				hint = ""
+			}
+			fail(doc.At("kind"), "kind", fmt.Sprintf("%s documents do not stand in %s/ (expected requests, Admission, BudgetOverride or Acknowledgement)",
+				doc.Kind, folders.Requests), hint)
+		case class == ClassApplication && doc.Kind != KindApplication:
+			fail(doc.At("kind"), "kind", fmt.Sprintf("%s documents do not stand in %s/ (expected Application)", doc.Kind, folders.Applications),
+				"move it to "+folders.Requests+"/")
+		case class == ClassApplication:
+			base := strings.TrimSuffix(strings.TrimSuffix(path.Base(file), ".yaml"), ".yml")
+			if doc.Metadata.Name != base {
+				fail(doc.At("metadata.name"), "metadata.name", fmt.Sprintf("the application is not called as its file (expected %s)", strconv.QuoteToASCII(base)),
+					"rename the file or the application")
+			} else if doc.Index > 0 {
+				fail(doc.Position, "", "a second application in one file", "give each application a file of its own")
+			}
+		case class == ClassPolicy || class == ClassSigners || class == "":
+			fail(doc.Position, "", fmt.Sprintf("%s documents do not stand here (expected %s/ or %s/)", doc.Kind, folders.Requests, folders.Applications), "")
+		}
+	}
+	return list.Sort()
+}
