@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strconv"
+	"unicode/utf8"
 )
 
 // Check says why the application cannot hold the name, or nil. Reserved names are refused as well.
@@ -11,6 +12,9 @@ func (r NameRule) Check(name string) error {
 	quoted := strconv.QuoteToASCII(name)
 	if r.MaxBytes > 0 && len(name) > r.MaxBytes {
 		return fmt.Errorf("the name %s has %d bytes, and the application holds %d", quoted, len(name), r.MaxBytes)
+	}
+	if !utf8.ValidString(name) {
+		return fmt.Errorf("the name %s is not UTF-8", quoted)
 	}
 	if Match(r.Reserved, name) {
 		return fmt.Errorf("the name %s is reserved by the application", quoted)

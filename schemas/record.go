@@ -28,10 +28,12 @@ type Record struct {
 	Run         string `json:"run,omitempty"`
 	Application string `json:"application,omitempty"`
 
-	Admission    *AdmissionRecord    `json:"admission,omitempty"`
-	RunInfo      *RunRecord          `json:"run_info,omitempty"`
-	Operation    *Operation          `json:"operation,omitempty"`
-	Operations   []string            `json:"operations,omitempty"` // ids, for intent
+	Admission  *AdmissionRecord `json:"admission,omitempty"`
+	RunInfo    *RunRecord       `json:"run_info,omitempty"`
+	Operation  *Operation       `json:"operation,omitempty"`
+	Operations []string         `json:"operations,omitempty"` // ids, for intent
+	// Planned are the operations of an intent, whole, so that a crash right after leaves nothing unexplained.
+	Planned      []Operation         `json:"planned,omitempty"`
 	Outcome      *OutcomeRecord      `json:"outcome,omitempty"`
 	Verification *VerificationRecord `json:"verification,omitempty"`
 	Finding      *Finding            `json:"finding,omitempty"`

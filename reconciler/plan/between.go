@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -12,83 +13,330 @@ import (
 // the same at every time and on every machine. Policy and sign-off are judged by it. It returns the
 // operations with their effects, and the findings that the second state has and the first has not.
 //
+// was is the application as it stood before, nil when it is new; app as it stands after. What was out of
+// its scope, or not grantable, had no effect: widening them wakes it, and it shows as gained.
+//
+// A grant counts from its approval, though it may start later: what is scheduled is taken to be in force,
+// and a grant that lasts longer, or begins sooner, than the first state says is granted anew.
+//
 // What the requests do not know they take to be there: a connection that is only assigned to or deleted
 // exists, and what is revoked was held.
-func Between(app *schemas.Application, description connectors.Description, before, after *Desired, now time.Time) Change {
-	assumed := StateOf(before, description)
-	known := map[schemas.Name]int{}
-	for i, c := range assumed.Connections {
-		known[c.Name] = i
+func Between(was, app *schemas.Application, description connectors.Description, before, after *Desired, now time.Time) Change {
+	first, second := eventual(before), eventual(after)
+	formerly := NewGraph(app.Name, description, effective(was, description, StateOf(first, description)))
+	assumed := assume(was, description, before, after, first, second)
+	if was == nil {
+		was = app
 	}
-	was := map[schemas.Name]*Connection{}
-	for _, c := range before.Connections {
-		was[c.Name] = c
-	}
-	for _, c := range after.Connections {
-		i, ok := known[c.Name]
-		typ, _ := description.Type(c.Type)
-		old := was[c.Name]
-		if !ok && (old == nil || old.Existence == Unspecified) && c.Existence != Present {
-			i = len(assumed.Connections)
-			assumed.Connections = append(assumed.Connections, connectors.Connection{Name: c.Name})
-			ok = true
-		}
-		if !ok {
-			continue
-		}
-		a := &assumed.Connections[i]
-		if old != nil && old.Existence == Unspecified && c.Existence == Present {
-			// It exists, with attributes that nobody knows: whatever is not at its default is a change.
-			a.Payload = CompletePayload(typ, nil)
-			for k := range c.Payload {
-				if _, known := a.Payload[k]; !known {
-					a.Payload[k] = nil
-				}
-			}
-		}
-		for _, t := range c.Tombstones {
-			if t.Cause == schemas.CauseRequest && !revokedBefore(old, t) && !holds(a, t) {
-				a.Entitlements = append(a.Entitlements, connectors.Entitlement{Target: t.Target, TargetID: t.TargetID, Privilege: t.Privilege})
-			}
-		}
-	}
-	slices.SortFunc(assumed.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
-	scoped := *app
-	scoped.Spec.Unmanaged = schemas.UnmanagedIgnore
-	res := Diff(Input{
-		Application: &scoped, Description: description, Desired: after, Live: assumed, Now: now,
+	run := func(app schemas.Application, d *Desired) Result {
+		app.Spec.Unmanaged = schemas.UnmanagedIgnore
 		// What the requests made before is ours to undo.
-		Baseline: func(string) (schemas.BaselineItem, bool) { return schemas.BaselineItem{Made: true}, true },
-	})
-	start := NewGraph(app.Name, description, assumed)
-	end := NewGraph(app.Name, description, assumed)
-	for i := range res.Plan.Operations {
-		end.Apply(&res.Plan.Operations[i])
+		return diff(Input{Application: &app, Description: description, Desired: d, Live: assumed, Now: now}, true)
 	}
-	c := Change{Operations: res.Plan.Operations, Before: start, After: end}
-	c.Gained, c.Lost = Effects(c.Operations, start, end)
-	former := Diff(Input{Application: &scoped, Description: description, Desired: before, Live: assumed, Now: now})
+	res := run(*app, second)
+	c := Change{
+		Operations: res.Plan.Operations,
+		Before:     NewGraph(app.Name, description, assumed), After: NewGraph(app.Name, description, assumed),
+	}
+	for i := range c.Operations {
+		c.After.Apply(&c.Operations[i])
+	}
+	c.Gained, c.Lost = Effects(c.Operations, c.Before, c.After)
+	c.prolonged(formerly, before, after, now)
+	type what struct {
+		code, message string
+		document      schemas.DocumentID
+	}
+	said := map[what]bool{}
+	for _, f := range run(*was, first).Plan.Findings {
+		said[what{f.Code, f.Message, f.Document}] = true
+	}
 	for _, f := range res.Plan.Findings {
-		if !slices.ContainsFunc(former.Plan.Findings, func(o schemas.Finding) bool {
-			return o.Code == f.Code && o.Message == f.Message && o.Document == f.Document
-		}) {
+		if !said[what{f.Code, f.Message, f.Document}] {
 			c.Findings = append(c.Findings, f)
 		}
 	}
 	return c
 }
 
+// prolonged adds to what is gained the access that an identity has already, but would lose one day, or get
+// later: a permanent grant beside a way that ends is a gain. So is what the change takes to be held only
+// because it revokes it: else a revoke of what somebody never had would hide what the same change gives.
+// formerly is the graph of what was in effect by the requests alone.
+func (c *Change) prolonged(formerly *Graph, before, after *Desired, now time.Time) {
+	formerly.windows = windowsOf(formerly, before)
+	c.After.windows = windowsOf(c.After, after)
+	defer func() { c.After.windows = nil }()
+	touched := map[schemas.Name]bool{}
+	adds := newSteps(c.After)
+	for i := range c.Operations {
+		if o := &c.Operations[i]; o.Kind == schemas.OperationGrant {
+			adds.edge(i, o)
+			for _, n := range c.After.behind(o) {
+				touched[n] = true
+			}
+		}
+	}
+	type access struct {
+		identity schemas.Name
+		right    right
+	}
+	said := map[access]bool{}
+	for _, a := range c.Gained {
+		said[access{a.Identity, right{a.Target, a.Privilege}}] = true
+	}
+	for _, id := range slices.SortedFunc(maps.Keys(touched), schemas.Name.Compare) {
+		for _, at := range c.instants(id, formerly, now) {
+			was := formerly.accessOf(id, formerly.inForce(at))
+			for _, a := range c.After.accessOf(id, c.After.inForce(at)) {
+				k := access{id, right{a.Target, a.Privilege}}
+				_, had := slices.BinarySearchFunc(was, k.right, func(a schemas.Access, r right) int {
+					return compareTarget(a.Target, a.Privilege, r.target, r.privilege)
+				})
+				if had || said[k] {
+					continue
+				}
+				said[k] = true
+				c.Gained = append(c.Gained, a)
+				if i := adds.first(&a); i >= 0 {
+					c.Operations[i].Gained = append(c.Operations[i].Gained, a)
+				}
+			}
+		}
+	}
+	sortAccess(c.Gained)
+	for i := range c.Operations {
+		sortAccess(c.Operations[i].Gained)
+	}
+}
+
+// instants are those at which the access of an identity may change, before or after.
+func (c *Change) instants(id schemas.Name, formerly *Graph, now time.Time) []time.Time {
+	out := []time.Time{now}
+	for _, g := range []*Graph{formerly, c.After} {
+		from := g.nodes[id]
+		if from == nil {
+			continue
+		}
+		add := func(k edgeKey) {
+			for _, w := range g.windows[k] {
+				for _, t := range []*time.Time{w.Starts, w.Expires} {
+					if t != nil && t.After(now) {
+						out = append(out, *t)
+					}
+				}
+			}
+		}
+		for _, n := range g.walk(from, (*node).groups) {
+			for _, to := range n.up {
+				add(edgeKey{n.name, to.name, schemas.PrivilegeMember})
+			}
+			for _, to := range n.admins {
+				add(edgeKey{n.name, to.name, schemas.PrivilegeAdmin})
+			}
+			for _, r := range n.uses {
+				add(edgeKey{n.name, r.target, r.privilege})
+			}
+		}
+	}
+	slices.SortFunc(out, time.Time.Compare)
+	return slices.CompactFunc(out, time.Time.Equal)
+}
+
+// windowsOf are the windows of the desired edges that are not in force at all times; nil when all are.
+func windowsOf(g *Graph, d *Desired) map[edgeKey][]schemas.Window {
+	var out map[edgeKey][]schemas.Window
+	for _, c := range d.Connections {
+		always := func(e Entitlement) bool {
+			return slices.ContainsFunc(c.Entitlements, func(o Entitlement) bool {
+				return o.Expires == nil && o.Target == e.Target && o.Privilege == e.Privilege
+			})
+		}
+		for _, list := range [][]Entitlement{c.Entitlements, c.Scheduled} {
+			for _, e := range list {
+				if e.Starts == nil && e.Expires == nil || always(e) {
+					continue
+				}
+				if out == nil {
+					out = map[edgeKey][]schemas.Window{}
+				}
+				k := g.key(c.Name, e.Target, e.Privilege)
+				out[k] = append(out[k], schemas.Window{Starts: e.Starts, Expires: e.Expires})
+			}
+		}
+	}
+	return out
+}
+
+// inForce says of edges whether they are in force at an instant.
+func (g *Graph) inForce(t time.Time) func(edgeKey) bool {
+	return func(k edgeKey) bool {
+		windows, bounded := g.windows[k]
+		return !bounded || slices.ContainsFunc(windows, func(w schemas.Window) bool { return w.Started(t) && !w.Expired(t) })
+	}
+}
+
+// assume is the live state that a change is judged against: what the requests brought about before it, and
+// what they take to be there. first and second are before and after with what is scheduled in force.
+func assume(was *schemas.Application, description connectors.Description, before, after, first, second *Desired) connectors.State {
+	assumed := effective(was, description, StateOf(first, description))
+	there := map[schemas.Name]int{}
+	for i, c := range assumed.Connections {
+		there[c.Name] = i
+	}
+	old := map[schemas.Name]int{}
+	for i, c := range first.Connections {
+		old[c.Name] = i
+	}
+	for at, c := range second.Connections {
+		i, ok := there[c.Name]
+		j, spoken := old[c.Name]
+		if !ok {
+			if c.Existence == Present || c.Existence != Unspecified && spoken && first.Connections[j].Existence != Unspecified {
+				continue
+			}
+			i = len(assumed.Connections)
+			assumed.Connections = append(assumed.Connections, connectors.Connection{Name: c.Name})
+		}
+		a := &assumed.Connections[i]
+		if c.Existence == Present {
+			// It exists. What nobody knows of its attributes is a change where the request names it.
+			if a.Payload == nil {
+				typ, _ := description.Type(c.Type)
+				a.Payload = CompletePayload(typ, nil)
+			}
+			for k := range c.Payload {
+				if _, ok := a.Payload[k]; !ok {
+					a.Payload[k] = nil
+				}
+			}
+		}
+		var former []Tombstone
+		if spoken {
+			former = first.Connections[j].Tombstones
+			longer := growing(before.Connections[j], after.Connections[at])
+			a.Entitlements = slices.DeleteFunc(a.Entitlements, func(e connectors.Entitlement) bool {
+				// What was undone before its start was never there.
+				return longer[wordKey{e.Target, e.Privilege}] || !c.speaks(e)
+			})
+		}
+		for _, t := range c.Tombstones {
+			if t.Cause == schemas.CauseRequest && !revoked(former, t) && !holds(a, t) {
+				a.Entitlements = append(a.Entitlements, connectors.Entitlement{Target: t.Target, TargetID: t.TargetID, Privilege: t.Privilege})
+			}
+		}
+	}
+	slices.SortFunc(assumed.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
+	return assumed
+}
+
+// speaks says whether the entitlement is wanted or to be gone. Both lists are sorted.
+func (c *Connection) speaks(e connectors.Entitlement) bool {
+	_, wanted := slices.BinarySearchFunc(c.Entitlements, e, func(a Entitlement, e connectors.Entitlement) int {
+		return compareTarget(a.Target, a.Privilege, e.Target, e.Privilege)
+	})
+	_, buried := slices.BinarySearchFunc(c.Tombstones, e, func(a Tombstone, e connectors.Entitlement) int {
+		return compareTarget(a.Target, a.Privilege, e.Target, e.Privilege)
+	})
+	return wanted || buried || c.Existence == Deleted || c.Existence == Undone
+}
+
+// eventual is the desired state with what is scheduled in force.
+func eventual(d *Desired) *Desired {
+	if !slices.ContainsFunc(d.Connections, func(c *Connection) bool { return len(c.Scheduled) > 0 }) {
+		return d
+	}
+	out := *d
+	out.Connections = slices.Clone(d.Connections)
+	for i, c := range out.Connections {
+		if len(c.Scheduled) == 0 {
+			continue
+		}
+		all := append(slices.Clone(c.Entitlements), c.Scheduled...)
+		slices.SortStableFunc(all, func(a, b Entitlement) int { return compareTarget(a.Target, a.Privilege, b.Target, b.Privilege) })
+		merged := all[:0]
+		for _, e := range all {
+			if n := len(merged); n > 0 && merged[n-1].Target == e.Target && merged[n-1].Privilege == e.Privilege {
+				merged[n-1] = mergeGrants(merged[n-1], e)
+			} else {
+				merged = append(merged, e)
+			}
+		}
+		copied := *c
+		copied.Entitlements, copied.Scheduled = merged, nil
+		copied.Tombstones = slices.DeleteFunc(slices.Clone(c.Tombstones), func(t Tombstone) bool {
+			return slices.ContainsFunc(c.Scheduled, func(e Entitlement) bool { return e.Target == t.Target && e.Privilege == t.Privilege })
+		})
+		out.Connections[i] = &copied
+	}
+	return &out
+}
+
+// growing are the entitlements that after holds at some time at which before, which has them too, does not.
+func growing(before, after *Connection) map[wordKey]bool {
+	collect := func(c *Connection, fn func(wordKey, schemas.Window)) {
+		for _, list := range [][]Entitlement{c.Entitlements, c.Scheduled} {
+			for i := range list {
+				e := &list[i]
+				fn(wordKey{e.Target, e.Privilege}, schemas.Window{Starts: e.Starts, Expires: e.Expires})
+			}
+		}
+	}
+	bounded := len(before.Scheduled) > 0 || slices.ContainsFunc(before.Entitlements, func(e Entitlement) bool { return e.Expires != nil })
+	if !bounded {
+		return nil
+	}
+	windows := map[wordKey][]schemas.Window{}
+	collect(before, func(k wordKey, w schemas.Window) { windows[k] = append(windows[k], w) })
+	out := map[wordKey]bool{}
+	collect(after, func(k wordKey, w schemas.Window) {
+		if !slices.ContainsFunc(windows[k], func(b schemas.Window) bool { return contains(b, w) }) {
+			out[k] = true
+		}
+	})
+	return out
+}
+
+// contains says whether the window a covers all of b.
+func contains(a, b schemas.Window) bool {
+	return (a.Starts == nil || b.Starts != nil && !b.Starts.Before(*a.Starts)) &&
+		(a.Expires == nil || b.Expires != nil && !b.Expires.After(*a.Expires))
+}
+
+// effective is what of a wanted state an application lets take effect: connections in its scope, with what
+// may be granted. Without an application it is nothing.
+func effective(app *schemas.Application, description connectors.Description, s connectors.State) connectors.State {
+	var out connectors.State
+	if app == nil {
+		return out
+	}
+	for _, c := range s.Connections {
+		typ, _ := description.Type(c.Type)
+		if !InScope(app, c.Name) {
+			continue
+		}
+		c.Entitlements = slices.DeleteFunc(slices.Clone(c.Entitlements), func(e connectors.Entitlement) bool {
+			target, ok := typ.Target(e.Target.Type)
+			return !ok || !Grantable(app, target, e.Target)
+		})
+		out.Connections = append(out.Connections, c)
+	}
+	return out
+}
+
 // Change is what lies between two desired states.
 type Change struct {
-	Operations   []schemas.Operation
+	Operations []schemas.Operation
+	// Gained are the rights that somebody has at some time after the change and would not have without it,
+	// Lost those that somebody has no more, by identity.
 	Gained, Lost []schemas.Access
 	Findings     []schemas.Finding
 	// Before and After are the graphs at both ends.
 	Before, After *Graph
 }
 
-func revokedBefore(old *Connection, t Tombstone) bool {
-	return old != nil && slices.ContainsFunc(old.Tombstones, func(o Tombstone) bool {
+func revoked(former []Tombstone, t Tombstone) bool {
+	return slices.ContainsFunc(former, func(o Tombstone) bool {
 		return o.Target == t.Target && o.Privilege == t.Privilege && o.Cause == schemas.CauseRequest
 	})
 }
@@ -96,5 +344,14 @@ func revokedBefore(old *Connection, t Tombstone) bool {
 func holds(c *connectors.Connection, t Tombstone) bool {
 	return slices.ContainsFunc(c.Entitlements, func(e connectors.Entitlement) bool {
 		return e.Target == t.Target && e.Privilege == t.Privilege
+	})
+}
+
+func sortAccess(list []schemas.Access) {
+	slices.SortFunc(list, func(a, b schemas.Access) int {
+		if c := a.Identity.Compare(b.Identity); c != 0 {
+			return c
+		}
+		return compareTarget(a.Target, a.Privilege, b.Target, b.Privilege)
 	})
 }

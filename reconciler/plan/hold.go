@@ -19,7 +19,7 @@ type Rules struct {
 	// has planned for other applications.
 	Limits   schemas.Limits
 	Day, Run Counts
-	// Shrunken is Result.Shrunken.
+	// Shrunken is Result.Shrunken, unless an admitted Acknowledgement says that the read was right.
 	Shrunken bool
 }
 
@@ -62,14 +62,21 @@ func Count(o *schemas.Operation) Counts {
 	return Counts{}
 }
 
+// shrunken is why nothing is known for sure after a read that misses most of what was there.
+const shrunken = "most connections that were verified before are missing from what was read"
+
 // Hold marks the operations that must wait and says why. An operation that depends on a held one waits
 // with it. It returns the removals that go ahead and count against the budget.
 func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
+	incomplete := p.Incomplete != ""
 	for i := range p.Operations {
 		o := &p.Operations[i]
 		if o.Hold == schemas.HoldNone {
-			o.Hold, o.HoldReason = holdOne(p, o, r)
+			o.Hold, o.HoldReason = holdOne(p, o, r, incomplete)
 		}
+	}
+	if r.Shrunken && !incomplete {
+		p.Incomplete = shrunken
 	}
 	holdDependents(p)
 	var total Counts
@@ -81,8 +88,11 @@ func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
 		}
 		c := Count(o)
 		total = total.Add(c)
-		for _, d := range o.Documents {
-			byRequest[d.Path] = byRequest[d.Path].Add(c)
+		for j, d := range o.Documents {
+			// A file is one request, however many of its documents lead to the operation.
+			if !slices.ContainsFunc(o.Documents[:j], func(e schemas.DocumentID) bool { return e.Path == d.Path }) {
+				byRequest[d.Path] = byRequest[d.Path].Add(c)
+			}
 		}
 	}
 	why := exceeded("this run", &r.Limits.LimitSet, total)
@@ -97,27 +107,30 @@ func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
 			why = exceeded("the request "+path, r.Limits.Request, byRequest[path])
 		}
 	}
-	if why == "" {
+	// A day or a run that was spent before is no reason to stop what takes nothing from the budget.
+	if why == "" || total == (Counts{}) {
 		return total
 	}
-	// Too much at once is a sign that something else is wrong: nothing at all goes ahead.
+	// Too much at once is a sign that something else is wrong: nothing goes ahead but the removals that
+	// approved documents name.
 	for i := range p.Operations {
-		if o := &p.Operations[i]; o.Hold == schemas.HoldNone {
+		if o := &p.Operations[i]; o.Hold == schemas.HoldNone && !(Named(o) && o.Removes()) {
 			o.Hold, o.HoldReason = schemas.HoldBudget, why+": an owner raises spec.limits, or admits a BudgetOverride"
 		}
 	}
+	holdDependents(p)
 	return Counts{}
 }
 
-func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules) (schemas.Hold, string) {
+func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomplete bool) (schemas.Hold, string) {
 	takes := o.Removes() || o.Kind == schemas.OperationUpdate
 	switch {
 	case p.Mode == schemas.ModeObserve:
 		return schemas.HoldObserve, "the application is in mode observe"
-	case p.Incomplete != "" && !r.Shrunken:
+	case incomplete:
 		return schemas.HoldUnknown, "the live state is not known whole: " + p.Incomplete
 	case r.Shrunken && !(Named(o) && o.Removes()):
-		return schemas.HoldUnknown, p.Incomplete + ": an owner admits an Acknowledgement with first_run: " + p.Application + " when this is right"
+		return schemas.HoldUnknown, shrunken + ": an owner admits an Acknowledgement with first_run: " + p.Application + " when this is right"
 	case o.Provisioning != "" && o.Provisioning != schemas.ProvisioningDirect:
 		return schemas.HoldProvision, fmt.Sprintf("provisioning %s is not carried out by this version: use direct", o.Provisioning)
 	case p.Mode == schemas.ModeAdd && takes:

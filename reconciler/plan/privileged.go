@@ -2,6 +2,7 @@ package plan
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
@@ -9,20 +10,38 @@ import (
 
 // PrivilegedConnection says whether a connection is powerful by the connector's list or the application's.
 func PrivilegedConnection(app *schemas.Application, typ connectors.ConnectionType, n schemas.Name) bool {
-	return connectors.Match(typ.Privileged, n.SourceName) || connectors.Match(app.Spec.Privileged[n.Type], n.SourceName)
+	return powerful(typ.Names, typ.Privileged, n) || powerful(typ.Names, app.Spec.Privileged[n.Type], n)
+}
+
+// powerful matches as the application compares names, so that another spelling is not another name.
+func powerful(rule connectors.NameRule, patterns []string, n schemas.Name) bool {
+	if connectors.Match(patterns, n.SourceName) {
+		return true
+	}
+	if !rule.FoldCase {
+		return false
+	}
+	lower := strings.ToLower(n.SourceName)
+	return slices.ContainsFunc(patterns, func(p string) bool { return connectors.Match([]string{strings.ToLower(p)}, lower) })
 }
 
 // PrivilegedFields are the attributes of a payload that are powerful: those that the connector lists and
 // that are true, or set to something else than their default. Sorted.
 func PrivilegedFields(typ connectors.ConnectionType, payload map[string]any) []string {
-	defaults := payloadDefaults(typ.Payload)
+	return privilegedFields(&typeInfo{typ: &typ}, payload)
+}
+
+func privilegedFields(info *typeInfo, payload map[string]any) []string {
 	var out []string
-	for _, f := range typ.PrivilegedFields {
+	for _, f := range info.typ.PrivilegedFields {
 		v, ok := payload[f]
-		if !ok || v == nil || v == false || (defaults[f] != nil && equalValue(v, defaults[f])) {
+		if !ok || v == nil {
 			continue
 		}
-		out = append(out, f)
+		def, has := info.payloadDefaults()[f]
+		if v == true || (has && !equalValue(v, def)) || (!has && v != false) {
+			out = append(out, f)
+		}
 	}
 	slices.Sort(out)
 	return out
@@ -31,7 +50,7 @@ func PrivilegedFields(typ connectors.ConnectionType, payload map[string]any) []s
 // PrivilegedGrant says whether an entitlement is powerful: by its connection, its target or its privilege.
 func PrivilegedGrant(app *schemas.Application, typ connectors.ConnectionType, target connectors.GrantableType, c, t schemas.Name, privilege string) bool {
 	return PrivilegedConnection(app, typ, c) ||
-		connectors.Match(target.Privileged, t.SourceName) ||
-		connectors.Match(app.Spec.Privileged[t.Type], t.SourceName) ||
+		powerful(target.Names, target.Privileged, t) ||
+		powerful(target.Names, app.Spec.Privileged[t.Type], t) ||
 		slices.Contains(target.PrivilegedPrivileges, privilege)
 }

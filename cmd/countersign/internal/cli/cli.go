@@ -1,0 +1,290 @@
+// Package cli is countersign's command line: flags, wiring and exit codes. What a command does is in the
+// packages below; what it prints is in reconciler/report.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/all"
+	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/report"
+	"github.com/countersign/countersign/schemas"
+)
+
+// The exit codes. They are part of the interface.
+const (
+	exitDone       = 0 // done, nothing pending
+	exitError      = 1 // an error, or bad input
+	exitDifference = 2 // preview or drift found a difference, with --exit-code
+	exitDenied     = 3 // denied by policy
+	exitSignoff    = 4 // sign-off missing
+	exitPart       = 5 // applied in part
+)
+
+// Environment is what a command needs of the process, so that tests can stand in for it.
+type Environment struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Now            func() time.Time
+	// Executable is this program, for the child that evaluates a repository's own rules.
+	Executable func() (string, error)
+	Getenv     func(string) string
+	// Color and Width describe standard output; Progress says that standard error is a terminal.
+	Color, Progress bool
+	Width           int
+	// Step is called at each step of an apply; tests die there.
+	Step func(string)
+}
+
+// System is the process's own environment.
+func System() Environment {
+	e := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Executable: os.Executable, Getenv: os.Getenv, Width: 100}
+	if term.IsTerminal(int(os.Stdout.Fd())) {
+		e.Color = os.Getenv("NO_COLOR") == ""
+		if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {
+			e.Width = w
+		}
+	}
+	e.Progress = term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("CI") == ""
+	return e
+}
+
+// exit is an outcome with a code of its own. err may be nil, when everything was said already.
+type exit struct {
+	code int
+	err  error
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+// Main runs one command and returns its exit code.
+func Main(ctx context.Context, args []string, env Environment) int {
+	a := &app{Environment: env}
+	root := a.root()
+	root.SetArgs(args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	a.progressEnd()
+	if err == nil {
+		return exitDone
+	}
+	var x *exit
+	if errors.As(err, &x) {
+		if x.err != nil {
+			a.complain(x.err)
+		}
+		return x.code
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		a.complain(errors.New("stopped; what was carried out is on record, and the next run goes on from there"))
+		return exitError
+	}
+	a.complain(err)
+	return exitError
+}
+
+// complain prints an error with what a requester wrote in it made harmless.
+func (a *app) complain(err error) {
+	for i, line := range strings.Split(err.Error(), "\n") {
+		prefix := "error: "
+		if i > 0 {
+			prefix = "       "
+		}
+		fmt.Fprintln(a.Stderr, prefix+report.Safe(line))
+	}
+}
+
+// app is one invocation.
+type app struct {
+	Environment
+	repo, state, anchor, format, application string
+	verbose                                  bool
+	lastProgress                             time.Time
+	progressOn                               bool
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "countersign",
+		Short: "Access requests in Git, signed off by reviews, made true in the application",
+		Long: `countersign turns access requests into Git. A request is a YAML file in a pull request; the preview
+shows the exact difference against the live application and what policy says; the reviewers' approvals
+are the sign-off; at the merge the change is applied, read back and recorded.
+
+Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with --exit-code); 3 denied by policy;
+4 sign-off missing; 5 applied in part.`,
+		Example:       "  countersign demo                       # the whole thing, in a temporary folder\n  countersign init                       # a new access repository here\n  countersign preview                    # what this branch would change",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&a.repo, "repo", ".", "the access repository: its work tree, a folder in it, or a bare clone")
+	f.StringVar(&a.state, "state", "", "folder of the ledger and the order index (default: countersign/ inside the Git directory, or $COUNTERSIGN_STATE)")
+	f.StringVar(&a.anchor, "anchor", "", "full hash of the commit that trust starts at (default: the one that first added countersign.yaml)")
+	f.StringVar(&a.format, "format", "text", "text, markdown or json")
+	f.StringVar(&a.application, "application", "", "only this application")
+	f.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
+	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.access(), a.audit(), a.policy(), a.schema(), a.version(), a.policyChild())
+	root.CompletionOptions.HiddenDefaultCmd = true
+	return root
+}
+
+// checkFormat refuses an output format before any work is done.
+func (a *app) checkFormat() error {
+	switch a.format {
+	case "text", "markdown", "json":
+		return nil
+	}
+	return fmt.Errorf("--format %s: the formats are text, markdown and json", a.format)
+}
+
+// print writes a result in the format that was asked for.
+func (a *app) print(v any) error {
+	a.progressEnd()
+	o := report.Options{Color: a.Color, Width: a.Width}
+	switch a.format {
+	case "json":
+		return report.JSON(a.Stdout, v)
+	case "markdown":
+		return report.Markdown(a.Stdout, v, o)
+	}
+	return report.Text(a.Stdout, v, o)
+}
+
+func (a *app) logger() *slog.Logger {
+	level := slog.LevelWarn
+	if a.verbose {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// registry is the list of connectors.
+func (a *app) registry() (connectors.Registry, error) { return all.Registry() }
+
+// open opens the repository and a reconciler over it.
+func (a *app) open() (*reconciler.Reconciler, *history.Repository, error) {
+	if err := a.checkFormat(); err != nil {
+		return nil, nil, err
+	}
+	repo, err := history.Open(a.repo)
+	if err != nil {
+		return nil, nil, err
+	}
+	registry, err := a.registry()
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := reconciler.New(reconciler.Config{
+		Repository: repo, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
+		Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
+	})
+	return r, repo, err
+}
+
+func (a *app) stateDir(repo *history.Repository) string {
+	if a.state != "" {
+		return a.state
+	}
+	if dir := a.Getenv("COUNTERSIGN_STATE"); dir != "" {
+		return dir
+	}
+	return filepath.Join(repo.GitDir(), "countersign")
+}
+
+// isolate starts this program again as the child that evaluates a repository's own rules, with nothing in
+// its environment.
+func (a *app) isolate(ctx context.Context) (*exec.Cmd, error) {
+	self, err := a.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("find this program: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, self, policyChildCommand)
+	cmd.Env = []string{}
+	return cmd, nil
+}
+
+// progress says on a terminal what is going on, and in a log a line every ten seconds.
+func (a *app) progress(what string, done, total int) {
+	text := what
+	switch {
+	case total > 1:
+		text = fmt.Sprintf("%s (%d of %d)", what, done+1, total)
+	case done > 0:
+		text = fmt.Sprintf("%s (%d)", what, done)
+	}
+	now := a.Now()
+	if a.Progress {
+		if now.Sub(a.lastProgress) > 100*time.Millisecond {
+			fmt.Fprintf(a.Stderr, "\r\x1b[K%s …", report.Safe(text))
+			a.lastProgress, a.progressOn = now, true
+		}
+		return
+	}
+	if a.lastProgress.IsZero() {
+		a.lastProgress = now
+	}
+	if now.Sub(a.lastProgress) > 10*time.Second {
+		fmt.Fprintln(a.Stderr, report.Safe(text))
+		a.lastProgress = now
+	}
+}
+
+func (a *app) progressEnd() {
+	if a.progressOn {
+		fmt.Fprint(a.Stderr, "\r\x1b[K")
+		a.progressOn = false
+	}
+}
+
+// branch is the branch of the settings on the current checkout, falling back to main. Which settings hold
+// is decided from the admitted history; this only finds where to look.
+func (a *app) branch(ctx context.Context, repo *history.Repository) (string, error) {
+	name := "main"
+	files, err := repo.Snapshot(ctx, "HEAD", onlySettings{})
+	if err == nil && len(files) == 1 {
+		if content, err := repo.Blob(files[0].Blob, schemas.MaxFileBytes); err == nil {
+			if docs, errs := schemas.Decode(schemas.SettingsPath, content); len(errs) == 0 {
+				if s, ok := docs[0].Value.(*schemas.Settings); ok {
+					name = s.Spec.Branch
+				}
+			}
+		}
+	}
+	for _, ref := range []string{"refs/heads/" + name, "refs/remotes/origin/" + name} {
+		if _, err := repo.Resolve(ref); err == nil {
+			return ref, nil
+		}
+	}
+	return "", fmt.Errorf("there is no branch %s, neither here nor on origin; name the revision with --to or --base", name)
+}
+
+type onlySettings struct{}
+
+func (onlySettings) Dir(string) bool    { return false }
+func (onlySettings) File(p string) bool { return p == schemas.SettingsPath }

@@ -1,0 +1,279 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/schemas"
+)
+
+func (a *app) validate() *cobra.Command {
+	return &cobra.Command{
+		Use:   "validate",
+		Short: "Check all control files by themselves: no Git, no application, no reviewer",
+		Long: `Checks every control file below --repo as it lies in the folder: YAML, schemas, payloads and names against
+the connectors, policy. All errors are listed at once, with file, line and column.`,
+		Example: "  countersign validate\n  countersign validate --format json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.checkFormat(); err != nil {
+				return err
+			}
+			registry, err := a.registry()
+			if err != nil {
+				return err
+			}
+			rep, err := reconciler.Validate(c.Context(), a.repo, registry)
+			if err != nil {
+				return err
+			}
+			if err := a.print(rep); err != nil {
+				return err
+			}
+			if len(rep.Errors) > 0 {
+				return &exit{code: exitError}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) preview() *cobra.Command {
+	var base, head string
+	var blind, exitCode bool
+	c := &cobra.Command{
+		Use:   "preview",
+		Short: "Show what a change would do, what policy says, and who must still approve",
+		Long: `Compares the head with where it forked from the base, folds both, and diffs both against the live
+applications as they stand configured in the base. Nothing is written to any application.
+
+Exit codes: 0 ready or nothing to do; 1 errors, or live state not known whole; 2 ready and something would
+change, with --exit-code; 3 denied by policy; 4 sign-off missing.`,
+		Example: "  countersign preview\n  countersign preview --base origin/main --head HEAD --format markdown\n  countersign preview --blind            # without reading any application",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			r, repo, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, r.Close()) }()
+			if base == "" {
+				if base, err = a.branch(c.Context(), repo); err != nil {
+					return err
+				}
+			}
+			p, err := r.Preview(c.Context(), reconciler.PreviewOptions{Base: base, Head: head, Blind: blind, Application: a.application})
+			if err != nil {
+				return err
+			}
+			if err := a.print(p); err != nil {
+				return err
+			}
+			return previewExit(p, exitCode)
+		},
+	}
+	c.Flags().StringVar(&base, "base", "", "the branch that the change would land on (default: the settings' branch)")
+	c.Flags().StringVar(&head, "head", "HEAD", "the change")
+	c.Flags().BoolVar(&blind, "blind", false, "do not read the live applications")
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 2 when something would change")
+	return c
+}
+
+func previewExit(p *schemas.Preview, exitCode bool) error {
+	switch p.Verdict {
+	case schemas.VerdictInvalid, schemas.VerdictIncomplete:
+		return &exit{code: exitError}
+	case schemas.VerdictDenied:
+		return &exit{code: exitDenied}
+	case schemas.VerdictSignoff:
+		return &exit{code: exitSignoff}
+	}
+	if exitCode && slices.ContainsFunc(p.Plan.Applications, func(x schemas.ApplicationPlan) bool { return len(x.Operations) > 0 }) {
+		return &exit{code: exitDifference}
+	}
+	return nil
+}
+
+func (a *app) apply() *cobra.Command {
+	var to string
+	var dryRun bool
+	c := &cobra.Command{
+		Use:   "apply",
+		Short: "Admit what was merged, carry it out, and verify it by reading back",
+		Long: `Judges every commit of the branch since the last one judged, takes what was signed off from live to
+desired in each application, reads back, and records it. What was not signed off is quarantined: it is
+reported and has no effect. Running it again does nothing twice.
+
+Exit codes: 0 all done; 1 error; 3 or 4 a commit was quarantined now, by policy or for want of sign-off;
+5 applied in part.`,
+		Example: "  countersign apply\n  countersign apply --dry-run\n  countersign apply --application warehouse",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			return a.run(c, reconciler.RunOptions{To: to, DryRun: dryRun}, false)
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "the revision that the branch has come to (default: the settings' branch)")
+	c.Flags().BoolVar(&dryRun, "dry-run", false, "plan only: write nothing, neither to applications nor to the ledger")
+	return c
+}
+
+func (a *app) drift() *cobra.Command {
+	var to string
+	var enforce, exitCode bool
+	c := &cobra.Command{
+		Use:   "drift",
+		Short: "Hold the live applications against what was admitted",
+		Long: `Reports where an application differs from what admitted requests want: by hand, or because something is
+still pending. With --enforce the difference is mended and read back. Without it nothing is written.`,
+		Example: "  countersign drift --exit-code\n  countersign drift --enforce --application warehouse",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.run(c, reconciler.RunOptions{To: to, Drift: true, Enforce: enforce}, exitCode)
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "the revision that the branch has come to (default: the settings' branch)")
+	c.Flags().BoolVar(&enforce, "enforce", false, "mend what differs")
+	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 2 when something differs")
+	return c
+}
+
+func (a *app) run(c *cobra.Command, o reconciler.RunOptions, exitCode bool) (err error) {
+	r, repo, err := a.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	if o.To == "" {
+		if o.To, err = a.branch(c.Context(), repo); err != nil {
+			return err
+		}
+	}
+	o.Application = a.application
+	rep, err := r.RunOnce(c.Context(), o)
+	if rep != nil {
+		if perr := a.print(rep); perr != nil {
+			return errors.Join(err, perr)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return runExit(rep, exitCode)
+}
+
+// runExit says how a run went. What keeps an auditor awake comes first: parts undone, then quarantine.
+func runExit(rep *schemas.RunReport, exitCode bool) error {
+	failed, worked, differs := 0, 0, false
+	for _, x := range rep.Applications {
+		bad := x.Error != "" || x.Plan.Incomplete != ""
+		last := map[string]string{}
+		for _, o := range x.Outcomes {
+			last[o.Operation] = o.Status
+		}
+		for _, s := range last {
+			bad = bad || s != "applied"
+			worked++
+		}
+		for _, v := range x.Verifications {
+			bad = bad || v.Status == "differs" || v.Status == "unverifiable"
+		}
+		if bad {
+			failed++
+		}
+		differs = differs || len(x.Plan.Operations) > 0
+	}
+	switch {
+	case failed > 0 && failed == len(rep.Applications) && worked == 0:
+		return &exit{code: exitError}
+	case failed > 0:
+		return &exit{code: exitPart}
+	}
+	for _, v := range rep.Admissions {
+		if v.Verdict != "quarantined" {
+			continue
+		}
+		if v.Decision != nil && len(v.Decision.Denials) > 0 {
+			return &exit{code: exitDenied}
+		}
+		return &exit{code: exitSignoff}
+	}
+	if exitCode && differs {
+		return &exit{code: exitDifference}
+	}
+	return nil
+}
+
+func (a *app) status() *cobra.Command {
+	var to string
+	c := &cobra.Command{
+		Use:     "status",
+		Short:   "Say where every request stands: approval, provisioning, verification",
+		Example: "  countersign status\n  countersign status --application warehouse --format json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			r, repo, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, r.Close()) }()
+			if to == "" {
+				if to, err = a.branch(c.Context(), repo); err != nil {
+					return err
+				}
+			}
+			rep, err := r.Status(c.Context(), to, a.application)
+			if err != nil {
+				return err
+			}
+			return a.print(rep)
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "the revision that the branch has come to (default: the settings' branch)")
+	return c
+}
+
+func (a *app) access() *cobra.Command {
+	var o reconciler.AccessOptions
+	c := &cobra.Command{
+		Use:   "access",
+		Short: "Answer who can do what, and which request, commit and approvers made it so",
+		Long: `Reads the live applications and follows nested connections from identities to resources. Each step names
+the request, the commit that admitted it and who signed it off, or says that it is unmanaged.`,
+		Example: "  countersign access --identity alice\n  countersign access --resource sales.orders\n  countersign access --connection role/sales_reader --format json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			r, repo, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, r.Close()) }()
+			if o.To == "" {
+				if o.To, err = a.branch(c.Context(), repo); err != nil {
+					return err
+				}
+			}
+			o.Application = a.application
+			rep, err := r.Access(c.Context(), o)
+			if err != nil {
+				return err
+			}
+			if err := a.print(rep); err != nil {
+				return err
+			}
+			if len(rep.Incomplete) > 0 {
+				return &exit{code: exitError, err: fmt.Errorf("%d applications could not be read whole", len(rep.Incomplete))}
+			}
+			return nil
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.To, "to", "", "the revision that the branch has come to (default: the settings' branch)")
+	f.StringVar(&o.Identity, "identity", "", "only this identity: alice, or user/alice")
+	f.StringVar(&o.Connection, "connection", "", "only through this connection: sales_reader, or role/sales_reader")
+	f.StringVar(&o.Resource, "resource", "", "only to this target: sales.orders, or table/sales.orders")
+	return c
+}

@@ -1,0 +1,504 @@
+package cli
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/report"
+	"github.com/countersign/countersign/schemas"
+)
+
+const policyChildCommand = "policy-child"
+
+// policyChild is this program as the child that evaluates a repository's own rules: no environment, bounded
+// memory, told everything on standard input.
+func (a *app) policyChild() *cobra.Command {
+	return &cobra.Command{
+		Use: policyChildCommand, Hidden: true, Args: cobra.NoArgs,
+		Short: "Evaluate a repository's own rules (started by countersign itself)",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return policy.ServeChild(c.Context(), a.Stdin, a.Stdout, policy.DefaultChildLimits())
+		},
+	}
+}
+
+func (a *app) policy() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "policy",
+		Short:   "List the built-in rules, and test them with the repository's own",
+		Example: "  countersign policy rules\n  countersign policy test --coverage",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	rules := &cobra.Command{
+		Use: "rules", Short: "List the built-in rules", Example: "  countersign policy rules --format json", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if err := a.checkFormat(); err != nil {
+				return err
+			}
+			docs := policy.Rules()
+			if a.format == "json" {
+				return report.JSON(a.Stdout, docs)
+			}
+			for _, d := range docs {
+				fmt.Fprintf(a.Stdout, "%s  %-7s  %s\n", d.Code, d.Severity, d.Title)
+				for _, line := range strings.Split(strings.TrimSpace(d.Description), "\n") {
+					fmt.Fprintf(a.Stdout, "        %s\n", strings.TrimSpace(line))
+				}
+			}
+			return nil
+		},
+	}
+	var run string
+	var coverage bool
+	var under float64
+	test := &cobra.Command{
+		Use: "test", Short: "Run the Rego tests of the built-in library and of the repository's policy folder",
+		Long: `Runs every *_test.rego of the built-in library and of the policy folder as it lies in --repo, with the same
+restricted built-ins as a judgement. It needs no opa on the machine.`,
+		Example: "  countersign policy test\n  countersign policy test --run freeze --coverage --fail-under 90", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if err := a.checkFormat(); err != nil {
+				return err
+			}
+			modules, data, err := reconciler.ReadPolicy(a.repo)
+			if err != nil {
+				return err
+			}
+			engine, err := policy.New(policy.Config{Modules: modules, Data: data, Logger: a.logger()})
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, engine.Close()) }()
+			rep, err := engine.Test(c.Context(), policy.TestOptions{Run: run, Coverage: coverage || under > 0})
+			if err != nil {
+				return err
+			}
+			if a.format == "json" {
+				if err := report.JSON(a.Stdout, rep); err != nil {
+					return err
+				}
+			} else {
+				fmt.Fprint(a.Stdout, rep.String())
+			}
+			if !rep.Passed() {
+				return &exit{code: exitError}
+			}
+			if under > 0 && rep.Coverage < under {
+				return fmt.Errorf("coverage is %.1f %%, less than %.1f %%", rep.Coverage, under)
+			}
+			return nil
+		},
+	}
+	test.Flags().StringVar(&run, "run", "", "only tests whose name matches this regular expression")
+	test.Flags().BoolVar(&coverage, "coverage", false, "say how much of the rules the tests run")
+	test.Flags().Float64Var(&under, "fail-under", 0, "fail when coverage is under this many per cent")
+	c.AddCommand(rules, test)
+	return c
+}
+
+func (a *app) schema() *cobra.Command {
+	var scripts bool
+	c := &cobra.Command{
+		Use:   "schema [NAME]",
+		Short: "Print a JSON Schema, or what a connector can do",
+		Long: `Without a name: lists the schemas of documents and outputs, and the connectors. With the name of a schema:
+prints it (draft 2020-12), for editors. With the name of a connector: its connection types, payload schemas
+and what may be granted; with --scripts the scripts that give it the least privileges.`,
+		Example: "  countersign schema\n  countersign schema connection-assignment\n  countersign schema postgres\n  countersign schema postgres --scripts",
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			registry, err := a.registry()
+			if err != nil {
+				return err
+			}
+			if len(args) == 0 {
+				fmt.Fprintln(a.Stdout, "Documents and outputs:")
+				for _, n := range schemas.SchemaNames() {
+					fmt.Fprintln(a.Stdout, "  "+n)
+				}
+				fmt.Fprintln(a.Stdout, "Connectors:")
+				for _, n := range registry.Names() {
+					fmt.Fprintln(a.Stdout, "  "+n)
+				}
+				return nil
+			}
+			if k, ok := registry.Get(args[0]); ok {
+				return a.describe(k.Describe(), scripts)
+			}
+			b, err := schemas.JSONSchema(args[0])
+			if err != nil {
+				return fmt.Errorf("%w; the connectors are %s", err, strings.Join(registry.Names(), ", "))
+			}
+			_, err = a.Stdout.Write(b)
+			return err
+		},
+	}
+	c.Flags().BoolVar(&scripts, "scripts", false, "for a connector: the scripts of least privileges, for planning and for applying")
+	return c
+}
+
+func (a *app) describe(d connectors.Description, scripts bool) error {
+	if a.format == "json" {
+		return report.JSON(a.Stdout, d)
+	}
+	if scripts {
+		fmt.Fprintf(a.Stdout, "# %s: planning, read only\n\n%s\n\n# %s: applying\n\n%s\n", d.Title, strings.TrimSpace(d.PlanScript), d.Title, strings.TrimSpace(d.ApplyScript))
+		return nil
+	}
+	fmt.Fprintf(a.Stdout, "%s (%s)\n\nspec.config:\n%s\n", d.Title, d.Name, indent(d.Config))
+	for _, t := range d.Types {
+		var can []string
+		for _, x := range []struct {
+			ok   bool
+			name string
+		}{{t.Create, "create"}, {t.Update, "update"}, {t.Delete, "delete"}, {t.Reassign, "reassign what it owns"}} {
+			if x.ok {
+				can = append(can, x.name)
+			}
+		}
+		fmt.Fprintf(a.Stdout, "\nConnection type %s: %s\npayload:\n%s\nmay be given:\n", t.Name, strings.Join(can, ", "), indent(t.Payload))
+		for _, g := range t.Grantable {
+			fmt.Fprintf(a.Stdout, "  %-14s %-10s %s\n", g.Type, g.Edge, strings.Join(g.Privileges, ", "))
+		}
+	}
+	return nil
+}
+
+func indent(raw json.RawMessage) string {
+	var v any
+	if json.Unmarshal(raw, &v) != nil {
+		return "  " + string(raw)
+	}
+	b, err := json.MarshalIndent(v, "  ", "  ")
+	if err != nil {
+		return "  " + string(raw)
+	}
+	return "  " + string(b)
+}
+
+// programVersion is the module's version, or the commit it was built from.
+func programVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "devel-" + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "devel"
+}
+
+func (a *app) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version, and those of what it is built on", Example: "  countersign version --format json", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			v := map[string]string{"countersign": programVersion(), "go": runtime.Version(), "api": schemas.APIVersion}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, d := range info.Deps {
+					switch d.Path {
+					case "github.com/open-policy-agent/opa":
+						v["opa"] = d.Version
+					case "github.com/go-git/go-git/v5":
+						v["go-git"] = d.Version
+					}
+				}
+			}
+			if a.format == "json" {
+				return report.JSON(a.Stdout, v)
+			}
+			for _, k := range []string{"countersign", "api", "go", "opa", "go-git"} {
+				if v[k] != "" {
+					fmt.Fprintf(a.Stdout, "%-12s %s\n", k, v[k])
+				}
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) audit() *cobra.Command {
+	c := &cobra.Command{
+		Use:     "audit",
+		Short:   "Export the ledger for auditors, and verify its hash chain",
+		Example: "  countersign audit verify\n  countersign audit export --since 2026-01-01 --output audit.jsonl",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(a.auditVerify(), a.auditExport())
+	return c
+}
+
+// withLedger opens the ledger for reading.
+func (a *app) withLedger(c *cobra.Command, fn func(*ledger.Ledger) error) (err error) {
+	if err := a.checkFormat(); err != nil {
+		return err
+	}
+	repo, err := history.Open(a.repo)
+	if err != nil {
+		return err
+	}
+	l, err := ledger.Open(c.Context(), ledger.Config{Path: reconciler.LedgerPath(a.stateDir(repo)), ReadOnly: true, Now: a.Now, Logger: a.logger()})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	return fn(l)
+}
+
+func (a *app) auditVerify() *cobra.Command {
+	var head string
+	var count int64
+	c := &cobra.Command{
+		Use: "verify", Short: "Hold every record's hash against the chain",
+		Long: `Recomputes the hash of every record. With --head and --count, taken from an earlier export, a ledger whose
+end was cut off is found too.`,
+		Example: "  countersign audit verify\n  countersign audit verify --head 6f1c… --count 120", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withLedger(c, func(l *ledger.Ledger) error {
+				rep, err := l.Verify(c.Context(), ledger.VerifyOptions{Head: head, Count: count})
+				if err != nil {
+					return err
+				}
+				if a.format == "json" {
+					if err := report.JSON(a.Stdout, rep); err != nil {
+						return err
+					}
+				} else if len(rep.Problems) == 0 {
+					fmt.Fprintf(a.Stdout, "The chain holds: %d records, head %s\n", rep.Records, rep.Head)
+				} else {
+					fmt.Fprintf(a.Stdout, "The chain is broken: %d problems in %d records\n", len(rep.Problems), rep.Records)
+					for _, p := range rep.Problems {
+						fmt.Fprintf(a.Stdout, "  record %d: %s\n", p.Sequence, p.What)
+					}
+				}
+				if len(rep.Problems) > 0 {
+					return &exit{code: exitError}
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&head, "head", "", "a hash that the chain must contain, from an earlier export")
+	c.Flags().Int64Var(&count, "count", 0, "the number of records at that head")
+	return c
+}
+
+func (a *app) auditExport() *cobra.Command {
+	var as, output, manifest, since, until string
+	c := &cobra.Command{
+		Use: "export", Short: "Write one row for each operation, with its request, sign-off, policy, execution and read-back",
+		Long: `Writes JSON Lines (authoritative) or CSV, one row for each operation and each change that was refused, and a
+manifest of the population: filters, counts for each state, sequence range, head of the chain. What nobody
+can know stands as "unknown", never as true.`,
+		Example: "  countersign audit export > audit.jsonl\n  countersign audit export --as csv --output audit.csv --manifest manifest.json --since 2026-01-01 --until 2026-04-01",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o := ledger.ExportOptions{Format: as, Application: a.application, Version: programVersion(), Out: a.Stdout}
+			for _, d := range []struct {
+				text string
+				into *time.Time
+				name string
+			}{{since, &o.Since, "since"}, {until, &o.Until, "until"}} {
+				if d.text == "" {
+					continue
+				}
+				t, err := parseTime(d.text)
+				if err != nil {
+					return fmt.Errorf("--%s %s: expected 2026-01-31 or 2026-01-31T00:00:00Z", d.name, d.text)
+				}
+				*d.into = t
+			}
+			if as != "jsonl" && as != "csv" {
+				return fmt.Errorf("--as %s: expected jsonl or csv", as)
+			}
+			return a.withLedger(c, func(l *ledger.Ledger) (err error) {
+				if output != "" {
+					f, err := os.OpenFile(filepath.Clean(output), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+					if err != nil {
+						return err
+					}
+					defer func() { err = errors.Join(err, f.Close()) }()
+					o.Out = f
+				}
+				m, err := ledger.Export(c.Context(), l, o)
+				if err != nil {
+					return err
+				}
+				if manifest == "" {
+					return report.JSON(a.Stderr, m)
+				}
+				f, err := os.OpenFile(filepath.Clean(manifest), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+				if err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, f.Close()) }()
+				return report.JSON(f, m)
+			})
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&as, "as", "jsonl", "jsonl or csv")
+	f.StringVar(&output, "output", "", "write rows to this file (default: standard output)")
+	f.StringVar(&manifest, "manifest", "", "write the manifest to this file (default: standard error)")
+	f.StringVar(&since, "since", "", "only records from this instant or day on")
+	f.StringVar(&until, "until", "", "only records before this instant or day")
+	return c
+}
+
+func parseTime(s string) (time.Time, error) {
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return t, nil
+	}
+	return time.Parse(time.DateOnly, s)
+}
+
+func (a *app) init() *cobra.Command {
+	var connector, name string
+	c := &cobra.Command{
+		Use:   "init",
+		Short: "Write the control files of a new access repository",
+		Long: `Writes countersign.yaml, one application, people.yaml and a policy folder below --repo. Files that are there
+already are left alone. Then fill in who you are, commit, and merge: trust starts at that commit.`,
+		Example: "  countersign init\n  countersign init --connector postgres --name warehouse",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			registry, err := a.registry()
+			if err != nil {
+				return err
+			}
+			if _, ok := registry.Get(connector); !ok {
+				return fmt.Errorf("--connector %s: the connectors are %s", connector, strings.Join(registry.Names(), ", "))
+			}
+			files := starter(connector, name)
+			for _, f := range files {
+				path := filepath.Join(a.repo, filepath.FromSlash(f.path))
+				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					return err
+				}
+				out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
+				if errors.Is(err, os.ErrExist) {
+					fmt.Fprintf(a.Stdout, "kept     %s\n", f.path)
+					continue
+				}
+				if err != nil {
+					return err
+				}
+				_, err = out.WriteString(f.content)
+				if err := errors.Join(err, out.Close()); err != nil {
+					return err
+				}
+				fmt.Fprintf(a.Stdout, "written  %s\n", f.path)
+			}
+			fmt.Fprint(a.Stdout, `
+countersign.yaml says signoff: unauthenticated: whoever can push can write an Approved-by trailer. It is
+good for a trial. Before it matters, name an allowed_signers file, so that only signed merges count.
+
+Next: put your own people, owners and application in these files, then
+  countersign validate
+  git add . && git commit -m "Begin access as code"
+  countersign status
+`)
+			return nil
+		},
+	}
+	c.Flags().StringVar(&connector, "connector", "casbin", "the connector of the first application")
+	c.Flags().StringVar(&name, "name", "", "what the first application is called (default: authz for casbin, warehouse for postgres)")
+	return c
+}
+
+type starterFile struct{ path, content string }
+
+func starter(connector, name string) []starterFile {
+	if name == "" {
+		name = map[string]string{"casbin": "authz", "postgres": "warehouse"}[connector]
+	}
+	if name == "" {
+		name = connector
+	}
+	files := []starterFile{
+		{"countersign.yaml", starterSettings},
+		{"people.yaml", strings.ReplaceAll(starterPeople, "APPLICATION", name)},
+		{"policy/data.yaml", starterData},
+		{"requests/README.md", starterRequests},
+	}
+	body := starterCasbin
+	if connector == "postgres" {
+		body = starterPostgres
+	}
+	files = append(files, starterFile{"applications/" + name + ".yaml", strings.ReplaceAll(body, "APPLICATION", name)})
+	slices.SortFunc(files, func(a, b starterFile) int { return strings.Compare(a.path, b.path) })
+	return files
+}
+
+const starterSettings = `apiVersion: countersign.dev/v1
+kind: Settings
+spec:
+  branch: main
+  forge: {kind: local}
+  # For a trial only: an Approved-by trailer of the merge commit counts as it stands.
+  # For real use: signoff: signed, and allowed_signers: the file with your reviewers' SSH keys.
+  signoff: unauthenticated
+  owners: [user:carol@acme.test]        # sign off changes of settings, applications, people and policy
+  limits: {revokes: 50, deletions: 5}   # removals that no approved document names, per application and run
+`
+
+const starterPeople = `apiVersion: countersign.dev/v1
+kind: People
+spec:
+  people:
+    - {login: alice, emails: [alice@acme.test], identities: {APPLICATION: [alice]}}
+    - {login: bob, emails: [bob@acme.test], identities: {APPLICATION: [bob]}}
+    - {login: carol, emails: [carol@acme.test]}
+`
+
+const starterCasbin = `apiVersion: countersign.dev/v1
+kind: Application
+metadata: {name: APPLICATION}
+spec:
+  connector: casbin
+  config: {policy: authz/policy.csv}    # a Casbin policy file; here, in this folder
+  owners: [user:bob@acme.test]
+  scope: {role: ["*"]}                  # which roles countersign manages
+  grantable: {user: ["*"], object: ["*"]}
+  mode: observe                         # observe, then add, then full
+`
+
+const starterPostgres = `apiVersion: countersign.dev/v1
+kind: Application
+metadata: {name: APPLICATION}
+spec:
+  connector: postgres
+  # Two credentials: countersign schema postgres --scripts prints what each needs, and no more.
+  config: {dsn: {env: WAREHOUSE_PLAN_DSN}, apply_dsn: {env: WAREHOUSE_APPLY_DSN}}
+  owners: [user:bob@acme.test]
+  scope: {role: ["sales_*"]}            # nothing outside is ever changed
+  grantable: {user: ["*"], schema: ["sales"], table: ["sales.*"]}
+  mode: observe                         # observe, then add, then full
+`
+
+const starterData = `# What the built-in rules may be told; countersign policy rules lists them.
+blast_radius: {warn: 20, two: 100}
+`
+
+const starterRequests = "# Requests\n\nOne file each, for example `2026/11/23/sales-reader.yaml`. Deleting a file undoes it.\n"

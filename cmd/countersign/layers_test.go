@@ -1,0 +1,78 @@
+package main
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/countersign/countersign/"
+
+// arrows says which packages of countersign each package may import: those that match one of the prefixes.
+// A package below another inherits nothing. Changing an arrow is changing the architecture: say why.
+func arrows() map[string][]string {
+	core := []string{"reconciler/plan", "reconciler/history", "reconciler/history/order", "reconciler/signoff", "reconciler/ledger",
+		"policy", "connectors", "schemas"}
+	return map[string][]string{
+		"cmd/countersign":              {"cmd/countersign/internal/cli"},
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/history", "reconciler/ledger", "reconciler/report", "policy", "connectors", "connectors/all", "connectors/casbin", "schemas"},
+		"reconciler":                   core,
+		"reconciler/plan":              {"connectors", "schemas"},
+		"reconciler/history":           {"schemas"},
+		"reconciler/history/order":     {"reconciler/plan", "schemas"},
+		"reconciler/signoff":           {"reconciler/history", "schemas"},
+		"reconciler/ledger":            {"schemas"},
+		"reconciler/report":            {"schemas"},
+		"policy":                       {"schemas"},
+		"connectors":                   {"schemas"},
+		"connectors/all":               {"connectors", "connectors/casbin", "connectors/postgres"},
+		"connectors/casbin":            {"connectors", "schemas"},
+		"connectors/postgres":          {"connectors", "schemas"},
+		"schemas":                      {},
+		// What only tests import.
+		"connectors/connectortest":         {"connectors", "schemas"},
+		"connectors/connectortest/servers": {},
+		"reconciler/history/historytest":   {},
+	}
+}
+
+// TestLayers holds every import of the product's code against the table of arrows.
+func TestLayers(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("go", "list", "-json=ImportPath,Imports", module+"...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	allowed := arrows()
+	seen := map[string]bool{}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for dec.More() {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatalf("decode go list: %v", err)
+		}
+		name := strings.TrimPrefix(p.ImportPath, module)
+		seen[name] = true
+		may, ok := allowed[name]
+		if !ok {
+			t.Errorf("package %s is not in the table of arrows: add it, with what it may import", name)
+			continue
+		}
+		for _, i := range p.Imports {
+			if rest, ours := strings.CutPrefix(i, module); ours && !slices.Contains(may, rest) {
+				t.Errorf("%s imports %s, and the table of arrows does not let it", name, rest)
+			}
+		}
+	}
+	for name := range allowed {
+		if !seen[name] {
+			t.Errorf("the table of arrows names %s, which is no package", name)
+		}
+	}
+}

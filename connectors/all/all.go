@@ -1,0 +1,14 @@
+// Package all is the one list of connectors that the program has. A connector is added here and nowhere else.
+package all
+
+import (
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/casbin"
+)
+
+// Registry returns all connectors.
+func Registry() (connectors.Registry, error) {
+	return connectors.NewRegistry(
+		casbin.New(),
+	)
+}

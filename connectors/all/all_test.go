@@ -1,0 +1,50 @@
+package all_test
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/connectors/all"
+	"github.com/countersign/countersign/connectors/connectortest"
+)
+
+// Each folder beside this one that has code, but for the suite's, is a connector in the list under its own name.
+func TestRegistry(t *testing.T) {
+	t.Parallel()
+	r, err := all.Registry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for _, e := range entries {
+		code, err := filepath.Glob(filepath.Join("..", e.Name(), "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		code = slices.DeleteFunc(code, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
+		if e.IsDir() && e.Name() != "all" && e.Name() != "connectortest" && len(code) > 0 {
+			want = append(want, e.Name())
+		}
+	}
+	if got := r.Names(); !slices.Equal(got, want) {
+		t.Errorf("the list has %v, the folders are %v", got, want)
+	}
+	for _, name := range r.Names() {
+		c, ok := r.Get(name)
+		if !ok {
+			t.Fatalf("%s is listed and not there", name)
+		}
+		for _, row := range connectortest.Capabilities(c) {
+			if row.Connector != name || row.Type == "" || row.Title == "" {
+				t.Errorf("%s: a row of the table is empty: %+v", name, row)
+			}
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package casbin
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+const header = "# A casbin policy file that countersign manages. Its model is the one that countersign describes: p2\n" +
+	"# declares roles and groups, p3 users, p4 objects. These lines grant nothing.\n"
+
+// Contents are what a new store knows.
+type Contents struct {
+	Users   []string
+	Objects []string
+}
+
+// Init makes a new store. It fails where there is a file already, or where a name breaks the rule.
+func Init(path string, c Contents) (err error) {
+	const op = "make a policy file"
+	content := []byte(header)
+	for _, list := range []struct {
+		section string
+		names   []string
+	}{{"p3", c.Users}, {"p4", c.Objects}} {
+		for _, name := range slices.Compact(slices.Sorted(slices.Values(list.names))) {
+			if err := checkName(op, name); err != nil {
+				return err
+			}
+			content = append(content, join([]string{list.section, name})+"\n"...)
+		}
+	}
+	f, err := os.OpenFile(filepath.Clean(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("make a policy file: %w", err)
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err != nil {
+		return errors.Join(fmt.Errorf("make a policy file: %w", err), os.Remove(f.Name()))
+	}
+	return syncDir(filepath.Dir(path))
+}

@@ -1,0 +1,400 @@
+package casbin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/casbin/casbin/v2/persist"
+	"github.com/gofrs/flock"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+type writer struct {
+	*reader
+}
+
+var _ connectors.Writer = (*writer)(nil)
+
+const (
+	lockPoll = 5 * time.Millisecond
+	lockWait = 30 * time.Second
+	// attempts bound how often a batch begins anew because somebody wrote the file without the lock.
+	attempts = 5
+)
+
+// Apply carries out all operations on one reading of the file and replaces it once. Outcomes are reported
+// after that, so that what is reported as applied is in the file.
+func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) (err error) {
+	const op = "change the policy file"
+	if err := w.usable(ctx, op); err != nil {
+		return err
+	}
+	unlock, err := lock(ctx, w.s.path, op)
+	if err != nil {
+		return err
+	}
+	var outcomes []connectors.Outcome
+	err = w.batch(ctx, op, ops, &outcomes)
+	// The callback may take its time, or end in a panic: others need not wait for it.
+	if err = errors.Join(err, unlock()); err != nil && outcomes == nil {
+		return err
+	}
+	for _, o := range outcomes {
+		report(o)
+	}
+	return err
+}
+
+// lock takes the lock that all countersign processes take. Its file stays: to remove it would let two
+// hold it.
+func lock(ctx context.Context, path, op string) (func() error, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, pathFault(op, "config.policy", err)
+	}
+	l := flock.New(path+".lock", flock.SetPermissions(info.Mode().Perm()))
+	waiting, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	ok, err := l.TryLockContext(waiting, lockPoll)
+	switch {
+	case ctx.Err() != nil:
+		return nil, errors.Join(ended(ctx, op), l.Close())
+	case errors.Is(err, context.DeadlineExceeded):
+		e := &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "another process holds the lock beside the policy file", RetryAfter: lockWait, Err: err}
+		return nil, errors.Join(e, l.Close())
+	case err != nil:
+		return nil, errors.Join(pathFault(op, "the lock beside config.policy", err), l.Close())
+	case !ok:
+		return nil, errors.Join(fault(connectors.Unavailable, op, "the lock beside the policy file was not given", nil), l.Close())
+	}
+	return l.Close, nil
+}
+
+// batch reads, changes and replaces the file, and begins anew when somebody without the lock was faster.
+func (w *writer) batch(ctx context.Context, op string, ops []schemas.Operation, out *[]connectors.Outcome) error {
+	for attempt := 1; attempt <= attempts; attempt++ {
+		if err := ended(ctx, op); err != nil {
+			return err
+		}
+		snap, err := load(w.s.path, op)
+		if err != nil {
+			return err
+		}
+		s := parse(snap.content)
+		if s.fault != "" {
+			return fault(connectors.Unavailable, op, s.fault, nil)
+		}
+		outcomes := w.change(s, ops, attempt)
+		if s.changed {
+			if s.fault != "" {
+				return fault(connectors.Invalid, op, "the change would make the file unreadable: "+s.fault, nil)
+			}
+			if err := w.verify(s); err != nil {
+				return fault(connectors.Invalid, op, "casbin would not read the change back", err)
+			}
+			replaced, err := replace(w.s.path, snap, s.bytes())
+			if err != nil {
+				return pathFault(op, "config.policy", err)
+			}
+			if !replaced {
+				continue
+			}
+		}
+		w.s.logger.DebugContext(ctx, "policy file settled", "operations", len(ops), "changed", s.changed, "attempt", attempt)
+		*out = outcomes
+		return nil
+	}
+	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "somebody else keeps writing the policy file", RetryAfter: time.Second}
+}
+
+// change carries out operations in memory. One that fails leaves no trace.
+func (w *writer) change(s *store, ops []schemas.Operation, attempt int) []connectors.Outcome {
+	outcomes := make([]connectors.Outcome, 0, len(ops))
+	failed := map[string]bool{}
+	for i := range ops {
+		o := &ops[i]
+		out := connectors.Outcome{Operation: o.ID, Attempts: attempt, Started: w.s.now()}
+		var broken []string
+		for _, id := range o.DependsOn {
+			if failed[id] {
+				broken = append(broken, id)
+			}
+		}
+		if len(broken) > 0 {
+			out.Attempts = 0
+			out.Err = &connectors.Error{Code: connectors.Blocked, Op: operation(o), Message: "what it depends on failed", Dependents: broken}
+		} else {
+			out.Err = w.one(s, o)
+			var typed *connectors.Error
+			if errors.As(out.Err, &typed) {
+				typed.Op = operation(o)
+			}
+		}
+		failed[o.ID] = out.Err != nil
+		out.Finished = w.s.now()
+		outcomes = append(outcomes, out)
+	}
+	return outcomes
+}
+
+// operation says what is tried, for errors.
+func operation(o *schemas.Operation) string {
+	text := func(n schemas.Name) string { return n.Type + " " + strconv.QuoteToASCII(shorten(n.SourceName)) }
+	if o.Target == nil {
+		return fmt.Sprintf("%s %s", o.Kind, text(o.Connection))
+	}
+	return fmt.Sprintf("%s %s on %s in %s", o.Kind, strconv.QuoteToASCII(shorten(o.Privilege)), text(*o.Target), text(o.Connection))
+}
+
+func shorten(s string) string {
+	if len(s) > maxNameBytes {
+		return s[:maxNameBytes] + "…"
+	}
+	return s
+}
+
+// one carries out one operation, or changes nothing and says why.
+func (w *writer) one(s *store, o *schemas.Operation) error {
+	// Op is filled in where an error is met: to spell it out for each operation would cost more than the rest.
+	const op = ""
+	typ, ok := w.d.Type(o.Connection.Type)
+	if !ok {
+		return unknownType(op, o.Connection.Type)
+	}
+	if o.NativeID != "" || o.TargetID != "" {
+		return fault(connectors.Conflict, op, "a casbin store has names and no ids; leave source_id out", nil)
+	}
+	switch o.Kind {
+	case schemas.OperationCreate:
+		return s.create(op, o)
+	case schemas.OperationUpdate:
+		return s.update(op, o)
+	case schemas.OperationDelete:
+		if o.ReassignTo != "" {
+			return fault(connectors.Unsupported, op, "roles and groups own nothing that could be reassigned", nil)
+		}
+		if s.kind(o.Connection.SourceName) == o.Connection.Type {
+			s.removeConnection(o.Connection.SourceName)
+		}
+		return nil
+	case schemas.OperationGrant, schemas.OperationRevoke:
+		if o.Target == nil {
+			return fault(connectors.Invalid, op, "the operation names no target", nil)
+		}
+		g, ok := typ.Target(o.Target.Type)
+		if !ok {
+			return unknownType(op, o.Target.Type)
+		}
+		if o.Kind == schemas.OperationRevoke {
+			return s.revoke(op, o, g)
+		}
+		return s.grant(op, o, g)
+	}
+	return fault(connectors.Unsupported, op, "there is no such kind of operation", nil)
+}
+
+// with is the declaration with attributes set. Those that are absent or null stay.
+func (d declaration) with(after map[string]any) declaration {
+	if v, ok := after["title"].(string); ok {
+		d.title = v
+	}
+	if v, ok := after["description"].(string); ok {
+		d.description = v
+	}
+	if v, ok := after["critical"].(bool); ok {
+		d.critical = v
+	}
+	return d
+}
+
+func (s *store) create(op string, o *schemas.Operation) error {
+	name := o.Connection.SourceName
+	if err := checkName(op, name); err != nil {
+		return err
+	}
+	if err := checkPayload(op, o.After); err != nil {
+		return err
+	}
+	want := declaration{kind: o.Connection.Type}.with(o.After)
+	switch s.kind(name) {
+	case "":
+		s.declare(name, want)
+		return nil
+	case o.Connection.Type:
+		have := s.declared[name] // an undeclared role has the default payload
+		have.kind, have.at = want.kind, 0
+		if have != have.with(o.After) {
+			return fault(connectors.Conflict, op, "it is there already, with other attributes", nil)
+		}
+		s.keep(name)
+		return nil
+	}
+	return fault(connectors.Conflict, op, "the name stands for a "+s.kind(name)+" already, and casbin has one space of names; declare it with a p2 line if it is a "+o.Connection.Type, nil)
+}
+
+func (s *store) update(op string, o *schemas.Operation) error {
+	name := o.Connection.SourceName
+	if s.kind(name) != o.Connection.Type {
+		return fault(connectors.NotFound, op, "it is not there", nil)
+	}
+	if err := checkPayload(op, o.After); err != nil {
+		return err
+	}
+	have, declared := s.declared[name]
+	have.kind = o.Connection.Type
+	want := have.with(o.After)
+	if want != have || !declared {
+		s.declare(name, want)
+	}
+	return nil
+}
+
+// membership is the g line of an entitlement: who becomes a member of what.
+func membership(o *schemas.Operation, g connectors.GrantableType) (member, parent string) {
+	if g.Edge == connectors.EdgeConnection {
+		return o.Connection.SourceName, o.Target.SourceName
+	}
+	return o.Target.SourceName, o.Connection.SourceName
+}
+
+func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableType) error {
+	name, target := o.Connection.SourceName, o.Target.SourceName
+	if !g.Grant {
+		return fault(connectors.Unsupported, op, fmt.Sprintf("a %s is not made a member of a %s; grant it the group's members instead", o.Connection.Type, g.Type), nil)
+	}
+	if err := checkPrivilege(op, g, o.Privilege); err != nil {
+		return err
+	}
+	if s.kind(name) != o.Connection.Type {
+		return fault(connectors.NotFound, op, "the "+o.Connection.Type+" is not there", nil)
+	}
+	for _, n := range []string{name, target} {
+		if err := checkName(op, n); err != nil {
+			return err
+		}
+	}
+	if g.Edge == connectors.EdgeResource {
+		if !s.object(target) {
+			return fault(connectors.NotFound, op, "the store knows no such object; declare it with a p4 line", nil)
+		}
+		if len(s.perms[name][permission{target, o.Privilege}]) == 0 {
+			s.keep(name)
+			s.append("p", name, target, o.Privilege)
+		}
+		return nil
+	}
+	switch {
+	case s.kind(target) != g.Type:
+		return fault(connectors.NotFound, op, "the store knows no such "+g.Type, nil)
+	case g.Type == TypeUser && len(s.members[target]) > 0:
+		return fault(connectors.Conflict, op, "the user has members of its own, who would get it too", nil)
+	}
+	member, parent := membership(o, g)
+	if len(s.parents[member][parent]) > 0 {
+		return nil
+	}
+	if s.above(parent, member) {
+		return fault(connectors.Invalid, op, "it would be a member of itself", nil)
+	}
+	s.keep(member)
+	s.keep(parent)
+	s.append("g", member, parent)
+	return nil
+}
+
+func (s *store) revoke(op string, o *schemas.Operation, g connectors.GrantableType) error {
+	name, target := o.Connection.SourceName, o.Target.SourceName
+	if g.Edge == connectors.EdgeResource {
+		// Any action may be taken away, also one that the config does not name: somebody has given it.
+		p := permission{target, o.Privilege}
+		if s.kind(name) == o.Connection.Type && len(s.perms[name][p]) > 0 {
+			s.removePermission(name, p)
+		}
+		return nil
+	}
+	if err := checkPrivilege(op, g, o.Privilege); err != nil {
+		return err
+	}
+	member, parent := membership(o, g)
+	if s.kind(name) == o.Connection.Type && s.kind(target) == g.Type && len(s.parents[member][parent]) > 0 {
+		s.removeMembership(member, parent)
+	}
+	return nil
+}
+
+// verify lets casbin itself read the lines that are new: it must see the fields that were meant.
+func (w *writer) verify(s *store) error {
+	m := w.s.model.Copy()
+	m.ClearPolicy()
+	for _, r := range s.records {
+		if !r.fresh || r.gone {
+			continue
+		}
+		if err := persist.LoadPolicyLine(strings.TrimSpace(r.text), m); err != nil {
+			return fmt.Errorf("read a line back: %w", err)
+		}
+		a, err := m.GetAssertion(r.fields[0][:1], r.fields[0])
+		if err != nil {
+			return fmt.Errorf("read a line back: %w", err)
+		}
+		if len(a.Policy) == 0 || !slices.Equal(a.Policy[len(a.Policy)-1], r.fields[1:]) {
+			return errors.New("a line reads differently")
+		}
+	}
+	return nil
+}
+
+// replace puts new content in the file's place, durably and at once for all who read it, with the same
+// mode and owner. It returns false, and has done nothing, when the file is no more what it was.
+func replace(path string, was snapshot, content []byte) (done bool, err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".countersign-*")
+	if err != nil {
+		return false, fmt.Errorf("create beside the policy file: %w", err)
+	}
+	open := true
+	defer func() {
+		if open {
+			err = errors.Join(err, f.Close())
+		}
+		if !done {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	if _, err := f.Write(content); err != nil {
+		return false, fmt.Errorf("write: %w", err)
+	}
+	if err := keepOwner(f, was.info); err != nil {
+		return false, fmt.Errorf("keep the owner: %w", err)
+	}
+	if err := f.Chmod(was.info.Mode().Perm()); err != nil {
+		return false, fmt.Errorf("keep the mode: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return false, fmt.Errorf("sync: %w", err)
+	}
+	open = false
+	if err := f.Close(); err != nil {
+		return false, fmt.Errorf("close: %w", err)
+	}
+	now, err := os.Stat(path)
+	if err != nil {
+		return false, fmt.Errorf("look again: %w", err)
+	}
+	if !was.same(now) {
+		return false, nil
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return false, fmt.Errorf("replace: %w", err)
+	}
+	return true, syncDir(dir)
+}

@@ -1,0 +1,423 @@
+package connectortest_test
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"maps"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/schemas"
+)
+
+// TestMemory runs the suite on an application in memory that has what files have not: ids, states of
+// identities, ownership, protected connections, one server for all tests, and names without case.
+func TestMemory(t *testing.T) {
+	t.Parallel()
+	s := &server{teams: map[string]*team{}, users: map[string]string{}, repos: map[string]bool{}}
+	s.teams["owners"] = &team{id: "team-0", protected: "the organisation's owners", entries: map[connectors.Entitlement]bool{}}
+	connectortest.Run(t, connectortest.Harness{
+		Connector: memory{s},
+		Payloads:  map[string][2]map[string]any{"team": {{"comment": "", "secret": false}, {"comment": "x", "secret": true}}},
+		Start: func(t *testing.T) connectortest.Application {
+			prefix := strings.ToLower(regexp.MustCompile(`\W+`).ReplaceAllString(t.Name(), "-")) + "."
+			return &tenant{s: s, prefix: prefix}
+		},
+		Faulty: []connectortest.Faulty{{Name: "wrong token", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+			cfg.Values = map[string]any{"token": connectors.NewSecret(connectortest.Canary)}
+			return cfg
+		}}},
+	})
+}
+
+func TestCapabilities(t *testing.T) {
+	t.Parallel()
+	want := []connectortest.Row{{
+		Connector: "memory", Title: "Memory", Type: "team", Create: true, Update: true, Delete: true, Reassign: true,
+		Attributes: []string{"comment", "secret"},
+		Targets: []connectortest.Target{
+			{Type: "repo", Edge: connectors.EdgeResource, Privileges: []string{"pull", "push"}, Grant: true, Revoke: true},
+			{Type: "team", Edge: connectors.EdgeMember, Privileges: []string{"MEMBER"}, Grant: true, Revoke: true},
+			{Type: "user", Edge: connectors.EdgeIdentity, Privileges: []string{"MEMBER", "ADMIN"}, Grant: true, Revoke: true},
+		},
+	}}
+	if got := connectortest.Capabilities(memory{}); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+// server is the application; all tests share it.
+type server struct {
+	mu    sync.Mutex
+	next  int
+	teams map[string]*team
+	users map[string]string // name to state
+	repos map[string]bool
+}
+
+type team struct {
+	id, comment, protected string
+	secret                 bool
+	entries                map[connectors.Entitlement]bool
+	owns                   []string
+}
+
+func refuse(code connectors.Code, format string, args ...any) *connectors.Error {
+	return &connectors.Error{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// memory is the connector of a server.
+type memory struct{ s *server }
+
+func (memory) Describe() connectors.Description {
+	rule := connectors.NameRule{MaxBytes: 120, Pattern: `[^\p{C}/]+`, Reserved: []string{"owners"}, FoldCase: true}
+	target := func(typ string, edge connectors.Edge, privileges ...string) connectors.GrantableType {
+		return connectors.GrantableType{Type: typ, Edge: edge, Privileges: privileges, Default: privileges[:1], Names: rule, Grant: true, Revoke: true}
+	}
+	return connectors.Description{
+		Name: "memory", Title: "Memory", PlanScript: "none", ApplyScript: "none",
+		Config: json.RawMessage(`{"type": "object", "properties": {"token": {"x-secret": true, "description": "t"}}, "additionalProperties": false}`),
+		Types: []connectors.ConnectionType{{
+			Name: "team", Title: "Team", Create: true, Update: true, Delete: true, Reassign: true, Names: rule, PrivilegedFields: []string{"secret"},
+			Payload:   json.RawMessage(`{"type": "object", "properties": {"comment": {"type": "string", "default": "", "description": "c"}, "secret": {"type": "boolean", "default": false, "description": "s"}}, "additionalProperties": false}`),
+			Grantable: []connectors.GrantableType{target("user", connectors.EdgeIdentity, "MEMBER", "ADMIN"), target("repo", connectors.EdgeResource, "pull", "push"), target("team", connectors.EdgeMember, "MEMBER")},
+		}},
+	}
+}
+
+func (m memory) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
+	return m.OpenWriter(ctx, cfg)
+}
+
+func (m memory) OpenWriter(_ context.Context, cfg connectors.Config) (connectors.Writer, error) {
+	if token, _ := cfg.Values["token"].(connectors.Secret); token.Reveal() != "good" {
+		return nil, refuse(connectors.Denied, "the token is not accepted")
+	}
+	return &session{s: m.s, d: m.Describe()}, nil
+}
+
+type session struct {
+	s      *server
+	d      connectors.Description
+	closed bool
+}
+
+func (w *session) Close() error { w.closed = true; return nil }
+
+func (w *session) begin(ctx context.Context) error {
+	if w.closed || ctx.Err() != nil {
+		return refuse(connectors.Unavailable, "closed or stopped")
+	}
+	return nil
+}
+
+func (w *session) Describe(ctx context.Context) (connectors.Description, error) {
+	return w.d, w.begin(ctx)
+}
+
+func (w *session) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+	if err := w.begin(ctx); err != nil {
+		return connectors.State{}, err
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	var out connectors.State
+	for _, n := range slices.Sorted(maps.Keys(w.s.teams)) {
+		full := schemas.Name{Type: "team", SourceName: n}
+		if (sel.Names != nil || sel.Scope != nil) && !connectors.Match(sel.Scope["team"], n) && !slices.ContainsFunc(sel.Names, func(s schemas.Name) bool {
+			return s.Type == "team" && strings.EqualFold(s.SourceName, n)
+		}) {
+			continue
+		}
+		t := w.s.teams[n]
+		c := connectors.Connection{Name: full, NativeID: t.id, Protected: t.protected, Payload: map[string]any{"comment": t.comment, "secret": t.secret}}
+		for e := range t.entries {
+			e.State = w.s.users[e.Target.SourceName]
+			c.Entitlements = append(c.Entitlements, e)
+		}
+		slices.SortFunc(c.Entitlements, order)
+		out.Connections = append(out.Connections, c)
+	}
+	return out, nil
+}
+
+func order(a, b connectors.Entitlement) int {
+	return cmp.Or(a.Target.Compare(b.Target), strings.Compare(a.Privilege, b.Privilege))
+}
+
+func (w *session) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
+	if err := w.begin(ctx); err != nil {
+		return connectors.Page{}, err
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	var names []string
+	switch q.Type {
+	case "team":
+		names = slices.Sorted(maps.Keys(w.s.teams))
+	case "user":
+		names = slices.Sorted(maps.Keys(w.s.users))
+	case "repo":
+		names = slices.Sorted(maps.Keys(w.s.repos))
+	default:
+		return connectors.Page{}, refuse(connectors.Unsupported, "no such type")
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return (q.Names != nil && !slices.Contains(q.Names, n)) || n <= q.Cursor })
+	var p connectors.Page
+	for i, n := range names {
+		if q.Limit > 0 && i == q.Limit {
+			p.Next = names[i-1]
+			break
+		}
+		item := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: n}}
+		if q.Type == "user" {
+			item.State = w.s.users[n]
+		}
+		p.Items = append(p.Items, item)
+	}
+	return p, nil
+}
+
+func (w *session) Normalize(in connectors.State) (connectors.State, error) {
+	var out connectors.State
+	for _, c := range in.Connections {
+		typ, ok := w.d.Type(c.Type)
+		if !ok || c.SourceName == "" || typ.Names.Check(c.SourceName) != nil {
+			return out, refuse(connectors.Invalid, "refused name")
+		}
+		if err := check(c.Payload); err != nil {
+			return out, err
+		}
+		c.SourceName = strings.ToLower(c.SourceName)
+		c.Entitlements = slices.Clone(c.Entitlements)
+		for i := range c.Entitlements {
+			if _, ok := typ.Target(c.Entitlements[i].Target.Type); !ok {
+				return out, refuse(connectors.Unsupported, "refused target")
+			}
+			c.Entitlements[i].Target.SourceName = strings.ToLower(c.Entitlements[i].Target.SourceName)
+		}
+		slices.SortFunc(c.Entitlements, order)
+		out.Connections = append(out.Connections, c)
+	}
+	slices.SortFunc(out.Connections, func(a, b connectors.Connection) int { return a.Compare(b.Name) })
+	return out, nil
+}
+
+func check(payload map[string]any) error {
+	for k, v := range payload {
+		_, text := v.(string)
+		_, truth := v.(bool)
+		if v != nil && (k != "comment" || !text) && (k != "secret" || !truth) {
+			return refuse(connectors.Invalid, "refused attribute")
+		}
+	}
+	return nil
+}
+
+func (w *session) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
+	failed := map[string]bool{}
+	for _, op := range ops {
+		if err := w.begin(ctx); err != nil {
+			return err
+		}
+		o := connectors.Outcome{Operation: op.ID, Attempts: 1, Started: time.Now()}
+		for _, id := range op.DependsOn {
+			if failed[id] {
+				o.Err = &connectors.Error{Code: connectors.Blocked, Message: "blocked", Dependents: []string{id}}
+			}
+		}
+		if o.Err == nil {
+			if err := w.s.one(w.d, op); err != nil {
+				o.Err = err
+			}
+		}
+		failed[op.ID] = o.Err != nil
+		o.Finished = time.Now()
+		report(o)
+	}
+	return nil
+}
+
+// one carries out an operation. It returns a *connectors.Error, so that nil is nil.
+func (s *server) one(d connectors.Description, op schemas.Operation) *connectors.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	typ, ok := d.Type(op.Connection.Type)
+	if !ok {
+		return refuse(connectors.Unsupported, "no such type")
+	}
+	name := strings.ToLower(op.Connection.SourceName)
+	t := s.teams[name]
+	switch {
+	case t != nil && t.protected != "":
+		return refuse(connectors.Denied, "protected")
+	case t != nil && op.NativeID != "" && op.NativeID != t.id:
+		return refuse(connectors.Conflict, "another id")
+	case check(op.After) != nil:
+		return refuse(connectors.Invalid, "refused attribute")
+	}
+	set := func() {
+		if v, ok := op.After["comment"].(string); ok {
+			t.comment = v
+		}
+		if v, ok := op.After["secret"].(bool); ok {
+			t.secret = v
+		}
+	}
+	switch op.Kind {
+	case schemas.OperationCreate:
+		if err := typ.Names.Check(op.Connection.SourceName); err != nil || name == "" {
+			return refuse(connectors.Invalid, "refused name")
+		}
+		if t == nil {
+			s.next++
+			t = &team{id: fmt.Sprintf("team-%d", s.next), entries: map[connectors.Entitlement]bool{}}
+			s.teams[name] = t
+		}
+		set()
+		return nil
+	case schemas.OperationUpdate:
+		if t == nil {
+			return refuse(connectors.NotFound, "no such team")
+		}
+		set()
+		return nil
+	case schemas.OperationDelete:
+		if t != nil && len(t.owns) > 0 {
+			heir := s.teams[strings.ToLower(op.ReassignTo)]
+			if heir == nil {
+				return &connectors.Error{Code: connectors.Conflict, Message: "it owns things", Dependents: t.owns}
+			}
+			heir.owns = append(heir.owns, t.owns...)
+		}
+		s.drop(name)
+		return nil
+	case schemas.OperationGrant, schemas.OperationRevoke:
+	default:
+		return refuse(connectors.Unsupported, "no such kind")
+	}
+	if op.Target == nil {
+		return refuse(connectors.Invalid, "no target")
+	}
+	g, ok := typ.Target(op.Target.Type)
+	if !ok || !slices.Contains(g.Privileges, op.Privilege) {
+		return refuse(connectors.Unsupported, "no such target or privilege")
+	}
+	e := connectors.Entitlement{Target: schemas.Name{Type: op.Target.Type, SourceName: strings.ToLower(op.Target.SourceName)}, Privilege: op.Privilege}
+	if op.Kind == schemas.OperationRevoke {
+		if t != nil {
+			delete(t.entries, e)
+		}
+		return nil
+	}
+	_, user := s.users[e.Target.SourceName]
+	if t == nil || (e.Target.Type == "user" && !user) || (e.Target.Type == "repo" && !s.repos[e.Target.SourceName]) || (e.Target.Type == "team" && s.teams[e.Target.SourceName] == nil) {
+		return refuse(connectors.NotFound, "not there")
+	}
+	t.entries[e] = true
+	return nil
+}
+
+func (s *server) drop(name string) {
+	delete(s.teams, name)
+	for _, t := range s.teams {
+		maps.DeleteFunc(t.entries, func(e connectors.Entitlement, _ bool) bool {
+			return e.Target == schemas.Name{Type: "team", SourceName: name}
+		})
+	}
+}
+
+// tenant is one test's part of the server.
+type tenant struct {
+	s      *server
+	prefix string
+}
+
+var (
+	_ connectortest.Application    = (*tenant)(nil)
+	_ connectortest.IdentityStater = (*tenant)(nil)
+	_ connectortest.Owner          = (*tenant)(nil)
+	_ connectortest.Protector      = (*tenant)(nil)
+)
+
+func (a *tenant) Config() connectors.Config {
+	return connectors.Config{Application: "memory", Values: map[string]any{"token": connectors.NewSecret("good")}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
+}
+
+func (a *tenant) Name(word string) string { return a.prefix + word }
+
+func (a *tenant) locked(f func()) {
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	f()
+}
+
+func (a *tenant) AddIdentity(_ *testing.T, typ, word string) schemas.Name {
+	n := schemas.Name{Type: typ, SourceName: a.Name("u-" + word)}
+	a.locked(func() {
+		if _, ok := a.s.users[n.SourceName]; !ok {
+			a.s.users[n.SourceName] = ""
+		}
+	})
+	return n
+}
+
+func (a *tenant) RemoveIdentity(_ *testing.T, n schemas.Name) {
+	a.locked(func() {
+		delete(a.s.users, n.SourceName)
+		for _, t := range a.s.teams {
+			maps.DeleteFunc(t.entries, func(e connectors.Entitlement, _ bool) bool { return e.Target == n })
+		}
+	})
+}
+
+func (a *tenant) AddResource(_ *testing.T, typ, word string) (schemas.Name, bool) {
+	n := schemas.Name{Type: typ, SourceName: a.Name("r-" + word)}
+	a.locked(func() { a.s.repos[n.SourceName] = true })
+	return n, true
+}
+
+func (a *tenant) hand(t *testing.T, kind schemas.OperationKind, k schemas.Key) {
+	t.Helper()
+	op := schemas.Operation{Kind: kind, Connection: k.Connection, Privilege: k.Privilege}
+	if k.Target.Type != "" {
+		op.Target = &k.Target
+	}
+	if err := a.s.one(memory{}.Describe(), op); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (a *tenant) AddConnection(t *testing.T, n schemas.Name) {
+	a.hand(t, schemas.OperationCreate, schemas.Key{Connection: n})
+}
+
+func (a *tenant) DropConnection(t *testing.T, n schemas.Name) {
+	a.hand(t, schemas.OperationDelete, schemas.Key{Connection: n})
+}
+
+func (a *tenant) Grant(t *testing.T, k schemas.Key)  { a.hand(t, schemas.OperationGrant, k) }
+func (a *tenant) Revoke(t *testing.T, k schemas.Key) { a.hand(t, schemas.OperationRevoke, k) }
+
+func (a *tenant) SetIdentityState(_ *testing.T, n schemas.Name, state string) bool {
+	a.locked(func() { a.s.users[n.SourceName] = state })
+	return true
+}
+
+func (a *tenant) Own(_ *testing.T, n schemas.Name) {
+	a.locked(func() { a.s.teams[n.SourceName].owns = []string{"repo x"} })
+}
+
+func (a *tenant) Protected(*testing.T) schemas.Name {
+	return schemas.Name{Type: "team", SourceName: "owners"}
+}

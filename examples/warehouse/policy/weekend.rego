@@ -1,0 +1,13 @@
+# Nothing is removed on a weekend, when nobody is there to notice.
+package countersign
+
+deny contains {
+	"code": "ACME-1",
+	"msg": "no deletions on a weekend",
+	"path": op.path,
+	"line": op.line,
+} if {
+	some op in input.plan
+	op.kind == "delete"
+	time.weekday(time.parse_rfc3339_ns(input.now)) in {"Saturday", "Sunday"}
+}

@@ -1,0 +1,558 @@
+package policy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/types"
+	"github.com/open-policy-agent/opa/v1/util"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// maxOwnBytes bounds own rules, all files together: compiling is not bounded in time otherwise.
+const maxOwnBytes = 4 << 20
+
+// maxErrors bounds how many faults the compiler reports at once.
+const maxErrors = 100
+
+// CompileError is everything that is wrong with a repository's own rules and data.
+type CompileError struct {
+	// Errors are sorted by file, line and column, and never empty.
+	Errors schemas.ErrorList
+}
+
+// Error is one line for each fault.
+func (e *CompileError) Error() string { return e.Errors.Error() }
+
+// Unwrap gives the list to errors.As.
+func (e *CompileError) Unwrap() error { return e.Errors }
+
+// capabilities are what rules may use: built-ins that depend on nothing but their arguments.
+func capabilities() *ast.Capabilities {
+	caps := ast.CapabilitiesForThisVersion()
+	allowed := make([]*ast.Builtin, 0, len(caps.Builtins))
+	for _, b := range caps.Builtins {
+		if !b.Nondeterministic {
+			allowed = append(allowed, b)
+		}
+	}
+	caps.Builtins = allowed
+	caps.AllowNet = []string{} // nil would be any host
+	return caps
+}
+
+// program is compiled rules and the one query that is asked of them.
+type program struct {
+	compiler *ast.Compiler
+	queries  ast.QueryCompiler
+	query    ast.Body
+	store    storage.Store
+	// indexing switches the rule index on. It is off for decisions: it has been wrong before, in the
+	// direction of rules that silently did not apply, and has cost more than it saved with large data.
+	indexing bool
+}
+
+const answerVar = ast.Var("answer")
+
+func newCompiler(caps *ast.Capabilities, set *ast.SchemaSet) *ast.Compiler {
+	c := ast.NewCompiler().WithCapabilities(caps).WithStrict(true).WithDefaultRegoVersion(ast.RegoV1)
+	if set != nil {
+		c = c.WithSchemas(set)
+	}
+	return c.SetErrorLimit(maxErrors)
+}
+
+func newProgram(modules map[string]*ast.Module, caps *ast.Capabilities, set *ast.SchemaSet, store storage.Store, query string) (*program, error) {
+	c := newCompiler(caps, set)
+	if c.Compile(modules); c.Failed() {
+		return nil, c.Errors
+	}
+	parsed, err := ast.ParseBodyWithOpts(string(answerVar)+" = "+query, ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: caps})
+	if err != nil {
+		return nil, err
+	}
+	queries := c.QueryCompiler()
+	body, err := queries.Compile(parsed)
+	if err != nil {
+		return nil, err
+	}
+	return &program{compiler: c, queries: queries, query: body, store: store}, nil
+}
+
+// evaluate asks the query of an input. Its answer is one defined value, or there is an error.
+func (p *program) evaluate(ctx context.Context, input ast.Value, timeout time.Duration) (answer ast.Value, err error) {
+	// A fault in the evaluator must deny this change, and not end the judgement of all others.
+	defer func() {
+		if r := recover(); r != nil {
+			answer, err = nil, fmt.Errorf("the evaluator panicked: %v", r)
+		}
+	}()
+	txn, err := p.store.NewTransaction(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("policy data: %w", err)
+	}
+	defer p.store.Abort(ctx, txn)
+
+	cancel := topdown.NewCancel()
+	defer time.AfterFunc(timeout, cancel.Cancel).Stop()
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, cancel.Cancel)()
+	}
+	q := topdown.NewQuery(p.query).
+		WithQueryCompiler(p.queries).
+		WithCompiler(p.compiler).
+		WithStore(p.store).
+		WithTransaction(txn).
+		WithInput(ast.NewTerm(input)).
+		WithIndexing(p.indexing).
+		WithEarlyExit(true).
+		WithStrictBuiltinErrors(true).
+		WithCancel(cancel)
+	n := 0
+	err = q.Iter(ctx, func(r topdown.QueryResult) error {
+		n++
+		if t := r[answerVar]; t != nil {
+			answer = t.Value
+		}
+		return nil
+	})
+	switch {
+	case topdown.IsCancel(err) && ctx.Err() != nil:
+		return nil, fmt.Errorf("evaluate the rules: %w", context.Cause(ctx))
+	case topdown.IsCancel(err):
+		return nil, fmt.Errorf("%w (%s)", ErrTimeout, timeout)
+	case err != nil:
+		return nil, err
+	case n != 1 || answer == nil:
+		return nil, fmt.Errorf("%w: there are %d answers (expected one)", ErrMalformed, n)
+	}
+	return answer, nil
+}
+
+func newStore(data map[string]any) storage.Store {
+	// Kept as OPA's own values: converting large data at each read costs milliseconds.
+	return inmem.NewFromObjectWithOpts(data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
+}
+
+// inputSchemas make a field that the input does not have an error at compile time, in every module.
+func inputSchemas() (*ast.SchemaSet, error) {
+	text, err := schemas.JSONSchema("policy-input")
+	if err != nil {
+		return nil, err
+	}
+	var schema any
+	if err := util.UnmarshalJSON(text, &schema); err != nil {
+		return nil, fmt.Errorf("schema of the policy input: %w", err)
+	}
+	set := ast.NewSchemaSet()
+	set.Put(ast.SchemaRootRef, schema)
+	return set, nil
+}
+
+// ownRules are a repository's own modules, parsed.
+type ownRules struct {
+	modules map[string]*ast.Module // without tests
+	tests   map[string]*ast.Module
+	sources map[string][]byte // without tests
+	rules   int
+}
+
+// parseOwn parses own modules and refuses what would be evaluated otherwise than its author thinks, or not
+// at all.
+func parseOwn(files map[string][]byte) (ownRules, schemas.ErrorList) {
+	own := ownRules{modules: map[string]*ast.Module{}, tests: map[string]*ast.Module{}, sources: map[string][]byte{}}
+	var faults schemas.ErrorList
+	caps := capabilities()
+	size := 0
+	for _, p := range slices.Sorted(maps.Keys(files)) {
+		size += len(files[p])
+		if size > maxOwnBytes {
+			return own, append(faults, schemas.Error{Position: schemas.Position{Path: p}, Msg: fmt.Sprintf("own rules are larger than %d bytes", maxOwnBytes)})
+		}
+		m, err := ast.ParseModuleWithOpts(p, string(files[p]), ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: caps})
+		if err != nil {
+			faults = append(faults, compileErrors(p, err)...)
+			continue
+		}
+		if m == nil {
+			faults = append(faults, schemas.Error{Position: schemas.Position{Path: p}, Msg: "the file is empty", Hint: "write package countersign and rules, or remove it"})
+			continue
+		}
+		n, list := checkModule(p, m)
+		faults = append(faults, list...)
+		own.rules += n
+		if isTest(p) {
+			own.tests[p] = m
+			continue
+		}
+		own.modules[p], own.sources[p] = m, files[p]
+	}
+	if len(files) > 0 && own.rules == 0 && len(faults) == 0 {
+		p := slices.Sorted(maps.Keys(files))[0]
+		faults = append(faults, schemas.Error{
+			Position: schemas.Position{Path: p}, Msg: "there are policy files and no rule in them: nothing would be evaluated",
+			Hint: "add to deny, warn or require_signoff in package countersign, or remove the files",
+		})
+	}
+	return own, faults
+}
+
+func packageName(m *ast.Module) string {
+	return strings.TrimPrefix(m.Package.Path.String(), "data.")
+}
+
+func within(name, root string) bool { return name == root || strings.HasPrefix(name, root+".") }
+
+// checkModule counts the rules of a module that add to the decision, and finds those that never would.
+func checkModule(path string, m *ast.Module) (rules int, faults schemas.ErrorList) {
+	fail := func(loc *ast.Location, msg, hint string) {
+		faults = append(faults, schemas.Error{Position: position(path, loc), Msg: msg, Hint: hint})
+	}
+	name := packageName(m)
+	test := isTest(path)
+	switch {
+	case within(name, libraryPackage) || within(name, libPackage):
+		fail(m.Package.Location, "package "+name+" is the built-in library's", "use package countersign; the library cannot be changed")
+		return 0, faults
+	case test && within(name, rootPackage+"_test"):
+	case !within(name, rootPackage):
+		fail(m.Package.Location, "package "+name+" is never evaluated", "use package countersign, or one below it for helpers")
+		return 0, faults
+	}
+	for _, set := range ruleSets() {
+		if within(name, rootPackage+"."+set) {
+			fail(m.Package.Location, "package "+name+" hides the set "+set, "give it another name")
+			return 0, faults
+		}
+	}
+	for _, r := range m.Rules {
+		ref := r.Head.Ref()
+		first := strings.Trim(ref[0].String(), `"`)
+		isSet := slices.Contains(ruleSets(), first)
+		many := r.Head.RuleKind() == ast.MultiValue
+		switch {
+		case isSet && test:
+			fail(r.Location, first+" in a test file is never evaluated", "move the rule to a file that does not end in _test.rego")
+		case isSet && name != rootPackage:
+			fail(r.Location, first+" in package "+name+" is never evaluated", "move the rule to package countersign")
+		case isSet && (r.Default || len(ref) != 1 || !many || len(r.Head.Args) > 0):
+			fail(r.Location, first+" is not written as a set", "write: "+first+" contains {…} if {…}")
+		case isSet:
+			rules++
+		case name == rootPackage && many && !test && len(ref) == 1:
+			if set := meant(first); set != "" {
+				fail(r.Location, "the set "+first+" is never evaluated", "did you mean "+set+"? if not, give it a name that looks less like it")
+			}
+		}
+	}
+	return rules, faults
+}
+
+// meant is the set that a name may have been meant for, or "".
+func meant(name string) string {
+	switch name {
+	case "violation", "violations", "denied", "denies", "denial", "denials":
+		return "deny"
+	case "warning", "warnings":
+		return "warn"
+	}
+	for _, set := range ruleSets() {
+		if strings.HasPrefix(name, set+"_") || distance(strings.ToLower(name), set) <= 1 {
+			return set
+		}
+	}
+	return ""
+}
+
+// compileOwn compiles own rules beside the helpers of the library, and nothing else of it.
+func compileOwn(own ownRules, store storage.Store) (*program, schemas.ErrorList) {
+	lone := func(err error) schemas.ErrorList { return schemas.ErrorList{{Msg: err.Error()}} }
+	caps := capabilities()
+	set, err := inputSchemas()
+	if err != nil {
+		return nil, lone(err)
+	}
+	modules, err := withLib(own.modules, caps)
+	if err != nil {
+		return nil, lone(err)
+	}
+	var fields []string
+	for _, s := range ruleSets() {
+		if slices.ContainsFunc(slices.Collect(maps.Values(own.modules)), func(m *ast.Module) bool {
+			return slices.ContainsFunc(m.Rules, func(r *ast.Rule) bool {
+				return packageName(m) == rootPackage && r.Head.Ref().String() == s
+			})
+		}) {
+			fields = append(fields, fmt.Sprintf("%q: data.%s.%s", s, rootPackage, s))
+		}
+	}
+	p, err := newProgram(modules, caps, set, store, "{"+strings.Join(fields, ", ")+"}")
+	if err != nil {
+		return nil, compileErrors("", err)
+	}
+	if faults := checkReferences(p.compiler, own.modules, store); len(faults) > 0 {
+		return nil, faults
+	}
+	return p, nil
+}
+
+func withLib(modules map[string]*ast.Module, caps *ast.Capabilities) (map[string]*ast.Module, error) {
+	text, err := libraryFS.ReadFile(libFile)
+	if err != nil {
+		return nil, err
+	}
+	lib, err := ast.ParseModuleWithOpts(libFile, string(text), ast.ParserOptions{RegoVersion: ast.RegoV1, Capabilities: caps})
+	if err != nil {
+		return nil, err
+	}
+	all := maps.Clone(modules)
+	all[libFile] = lib
+	return all, nil
+}
+
+// checkReferences finds references to data that is neither a rule nor in the data file. OPA takes them for
+// undefined, and a rule that has one for a rule that does not apply.
+func checkReferences(c *ast.Compiler, own map[string]*ast.Module, store storage.Store) schemas.ErrorList {
+	var faults schemas.ErrorList
+	keys, err := storage.ReadOne(context.Background(), store, storage.Path{})
+	if err != nil {
+		return schemas.ErrorList{{Msg: "policy data: " + err.Error()}}
+	}
+	known := slices.Clone(dataKeys())
+	if object, ok := keys.(ast.Object); ok {
+		object.Foreach(func(k, _ *ast.Term) {
+			if s, ok := k.Value.(ast.String); ok {
+				known = append(known, string(s))
+			}
+		})
+	}
+	applicationFields := jsonNames(reflect.TypeFor[schemas.PolicyApplication]())
+	for path := range own {
+		visit := func(ref ast.Ref) bool {
+			if !ref.HasPrefix(ast.DefaultRootRef) || len(ref) < 2 {
+				return false
+			}
+			key, ok := ref[1].Value.(ast.String)
+			if !ok {
+				return false
+			}
+			at := position(path, ref[0].Location)
+			if key != rootPackage {
+				if !slices.Contains(known, string(key)) {
+					faults = append(faults, schemas.Error{
+						Position: at, Msg: fmt.Sprintf("data.%s is not in the data file: the rule would never apply", string(key)), Hint: didYouMean(string(key), known),
+					})
+				}
+				return false
+			}
+			node := c.RuleTree.Child(ast.DefaultRootDocument.Value)
+			for i, term := range ref[1:] {
+				if _, ok := term.Value.(ast.String); !ok || node == nil || len(node.Values) > 0 {
+					return false
+				}
+				child := node.Child(term.Value)
+				if child == nil {
+					var names []string
+					for k, n := range node.Children {
+						if s, ok := k.(ast.String); ok && !n.Hide {
+							names = append(names, string(s))
+						}
+					}
+					slices.Sort(names)
+					faults = append(faults, schemas.Error{
+						Position: at, Msg: fmt.Sprintf("%s is no rule: the rule that names it would never apply", ref[:i+2]),
+						Hint: didYouMean(strings.Trim(term.String(), `"`), names),
+					})
+					return false
+				}
+				node = child
+			}
+			return false
+		}
+		for _, r := range c.Modules[path].Rules {
+			ast.WalkRefs(r, visit)
+			faults = append(faults, checkApplicationFields(path, r, applicationFields)...)
+		}
+	}
+	return faults
+}
+
+// checkApplicationFields finds fields of input.applications that there are not. OPA's type checker knows
+// nothing of the values of an object with free keys, and this is the only one in the input whose values
+// have fields: it is followed through the variables of a rule.
+func checkApplicationFields(path string, r *ast.Rule, known []string) schemas.ErrorList {
+	var faults schemas.ErrorList
+	root := ast.Ref{ast.InputRootDocument, ast.StringTerm("applications")}
+	// Variables that stand for an application.
+	aliases := map[ast.Var]bool{}
+	ast.WalkExprs(r, func(e *ast.Expr) bool {
+		if !e.IsEquality() && !e.IsAssignment() {
+			return false
+		}
+		for i := range 2 {
+			variable, ok := e.Operand(i).Value.(ast.Var)
+			ref, ok2 := e.Operand(1 - i).Value.(ast.Ref)
+			if ok && ok2 && ref.HasPrefix(root) && len(ref) == len(root)+1 {
+				aliases[variable] = true
+			}
+		}
+		return false
+	})
+	ast.WalkRefs(r, func(ref ast.Ref) bool {
+		at := 0
+		if ref.HasPrefix(root) {
+			at = len(root) + 1
+		} else if v, ok := ref[0].Value.(ast.Var); ok && aliases[v] {
+			at = 1
+		}
+		if at == 0 || at >= len(ref) {
+			return false
+		}
+		if field, ok := ref[at].Value.(ast.String); ok && !slices.Contains(known, string(field)) {
+			faults = append(faults, schemas.Error{
+				Position: position(path, ref[0].Location), Msg: fmt.Sprintf("undefined ref: an application has no field %s", string(field)),
+				Hint: didYouMean(string(field), known),
+			})
+		}
+		return false
+	})
+	return faults
+}
+
+// jsonNames are the names of a structure's fields, sorted.
+func jsonNames(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func position(path string, loc *ast.Location) schemas.Position {
+	if loc == nil {
+		return schemas.Position{Path: path}
+	}
+	return schemas.Position{Path: path, Line: loc.Row, Column: loc.Col}
+}
+
+// compileErrors turns OPA's errors into ours.
+func compileErrors(path string, err error) schemas.ErrorList {
+	var list ast.Errors
+	var one *ast.Error
+	switch {
+	case errors.As(err, &list):
+	case errors.As(err, &one):
+		list = ast.Errors{one}
+	default:
+		return schemas.ErrorList{{Position: schemas.Position{Path: path}, Msg: err.Error()}}
+	}
+	var faults schemas.ErrorList
+	for _, e := range list {
+		f := schemas.Error{Position: position(path, e.Location), Msg: strings.Join(strings.Fields(e.Message), " ")}
+		if e.Location != nil && e.Location.File != "" {
+			f.Path = e.Location.File
+		}
+		f.Hint = hint(e)
+		faults = append(faults, f)
+	}
+	return faults.Sort()
+}
+
+// hint says how to mend what the compiler found.
+func hint(e *ast.Error) string {
+	switch d := e.Details.(type) {
+	case *ast.RefErrInvalidDetail:
+		var names []string
+		for _, v := range d.OneOf {
+			if s, ok := v.(ast.String); ok {
+				names = append(names, string(s))
+			}
+		}
+		slices.Sort(names)
+		if d.Have == nil && d.Pos < len(d.Ref) {
+			if s, ok := d.Ref[d.Pos].Value.(ast.String); ok {
+				return didYouMean(string(s), names)
+			}
+		}
+		if len(names) > 0 {
+			return "expected one of " + strings.Join(names, ", ")
+		}
+		if d.Have != nil && d.Want != nil {
+			return fmt.Sprintf("it is %s, and %s is wanted", types.Sprint(d.Have), types.Sprint(d.Want))
+		}
+	case *ast.RefErrUnsupportedDetail:
+		return fmt.Sprintf("%s has no fields", d.Ref[:d.Pos+1])
+	}
+	if name, ok := strings.CutPrefix(e.Message, "undefined function "); ok {
+		for _, b := range ast.Builtins {
+			if b.Name != name || !b.Nondeterministic {
+				continue
+			}
+			if strings.HasPrefix(name, "time.") {
+				return "policies have no clock of their own: use input.now"
+			}
+			return "policies may use nothing that reaches outside or gives another answer each time"
+		}
+	}
+	return ""
+}
+
+// didYouMean names the candidate nearest to a word, or all of them when they are few.
+func didYouMean(word string, candidates []string) string {
+	best, at := "", 3
+	for _, c := range candidates {
+		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < at {
+			best, at = c, d
+		}
+	}
+	switch {
+	case best != "":
+		return "did you mean " + best + "?"
+	case len(candidates) > 0 && len(candidates) <= 30:
+		return "expected one of " + strings.Join(candidates, ", ")
+	}
+	return ""
+}
+
+// distance is how many characters must be put in, taken out, replaced or swapped with their neighbour to
+// make one word of another.
+func distance(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	if len(x)-len(y) > 3 || len(y)-len(x) > 3 {
+		return max(len(x), len(y))
+	}
+	rows := make([][]int, len(x)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(y)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(x); i++ {
+		for j := 1; j <= len(y); j++ {
+			cost := 1
+			if x[i-1] == y[j-1] {
+				cost = 0
+			}
+			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
+			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
+				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
+			}
+		}
+	}
+	return rows[len(x)][len(y)]
+}

@@ -1,0 +1,151 @@
+package policy
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/storage"
+)
+
+//go:embed library/*.rego
+var libraryFS embed.FS
+
+const (
+	rootPackage    = "countersign"
+	libraryPackage = "countersign.library"
+	libPackage     = "countersign.lib"
+	libFile        = "library/lib.rego"
+)
+
+// ruleSets are the sets that rules add to.
+func ruleSets() []string { return []string{"deny", "require_signoff", "warn"} }
+
+type sourceFile struct {
+	path    string
+	content []byte
+}
+
+// libraryFiles are the embedded files, tests too, sorted by path.
+func libraryFiles() ([]sourceFile, error) {
+	paths, err := fs.Glob(libraryFS, "library/*.rego")
+	if err != nil {
+		return nil, err
+	}
+	var files []sourceFile
+	for _, p := range paths {
+		content, err := libraryFS.ReadFile(p)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, sourceFile{p, content})
+	}
+	return files, nil
+}
+
+// parseLibrary parses the embedded files, tests only where asked for.
+func parseLibrary(caps *ast.Capabilities, tests, annotations bool) (map[string]*ast.Module, error) {
+	files, err := libraryFiles()
+	if err != nil {
+		return nil, err
+	}
+	modules := map[string]*ast.Module{}
+	for _, f := range files {
+		if isTest(f.path) && !tests {
+			continue
+		}
+		m, err := ast.ParseModuleWithOpts(f.path, string(f.content), ast.ParserOptions{
+			RegoVersion: ast.RegoV1, Capabilities: caps, ProcessAnnotation: annotations,
+		})
+		if err != nil {
+			return nil, err
+		}
+		modules[f.path] = m
+	}
+	return modules, nil
+}
+
+// compileLibrary compiles the library and holds it against its manifest. The fields of input that it names
+// are held against the schema by a test and not here: it takes as long as all the rest, at every start.
+func compileLibrary(store storage.Store) (p *program, rules int, manifest ast.Value, err error) {
+	caps := capabilities()
+	modules, err := parseLibrary(caps, false, false)
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	for _, m := range modules {
+		if packageName(m) != libraryPackage {
+			continue
+		}
+		for _, r := range m.Rules {
+			name := r.Head.Ref().String()
+			if slices.Contains(ruleSets(), name) {
+				rules++
+			}
+			if name == "manifest" && r.Head.Value != nil {
+				manifest = r.Head.Value.Value
+			}
+		}
+	}
+	listed, ok := manifest.(ast.Object)
+	if !ok {
+		return nil, 0, nil, fmt.Errorf("%w: there is no manifest", ErrMalformed)
+	}
+	want := 0
+	err = listed.Iter(func(_, n *ast.Term) error {
+		k, ok := n.Value.(ast.Number)
+		if !ok {
+			return fmt.Errorf("%w: the manifest counts %v", ErrMalformed, n)
+		}
+		i, _ := k.Int()
+		want += i
+		return nil
+	})
+	if err != nil {
+		return nil, 0, nil, err
+	}
+	if rules == 0 || rules != want {
+		return nil, 0, nil, fmt.Errorf("%w: %d rules were loaded, and the manifest names %d", ErrMalformed, rules, want)
+	}
+	p, err = newProgram(modules, caps, nil, store, "data."+libraryPackage+".decision")
+	return p, rules, manifest, err
+}
+
+// RuleDoc describes one rule of the built-in library.
+type RuleDoc struct {
+	Code        string `json:"code"`
+	Title       string `json:"title"`
+	Description string `json:"description"`
+	// Severity is the set that the rule adds to: deny, require_signoff or warn.
+	Severity string `json:"severity"`
+}
+
+// Rules are the rules of the built-in library, sorted by code, then severity and title. A code may have
+// several rules.
+func Rules() []RuleDoc {
+	modules, err := parseLibrary(capabilities(), false, true)
+	if err != nil {
+		panic("policy: the embedded library does not parse: " + err.Error()) // the package's own tests parse it
+	}
+	var docs []RuleDoc
+	for _, m := range modules {
+		for _, a := range m.Annotations {
+			code, _ := a.Custom["code"].(string)
+			if code == "" {
+				continue
+			}
+			severity := ""
+			if p := a.GetTargetPath(); len(p) > 0 {
+				severity = strings.Trim(p[len(p)-1].String(), `"`)
+			}
+			docs = append(docs, RuleDoc{code, a.Title, strings.TrimSpace(a.Description), severity})
+		}
+	}
+	slices.SortFunc(docs, func(a, b RuleDoc) int {
+		return strings.Compare(a.Code+"\x00"+a.Severity+"\x00"+a.Title, b.Code+"\x00"+b.Severity+"\x00"+b.Title)
+	})
+	return docs
+}

@@ -1,0 +1,40 @@
+package countersign.library
+
+window := {"from": "2026-11-20T00:00:00Z", "to": "2026-11-25T00:00:00+01:00", "reason": "year's end"}
+
+test_150_without_data_allows if {
+	count(deny) == 0 with input as base
+}
+
+test_150_inside_denies if {
+	[r] := of(deny, "CS-150") with input as base with data.freeze as [window]
+	r.path == "requests/a.yaml"
+	contains(r.msg, "year's end")
+}
+
+test_150_first_instant_denies if {
+	codes(deny) == {"CS-150"} with input as base with data.freeze as [object.union(window, {"from": "2026-11-23T09:00:00Z"})]
+}
+
+test_150_last_instant_allows if {
+	count(deny) == 0 with input as base with data.freeze as [object.union(window, {"to": "2026-11-23T09:00:00Z"})]
+}
+
+test_150_before_allows if {
+	count(deny) == 0 with input as base with data.freeze as [object.union(window, {"from": "2026-11-24T00:00:00Z"})]
+}
+
+test_150_patterns if {
+	codes(deny) == {"CS-150"} with input as base with data.freeze as [object.union(window, {"applications": ["crm", "ware*"]})]
+	count(deny) == 0 with input as base with data.freeze as [object.union(window, {"applications": ["crm", "other*"]})]
+}
+
+test_150_an_application_is_frozen_too if {
+	[r] := of(deny, "CS-150") with input as object.union(base, {"change": [application_document(true)], "plan": []}) with data.freeze as [window]
+	r.path == ""
+}
+
+test_150_policy_goes_through if {
+	v := json.remove(object.union(base, {"change": [], "plan": [], "control_files": ["policy/data.yaml"]}), ["applications/warehouse"])
+	count(deny) == 0 with input as v with data.freeze as [window]
+}

@@ -1,0 +1,49 @@
+package policy
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// limitMemory bounds the data of this process: memory that is private and can be written. Address space,
+// which RLIMIT_AS bounds, would be the wrong measure: Go reserves much of it and uses little.
+func limitMemory(limit int64) error {
+	var now syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_DATA, &now); err != nil {
+		return fmt.Errorf("getrlimit: %w", err)
+	}
+	used, err := dataInUse()
+	if err != nil {
+		return err
+	}
+	// Beside what the program has when it starts, room for what the runtime maps and does not use: it takes the
+	// heap in pieces of 64 MiB.
+	bound := min(used+uint64(limit)+128<<20, now.Max)
+	if err := syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: bound, Max: bound}); err != nil {
+		return fmt.Errorf("setrlimit: %w", err)
+	}
+	return nil
+}
+
+// dataInUse is what counts towards RLIMIT_DATA now: proc_pid_statm(5), field data.
+func dataInUse() (uint64, error) {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return 0, err
+	}
+	fields := strings.Fields(string(text))
+	if len(fields) < 6 {
+		return 0, fmt.Errorf("/proc/self/statm has %d fields", len(fields))
+	}
+	pages, err := strconv.ParseUint(fields[5], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("/proc/self/statm: %w", err)
+	}
+	return pages * uint64(os.Getpagesize()), nil
+}
+
+// die ends the process at once; what it was doing cannot be trusted to end.
+func die() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }

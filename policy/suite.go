@@ -1,0 +1,225 @@
+package policy
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// TestOptions say which Rego tests run, and how.
+type TestOptions struct {
+	// Run is a regular expression of test names (package.test_name); "" is all.
+	Run string
+	// Coverage measures which lines of the rules the tests reach. Results then don't say which line of a test
+	// was not true.
+	Coverage bool
+}
+
+// TestResult is the outcome of one Rego test.
+type TestResult struct {
+	// Suite is library or own.
+	Suite string `json:"suite"`
+	Name  string `json:"name"`
+	// Outcome is pass, fail, error or skip.
+	Outcome  string           `json:"outcome"`
+	Position schemas.Position `json:"position"`
+	Duration time.Duration    `json:"duration"`
+	// Message says why a test failed or could not run.
+	Message string `json:"message,omitempty"`
+	// Output is what the test printed.
+	Output string `json:"output,omitempty"`
+}
+
+// FileCoverage is how much of a file the tests reach.
+type FileCoverage struct {
+	Suite string `json:"suite"`
+	Path  string `json:"path"`
+	// Percent of the lines with something to evaluate.
+	Percent float64 `json:"percent"`
+	// NotCovered are line numbers, sorted.
+	NotCovered []int `json:"not_covered,omitempty"`
+}
+
+// TestReport is what came of the Rego tests.
+type TestReport struct {
+	Results []TestResult   `json:"results"`
+	Files   []FileCoverage `json:"files,omitempty"`
+	// LibraryCoverage and OwnCoverage are percentages; 0 where coverage was not asked for.
+	LibraryCoverage float64 `json:"library_coverage,omitempty"`
+	OwnCoverage     float64 `json:"own_coverage,omitempty"`
+	Passed          int     `json:"passed"`
+	Failed          int     `json:"failed"`
+	Errors          int     `json:"errors"`
+	Skipped         int     `json:"skipped"`
+	// OwnRules and OwnTests are how many rules and tests the repository has of its own.
+	OwnRules int `json:"own_rules"`
+	OwnTests int `json:"own_tests"`
+	// NoOwnTests says that there are own rules and no test of them ran.
+	NoOwnTests bool `json:"no_own_tests"`
+}
+
+// OK says whether every test that ran passed, and one ran at least.
+func (r *TestReport) OK() bool { return r.Passed > 0 && r.Failed == 0 && r.Errors == 0 }
+
+// Test runs the Rego tests of the library and of the repository's own rules, in this process, with the
+// same capabilities that decisions have. Tests that don't compile are a *CompileError.
+func (e *Engine) Test(ctx context.Context, o TestOptions) (TestReport, error) {
+	var report TestReport
+	if _, err := regexp.Compile(o.Run); err != nil {
+		return report, fmt.Errorf("policy tests: %w", err)
+	}
+	caps := capabilities()
+	library, err := parseLibrary(caps, true, false)
+	if err != nil {
+		return report, fmt.Errorf("policy library: %w", err)
+	}
+	own, faults := parseOwn(e.modules)
+	if len(faults) > 0 {
+		return report, &CompileError{Errors: faults}
+	}
+	report.OwnRules = own.rules
+	// The library's tests start from the defaults, whatever this repository's data says.
+	if err := e.runSuite(ctx, "library", library, nil, libraryData(nil), o, &report); err != nil {
+		return report, err
+	}
+	if len(own.modules) > 0 {
+		modules, err := withLib(own.modules, caps)
+		if err != nil {
+			return report, err
+		}
+		maps.Copy(modules, own.tests)
+		if err := e.runSuite(ctx, "own", modules, own.modules, e.data, o, &report); err != nil {
+			return report, err
+		}
+	}
+	report.NoOwnTests = report.OwnRules > 0 && report.OwnTests == 0
+	slices.SortFunc(report.Results, func(a, b TestResult) int {
+		return cmp.Or(cmp.Compare(a.Suite, b.Suite), cmp.Compare(a.Position.Path, b.Position.Path), cmp.Compare(a.Position.Line, b.Position.Line), cmp.Compare(a.Name, b.Name))
+	})
+	return report, nil
+}
+
+// runSuite runs the tests among the modules; coverage is that of the modules named in covered, or of all
+// that are no tests.
+func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered map[string]*ast.Module, data map[string]any, o TestOptions, report *TestReport) error {
+	set, err := inputSchemas()
+	if err != nil {
+		return err
+	}
+	runner := tester.NewRunner().
+		SetCompiler(newCompiler(capabilities(), set).WithEnablePrintStatements(true)).
+		SetStore(newStore(data)).
+		SetModules(modules).
+		SetTimeout(max(e.timeout, 10*time.Second)).
+		SetDefaultRegoVersion(ast.RegoV1).
+		RaiseBuiltinErrors(true).
+		CapturePrintOutput(true).
+		Filter(o.Run)
+	var tracer *cover.Cover
+	if o.Coverage {
+		tracer = cover.New()
+		runner = runner.SetCoverageQueryTracer(tracer).SetCoverageRuns(nil).SetParallel(1)
+	} else {
+		runner = runner.EnableTracing(true) // says where a test failed; with coverage it cannot be had
+	}
+	results, err := runner.RunTests(ctx, nil)
+	if err != nil {
+		var list ast.Errors
+		if errors.As(err, &list) {
+			return &CompileError{Errors: compileErrors("", list)}
+		}
+		return fmt.Errorf("policy tests: %w", err)
+	}
+	for r := range results {
+		report.add(suite, r)
+	}
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("policy tests: %w", err)
+	}
+	if tracer != nil {
+		if covered == nil {
+			covered = maps.Clone(modules)
+			maps.DeleteFunc(covered, func(p string, _ *ast.Module) bool { return isTest(p) })
+		}
+		report.cover(suite, tracer.Report(covered), covered)
+	}
+	return nil
+}
+
+func (r *TestReport) add(suite string, t *tester.Result) {
+	out := TestResult{
+		Suite: suite, Name: strings.TrimPrefix(t.Package, "data.") + "." + t.Name, Outcome: "pass",
+		Duration: t.Duration, Output: string(t.Output),
+	}
+	if t.Location != nil {
+		out.Position = position(t.Location.File, t.Location)
+	}
+	switch {
+	case t.Error != nil:
+		out.Outcome, out.Message = "error", t.Error.Error()
+		r.Errors++
+	case t.Skip:
+		out.Outcome = "skip"
+		r.Skipped++
+	case t.Fail:
+		out.Outcome, out.Message = "fail", "the test is not true"
+		for _, ev := range slices.Backward(t.Trace) {
+			if ev.Op == topdown.FailOp && ev.Location != nil && t.Location != nil && ev.Location.File == t.Location.File {
+				out.Message = fmt.Sprintf("line %d is not true: %s", ev.Location.Row, strings.TrimSpace(string(ev.Location.Text)))
+				break
+			}
+		}
+		r.Failed++
+	default:
+		r.Passed++
+	}
+	if suite == "own" {
+		r.OwnTests++
+	}
+	r.Results = append(r.Results, out)
+}
+
+func (r *TestReport) cover(suite string, c cover.Report, modules map[string]*ast.Module) {
+	covered, missed := 0, 0
+	for _, p := range slices.Sorted(maps.Keys(modules)) {
+		f := c.Files[p]
+		if f == nil {
+			continue // nothing in it to evaluate
+		}
+		file := FileCoverage{Suite: suite, Path: p, Percent: percent(f.CoveredLines, f.NotCoveredLines)}
+		for _, g := range f.NotCovered {
+			for line := g.Start.Row; line <= g.End.Row; line++ {
+				file.NotCovered = append(file.NotCovered, line)
+			}
+		}
+		covered, missed = covered+f.CoveredLines, missed+f.NotCoveredLines
+		r.Files = append(r.Files, file)
+	}
+	if suite == "own" {
+		r.OwnCoverage = percent(covered, missed)
+	} else {
+		r.LibraryCoverage = percent(covered, missed)
+	}
+}
+
+// percent rounds down to a tenth: what is not all covered is never shown as 100.
+func percent(covered, missed int) float64 {
+	if covered+missed == 0 {
+		return 100
+	}
+	return math.Floor(float64(covered)/float64(covered+missed)*1000) / 10
+}

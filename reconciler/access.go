@@ -1,0 +1,306 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// AccessOptions narrow the question who can do what. Names are source names or type/source_name; "" is any.
+type AccessOptions struct {
+	To                             string
+	Application                    string
+	Identity, Connection, Resource string
+}
+
+// Access answers who can do what in the live applications, through nested connections, and which request,
+// commit and approvers made it so.
+func (r *Reconciler) Access(ctx context.Context, o AccessOptions) (_ *schemas.AccessReport, err error) {
+	tip, err := r.c.Repository.Resolve(o.To)
+	if err != nil {
+		return nil, err
+	}
+	l, err := r.openLedger(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	x, err := r.openIndex(ctx, l, tip)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	t, err := r.trust(ctx, x.Layer)
+	if err != nil {
+		return nil, err
+	}
+	names, err := t.affectedOrAll(o.Application)
+	if err != nil {
+		return nil, err
+	}
+	report := &schemas.AccessReport{APIVersion: schemas.APIVersion, Kind: "Access", Tip: tip, At: r.now(),
+		Entries: []schemas.AccessEntry{}, Incomplete: map[string]string{}}
+	for _, name := range names {
+		if err := r.accessOf(ctx, t.applications[name], x, l, o, report); err != nil {
+			report.Incomplete[name] = err.Error()
+		}
+	}
+	return report, nil
+}
+
+func (r *Reconciler) accessOf(ctx context.Context, app *schemas.Application, x *order.Index, l *ledger.Ledger, o AccessOptions, report *schemas.AccessReport) (err error) {
+	lv, err := r.openLive(ctx, app)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lv.reader.Close()) }()
+	docs, err := x.All(ctx, app.Name)
+	if err != nil {
+		return err
+	}
+	desired := plan.Fold(docs, lv.description, r.now())
+	if err := lv.read(ctx, desired); err != nil {
+		return err
+	}
+	if lv.state.Incomplete != "" {
+		report.Incomplete[app.Name] = lv.state.Incomplete
+	}
+	g := plan.NewGraph(app.Name, lv.description, lv.state)
+	origins := originsOf(desired)
+	provenance := provenance{ctx: ctx, r: r, x: x, l: l, cache: map[string]*schemas.AdmissionRecord{}}
+	for _, id := range g.Identities() {
+		if o.Identity != "" && !names(o.Identity, id) {
+			continue
+		}
+		for _, a := range g.AccessOf(id) {
+			if o.Resource != "" && !names(o.Resource, a.Target) {
+				continue
+			}
+			if o.Connection != "" && !names(o.Connection, a.Target) && !slices.ContainsFunc(a.Via, func(n schemas.Name) bool { return names(o.Connection, n) }) {
+				continue
+			}
+			e := schemas.AccessEntry{Access: a}
+			for _, k := range steps(a, lv.description) {
+				s := schemas.AccessStep{Key: k, Origin: "unmanaged"}
+				if from, ok := origins[k]; ok {
+					s.Origin, s.Documents, s.Expires = "request", from.Documents, from.Expires
+					if err := provenance.fill(&s); err != nil {
+						return err
+					}
+				}
+				e.Steps = append(e.Steps, s)
+			}
+			report.Entries = append(report.Entries, e)
+		}
+	}
+	return nil
+}
+
+// names says whether what a person typed means the name.
+func names(typed string, n schemas.Name) bool {
+	return typed == n.SourceName || typed == n.String()
+}
+
+func originsOf(d *plan.Desired) map[schemas.Key]plan.Entitlement {
+	out := map[schemas.Key]plan.Entitlement{}
+	for _, c := range d.Connections {
+		for _, e := range c.Entitlements {
+			out[schemas.Key{Connection: c.Name, Target: e.Target, Privilege: e.Privilege}] = e
+		}
+	}
+	return out
+}
+
+// steps are the entitlements along a way, each with the connection that holds it.
+func steps(a schemas.Access, desc connectors.Description) []schemas.Key {
+	way := append([]schemas.Name{a.Identity}, a.Via...)
+	way = append(way, a.Target)
+	var out []schemas.Key
+	for i := 0; i+1 < len(way); i++ {
+		from, to := way[i], way[i+1]
+		privilege := schemas.PrivilegeMember
+		if i+2 == len(way) {
+			privilege = a.Privilege
+		}
+		// The connection that holds the entitlement is the group for members, the member for nested roles.
+		k := schemas.Key{Connection: from, Target: to, Privilege: privilege}
+		if typ, ok := desc.Type(to.Type); ok {
+			if g, ok := typ.Target(from.Type); ok && (g.Edge == connectors.EdgeIdentity || g.Edge == connectors.EdgeMember) {
+				k = schemas.Key{Connection: to, Target: from, Privilege: privilege}
+			}
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// provenance finds the commit and approvers behind documents.
+type provenance struct {
+	ctx   context.Context
+	r     *Reconciler
+	x     *order.Index
+	l     *ledger.Ledger
+	cache map[string]*schemas.AdmissionRecord
+}
+
+func (p *provenance) fill(s *schemas.AccessStep) error {
+	if len(s.Documents) == 0 {
+		return nil
+	}
+	doc := s.Documents[len(s.Documents)-1]
+	f, err := p.x.File(p.ctx, doc.Path)
+	if err != nil || f == nil {
+		return err
+	}
+	s.Commit = f.Commit
+	rec, ok := p.cache[f.Commit]
+	if !ok {
+		if rec, _, err = p.l.Admission(p.ctx, f.Commit); err != nil {
+			return err
+		}
+		if rec == nil {
+			v, known, err := p.x.Verdict(p.ctx, f.Commit)
+			if err != nil {
+				return err
+			}
+			if known {
+				rec = &v
+			}
+		}
+		p.cache[f.Commit] = rec
+	}
+	if rec == nil || rec.Evidence == nil {
+		return nil
+	}
+	s.PullRequest = rec.Evidence.PullRequest
+	for _, a := range rec.Evidence.Approvals {
+		if a.Counts {
+			s.Approvers = append(s.Approvers, a)
+		}
+	}
+	return nil
+}
+
+// Status says where every request stands: approval, provisioning, verification. It reads the ledger and
+// opens no application.
+func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *schemas.StatusReport, err error) {
+	tip, err := r.c.Repository.Resolve(to)
+	if err != nil {
+		return nil, err
+	}
+	l, err := r.openLedger(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	x, err := r.openIndex(ctx, l, tip)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	t, err := r.trust(ctx, x.Layer)
+	if err != nil {
+		return nil, err
+	}
+	apps, err := t.affectedOrAll(application)
+	if err != nil {
+		return nil, err
+	}
+	report := &schemas.StatusReport{APIVersion: schemas.APIVersion, Kind: "Status", Tip: tip, At: r.now(), Requests: []schemas.RequestStatus{}}
+	if report.Quarantined, err = quarantined(ctx, x.Layer); err != nil {
+		return nil, err
+	}
+	for _, app := range apps {
+		docs, err := x.All(ctx, app)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.statusOf(ctx, l, t.applications[app], docs, report); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(report.Requests, func(a, b schemas.RequestStatus) int {
+		if c := strings.Compare(a.Document.Path, b.Document.Path); c != 0 {
+			return c
+		}
+		return a.Document.Index - b.Document.Index
+	})
+	return report, nil
+}
+
+func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schemas.Application, docs []*plan.Document, report *schemas.StatusReport) error {
+	desc, err := r.describe(app)
+	if err != nil {
+		return err
+	}
+	remembered, err := baseline(ctx, l, app.Name)
+	if err != nil {
+		return err
+	}
+	desired := plan.Fold(docs, desc, r.now())
+	items := plan.ItemsOf(desired)
+	ids := make([]schemas.DocumentID, 0, len(docs))
+	type row struct {
+		doc     *plan.Document
+		version *plan.Version
+	}
+	var rows []row
+	for _, d := range docs {
+		v := d.Current
+		if v == nil && len(d.Former) > 0 {
+			v = d.Former[len(d.Former)-1]
+		}
+		if v == nil {
+			continue
+		}
+		rows = append(rows, row{d, v})
+		ids = append(ids, schemas.DocumentID{Path: d.Place.Path, Index: d.Place.Index, Blob: v.Blob})
+	}
+	states, err := l.States(ctx)
+	if err != nil {
+		return fmt.Errorf("read the states of requests: %w", err)
+	}
+	for i, w := range rows {
+		q := w.version.Request
+		s := schemas.RequestStatus{Document: ids[i], Kind: q.Kind, Name: q.Metadata.Name, Application: q.Application, Connection: q.Connection.Name(),
+			Approval: "admitted", Provisioning: "none", Verification: "none"}
+		if st, ok := states[ledger.Key{Path: ids[i].Path, Index: ids[i].Index}]; ok {
+			s.Provisioning, s.Verification, s.Detail = st.Provisioning, st.Verification, st.Error
+		}
+		if w.doc.Current == nil {
+			s.Approval = "undone"
+		}
+		// What the read-backs have shown of everything that the request wants decides over single operations.
+		wanted, verified := 0, 0
+		for _, it := range items[plan.DocumentKey{Path: ids[i].Path, Index: ids[i].Index}] {
+			wanted++
+			if b, ok := remembered(it.Item); ok && b.Token == it.Token {
+				verified++
+			}
+		}
+		switch {
+		case wanted > 0 && verified == wanted:
+			s.Verification = "verified"
+			if s.Provisioning == "none" {
+				s.Provisioning, s.Detail = "applied", "it was so already"
+			}
+		case verified > 0:
+			s.Verification, s.Detail = "partial", fmt.Sprintf("%d of %d items verified", verified, wanted)
+		case wanted > 0 && s.Verification == "none":
+			s.Verification = "pending"
+			if s.Provisioning == "none" {
+				s.Provisioning = "pending"
+			}
+		}
+		report.Requests = append(report.Requests, s)
+	}
+	return nil
+}

@@ -1,0 +1,316 @@
+package order
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// File is a control file that stands admitted, quarantined, or admitted in another version than the branch has.
+type File struct {
+	Path  string `json:"path"`
+	Class string `json:"class"`
+	// Admitted is the blob that holds, "" for none; Raw is the blob on the branch, "" for none.
+	Admitted string `json:"admitted,omitempty"`
+	Raw      string `json:"raw,omitempty"`
+	// Place is the sequence of the commit whose addition of the file was admitted.
+	Place int `json:"place"`
+	// Commit is the last commit that changed the admitted version; Quarantine the one that was not admitted.
+	Commit     string   `json:"commit,omitempty"`
+	Quarantine string   `json:"quarantine,omitempty"`
+	Reasons    []string `json:"reasons,omitempty"`
+}
+
+// Quarantined says whether the branch has something else than what holds.
+func (f *File) Quarantined() bool { return f.Admitted != f.Raw }
+
+// Control is an admitted Admission, BudgetOverride or Acknowledgement that stands.
+type Control struct {
+	ID   schemas.DocumentID `json:"id"`
+	Kind schemas.Kind       `json:"kind"`
+	// Commit is the sequence of the commit that brought it.
+	Commit          int                          `json:"commit"`
+	Admission       *schemas.AdmissionSpec       `json:"admission,omitempty"`
+	BudgetOverride  *schemas.BudgetOverrideSpec  `json:"budget_override,omitempty"`
+	Acknowledgement *schemas.AcknowledgementSpec `json:"acknowledgement,omitempty"`
+}
+
+// ConnectionKey names a connection across applications.
+type ConnectionKey struct {
+	Application string
+	Name        schemas.Name
+}
+
+// Compare orders keys by application, then name.
+func (k ConnectionKey) Compare(o ConnectionKey) int {
+	if k.Application != o.Application {
+		if k.Application < o.Application {
+			return -1
+		}
+		return 1
+	}
+	return k.Name.Compare(o.Name)
+}
+
+// Layer is the index, or a set of changes over one. A fork reads through to what is below it and keeps its
+// own writes until Merge. It is not safe for concurrent use. What it returns belongs to it: do not change it.
+type Layer struct {
+	below       *Layer
+	store       *store // only at the bottom; nil in memory
+	files       map[string]*File
+	documents   map[ConnectionKey][]*plan.Document
+	mentions    map[ConnectionKey]map[schemas.Name]bool
+	controls    map[string][]Control // by path
+	dirtyFiles  map[string]bool
+	dirtyConns  map[ConnectionKey]bool
+	newMentions map[ConnectionKey][]schemas.Name
+}
+
+func newLayer(below *Layer) *Layer {
+	return &Layer{
+		below: below, files: map[string]*File{}, documents: map[ConnectionKey][]*plan.Document{},
+		mentions: map[ConnectionKey]map[schemas.Name]bool{}, controls: map[string][]Control{},
+		dirtyFiles: map[string]bool{}, dirtyConns: map[ConnectionKey]bool{}, newMentions: map[ConnectionKey][]schemas.Name{},
+	}
+}
+
+// Fork returns a layer of changes over this one.
+func (l *Layer) Fork() *Layer { return newLayer(l) }
+
+// Merge writes the layer's changes to the one below.
+func (l *Layer) Merge() {
+	b := l.below
+	for p, f := range l.files {
+		b.files[p] = f
+		b.dirtyFiles[p] = true
+	}
+	for k, d := range l.documents {
+		if l.dirtyConns[k] {
+			b.documents[k] = d
+			b.dirtyConns[k] = true
+		}
+	}
+	for k, names := range l.newMentions {
+		for _, n := range names {
+			b.Mention(k, n)
+		}
+	}
+	maps.Copy(b.controls, l.controls)
+}
+
+// File returns the control file at a path; nil when there is none.
+func (l *Layer) File(ctx context.Context, path string) (*File, error) {
+	for at := l; at != nil; at = at.below {
+		if f, ok := at.files[path]; ok {
+			return f, nil
+		}
+		if at.store != nil {
+			f, err := at.store.file(ctx, path)
+			if err == nil {
+				at.files[path] = f
+			}
+			return f, err
+		}
+	}
+	return nil, nil
+}
+
+// SetFile replaces the control file at f.Path. One that neither stands nor is on the branch is gone.
+func (l *Layer) SetFile(f *File) {
+	l.dirtyFiles[f.Path] = true
+	l.files[f.Path] = f
+	if f.Admitted == "" && f.Raw == "" {
+		l.files[f.Path] = nil
+	}
+}
+
+// Files returns the control files of the classes, sorted by path; of all classes but requests when none is named.
+func (l *Layer) Files(ctx context.Context, classes ...string) ([]*File, error) {
+	want := func(c string) bool {
+		if len(classes) == 0 {
+			return c != ClassRequest
+		}
+		return slices.Contains(classes, c)
+	}
+	all := map[string]*File{}
+	if err := l.eachLayer(func(at *Layer) error {
+		if at.store != nil {
+			if err := at.store.files(ctx, classes, func(f *File) { all[f.Path] = f }); err != nil {
+				return err
+			}
+		}
+		maps.Copy(all, at.files)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return filesOf(all, want), nil
+}
+
+// QuarantinedFiles returns the files whose content on the branch has no effect, sorted by path.
+func (l *Layer) QuarantinedFiles(ctx context.Context) ([]*File, error) {
+	all := map[string]*File{}
+	if err := l.eachLayer(func(at *Layer) error {
+		if at.store != nil {
+			if err := at.store.quarantined(ctx, func(f *File) { all[f.Path] = f }); err != nil {
+				return err
+			}
+		}
+		maps.Copy(all, at.files)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	for p, f := range all {
+		if f != nil && !f.Quarantined() {
+			delete(all, p)
+		}
+	}
+	return filesOf(all, func(string) bool { return true }), nil
+}
+
+func filesOf(all map[string]*File, want func(class string) bool) []*File {
+	var out []*File
+	for _, p := range slices.Sorted(maps.Keys(all)) {
+		if f := all[p]; f != nil && want(f.Class) {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// eachLayer visits the layers from the bottom.
+func (l *Layer) eachLayer(fn func(*Layer) error) error {
+	if l.below != nil {
+		if err := l.below.eachLayer(fn); err != nil {
+			return err
+		}
+	}
+	return fn(l)
+}
+
+// ClassRequest is the class of request files; the others are few.
+const ClassRequest = "request"
+
+// Documents returns a connection's documents, in merge order.
+func (l *Layer) Documents(ctx context.Context, k ConnectionKey) ([]*plan.Document, error) {
+	for at := l; at != nil; at = at.below {
+		if d, ok := at.documents[k]; ok {
+			return d, nil
+		}
+		if at.store != nil {
+			d, err := at.store.documents(ctx, k)
+			if err == nil {
+				at.documents[k] = d
+			}
+			return d, err
+		}
+	}
+	return nil, nil
+}
+
+// SetDocuments replaces a connection's documents and notes what they mention.
+func (l *Layer) SetDocuments(k ConnectionKey, docs []*plan.Document) {
+	l.documents[k] = docs
+	l.dirtyConns[k] = true
+}
+
+// Mention notes that documents of k name the target. It is never forgotten: one too many costs a look.
+func (l *Layer) Mention(k ConnectionKey, target schemas.Name) {
+	t := ConnectionKey{k.Application, target}
+	m := l.mentions[t]
+	if m == nil {
+		m = map[schemas.Name]bool{}
+		l.mentions[t] = m
+	}
+	if !m[k.Name] {
+		m[k.Name] = true
+		l.newMentions[k] = append(l.newMentions[k], target)
+	}
+}
+
+// Mentioning returns the connections whose documents name the target, sorted.
+func (l *Layer) Mentioning(ctx context.Context, target ConnectionKey) ([]schemas.Name, error) {
+	all := map[schemas.Name]bool{}
+	if err := l.eachLayer(func(at *Layer) error {
+		if at.store != nil {
+			names, err := at.store.mentioning(ctx, target)
+			if err != nil {
+				return err
+			}
+			for _, n := range names {
+				all[n] = true
+			}
+		}
+		maps.Copy(all, at.mentions[target])
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	return slices.SortedFunc(maps.Keys(all), schemas.Name.Compare), nil
+}
+
+// All returns all documents of an application, by connection.
+func (l *Layer) All(ctx context.Context, application string) ([]*plan.Document, error) {
+	all := map[schemas.Name][]*plan.Document{}
+	if err := l.eachLayer(func(at *Layer) error {
+		if at.store != nil {
+			if err := at.store.all(ctx, application, func(n schemas.Name, d []*plan.Document) { all[n] = d }); err != nil {
+				return err
+			}
+		}
+		for k, d := range at.documents {
+			if k.Application == application {
+				all[k.Name] = d
+			}
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	var out []*plan.Document
+	for _, n := range slices.SortedFunc(maps.Keys(all), schemas.Name.Compare) {
+		out = append(out, all[n]...)
+	}
+	return out, nil
+}
+
+// Controls returns the standing control documents, sorted by place.
+func (l *Layer) Controls(ctx context.Context) ([]Control, error) {
+	all := map[string][]Control{}
+	if err := l.eachLayer(func(at *Layer) error {
+		if at.store != nil {
+			if err := at.store.controls(ctx, all); err != nil {
+				return err
+			}
+		}
+		maps.Copy(all, at.controls)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	var out []Control
+	for _, p := range slices.Sorted(maps.Keys(all)) {
+		out = append(out, all[p]...)
+	}
+	slices.SortStableFunc(out, func(a, b Control) int { return a.Commit - b.Commit })
+	return out, nil
+}
+
+// SetControls replaces the control documents of a file.
+func (l *Layer) SetControls(path string, list []Control) { l.controls[path] = list }
+
+// Touched are the files that the layer itself writes and that stand, for their writer to complete before
+// Merge.
+func (l *Layer) Touched() []*File {
+	var out []*File
+	for _, p := range slices.Sorted(maps.Keys(l.files)) {
+		if f := l.files[p]; f != nil && l.dirtyFiles[p] {
+			out = append(out, f)
+		}
+	}
+	return out
+}

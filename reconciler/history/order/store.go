@@ -1,0 +1,481 @@
+package order
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// format changes with the encoding, and with whatever makes the same documents decode to something else.
+const format = "1"
+
+// Head is how far the index has come.
+type Head struct {
+	// Tip is the last first-parent commit judged, Sequence its place from 0 at the root.
+	Tip      string `json:"tip"`
+	Sequence int    `json:"sequence"`
+	// Anchor is the commit that trust starts at.
+	Anchor string `json:"anchor"`
+	// Instant is the latest commit time so far, which no later judgement goes behind (Unix seconds).
+	Instant int64 `json:"instant"`
+}
+
+// Index is the order index in its file. Close it.
+type Index struct {
+	*Layer
+	Head Head
+	// Verdicts are the records of commits judged since the index was opened, in order.
+	Verdicts []schemas.AdmissionRecord
+	loaded   Head
+}
+
+// Open opens the index, or makes it. With an empty path it is in memory only. An index of another format
+// is emptied.
+func Open(ctx context.Context, path string) (*Index, error) {
+	x := &Index{Layer: newLayer(nil), Head: Head{Sequence: -1}}
+	if path == "" {
+		return x, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the order index: %w", err)
+	}
+	s, err := openStore(ctx, path)
+	if err != nil {
+		return nil, fmt.Errorf("open the order index %s: %w", path, err)
+	}
+	x.store = s
+	if x.Head, err = s.head(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("read the order index %s: %w", path, err), s.db.Close())
+	}
+	x.loaded = x.Head
+	s.empty = x.Head.Sequence < 0
+	return x, nil
+}
+
+// Close closes the file. What was not saved is forgotten.
+func (x *Index) Close() error {
+	if x.store == nil {
+		return nil
+	}
+	return x.store.db.Close()
+}
+
+// Reset forgets everything, for a branch that was rewritten or another anchor.
+func (x *Index) Reset(ctx context.Context) error {
+	if x.store != nil {
+		if err := x.store.clear(ctx); err != nil {
+			return fmt.Errorf("clear the order index: %w", err)
+		}
+		x.store.empty = true
+	}
+	s := x.store
+	x.Layer = newLayer(nil)
+	x.store = s
+	x.Head, x.loaded, x.Verdicts = Head{Sequence: -1}, Head{Sequence: -1}, nil
+	return nil
+}
+
+// Verdict returns the record of a commit judged earlier; false when the index has none.
+func (x *Index) Verdict(ctx context.Context, commit string) (schemas.AdmissionRecord, bool, error) {
+	for i := len(x.Verdicts) - 1; i >= 0; i-- {
+		if x.Verdicts[i].Commit == commit {
+			return x.Verdicts[i], true, nil
+		}
+	}
+	if x.store == nil {
+		return schemas.AdmissionRecord{}, false, nil
+	}
+	return x.store.verdict(ctx, commit)
+}
+
+// EachVerdict calls fn for every record from a sequence on, in order.
+func (x *Index) EachVerdict(ctx context.Context, from int, fn func(schemas.AdmissionRecord) error) error {
+	if x.store != nil {
+		if err := x.store.verdicts(ctx, from, fn); err != nil {
+			return err
+		}
+	}
+	for _, v := range x.Verdicts {
+		if v.Sequence >= from && (x.store == nil || v.Sequence > x.loaded.Sequence) {
+			if err := fn(v); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Save writes what is new. When another process has written the file since it was read, nothing is written:
+// the other's work is as good.
+func (x *Index) Save(ctx context.Context) error {
+	if x.store == nil || (x.Head == x.loaded && len(x.dirtyFiles) == 0 && len(x.dirtyConns) == 0) {
+		return nil
+	}
+	if err := x.store.save(ctx, x); err != nil {
+		return fmt.Errorf("save the order index: %w", err)
+	}
+	x.loaded = x.Head
+	x.store.empty = false
+	x.Verdicts = nil
+	x.dirtyFiles, x.dirtyConns = map[string]bool{}, map[ConnectionKey]bool{}
+	x.newMentions = map[ConnectionKey][]schemas.Name{}
+	x.Layer.controls = map[string][]Control{}
+	return nil
+}
+
+type store struct {
+	db *sql.DB
+	// empty says that nothing was ever saved, so that there is no use in asking.
+	empty bool
+}
+
+const layout = `
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, class TEXT NOT NULL, quarantined INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS files_few ON files (class) WHERE class <> 'request';
+CREATE INDEX IF NOT EXISTS files_quarantined ON files (quarantined) WHERE quarantined = 1;
+CREATE TABLE IF NOT EXISTS connections (application TEXT, type TEXT, name TEXT, body BLOB NOT NULL, PRIMARY KEY (application, type, name)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS mentions (application TEXT, type TEXT, name TEXT, ctype TEXT, cname TEXT, PRIMARY KEY (application, type, name, ctype, cname)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS commits (sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS commits_hash ON commits (hash);
+CREATE TABLE IF NOT EXISTS controls (path TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+`
+
+func openStore(ctx context.Context, path string) (*store, error) {
+	// The index is a cache: losing its last writes in a power cut costs a rebuild, so it need not wait for the disk.
+	dsn := "file:" + (&url.URL{Path: path}).EscapedPath() + "?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(OFF)&_txlock=immediate"
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	s := &store{db: db}
+	var have string
+	err = db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'format'`).Scan(&have)
+	if err == nil && have == format {
+		return s, nil
+	}
+	if _, err := db.ExecContext(ctx, layout); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	if err := s.clear(ctx); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return s, nil
+}
+
+func (s *store) clear(ctx context.Context) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM meta; DELETE FROM files; DELETE FROM connections; DELETE FROM mentions; DELETE FROM commits; DELETE FROM controls;
+INSERT INTO meta VALUES ('format', '`+format+`')`)
+	return err
+}
+
+func (s *store) head(ctx context.Context) (Head, error) {
+	var body string
+	err := s.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'head'`).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Head{Sequence: -1}, nil
+	}
+	h := Head{}
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &h)
+	}
+	return h, err
+}
+
+func (s *store) file(ctx context.Context, path string) (*File, error) {
+	if s.empty {
+		return nil, nil
+	}
+	var body string
+	err := s.db.QueryRowContext(ctx, `SELECT body FROM files WHERE path = ?`, path).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeFile(body)
+}
+
+func decodeFile(body string) (*File, error) {
+	f := &File{}
+	if err := json.Unmarshal([]byte(body), f); err != nil {
+		return nil, errCorrupt
+	}
+	return f, nil
+}
+
+func (s *store) eachFile(ctx context.Context, fn func(*File), query string, args ...any) error {
+	return s.rows(ctx, query, args, func(rows *sql.Rows) error {
+		var body string
+		if err := rows.Scan(&body); err != nil {
+			return err
+		}
+		f, err := decodeFile(body)
+		if err == nil {
+			fn(f)
+		}
+		return err
+	})
+}
+
+func (s *store) rows(ctx context.Context, query string, args []any, each func(*sql.Rows) error) (err error) {
+	if s.empty {
+		return nil
+	}
+	rows, err := s.db.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := each(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (s *store) files(ctx context.Context, classes []string, fn func(*File)) error {
+	if len(classes) == 0 {
+		return s.eachFile(ctx, fn, `SELECT body FROM files WHERE class <> 'request'`)
+	}
+	args := make([]any, len(classes))
+	for i, c := range classes {
+		args[i] = c
+	}
+	return s.eachFile(ctx, fn, `SELECT body FROM files WHERE class IN (?`+strings.Repeat(", ?", len(classes)-1)+`)`, args...)
+}
+
+func (s *store) quarantined(ctx context.Context, fn func(*File)) error {
+	return s.eachFile(ctx, fn, `SELECT body FROM files WHERE quarantined = 1`)
+}
+
+func (s *store) documents(ctx context.Context, k ConnectionKey) ([]*plan.Document, error) {
+	if s.empty {
+		return nil, nil
+	}
+	var body []byte
+	err := s.db.QueryRowContext(ctx, `SELECT body FROM connections WHERE application = ? AND type = ? AND name = ?`,
+		k.Application, k.Name.Type, k.Name.SourceName).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeDocuments(body)
+}
+
+func (s *store) all(ctx context.Context, application string, fn func(schemas.Name, []*plan.Document)) error {
+	var body sql.RawBytes
+	return s.rows(ctx, `SELECT type, name, body FROM connections WHERE application = ?`, []any{application}, func(rows *sql.Rows) error {
+		var n schemas.Name
+		if err := rows.Scan(&n.Type, &n.SourceName, &body); err != nil {
+			return err
+		}
+		docs, err := decodeDocuments(body)
+		if err == nil {
+			fn(n, docs)
+		}
+		return err
+	})
+}
+
+func (s *store) mentioning(ctx context.Context, t ConnectionKey) ([]schemas.Name, error) {
+	if s.empty {
+		return nil, nil
+	}
+	var out []schemas.Name
+	err := s.rows(ctx, `SELECT ctype, cname FROM mentions WHERE application = ? AND type = ? AND name = ?`,
+		[]any{t.Application, t.Name.Type, t.Name.SourceName}, func(rows *sql.Rows) error {
+			var n schemas.Name
+			err := rows.Scan(&n.Type, &n.SourceName)
+			out = append(out, n)
+			return err
+		})
+	return out, err
+}
+
+func (s *store) controls(ctx context.Context, into map[string][]Control) error {
+	return s.rows(ctx, `SELECT path, body FROM controls`, nil, func(rows *sql.Rows) error {
+		var path, body string
+		if err := rows.Scan(&path, &body); err != nil {
+			return err
+		}
+		var list []Control
+		if err := json.Unmarshal([]byte(body), &list); err != nil {
+			return errCorrupt
+		}
+		into[path] = list
+		return nil
+	})
+}
+
+func (s *store) verdict(ctx context.Context, commit string) (schemas.AdmissionRecord, bool, error) {
+	var body string
+	err := s.db.QueryRowContext(ctx, `SELECT body FROM commits WHERE hash = ?`, commit).Scan(&body)
+	if errors.Is(err, sql.ErrNoRows) {
+		return schemas.AdmissionRecord{}, false, nil
+	}
+	var r schemas.AdmissionRecord
+	if err == nil {
+		err = json.Unmarshal([]byte(body), &r)
+	}
+	return r, err == nil, err
+}
+
+func (s *store) verdicts(ctx context.Context, from int, fn func(schemas.AdmissionRecord) error) error {
+	// In pieces, so that fn may use the index.
+	for {
+		var page []schemas.AdmissionRecord
+		err := s.rows(ctx, `SELECT body FROM commits WHERE sequence >= ? ORDER BY sequence LIMIT 1000`, []any{from}, func(rows *sql.Rows) error {
+			var body string
+			if err := rows.Scan(&body); err != nil {
+				return err
+			}
+			var r schemas.AdmissionRecord
+			if err := json.Unmarshal([]byte(body), &r); err != nil {
+				return errCorrupt
+			}
+			page = append(page, r)
+			return nil
+		})
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, r := range page {
+			if err := fn(r); err != nil {
+				return err
+			}
+		}
+		from = page[len(page)-1].Sequence + 1
+	}
+}
+
+func (s *store) save(ctx context.Context, x *Index) (err error) {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, tx.Rollback())
+		}
+	}()
+	var body string
+	err = tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'head'`).Scan(&body)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	now := Head{Sequence: -1}
+	if err == nil {
+		if err := json.Unmarshal([]byte(body), &now); err != nil {
+			return errCorrupt
+		}
+	}
+	if now != x.loaded {
+		return tx.Rollback()
+	}
+	w := writer{ctx: ctx, tx: tx}
+	for _, p := range slices.Sorted(keys(x.dirtyFiles)) {
+		f := x.files[p]
+		if f == nil {
+			w.exec(`DELETE FROM files WHERE path = ?`, p)
+			continue
+		}
+		q := 0
+		if f.Quarantined() {
+			q = 1
+		}
+		w.exec(`INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)`, p, f.Class, q, w.json(f))
+	}
+	for _, k := range slices.SortedFunc(keys(x.dirtyConns), ConnectionKey.Compare) {
+		b, err := encodeDocuments(x.documents[k])
+		if err != nil {
+			return err
+		}
+		w.exec(`INSERT OR REPLACE INTO connections VALUES (?, ?, ?, ?)`, k.Application, k.Name.Type, k.Name.SourceName, b)
+	}
+	for k, targets := range x.newMentions {
+		for _, t := range targets {
+			w.exec(`INSERT OR IGNORE INTO mentions VALUES (?, ?, ?, ?, ?)`, k.Application, t.Type, t.SourceName, k.Name.Type, k.Name.SourceName)
+		}
+	}
+	for i := range x.Verdicts {
+		v := &x.Verdicts[i]
+		w.exec(`INSERT OR REPLACE INTO commits VALUES (?, ?, ?)`, v.Sequence, v.Commit, w.json(v))
+	}
+	for p, list := range x.Layer.controls {
+		w.exec(`INSERT OR REPLACE INTO controls VALUES (?, ?)`, p, w.json(list))
+	}
+	w.exec(`INSERT OR REPLACE INTO meta VALUES ('head', ?)`, w.json(x.Head))
+	if w.err != nil {
+		return w.err
+	}
+	return errors.Join(w.close(), tx.Commit())
+}
+
+func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
+	return func(yield func(K) bool) {
+		for k := range m {
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}
+
+// writer prepares each statement once and keeps the first error.
+type writer struct {
+	ctx      context.Context
+	tx       *sql.Tx
+	prepared map[string]*sql.Stmt
+	err      error
+}
+
+func (w *writer) exec(query string, args ...any) {
+	if w.err != nil {
+		return
+	}
+	st := w.prepared[query]
+	if st == nil {
+		if st, w.err = w.tx.PrepareContext(w.ctx, query); w.err != nil {
+			return
+		}
+		if w.prepared == nil {
+			w.prepared = map[string]*sql.Stmt{}
+		}
+		w.prepared[query] = st
+	}
+	_, w.err = st.ExecContext(w.ctx, args...)
+}
+
+func (w *writer) json(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return string(b)
+}
+
+func (w *writer) close() error {
+	var err error
+	for _, st := range w.prepared {
+		err = errors.Join(err, st.Close())
+	}
+	return err
+}

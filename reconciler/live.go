@@ -1,0 +1,190 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// configure resolves the secrets of an application's config.
+func (r *Reconciler) configure(app *schemas.Application) (connectors.Connector, connectors.Config, error) {
+	c, ok := r.c.Connectors.Get(app.Spec.Connector)
+	if !ok {
+		return nil, connectors.Config{}, fmt.Errorf("application %s: there is no connector %q", app.Name, app.Spec.Connector)
+	}
+	values, err := resolveSecrets(app.Spec.Config)
+	if err != nil {
+		return nil, connectors.Config{}, fmt.Errorf("application %s: %w", app.Name, err)
+	}
+	return c, connectors.Config{Application: app.Name, Values: values, Directory: r.c.Repository.WorkTree(), Now: r.c.Now, Logger: r.c.Logger}, nil
+}
+
+// resolveSecrets replaces {env: NAME} and {file: /path} by the secrets that they name. The errors name the
+// reference, never what it holds.
+func resolveSecrets(config map[string]any) (map[string]any, error) {
+	out := make(map[string]any, len(config))
+	for _, k := range slices.Sorted(maps.Keys(config)) {
+		switch v := config[k].(type) {
+		case map[string]any:
+			secret, isRef, err := secretOf(v)
+			if err != nil {
+				return nil, fmt.Errorf("config.%s: %w", k, err)
+			}
+			if isRef {
+				out[k] = secret
+				continue
+			}
+			nested, err := resolveSecrets(v)
+			if err != nil {
+				return nil, fmt.Errorf("config.%s: %w", k, err)
+			}
+			out[k] = nested
+		default:
+			out[k] = v
+		}
+	}
+	return out, nil
+}
+
+func secretOf(v map[string]any) (connectors.Secret, bool, error) {
+	if len(v) != 1 {
+		return connectors.Secret{}, false, nil
+	}
+	if name, ok := v["env"].(string); ok {
+		value, set := os.LookupEnv(name)
+		if !set || value == "" {
+			return connectors.Secret{}, true, fmt.Errorf("the environment variable %s is not set; export it where countersign runs", name)
+		}
+		return connectors.NewSecret(value), true, nil
+	}
+	if name, ok := v["file"].(string); ok {
+		b, err := os.ReadFile(filepath.Clean(name))
+		if err != nil {
+			return connectors.Secret{}, true, fmt.Errorf("read the secret: %w", err)
+		}
+		return connectors.NewSecret(strings.TrimRight(string(b), "\r\n")), true, nil
+	}
+	return connectors.Secret{}, false, nil
+}
+
+// live is one application with what was read of it.
+type live struct {
+	app         *schemas.Application
+	reader      connectors.Reader
+	description connectors.Description
+	state       connectors.State
+	whole       connectors.State // what state was taken from, where it is a part
+}
+
+// openLive connects for reading and describes the installation.
+func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application) (*live, error) {
+	c, cfg, err := r.configure(app)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := c.OpenReader(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open %s for reading: %w", app.Name, err)
+	}
+	desc, err := reader.Describe(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("describe %s: %w", app.Name, err), reader.Close())
+	}
+	return &live{app: app, reader: reader, description: desc}, nil
+}
+
+// read reads what the scope covers and what the requests name.
+func (l *live) read(ctx context.Context, desired *plan.Desired) error {
+	sel := connectors.Selection{Scope: l.app.Spec.Scope}
+	for _, c := range desired.Connections {
+		if !plan.InScope(l.app, c.Name) {
+			sel.Names = append(sel.Names, c.Name)
+		}
+	}
+	var err error
+	if l.state, err = l.reader.Read(ctx, sel); err != nil {
+		return fmt.Errorf("read %s: %w", l.app.Name, err)
+	}
+	return nil
+}
+
+// diff plans, looks up the targets of the grants that are missing, and plans again with what is known of them.
+func (l *live) diff(ctx context.Context, in plan.Input) (plan.Result, error) {
+	in.Application, in.Description, in.Live, in.Normalize = l.app, l.description, l.state, l.reader.Normalize
+	res := plan.Diff(in)
+	wanted := map[string]map[string]bool{}
+	for i := range res.Plan.Operations {
+		o := &res.Plan.Operations[i]
+		if o.Kind != schemas.OperationGrant {
+			continue
+		}
+		if wanted[o.Target.Type] == nil {
+			wanted[o.Target.Type] = map[string]bool{}
+		}
+		wanted[o.Target.Type][o.Target.SourceName] = true
+	}
+	if len(wanted) == 0 {
+		return res, nil
+	}
+	in.Targets = map[schemas.Name][]connectors.Item{}
+	for _, typ := range slices.Sorted(maps.Keys(wanted)) {
+		q := connectors.Query{Type: typ, Names: slices.Sorted(maps.Keys(wanted[typ]))}
+		for {
+			page, err := l.reader.List(ctx, q)
+			if err != nil {
+				return res, fmt.Errorf("look up what is granted in %s: %w", l.app.Name, err)
+			}
+			for _, i := range page.Items {
+				in.Targets[i.Name] = append(in.Targets[i.Name], i)
+			}
+			if page.Next == "" {
+				break
+			}
+			if page.Next == q.Cursor {
+				return res, fmt.Errorf("look up what is granted in %s: the pages do not end", l.app.Name)
+			}
+			q.Cursor = page.Next
+		}
+	}
+	return plan.Diff(in), nil
+}
+
+// baseline is what the ledger remembers of an application, by item.
+func baseline(ctx context.Context, l *ledger.Ledger, app string) (func(string) (schemas.BaselineItem, bool), error) {
+	items := map[string]schemas.BaselineItem{}
+	err := l.AllBaseline(ctx, app, func(i schemas.BaselineItem) error {
+		items[i.Item] = i
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what was verified of %s: %w", app, err)
+	}
+	return func(item string) (schemas.BaselineItem, bool) {
+		i, ok := items[item]
+		return i, ok
+	}, nil
+}
+
+// quarantined are the files of the index that have no effect.
+func quarantined(ctx context.Context, l *order.Layer) ([]schemas.QuarantinedFile, error) {
+	files, err := l.QuarantinedFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []schemas.QuarantinedFile{}
+	for _, f := range files {
+		out = append(out, schemas.QuarantinedFile{Path: f.Path, Blob: f.Raw, Admitted: f.Admitted, Commit: f.Quarantine, Reasons: f.Reasons})
+	}
+	return out, nil
+}

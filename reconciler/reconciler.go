@@ -1,0 +1,115 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Config is what a Reconciler works with.
+type Config struct {
+	// Repository is the access repository. Required.
+	Repository *history.Repository
+	// State is the folder of the ledger, the order index and the leases. Required.
+	State string
+	// Connectors are those that applications may name. Required.
+	Connectors connectors.Registry
+	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
+	Anchor string
+	// Version is that of the program: its first run takes nothing away.
+	Version string
+	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them here.
+	Isolate func(context.Context) (*exec.Cmd, error)
+	// Now is the clock; nil is the system's.
+	Now func() time.Time
+	// Logger takes diagnostics; nil discards them.
+	Logger *slog.Logger
+	// Progress is told what a long job is at; nil is told nothing. total is 0 while unknown.
+	Progress func(what string, done, total int)
+	// Step is called after each step of an apply that a crash could follow, for tests; nil is not.
+	Step func(string)
+}
+
+// Reconciler turns admitted requests into access. Its methods may be called one at a time.
+type Reconciler struct {
+	c     Config
+	cache trustCache
+}
+
+// New checks the configuration. It opens nothing.
+func New(c Config) (*Reconciler, error) {
+	switch {
+	case c.Repository == nil:
+		return nil, errors.New("reconciler: no repository")
+	case c.State == "":
+		return nil, errors.New("reconciler: no state folder")
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Progress == nil {
+		c.Progress = func(string, int, int) {}
+	}
+	if c.Step == nil {
+		c.Step = func(string) {}
+	}
+	return &Reconciler{c: c}, nil
+}
+
+// LedgerPath is where the ledger of a state folder lies.
+func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") }
+
+// now is the instant in UTC, without what JSON would lose.
+func (r *Reconciler) now() time.Time { return r.c.Now().UTC().Truncate(time.Microsecond) }
+
+func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Ledger, error) {
+	return ledger.Open(ctx, ledger.Config{Path: LedgerPath(r.c.State), ReadOnly: readOnly, Now: r.c.Now, Logger: r.c.Logger})
+}
+
+// openIndex opens the order index and brings it to the commit, judging what was not judged yet.
+func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*order.Index, error) {
+	x, err := order.Open(ctx, filepath.Join(r.c.State, "index.db"))
+	if err != nil {
+		return nil, err
+	}
+	if err := r.advance(ctx, x, l, to); err != nil {
+		return nil, errors.Join(err, x.Close())
+	}
+	return x, nil
+}
+
+// ErrNoAnchor says that a branch has no countersign.yaml, so that nothing is trusted yet.
+var ErrNoAnchor = errors.New("no commit of the branch has a countersign.yaml: make one with countersign init and merge it")
+
+// RewrittenError says that the branch no longer contains the last commit that was admitted.
+type RewrittenError struct{ Last, Tip string }
+
+// Error says what to do.
+func (e *RewrittenError) Error() string {
+	return fmt.Sprintf("the branch was rewritten: %s was admitted last and is no ancestor of %s; nothing is done until an Acknowledgement "+
+		"with rewritten_from: %s is admitted (its sign-off is that of the settings' owners), or the branch is put back", short(e.Last), short(e.Tip), e.Last)
+}
+
+func short(hash string) string { return hash[:min(len(hash), 8)] }
+
+func findingOf(e schemas.Error, code string) schemas.Finding {
+	msg := e.Msg
+	if e.Field != "" {
+		msg = e.Field + ": " + msg
+	}
+	return schemas.Finding{Code: code, Severity: "error", Message: msg, Fix: e.Hint, Position: e.Position,
+		Document: schemas.DocumentID{Path: e.Path}}
+}

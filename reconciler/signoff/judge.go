@@ -1,0 +1,173 @@
+package signoff
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Change is a commit of the branch whose evidence is asked for.
+type Change struct {
+	Commit *history.Commit
+	// Merged are the commits that it brought; for a commit with one parent, itself.
+	Merged []*history.Commit
+	// Digest is that of the changed control files.
+	Digest string
+}
+
+// Pending is a change that is not merged yet.
+type Pending struct {
+	Head    string
+	Commits []*history.Commit
+	Digest  string
+}
+
+// Forge tells who made a change and who approved it. It does not judge.
+type Forge interface {
+	Evidence(context.Context, Change) (schemas.Evidence, error)
+	Pending(context.Context, Pending) (schemas.Evidence, error)
+}
+
+// JudgeInput is everything that a judgement depends on.
+type JudgeInput struct {
+	Evidence schemas.Evidence
+	// Required is what policy asks for.
+	Required []schemas.Requirement
+	// Beneficiaries are the people whose access grows; UnknownBeneficiaries identities that map to nobody.
+	Beneficiaries, UnknownBeneficiaries []string
+	Directory                           *Directory
+	Now                                 time.Time
+}
+
+// Verdict is what came of it.
+type Verdict struct {
+	Admitted bool
+	// Reasons are why it is not admitted, in sentences; Blocking those of them that no approval can mend.
+	Reasons, Blocking []string
+	Unmet             []schemas.Requirement
+	// Evidence is the input's, with what counts marked.
+	Evidence schemas.Evidence
+	// Signoffs are those that count.
+	Signoffs []schemas.PolicySignoff
+}
+
+// Judge holds the evidence against the core rules and against what policy requires.
+func Judge(in JudgeInput) Verdict {
+	v := Verdict{Evidence: in.Evidence, Unmet: []schemas.Requirement{}}
+	v.Evidence.Approvals, v.Signoffs = mark(in.Evidence, in.Directory, in.Beneficiaries)
+	for _, u := range in.Evidence.Unattributed {
+		v.Blocking = append(v.Blocking, fmt.Sprintf("an author or committer cannot be told to be anybody: %s", u))
+	}
+	for _, u := range in.UnknownBeneficiaries {
+		v.Blocking = append(v.Blocking, fmt.Sprintf("%s gains access and is nobody's identity in %s: add whose account it is", u, schemas.PeoplePath))
+	}
+	if len(in.Required) == 0 {
+		v.Blocking = append(v.Blocking, "policy asked for nobody's sign-off, which is never enough")
+	}
+	for _, a := range v.Evidence.Approvals {
+		if !a.Counts {
+			v.Reasons = append(v.Reasons, fmt.Sprintf("the approval of %s does not count: %s", a.Person, a.Why))
+		}
+	}
+	barred := barredPeople(in.Evidence, in.Directory, in.Beneficiaries)
+	for _, r := range in.Required {
+		var who []string
+		for _, s := range v.Signoffs {
+			if slices.ContainsFunc(r.From, func(p string) bool { return speaks(s.Capacities, p) }) {
+				who = append(who, s.Person)
+			}
+		}
+		need := max(r.Count, 1)
+		if len(who) >= need {
+			continue
+		}
+		v.Unmet = append(v.Unmet, r)
+		v.Reasons = append(v.Reasons, fmt.Sprintf("%s: %d of %d sign-offs from %s (%s)", r.Code, len(who), need, strings.Join(r.From, ", "), r.Why))
+		if left := eligible(r.From, in.Directory, barred); len(left) < need {
+			v.Blocking = append(v.Blocking, fmt.Sprintf("%s needs %d sign-offs from %s, and only %d of them may give one: the others made the change or gain by it",
+				r.Code, need, strings.Join(r.From, ", "), len(left)))
+		}
+	}
+	v.Reasons = append(v.Reasons, v.Blocking...)
+	v.Admitted = len(v.Unmet) == 0 && len(v.Blocking) == 0
+	if v.Admitted {
+		v.Reasons = nil
+	}
+	return v
+}
+
+// Independent are the sign-offs that count by the core rules, before anybody knows what is required.
+func Independent(e schemas.Evidence, d *Directory, beneficiaries []string) []schemas.PolicySignoff {
+	_, signoffs := mark(e, d, beneficiaries)
+	return signoffs
+}
+
+// barredPeople may not sign the change off, each with the reason.
+func barredPeople(e schemas.Evidence, d *Directory, beneficiaries []string) map[string]string {
+	out := map[string]string{}
+	for _, b := range beneficiaries {
+		out[d.Canonical(b)] = "gains access by this change"
+	}
+	for _, a := range e.Authors {
+		out[d.Canonical(a)] = "is an author, committer or co-author of this change"
+	}
+	return out
+}
+
+func eligible(from []string, d *Directory, barred map[string]string) []string {
+	var out []string
+	for _, p := range from {
+		for _, id := range d.Eligible(p) {
+			if _, no := barred[id]; !no {
+				out = append(out, id)
+			}
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// mark says of each approval whether it counts. The latest word of a person is the one that counts, and one
+// person is one sign-off, under however many names.
+func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.Approval, []schemas.PolicySignoff) {
+	barred := barredPeople(e, d, beneficiaries)
+	approvals := slices.Clone(e.Approvals)
+	signoffs := []schemas.PolicySignoff{}
+	seen := map[string]bool{}
+	for i := range approvals {
+		a := &approvals[i]
+		id := d.Canonical(a.Person)
+		a.Counts = false
+		switch why, no := barred[id]; {
+		case a.Why != "":
+			// The forge has said already why not.
+		case a.Person == "":
+			a.Why = "it names nobody"
+		case no:
+			a.Why = why
+		case isBot(a.Person):
+			a.Why = "it is a bot's"
+		case seen[id]:
+			a.Why = "the same person approved already"
+		default:
+			a.Counts, a.Capacities = true, d.Capacities(a.Person)
+			s := schemas.PolicySignoff{Person: id, Capacities: a.Capacities, Authenticated: a.Authenticated}
+			if a.At != nil {
+				s.At = *a.At
+			}
+			signoffs = append(signoffs, s)
+		}
+		seen[id] = true
+	}
+	return approvals, signoffs
+}
+
+func isBot(name string) bool {
+	local, _, _ := strings.Cut(fold(name), "@")
+	return strings.HasSuffix(local, "[bot]")
+}
