@@ -1,6 +1,7 @@
 package connectors
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 )
@@ -44,6 +45,21 @@ func (d Description) Type(name string) (ConnectionType, bool) {
 		return ConnectionType{}, false
 	}
 	return d.Types[i], true
+}
+
+// Attributes are the properties of the payload schema.
+func (t ConnectionType) Attributes() map[string]bool {
+	var schema struct {
+		Properties map[string]json.RawMessage `json:"properties"`
+	}
+	out := map[string]bool{}
+	if json.Unmarshal(t.Payload, &schema) != nil {
+		return out // no schema, no attribute
+	}
+	for name := range schema.Properties {
+		out[name] = true
+	}
+	return out
 }
 
 // Target returns the grantable type of that name.

@@ -4,11 +4,13 @@ package all
 import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/postgres"
 )
 
 // Registry returns all connectors.
 func Registry() (connectors.Registry, error) {
 	return connectors.NewRegistry(
 		casbin.New(),
+		postgres.New(),
 	)
 }

@@ -1,0 +1,124 @@
+package postgres
+
+import (
+	_ "embed"
+	"encoding/json"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+//go:embed plan.sql
+var planScript string
+
+//go:embed apply.sql
+var applyScript string
+
+const configSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["dsn"],
+  "properties": {
+    "dsn": {"x-secret": true, "description": "Connection string (URL or keywords) of the credential for planning, which only reads."},
+    "apply_dsn": {"x-secret": true, "description": "Connection string of the credential for applying; default: that for planning."},
+    "statement_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "60s", "description": "How long one statement may take."},
+    "lock_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "10s", "description": "How long one statement may wait for a lock."}
+  }
+}`
+
+const payloadSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "login": {"type": "boolean", "default": false, "description": "May the role log in?"},
+    "inherit": {"type": "boolean", "default": true, "description": "Does it have the privileges of the roles that it is in without SET ROLE?"},
+    "createdb": {"type": "boolean", "default": false, "description": "May it make databases?"},
+    "createrole": {"type": "boolean", "default": false, "description": "May it make and change roles?"},
+    "replication": {"type": "boolean", "default": false, "description": "May it stream the write-ahead log?"},
+    "bypassrls": {"type": "boolean", "default": false, "description": "Does it see through row level security?"},
+    "connection_limit": {"type": "integer", "minimum": -1, "maximum": 2147483647, "default": -1, "description": "How many sessions it may have; -1 is any number."},
+    "valid_until": {"type": "string", "default": "infinity", "pattern": "^(infinity|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)$", "description": "Until when its password is good: infinity, or an instant such as 2027-01-31T00:00:00Z."},
+    "comment": {"type": "string", "maxLength": 2000, "description": "COMMENT ON ROLE; left alone when absent."}
+  }
+}`
+
+// The types of targets.
+const (
+	typeRole         = "role"
+	typeUser         = "user"
+	typeMember       = "member"
+	typeDatabase     = "database"
+	typeSchema       = "schema"
+	typeTable        = "table"
+	typeView         = "view"
+	typeSequence     = "sequence"
+	typeFunction     = "function"
+	typeColumn       = "column"
+	typeSchemaTables = "schema_tables"
+)
+
+// Besides the privileges of a type, reading shows what only other hands can make: the right to grant a
+// privilege on, and a privilege on the tables of a schema that does not cover all of them. Both can be revoked.
+const (
+	grantOption = " WITH GRANT OPTION"
+	partly      = " (IN PART)"
+)
+
+// privileges are those of a type of object (PostgreSQL 15, 5.7 Privileges).
+func privileges(typ string) []string {
+	switch typ {
+	case typeDatabase:
+		return []string{"CONNECT", "CREATE", "TEMPORARY"}
+	case typeSchema:
+		return []string{"USAGE", "CREATE"}
+	case typeTable, typeView, typeSchemaTables:
+		return []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
+	case typeSequence:
+		return []string{"USAGE", "SELECT", "UPDATE"}
+	case typeFunction:
+		return []string{"EXECUTE"}
+	case typeColumn:
+		return []string{"SELECT", "INSERT", "UPDATE", "REFERENCES"}
+	}
+	return nil
+}
+
+// protectedRoles are the server's own and those of managed services.
+func protectedRoles() []string {
+	return []string{"pg_*", "rds*", "cloudsql*", "azure_*", "azuresu", "alloydb*", "*superuser*"}
+}
+
+func powerfulRoles() []string {
+	return append([]string{"postgres"}, protectedRoles()...)
+}
+
+func description() connectors.Description {
+	roleNames := connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`, Reserved: []string{"pg_*", "public", "none"}}
+	role := connectors.ConnectionType{
+		Name: typeRole, Title: "Role", Payload: json.RawMessage(payloadSchema),
+		Create: true, Update: true, Delete: true, Reassign: true,
+		Names: roleNames, Privileged: powerfulRoles(),
+		PrivilegedFields: []string{"bypassrls", "createdb", "createrole", "replication"},
+	}
+	member := []string{"MEMBER", "ADMIN"}
+	for _, g := range []struct {
+		typ  string
+		edge connectors.Edge
+	}{{typeRole, connectors.EdgeConnection}, {typeUser, connectors.EdgeIdentity}, {typeMember, connectors.EdgeIdentity}} {
+		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1],
+			Names: connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
+	}
+	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables} {
+		g := connectors.GrantableType{Type: typ, Edge: connectors.EdgeResource, Privileges: privileges(typ), Grant: true, Revoke: true}
+		switch typ {
+		case typeFunction:
+			g.Default = []string{"EXECUTE"}
+		case typeDatabase, typeSchema:
+			g.PrivilegedPrivileges = []string{"CREATE"}
+		}
+		role.Grantable = append(role.Grantable, g)
+	}
+	return connectors.Description{Name: "postgres", Title: "PostgreSQL", Config: json.RawMessage(configSchema),
+		Types: []connectors.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
+}

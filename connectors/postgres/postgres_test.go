@@ -1,0 +1,247 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/servers"
+	"github.com/countersign/countersign/connectors/postgres"
+	"github.com/countersign/countersign/schemas"
+)
+
+// application is a database of its own in a shared cluster; a prefix keeps its roles apart.
+type application struct {
+	server   *servers.Postgres
+	database string
+	prefix   string
+	config   connectors.Config
+}
+
+func newApplication(t testing.TB, server *servers.Postgres, n int64) *application {
+	t.Helper()
+	a := &application{server: server, database: fmt.Sprintf("db%d", n), prefix: fmt.Sprintf("t%d_", n)}
+	server.Exec(t, "postgres", "CREATE DATABASE "+a.database)
+	server.Exec(t, a.database, "CREATE SCHEMA sales")
+	dsn := func(role string) connectors.Secret {
+		return connectors.NewSecret(server.DSN(role, a.database) + " password=" + connectortest.Canary)
+	}
+	a.config = connectors.Config{Application: "warehouse", Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Values: map[string]any{"dsn": dsn("admin"), "apply_dsn": dsn("admin")}}
+	return a
+}
+
+func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
+
+func (a *application) Config() connectors.Config { return a.config }
+func (a *application) Name(word string) string   { return a.prefix + word }
+
+func (a *application) exec(t *testing.T, sql string) {
+	t.Helper()
+	a.server.Exec(t, a.database, sql)
+}
+
+func (a *application) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+	t.Helper()
+	// Outside of the suite's scope: accounts are nobody's connections.
+	n := schemas.Name{Type: typ, SourceName: "out_" + typ + "_" + a.Name(word)}
+	login := " LOGIN"
+	if typ == "member" {
+		login = " NOLOGIN"
+	}
+	var exists bool
+	a.query(t, "SELECT count(*) > 0 FROM pg_roles WHERE rolname = $1", &exists, n.SourceName)
+	if !exists {
+		a.exec(t, "CREATE ROLE "+quote(n.SourceName)+login)
+	}
+	return n
+}
+
+func (a *application) RemoveIdentity(t *testing.T, n schemas.Name) {
+	t.Helper()
+	a.exec(t, "DROP ROLE "+quote(n.SourceName))
+}
+
+func (a *application) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
+	t.Helper()
+	name, sql := "", ""
+	switch typ {
+	case "table":
+		name = "sales." + a.format(t, typ+"_"+word)
+		sql = "CREATE TABLE IF NOT EXISTS " + name + " (id int)"
+	case "view":
+		name = "sales." + a.format(t, typ+"_"+word)
+		sql = "CREATE OR REPLACE VIEW " + name + " AS SELECT 1 AS one"
+	case "sequence":
+		name = "sales." + a.format(t, typ+"_"+word)
+		sql = "CREATE SEQUENCE IF NOT EXISTS " + name
+	case "function":
+		name = "sales." + a.format(t, word) + "(integer)"
+		sql = "CREATE OR REPLACE FUNCTION " + name + " RETURNS int LANGUAGE sql AS 'SELECT 1'"
+	case "schema":
+		name = a.format(t, typ+"_"+word)
+		sql = "CREATE SCHEMA IF NOT EXISTS " + name
+	case "schema_tables":
+		name = a.format(t, word)
+		sql = "CREATE SCHEMA IF NOT EXISTS " + name + "; CREATE TABLE IF NOT EXISTS " + name + ".one (id int)"
+	case "database":
+		name = a.format(t, a.Name(word))
+		var exists bool
+		a.query(t, "SELECT count(*) > 0 FROM pg_database WHERE format('%I', datname) = $1", &exists, name)
+		if !exists {
+			sql = "CREATE DATABASE " + name
+		}
+	case "column":
+		name = "sales.columns." + a.format(t, word)
+		sql = "CREATE TABLE IF NOT EXISTS sales.columns (id int); ALTER TABLE sales.columns ADD COLUMN IF NOT EXISTS " + a.format(t, word) + " int"
+	default:
+		return schemas.Name{}, false
+	}
+	if sql != "" {
+		a.exec(t, sql)
+	}
+	return schemas.Name{Type: typ, SourceName: name}, true
+}
+
+func (a *application) format(t *testing.T, word string) string {
+	t.Helper()
+	var s string
+	a.query(t, "SELECT format('%I', $1::text)", &s, word)
+	return s
+}
+
+func (a *application) query(t *testing.T, sql string, into any, args ...any) {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, a.server.DSN("admin", a.database))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(ctx)
+	if err := conn.QueryRow(ctx, sql, args...).Scan(into); err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+}
+
+func (a *application) AddConnection(t *testing.T, n schemas.Name) {
+	t.Helper()
+	a.exec(t, "CREATE ROLE "+quote(n.SourceName))
+}
+
+func (a *application) DropConnection(t *testing.T, n schemas.Name) {
+	t.Helper()
+	a.exec(t, "DROP OWNED BY "+quote(n.SourceName)+"; DROP ROLE "+quote(n.SourceName))
+}
+
+func (a *application) Grant(t *testing.T, k schemas.Key)  { t.Helper(); a.hand(t, "GRANT", "TO", k) }
+func (a *application) Revoke(t *testing.T, k schemas.Key) { t.Helper(); a.hand(t, "REVOKE", "FROM", k) }
+
+func (a *application) hand(t *testing.T, verb, to string, k schemas.Key) {
+	t.Helper()
+	role, target := quote(k.Connection.SourceName), quote(k.Target.SourceName)
+	member := func(group, who string) {
+		switch {
+		case k.Privilege == "ADMIN" && verb == "GRANT":
+			a.exec(t, "GRANT "+group+" TO "+who+" WITH ADMIN OPTION")
+		case k.Privilege == "ADMIN":
+			a.exec(t, "REVOKE ADMIN OPTION FOR "+group+" FROM "+who)
+		default:
+			a.exec(t, verb+" "+group+" "+to+" "+who)
+		}
+	}
+	switch k.Target.Type {
+	case "role":
+		member(target, role)
+		return
+	case "user", "member":
+		member(role, target)
+		return
+	case "schema_tables":
+		priv := strings.TrimSuffix(k.Privilege, " (IN PART)")
+		if priv == k.Privilege || verb == "REVOKE" {
+			a.exec(t, fmt.Sprintf("%s %s ON ALL TABLES IN SCHEMA %s %s %s", verb, priv, k.Target.SourceName, to, role))
+		}
+		a.exec(t, fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE admin IN SCHEMA %s %s %s ON TABLES %s %s", k.Target.SourceName, verb, priv, to, role))
+		return
+	}
+	priv, option := strings.CutSuffix(k.Privilege, " WITH GRANT OPTION")
+	on := map[string]string{"table": "TABLE ", "view": "TABLE ", "sequence": "SEQUENCE ", "schema": "SCHEMA ", "database": "DATABASE ", "function": "FUNCTION "}[k.Target.Type] + k.Target.SourceName
+	if k.Target.Type == "column" {
+		i := strings.LastIndex(k.Target.SourceName, ".")
+		priv, on = priv+" ("+k.Target.SourceName[i+1:]+")", "TABLE "+k.Target.SourceName[:i]
+	}
+	switch {
+	case option && verb == "GRANT":
+		a.exec(t, "GRANT "+priv+" ON "+on+" TO "+role+" WITH GRANT OPTION")
+	case option:
+		a.exec(t, "REVOKE GRANT OPTION FOR "+priv+" ON "+on+" FROM "+role)
+	default:
+		a.exec(t, verb+" "+priv+" ON "+on+" "+to+" "+role)
+	}
+}
+
+// SetIdentityState knows users whose password has expired.
+func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state string) bool {
+	t.Helper()
+	if state != connectors.StateExpired || n.Type != "user" {
+		return false
+	}
+	a.exec(t, "ALTER ROLE "+quote(n.SourceName)+" VALID UNTIL '2001-01-01'")
+	return true
+}
+
+// Own gives the role a table here and one in another database.
+func (a *application) Own(t *testing.T, c schemas.Name) {
+	t.Helper()
+	a.exec(t, "CREATE TABLE sales.owned (id int); ALTER TABLE sales.owned OWNER TO "+quote(c.SourceName))
+	other := a.database + "_other"
+	a.server.Exec(t, "postgres", "CREATE DATABASE "+other)
+	a.server.Exec(t, other, "CREATE TABLE public.owned (id int); ALTER TABLE public.owned OWNER TO "+quote(c.SourceName))
+}
+
+// Protected is a superuser.
+func (a *application) Protected(t *testing.T) schemas.Name {
+	t.Helper()
+	n := schemas.Name{Type: "role", SourceName: a.Name("root")}
+	a.exec(t, "CREATE ROLE "+quote(n.SourceName)+" SUPERUSER")
+	return n
+}
+
+// TestConformance runs the suite that every connector passes against a real server.
+func TestConformance(t *testing.T) {
+	t.Parallel()
+	server := servers.PostgreSQL(t)
+	var n atomic.Int64
+	connectortest.Run(t, connectortest.Harness{
+		Connector: postgres.New(),
+		Start:     func(t *testing.T) connectortest.Application { return newApplication(t, server, n.Add(1)) },
+		Payloads: map[string][2]map[string]any{"role": {
+			{"login": false, "inherit": true, "createdb": false, "createrole": false, "replication": false, "bypassrls": false,
+				"connection_limit": -1, "valid_until": "infinity", "comment": "Readers of 'sales' \\ \"all\""},
+			{"login": false, "inherit": false, "createdb": true, "createrole": true, "replication": true, "bypassrls": true,
+				"connection_limit": 7, "valid_until": "2031-01-31T12:00:00Z", "comment": ""},
+		}},
+		Faulty: []connectortest.Faulty{
+			{Name: "nobody listens", Code: connectors.Unavailable, Config: func(_ *testing.T, c connectors.Config) connectors.Config {
+				c.Values = map[string]any{"dsn": connectors.NewSecret("host=127.0.0.1 port=1 user=x dbname=x password=" + connectortest.Canary)}
+				return c
+			}},
+			{Name: "no such role", Code: connectors.Denied, Config: func(_ *testing.T, c connectors.Config) connectors.Config {
+				c.Values = map[string]any{"dsn": connectors.NewSecret(server.DSN("nobody", "postgres") + " password=" + connectortest.Canary)}
+				return c
+			}},
+			{Name: "no connection string", Code: connectors.Invalid, Config: func(_ *testing.T, c connectors.Config) connectors.Config {
+				c.Values = map[string]any{"dsn": connectors.NewSecret("postgres://x:" + connectortest.Canary + "@[bad")}
+				return c
+			}},
+		},
+	})
+}
