@@ -91,10 +91,12 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 		return nil, err
 	}
 	switch {
-	case slices.ContainsFunc(p.Errors, func(f schemas.Finding) bool { return f.Severity == "error" }):
+	case slices.ContainsFunc(p.Errors, func(f schemas.Finding) bool { return f.Severity == "error" && f.Code != "sign-off" }):
 		p.Verdict = schemas.VerdictInvalid
 	case len(p.Decision.Denials) > 0:
 		p.Verdict = schemas.VerdictDenied
+	case len(p.Errors) > 0:
+		p.Verdict = schemas.VerdictInvalid
 	case incomplete:
 		p.Verdict = schemas.VerdictIncomplete
 	case len(p.Unmet) > 0:

@@ -111,10 +111,10 @@ func Independent(e schemas.Evidence, d *Directory, beneficiaries []string) []sch
 func barredPeople(e schemas.Evidence, d *Directory, beneficiaries []string) map[string]string {
 	out := map[string]string{}
 	for _, b := range beneficiaries {
-		out[d.Canonical(b)] = "gains access by this change"
+		out[d.Canonical(b)] = "whoever gains access by the change cannot sign it off"
 	}
 	for _, a := range e.Authors {
-		out[d.Canonical(a)] = "is an author, committer or co-author of this change"
+		out[d.Canonical(a)] = "an author, committer or co-author of the change cannot sign it off"
 	}
 	return out
 }

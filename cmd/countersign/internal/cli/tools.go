@@ -32,7 +32,7 @@ func (a *app) policyChild() *cobra.Command {
 		Use: policyChildCommand, Hidden: true, Args: cobra.NoArgs,
 		Short: "Evaluate a repository's own rules (started by countersign itself)",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return policy.ServeChild(c.Context(), a.Stdin, a.Stdout, policy.DefaultChildLimits())
+			return policy.ServeChild(c.Context(), a.Stdin, a.Stdout, policy.ChildLimits{})
 		},
 	}
 }
@@ -94,13 +94,13 @@ restricted built-ins as a judgement. It needs no opa on the machine.`,
 					return err
 				}
 			} else {
-				fmt.Fprint(a.Stdout, rep.String())
+				a.printTests(&rep, coverage)
 			}
-			if !rep.Passed() {
+			if !rep.OK() {
 				return &exit{code: exitError}
 			}
-			if under > 0 && rep.Coverage < under {
-				return fmt.Errorf("coverage is %.1f %%, less than %.1f %%", rep.Coverage, under)
+			if under > 0 && rep.OwnRules > 0 && rep.OwnCoverage < under {
+				return fmt.Errorf("the tests reach %.1f %% of the repository's own rules, less than %.1f %%", rep.OwnCoverage, under)
 			}
 			return nil
 		},
@@ -110,6 +110,38 @@ restricted built-ins as a judgement. It needs no opa on the machine.`,
 	test.Flags().Float64Var(&under, "fail-under", 0, "fail when coverage is under this many per cent")
 	c.AddCommand(rules, test)
 	return c
+}
+
+// printTests lists what failed, then the sums.
+func (a *app) printTests(rep *policy.TestReport, coverage bool) {
+	for _, t := range rep.Results {
+		if t.Outcome == "pass" && !a.verbose {
+			continue
+		}
+		fmt.Fprintf(a.Stdout, "%-5s %s (%s:%d)", strings.ToUpper(t.Outcome), report.Safe(t.Name), report.Safe(t.Position.Path), t.Position.Line)
+		if t.Message != "" {
+			fmt.Fprintf(a.Stdout, ": %s", report.Safe(t.Message))
+		}
+		fmt.Fprintln(a.Stdout)
+	}
+	fmt.Fprintf(a.Stdout, "%d tests passed, %d failed, %d could not run; of the repository's own: %d rules, %d tests\n",
+		rep.Passed, rep.Failed, rep.Errors, rep.OwnRules, rep.OwnTests)
+	if rep.NoOwnTests {
+		fmt.Fprintln(a.Stdout, "No test of the repository's own rules ran: write NAME_test.rego beside them.")
+	}
+	if !coverage {
+		return
+	}
+	fmt.Fprintf(a.Stdout, "coverage: library %.1f %%", rep.LibraryCoverage)
+	if rep.OwnRules > 0 {
+		fmt.Fprintf(a.Stdout, ", own rules %.1f %%", rep.OwnCoverage)
+	}
+	fmt.Fprintln(a.Stdout)
+	for _, f := range rep.Files {
+		if f.Percent < 100 {
+			fmt.Fprintf(a.Stdout, "  %s: %.1f %%, lines not reached: %v\n", report.Safe(f.Path), f.Percent, f.NotCovered)
+		}
+	}
 }
 
 func (a *app) schema() *cobra.Command {

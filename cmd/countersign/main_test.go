@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/countersign/countersign/cmd/countersign/internal/cli"
+)
+
+// TestMain lets the test binary stand in for countersign: for scripts, for the child that evaluates own
+// rules, and for runs that are killed.
+func TestMain(m *testing.M) {
+	if os.Getenv("TEST_BE_COUNTERSIGN") != "" || (len(os.Args) > 1 && os.Args[1] == "policy-child") {
+		countersign()
+	}
+	testscript.Main(m, map[string]func(){"countersign": countersign})
+}
+
+// countersign is main with what tests need: TEST_NOW stops the clock, TEST_DIE_AT=n kills the process with
+// no chance to clean up at the n-th step of an apply.
+func countersign() {
+	env := cli.System()
+	env.Executable = testExecutable
+	if s := os.Getenv("TEST_NOW"); s != "" {
+		at, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			panic(err)
+		}
+		env.Now = func() time.Time { return at }
+	}
+	if s := os.Getenv("TEST_DIE_AT"); s != "" {
+		left, err := strconv.Atoi(s)
+		if err != nil {
+			panic(err)
+		}
+		env.Step = func(string) {
+			if left--; left == 0 {
+				if err := syscall.Kill(os.Getpid(), syscall.SIGKILL); err != nil {
+					panic(err)
+				}
+				select {}
+			}
+		}
+	}
+	os.Exit(cli.Main(context.Background(), os.Args[1:], env))
+}
+
+// testExecutable is the test binary under the name that makes it countersign.
+func testExecutable() (string, error) {
+	if p, err := exec.LookPath("countersign"); err == nil {
+		return p, nil
+	}
+	return os.Executable()
+}

@@ -1,0 +1,295 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// markdown lays a document out as GitHub's Markdown.
+type markdown struct {
+	b     strings.Builder
+	clip  int
+	words *redaction
+}
+
+func (m *markdown) document(d document) {
+	m.b.WriteString("### ")
+	if d.icon.markdown != "" {
+		m.b.WriteString(string(d.icon.markdown) + " ")
+	}
+	m.b.WriteString(m.line(d.title) + "\n")
+	for _, b := range d.blocks {
+		m.b.WriteByte('\n')
+		m.block(b)
+	}
+	if !d.next.empty() {
+		m.b.WriteString("\n**Next:** " + m.line(d.next) + "\n")
+	}
+}
+
+func (m *markdown) block(b block) {
+	switch b := b.(type) {
+	case section:
+		if b.fold {
+			// A summary is HTML: it has words and numbers of ours alone.
+			m.b.WriteString("<details><summary>" + m.summary(b.title) + "</summary>\n\n")
+		} else {
+			m.b.WriteString("**" + m.line(b.title) + "**\n")
+			if len(b.blocks) > 0 {
+				m.b.WriteByte('\n')
+			}
+		}
+		for i, x := range b.blocks {
+			if i > 0 {
+				m.b.WriteByte('\n')
+			}
+			m.block(x)
+		}
+		if b.fold {
+			m.b.WriteString("\n</details>\n")
+		}
+	case table:
+		m.table(b)
+	case items:
+		for _, it := range b {
+			m.b.WriteString("- ")
+			if it.mark.markdown != "" {
+				m.b.WriteString(string(it.mark.markdown) + " ")
+			}
+			m.b.WriteString(m.line(it.text) + "\n")
+			for _, l := range it.more {
+				m.b.WriteString("  - " + m.line(l) + "\n")
+			}
+		}
+	case para:
+		m.b.WriteString(m.line(line(b)) + "\n")
+	case verbatim:
+		m.verbatim(b)
+	}
+}
+
+func (m *markdown) table(b table) {
+	used := b.used()
+	marked, more := false, false
+	for _, r := range b.rows {
+		marked = marked || r.mark != markNone
+		more = more || len(r.more) > 0
+	}
+	var head, rule strings.Builder
+	column := func(title literal) {
+		head.WriteString("| " + string(title) + " ")
+		rule.WriteString("|---")
+	}
+	if marked {
+		column("")
+	}
+	for i, h := range b.head {
+		if used[i] {
+			column(h)
+		}
+	}
+	if more {
+		column(b.more)
+	}
+	m.b.WriteString(head.String() + "|\n" + rule.String() + "|\n")
+	for _, r := range b.rows {
+		if marked {
+			m.b.WriteString("| " + string(r.mark.markdown) + " ")
+		}
+		for i, c := range r.cells {
+			if used[i] {
+				m.b.WriteString("| " + m.line(c) + " ")
+			}
+		}
+		if more {
+			m.b.WriteString("| ")
+			for i, l := range r.more {
+				if i > 0 {
+					m.b.WriteString("<br>")
+				}
+				m.b.WriteString(m.line(l))
+			}
+			m.b.WriteByte(' ')
+		}
+		m.b.WriteString("|\n")
+	}
+}
+
+// verbatim is a fence longer than every run of backticks inside.
+func (m *markdown) verbatim(v verbatim) {
+	t := text{words: m.words}
+	var body strings.Builder
+	for _, l := range v {
+		body.WriteString(breakComments(t.line(l)) + "\n")
+	}
+	fence := strings.Repeat("`", max(3, longestRun(body.String(), '`')+1))
+	m.b.WriteString(fence + "text\n" + body.String() + fence + "\n")
+}
+
+func (m *markdown) line(l line) string {
+	var b strings.Builder
+	for i := 0; i < len(l); {
+		// Spans of one style are marked up together.
+		j := i
+		var part strings.Builder
+		for ; j < len(l) && l[j].style == l[i].style; j++ {
+			part.WriteString(m.span(l[j]))
+		}
+		s := part.String()
+		if trimmed := strings.TrimSpace(s); l[i].style == bold && trimmed != "" {
+			s = strings.Replace(s, trimmed, "**"+trimmed+"**", 1)
+		}
+		b.WriteString(s)
+		i = j
+	}
+	return b.String()
+}
+
+func (m *markdown) span(s span) string {
+	switch s.kind {
+	case prose:
+		return m.prose(m.words.hide(s.text))
+	case ident:
+		return m.code(s.text)
+	}
+	return s.text
+}
+
+// summary is a line without markup.
+func (m *markdown) summary(l line) string {
+	var b strings.Builder
+	for _, s := range l {
+		if s.kind == own {
+			b.WriteString(s.text)
+		}
+	}
+	return b.String()
+}
+
+// code is the escape for everything foreign: a code span, in which GitHub sees no mention, reference, link,
+// emphasis or HTML. Its fence is longer than every run of backticks inside. What a code span does not keep
+// apart stands as U+XXXX: the pipe, which would end a table's cell, and the beginning and end of a comment,
+// which a search for our own marker would find.
+func (m *markdown) code(s string) string {
+	s = Safe(s)
+	s = strings.ReplaceAll(s, "|", "U+007C")
+	s = breakComments(s)
+	s = strings.ReplaceAll(s, "  ", " U+0020") // HTML would draw them as one
+	s = clip(s, m.clip)
+	if strings.Trim(s, " ") == "" {
+		return "(empty)"
+	}
+	fence := strings.Repeat("`", longestRun(s, '`')+1)
+	if s[0] == '`' || s[len(s)-1] == '`' || s[0] == ' ' && s[len(s)-1] == ' ' {
+		s = " " + s + " "
+	}
+	return fence + s + fence
+}
+
+func breakComments(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "<!--", "U+003C!--"), "-->", "--U+003E")
+}
+
+// prose is a foreign sentence: words that cannot mean anything to Markdown stand as they are, every other word
+// is code.
+func (m *markdown) prose(s string) string {
+	var out, pending []string
+	flush := func() {
+		if len(pending) > 0 {
+			out = append(out, m.code(strings.Join(pending, " ")))
+			pending = nil
+		}
+	}
+	for w := range strings.SplitSeq(clip(strings.TrimSpace(s), m.clip), " ") {
+		switch {
+		case w == "":
+		case harmless(w):
+			flush()
+			out = append(out, w)
+		default:
+			pending = append(pending, w)
+		}
+	}
+	flush()
+	if len(out) == 0 {
+		return "(empty)"
+	}
+	return strings.Join(out, " ")
+}
+
+// harmless says whether a word means nothing but itself to GitHub: it has letters, digits and common
+// punctuation, and is neither a link without scheme, nor a commit, nor a reference to another tracker, nor
+// the beginning of a list.
+func harmless(w string) bool {
+	const opening, closing = `"'(`, `.,;:"')?%`
+	core := strings.TrimRight(strings.TrimLeft(w, opening), closing)
+	if core == "" || Safe(w) != w {
+		return false
+	}
+	hex, digits := 0, true
+	for i, r := range core {
+		switch {
+		case r >= '0' && r <= '9', r >= 'a' && r <= 'f', r >= 'A' && r <= 'F':
+			if hex++; hex >= 7 {
+				return false
+			}
+		default:
+			hex = 0
+		}
+		switch {
+		case unicode.IsLetter(r) || unicode.IsMark(r):
+			digits = false
+		case unicode.IsDigit(r):
+		case r == '\'' || r == '.' || r == ',' || r == '=':
+			if i == 0 {
+				return false
+			}
+		case r == '-':
+			// GH-12, JIRA-12, a list, a rule; but well-known.
+			if i == 0 || i+1 == len(core) || !unicode.IsLetter(rune(core[i+1])) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	if digits && len(core) < len(w) {
+		return w[len(w)-1] != '.' && w[len(w)-1] != ')'
+	}
+	return !strings.HasPrefix(strings.ToLower(core), "www.")
+}
+
+func longestRun(s string, c byte) int {
+	longest, run := 0, 0
+	for i := range len(s) {
+		if s[i] == c {
+			run++
+			longest = max(longest, run)
+		} else {
+			run = 0
+		}
+	}
+	return longest
+}
+
+// budget is how long Markdown may become: GitHub's limit of a comment is 65,536 characters, and the caller
+// adds a marker. It is in bytes, of which a text has at least as many as UTF-16 units.
+const budget = 60_000
+
+// ladder renders with ever tighter bounds until the result fits. The last rung always does.
+func ladder(v any, o Options, limit int) (string, error) {
+	size := 0
+	for _, b := range rungs {
+		d, words, err := build(v, o, b)
+		if err != nil {
+			return "", err
+		}
+		m := markdown{clip: b.clip, words: words}
+		m.document(d)
+		if size = m.b.Len(); size <= limit {
+			return m.b.String(), nil
+		}
+	}
+	return "", fmt.Errorf("a report of %d bytes does not fit into %d", size, limit)
+}

@@ -1,0 +1,452 @@
+package report
+
+import (
+	"slices"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// fate is what became of an operation.
+type fate uint8
+
+// The fates, in the order in which people want to read of them.
+const (
+	failed fate = iota
+	blocked
+	differs
+	unverifiable
+	cancelled
+	untried
+	waiting
+	unconfirmed // applied, and no read-back yet
+	held
+	verified
+	planned // a dry run or a report: nothing was to be done
+)
+
+func (f fate) line() line {
+	switch f {
+	case failed:
+		return say("failed").in(bad)
+	case blocked:
+		return say("blocked").in(bad)
+	case differs:
+		return say("applied, but the read-back differs").in(bad)
+	case unverifiable:
+		return say("applied, could not be read back").in(caution)
+	case cancelled:
+		return say("cancelled").in(caution)
+	case untried:
+		return say("not tried").in(caution)
+	case waiting:
+		return say("applied, pending").in(caution)
+	case unconfirmed:
+		return say("applied, not verified").in(caution)
+	case held:
+		return say("held").in(caution)
+	case verified:
+		return say("verified").in(good)
+	}
+	return nil
+}
+
+// outcome is an operation's fate with the outcome that it comes from.
+type outcome struct {
+	fate   fate
+	record *schemas.OutcomeRecord
+}
+
+// fates looks up what became of each operation of a pass.
+func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
+	out := map[string]outcome{}
+	for i := range a.Plan.Operations {
+		o := &a.Plan.Operations[i]
+		switch {
+		case o.Hold != schemas.HoldNone:
+			out[o.ID] = outcome{fate: held}
+		case dry:
+			out[o.ID] = outcome{fate: planned}
+		default:
+			out[o.ID] = outcome{fate: untried}
+		}
+	}
+	for i := range a.Outcomes {
+		r := &a.Outcomes[i] // of several attempts the last one counts
+		f := failed
+		switch r.Status {
+		case "applied":
+			f = unconfirmed
+		case "blocked":
+			f = blocked
+		case "cancelled":
+			f = cancelled
+		}
+		out[r.Operation] = outcome{f, r}
+	}
+	for _, v := range a.Verifications {
+		o := out[v.Operation]
+		if o.fate == failed || o.fate == blocked || o.fate == cancelled {
+			if v.Status != "verified" {
+				continue // the failure says more
+			}
+		}
+		switch v.Status {
+		case "verified":
+			o.fate = verified
+		case "pending":
+			o.fate = waiting
+		case "differs":
+			o.fate = differs
+		default:
+			o.fate = unverifiable
+		}
+		out[v.Operation] = o
+	}
+	return out
+}
+
+// advice says what to do about an error's code.
+func advice(code string) literal {
+	switch code {
+	case "not_found":
+		return "what it needs is not there: see whether it was removed by hand"
+	case "conflict":
+		return "somebody else changed it meanwhile: run again"
+	case "unsupported":
+		return "the application cannot do this: change the request"
+	case "denied":
+		return "give the credential for applying the rights that countersign schema CONNECTOR --scripts lists, then run again"
+	case "invalid":
+		return "the application refuses the value: correct it in a new request"
+	case "unavailable":
+		return "the next run tries again"
+	case "blocked":
+		return "it goes ahead once what it depends on has succeeded"
+	}
+	return "run again once the cause is mended; only what failed is tried again"
+}
+
+func (b *builder) run(r *schemas.RunReport) document {
+	d := document{}
+	dry := r.DryRun || (r.Kind == "Drift" && !r.Enforce)
+	all := map[fate]int{}
+	byApplication := make([]map[string]outcome, len(r.Applications))
+	for i := range r.Applications {
+		byApplication[i] = fates(&r.Applications[i], dry)
+		for _, o := range byApplication[i] {
+			all[o.fate]++
+		}
+	}
+	d.icon, d.title = b.runTitle(r, dry, all)
+	if l := b.admissions(r.Admissions); len(l) > 0 {
+		d.blocks = append(d.blocks, section{title: say("Judged for the first time"), blocks: []block{l}})
+	}
+	quiet := []line{}
+	shown := 0
+	for i := range r.Applications {
+		a := &r.Applications[i]
+		if a.Error == "" && a.Plan.Incomplete == "" && len(a.Plan.Operations) == 0 && a.Adopted == 0 &&
+			len(a.Plan.Unmanaged) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 {
+			quiet = append(quiet, say("{}", name(a.Application)))
+			continue
+		}
+		if shown++; shown > b.rows {
+			continue
+		}
+		d.blocks = append(d.blocks, section{title: application(&a.Plan), blocks: b.outcome(a, byApplication[i], dry, r.Kind == "Drift")})
+	}
+	if n := shown - b.rows; n > 0 {
+		d.blocks = append(d.blocks, para(more(n, "applications")))
+	}
+	if len(quiet) > 0 && (len(quiet) < len(r.Applications) || b.markdown) {
+		d.blocks = append(d.blocks, para(say("As admitted requests want it: {}", list(quiet, b.list))))
+	}
+	// The reasons of what was judged now stand above.
+	files := slices.Clone(r.Quarantined)
+	for i := range files {
+		if slices.ContainsFunc(r.Admissions, func(a schemas.AdmissionRecord) bool { return a.Commit == files[i].Commit }) {
+			files[i].Reasons = nil
+		}
+	}
+	if l := b.quarantined(files); len(l) > 0 {
+		d.blocks = append(d.blocks, section{title: say("Quarantined: on the branch, without effect"), blocks: []block{l}})
+	}
+	if r.Next != nil {
+		d.blocks = append(d.blocks, para(say("The next start or expiry of a grant is at {}.", instant(*r.Next))))
+	}
+	d.next = b.runNext(r, all, dry)
+	return d
+}
+
+func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (mark, line) {
+	plans := make([]schemas.ApplicationPlan, len(r.Applications))
+	var unread []line
+	unmanaged := 0
+	for i, a := range r.Applications {
+		plans[i] = a.Plan
+		if a.Error != "" || a.Plan.Incomplete != "" {
+			unread = append(unread, say("{}", name(a.Application)))
+		}
+		unmanaged += len(a.Plan.Unmanaged)
+	}
+	quarantined := 0
+	for _, a := range r.Admissions {
+		if a.Verdict == "quarantined" {
+			quarantined++
+		}
+	}
+	tail := line(nil)
+	if quarantined > 0 {
+		tail = say("; {}", plural(quarantined, "commit quarantined", "commits quarantined"))
+	}
+	n, total, apps := tally(plans, nil)
+	if r.Kind == "Drift" && dry {
+		return b.driftTitle(plans, unread, unmanaged)
+	}
+	if dry {
+		head := say("Dry run, nothing was written: {}{}", counts(n), places(apps))
+		if total == 0 {
+			head = say("Dry run: nothing to do")
+		}
+		if all[held] > 0 {
+			head = say("{}, {} held", head, all[held])
+		}
+		if len(unread) > 0 {
+			return markStop, say("Incomplete: {} could not be worked on. {}", list(unread, 2), head)
+		}
+		return markIdle, head
+	}
+	open := total - all[verified] - all[held] - all[waiting]
+	switch {
+	case total == 0 && len(unread) > 0:
+		return markStop, say("Failed: {} could not be worked on{}", list(unread, 2), tail)
+	case total == 0 && len(tail) > 0:
+		return markMissing, say("Nothing to apply{}", tail)
+	case total == 0 && len(r.Admissions) == 0:
+		return markReady, say("Nothing to do: every application is as admitted requests want it.")
+	case total == 0:
+		return markReady, say("Nothing to apply: every application is as admitted requests want it.")
+	case open > 0 && all[verified]+all[waiting] == 0 && all[unconfirmed]+all[differs]+all[unverifiable] == 0:
+		return markStop, say("Failed: none of {}{} took effect{}", plural(total, "operation", "operations"), places(apps), tail)
+	case open > 0 || len(unread) > 0:
+		return markStop, say("Applied in part: {} of {} verified{}{}", all[verified], plural(total, "operation", "operations"), b.rest(all), tail)
+	case all[verified]+all[waiting] == 0:
+		return markMissing, say("Nothing applied: {}{}, all held{}", counts(n), places(apps), tail)
+	case all[held]+all[waiting] > 0:
+		return markMissing, say("Applied: {} of {}{} verified{}{}", all[verified], plural(total, "operation", "operations"), places(apps), b.rest(all), tail)
+	}
+	return markReady, say("Applied and verified: {}{}{}", counts(n), places(apps), tail)
+}
+
+// rest counts what was not verified.
+func (b *builder) rest(all map[fate]int) line {
+	out := line(nil)
+	for _, w := range []struct {
+		fate fate
+		word literal
+	}{
+		{failed, "failed"}, {blocked, "blocked"}, {differs, "not as expected"}, {unverifiable, "not read back"}, {cancelled, "cancelled"},
+		{untried, "not tried"}, {waiting, "pending"}, {unconfirmed, "not verified"}, {held, "held"},
+	} {
+		if all[w.fate] > 0 {
+			out = say("{}, {} {}", out, all[w.fate], w.word)
+		}
+	}
+	return out
+}
+
+func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, unmanaged int) (mark, line) {
+	_, differences, where := tally(plans, isDrift)
+	_, due, _ := tally(plans, func(o *schemas.Operation) bool { return !isDrift(o) })
+	head, icon := say("No drift."), markReady
+	if differences > 0 {
+		head, icon = say("Drift: {}{}", plural(differences, "difference", "differences"), places(where)), markMissing
+	}
+	var rest []line
+	if due > 0 {
+		rest = append(rest, say("{} still to be applied", plural(due, "operation", "operations")))
+		icon = markMissing
+	}
+	if unmanaged > 0 {
+		rest = append(rest, plural(unmanaged, "unmanaged entitlement", "unmanaged entitlements"))
+	}
+	if len(unread) > 0 {
+		// What was not read is no evidence of anything.
+		if differences == 0 {
+			head = say("Drift unknown: {} could not be read whole", list(unread, 2))
+		} else {
+			head = say("{}, and {} could not be read whole", head, list(unread, 2))
+		}
+		icon = markStop
+	}
+	switch {
+	case len(rest) > 0 && differences == 0 && len(unread) == 0:
+		return icon, say("No drift. {}.", join(", ", rest...))
+	case len(rest) > 0:
+		return icon, say("{}; {}", head, join(", ", rest...))
+	}
+	return icon, head
+}
+
+func isDrift(o *schemas.Operation) bool {
+	return o.Cause == schemas.CauseDrift || o.Cause == schemas.CauseUnmanaged
+}
+
+func (b *builder) admissions(records []schemas.AdmissionRecord) items {
+	var out items
+	unchanged := 0
+	for i := range records {
+		a := &records[i]
+		if a.Verdict == "unchanged" {
+			unchanged++
+			continue
+		}
+		if len(out) >= b.list {
+			out = append(out, item{markInfo, more(len(records)-i, "commits"), nil})
+			break
+		}
+		m, verdict := markYes, say("admitted").in(good)
+		switch a.Verdict {
+		case "quarantined":
+			m, verdict = markNo, say("QUARANTINED").in(bad)
+		case "anchor":
+			verdict = say("anchor of trust")
+		case "admitted":
+		default:
+			m, verdict = markWarn, word(a.Verdict)
+		}
+		text := say("{} {}", verdict, short(a.Commit))
+		if e := a.Evidence; e != nil && e.PullRequest > 0 {
+			text = say("{}, pull request {}", text, e.PullRequest)
+		}
+		var files []line
+		for _, f := range a.Changes {
+			files = append(files, say("{}", name(f.Path)))
+		}
+		if len(files) > 0 {
+			text = say("{}: {}", text, list(files, b.names))
+		}
+		it := item{m, text, nil}
+		var who []line
+		if a.Evidence != nil {
+			for _, x := range a.Evidence.Approvals {
+				if x.Counts {
+					who = append(who, b.approval(x))
+				}
+			}
+		}
+		if len(who) > 0 {
+			it.more = append(it.more, say("signed off by {}", list(who, max(b.names, 3))))
+		}
+		for j, r := range a.Reasons {
+			if j == collapsed {
+				it.more = append(it.more, more(len(a.Reasons)-j, "reasons"))
+				break
+			}
+			it.more = append(it.more, b.sentence(r))
+		}
+		if a.Verdict == "quarantined" && a.Decision != nil {
+			for j, r := range a.Decision.Denials {
+				if j == collapsed {
+					it.more = append(it.more, more(len(a.Decision.Denials)-j, "denials"))
+					break
+				}
+				it.more = append(it.more, say("{}: {}", join(" ", say("{}", name(r.Code)), position(r.Path, r.Line, 0)), b.sentence(r.Msg)))
+			}
+		}
+		out = append(out, it)
+	}
+	if unchanged > 0 {
+		out = append(out, item{markInfo, say("{} no control file", plural(unchanged, "commit touches", "commits touch")).in(faint), nil})
+	}
+	return out
+}
+
+func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, dry, drift bool) []block {
+	var out []block
+	if a.Error != "" {
+		out = append(out, items{{markNo, say("{} {}", say("STOPPED:").in(bad), b.sentence(a.Error)), nil}})
+	}
+	bo := *b
+	if !dry {
+		bo.bounds.effects = 2
+	}
+	out = append(out, bo.changes(a.Plan.Operations, false, progress{func(o *schemas.Operation) (line, []line) {
+		x := by[o.ID]
+		if dry || x.fate == held {
+			return nil, nil
+		}
+		var detail []line
+		if r := x.record; r != nil && r.Error != "" && x.fate != verified {
+			text := b.sentence(r.Error)
+			if r.Attempts > 1 {
+				text = say("{} (after {} attempts)", text, r.Attempts)
+			}
+			detail = append(detail, text.in(bad), say("do: {}", advice(r.Code)))
+		}
+		return x.fate.line(), detail
+	}, func(o *schemas.Operation) int { return int(by[o.ID].fate) }})...)
+	out = append(out, b.beside(&a.Plan, drift)...)
+	if dry {
+		return out
+	}
+	n := map[fate]int{}
+	for _, x := range by {
+		n[x.fate]++
+	}
+	if len(by) == 0 && a.Adopted == 0 {
+		return out
+	}
+	var sum line
+	if len(by) > 0 {
+		sum = say("{} verified{}", n[verified], b.rest(n))
+	}
+	if a.Adopted > 0 {
+		sum = join(", ", sum, say("{} adopted: there already as requested", plural(a.Adopted, "item", "items")))
+	}
+	if a.Remaining > 0 {
+		sum = say("{}; {} after the read-back", sum, plural(a.Remaining, "operation remains", "operations remain"))
+	}
+	return append(out, para(sum))
+}
+
+func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line {
+	errs, quarantined, unmanaged := false, false, 0
+	held, total, due := 0, 0, 0
+	for _, a := range r.Applications {
+		errs = errs || a.Error != "" || a.Plan.Incomplete != ""
+		unmanaged += len(a.Plan.Unmanaged)
+		for i := range a.Plan.Operations {
+			total++
+			if a.Plan.Operations[i].Hold != schemas.HoldNone {
+				held++
+			} else if !isDrift(&a.Plan.Operations[i]) {
+				due++
+			}
+		}
+	}
+	for _, a := range r.Admissions {
+		quarantined = quarantined || a.Verdict == "quarantined"
+	}
+	switch {
+	case errs:
+		return say("make the application named above reachable and readable, then run again.")
+	case !dry && all[failed]+all[blocked]+all[differs]+all[unverifiable]+all[untried]+all[cancelled]+all[unconfirmed] > 0:
+		return say("do what the failed rows say, then run again: only what failed is tried again.")
+	case quarantined:
+		return say("have the quarantined files approved in a change of their own, or revert them.")
+	case r.Kind == "Drift" && dry && total > 0 && due > 0:
+		return say("run countersign apply for what is due; countersign drift --enforce mends drift as well.")
+	case r.Kind == "Drift" && dry && total > 0:
+		return say("run countersign drift --enforce to mend it, or write a request for what shall stay.")
+	case r.Kind == "Drift" && dry && unmanaged > 0:
+		return say("write a request for what shall stay, and revokes for what shall not.")
+	case dry && total > held:
+		return say("run countersign apply without --dry-run.")
+	case held > 0:
+		return say("release what is held, as its reason says.")
+	case all[waiting] > 0:
+		return say("nothing here: what is pending waits for somebody in the application.")
+	}
+	return nil
+}
