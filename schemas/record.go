@@ -16,6 +16,8 @@ const (
 	RecordRunEnd       RecordType = "run-end"
 	RecordFinding      RecordType = "finding" // drift, a rewritten branch, a name that changed hands
 	RecordAcknowledged RecordType = "acknowledged"
+	// RecordHeld lists the operations that a run shows and does not carry out, whole, as an intent does.
+	RecordHeld RecordType = "held"
 )
 
 // Record is one line of the ledger. Which of the parts are set depends on the type.

@@ -34,6 +34,7 @@ func arrows() map[string][]string {
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "schemas"},
 		"connectors/connectortest/servers": {},
+		"reconciler/history/historytest":   {},
 	}
 }
 

@@ -2,24 +2,21 @@ package ledger
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/countersign/countersign/schemas"
 )
 
-// Truth is an assertion's value. Unknown is for what nobody can know from the records: it is never true.
+// Truth is an assertion's value. Unknown is for what the records cannot prove: it never stands as true.
 type Truth string
 
 // The values of an assertion.
@@ -29,24 +26,36 @@ const (
 	Unknown Truth = "unknown"
 )
 
-// ExportRow is one operation, or one change that was refused, with what an auditor asks of it.
+// ExportRow is one operation, or one change without operation, with what an auditor asks of it. Times are
+// those of the machine that ran it, but for approvals, previews and merges, which are the forge's.
 type ExportRow struct {
-	// Identity.
-	State         string   `json:"state"` // verified, applied, failed, blocked, cancelled, pending, differs, unverifiable, quarantined
-	Sequence      int64    `json:"sequence"`
-	Hash          string   `json:"hash"`
-	Run           string   `json:"run"`
-	Operation     string   `json:"operation"`
-	RequestPath   string   `json:"request_path"`
-	RequestIndex  int      `json:"request_index"`
-	RequestBlob   string   `json:"request_blob"`
-	MergeCommit   string   `json:"merge_commit"`
-	HeadCommit    string   `json:"head_commit"`
-	PullRequest   int      `json:"pull_request"`
-	AdmissionSeq  int64    `json:"admission_sequence"`
-	AdmissionHash string   `json:"admission_hash"`
-	Requesters    []string `json:"requesters"`
-	// Request.
+	// State is verified, pending (a read-back that waits for somebody, or an intent without outcome), differs,
+	// unverifiable, applied (not read back yet), failed, blocked, cancelled or held. Without an operation it is
+	// quarantined, waiting (admitted, and nothing done yet), adopted (it was so already) or undone.
+	State string `json:"state"`
+	// Time is that of the row's first record: each row lies in one period for good.
+	Time time.Time `json:"time"`
+	// Sequence and Hash are of the row's last record.
+	Sequence         int64                `json:"sequence"`
+	Hash             string               `json:"hash"`
+	Run              string               `json:"run"`
+	Operation        string               `json:"operation"`
+	RequestPath      string               `json:"request_path"`
+	RequestIndex     int                  `json:"request_index"`
+	RequestBlob      string               `json:"request_blob"`
+	RequestKind      string               `json:"request_kind"`
+	Documents        []schemas.DocumentID `json:"documents"` // all that the operation follows from; the request is the last
+	MergeCommit      string               `json:"merge_commit"`
+	HeadCommit       string               `json:"head_commit"`
+	PullRequest      int                  `json:"pull_request"`
+	PullRequestURL   string               `json:"pull_request_url"`
+	PullRequestTitle string               `json:"pull_request_title"`
+	AdmissionSeq     int64                `json:"admission_sequence"`
+	AdmissionHash    string               `json:"admission_hash"`
+
+	// The request.
+	Requesters    []string   `json:"requesters"`
+	Unattributed  []string   `json:"unattributed"`
 	Beneficiaries []string   `json:"beneficiaries"`
 	RequestName   string     `json:"request_name"`
 	Reason        string     `json:"reason"`
@@ -61,44 +70,59 @@ type ExportRow struct {
 	TargetID      string     `json:"target_id"`
 	Privilege     string     `json:"privilege"`
 	Privileged    bool       `json:"privileged"`
+
 	// Authorisation.
 	Verdict   string                `json:"verdict"`
 	Reasons   []string              `json:"reasons"`
-	Approvals []schemas.Approval    `json:"approvals"`
+	Forge     string                `json:"forge"`
+	Approvals []schemas.Approval    `json:"approvals"` // those that do not count too, with why
 	Required  []schemas.Requirement `json:"required"`
 	Unmet     []schemas.Requirement `json:"unmet"`
+	MergedAt  *time.Time            `json:"merged_at"`
+	MergedBy  string                `json:"merged_by"`
+
 	// Policy.
 	PolicyBundle string               `json:"policy_bundle"`
 	PolicyEngine string               `json:"policy_engine"`
 	PolicyRules  int                  `json:"policy_rules"`
 	Denials      []schemas.RuleResult `json:"denials"`
 	Warnings     []schemas.RuleResult `json:"warnings"`
-	// Preview.
-	ContentDigest  string  `json:"content_digest"`
-	PreviewDigest  *string `json:"preview_digest"` // null: the forge keeps no previews
-	PlanDigest     string  `json:"plan_digest"`
-	RunPlanDigest  string  `json:"run_plan_digest"`
-	LiveDigest     string  `json:"live_digest"`
-	IntentSequence int64   `json:"intent_sequence"`
+
+	// Preview: what was reviewed, and what the run saw.
+	ContentDigest  string     `json:"content_digest"`
+	PreviewDigest  *string    `json:"preview_digest"` // null: the forge keeps no previews
+	PreviewAt      *time.Time `json:"preview_at"`
+	PlanDigest     string     `json:"plan_digest"`
+	RunPlanDigest  string     `json:"run_plan_digest"`
+	LiveDigest     string     `json:"live_digest"`
+	IntentSequence int64      `json:"intent_sequence"`
+
 	// Execution.
 	Version    string     `json:"version"`
 	Connector  string     `json:"connector"`
-	Credential string     `json:"credential"`
+	Credential string     `json:"credential"` // its name
+	Hold       string     `json:"hold"`
+	HoldReason string     `json:"hold_reason"`
 	Attempts   int        `json:"attempts"`
 	Started    *time.Time `json:"started"`
 	Finished   *time.Time `json:"finished"`
 	Outcome    string     `json:"outcome"`
 	Error      string     `json:"error"`
 	ErrorCode  string     `json:"error_code"`
-	// Result.
+
+	// Result, by reading back.
 	Before       any        `json:"before"`
 	After        any        `json:"after"`
 	Verification string     `json:"verification"`
 	VerifiedAt   *time.Time `json:"verified_at"`
-	// Afterlife: the operation that took this one back, when one was verified.
-	EndedBy string     `json:"ended_by"`
-	EndedAt *time.Time `json:"ended_at"`
-	// Assertions; see assert.
+
+	// Afterlife: the verified operation that took this one back, and when it was first found changed.
+	EndedBy    string     `json:"ended_by"`
+	EndedCause string     `json:"ended_cause"`
+	EndedAt    *time.Time `json:"ended_at"`
+	DriftedAt  *time.Time `json:"drifted_at"`
+
+	// Assertions: what each rests on is said at their functions.
 	ApprovedBeforeApplied           Truth `json:"approved_before_applied"`
 	ApprovedContentIsAppliedContent Truth `json:"approved_content_is_applied_content"`
 	GrantedEqualsApproved           Truth `json:"granted_equals_approved"`
@@ -108,479 +132,575 @@ type ExportRow struct {
 	ChainOK                         Truth `json:"chain_ok"`
 }
 
-// Manifest describes the population that was exported.
+// Manifest describes the population that was exported, so that its completeness can be checked.
 type Manifest struct {
-	APIVersion  string         `json:"apiVersion"`
-	Kind        string         `json:"kind"` // AuditManifest
-	Version     string         `json:"version"`
-	At          time.Time      `json:"at"`
-	Format      string         `json:"format"`
-	Application string         `json:"application"` // "" is all
-	Since       *time.Time     `json:"since"`
-	Until       *time.Time     `json:"until"`
-	Rows        int            `json:"rows"`
-	States      map[string]int `json:"states"`
-	// Records is how many the ledger has, FirstSequence to LastSequence without a gap when ChainOK.
+	APIVersion  string    `json:"apiVersion"`
+	Kind        string    `json:"kind"` // AuditManifest
+	Version     string    `json:"version"`
+	At          time.Time `json:"at"`
+	Format      string    `json:"format"`
+	Application string    `json:"application"` // "" is all
+	// Since is inclusive, Until exclusive, by the time of a row's first record; null is open.
+	Since *time.Time `json:"since"`
+	Until *time.Time `json:"until"`
+	// AsOf leaves out every record after it; null is none.
+	AsOf *time.Time `json:"as_of"`
+	Rows int        `json:"rows"`
+	// States counts the rows by state.
+	States map[string]int `json:"states"`
+	// Records are all of the ledger, FirstSequence to LastSequence without a gap when ChainOK. Head and
+	// LastSequence, kept elsewhere, are what a later verification is given.
 	Records       int64     `json:"records"`
 	FirstSequence int64     `json:"first_sequence"`
 	LastSequence  int64     `json:"last_sequence"`
 	Head          string    `json:"head"`
 	ChainOK       bool      `json:"chain_ok"`
 	Problems      []Problem `json:"problems"`
-	// RequestFiles are the request files of all admissions in the period, Reconciled those that rows name.
-	// The difference is listed: requests whose effect was there already, or that wait.
+	// RequestFiles are those that changes of the period brought, Reconciled those of them that came to an
+	// operation, to what was there already, to a refusal or to their end. The others are listed: they wait.
 	RequestFiles int      `json:"request_files"`
 	Reconciled   int      `json:"reconciled"`
 	Unreconciled []string `json:"unreconciled"`
-	// Exceptions are rows with an assertion that is false, by operation or path.
+	// Configuration are the changes of the period to other control files: settings, applications, policy.
+	Configuration []ConfigurationChange `json:"configuration"`
+	// PolicyBundles and Versions are those that judged and ran in the period, sorted.
+	PolicyBundles []string `json:"policy_bundles"`
+	Versions      []string `json:"versions"`
+	// Exceptions are the assertions that are false.
 	Exceptions []Exception `json:"exceptions"`
 	// SHA256 is the digest of the exported bytes.
 	SHA256 string `json:"sha256"`
 }
 
+// ConfigurationChange is a change to a control file that is no request; a blob is "" where the file is not there.
+type ConfigurationChange struct {
+	Sequence int64     `json:"sequence"`
+	Time     time.Time `json:"time"`
+	Commit   string    `json:"commit"`
+	Verdict  string    `json:"verdict"`
+	Path     string    `json:"path"`
+	Before   string    `json:"before"`
+	After    string    `json:"after"`
+}
+
 // Exception is an assertion that is false.
 type Exception struct {
-	Sequence  int64  `json:"sequence"`
-	Operation string `json:"operation"`
-	Assertion string `json:"assertion"`
+	Sequence    int64  `json:"sequence"`
+	Operation   string `json:"operation"`
+	RequestPath string `json:"request_path"`
+	Assertion   string `json:"assertion"`
 }
 
 // ExportOptions say what is exported, and where to.
 type ExportOptions struct {
-	// Format is jsonl (authoritative) or csv.
+	// Format is jsonl (authoritative; the default) or csv.
 	Format      string
 	Application string
-	// Since is inclusive, Until exclusive, by the time of the read-back or verdict; zero is open.
+	// Since is inclusive, Until exclusive, by the time of a row's first record; zero is open.
 	Since, Until time.Time
-	Version      string
-	Out          io.Writer
+	// AsOf shows everything as it was recorded up to that instant; zero is now.
+	AsOf time.Time
+	// Version is that of the program, for the manifest.
+	Version string
+	// Out is where the rows go. Required.
+	Out io.Writer
 }
 
-// expiryGrace is how long after its expiry a grant may still be there before that is an exception.
-const expiryGrace = 24 * time.Hour
-
-// Export writes one row for each operation and each refused change, sorted by sequence.
+// Export writes one row for each operation and for each change that came to no operation, sorted by
+// sequence, and returns the manifest. Rows and manifest are of one moment.
 func Export(ctx context.Context, l *Ledger, o ExportOptions) (Manifest, error) {
-	m := Manifest{APIVersion: schemas.APIVersion, Kind: "AuditManifest", Version: o.Version, At: l.c.nowUTC(), Format: o.Format,
-		Application: o.Application, States: map[string]int{}, Unreconciled: []string{}, Exceptions: []Exception{}}
-	if !o.Since.IsZero() {
-		m.Since = &o.Since
+	if o.Format == "" {
+		o.Format = "jsonl"
 	}
-	if !o.Until.IsZero() {
-		m.Until = &o.Until
+	m := Manifest{APIVersion: schemas.APIVersion, Kind: "AuditManifest", Version: o.Version, At: l.c.nowUTC(), Format: o.Format, Application: o.Application,
+		Since: open(o.Since), Until: open(o.Until), AsOf: open(o.AsOf), States: map[string]int{}, Problems: []Problem{},
+		Unreconciled: []string{}, Configuration: []ConfigurationChange{}, PolicyBundles: []string{}, Versions: []string{}, Exceptions: []Exception{}}
+	if o.Format != "jsonl" && o.Format != "csv" {
+		return m, fmt.Errorf("the format %q is neither jsonl nor csv", o.Format)
 	}
-	v, err := l.Verify(ctx, VerifyOptions{})
-	if err != nil {
-		return m, err
+	c := newCollector(o, m.At)
+	v := verifier{report: VerifyReport{Problems: []Problem{}}}
+	if l.db != nil {
+		err := l.snapshot(ctx, func(q querier) error {
+			if err := v.chain(ctx, q); err != nil {
+				return err
+			}
+			return stream(ctx, q, ` ORDER BY sequence`, nil, c.take)
+		})
+		if err != nil {
+			return m, fmt.Errorf("export: %w", err)
+		}
 	}
-	m.Records, m.LastSequence, m.Head, m.ChainOK, m.Problems = v.Records, v.Records, v.Head, len(v.Problems) == 0, v.Problems
+	m.Records, m.LastSequence, m.Head, m.Problems = v.report.Records, v.report.LastSequence, v.report.Head, v.report.Problems
+	m.ChainOK = len(m.Problems) == 0
 	if m.Records > 0 {
 		m.FirstSequence = 1
 	}
-	c := collector{ctx: ctx, l: l, o: o, chain: m.ChainOK, now: m.At,
-		admissions: map[schemas.FileChange]*admitted{}, rows: map[string]*ExportRow{}, runs: map[string]*schemas.RunRecord{}, files: map[string]bool{}}
-	if err := l.Records(ctx, Filter{}, c.take); err != nil {
-		return m, err
-	}
-	rows := c.finish()
+	rows := c.finish(m.ChainOK)
 	sum := sha256.New()
 	w := bufio.NewWriter(io.MultiWriter(o.Out, sum))
-	if err := write(w, o.Format, rows); err != nil {
+	if err := errors.Join(write(w, o.Format, rows), w.Flush()); err != nil {
 		return m, fmt.Errorf("write the export: %w", err)
 	}
-	m.summarise(rows, c.files, sum)
+	m.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	m.summarise(rows, c)
 	return m, nil
 }
 
-func (c Config) nowUTC() time.Time { return c.Now().UTC().Truncate(time.Microsecond) }
+func open(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC()
+	return &t
+}
 
-func (m *Manifest) summarise(rows []*ExportRow, files map[string]bool, sum hash.Hash) {
+func (m *Manifest) summarise(rows []*ExportRow, c *collector) {
 	m.Rows = len(rows)
-	named := map[string]bool{}
+	waiting := map[string]bool{}
 	for _, r := range rows {
 		m.States[r.State]++
-		named[r.RequestPath] = true
+		if r.State == stateWaiting {
+			waiting[r.RequestPath] = true
+		}
 		for _, a := range r.assertions() {
 			if a.value == False {
-				m.Exceptions = append(m.Exceptions, Exception{r.Sequence, r.Operation, a.name})
+				m.Exceptions = append(m.Exceptions, Exception{r.Sequence, r.Operation, r.RequestPath, a.name})
 			}
 		}
 	}
-	for f := range files {
-		m.RequestFiles++
-		if named[f] {
-			m.Reconciled++
-		} else {
-			m.Unreconciled = append(m.Unreconciled, f)
+	m.RequestFiles = len(c.files)
+	m.Unreconciled = append(m.Unreconciled, sortedKeys(waiting)...)
+	m.Reconciled = m.RequestFiles - len(m.Unreconciled)
+	m.Configuration = append(m.Configuration, c.configuration...)
+	m.PolicyBundles = append(m.PolicyBundles, sortedKeys(c.bundles)...)
+	m.Versions = append(m.Versions, sortedKeys(c.versions)...)
+}
+
+func sortedKeys(m map[string]bool) []string {
+	var out []string
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
+
+func write(w io.Writer, format string, rows []*ExportRow) error {
+	if format == "csv" {
+		return writeCSV(w, rows)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	for _, r := range rows {
+		if err := enc.Encode(r); err != nil {
+			return err
 		}
 	}
-	slices.Sort(m.Unreconciled)
-	m.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return nil
 }
 
-type assertion struct {
-	name  string
-	value Truth
-}
+// The states of rows beside those of outcomes and read-backs.
+const (
+	stateQuarantined = "quarantined"
+	stateWaiting     = "waiting"
+	stateAdopted     = "adopted"
+	stateUndone      = "undone"
+	stateHeld        = "held"
+)
 
-func (r *ExportRow) assertions() []assertion {
-	return []assertion{
-		{"approved_before_applied", r.ApprovedBeforeApplied}, {"approved_content_is_applied_content", r.ApprovedContentIsAppliedContent},
-		{"granted_equals_approved", r.GrantedEqualsApproved}, {"independent_approver", r.IndependentApprover},
-		{"rationale_present", r.RationalePresent}, {"expired_in_time", r.ExpiredInTime}, {"chain_ok", r.ChainOK},
-	}
-}
-
+// admitted is a verdict with its place in the chain.
 type admitted struct {
 	record   *schemas.AdmissionRecord
 	sequence int64
 	hash     string
 }
 
+// entry is a row in the making.
+type entry struct {
+	row *ExportRow
+	op  *schemas.Operation // nil for a change without operation
+	// authorities are the verdicts that admitted what the operation follows from, one for each document; nil
+	// where none is on record.
+	authorities []*admitted
+}
+
+// change is what became of a file, by an admitted commit.
+type change struct {
+	*admitted
+	after string
+}
+
+// document is a request document with its content.
+type document struct {
+	schemas.RequestInfo
+	*admitted
+	at time.Time
+}
+
+type entitlement struct {
+	application string
+	key         schemas.Key
+}
+
+type connection struct {
+	application string
+	name        schemas.Name
+}
+
 // collector joins the records of the ledger, read once in order.
 type collector struct {
-	ctx        context.Context
-	l          *Ledger
-	o          ExportOptions
-	chain      bool
-	now        time.Time
-	admissions map[schemas.FileChange]*admitted // by path and blob
-	rows       map[string]*ExportRow            // by run and operation
-	order      []*ExportRow
-	runs       map[string]*schemas.RunRecord
-	files      map[string]bool
+	o   ExportOptions
+	now time.Time
+
+	content map[schemas.DocumentID]*admitted // by path and blob: the latest commit that admitted it
+	refused map[schemas.DocumentID]*admitted // by path and blob: quarantined
+	latest  map[string]change                // by path
+	info    map[Key]schemas.RequestInfo      // the latest admitted
+	exact   map[schemas.DocumentID]schemas.RequestInfo
+
+	runs    map[string]*schemas.RunRecord
+	entries []*entry
+	current map[[2]string]*entry // by application and operation: the one that later records are about
+	used    map[schemas.DocumentID]bool
+	brought []document // admitted request documents, in order
+
+	live   map[entitlement][]*entry
+	sides  map[connection][]entitlement
+	tokens map[[2]string]string // the baseline, by application and item
+
+	files, bundles, versions map[string]bool
+	configuration            []ConfigurationChange
+}
+
+func newCollector(o ExportOptions, now time.Time) *collector {
+	if !o.AsOf.IsZero() {
+		now = o.AsOf
+	}
+	return &collector{o: o, now: now, content: map[schemas.DocumentID]*admitted{}, refused: map[schemas.DocumentID]*admitted{}, latest: map[string]change{},
+		info: map[Key]schemas.RequestInfo{}, exact: map[schemas.DocumentID]schemas.RequestInfo{}, runs: map[string]*schemas.RunRecord{},
+		current: map[[2]string]*entry{}, used: map[schemas.DocumentID]bool{}, live: map[entitlement][]*entry{}, sides: map[connection][]entitlement{},
+		tokens: map[[2]string]string{}, files: map[string]bool{}, bundles: map[string]bool{}, versions: map[string]bool{}}
 }
 
 func (c *collector) in(t time.Time) bool {
 	return (c.o.Since.IsZero() || !t.Before(c.o.Since)) && (c.o.Until.IsZero() || t.Before(c.o.Until))
 }
 
+func (c *collector) of(application string) bool {
+	return c.o.Application == "" || application == c.o.Application
+}
+
 func (c *collector) take(r schemas.Record) error {
+	if !c.o.AsOf.IsZero() && r.Time.After(c.o.AsOf) {
+		return nil
+	}
+	if err := check(&r); err != nil {
+		return fmt.Errorf("record %d: %w", r.Sequence, err)
+	}
+	for _, b := range r.Baseline {
+		c.tokens[[2]string{r.Application, b.Item}] = b.Token
+	}
 	switch r.Type {
 	case schemas.RecordAdmission:
 		c.admission(&r)
 	case schemas.RecordRun:
 		c.runs[r.Run] = r.RunInfo
-	case schemas.RecordIntent:
+		if c.in(r.Time) && c.of(r.Application) {
+			c.versions[r.RunInfo.Version] = true
+		}
+	case schemas.RecordHeld, schemas.RecordIntent:
 		for i := range r.Planned {
-			row := c.row(&r, &r.Planned[i])
-			row.State, row.IntentSequence = "pending", r.Sequence
+			c.planned(&r, &r.Planned[i])
 		}
 	case schemas.RecordOutcome:
-		if r.Operation == nil || r.Outcome == nil {
-			return fmt.Errorf("record %d is an outcome without operation", r.Sequence)
-		}
-		row := c.row(&r, r.Operation)
+		e := c.entry(&r, r.Operation)
 		o := r.Outcome
-		row.State, row.Outcome, row.Attempts, row.Error, row.ErrorCode = o.Status, o.Status, o.Attempts, o.Error, o.Code
-		row.Started, row.Finished = &o.Started, &o.Finished
-		row.Sequence, row.Hash = r.Sequence, r.Hash
+		e.row.Outcome, e.row.Attempts, e.row.Error, e.row.ErrorCode = o.Status, o.Attempts, o.Error, o.Code
+		e.row.Started, e.row.Finished = &o.Started, &o.Finished
+		e.row.State = o.Status
 	case schemas.RecordVerification:
-		if r.Operation == nil || r.Verification == nil {
-			return fmt.Errorf("record %d is a verification without operation", r.Sequence)
+		e := c.entry(&r, r.Operation)
+		v := r.Verification
+		e.row.Verification, e.row.VerifiedAt, e.row.Before, e.row.After = v.Status, &r.Time, v.Before, v.After
+		// Success is judged by reading back; so is a failure, but for what was not done at all.
+		if e.row.Outcome == statusApplied || e.row.Outcome == "" || v.Status == statusVerified {
+			e.row.State = v.Status
 		}
-		row := c.row(&r, r.Operation)
-		at := r.Time
-		row.Verification, row.VerifiedAt, row.Before, row.After = r.Verification.Status, &at, r.Verification.Before, r.Verification.After
-		if row.Outcome == "applied" || row.Outcome == "" {
-			row.State = r.Verification.Status
+		if v.Status == statusVerified {
+			c.settled(e, r.Time)
 		}
-		row.Sequence, row.Hash = r.Sequence, r.Hash
-		c.end(row, r.Operation, at)
 	}
 	return nil
 }
 
-// end notes on an earlier grant or creation that this operation took it back.
-func (c *collector) end(by *ExportRow, o *schemas.Operation, at time.Time) {
-	if o.Kind != schemas.OperationRevoke && o.Kind != schemas.OperationDelete {
-		return
-	}
-	for _, r := range slices.Backward(c.order) {
-		same := r.Application == by.Application && r.Connection == by.Connection
-		if o.Kind == schemas.OperationRevoke {
-			same = same && r.Kind == string(schemas.OperationGrant) && r.Target == by.Target && r.Privilege == by.Privilege
-		} else {
-			same = same && (r.Kind == string(schemas.OperationGrant) || r.Kind == string(schemas.OperationCreate))
-		}
-		if same && r.EndedBy == "" {
-			r.EndedBy, r.EndedAt = by.Operation+"@"+by.Run, &at
-		}
-	}
-}
-
 func (c *collector) admission(r *schemas.Record) {
 	a := &admitted{r.Admission, r.Sequence, r.Hash}
-	for _, f := range r.Admission.Changes {
-		c.admissions[schemas.FileChange{Path: f.Path, After: f.After}] = a
-	}
-	for _, q := range r.Admission.Requests {
-		if c.in(r.Time) && (c.o.Application == "" || q.Application == c.o.Application) {
+	requests := map[string]bool{}
+	for _, q := range a.record.Requests {
+		requests[q.Document.Path] = true
+		if c.in(r.Time) && c.of(q.Application) {
 			c.files[q.Document.Path] = true
 		}
 	}
-	if r.Admission.Verdict != "quarantined" || !c.in(r.Time) {
+	for _, f := range a.record.Changes {
+		// A request's deletion brings no document: what stood there tells that it was one.
+		was := c.latest[f.Path]
+		if was.admitted != nil && slices.ContainsFunc(was.record.Requests, func(q schemas.RequestInfo) bool { return q.Document.Path == f.Path }) {
+			requests[f.Path] = true
+		}
+		if !requests[f.Path] && c.in(r.Time) && a.record.Verdict != verdictQuarantined {
+			c.configuration = append(c.configuration, ConfigurationChange{r.Sequence, r.Time, a.record.Commit, a.record.Verdict, f.Path, f.Before, f.After})
+		}
+	}
+	if d := a.record.Decision; d != nil && c.in(r.Time) {
+		c.bundles[d.Bundle] = true
+	}
+	if !admits(a.record.Verdict) {
+		if a.record.Verdict == verdictQuarantined {
+			c.quarantined(r, a, requests)
+		}
 		return
 	}
-	// A change that was refused is part of the population too.
-	for _, q := range r.Admission.Requests {
-		if c.o.Application != "" && q.Application != c.o.Application {
-			continue
-		}
-		row := &ExportRow{State: "quarantined", Sequence: r.Sequence, Hash: r.Hash, Application: q.Application, Connection: q.Connection.String(),
-			Kind: string(q.Kind), RequestPath: q.Document.Path, RequestIndex: q.Document.Index, RequestBlob: q.Document.Blob}
-		c.authorise(row, a, q.Document)
-		c.order = append(c.order, row)
+	for _, f := range slices.Concat(a.record.Changes, a.record.Admits) {
+		c.content[schemas.DocumentID{Path: f.Path, Blob: f.After}] = a
+		c.latest[f.Path] = change{a, f.After}
+	}
+	for _, q := range a.record.Requests {
+		c.info[Key{q.Document.Path, q.Document.Index}] = q
+		c.exact[q.Document] = q
+		c.brought = append(c.brought, document{q, a, r.Time})
 	}
 }
 
-func (c *collector) row(r *schemas.Record, o *schemas.Operation) *ExportRow {
-	k := r.Run + "\x1f" + o.ID
-	if row, ok := c.rows[k]; ok {
-		return row
+// quarantined makes the rows of a change that was refused: it is part of the population too.
+func (c *collector) quarantined(r *schemas.Record, a *admitted, requests map[string]bool) {
+	for _, q := range a.record.Requests {
+		row := c.without(q, a, r.Time)
+		row.State = stateQuarantined
 	}
-	row := &ExportRow{Sequence: r.Sequence, Hash: r.Hash, Run: r.Run, Operation: o.ID, Application: o.Application, Connection: o.Connection.String(),
-		ConnectionID: o.NativeID, Kind: string(o.Kind), Cause: string(o.Cause), TargetID: o.TargetID, Privilege: o.Privilege, Privileged: o.Privileged, Expires: o.Expires}
-	if o.Target != nil {
-		row.Target = o.Target.String()
-	}
-	if info := c.runs[r.Run]; info != nil {
-		row.Version, row.Connector, row.Credential = info.Version, info.Connector, info.Credential
-		row.RunPlanDigest, row.LiveDigest = info.PlanDigest, info.LiveDigest
-	}
-	if n := len(o.Documents); n > 0 {
-		d := o.Documents[n-1]
-		row.RequestPath, row.RequestIndex, row.RequestBlob = d.Path, d.Index, d.Blob
-		a := c.admissions[schemas.FileChange{Path: d.Path, After: d.Blob}]
-		if o.Cause == schemas.CauseUndo {
-			// What was approved is that the file goes.
-			if undone := c.admissions[schemas.FileChange{Path: d.Path}]; undone != nil {
-				a = undone
-			}
+	for _, f := range a.record.Changes {
+		c.refused[schemas.DocumentID{Path: f.Path, Blob: f.After}] = a
+		brought := slices.ContainsFunc(a.record.Requests, func(q schemas.RequestInfo) bool { return q.Document.Path == f.Path })
+		if brought {
+			continue
 		}
-		c.authorise(row, a, d)
+		// A control file, a deletion, or what could not be read.
+		q := schemas.RequestInfo{Document: schemas.DocumentID{Path: f.Path, Blob: f.After}}
+		if requests[f.Path] {
+			q.Application = c.info[Key{Path: f.Path}].Application
+		}
+		row := c.without(q, a, r.Time)
+		row.State = stateQuarantined
 	}
-	c.rows[k] = row
-	c.order = append(c.order, row)
+}
+
+// without is a row of a document without operation.
+func (c *collector) without(q schemas.RequestInfo, a *admitted, at time.Time) *ExportRow {
+	row := &ExportRow{Time: at, Sequence: a.sequence, Hash: a.hash, Application: q.Application, RequestPath: q.Document.Path,
+		RequestIndex: q.Document.Index, RequestBlob: q.Document.Blob, Documents: []schemas.DocumentID{q.Document}}
+	if q.Connection != (schemas.Name{}) {
+		row.Connection = q.Connection.String()
+	}
+	row.request(q)
+	row.authorise(a)
+	c.entries = append(c.entries, &entry{row: row, authorities: []*admitted{a}})
 	return row
 }
 
-func (c *collector) authorise(row *ExportRow, a *admitted, d schemas.DocumentID) {
+// planned opens the row of an operation that is held, or about to be carried out.
+func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
+	k := [2]string{r.Application, o.ID}
+	e := c.current[k]
+	// What was held is carried out now, or held still: the same row goes on.
+	if e == nil || e.row.State != stateHeld {
+		e = c.open(r, o)
+		c.current[k] = e
+	}
+	if o.Cause == schemas.CauseDrift {
+		c.drifted(o, r.Application, r.Time)
+	}
+	e.op = o
+	e.row.Sequence, e.row.Hash, e.row.Run = r.Sequence, r.Hash, r.Run
+	e.row.describe(o)
+	e.row.runBy(c.runs[r.Run])
+	if r.Type == schemas.RecordHeld {
+		e.row.State = stateHeld
+		return
+	}
+	e.row.State, e.row.IntentSequence = statusPending, r.Sequence
+}
+
+// entry is the row that an outcome or a read-back is about: that of the last intent, also when a later run
+// finishes what an earlier one began.
+func (c *collector) entry(r *schemas.Record, o *schemas.Operation) *entry {
+	k := [2]string{r.Application, o.ID}
+	e := c.current[k]
+	if e == nil {
+		e = c.open(r, o)
+		e.row.runBy(c.runs[r.Run])
+		c.current[k] = e
+	}
+	e.row.Sequence, e.row.Hash = r.Sequence, r.Hash
+	return e
+}
+
+func (c *collector) open(r *schemas.Record, o *schemas.Operation) *entry {
+	row := &ExportRow{State: statusPending, Time: r.Time, Sequence: r.Sequence, Hash: r.Hash, Run: r.Run, Operation: o.ID, Application: r.Application}
+	row.describe(o)
+	e := &entry{row: row, op: o}
+	c.entries = append(c.entries, e)
+	return e
+}
+
+func (r *ExportRow) describe(o *schemas.Operation) {
+	r.Connection, r.ConnectionID, r.Kind, r.Cause, r.TargetID = o.Connection.String(), o.NativeID, string(o.Kind), string(o.Cause), o.TargetID
+	r.Privilege, r.Privileged, r.Expires, r.Hold, r.HoldReason = o.Privilege, o.Privileged, o.Expires, string(o.Hold), o.HoldReason
+	if o.Target != nil {
+		r.Target = o.Target.String()
+	}
+	r.Documents = o.Documents
+	if n := len(o.Documents); n > 0 {
+		d := o.Documents[n-1]
+		r.RequestPath, r.RequestIndex, r.RequestBlob = d.Path, d.Index, d.Blob
+	}
+}
+
+func (r *ExportRow) runBy(info *schemas.RunRecord) {
+	if info != nil {
+		r.Version, r.Connector, r.Credential, r.RunPlanDigest, r.LiveDigest = info.Version, info.Connector, info.Credential, info.PlanDigest, info.LiveDigest
+	}
+}
+
+func (r *ExportRow) request(q schemas.RequestInfo) {
+	r.RequestKind, r.RequestName, r.Reason, r.Ticket = string(q.Kind), q.Metadata.Name, q.Metadata.Reason, q.Metadata.Ticket
+}
+
+func (r *ExportRow) authorise(a *admitted) {
 	if a == nil {
 		return
 	}
-	row.MergeCommit, row.Verdict, row.Reasons, row.AdmissionSeq, row.AdmissionHash = a.record.Commit, a.record.Verdict, a.record.Reasons, a.sequence, a.hash
-	row.PlanDigest, row.Unmet = a.record.PlanDigest, a.record.Unmet
-	for _, q := range a.record.Requests {
-		if q.Document.Path == d.Path && q.Document.Index == d.Index {
-			row.RequestName, row.Reason, row.Ticket = q.Metadata.Name, q.Metadata.Reason, q.Metadata.Ticket
-		}
-	}
+	r.AdmissionSeq, r.AdmissionHash = a.sequence, a.hash
+	r.MergeCommit, r.Verdict, r.Reasons, r.PlanDigest, r.Unmet = a.record.Commit, a.record.Verdict, a.record.Reasons, a.record.PlanDigest, a.record.Unmet
 	if e := a.record.Evidence; e != nil {
-		row.Requesters, row.Beneficiaries, row.Approvals, row.PullRequest, row.HeadCommit = e.Authors, e.Beneficiaries, e.Approvals, e.PullRequest, e.Head
-		row.ContentDigest, row.PreviewDigest = e.ContentDigest, e.PreviewDigest
+		r.Requesters, r.Unattributed, r.Beneficiaries, r.Approvals, r.Forge = e.Authors, e.Unattributed, e.Beneficiaries, e.Approvals, e.Forge
+		r.PullRequest, r.PullRequestURL, r.PullRequestTitle, r.HeadCommit = e.PullRequest, e.URL, e.Title, e.Head
+		r.ContentDigest, r.PreviewDigest, r.PreviewAt, r.MergedAt, r.MergedBy = e.ContentDigest, e.PreviewDigest, e.PreviewAt, e.MergedAt, e.MergedBy
 	}
 	if p := a.record.Decision; p != nil {
-		row.Required, row.Denials, row.Warnings = p.Required, p.Denials, p.Warnings
-		row.PolicyBundle, row.PolicyEngine, row.PolicyRules = p.Bundle, p.Engine, p.Rules
+		r.Required, r.Denials, r.Warnings = p.Required, p.Denials, p.Warnings
+		r.PolicyBundle, r.PolicyEngine, r.PolicyRules = p.Bundle, p.Engine, p.Rules
 	}
 }
 
-func (c *collector) finish() []*ExportRow {
-	var out []*ExportRow
-	for _, r := range c.order {
-		if c.o.Application != "" && r.Application != c.o.Application {
-			continue
+// settled keeps what is granted up to date with a verified operation.
+func (c *collector) settled(e *entry, at time.Time) {
+	app, o := e.row.Application, e.op
+	switch o.Kind {
+	case schemas.OperationGrant:
+		k := entitlement{app, o.Key()}
+		if len(c.live[k]) == 0 {
+			for _, n := range []schemas.Name{k.key.Connection, k.key.Target} {
+				c.sides[connection{app, n}] = append(c.sides[connection{app, n}], k)
+			}
 		}
-		if r.State != "quarantined" && r.VerifiedAt != nil && !c.in(*r.VerifiedAt) {
-			continue
+		if !slices.Contains(c.live[k], e) {
+			c.live[k] = append(c.live[k], e)
 		}
-		c.assert(r)
-		out = append(out, r)
+	case schemas.OperationRevoke:
+		c.ended(entitlement{app, o.Key()}, e, at)
+	case schemas.OperationDelete:
+		// A deletion ends what the connection has, and what it is given to others.
+		side := connection{app, o.Connection}
+		for _, k := range c.sides[side] {
+			c.ended(k, e, at)
+		}
+		delete(c.sides, side)
 	}
-	slices.SortStableFunc(out, func(a, b *ExportRow) int { return int(a.Sequence - b.Sequence) })
+}
+
+func (c *collector) ended(k entitlement, by *entry, at time.Time) {
+	for _, e := range c.live[k] {
+		e.row.EndedBy, e.row.EndedCause, e.row.EndedAt = by.row.Operation+"@"+by.row.Run, by.row.Cause, &at
+	}
+	delete(c.live, k)
+}
+
+// drifted notes on the grants of an entitlement that it was found changed.
+func (c *collector) drifted(o *schemas.Operation, application string, at time.Time) {
+	for _, e := range c.live[entitlement{application, o.Key()}] {
+		if e.row.DriftedAt == nil {
+			e.row.DriftedAt = &at
+		}
+	}
+}
+
+// finish joins the rows with their requests and verdicts, and sorts them.
+func (c *collector) finish(chain bool) []*ExportRow {
+	for _, e := range c.entries {
+		if e.op == nil {
+			continue
+		}
+		for _, d := range e.op.Documents {
+			c.used[d] = true
+			e.authorities = append(e.authorities, c.authority(e.op, d))
+		}
+		if n := len(e.op.Documents); n > 0 {
+			d := e.op.Documents[n-1]
+			q, ok := c.exact[d]
+			if !ok {
+				q = c.info[Key{d.Path, d.Index}]
+			}
+			e.row.request(q)
+			e.row.authorise(e.authorities[n-1])
+		}
+	}
+	c.idle()
+	var out []*ExportRow
+	for _, e := range c.entries {
+		if !c.of(e.row.Application) || !c.in(e.row.Time) {
+			continue
+		}
+		c.assert(e, chain)
+		out = append(out, e.row)
+	}
+	slices.SortStableFunc(out, func(a, b *ExportRow) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return out
 }
 
-// assert fills in the assertions. Each is true only where the records prove it:
-//
-//   - approved_before_applied: every approval that counts is authenticated and has a time, and each time lies
-//     before the operation began; the verdict stands before the intent in the chain.
-//   - approved_content_is_applied_content: the request's blob is one that an admitted commit brought, and the
-//     sign-off, authenticated, is of that commit.
-//   - granted_equals_approved: the operation follows from an admitted document, and the read-back showed it.
-//   - independent_approver: an authenticated approval counts, which the core rules give to nobody who made the
-//     change or gains by it.
-//   - rationale_present: the request gives a reason.
-//   - expired_in_time: the grant has an expiry in the past, and its end was verified within a day of it.
-//   - chain_ok: the hash chain of the whole ledger holds.
-//
-// A bare trailer proves nothing about who wrote it: what rests on one is unknown.
-func (c *collector) assert(r *ExportRow) {
-	r.ChainOK = truth(c.chain)
-	r.ApprovedBeforeApplied, r.ApprovedContentIsAppliedContent, r.GrantedEqualsApproved, r.IndependentApprover, r.ExpiredInTime = Unknown, Unknown, Unknown, Unknown, Unknown
-	r.RationalePresent = truth(r.Reason != "")
-	if r.RequestPath == "" {
-		r.RationalePresent = Unknown // unmanaged access: nobody asked for it, and nobody for its end
-		return
+// authority is the verdict that admitted what an operation does because of a document; nil for none on record.
+func (c *collector) authority(o *schemas.Operation, d schemas.DocumentID) *admitted {
+	// What was approved of an undo is the later change, by which the document stands no more.
+	if last := c.latest[d.Path]; o.Cause == schemas.CauseUndo && last.admitted != nil && last.after != d.Blob {
+		return last.admitted
 	}
-	counted, proven, timely := 0, true, true
-	for _, a := range r.Approvals {
-		if !a.Counts {
+	content := schemas.DocumentID{Path: d.Path, Blob: d.Blob}
+	if a := c.content[content]; a != nil {
+		return a
+	}
+	return c.refused[content]
+}
+
+// idle makes the rows of admitted requests that no operation follows from.
+func (c *collector) idle() {
+	adopted := map[string]bool{}
+	for _, t := range c.tokens {
+		for _, mark := range marks(t) {
+			adopted[mark] = true
+		}
+	}
+	for _, d := range c.brought {
+		if c.used[d.Document] {
 			continue
 		}
-		counted++
-		proven = proven && a.Authenticated
-		timely = timely && a.At != nil && r.Started != nil && a.At.Before(*r.Started)
-	}
-	applied := r.Outcome == "applied" || r.Verification == "verified"
-	if r.Verdict == "quarantined" {
-		// Refused, and so it should have no effect.
-		if applied {
-			r.ApprovedBeforeApplied, r.ApprovedContentIsAppliedContent, r.GrantedEqualsApproved = False, False, False
-		}
-		return
-	}
-	if r.Verdict == "" && applied {
-		r.ApprovedContentIsAppliedContent = False
-		return
-	}
-	if r.Verdict == "admitted" && counted == 0 {
-		r.IndependentApprover = False
-	}
-	if r.Verdict == "admitted" && counted > 0 && proven {
-		r.IndependentApprover, r.ApprovedContentIsAppliedContent = True, True
-		if applied {
-			r.ApprovedBeforeApplied = truth(timely && r.AdmissionSeq < r.IntentSequence)
+		row := c.without(d.RequestInfo, d.admitted, d.at)
+		switch {
+		case adopted[markOf(d.Document)]:
+			row.State = stateAdopted
+		case c.latest[d.Document.Path].after != d.Document.Blob:
+			row.State = stateUndone
+		default:
+			row.State = stateWaiting
 		}
 	}
-	switch r.Verification {
-	case "verified":
-		r.GrantedEqualsApproved = truth(r.Verdict == "admitted" || r.Verdict == "anchor")
-	case "differs":
-		r.GrantedEqualsApproved = False
-	}
-	if r.Kind == string(schemas.OperationGrant) && r.Expires != nil && c.now.After(r.Expires.Add(expiryGrace)) {
-		r.ExpiredInTime = truth(r.EndedAt != nil && r.EndedAt.Before(r.Expires.Add(expiryGrace)))
-	}
-}
-
-func truth(b bool) Truth {
-	if b {
-		return True
-	}
-	return False
-}
-
-func write(w *bufio.Writer, format string, rows []*ExportRow) error {
-	switch format {
-	case "jsonl", "":
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		for _, r := range rows {
-			if err := enc.Encode(r); err != nil {
-				return err
-			}
-		}
-		return w.Flush()
-	case "csv":
-		return writeCSV(w, rows)
-	}
-	return fmt.Errorf("the format %q is neither jsonl nor csv", format)
-}
-
-// writeCSV writes RFC 4180 with a header. Its columns are the fields of ExportRow, lists and objects as JSON.
-func writeCSV(w *bufio.Writer, rows []*ExportRow) error {
-	names, err := columns(&ExportRow{})
-	if err != nil {
-		return err
-	}
-	out := csv.NewWriter(w)
-	out.UseCRLF = true
-	if err := out.Write(names); err != nil {
-		return err
-	}
-	for _, r := range rows {
-		fields, err := fieldsOf(r)
-		if err != nil {
-			return err
-		}
-		line := make([]string, len(names))
-		for i, n := range names {
-			line[i] = Cell(cellText(fields[n]))
-		}
-		if err := out.Write(line); err != nil {
-			return err
-		}
-	}
-	out.Flush()
-	return errors.Join(out.Error(), w.Flush())
-}
-
-func fieldsOf(r *ExportRow) (map[string]json.RawMessage, error) {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	var fields map[string]json.RawMessage
-	return fields, json.Unmarshal(b, &fields)
-}
-
-// columns are the JSON names of the row's fields, in order.
-func columns(r *ExportRow) ([]string, error) {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
-	}
-	dec := json.NewDecoder(strings.NewReader(string(b)))
-	if _, err := dec.Token(); err != nil {
-		return nil, err
-	}
-	var names []string
-	for dec.More() {
-		t, err := dec.Token()
-		if err != nil {
-			return nil, err
-		}
-		name, ok := t.(string)
-		if !ok {
-			return nil, fmt.Errorf("unexpected %v", t)
-		}
-		names = append(names, name)
-		var skip json.RawMessage
-		if err := dec.Decode(&skip); err != nil {
-			return nil, err
-		}
-	}
-	return names, nil
-}
-
-func cellText(raw json.RawMessage) string {
-	var s string
-	switch {
-	case len(raw) == 0 || string(raw) == "null":
-		return ""
-	case json.Unmarshal(raw, &s) == nil:
-		return s
-	}
-	return string(raw)
-}
-
-// Cell makes a text safe for spreadsheets, which take a cell that begins with one of these characters for a
-// formula, also after white space, a quotation mark or in full-width form: an apostrophe goes before it.
-// Numbers stay what they are.
-func Cell(s string) string {
-	if _, err := strconv.ParseFloat(s, 64); err == nil && !strings.ContainsAny(s, "+xXpPiInN_") {
-		return s
-	}
-	for _, r := range s {
-		switch r {
-		case '=', '+', '-', '@', '\t', '\r', '\n', '|', '%', '＝', '＋', '－', '＠':
-			return "'" + s
-		case ' ', '"', '\'', '\u00a0', '\u3000':
-			continue
-		}
-		break
-	}
-	return s
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/schemas"
@@ -40,51 +41,150 @@ func (l *Ledger) admission(ctx context.Context, query string, args ...any) (*sch
 	return r.Admission, r.Admission != nil, nil
 }
 
+// Admissions calls fn for every verdict in the order of the records. fn may use the ledger.
+func (l *Ledger) Admissions(ctx context.Context, fn func(schemas.AdmissionRecord) error) error {
+	return l.Records(ctx, Filter{Types: []schemas.RecordType{schemas.RecordAdmission}}, func(r schemas.Record) error { return fn(*r.Admission) })
+}
+
+// Acknowledgements returns the records of acknowledgements that runs over an application made use of.
+func (l *Ledger) Acknowledgements(ctx context.Context, application string) ([]schemas.Record, error) {
+	var out []schemas.Record
+	err := l.Records(ctx, Filter{Application: application, Types: []schemas.RecordType{schemas.RecordAcknowledged}}, func(r schemas.Record) error {
+		out = append(out, r)
+		return nil
+	})
+	return out, err
+}
+
+const baselineColumns = `SELECT item, token, made, native_id FROM baseline WHERE application = ?`
+
 // AllBaseline calls fn for what was seen to be as desired in an application, sorted by item. fn must not use
 // the ledger.
 func (l *Ledger) AllBaseline(ctx context.Context, application string, fn func(schemas.BaselineItem) error) error {
-	return l.rows(ctx, `SELECT item, token, made, native_id FROM baseline WHERE application = ?`, []any{application}, func(rows *sql.Rows) error {
-		var b schemas.BaselineItem
-		if err := rows.Scan(&b.Item, &b.Token, &b.Made, &b.NativeID); err != nil {
+	if l.db == nil {
+		return nil
+	}
+	return baseline(ctx, l.db, baselineColumns+" ORDER BY item", []any{application}, fn)
+}
+
+// Baseline returns those of the items that were seen to be as desired.
+func (l *Ledger) Baseline(ctx context.Context, application string, items []string) (map[string]schemas.BaselineItem, error) {
+	out := map[string]schemas.BaselineItem{}
+	// One length of list for almost all, so that statements are of two kinds.
+	const most = 500
+	for l.db != nil && len(items) > 0 {
+		n := min(most, len(items))
+		args := []any{application}
+		for _, i := range items[:n] {
+			args = append(args, i)
+		}
+		items = items[n:]
+		err := baseline(ctx, l.db, baselineColumns+" AND item IN (?"+strings.Repeat(", ?", n-1)+")", args, func(b schemas.BaselineItem) error {
+			out[b.Item] = b
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func baseline(ctx context.Context, q querier, query string, args []any, fn func(schemas.BaselineItem) error) error {
+	var b schemas.BaselineItem
+	into := []any{&b.Item, &b.Token, &b.Made, &b.NativeID}
+	return rows(ctx, q, query, args, func(s *sql.Rows) error {
+		if err := s.Scan(into...); err != nil {
 			return err
 		}
 		return fn(b)
 	})
 }
 
-// Unsettled returns the operations whose intent is on record and whose read-back is not: a run was cut short.
+// Unsettled returns the operations, sorted by id, whose intent is on record and of which no read-back says
+// what became: a run was cut short, or could not read.
 func (l *Ledger) Unsettled(ctx context.Context, application string) ([]schemas.Operation, error) {
+	if l.db == nil {
+		return nil, nil
+	}
 	var out []schemas.Operation
-	err := l.rows(ctx, `SELECT body FROM open WHERE application = ?`, []any{application}, func(rows *sql.Rows) error {
-		var body string
-		if err := rows.Scan(&body); err != nil {
+	err := rows(ctx, l.db, `SELECT body FROM open WHERE application = ? ORDER BY operation`, []any{application}, func(s *sql.Rows) error {
+		var body sql.RawBytes
+		if err := s.Scan(&body); err != nil {
 			return err
 		}
 		var o schemas.Operation
-		if err := json.Unmarshal([]byte(body), &o); err != nil {
-			return err
+		if err := json.Unmarshal(body, &o); err != nil {
+			return fmt.Errorf("read an open intent: %w", err)
 		}
 		out = append(out, o)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read the open intents: %w", err)
-	}
-	return out, nil
+	return out, err
 }
 
-// FirstRunDone says whether a run of the version over the application ended without holding anything back for
-// being the first.
+// RunSummary is how a run over an application began and ended.
+type RunSummary struct {
+	Run      string    `json:"run"`
+	Sequence int64     `json:"sequence"`
+	Time     time.Time `json:"time"`
+	Version  string    `json:"version"`
+	Tip      string    `json:"tip"`
+	// Operations were to be carried out, Held were not.
+	Operations int `json:"operations"`
+	Held       int `json:"held"`
+	// Ended says that it came to its end; EndedAt and Counts are set then.
+	Ended   bool           `json:"ended"`
+	EndedAt time.Time      `json:"ended_at,omitzero"`
+	Counts  map[string]int `json:"counts,omitempty"`
+}
+
+// LastRun returns the run over an application that began last.
+func (l *Ledger) LastRun(ctx context.Context, application string) (RunSummary, bool, error) {
+	var out RunSummary
+	if l.db == nil {
+		return out, false, nil
+	}
+	var begin, end sql.RawBytes
+	found := false
+	err := rows(ctx, l.db, `SELECT b.body, coalesce(e.body, '') FROM (SELECT sequence, ended FROM runs WHERE application = ? ORDER BY sequence DESC LIMIT 1) r
+JOIN records b ON b.sequence = r.sequence LEFT JOIN records e ON e.sequence = r.ended`, []any{application}, func(s *sql.Rows) error {
+		if err := s.Scan(&begin, &end); err != nil {
+			return err
+		}
+		var r schemas.Record
+		if err := json.Unmarshal(begin, &r); err != nil {
+			return err
+		}
+		found = true
+		out = RunSummary{Run: r.Run, Sequence: r.Sequence, Time: r.Time, Version: r.RunInfo.Version, Tip: r.RunInfo.Tip, Operations: r.RunInfo.Operations, Held: r.RunInfo.Held}
+		if len(end) == 0 {
+			return nil
+		}
+		var e schemas.Record
+		if err := json.Unmarshal(end, &e); err != nil {
+			return err
+		}
+		out.Ended, out.EndedAt, out.Counts = true, e.Time, e.RunInfo.Counts
+		return nil
+	})
+	if err != nil {
+		return RunSummary{}, false, fmt.Errorf("read the last run over %s: %w", application, err)
+	}
+	return out, found, nil
+}
+
+// FirstRunDone says whether a run of the version over the application ended that saw everything and held
+// nothing back for being the first.
 func (l *Ledger) FirstRunDone(ctx context.Context, application, version string) (bool, error) {
 	if l.db == nil {
 		return false, nil
 	}
-	var one int
-	err := l.db.QueryRowContext(ctx, `SELECT 1 FROM first_runs WHERE application = ? AND version = ?`, application, version).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return false, nil
+	var n int
+	if err := l.db.QueryRowContext(ctx, `SELECT count(*) FROM first_runs WHERE application = ? AND version = ?`, application, version).Scan(&n); err != nil {
+		return false, fmt.Errorf("look for a first run over %s: %w", application, err)
 	}
-	return err == nil, err
+	return n > 0, nil
 }
 
 // Counts are removals by dimension.
@@ -95,84 +195,17 @@ type Counts struct {
 	Attributes int `json:"attributes"`
 }
 
-// Removals counts the verified removals from an application since an instant that no approved document named.
+// Removals counts what was taken from an application since an instant (inclusive) that no approved document
+// names: removals for drift, undo and unmanaged access that were applied, or seen by a read-back.
 func (l *Ledger) Removals(ctx context.Context, application string, since time.Time) (Counts, error) {
 	var c Counts
 	if l.db == nil {
 		return c, nil
 	}
 	err := l.db.QueryRowContext(ctx, `SELECT coalesce(sum(members), 0), coalesce(sum(grants), 0), coalesce(sum(deletions), 0), coalesce(sum(attributes), 0)
-FROM removals WHERE application = ? AND time >= ?`, application, since.UTC().Format(timeKey)).Scan(&c.Members, &c.Grants, &c.Deletions, &c.Attributes)
-	return c, err
-}
-
-// State is where a request stands by the records: provisioning is none, pending, partial, applied, failed or
-// blocked; verification none, pending, partial, verified, differs or unverifiable.
-type State struct {
-	Provisioning string `json:"provisioning"`
-	Verification string `json:"verification"`
-	// Error is that of the operation that failed last.
-	Error string `json:"error,omitempty"`
-}
-
-// Key names a document without its content.
-type Key struct {
-	Path  string
-	Index int
-}
-
-// States returns the states of all documents that operations follow from.
-func (l *Ledger) States(ctx context.Context) (map[Key]State, error) {
-	type sums struct{ outcome, verification map[string]int }
-	all := map[Key]sums{}
-	failures := map[Key]string{}
-	err := l.rows(ctx, `SELECT path, idx, outcome, verification, error FROM operations`, nil, func(rows *sql.Rows) error {
-		var k Key
-		var outcome, verification, failure string
-		if err := rows.Scan(&k.Path, &k.Index, &outcome, &verification, &failure); err != nil {
-			return err
-		}
-		s, ok := all[k]
-		if !ok {
-			s = sums{map[string]int{}, map[string]int{}}
-			all[k] = s
-		}
-		s.outcome[outcome]++
-		s.verification[verification]++
-		if failure != "" {
-			failures[k] = failure
-		}
-		return nil
-	})
+FROM removals WHERE application = ? AND time >= ?`, application, ceil(since).Format(timeKey)).Scan(&c.Members, &c.Grants, &c.Deletions, &c.Attributes)
 	if err != nil {
-		return nil, fmt.Errorf("read the states of operations: %w", err)
+		return Counts{}, fmt.Errorf("count the removals from %s: %w", application, err)
 	}
-	out := make(map[Key]State, len(all))
-	for k, s := range all {
-		out[k] = State{Provisioning: oneOf(s.outcome, "applied", "failed", "blocked", "pending"),
-			Verification: oneOf(s.verification, "verified", "differs", "unverifiable", "pending"), Error: failures[k]}
-	}
-	return out, nil
-}
-
-// oneOf is good when all are, partial when some are, else the first of the others that is there.
-func oneOf(counts map[string]int, good string, others ...string) string {
-	total := 0
-	for _, n := range counts {
-		total += n
-	}
-	switch {
-	case total == 0:
-		return "none"
-	case counts[good] == total:
-		return good
-	case counts[good] > 0:
-		return "partial"
-	}
-	for _, o := range others {
-		if counts[o] > 0 {
-			return o
-		}
-	}
-	return "pending"
+	return c, nil
 }

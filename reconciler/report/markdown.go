@@ -149,7 +149,7 @@ func (m *markdown) line(l line) string {
 func (m *markdown) span(s span) string {
 	switch s.kind {
 	case prose:
-		return m.prose(m.words.hide(s.text))
+		return m.prose(m.words.hide(clip(s.text, m.clip)))
 	case ident:
 		return m.code(s.text)
 	}
@@ -172,7 +172,7 @@ func (m *markdown) summary(l line) string {
 // apart stands as U+XXXX: the pipe, which would end a table's cell, and the beginning and end of a comment,
 // which a search for our own marker would find.
 func (m *markdown) code(s string) string {
-	s = Safe(s)
+	s = Safe(clip(s, m.clip)) // before as well: escaping a long text takes its time
 	s = strings.ReplaceAll(s, "|", "U+007C")
 	s = breakComments(s)
 	s = strings.ReplaceAll(s, "  ", " U+0020") // HTML would draw them as one

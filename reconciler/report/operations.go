@@ -651,7 +651,7 @@ func (b *builder) findings(list []schemas.Finding) items {
 		}
 		head := join(" ", severity, at)
 		if f.Code != "" {
-			head = say("{} [{}]", head, name(f.Code))
+			head = say("{} ({})", head, name(f.Code))
 		}
 		it := item{m, say("{}: {}", head, b.sentence(f.Message)), nil}
 		if f.Fix != "" {
@@ -688,7 +688,7 @@ func position(path string, l, column int) line {
 
 // word is a value out of a fixed set: plain when it looks like one.
 func word[T ~string](s T) line {
-	if s == "" || strings.IndexFunc(string(s), func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' && r != '_' }) >= 0 {
+	if !harmless(string(s)) || strings.IndexFunc(string(s), func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' }) >= 0 {
 		return say("{}", string(s))
 	}
 	return say("{}", literal(s))

@@ -355,7 +355,7 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 		if g := given(p, r); g > 0 {
 			why = say("{}; {} of {} given", why, g, max(r.Count, 1))
 		}
-		it.more = append(it.more, say("{} [{}]", why, name(r.Code)))
+		it.more = append(it.more, say("{} ({})", why, name(r.Code)))
 		missing = append(missing, it)
 	}
 	var out items

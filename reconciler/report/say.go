@@ -178,16 +178,16 @@ func ascii(s string) bool {
 	return true
 }
 
-// clip cuts an escaped text to at most limit bytes, between characters, and says that it did. A limit of 0 is none.
+// clip cuts a text to at most limit bytes, between characters, and says that it did. A limit of 0 is none.
 func clip(s string, limit int) string {
 	if limit <= 0 || len(s) <= limit {
 		return s
 	}
 	cut := limit
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
+	for cut > 0 && cut > limit-utf8.UTFMax && !utf8.RuneStart(s[cut]) {
 		cut--
 	}
-	return s[:cut] + fmt.Sprintf("… (%d more bytes)", len(s)-cut)
+	return s[:cut] + "… (cut)"
 }
 
 // cells is how many columns of a terminal a safe text takes.

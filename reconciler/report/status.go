@@ -340,7 +340,7 @@ func (b *builder) decisionOnly(x *schemas.Decision) document {
 			l = append(l, item{markWait, more(len(x.Required)-i, "requirements"), nil})
 			break
 		}
-		l = append(l, item{markWait, say("required: {} of {}", plural(max(r.Count, 1), "sign-off", "sign-offs"), b.principals(r.From)), []line{say("{} [{}]", b.sentence(r.Why), name(r.Code))}})
+		l = append(l, item{markWait, say("required: {} of {}", plural(max(r.Count, 1), "sign-off", "sign-offs"), b.principals(r.From)), []line{say("{} ({})", b.sentence(r.Why), name(r.Code))}})
 	}
 	if len(l) > 0 {
 		d.blocks = append(d.blocks, section{title: say("Sign-offs"), blocks: []block{l}})

@@ -129,9 +129,9 @@ func (b table) used() []bool {
 func (t *text) plain(s span) string {
 	switch s.kind {
 	case prose:
-		return clip(Safe(t.words.hide(s.text)), textClip)
+		return clip(Safe(t.words.hide(clip(s.text, textClip))), textClip)
 	case ident:
-		return clip(quoted(Safe(s.text)), textClip)
+		return clip(quoted(Safe(clip(s.text, textClip))), textClip)
 	}
 	return s.text
 }

@@ -1,0 +1,234 @@
+package ledger
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// expiryGrace is how long after its expiry a grant may still be there before that is an exception.
+const expiryGrace = 24 * time.Hour
+
+type assertion struct {
+	name  string
+	value Truth
+}
+
+func (r *ExportRow) assertions() []assertion {
+	return []assertion{
+		{"approved_before_applied", r.ApprovedBeforeApplied}, {"approved_content_is_applied_content", r.ApprovedContentIsAppliedContent},
+		{"granted_equals_approved", r.GrantedEqualsApproved}, {"independent_approver", r.IndependentApprover},
+		{"rationale_present", r.RationalePresent}, {"expired_in_time", r.ExpiredInTime}, {"chain_ok", r.ChainOK},
+	}
+}
+
+func truth(b bool) Truth {
+	if b {
+		return True
+	}
+	return False
+}
+
+// weakest is false before unknown before true: what rests on several documents holds when it holds for each.
+func weakest(of []Truth) Truth {
+	switch {
+	case slices.Contains(of, False):
+		return False
+	case len(of) == 0 || slices.Contains(of, Unknown):
+		return Unknown
+	}
+	return True
+}
+
+// assert fills in the assertions. What follows from no document (unmanaged access that an application's own
+// rule takes away) was approved by nobody in particular: it is unknown but for the chain.
+func (c *collector) assert(e *entry, chain bool) {
+	r := e.row
+	r.ChainOK = truth(chain)
+	var before, content, granted, independent []Truth
+	for _, a := range e.authorities {
+		before = append(before, approvedBefore(r, a, chain))
+		content = append(content, approvedContent(r, a, chain))
+		granted = append(granted, grantedEquals(r, a, chain))
+		independent = append(independent, independentApprover(r, a, chain))
+	}
+	r.ApprovedBeforeApplied, r.ApprovedContentIsAppliedContent = weakest(before), weakest(content)
+	r.GrantedEqualsApproved, r.IndependentApprover = weakest(granted), weakest(independent)
+	r.RationalePresent = rationale(r)
+	r.ExpiredInTime = c.expired(e)
+}
+
+// applied says that the operation had an effect, as the connector or the read-back has it.
+func (r *ExportRow) applied() bool {
+	return r.Operation != "" && (r.Outcome == statusApplied || r.Verification == statusVerified)
+}
+
+// approved says whether the verdict rests on approvals that somebody vouches for: true when one or more
+// count, and each that counts is by a signature or the forge's own; false when the evidence has none. A bare
+// trailer says nothing about who wrote it, and an anchor has no evidence: those are unknown, and so is
+// everything where the chain does not hold.
+func approved(a *admitted, chain bool) Truth {
+	switch {
+	case a == nil || !chain || a.record.Evidence == nil:
+		return Unknown
+	case a.record.Verdict == verdictQuarantined:
+		return False
+	}
+	var all []Truth
+	for _, p := range a.record.Evidence.Approvals {
+		switch {
+		case p.Counts && p.Authenticated:
+			all = append(all, True)
+		case p.Counts:
+			all = append(all, Unknown)
+		}
+	}
+	if len(all) == 0 {
+		return False
+	}
+	return weakest(all)
+}
+
+// lapse is what is wrong with an effect whose verdict does not admit it: that is proven by the effect.
+func lapse(r *ExportRow, a *admitted, chain bool) bool {
+	return chain && r.applied() && (a == nil || a.record.Verdict == verdictQuarantined)
+}
+
+// approvedBefore: the approvals are part of the verdict's record, and that stands in the chain before the
+// intent; so they were there when the operation began, whether or not the forge has times for them. True
+// needs that, and no time that says otherwise. False: the verdict comes after the intent, an approval's time
+// after the beginning, nobody approved, or no verdict that admits it is on record. Unknown before anything is
+// applied.
+func approvedBefore(r *ExportRow, a *admitted, chain bool) Truth {
+	if lapse(r, a, chain) {
+		return False
+	}
+	if !r.applied() || r.IntentSequence == 0 {
+		return Unknown
+	}
+	ok := approved(a, chain)
+	if ok != True {
+		return ok
+	}
+	if a.sequence > r.IntentSequence {
+		return False
+	}
+	for _, p := range a.record.Evidence.Approvals {
+		if p.Counts && p.At != nil && r.Started != nil && p.At.After(*r.Started) {
+			return False
+		}
+	}
+	return True
+}
+
+// approvedContent: the operation names the blob of its document, and the verdict is of a commit that brought
+// that blob. True needs, beside vouched approvals, that what they approved was that content: the digest of
+// what was previewed is that of what was merged; or, without previews, each is a signature, which covers the
+// commit with the blob in its tree. False: the digests differ, or no verdict that admits the blob is on
+// record. A review on a forge without previews is unknown: the branch may have moved after it.
+func approvedContent(r *ExportRow, a *admitted, chain bool) Truth {
+	if lapse(r, a, chain) {
+		return False
+	}
+	if !r.applied() {
+		return Unknown
+	}
+	ok := approved(a, chain)
+	if ok != True {
+		return ok
+	}
+	ev := a.record.Evidence
+	if ev.PreviewDigest != nil {
+		return truth(*ev.PreviewDigest == ev.ContentDigest && ev.ContentDigest != "")
+	}
+	for _, p := range ev.Approvals {
+		if p.Counts && (p.Method != "signature" || p.Commit != "" && p.Commit != a.record.Commit && p.Commit != ev.Head) {
+			return Unknown
+		}
+	}
+	return True
+}
+
+// grantedEquals: the read-back showed what the operation was to bring about, and the operation follows from
+// approved documents. False: the read-back showed something else, or nobody approved what it showed.
+func grantedEquals(r *ExportRow, a *admitted, chain bool) Truth {
+	switch {
+	case lapse(r, a, chain):
+		return False
+	case r.Operation == "":
+		return Unknown
+	case r.Verification == statusVerified:
+		return approved(a, chain)
+	case r.Verification == statusDiffers && r.Outcome == statusApplied:
+		return False
+	}
+	return Unknown
+}
+
+// independentApprover: a vouched approval counts, and nobody whose approval counts made the change or gains
+// by it. Admission holds to that already; here it is looked at again. Authors that could not be attributed
+// make it unknown; of a change that was refused and had no effect, nobody asks.
+func independentApprover(r *ExportRow, a *admitted, chain bool) Truth {
+	if a != nil && a.record.Verdict == verdictQuarantined && !r.applied() {
+		return Unknown
+	}
+	ok := approved(a, chain)
+	if ok != True {
+		return ok
+	}
+	ev := a.record.Evidence
+	for _, p := range ev.Approvals {
+		same := func(who string) bool { return strings.EqualFold(who, p.Person) }
+		if p.Counts && (slices.ContainsFunc(ev.Authors, same) || slices.ContainsFunc(ev.Beneficiaries, same)) {
+			return False
+		}
+	}
+	if len(ev.Unattributed) > 0 {
+		return Unknown
+	}
+	return True
+}
+
+// rationale: the request says why it was made. Of an undo, where a file goes, only the pull request's title
+// can say so; without one it is unknown. Unmanaged access has no request.
+func rationale(r *ExportRow) Truth {
+	switch {
+	case r.RequestPath == "":
+		return Unknown
+	case r.Cause == string(schemas.CauseUndo):
+		if strings.TrimSpace(r.PullRequestTitle) == "" {
+			return Unknown
+		}
+		return True
+	case r.RequestKind == "" && strings.TrimSpace(r.Reason) == "":
+		// A control file, or one that could not be read: there is no reason to look for.
+		return Unknown
+	}
+	return truth(strings.TrimSpace(r.Reason) != "")
+}
+
+// expired: a grant that had effect and has an expiry was seen to be gone within a day of it. False: it was
+// not, and nothing on record wants it any longer than that. Unknown: no expiry, none due, or another document
+// wants the same access now.
+func (c *collector) expired(e *entry) Truth {
+	r := e.row
+	if r.Kind != string(schemas.OperationGrant) || r.Expires == nil || !r.applied() {
+		return Unknown
+	}
+	due := r.Expires.Add(expiryGrace)
+	switch {
+	case r.EndedAt != nil:
+		return truth(!r.EndedAt.After(due))
+	case !c.now.After(due):
+		return Unknown
+	}
+	token := c.tokens[[2]string{r.Application, itemOf(e.op.Key())}]
+	for _, mark := range marks(token) {
+		if !slices.ContainsFunc(r.Documents, func(d schemas.DocumentID) bool { return markOf(d) == mark }) {
+			return Unknown
+		}
+	}
+	return False
+}

@@ -1,0 +1,297 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// derivedLayout are the tables that Rebuild drops and fills. Each is a function of the records alone.
+const derivedLayout = `
+CREATE TABLE admissions (commit_hash TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE approvals (path TEXT, sequence INTEGER, blob TEXT, admitted INTEGER NOT NULL, PRIMARY KEY (path, sequence, blob)) WITHOUT ROWID;
+CREATE TABLE baseline (application TEXT, item TEXT, token TEXT NOT NULL, made INTEGER NOT NULL, native_id TEXT NOT NULL, PRIMARY KEY (application, item)) WITHOUT ROWID;
+CREATE TABLE runs (run TEXT PRIMARY KEY, application TEXT NOT NULL, sequence INTEGER NOT NULL, ended INTEGER NOT NULL, end TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX runs_last ON runs (application, sequence);
+CREATE TABLE first_runs (application TEXT, version TEXT, PRIMARY KEY (application, version)) WITHOUT ROWID;
+CREATE TABLE open (application TEXT, operation TEXT, intent INTEGER NOT NULL, untried INTEGER NOT NULL, body TEXT NOT NULL, PRIMARY KEY (application, operation)) WITHOUT ROWID;
+CREATE TABLE removals (application TEXT, operation TEXT, intent INTEGER, time TEXT NOT NULL,
+  members INTEGER NOT NULL, grants INTEGER NOT NULL, deletions INTEGER NOT NULL, attributes INTEGER NOT NULL, PRIMARY KEY (application, operation, intent)) WITHOUT ROWID;
+CREATE INDEX removals_time ON removals (application, time);
+CREATE TABLE operations (path TEXT, idx INTEGER, application TEXT, operation TEXT, run TEXT NOT NULL, cause TEXT NOT NULL,
+  outcome TEXT NOT NULL, verification TEXT NOT NULL, error TEXT NOT NULL, PRIMARY KEY (path, idx, application, operation)) WITHOUT ROWID;
+CREATE TABLE held (application TEXT, path TEXT, idx INTEGER, operation TEXT, cause TEXT NOT NULL, hold TEXT NOT NULL, PRIMARY KEY (application, path, idx, operation)) WITHOUT ROWID;
+`
+
+// derivedTables with what their rows are sorted by, to compare them.
+var derivedTables = [...]struct{ name, order string }{
+	{"admissions", "1"}, {"approvals", "1, 2, 3"}, {"baseline", "1, 2"}, {"runs", "1"}, {"first_runs", "1, 2"}, {"open", "1, 2"},
+	{"removals", "1, 2, 3"}, {"operations", "1, 2, 3, 4"}, {"held", "1, 2, 3, 4"},
+}
+
+// The statuses of operations and read-backs, as records have them.
+const (
+	statusPending      = "pending"
+	statusApplied      = "applied"
+	statusFailed       = "failed"
+	statusBlocked      = "blocked"
+	statusCancelled    = "cancelled"
+	statusVerified     = "verified"
+	statusDiffers      = "differs"
+	statusUnverifiable = "unverifiable"
+
+	verdictAnchor      = "anchor"
+	verdictAdmitted    = "admitted"
+	verdictQuarantined = "quarantined"
+)
+
+// writer prepares each statement once and keeps the first error.
+type writer struct {
+	ctx      context.Context // of the one call that the writer lives in
+	tx       *sql.Tx
+	prepared map[string]*sql.Stmt
+	err      error
+}
+
+func newWriter(ctx context.Context, tx *sql.Tx) *writer {
+	return &writer{ctx: ctx, tx: tx, prepared: map[string]*sql.Stmt{}}
+}
+
+func (w *writer) exec(query string, args ...any) {
+	if w.err != nil {
+		return
+	}
+	st := w.prepared[query]
+	if st == nil {
+		if st, w.err = w.tx.PrepareContext(w.ctx, query); w.err != nil {
+			return
+		}
+		w.prepared[query] = st
+	}
+	// The transaction as a whole heeds the context: watching it in each statement costs as much as the statement.
+	_, w.err = st.ExecContext(context.WithoutCancel(w.ctx), args...)
+}
+
+func (w *writer) close() error {
+	err := w.err
+	for _, st := range w.prepared {
+		err = errors.Join(err, st.Close())
+	}
+	return err
+}
+
+func (w *writer) json(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil && w.err == nil {
+		w.err = err
+	}
+	return string(b)
+}
+
+// derive keeps the derived tables in step with a record. It looks at nothing but the record and those tables.
+func (w *writer) derive(r *schemas.Record) {
+	for _, b := range r.Baseline {
+		if b.Token == "" {
+			w.exec(`DELETE FROM baseline WHERE application = ? AND item = ?`, r.Application, b.Item)
+			continue
+		}
+		w.exec(`INSERT OR REPLACE INTO baseline VALUES (?, ?, ?, ?, ?)`, r.Application, b.Item, b.Token, b.Made, b.NativeID)
+	}
+	switch r.Type {
+	case schemas.RecordAdmission:
+		w.admission(r)
+	case schemas.RecordRun:
+		w.exec(`INSERT OR REPLACE INTO runs VALUES (?, ?, ?, 0, '')`, r.Run, r.Application, r.Sequence)
+		// A run's plan is the whole of what is held: what an earlier run held may be settled.
+		w.exec(`DELETE FROM held WHERE application = ?`, r.Application)
+	case schemas.RecordHeld:
+		for i := range r.Planned {
+			o := &r.Planned[i]
+			for _, d := range o.Documents {
+				w.exec(`INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?)`, r.Application, d.Path, d.Index, o.ID, string(o.Cause), string(o.Hold))
+			}
+		}
+	case schemas.RecordIntent:
+		for i := range r.Planned {
+			o := &r.Planned[i]
+			w.exec(`INSERT OR REPLACE INTO open VALUES (?, ?, ?, 0, ?)`, r.Application, o.ID, r.Sequence, w.json(o))
+			w.operation(r, o, statusPending, "")
+		}
+	case schemas.RecordOutcome:
+		w.outcome(r)
+	case schemas.RecordVerification:
+		w.verification(r)
+	case schemas.RecordRunEnd:
+		w.exec(`UPDATE runs SET ended = ?, end = ? WHERE run = ?`, r.Sequence, w.json(r.RunInfo), r.Run)
+		// A run that saw only a part says nothing of what the next may remove.
+		if c := r.RunInfo.Counts; c["held-"+string(schemas.HoldFirstRun)] == 0 && c["held-"+string(schemas.HoldUnknown)] == 0 && c[CountIncomplete] == 0 {
+			w.exec(`INSERT OR IGNORE INTO first_runs VALUES (?, ?)`, r.Application, r.RunInfo.Version)
+		}
+	}
+}
+
+// CountIncomplete is the count that a run's end sets when the live state was not known whole: such a run is
+// no first run that has ended.
+const CountIncomplete = "incomplete"
+
+func (w *writer) admission(r *schemas.Record) {
+	a := r.Admission
+	w.exec(`INSERT OR REPLACE INTO admissions VALUES (?, ?)`, a.Commit, r.Sequence)
+	if !admits(a.Verdict) && a.Verdict != verdictQuarantined {
+		return
+	}
+	for _, f := range a.Changes {
+		w.exec(`INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?)`, f.Path, r.Sequence, f.After, admits(a.Verdict))
+	}
+	if !admits(a.Verdict) {
+		return
+	}
+	for _, f := range a.Admits {
+		w.exec(`INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, 1)`, f.Path, r.Sequence, f.After)
+	}
+}
+
+func admits(verdict string) bool { return verdict == verdictAdmitted || verdict == verdictAnchor }
+
+func (w *writer) outcome(r *schemas.Record) {
+	o := r.Operation
+	w.operation(r, o, r.Outcome.Status, r.Outcome.Error)
+	status := r.Outcome.Status
+	if untried := status == statusBlocked || status == statusCancelled; untried || r.Outcome.Attempts > 1 {
+		w.exec(`UPDATE open SET untried = ? WHERE application = ? AND operation = ?`, untried, r.Application, o.ID)
+	}
+	if status == statusApplied {
+		w.removal(r)
+	}
+}
+
+func (w *writer) verification(r *schemas.Record) {
+	o, status := r.Operation, r.Verification.Status
+	if status == statusVerified {
+		// Before the intent is closed: it says which removal this is.
+		w.removal(r)
+	}
+	if status == statusUnverifiable {
+		// Nobody has seen what became of it, so it stays open, unless it was never tried.
+		w.exec(`DELETE FROM open WHERE application = ? AND operation = ? AND untried`, r.Application, o.ID)
+	} else {
+		w.exec(`DELETE FROM open WHERE application = ? AND operation = ?`, r.Application, o.ID)
+	}
+	for _, d := range o.Documents {
+		w.exec(`UPDATE operations SET verification = ? WHERE path = ? AND idx = ? AND application = ? AND operation = ?`, status, d.Path, d.Index, r.Application, o.ID)
+	}
+}
+
+func (w *writer) operation(r *schemas.Record, o *schemas.Operation, outcome, failure string) {
+	for _, d := range o.Documents {
+		w.exec(`INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, d.Path, d.Index, r.Application, o.ID, r.Run, string(o.Cause), outcome, statusPending, failure)
+	}
+}
+
+// removal counts what the daily budget counts: removals that no approved document names, once they are
+// applied or seen, whichever comes first.
+func (w *writer) removal(r *schemas.Record) {
+	o := r.Operation
+	switch o.Cause {
+	case schemas.CauseDrift, schemas.CauseUnmanaged, schemas.CauseUndo:
+	default:
+		return
+	}
+	var c Counts
+	switch o.Kind {
+	case schemas.OperationRevoke:
+		if o.Privilege == schemas.PrivilegeMember || o.Privilege == schemas.PrivilegeAdmin {
+			c.Members = 1
+		} else {
+			c.Grants = 1
+		}
+	case schemas.OperationDelete:
+		c.Deletions = 1
+	case schemas.OperationUpdate:
+		c.Attributes = len(o.After)
+	default:
+		return
+	}
+	w.exec(`INSERT OR IGNORE INTO removals VALUES (?, ?, coalesce((SELECT intent FROM open WHERE application = ? AND operation = ?), ?), ?, ?, ?, ?, ?)`,
+		r.Application, o.ID, r.Application, o.ID, r.Sequence, r.Time.UTC().Format(timeKey), c.Members, c.Grants, c.Deletions, c.Attributes)
+}
+
+// Rebuild makes the derived tables anew from the records, each of which must have its hash.
+func (l *Ledger) Rebuild(ctx context.Context) error {
+	if l.c.ReadOnly || l.db == nil {
+		return ErrReadOnly
+	}
+	if err := l.write(ctx, rebuild); err != nil {
+		return fmt.Errorf("rebuild: %w", err)
+	}
+	return nil
+}
+
+func rebuild(w *writer) error {
+	for _, t := range derivedTables {
+		if _, err := w.tx.ExecContext(w.ctx, "DROP TABLE IF EXISTS "+t.name); err != nil {
+			return err
+		}
+	}
+	if _, err := w.tx.ExecContext(w.ctx, derivedLayout); err != nil {
+		return err
+	}
+	if err := w.fill(w.tx); err != nil {
+		return err
+	}
+	w.exec(`UPDATE derived SET version = ?`, derivedVersion)
+	return nil
+}
+
+// fill derives from all records of q.
+func (w *writer) fill(q querier) error {
+	previous := ""
+	return rows(w.ctx, q, `SELECT sequence, hash, body FROM records ORDER BY sequence`, nil, func(s *sql.Rows) error {
+		var sequence int64
+		var hash string
+		var body sql.RawBytes
+		if err := s.Scan(&sequence, &hash, &body); err != nil {
+			return err
+		}
+		var r schemas.Record
+		if err := json.Unmarshal(body, &r); err != nil {
+			return fmt.Errorf("record %d is damaged: %w", sequence, err)
+		}
+		if hashOf(body) != hash || r.Previous != previous || r.Sequence != sequence {
+			return fmt.Errorf("record %d breaks the chain: nothing is derived from it", sequence)
+		}
+		previous = hash
+		w.derive(&r)
+		return w.err
+	})
+}
+
+// derivation is a digest of a derived table's rows.
+func derivation(ctx context.Context, q querier, table, order string) (string, error) {
+	var all []byte
+	err := rows(ctx, q, "SELECT * FROM "+table+" ORDER BY "+order, nil, func(s *sql.Rows) error {
+		names, err := s.Columns()
+		if err != nil {
+			return err
+		}
+		values, into := make([]any, len(names)), make([]any, len(names))
+		for i := range values {
+			into[i] = &values[i]
+		}
+		if err := s.Scan(into...); err != nil {
+			return err
+		}
+		row, err := json.Marshal(values)
+		if err != nil {
+			return err
+		}
+		// A chain of hashes, so that memory does not grow with the table.
+		all = []byte(hashOf(append(all, row...)))
+		return nil
+	})
+	return string(all), err
+}

@@ -1,0 +1,279 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// The values of State.Approval.
+const (
+	ApprovalPending     = "pending"     // no verdict on it is on record
+	ApprovalAdmitted    = "admitted"    // it was reviewed as policy requires, and stands
+	ApprovalQuarantined = "quarantined" // it is on the branch, was not admitted, and has no effect
+	ApprovalUndone      = "undone"      // it was admitted once; its file has gone since, or has other content
+)
+
+// The values of State.Provisioning.
+const (
+	ProvisioningNone    = "none"    // no operation follows from it: it is new, or what it wants was there
+	ProvisioningPending = "pending" // an intent is on record, and no outcome
+	ProvisioningHeld    = "held"    // its operations are shown and not carried out
+	ProvisioningPartial = "partial" // some of its operations are applied
+	ProvisioningApplied = "applied"
+	ProvisioningFailed  = "failed"
+	ProvisioningBlocked = "blocked" // what it depends on failed
+)
+
+// The values of State.Verification.
+const (
+	VerificationNone         = "none"    // no operation was carried out
+	VerificationPending      = "pending" // no read-back yet, or somebody outside has to act: accept an invitation
+	VerificationVerified     = "verified"
+	VerificationPartial      = "partial" // some of its operations are verified
+	VerificationDiffers      = "differs" // the read-back showed something else
+	VerificationUnverifiable = "unverifiable"
+	VerificationDrifted      = "drifted" // it was so once, and no longer is
+	VerificationOverdue      = "overdue" // it has expired, and is held in place
+)
+
+// State is where a request stands by the records, on three axes that don't follow from each other.
+type State struct {
+	Approval     string `json:"approval"`
+	Provisioning string `json:"provisioning"`
+	Verification string `json:"verification"`
+	// Error is that of one of the operations that failed.
+	Error string `json:"error,omitempty"`
+}
+
+// Key names a document without its content.
+type Key struct {
+	Path  string
+	Index int
+}
+
+// States returns the states of the documents, or of all that operations follow from when none is given. With
+// a blob, Approval is that of this content; without one, that of the file as it was last admitted.
+func (l *Ledger) States(ctx context.Context, documents ...schemas.DocumentID) (map[Key]State, error) {
+	out := make(map[Key]State, len(documents))
+	blobs := map[Key]string{}
+	for _, d := range documents {
+		k := Key{d.Path, d.Index}
+		blobs[k] = d.Blob
+		out[k] = State{Approval: ApprovalPending, Provisioning: ProvisioningNone, Verification: VerificationNone}
+	}
+	if l.db == nil {
+		return out, nil
+	}
+	sums := map[Key]*tally{}
+	paths := map[string][]approval{}
+	one := ""
+	if len(documents) == 1 {
+		one = documents[0].Path
+	}
+	err := l.snapshot(ctx, func(q querier) error {
+		if err := tallies(ctx, q, one, sums); err != nil {
+			return err
+		}
+		return approvals(ctx, q, one, paths)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the states of requests: %w", err)
+	}
+	if len(documents) == 0 {
+		for k := range sums {
+			out[k] = State{}
+		}
+	}
+	for k, s := range out {
+		s.Approval = approvalOf(paths[k.Path], blobs[k])
+		if t := sums[k]; t != nil {
+			s.Provisioning, s.Verification, s.Error = t.provisioning(), t.verification(), t.failure
+		}
+		out[k] = s
+	}
+	return out, nil
+}
+
+// tally counts the operations of a document.
+type tally struct {
+	operations              int
+	outcomes, verifications map[string]int
+	held, drifted, overdue  int
+	failure                 string
+}
+
+func tallies(ctx context.Context, q querier, path string, sums map[Key]*tally) error {
+	of := func(k Key) *tally {
+		t := sums[k]
+		if t == nil {
+			t = &tally{outcomes: map[string]int{}, verifications: map[string]int{}}
+			sums[k] = t
+		}
+		return t
+	}
+	only, args := "", []any{}
+	if path != "" {
+		only, args = " WHERE path = ?", []any{path}
+	}
+	err := rows(ctx, q, `SELECT path, idx, cause, outcome, verification, error FROM operations`+only, args, func(s *sql.Rows) error {
+		var k Key
+		var cause, outcome, verification, failure string
+		if err := s.Scan(&k.Path, &k.Index, &cause, &outcome, &verification, &failure); err != nil {
+			return err
+		}
+		t := of(k)
+		t.operations++
+		t.outcomes[outcome]++
+		t.verifications[verification]++
+		if failure != "" {
+			t.failure = failure
+		}
+		if cause == string(schemas.CauseDrift) && verification != statusVerified {
+			t.drifted++
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return rows(ctx, q, `SELECT path, idx, cause FROM held`+only, args, func(s *sql.Rows) error {
+		var k Key
+		var cause string
+		if err := s.Scan(&k.Path, &k.Index, &cause); err != nil {
+			return err
+		}
+		t := of(k)
+		switch schemas.Cause(cause) {
+		case schemas.CauseDrift:
+			t.drifted++
+		case schemas.CauseExpiry:
+			t.overdue++
+		default:
+			t.held++
+		}
+		return nil
+	})
+}
+
+func (t *tally) provisioning() string {
+	applied := t.outcomes[statusApplied]
+	switch {
+	case t.operations == 0 && t.held == 0:
+		return ProvisioningNone
+	case applied == t.operations && t.held == 0:
+		return ProvisioningApplied
+	case applied > 0:
+		return ProvisioningPartial
+	case t.outcomes[statusFailed]+t.outcomes[statusCancelled] > 0:
+		return ProvisioningFailed
+	case t.outcomes[statusBlocked] > 0:
+		return ProvisioningBlocked
+	case t.operations > 0:
+		return ProvisioningPending
+	}
+	return ProvisioningHeld
+}
+
+func (t *tally) verification() string {
+	verified := t.verifications[statusVerified]
+	switch {
+	case t.overdue > 0:
+		return VerificationOverdue
+	case t.drifted > 0:
+		return VerificationDrifted
+	case t.operations == 0:
+		return VerificationNone
+	case verified == t.operations && t.held == 0:
+		return VerificationVerified
+	case verified > 0:
+		return VerificationPartial
+	case t.verifications[statusDiffers] > 0:
+		return VerificationDiffers
+	case t.verifications[statusUnverifiable] > 0:
+		return VerificationUnverifiable
+	}
+	return VerificationPending
+}
+
+type approval struct {
+	blob     string
+	admitted bool
+}
+
+// approvals reads the verdicts on files, in order.
+func approvals(ctx context.Context, q querier, path string, into map[string][]approval) error {
+	only, args := "", []any{}
+	if path != "" {
+		only, args = " WHERE path = ?", []any{path}
+	}
+	return rows(ctx, q, `SELECT path, blob, admitted FROM approvals`+only+` ORDER BY path, sequence, admitted`, args, func(s *sql.Rows) error {
+		var p string
+		var a approval
+		if err := s.Scan(&p, &a.blob, &a.admitted); err != nil {
+			return err
+		}
+		into[p] = append(into[p], a)
+		return nil
+	})
+}
+
+// approvalOf is the state of a file's content, or of the file when no content is given.
+func approvalOf(verdicts []approval, blob string) string {
+	stands, ever, quarantined := "", false, false
+	for _, a := range verdicts {
+		switch {
+		case a.admitted:
+			stands = a.blob
+			ever = ever || blob == "" && a.blob != "" || blob != "" && a.blob == blob
+		case blob == "" || a.blob == blob:
+			quarantined = true
+		}
+	}
+	switch {
+	case ever && stands != "" && (blob == "" || stands == blob):
+		return ApprovalAdmitted
+	case ever:
+		return ApprovalUndone
+	case quarantined:
+		return ApprovalQuarantined
+	}
+	return ApprovalPending
+}
+
+// OperationState is what the last intent, outcome and read-back say of one operation of a document.
+type OperationState struct {
+	Index       int    `json:"index"` // the document's, in the file
+	Application string `json:"application"`
+	Operation   string `json:"operation"`
+	// Run is that of the last intent or outcome.
+	Run          string        `json:"run"`
+	Cause        schemas.Cause `json:"cause"`
+	Outcome      string        `json:"outcome"`      // pending, applied, failed, blocked or cancelled
+	Verification string        `json:"verification"` // pending, verified, differs or unverifiable
+	Error        string        `json:"error,omitempty"`
+}
+
+// ByDocument returns the operations that follow from the documents of a file, sorted by document,
+// application and operation.
+func (l *Ledger) ByDocument(ctx context.Context, path string) ([]OperationState, error) {
+	out := []OperationState{}
+	if l.db == nil {
+		return out, nil
+	}
+	err := rows(ctx, l.db, `SELECT idx, application, operation, run, cause, outcome, verification, error FROM operations WHERE path = ? ORDER BY idx, application, operation`,
+		[]any{path}, func(s *sql.Rows) error {
+			var o OperationState
+			if err := s.Scan(&o.Index, &o.Application, &o.Operation, &o.Run, &o.Cause, &o.Outcome, &o.Verification, &o.Error); err != nil {
+				return err
+			}
+			out = append(out, o)
+			return nil
+		})
+	if err != nil {
+		return nil, fmt.Errorf("read the operations of %s: %w", path, err)
+	}
+	return out, nil
+}

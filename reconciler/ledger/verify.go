@@ -1,0 +1,191 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// Problem is one place where the ledger does not hold.
+type Problem struct {
+	// Sequence is the record, 0 where it is about the ledger as a whole.
+	Sequence int64  `json:"sequence"`
+	What     string `json:"what"`
+}
+
+// VerifyReport says whether the chain holds: it does when there are no problems.
+type VerifyReport struct {
+	// Records is how many were found, LastSequence the highest sequence: the same where nothing is missing.
+	Records      int64 `json:"records"`
+	LastSequence int64 `json:"last_sequence"`
+	// Head is the hash of the last record, "" for an empty ledger.
+	Head     string    `json:"head"`
+	Problems []Problem `json:"problems"`
+}
+
+// VerifyOptions may name a head from outside the ledger: that alone finds a ledger that was cut off or made
+// anew as a whole.
+type VerifyOptions struct {
+	// Head is the hash of a record, as an earlier report or manifest gave it; "" is none.
+	Head string
+	// Count is that record's sequence, or how many records there were at least; 0 is any.
+	Count int64
+	// ChainOnly leaves out the tables that are derived from the records.
+	ChainOnly bool
+}
+
+// Verify recomputes every hash, holds it against the chain and the head, and derives anew what is derived.
+// An error means that the ledger could not be read, never that it does not hold.
+func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
+	v := verifier{report: VerifyReport{Problems: []Problem{}}, options: o}
+	if l.db == nil {
+		v.conclude()
+		return v.report, nil
+	}
+	err := l.snapshot(ctx, func(q querier) error {
+		if err := v.chain(ctx, q); err != nil {
+			return err
+		}
+		// What is derived from a broken chain proves nothing.
+		if o.ChainOnly || len(v.report.Problems) > 0 {
+			return nil
+		}
+		return v.derived(ctx, q)
+	})
+	if err != nil {
+		return v.report, fmt.Errorf("verify the ledger: %w", err)
+	}
+	return v.report, nil
+}
+
+type verifier struct {
+	report  VerifyReport
+	options VerifyOptions
+	found   bool // the head that was given
+}
+
+func (v *verifier) bad(sequence int64, format string, args ...any) {
+	v.report.Problems = append(v.report.Problems, Problem{sequence, fmt.Sprintf(format, args...)})
+}
+
+// chain looks at each record by itself, at its place after the one before, and at the end.
+func (v *verifier) chain(ctx context.Context, q querier) error {
+	previous := ""
+	err := rows(ctx, q, `SELECT sequence, type, application, run, time, hash, body FROM records ORDER BY sequence`, nil, func(s *sql.Rows) error {
+		var sequence int64
+		var kind, application, run, at, hash string
+		var body sql.RawBytes
+		if err := s.Scan(&sequence, &kind, &application, &run, &at, &hash, &body); err != nil {
+			return err
+		}
+		if want := v.report.LastSequence + 1; sequence > want {
+			v.bad(want, "it is missing: the next record is %d", sequence)
+		}
+		v.report.Records++
+		v.report.LastSequence = sequence
+		// Only what the columns repeat, and the link: the parts of a record may be of any size.
+		var r struct {
+			Sequence    int64              `json:"sequence"`
+			Previous    string             `json:"previous"`
+			Type        schemas.RecordType `json:"type"`
+			Application string             `json:"application"`
+			Run         string             `json:"run"`
+			Time        jsonTime           `json:"time"`
+		}
+		switch err := json.Unmarshal(body, &r); {
+		case err != nil:
+			v.bad(sequence, "it cannot be read: %v", err)
+		case hashOf(body) != hash:
+			v.bad(sequence, "its content does not have its hash: it was changed")
+		case r.Sequence != sequence:
+			v.bad(sequence, "it was record %d: it was moved", r.Sequence)
+		case r.Previous != previous:
+			v.bad(sequence, "it does not follow the record before it")
+		case string(r.Type) != kind || r.Application != application || r.Run != run || string(r.Time) != at:
+			v.bad(sequence, "it is filed under another type, application, run or time than its own")
+		}
+		previous = hash
+		v.found = v.found || hash == v.options.Head && (v.options.Count == 0 || v.options.Count == sequence)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	v.report.Head = previous
+	var sequence int64
+	var hash string
+	switch err := q.QueryRowContext(ctx, `SELECT sequence, hash FROM head`).Scan(&sequence, &hash); {
+	case errors.Is(err, sql.ErrNoRows):
+		v.bad(0, "the note of the last record was removed")
+	case err != nil:
+		return err
+	case sequence != v.report.LastSequence || hash != previous:
+		v.bad(sequence, "it was the last record once, and now record %d is: the end was cut off or put on", v.report.LastSequence)
+	}
+	v.conclude()
+	return nil
+}
+
+// conclude holds the end against what was known from outside.
+func (v *verifier) conclude() {
+	o := v.options
+	switch {
+	case o.Head != "" && !v.found:
+		v.bad(o.Count, "the head that was given is not there: the ledger was cut off, or made anew")
+	case v.report.LastSequence < o.Count:
+		v.bad(o.Count, "there were this many records once, and now there are %d: the ledger was cut off", v.report.LastSequence)
+	}
+}
+
+// derived derives everything again, beside the file, and compares.
+func (v *verifier) derived(ctx context.Context, q querier) (err error) {
+	db, err := sql.Open("sqlite", ":memory:")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	db.SetMaxOpenConns(1)
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, tx.Rollback()) }()
+	if _, err := tx.ExecContext(ctx, derivedLayout); err != nil {
+		return err
+	}
+	w := newWriter(ctx, tx)
+	if err := errors.Join(w.fill(q), w.close()); err != nil {
+		return err
+	}
+	for _, t := range derivedTables {
+		want, err := derivation(ctx, tx, t.name, t.order)
+		if err != nil {
+			return err
+		}
+		got, err := derivation(ctx, q, t.name, t.order)
+		if err != nil {
+			return err
+		}
+		if got != want {
+			v.bad(0, "the table %s does not follow from the records: it was changed", t.name)
+		}
+	}
+	return nil
+}
+
+// jsonTime is a record's time as the column has it.
+type jsonTime string
+
+// UnmarshalJSON reads an RFC 3339 time.
+func (t *jsonTime) UnmarshalJSON(b []byte) error {
+	var r schemas.Record
+	if err := r.Time.UnmarshalJSON(b); err != nil {
+		return err
+	}
+	*t = jsonTime(r.Time.UTC().Format(timeKey))
+	return nil
+}
