@@ -531,7 +531,12 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 	}
 	role := quote(o.Connection.SourceName)
 	if o.Target.Type == typeSchemaTables {
-		return b.schemaWide(strings.TrimSuffix(o.Privilege, partly), x, "REVOKE ", " FROM ", role), nil
+		priv, part := strings.CutSuffix(o.Privilege, partly)
+		stmts := b.schemaWide(priv, x, "REVOKE ", " FROM ", role)
+		if part {
+			stmts = stmts[1:] // only the defaults: what is held on single tables may be there by right
+		}
+		return stmts, nil
 	}
 	priv, option := strings.CutSuffix(o.Privilege, grantOption)
 	what := ""
