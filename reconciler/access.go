@@ -264,7 +264,7 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 		rows = append(rows, row{d, v})
 		ids = append(ids, schemas.DocumentID{Path: d.Place.Path, Index: d.Place.Index, Blob: v.Blob})
 	}
-	states, err := l.States(ctx)
+	states, err := l.States(ctx, ids...)
 	if err != nil {
 		return fmt.Errorf("read the states of requests: %w", err)
 	}

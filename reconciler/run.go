@@ -261,8 +261,8 @@ type run struct {
 	cut map[string]schemas.Operation
 }
 
-// chunk is how many operations share one intent record.
-const chunk = 1000
+// chunk is how many operations or items share one record.
+const chunk = ledger.MaxPlanned
 
 func (u *run) append(ctx context.Context, records ...schemas.Record) error {
 	for i := range records {
@@ -317,6 +317,9 @@ func (u *run) carryOut(ctx context.Context) error {
 		return err
 	}
 	u.r.c.Step("run")
+	if err := u.recordHeld(ctx); err != nil {
+		return err
+	}
 	if len(todo) > 0 {
 		if err := u.write(ctx, todo); err != nil {
 			return err
@@ -328,6 +331,22 @@ func (u *run) carryOut(ctx context.Context) error {
 	}
 	u.r.c.Step("verified")
 	return u.end(ctx, info, after)
+}
+
+// recordHeld puts on record what waits, and why.
+func (u *run) recordHeld(ctx context.Context) error {
+	var held []schemas.Operation
+	for _, o := range u.out.Plan.Operations {
+		if o.Hold != schemas.HoldNone {
+			held = append(held, o)
+		}
+	}
+	for part := range slices.Chunk(held, ledger.MaxPlanned) {
+		if err := u.append(ctx, schemas.Record{Type: schemas.RecordHeld, Planned: part}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // credentialName says which secret reference the writer uses, never what it holds.
@@ -593,11 +612,15 @@ func (u *run) recover(ctx context.Context, seen *plan.Result, ours map[string]bo
 	for _, o := range seen.Plan.Operations {
 		differs[o.ID] = true
 	}
+	pending := map[string]bool{}
+	for _, p := range seen.Plan.Pending {
+		pending[plan.EntitlementItem(p.Key)] = true
+	}
 	var records []schemas.Record
 	for _, item := range slices.Sorted(maps.Keys(u.cut)) {
 		o := u.cut[item]
-		if differs[o.ID] {
-			continue // held back now: it stays open until it is carried out
+		if differs[o.ID] || pending[item] {
+			continue // held back now, or waiting for somebody: it stays open until it is carried out
 		}
 		v := schemas.VerificationRecord{Operation: o.ID, Status: "verified", Before: o.Before, After: o.After}
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "an earlier run was cut short after its intent"}
@@ -670,6 +693,9 @@ func (u *run) end(ctx context.Context, info *schemas.RunRecord, after *plan.Resu
 		if o.Hold != schemas.HoldNone {
 			counts["held-"+string(o.Hold)]++
 		}
+	}
+	if u.out.Plan.Incomplete != "" {
+		counts[ledger.CountIncomplete] = 1 // who saw nothing whole has not had its first run
 	}
 	u.out.Remaining = len(after.Plan.Operations)
 	ended := *info

@@ -51,29 +51,28 @@ const (
 
 // writer prepares each statement once and keeps the first error.
 type writer struct {
-	ctx      context.Context // of the one call that the writer lives in
 	tx       *sql.Tx
 	prepared map[string]*sql.Stmt
 	err      error
 }
 
-func newWriter(ctx context.Context, tx *sql.Tx) *writer {
-	return &writer{ctx: ctx, tx: tx, prepared: map[string]*sql.Stmt{}}
+func newWriter(tx *sql.Tx) *writer {
+	return &writer{tx: tx, prepared: map[string]*sql.Stmt{}}
 }
 
-func (w *writer) exec(query string, args ...any) {
+func (w *writer) exec(ctx context.Context, query string, args ...any) {
 	if w.err != nil {
 		return
 	}
 	st := w.prepared[query]
 	if st == nil {
-		if st, w.err = w.tx.PrepareContext(w.ctx, query); w.err != nil {
+		if st, w.err = w.tx.PrepareContext(ctx, query); w.err != nil {
 			return
 		}
 		w.prepared[query] = st
 	}
 	// The transaction as a whole heeds the context: watching it in each statement costs as much as the statement.
-	_, w.err = st.ExecContext(context.WithoutCancel(w.ctx), args...)
+	_, w.err = st.ExecContext(context.WithoutCancel(ctx), args...)
 }
 
 func (w *writer) close() error {
@@ -93,43 +92,43 @@ func (w *writer) json(v any) string {
 }
 
 // derive keeps the derived tables in step with a record. It looks at nothing but the record and those tables.
-func (w *writer) derive(r *schemas.Record) {
+func (w *writer) derive(ctx context.Context, r *schemas.Record) {
 	for _, b := range r.Baseline {
 		if b.Token == "" {
-			w.exec(`DELETE FROM baseline WHERE application = ? AND item = ?`, r.Application, b.Item)
+			w.exec(ctx, `DELETE FROM baseline WHERE application = ? AND item = ?`, r.Application, b.Item)
 			continue
 		}
-		w.exec(`INSERT OR REPLACE INTO baseline VALUES (?, ?, ?, ?, ?)`, r.Application, b.Item, b.Token, b.Made, b.NativeID)
+		w.exec(ctx, `INSERT OR REPLACE INTO baseline VALUES (?, ?, ?, ?, ?)`, r.Application, b.Item, b.Token, b.Made, b.NativeID)
 	}
 	switch r.Type {
 	case schemas.RecordAdmission:
-		w.admission(r)
+		w.admission(ctx, r)
 	case schemas.RecordRun:
-		w.exec(`INSERT OR REPLACE INTO runs VALUES (?, ?, ?, 0, '')`, r.Run, r.Application, r.Sequence)
+		w.exec(ctx, `INSERT OR REPLACE INTO runs VALUES (?, ?, ?, 0, '')`, r.Run, r.Application, r.Sequence)
 		// A run's plan is the whole of what is held: what an earlier run held may be settled.
-		w.exec(`DELETE FROM held WHERE application = ?`, r.Application)
+		w.exec(ctx, `DELETE FROM held WHERE application = ?`, r.Application)
 	case schemas.RecordHeld:
 		for i := range r.Planned {
 			o := &r.Planned[i]
 			for _, d := range o.Documents {
-				w.exec(`INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?)`, r.Application, d.Path, d.Index, o.ID, string(o.Cause), string(o.Hold))
+				w.exec(ctx, `INSERT OR REPLACE INTO held VALUES (?, ?, ?, ?, ?, ?)`, r.Application, d.Path, d.Index, o.ID, string(o.Cause), string(o.Hold))
 			}
 		}
 	case schemas.RecordIntent:
 		for i := range r.Planned {
 			o := &r.Planned[i]
-			w.exec(`INSERT OR REPLACE INTO open VALUES (?, ?, ?, 0, ?)`, r.Application, o.ID, r.Sequence, w.json(o))
-			w.operation(r, o, statusPending, "")
+			w.exec(ctx, `INSERT OR REPLACE INTO open VALUES (?, ?, ?, 0, ?)`, r.Application, o.ID, r.Sequence, w.json(o))
+			w.operation(ctx, r, o, statusPending, "")
 		}
 	case schemas.RecordOutcome:
-		w.outcome(r)
+		w.outcome(ctx, r)
 	case schemas.RecordVerification:
-		w.verification(r)
+		w.verification(ctx, r)
 	case schemas.RecordRunEnd:
-		w.exec(`UPDATE runs SET ended = ?, end = ? WHERE run = ?`, r.Sequence, w.json(r.RunInfo), r.Run)
+		w.exec(ctx, `UPDATE runs SET ended = ?, end = ? WHERE run = ?`, r.Sequence, w.json(r.RunInfo), r.Run)
 		// A run that saw only a part says nothing of what the next may remove.
 		if c := r.RunInfo.Counts; c["held-"+string(schemas.HoldFirstRun)] == 0 && c["held-"+string(schemas.HoldUnknown)] == 0 && c[CountIncomplete] == 0 {
-			w.exec(`INSERT OR IGNORE INTO first_runs VALUES (?, ?)`, r.Application, r.RunInfo.Version)
+			w.exec(ctx, `INSERT OR IGNORE INTO first_runs VALUES (?, ?)`, r.Application, r.RunInfo.Version)
 		}
 	}
 }
@@ -138,63 +137,63 @@ func (w *writer) derive(r *schemas.Record) {
 // no first run that has ended.
 const CountIncomplete = "incomplete"
 
-func (w *writer) admission(r *schemas.Record) {
+func (w *writer) admission(ctx context.Context, r *schemas.Record) {
 	a := r.Admission
-	w.exec(`INSERT OR REPLACE INTO admissions VALUES (?, ?)`, a.Commit, r.Sequence)
+	w.exec(ctx, `INSERT OR REPLACE INTO admissions VALUES (?, ?)`, a.Commit, r.Sequence)
 	if !admits(a.Verdict) && a.Verdict != verdictQuarantined {
 		return
 	}
 	for _, f := range a.Changes {
-		w.exec(`INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?)`, f.Path, r.Sequence, f.After, admits(a.Verdict))
+		w.exec(ctx, `INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?)`, f.Path, r.Sequence, f.After, admits(a.Verdict))
 	}
 	if !admits(a.Verdict) {
 		return
 	}
 	for _, f := range a.Admits {
-		w.exec(`INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, 1)`, f.Path, r.Sequence, f.After)
+		w.exec(ctx, `INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, 1)`, f.Path, r.Sequence, f.After)
 	}
 }
 
 func admits(verdict string) bool { return verdict == verdictAdmitted || verdict == verdictAnchor }
 
-func (w *writer) outcome(r *schemas.Record) {
+func (w *writer) outcome(ctx context.Context, r *schemas.Record) {
 	o := r.Operation
-	w.operation(r, o, r.Outcome.Status, r.Outcome.Error)
+	w.operation(ctx, r, o, r.Outcome.Status, r.Outcome.Error)
 	status := r.Outcome.Status
 	if untried := status == statusBlocked || status == statusCancelled; untried || r.Outcome.Attempts > 1 {
-		w.exec(`UPDATE open SET untried = ? WHERE application = ? AND operation = ?`, untried, r.Application, o.ID)
+		w.exec(ctx, `UPDATE open SET untried = ? WHERE application = ? AND operation = ?`, untried, r.Application, o.ID)
 	}
 	if status == statusApplied {
-		w.removal(r)
+		w.removal(ctx, r)
 	}
 }
 
-func (w *writer) verification(r *schemas.Record) {
+func (w *writer) verification(ctx context.Context, r *schemas.Record) {
 	o, status := r.Operation, r.Verification.Status
 	if status == statusVerified {
 		// Before the intent is closed: it says which removal this is.
-		w.removal(r)
+		w.removal(ctx, r)
 	}
 	if status == statusUnverifiable {
 		// Nobody has seen what became of it, so it stays open, unless it was never tried.
-		w.exec(`DELETE FROM open WHERE application = ? AND operation = ? AND untried`, r.Application, o.ID)
+		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND untried`, r.Application, o.ID)
 	} else {
-		w.exec(`DELETE FROM open WHERE application = ? AND operation = ?`, r.Application, o.ID)
+		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ?`, r.Application, o.ID)
 	}
 	for _, d := range o.Documents {
-		w.exec(`UPDATE operations SET verification = ? WHERE path = ? AND idx = ? AND application = ? AND operation = ?`, status, d.Path, d.Index, r.Application, o.ID)
+		w.exec(ctx, `UPDATE operations SET verification = ? WHERE path = ? AND idx = ? AND application = ? AND operation = ?`, status, d.Path, d.Index, r.Application, o.ID)
 	}
 }
 
-func (w *writer) operation(r *schemas.Record, o *schemas.Operation, outcome, failure string) {
+func (w *writer) operation(ctx context.Context, r *schemas.Record, o *schemas.Operation, outcome, failure string) {
 	for _, d := range o.Documents {
-		w.exec(`INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, d.Path, d.Index, r.Application, o.ID, r.Run, string(o.Cause), outcome, statusPending, failure)
+		w.exec(ctx, `INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, d.Path, d.Index, r.Application, o.ID, r.Run, string(o.Cause), outcome, statusPending, failure)
 	}
 }
 
 // removal counts what the daily budget counts: removals that no approved document names, once they are
 // applied or seen, whichever comes first.
-func (w *writer) removal(r *schemas.Record) {
+func (w *writer) removal(ctx context.Context, r *schemas.Record) {
 	o := r.Operation
 	switch o.Cause {
 	case schemas.CauseDrift, schemas.CauseUnmanaged, schemas.CauseUndo:
@@ -216,7 +215,7 @@ func (w *writer) removal(r *schemas.Record) {
 	default:
 		return
 	}
-	w.exec(`INSERT OR IGNORE INTO removals VALUES (?, ?, coalesce((SELECT intent FROM open WHERE application = ? AND operation = ?), ?), ?, ?, ?, ?, ?)`,
+	w.exec(ctx, `INSERT OR IGNORE INTO removals VALUES (?, ?, coalesce((SELECT intent FROM open WHERE application = ? AND operation = ?), ?), ?, ?, ?, ?, ?)`,
 		r.Application, o.ID, r.Application, o.ID, r.Sequence, r.Time.UTC().Format(timeKey), c.Members, c.Grants, c.Deletions, c.Attributes)
 }
 
@@ -231,26 +230,26 @@ func (l *Ledger) Rebuild(ctx context.Context) error {
 	return nil
 }
 
-func rebuild(w *writer) error {
+func rebuild(ctx context.Context, w *writer) error {
 	for _, t := range derivedTables {
-		if _, err := w.tx.ExecContext(w.ctx, "DROP TABLE IF EXISTS "+t.name); err != nil {
+		if _, err := w.tx.ExecContext(ctx, "DROP TABLE IF EXISTS "+t.name); err != nil {
 			return err
 		}
 	}
-	if _, err := w.tx.ExecContext(w.ctx, derivedLayout); err != nil {
+	if _, err := w.tx.ExecContext(ctx, derivedLayout); err != nil {
 		return err
 	}
-	if err := w.fill(w.tx); err != nil {
+	if err := w.fill(ctx, w.tx); err != nil {
 		return err
 	}
-	w.exec(`UPDATE derived SET version = ?`, derivedVersion)
+	w.exec(ctx, `UPDATE derived SET version = ?`, derivedVersion)
 	return nil
 }
 
 // fill derives from all records of q.
-func (w *writer) fill(q querier) error {
+func (w *writer) fill(ctx context.Context, q querier) error {
 	previous := ""
-	return rows(w.ctx, q, `SELECT sequence, hash, body FROM records ORDER BY sequence`, nil, func(s *sql.Rows) error {
+	return rows(ctx, q, `SELECT sequence, hash, body FROM records ORDER BY sequence`, nil, func(s *sql.Rows) error {
 		var sequence int64
 		var hash string
 		var body sql.RawBytes
@@ -265,7 +264,7 @@ func (w *writer) fill(q querier) error {
 			return fmt.Errorf("record %d breaks the chain: nothing is derived from it", sequence)
 		}
 		previous = hash
-		w.derive(&r)
+		w.derive(ctx, &r)
 		return w.err
 	})
 }

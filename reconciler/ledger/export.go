@@ -35,7 +35,7 @@ type ExportRow struct {
 	State string `json:"state"`
 	// Time is that of the row's first record: each row lies in one period for good.
 	Time time.Time `json:"time"`
-	// Sequence and Hash are of the row's last record.
+	// Identity. Sequence and Hash are of the row's last record.
 	Sequence         int64                `json:"sequence"`
 	Hash             string               `json:"hash"`
 	Run              string               `json:"run"`
@@ -213,7 +213,7 @@ func Export(ctx context.Context, l *Ledger, o ExportOptions) (Manifest, error) {
 		o.Format = "jsonl"
 	}
 	m := Manifest{APIVersion: schemas.APIVersion, Kind: "AuditManifest", Version: o.Version, At: l.c.nowUTC(), Format: o.Format, Application: o.Application,
-		Since: open(o.Since), Until: open(o.Until), AsOf: open(o.AsOf), States: map[string]int{}, Problems: []Problem{},
+		Since: orNull(o.Since), Until: orNull(o.Until), AsOf: orNull(o.AsOf), States: map[string]int{}, Problems: []Problem{},
 		Unreconciled: []string{}, Configuration: []ConfigurationChange{}, PolicyBundles: []string{}, Versions: []string{}, Exceptions: []Exception{}}
 	if o.Format != "jsonl" && o.Format != "csv" {
 		return m, fmt.Errorf("the format %q is neither jsonl nor csv", o.Format)
@@ -247,7 +247,7 @@ func Export(ctx context.Context, l *Ledger, o ExportOptions) (Manifest, error) {
 	return m, nil
 }
 
-func open(t time.Time) *time.Time {
+func orNull(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}

@@ -142,7 +142,7 @@ func (l *Ledger) open(ctx context.Context) error {
 			l.db = nil
 			return err
 		}
-		if err := l.write(ctx, func(w *writer) error { return create(w) }); err != nil {
+		if err := l.write(ctx, create); err != nil {
 			return err
 		}
 	}
@@ -192,17 +192,17 @@ func busy(err error) bool {
 	return errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_BUSY || e.Code()&0xff == sqlite3.SQLITE_LOCKED)
 }
 
-func create(w *writer) error {
+func create(ctx context.Context, w *writer) error {
 	var id int
 	// Another process may have been quicker.
-	if err := w.tx.QueryRowContext(w.ctx, `PRAGMA application_id`).Scan(&id); err != nil || id == applicationID {
+	if err := w.tx.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id); err != nil || id == applicationID {
 		return err
 	}
-	_, err := w.tx.ExecContext(w.ctx, fmt.Sprintf("%s PRAGMA application_id = %d; PRAGMA user_version = %d;", layout, applicationID, layoutVersion))
+	_, err := w.tx.ExecContext(ctx, fmt.Sprintf("%s PRAGMA application_id = %d; PRAGMA user_version = %d;", layout, applicationID, layoutVersion))
 	if err != nil {
 		return err
 	}
-	return rebuild(w)
+	return rebuild(ctx, w)
 }
 
 // Close closes the file.
@@ -214,13 +214,16 @@ func (l *Ledger) Close() error {
 }
 
 // write calls fn in a transaction that holds the write lock.
-func (l *Ledger) write(ctx context.Context, fn func(*writer) error) error {
+func (l *Ledger) write(ctx context.Context, fn func(context.Context, *writer) error) error {
 	tx, err := l.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	w := newWriter(ctx, tx)
-	err = errors.Join(fn(w), w.close())
+	w := newWriter(tx)
+	err = fn(ctx, w)
+	if first := w.close(); err == nil {
+		err = first
+	}
 	if err == nil {
 		if err = tx.Commit(); err == nil {
 			return nil
@@ -270,7 +273,7 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 		legible(&r)
 		out[i] = r
 	}
-	err := l.write(ctx, func(w *writer) error {
+	err := l.write(ctx, func(ctx context.Context, w *writer) error {
 		var last int64
 		var previous string
 		if err := w.tx.QueryRowContext(ctx, `SELECT sequence, hash FROM head`).Scan(&last, &previous); err != nil {
@@ -287,10 +290,10 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 			}
 			r.Hash = hashOf(body)
 			previous = r.Hash
-			w.exec(`INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Sequence, string(r.Type), r.Application, r.Run, r.Time.Format(timeKey), r.Hash, string(body))
-			w.derive(r)
+			w.exec(ctx, `INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Sequence, string(r.Type), r.Application, r.Run, r.Time.Format(timeKey), r.Hash, string(body))
+			w.derive(ctx, r)
 		}
-		w.exec(`UPDATE head SET sequence = ?, hash = ?`, last, previous)
+		w.exec(ctx, `UPDATE head SET sequence = ?, hash = ?`, last, previous)
 		return nil
 	})
 	if err != nil {

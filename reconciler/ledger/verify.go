@@ -157,8 +157,8 @@ func (v *verifier) derived(ctx context.Context, q querier) (err error) {
 	if _, err := tx.ExecContext(ctx, derivedLayout); err != nil {
 		return err
 	}
-	w := newWriter(ctx, tx)
-	if err := errors.Join(w.fill(q), w.close()); err != nil {
+	w := newWriter(tx)
+	if err := errors.Join(w.fill(ctx, q), w.close()); err != nil {
 		return err
 	}
 	for _, t := range derivedTables {

@@ -328,7 +328,7 @@ func (d *demo) expire() error {
 	d.chapter("Three weeks later",
 		"Erin's grant has expired. Nobody asks for anything; the next run takes it away. (The demo puts its",
 		"clock forward.)")
-	d.later += 22 * 24 * time.Hour
+	d.later += 21 * 24 * time.Hour
 	if err := d.run(0, "apply"); err != nil {
 		return err
 	}

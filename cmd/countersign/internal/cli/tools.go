@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -71,7 +72,7 @@ func (a *app) policy() *cobra.Command {
 		Use: "test", Short: "Run the Rego tests of the built-in library and of the repository's policy folder",
 		Long: `Runs every *_test.rego of the built-in library and of the policy folder as it lies in --repo, with the same
 restricted built-ins as a judgement. It needs no opa on the machine.`,
-		Example: "  countersign policy test\n  countersign policy test --run freeze --coverage --fail-under 90", Args: cobra.NoArgs,
+		Example: "  countersign policy test\n  countersign policy test --run weekend --coverage --fail-under 90", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			if err := a.checkFormat(); err != nil {
 				return err
@@ -277,7 +278,7 @@ func (a *app) audit() *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.auditVerify(), a.auditExport())
+	c.AddCommand(a.auditVerify(), a.auditExport(), a.auditEntitlements())
 	return c
 }
 
@@ -378,7 +379,8 @@ can know stands as "unknown", never as true.`,
 					return err
 				}
 				if manifest == "" {
-					return report.JSON(a.Stderr, m)
+					a.summarise(&m)
+					return nil
 				}
 				f, err := os.OpenFile(filepath.Clean(manifest), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 				if err != nil {
@@ -392,9 +394,67 @@ can know stands as "unknown", never as true.`,
 	f := c.Flags()
 	f.StringVar(&as, "as", "jsonl", "jsonl or csv")
 	f.StringVar(&output, "output", "", "write rows to this file (default: standard output)")
-	f.StringVar(&manifest, "manifest", "", "write the manifest to this file (default: standard error)")
+	f.StringVar(&manifest, "manifest", "", "write the whole manifest to this file (default: a summary on standard error)")
 	f.StringVar(&since, "since", "", "only records from this instant or day on")
 	f.StringVar(&until, "until", "", "only records before this instant or day")
+	return c
+}
+
+// summarise says in a few lines what was exported.
+func (a *app) summarise(m *ledger.Manifest) {
+	var states []string
+	for _, s := range slices.Sorted(maps.Keys(m.States)) {
+		states = append(states, fmt.Sprintf("%d %s", m.States[s], s))
+	}
+	fmt.Fprintf(a.Stderr, "%d rows: %s\n", m.Rows, strings.Join(states, ", "))
+	chain := "the hash chain holds"
+	if !m.ChainOK {
+		chain = "THE HASH CHAIN IS BROKEN: countersign audit verify"
+	}
+	fmt.Fprintf(a.Stderr, "%d records, head %s: %s\n", m.Records, m.Head, chain)
+	fmt.Fprintf(a.Stderr, "%d of %d request files are in the rows; %d exceptions", m.Reconciled, m.RequestFiles, len(m.Exceptions))
+	fmt.Fprintln(a.Stderr, " (--manifest FILE writes the whole manifest)")
+}
+
+func (a *app) auditEntitlements() *cobra.Command {
+	var asOf string
+	c := &cobra.Command{
+		Use: "entitlements", Short: "List what the records say was there at an instant, each with its request",
+		Long: `Lists connections and entitlements that a read-back had shown by then. Access that no request ever mentioned
+is in no record: countersign access shows it as it is now.`,
+		Example: "  countersign audit entitlements --as-of 2026-06-30 --format json", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			at := a.Now()
+			if asOf != "" {
+				t, err := parseTime(asOf)
+				if err != nil {
+					return fmt.Errorf("--as-of %s: expected 2026-01-31 or 2026-01-31T00:00:00Z", asOf)
+				}
+				at = t
+			}
+			return a.withLedger(c, func(l *ledger.Ledger) error {
+				list, err := l.AsOf(c.Context(), at)
+				if err != nil {
+					return err
+				}
+				if a.format == "json" {
+					return report.JSON(a.Stdout, list)
+				}
+				for _, e := range list {
+					if a.application != "" && e.Application != a.application {
+						continue
+					}
+					what := e.Connection.String()
+					if e.Target != nil {
+						what += "  " + e.Privilege + " on " + e.Target.String()
+					}
+					fmt.Fprintf(a.Stdout, "%s  %-11s %s  since %s\n", report.Safe(e.Application), e.Kind, report.Safe(what), e.Since.UTC().Format(time.RFC3339))
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&asOf, "as-of", "", "the instant or day (default: now)")
 	return c
 }
 
