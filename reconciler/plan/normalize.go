@@ -16,7 +16,6 @@ type form struct {
 	aliases map[wordKey][]wordKey // the application's spelling to those written
 	name    schemas.Name          // the connection as written
 	to      map[wordKey]wordKey   // as written to the application's spelling
-	payload map[string]any        // in the application's form; nil when it was not asked for
 }
 
 type wordKey struct {
