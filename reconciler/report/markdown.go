@@ -11,7 +11,12 @@ type markdown struct {
 	b     strings.Builder
 	clip  int
 	words *redaction
+	// limit, where it is not 0, is the length beyond which nobody reads on: a report that does not fit is
+	// not rendered to its end, so that a huge change costs no more than a large one.
+	limit int
 }
+
+func (m *markdown) full() bool { return m.limit > 0 && m.b.Len() > m.limit }
 
 func (m *markdown) document(d document) {
 	m.b.WriteString("### ")
@@ -20,6 +25,9 @@ func (m *markdown) document(d document) {
 	}
 	m.b.WriteString(m.line(d.title) + "\n")
 	for _, b := range d.blocks {
+		if m.full() {
+			return
+		}
 		m.b.WriteByte('\n')
 		m.block(b)
 	}
@@ -41,6 +49,9 @@ func (m *markdown) block(b block) {
 			}
 		}
 		for i, x := range b.blocks {
+			if m.full() {
+				return
+			}
 			if i > 0 {
 				m.b.WriteByte('\n')
 			}
@@ -53,6 +64,9 @@ func (m *markdown) block(b block) {
 		m.table(b)
 	case items:
 		for _, it := range b {
+			if m.full() {
+				return
+			}
 			m.b.WriteString("- ")
 			if it.mark.markdown != "" {
 				m.b.WriteString(string(it.mark.markdown) + " ")
@@ -94,6 +108,9 @@ func (m *markdown) table(b table) {
 	}
 	m.b.WriteString(head.String() + "|\n" + rule.String() + "|\n")
 	for _, r := range b.rows {
+		if m.full() {
+			return
+		}
 		if marked {
 			m.b.WriteString("| " + string(r.mark.markdown) + " ")
 		}
@@ -121,6 +138,9 @@ func (m *markdown) verbatim(v verbatim) {
 	t := text{words: m.words}
 	var body strings.Builder
 	for _, l := range v {
+		if m.limit > 0 && body.Len() > m.limit {
+			break // too long already
+		}
 		body.WriteString(breakComments(t.line(l)) + "\n")
 	}
 	fence := strings.Repeat("`", max(3, longestRun(body.String(), '`')+1))
@@ -285,7 +305,7 @@ func ladder(v any, o Options, limit int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		m := markdown{clip: b.clip, words: words}
+		m := markdown{clip: b.clip, words: words, limit: limit}
 		m.document(d)
 		if size = m.b.Len(); size <= limit {
 			return m.b.String(), nil

@@ -688,7 +688,7 @@ func position(path string, l, column int) line {
 
 // word is a value out of a fixed set: plain when it looks like one.
 func word[T ~string](s T) line {
-	if !harmless(string(s)) || strings.IndexFunc(string(s), func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' }) >= 0 {
+	if len(s) > 32 || !harmless(string(s)) || strings.IndexFunc(string(s), func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' }) >= 0 {
 		return say("{}", string(s))
 	}
 	return say("{}", literal(s))

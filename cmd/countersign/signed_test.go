@@ -1,0 +1,94 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/connectors/casbin"
+)
+
+// keys makes an SSH key for somebody and returns its file and its line of an allowed signers file.
+func keys(t *testing.T, dir string, p who) (file, line string) {
+	t.Helper()
+	file = filepath.Join(dir, p.name)
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", p.mail, "-f", file).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen (run .ci/test, which installs it): %v\n%s", err, out)
+	}
+	public, err := os.ReadFile(file + ".pub")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file, p.mail + ` namespaces="git" ` + string(public)
+}
+
+// TestSignedMerges lets only the verified signer of a merge commit sign off.
+func TestSignedMerges(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	bobKey, bobLine := keys(t, dir, bob())
+	carolKey, carolLine := keys(t, dir, carol())
+	strayKey, _ := keys(t, dir, mallory())
+	_, expiredLine := keys(t, dir, who{"Frank", "frank@acme.test"})
+	expiredLine = strings.Replace(expiredLine, `namespaces="git"`, `namespaces="git",valid-before="20250101"`, 1)
+	tests := []struct {
+		name, key string
+		merger    who
+		trailer   who
+		style     string
+		code      int
+		says      string
+	}{
+		{name: "the owner signs", key: bobKey, merger: bob()},
+		{name: "the owner signs a squash", key: bobKey, merger: bob(), style: "squash"},
+		{name: "nobody signs, a trailer names the owner", merger: bob(), trailer: bob(), code: 4, says: "QUARANTINED"},
+		{name: "a key that is not allowed", key: strayKey, merger: bob(), code: 4, says: "not among the allowed signers"},
+		{name: "somebody else's key under the owner's name", key: carolKey, merger: bob(), code: 4, says: "belongs to carol@acme.test"},
+		{name: "a signer who owns nothing", key: carolKey, merger: carol(), code: 4, says: "QUARANTINED"},
+		{name: "a key whose time is over", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"}, code: 4, says: "not at that time"},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, map[string]string{
+				"countersign.yaml":        strings.ReplaceAll(settingsFile, "signoff: unauthenticated", "allowed_signers: allowed_signers"),
+				"allowed_signers":         bobLine + carolLine + expiredLine,
+				"people.yaml":             peopleFile,
+				"applications/authz.yaml": authzFile, ".gitignore": "authz/\n", "requests/base.yaml": creation("base", "sales_reader"),
+			})
+			if err := os.MkdirAll(filepath.Join(w.dir, "authz"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := casbin.Init(filepath.Join(w.dir, "authz", "policy.csv"), casbin.Contents{Users: []string{"dave"}}); err != nil {
+				t.Fatal(err)
+			}
+			w.must(0, "apply")
+			w.now = w.now.Add(time.Hour)
+			w.propose(alice(), "x", map[string]string{"requests/dave.yaml": grantDave()})
+			if tc.style == "" {
+				tc.style = "merge"
+			}
+			w.merge(tc.merger, tc.style, "x", tc.trailer)
+			if tc.key != "" {
+				w.git(tc.merger, "-c", "gpg.format=ssh", "-c", "user.signingkey="+tc.key, "commit", "-q", "--amend", "--no-edit", "-S")
+			}
+			r := w.run("apply")
+			if r.code != tc.code {
+				t.Fatalf("apply: exit code %d, want %d\n%s%s", r.code, tc.code, r.out, r.errors)
+			}
+			if !strings.Contains(strings.Join(strings.Fields(r.out), " "), tc.says) {
+				t.Errorf("apply does not say %q:\n%s", tc.says, r.out)
+			}
+			want := ""
+			if tc.code == 0 {
+				want = "dave"
+			}
+			if got := w.members(); got != want {
+				t.Errorf("in sales_reader: %q, want %q", got, want)
+			}
+		})
+	}
+}
