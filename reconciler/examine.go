@@ -239,7 +239,6 @@ func orNone(blob string) string {
 // against themselves, and says which applications the change touches.
 func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error {
 	apps := maps.Clone(e.trust.applications)
-	checker := schemas.NewChecker()
 	refuse := func(list schemas.ErrorList) {
 		for _, x := range list {
 			e.errors = append(e.errors, findingOf(x, "invalid"))
@@ -265,7 +264,7 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 					continue
 				}
 				apps[v.Name] = v
-				refuse(checker.Config(d, desc.Config))
+				refuse(r.checker.Config(d, desc.Config))
 				for _, t := range slices.Sorted(maps.Keys(v.Spec.Scope)) {
 					if _, ok := desc.Type(t); !ok {
 						e.errors = append(e.errors, schemas.Finding{Code: "invalid", Severity: "error", Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
@@ -302,9 +301,9 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 				continue // the diff says so, with the types there are
 			}
 			if v.Kind == schemas.KindConnectionCreation {
-				refuse(checker.Payload(d, typ.Payload))
+				refuse(r.checker.Payload(d, typ.Payload))
 			}
-			e.checkNames(f, d, v, typ)
+			e.checkNames(r.names, f, d, v, typ)
 		}
 	}
 	e.checkInsertions()
@@ -319,18 +318,18 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 }
 
 // checkNames holds a request's names against the application's rules.
-func (e *examined) checkNames(f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
+func (e *examined) checkNames(names connectors.Names, f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
 	bad := func(field string, err error) {
 		if err != nil {
 			e.findings = append(e.findings, schemas.Finding{Code: "name", Severity: "error", Message: err.Error(), Position: d.At(field),
 				Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after}})
 		}
 	}
-	bad("spec.connection.source_name", typ.Names.Check(v.Connection.SourceName))
+	bad("spec.connection.source_name", names.Check(typ.Names, v.Connection.SourceName))
 	for list, entries := range map[string][]schemas.Entry{"grants": v.Grants, "revokes": v.Revokes} {
 		for i, g := range entries {
 			if target, ok := typ.Target(g.Type); ok {
-				bad(fmt.Sprintf("spec.%s[%d].source_name", list, i), target.Names.Check(g.SourceName))
+				bad(fmt.Sprintf("spec.%s[%d].source_name", list, i), names.Check(target.Names, g.SourceName))
 			}
 		}
 	}
@@ -383,7 +382,7 @@ func (r *Reconciler) checkTrust(ctx context.Context, e *examined) error {
 		}
 		probe.SetFile(&order.File{Path: f.path, Class: string(f.class), Admitted: f.after, Raw: f.after})
 	}
-	sub := &Reconciler{c: r.c}
+	sub := newReconciler(r.c)
 	if _, err := sub.trust(ctx, probe); err != nil {
 		at := schemas.Position{}
 		for _, f := range e.files {

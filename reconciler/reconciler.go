@@ -42,8 +42,12 @@ type Config struct {
 
 // Reconciler turns admitted requests into access. Its methods may be called one at a time.
 type Reconciler struct {
-	c     Config
-	cache trustCache
+	c       Config
+	cache   trustCache
+	checker *schemas.Checker
+	names   connectors.Names
+	// described are the connectors' static descriptions.
+	described map[string]connectors.Description
 }
 
 // New checks the configuration. It opens nothing.
@@ -66,7 +70,11 @@ func New(c Config) (*Reconciler, error) {
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
-	return &Reconciler{c: c}, nil
+	return newReconciler(c), nil
+}
+
+func newReconciler(c Config) *Reconciler {
+	return &Reconciler{c: c, checker: schemas.NewChecker(), names: connectors.Names{}, described: map[string]connectors.Description{}}
 }
 
 // LedgerPath is where the ledger of a state folder lies.

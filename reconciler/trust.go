@@ -137,12 +137,17 @@ func (r *Reconciler) forge(t *trust, signers []byte) (signoff.Forge, error) {
 
 // describe returns the static description of an application's connector.
 func (r *Reconciler) describe(app *schemas.Application) (connectors.Description, error) {
+	if d, ok := r.described[app.Spec.Connector]; ok {
+		return d, nil
+	}
 	c, ok := r.c.Connectors.Get(app.Spec.Connector)
 	if !ok {
 		return connectors.Description{}, fmt.Errorf("application %s: there is no connector %q (there are %s)",
 			app.Name, app.Spec.Connector, strings.Join(r.c.Connectors.Names(), ", "))
 	}
-	return c.Describe(), nil
+	d := c.Describe()
+	r.described[app.Spec.Connector] = d
+	return d, nil
 }
 
 func (t *trust) names() []string {
