@@ -48,7 +48,7 @@ func TestSignedMerges(t *testing.T) {
 		{name: "a key that is not allowed", key: strayKey, merger: bob(), code: 4, says: "not among the allowed signers"},
 		{name: "somebody else's key under the owner's name", key: carolKey, merger: bob(), code: 4, says: "belongs to carol@acme.test"},
 		{name: "a signer who owns nothing", key: carolKey, merger: carol(), code: 4, says: "QUARANTINED"},
-		{name: "a key whose time is over", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"}, code: 4, says: "not at that time"},
+		{name: "a key whose time is over", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"}, code: 4, says: "not allowed for commits at"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {

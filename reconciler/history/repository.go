@@ -1,39 +1,42 @@
 package history
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
-	git "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/storage/filesystem"
+	"github.com/go-git/go-git/v5/plumbing/format/config"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
 
 var (
 	// ErrTooLarge says that a blob is larger than the caller takes.
-	ErrTooLarge = errors.New("the blob is too large")
+	ErrTooLarge = errors.New("the object is too large")
 	// ErrNotFound says that the repository has no such object.
 	ErrNotFound = errors.New("the repository has no such object")
+	// ErrNoRevision says that a revision names nothing here.
+	ErrNoRevision = errors.New("there is no such revision")
+	// ErrShallow says that a clone lacks its older commits.
+	ErrShallow = errors.New("it is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)")
 )
 
-// Repository is a clone, bare or ordinary. It is not safe for concurrent use: go-git's storage is not.
+// Repository is a clone, bare or ordinary. It is not safe for concurrent use: open one for each goroutine.
+// It may stay open while others fetch and repack: what it misses it looks for anew, once.
 type Repository struct {
 	gitDir, workTree string
-	repo             *git.Repository
-	commits          map[string]*Commit // the last ones parsed
+	refs             *dotgit.DotGit
+	objects          *objects
+	partial          bool
+	commits          recent[*Commit]
 }
 
 // Open finds the repository that holds dir: a work tree, a folder in one, a linked work tree or a bare
-// clone. A shallow clone is refused, since its history cannot be judged.
+// clone. A shallow clone is refused with ErrShallow. The environment's GIT_ variables have no say.
 func Open(dir string) (*Repository, error) {
 	at, err := filepath.Abs(dir)
 	if err != nil {
@@ -45,7 +48,11 @@ func Open(dir string) (*Repository, error) {
 			return nil, fmt.Errorf("open the repository at %s: %w", at, err)
 		}
 		if gitDir != "" {
-			return open(gitDir, workTree)
+			r, err := open(gitDir, workTree)
+			if err != nil {
+				return nil, fmt.Errorf("open the repository %s: %w", gitDir, err)
+			}
+			return r, nil
 		}
 		if at == filepath.Dir(at) {
 			return nil, fmt.Errorf("%s is in no Git repository; make one with git init, or name it with --repo", dir)
@@ -66,7 +73,7 @@ func gitDirAt(at string) (gitDir, workTree string, err error) {
 		if err != nil {
 			return "", "", err
 		}
-		target, ok := strings.CutPrefix(strings.TrimSpace(string(b)), "gitdir: ")
+		target, ok := strings.CutPrefix(strings.TrimRight(string(b), "\r\n"), "gitdir: ")
 		if !ok {
 			return "", "", fmt.Errorf("%s is no Git link", dotGit)
 		}
@@ -86,28 +93,74 @@ func gitDirAt(at string) (gitDir, workTree string, err error) {
 }
 
 func open(gitDir, workTree string) (*Repository, error) {
+	if _, err := os.Stat(filepath.Join(gitDir, "HEAD")); err != nil {
+		return nil, fmt.Errorf("it is no Git directory: %w", err)
+	}
 	// A linked work tree keeps its own HEAD and shares the rest.
 	common := gitDir
-	if b, err := os.ReadFile(filepath.Join(gitDir, "commondir")); err == nil {
-		if common = strings.TrimSpace(string(b)); !filepath.IsAbs(common) {
+	b, err := os.ReadFile(filepath.Join(gitDir, "commondir"))
+	switch {
+	case err == nil:
+		if common = strings.TrimRight(string(b), "\r\n"); !filepath.IsAbs(common) {
 			common = filepath.Join(gitDir, common)
 		}
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, err
 	}
-	if info, err := os.Stat(filepath.Join(common, "shallow")); err == nil && info.Size() > 0 {
-		return nil, fmt.Errorf("%s is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)", gitDir)
+	info, err := os.Stat(filepath.Join(common, "shallow"))
+	switch {
+	case err == nil && info.Size() > 0:
+		return nil, ErrShallow
+	case err != nil && !errors.Is(err, os.ErrNotExist):
+		return nil, err
+	}
+	r := &Repository{gitDir: common, workTree: workTree}
+	if err := r.checkFormat(); err != nil {
+		return nil, err
 	}
 	var fs billy.Filesystem = osfs.New(gitDir)
 	if common != gitDir {
 		fs = dotgit.NewRepositoryFilesystem(fs, osfs.New(common))
 	}
-	storage := filesystem.NewStorageWithOptions(fs, cache.NewObjectLRU(16*cache.MiByte), filesystem.Options{
-		KeepDescriptors: true, AlternatesFS: osfs.New("/"),
-	})
-	repo, err := git.Open(storage, nil)
-	if err != nil {
-		return nil, fmt.Errorf("open the repository %s: %w", gitDir, err)
+	r.refs = dotgit.New(fs)
+	if r.objects, err = openObjects(filepath.Join(common, "objects")); err != nil {
+		return nil, err
 	}
-	return &Repository{gitDir: common, workTree: workTree, repo: repo, commits: map[string]*Commit{}}, nil
+	r.commits.limit = 8192
+	return r, nil
+}
+
+// checkFormat refuses what would be misread: hashes other than SHA-1, references that are not files.
+func (r *Repository) checkFormat() (err error) {
+	f, err := os.Open(filepath.Join(r.gitDir, "config"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	c := config.New()
+	if err := config.NewDecoder(f).Decode(c); err != nil {
+		return fmt.Errorf("read its config: %w", err)
+	}
+	if v := c.Section("core").Option("repositoryformatversion"); v != "" && v != "0" && v != "1" {
+		return fmt.Errorf("its format version %s is not known here", v)
+	}
+	for _, o := range c.Section("extensions").Options {
+		switch key, value := strings.ToLower(o.Key), strings.ToLower(o.Value); {
+		case key == "objectformat" && value != "sha1":
+			return fmt.Errorf("its objects are named by %s; only sha1 is read here", value)
+		case key == "refstorage" && value != "files":
+			return fmt.Errorf("its references are stored as %s; only files are read here (git refs migrate --ref-format=files)", value)
+		case key == "partialclone":
+			r.partial = true
+		}
+	}
+	for _, s := range c.Section("remote").Subsections {
+		r.partial = r.partial || strings.EqualFold(s.Option("promisor"), "true")
+	}
+	return nil
 }
 
 // GitDir is the Git directory, shared by linked work trees.
@@ -116,138 +169,83 @@ func (r *Repository) GitDir() string { return r.gitDir }
 // WorkTree is the work tree's root; "" for a bare clone.
 func (r *Repository) WorkTree() string { return r.workTree }
 
-// Resolve returns the full hash of the commit that a revision names.
-func (r *Repository) Resolve(rev string) (string, error) {
-	if rev == "" {
-		return "", errors.New("no revision was named")
-	}
-	h, err := r.repo.ResolveRevision(plumbing.Revision(rev))
-	if err != nil {
-		return "", fmt.Errorf("there is no revision %q here: %w", rev, err)
-	}
-	return h.String(), nil
-}
+// Close closes the packs. The repository cannot be read afterwards.
+func (r *Repository) Close() error { return r.objects.close() }
 
-// raw reads an object of a type, whole.
-func (r *Repository) raw(typ plumbing.ObjectType, hash string, limit int64) ([]byte, error) {
-	o, err := r.repo.Storer.EncodedObject(typ, plumbing.NewHash(hash))
-	if errors.Is(err, plumbing.ErrObjectNotFound) {
-		return nil, fmt.Errorf("%s %s: %w", typ, hash, ErrNotFound)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s %s: %w", typ, hash, err)
-	}
-	if o.Size() > limit {
-		return nil, fmt.Errorf("%s %s has %d bytes: %w", typ, hash, o.Size(), ErrTooLarge)
-	}
-	rd, err := o.Reader()
-	if err != nil {
-		return nil, fmt.Errorf("read %s %s: %w", typ, hash, err)
-	}
-	b, err := io.ReadAll(io.LimitReader(rd, limit+1))
-	if err := errors.Join(err, rd.Close()); err != nil {
-		return nil, fmt.Errorf("read %s %s: %w", typ, hash, err)
-	}
-	if int64(len(b)) > limit {
-		return nil, fmt.Errorf("%s %s: %w", typ, hash, ErrTooLarge)
-	}
-	return b, nil
-}
-
-// Blob returns a blob's content, if it has at most limit bytes.
+// Blob returns a blob's content, if it has at most limit bytes; else the error is ErrTooLarge, and the
+// content was not read.
 func (r *Repository) Blob(hash string, limit int64) ([]byte, error) {
 	return r.raw(plumbing.BlobObject, hash, limit)
 }
 
-// maxObject bounds trees and commits: larger ones are an attack, not a repository.
-const maxObject = 64 << 20
-
-// IsAncestor says whether a is b, or reachable from it.
-func (r *Repository) IsAncestor(ctx context.Context, a, b string) (bool, error) {
-	if a == b {
-		return true, nil
+// raw reads an object of a type, whole.
+func (r *Repository) raw(typ plumbing.ObjectType, hash string, limit int64) ([]byte, error) {
+	if !isHash(hash) {
+		return nil, fmt.Errorf("%q is no hash of an object: %w", hash, ErrNotFound)
 	}
-	if _, err := r.Commit(a); err != nil {
-		return false, err
+	t, b, err := r.object(plumbing.NewHash(hash), limit)
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w", typ, hash, err)
 	}
-	// Along the first parents it is found at once, almost always.
-	at := b
-	for range 100_000 {
-		c, err := r.Commit(at)
-		if err != nil {
-			return false, err
-		}
-		if c.Parent == a {
-			return true, nil
-		}
-		if c.Parent == "" {
-			break
-		}
-		at = c.Parent
+	if t != typ {
+		return nil, fmt.Errorf("%s %s: it is a %s: %w", typ, hash, t, ErrNotFound)
 	}
-	seen := map[string]bool{b: true}
-	queue := []string{b}
-	for len(queue) > 0 {
-		if err := ctx.Err(); err != nil {
-			return false, err
-		}
-		c, err := r.Commit(queue[0])
-		if err != nil {
-			return false, err
-		}
-		queue = queue[1:]
-		for _, p := range c.Parents {
-			if p == a {
-				return true, nil
-			}
-			if !seen[p] {
-				seen[p] = true
-				queue = append(queue, p)
-			}
-		}
-	}
-	return false, nil
+	return b, nil
 }
 
-// MergeBase returns the one best common ancestor of two commits.
-func (r *Repository) MergeBase(_ context.Context, a, b string) (string, error) {
-	ca, err := r.repo.CommitObject(plumbing.NewHash(a))
+// object reads an object of any type. Its content is held against its name, except for trees, of which there
+// is much and which are checked in form: a file swapped in the clone, or a made-up collision, is an error.
+func (r *Repository) object(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byte, error) {
+	t, b, err := r.objects.read(h, limit)
+	if err != nil && !errors.Is(err, ErrTooLarge) {
+		// Another process may have repacked: the packs that were opened may be gone, and new ones there.
+		fresh, freshErr := openObjects(filepath.Join(r.gitDir, "objects"))
+		if freshErr != nil {
+			return t, nil, errors.Join(err, freshErr)
+		}
+		if err := errors.Join(r.objects.close()); err != nil {
+			return t, nil, errors.Join(err, fresh.close())
+		}
+		r.objects = fresh
+		t, b, err = r.objects.read(h, limit)
+	}
+	if errors.Is(err, ErrNotFound) && r.partial {
+		return t, nil, fmt.Errorf("%w: this is a partial clone; fetch everything (git fetch --refetch, without a filter)", err)
+	}
 	if err != nil {
-		return "", fmt.Errorf("read commit %s: %w", a, err)
+		return t, nil, err
 	}
-	cb, err := r.repo.CommitObject(plumbing.NewHash(b))
-	if err != nil {
-		return "", fmt.Errorf("read commit %s: %w", b, err)
+	if t != plumbing.TreeObject {
+		if got := plumbing.ComputeHash(t, b); got != h {
+			return t, nil, fmt.Errorf("its content has the hash %s: the clone is damaged; run git fsck", got)
+		}
 	}
-	// The ordinary case, a branch that forked from the line of the base, needs no walk of the whole graph.
-	if ok, err := r.onFirstParents(a, b); err == nil && ok {
-		return a, nil
-	}
-	bases, err := ca.MergeBase(cb)
-	if err != nil {
-		return "", fmt.Errorf("find the merge base: %w", err)
-	}
-	switch len(bases) {
-	case 1:
-		return bases[0].Hash.String(), nil
-	case 0:
-		return "", errors.New("the two have no commit in common")
-	}
-	return "", fmt.Errorf("the two have %d merge bases: merge the base into the change first", len(bases))
+	return t, b, nil
 }
 
-// onFirstParents says whether a stands a few first parents behind b.
-func (r *Repository) onFirstParents(a, b string) (bool, error) {
-	at := b
-	for range 1000 {
-		if at == a {
-			return true, nil
-		}
-		c, err := r.Commit(at)
-		if err != nil || c.Parent == "" {
-			return false, err
-		}
-		at = c.Parent
+// recent remembers the last values, at least limit and at most twice as many.
+type recent[V any] struct {
+	limit    int
+	now, old map[string]V
+}
+
+func (c *recent[V]) get(k string) (V, bool) {
+	if v, ok := c.now[k]; ok {
+		return v, true
 	}
-	return false, nil
+	v, ok := c.old[k]
+	if ok {
+		c.put(k, v)
+	}
+	return v, ok
+}
+
+func (c *recent[V]) put(k string, v V) {
+	if c.now == nil {
+		c.now = map[string]V{}
+	}
+	if len(c.now) >= c.limit {
+		c.now, c.old = map[string]V{}, c.now
+	}
+	c.now[k] = v
 }

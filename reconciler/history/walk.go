@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,7 +13,7 @@ import (
 )
 
 // Entry is what stands at a path: the blob (or link text, or submodule commit) and the mode as Git has it.
-// The zero Entry is nothing.
+// The zero Entry is nothing, or a folder.
 type Entry struct {
 	Blob string
 	Mode uint32
@@ -32,11 +33,12 @@ type File struct {
 	Entry
 }
 
-// Filter keeps reading to the paths that matter. Paths are from the root, with slashes.
+// Filter keeps reading to the paths that matter. Paths are from the root, with slashes, and otherwise as they
+// stand in the trees: what is no safe path is for the caller to refuse.
 type Filter interface {
 	// Dir says whether a folder may hold paths that matter.
 	Dir(path string) bool
-	// File says whether a path matters, whatever stands there.
+	// File says whether a path matters, whatever stands there: file, link or submodule.
 	File(path string) bool
 }
 
@@ -44,23 +46,9 @@ type Filter interface {
 // against its first parent that the filter lets through, sorted by path. from "" begins at the root, whose
 // content is all additions. An error of fn ends the walk.
 func (r *Repository) Walk(ctx context.Context, from, to string, f Filter, fn func(*Commit) error) error {
-	var line []string
-	for at := to; at != from; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		c, err := r.Commit(at)
-		if err != nil {
-			return err
-		}
-		line = append(line, at)
-		if c.Parent == "" {
-			if from != "" {
-				return fmt.Errorf("%s is not on the first-parent line of %s", from, to)
-			}
-			break
-		}
-		at = c.Parent
+	line, err := r.line(ctx, from, to)
+	if err != nil {
+		return err
 	}
 	before := ""
 	if from != "" {
@@ -70,18 +58,18 @@ func (r *Repository) Walk(ctx context.Context, from, to string, f Filter, fn fun
 		}
 		before = c.Tree
 	}
-	d := differ{r: r, f: f, trees: map[string][]entry{}}
-	for _, hash := range slices.Backward(line) {
+	d := differ{r: r, f: f}
+	for _, h := range slices.Backward(line) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		known, err := r.Commit(hash)
+		known, err := r.Commit(h.String())
 		if err != nil {
 			return err
 		}
 		c := *known
-		if c.Changes, err = d.compare(before, c.Tree); err != nil {
-			return fmt.Errorf("commit %s: %w", hash, err)
+		if c.Changes, err = d.compare(ctx, before, c.Tree); err != nil {
+			return fmt.Errorf("commit %s: %w", c.Hash, err)
 		}
 		before = c.Tree
 		if err := fn(&c); err != nil {
@@ -91,8 +79,31 @@ func (r *Repository) Walk(ctx context.Context, from, to string, f Filter, fn fun
 	return nil
 }
 
+// line is the first-parent line, the youngest first, without from.
+func (r *Repository) line(ctx context.Context, from, to string) ([]plumbing.Hash, error) {
+	var line []plumbing.Hash
+	for at := to; at != from; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		c, err := r.Commit(at)
+		if err != nil {
+			return nil, err
+		}
+		line = append(line, plumbing.NewHash(at))
+		if c.Parent == "" {
+			if from != "" {
+				return nil, fmt.Errorf("%s is not on the first-parent line of %s", from, to)
+			}
+			break
+		}
+		at = c.Parent
+	}
+	return line, nil
+}
+
 // Compare returns the changes from one commit to another that the filter lets through, sorted by path.
-func (r *Repository) Compare(_ context.Context, base, head string, f Filter) ([]Change, error) {
+func (r *Repository) Compare(ctx context.Context, base, head string, f Filter) ([]Change, error) {
 	b, err := r.Commit(base)
 	if err != nil {
 		return nil, err
@@ -101,12 +112,12 @@ func (r *Repository) Compare(_ context.Context, base, head string, f Filter) ([]
 	if err != nil {
 		return nil, err
 	}
-	d := differ{r: r, f: f, trees: map[string][]entry{}}
-	return d.compare(b.Tree, h.Tree)
+	d := differ{r: r, f: f}
+	return d.compare(ctx, b.Tree, h.Tree)
 }
 
 // Snapshot returns the files of a revision that the filter lets through, sorted by path.
-func (r *Repository) Snapshot(_ context.Context, rev string, f Filter) ([]File, error) {
+func (r *Repository) Snapshot(ctx context.Context, rev string, f Filter) ([]File, error) {
 	hash, err := r.Resolve(rev)
 	if err != nil {
 		return nil, err
@@ -115,49 +126,65 @@ func (r *Repository) Snapshot(_ context.Context, rev string, f Filter) ([]File, 
 	if err != nil {
 		return nil, err
 	}
-	d := differ{r: r, f: f, trees: map[string][]entry{}}
-	changes, err := d.compare("", c.Tree)
+	d := differ{r: r, f: f}
+	changes, err := d.compare(ctx, "", c.Tree)
+	if err != nil {
+		return nil, fmt.Errorf("commit %s: %w", hash, err)
+	}
 	files := make([]File, 0, len(changes))
 	for _, x := range changes {
 		files = append(files, File{x.Path, x.After})
 	}
-	return files, err
+	return files, nil
 }
 
-type entry struct {
-	name string
-	Entry
-}
+const (
+	maxDepth = 64
+	// maxTrees and maxChanges bound one comparison: a few nested trees, each naming the next one many times,
+	// stand for more files than there is memory.
+	maxTrees, maxChanges = 1_000_000, 1_000_000
+	// treeCache is how many bytes of trees are remembered, at least: each tree is the next one's base.
+	treeCache = 4 << 20
+)
 
-// differ compares trees. It remembers the trees of the last commits: each is the next one's base.
+// differ compares trees as they are stored, and parses only what differs.
 type differ struct {
-	r     *Repository
-	f     Filter
-	trees map[string][]entry
-	out   []Change
+	r *Repository
+	f Filter
+	// Two generations: the older goes when the younger is full.
+	trees, older map[string][]byte
+	bytes        int
+	visited      int
+	out          []Change
 }
 
-func (d *differ) compare(a, b string) ([]Change, error) {
-	d.out = nil
-	if len(d.trees) > 4096 {
-		clear(d.trees)
-	}
-	if err := d.walk("", a, b, 0); err != nil {
+func (d *differ) compare(ctx context.Context, a, b string) ([]Change, error) {
+	d.out, d.visited = nil, 0
+	if err := d.walk(ctx, "", a, b, 0); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(d.out, func(x, y Change) int { return strings.Compare(x.Path, y.Path) })
+	// A file in place of a folder, or the other way round, is two entries of one name: they sort apart.
+	for i := 1; i < len(d.out); i++ {
+		if d.out[i].Path == d.out[i-1].Path {
+			return nil, fmt.Errorf("the path %q stands twice: %w", d.out[i].Path, errForm)
+		}
+	}
 	return d.out, nil
 }
 
-const maxDepth = 64
-
-// walk merges two trees, both sorted by plain name.
-func (d *differ) walk(prefix, a, b string, depth int) error {
+func (d *differ) walk(ctx context.Context, prefix, a, b string, depth int) error {
 	if a == b {
 		return nil
 	}
 	if depth > maxDepth {
 		return fmt.Errorf("folders are nested deeper than %d", maxDepth)
+	}
+	if d.visited++; d.visited > maxTrees {
+		return fmt.Errorf("there are more than %d folders", maxTrees)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	x, err := d.tree(a)
 	if err != nil {
@@ -167,89 +194,211 @@ func (d *differ) walk(prefix, a, b string, depth int) error {
 	if err != nil {
 		return err
 	}
-	i, j := 0, 0
-	for i < len(x) || j < len(y) {
-		var was, is Entry
-		var name string
-		switch {
-		case j == len(y) || (i < len(x) && x[i].name < y[j].name):
-			name, was = x[i].name, x[i].Entry
-			i++
-		case i == len(x) || y[j].name < x[i].name:
-			name, is = y[j].name, y[j].Entry
-			j++
-		default:
-			name, was, is = x[i].name, x[i].Entry, y[j].Entry
-			i++
-			j++
-		}
-		if was == is {
+	for len(x) > 0 || len(y) > 0 {
+		var p, q record
+		switch n := recordLen(x); {
+		case n > 0 && len(y) >= n && bytes.Equal(x[:n], y[:n]):
+			x, y = x[n:], y[n:]
 			continue
-		}
-		path := name
-		if prefix != "" {
-			path = prefix + "/" + name
-		}
-		var oldTree, newTree string
-		if was.Mode == modeTree {
-			oldTree, was = was.Blob, Entry{}
-		}
-		if is.Mode == modeTree {
-			newTree, is = is.Blob, Entry{}
-		}
-		if oldTree != newTree && d.f.Dir(path) {
-			if err := d.walk(path, oldTree, newTree, depth+1); err != nil {
-				return err
+		case n == 0:
+			q = cutRecord(&y)
+		case len(y) == 0:
+			p = cutRecord(&x)
+		default:
+			// Both have one: the one that sorts first, or both when they are of one name.
+			left, right := x, y
+			p, q = cutRecord(&left), cutRecord(&right)
+			switch c := p.compare(q); {
+			case c < 0:
+				q, x = record{}, left
+			case c > 0:
+				p, y = record{}, right
+			default:
+				x, y = left, right
 			}
 		}
-		if was != is && d.f.File(path) {
-			d.out = append(d.out, Change{path, was, is})
+		if err := d.entry(ctx, prefix, p, q, depth); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// tree reads a tree object, sorted by plain name. An entry that stands twice, or has no name, is refused.
-func (d *differ) tree(hash string) ([]entry, error) {
+// entry takes one name: what it was and what it is. Either may be nothing.
+func (d *differ) entry(ctx context.Context, prefix string, was, is record, depth int) error {
+	name := was.name
+	if name == nil {
+		name = is.name
+	}
+	path := string(name)
+	if prefix != "" {
+		path = prefix + "/" + path
+	}
+	if was.isTree() || is.isTree() {
+		if !d.f.Dir(path) {
+			return nil
+		}
+		return d.walk(ctx, path, was.hashString(), is.hashString(), depth+1)
+	}
+	if !d.f.File(path) {
+		return nil
+	}
+	if len(d.out) >= maxChanges {
+		return fmt.Errorf("there are more than %d changes", maxChanges)
+	}
+	d.out = append(d.out, Change{path, was.entry(), is.entry()})
+	return nil
+}
+
+// record is one entry of a tree object, in place. The zero record is none.
+type record struct {
+	mode       uint32
+	name, hash []byte
+}
+
+func (r record) isTree() bool { return r.mode == modeTree }
+
+func (r record) hashString() string { return hex.EncodeToString(r.hash) }
+
+func (r record) entry() Entry {
+	if r.name == nil {
+		return Entry{}
+	}
+	return Entry{r.hashString(), r.mode}
+}
+
+// compare orders records as Git does: a folder as if its name ended in a slash.
+func (r record) compare(o record) int {
+	n := min(len(r.name), len(o.name))
+	if c := bytes.Compare(r.name[:n], o.name[:n]); c != 0 {
+		return c
+	}
+	return int(r.at(n)) - int(o.at(n))
+}
+
+func (r record) at(i int) byte {
+	switch {
+	case i < len(r.name):
+		return r.name[i]
+	case r.isTree():
+		return '/'
+	}
+	return 0
+}
+
+// recordLen is the length of the first record of a tree that was checked; 0 when there is none.
+func recordLen(b []byte) int {
+	if len(b) == 0 {
+		return 0
+	}
+	return bytes.IndexByte(b, 0) + 1 + 20
+}
+
+// cutRecord takes the first record off a tree that was checked.
+func cutRecord(b *[]byte) record {
+	r, rest, _ := parseRecord(*b)
+	*b = rest
+	return r
+}
+
+func parseRecord(b []byte) (r record, rest []byte, ok bool) {
+	nul := bytes.IndexByte(b, 0)
+	if nul < 0 || len(b) < nul+21 {
+		return record{}, nil, false
+	}
+	i := 0
+	for ; i < nul && b[i] != ' '; i++ {
+		if b[i] < '0' || b[i] > '7' || i >= 6 {
+			return record{}, nil, false
+		}
+		r.mode = r.mode<<3 | uint32(b[i]-'0')
+	}
+	if i == 0 || i+1 >= nul {
+		return record{}, nil, false
+	}
+	r.name, r.hash = b[i+1:nul], b[nul+1:nul+21]
+	return r, b[nul+21:], bytes.IndexByte(r.name, '/') < 0
+}
+
+// checkTree refuses trees that two readers could take for two things: entries out of order, of one name, or
+// with a slash in the name (git fsck calls them errors too).
+func checkTree(b []byte) error {
+	var last record
+	// Between a file and a folder of one name others may stand: files whose name begins what follows.
+	var files [][]byte
+	for len(b) > 0 {
+		r, rest, ok := parseRecord(b)
+		if !ok {
+			return errForm
+		}
+		if last.name != nil && last.compare(r) >= 0 {
+			if bytes.Equal(last.name, r.name) {
+				return fmt.Errorf("%q stands twice in it: %w", r.name, errForm)
+			}
+			return fmt.Errorf("%q is out of order in it: %w", r.name, errForm)
+		}
+		for len(files) > 0 && !bytes.HasPrefix(r.name, files[len(files)-1]) {
+			files = files[:len(files)-1]
+		}
+		if !r.isTree() {
+			files = append(files, r.name)
+		} else if len(files) > 0 && bytes.Equal(files[len(files)-1], r.name) {
+			return fmt.Errorf("%q stands twice in it: %w", r.name, errForm)
+		}
+		last, b = r, rest
+	}
+	return nil
+}
+
+// tree reads a tree object and checks its form. "" is the empty tree.
+func (d *differ) tree(hash string) ([]byte, error) {
 	if hash == "" {
 		return nil, nil
 	}
-	if t, ok := d.trees[hash]; ok {
-		return t, nil
+	b, ok := d.trees[hash]
+	if ok {
+		return b, nil
 	}
-	b, err := d.r.raw(plumbing.TreeObject, hash, maxObject)
-	if err != nil {
-		return nil, err
-	}
-	text := string(b)
-	var out []entry
-	sorted := true
-	for len(b) > 0 {
-		space, nul := bytes.IndexByte(b, ' '), bytes.IndexByte(b, 0)
-		if space <= 0 || nul < space+2 || len(b) < nul+21 {
-			return nil, fmt.Errorf("tree %s: %w", hash, errForm)
+	if b, ok = d.older[hash]; !ok {
+		var err error
+		if b, err = d.r.raw(plumbing.TreeObject, hash, maxObject); err != nil {
+			return nil, err
 		}
-		var mode uint32
-		for _, c := range b[:space] {
-			if c < '0' || c > '7' {
-				return nil, fmt.Errorf("tree %s: %w", hash, errForm)
-			}
-			mode = mode<<3 | uint32(c-'0')
-		}
-		at := len(text) - len(b)
-		out = append(out, entry{text[at+space+1 : at+nul], Entry{hex.EncodeToString(b[nul+1 : nul+21]), mode}})
-		sorted = sorted && (len(out) < 2 || out[len(out)-2].name < out[len(out)-1].name)
-		b = b[nul+21:]
-	}
-	if !sorted {
-		// Git sorts folders as if their names ended in a slash.
-		slices.SortFunc(out, func(a, b entry) int { return strings.Compare(a.name, b.name) })
-		for i := 1; i < len(out); i++ {
-			if out[i].name == out[i-1].name {
-				return nil, fmt.Errorf("tree %s names %q twice: %w", hash, out[i].name, errForm)
-			}
+		if err := checkTree(b); err != nil {
+			return nil, fmt.Errorf("tree %s: %w", hash, err)
 		}
 	}
-	d.trees[hash] = out
-	return out, nil
+	if d.trees == nil || d.bytes > treeCache {
+		d.older, d.trees, d.bytes = d.trees, map[string][]byte{}, 0
+	}
+	d.trees[hash] = b
+	d.bytes += len(b)
+	return b, nil
 }
+
+// at returns what stands at a path of a tree.
+func (d *differ) at(tree, path string) (Entry, error) {
+	for {
+		name, rest, deeper := strings.Cut(path, "/")
+		b, err := d.tree(tree)
+		if err != nil {
+			return Entry{}, err
+		}
+		var found record
+		for len(b) > 0 {
+			if r := cutRecord(&b); string(r.name) == name {
+				found = r
+				break
+			}
+		}
+		switch {
+		case found.name == nil || found.isTree() != deeper:
+			return Entry{}, nil
+		case !deeper:
+			return found.entry(), nil
+		}
+		tree, path = found.hashString(), rest
+	}
+}
+
+var errForm = errors.New("it has not the form that Git writes")

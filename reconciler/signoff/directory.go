@@ -10,20 +10,23 @@ import (
 )
 
 // Directory knows who is who: which logins and addresses are one person, in which teams they are, and
-// whose accounts the identities of applications are.
+// whose accounts the identities of applications are. It does not change and may be shared.
 type Directory struct {
 	canonical  map[string]string // login or address, in lower case → person
 	aliases    map[string][]string
 	teams      map[string][]string // person → teams
 	members    map[string][]string // team → people
-	identities map[string]string   // application/name → person
+	identities map[identity]string // → person
 }
 
-// NewDirectory builds the directory of people.yaml. Two people that claim one login, address or identity
-// are an error.
+type identity struct{ application, name string }
+
+// NewDirectory builds the directory of people.yaml. A login, address or identity that two people claim is an
+// error, and so is one person who stands there twice.
 func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 	d := &Directory{canonical: map[string]string{}, aliases: map[string][]string{}, teams: map[string][]string{},
-		members: map[string][]string{}, identities: map[string]string{}}
+		members: map[string][]string{}, identities: map[identity]string{}}
+	owner := map[string]int{}
 	for i, p := range spec.People {
 		names := slices.Clone(p.Emails)
 		if p.Login != "" {
@@ -34,15 +37,23 @@ func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 		}
 		id := fold(names[0])
 		for _, n := range names {
-			if other, ok := d.canonical[fold(n)]; ok && other != id {
-				return nil, fmt.Errorf("%s is claimed by two people, %s and %s", n, other, id)
+			k := fold(n)
+			if k == "" {
+				return nil, fmt.Errorf("people[%d] has an empty login or address", i)
 			}
-			d.canonical[fold(n)] = id
-			d.aliases[id] = append(d.aliases[id], fold(n))
+			if other, ok := owner[k]; ok && other != i {
+				return nil, fmt.Errorf("%s is claimed by two people, people[%d] and people[%d]", n, other, i)
+			}
+			if _, ok := owner[k]; ok {
+				continue
+			}
+			owner[k] = i
+			d.canonical[k] = id
+			d.aliases[id] = append(d.aliases[id], k)
 		}
 		for _, app := range slices.Sorted(maps.Keys(p.Identities)) {
 			for _, name := range p.Identities[app] {
-				k := app + "/" + name
+				k := identity{app, name}
 				if other, ok := d.identities[k]; ok && other != id {
 					return nil, fmt.Errorf("identity %s of %s is claimed by two people, %s and %s", name, app, other, id)
 				}
@@ -52,14 +63,22 @@ func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 	}
 	for _, team := range slices.Sorted(maps.Keys(spec.Teams)) {
 		for _, m := range spec.Teams[team] {
+			if fold(m) == "" {
+				return nil, fmt.Errorf("team %s has an empty member", team)
+			}
 			id := d.Canonical(m)
+			if slices.Contains(d.members[team], id) {
+				continue
+			}
 			d.teams[id] = append(d.teams[id], team)
 			d.members[team] = append(d.members[team], id)
 		}
+		slices.Sort(d.members[team])
 	}
 	return d, nil
 }
 
+// fold is the form in which logins and addresses are compared.
 func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
 // Canonical is the one name of the person behind a login or address: the one itself, in lower case, for
@@ -69,6 +88,12 @@ func (d *Directory) Canonical(name string) string {
 		return id
 	}
 	return fold(name)
+}
+
+// Known says whether people.yaml has the login or address.
+func (d *Directory) Known(name string) bool {
+	_, ok := d.canonical[fold(name)]
+	return ok
 }
 
 // Capacities are the principals that a person speaks for, sorted: user: with each alias, team: with each team.
@@ -85,20 +110,23 @@ func (d *Directory) Capacities(name string) []string {
 	return slices.Compact(out)
 }
 
-// Identity is the person whose account an application's identity is.
+// Identity is the person whose account an application's identity is. No convention stands in for an entry:
+// an account called alice need not be Alice's.
 func (d *Directory) Identity(application, name string) (person string, ok bool) {
-	person, ok = d.identities[application+"/"+name]
+	person, ok = d.identities[identity{application, name}]
 	return person, ok
 }
 
 // Eligible are the people that a principal stands for, sorted; nil for an empty or unknown team.
 func (d *Directory) Eligible(principal string) []string {
 	if team, ok := strings.CutPrefix(principal, "team:"); ok {
-		out := slices.Clone(d.members[team])
-		slices.Sort(out)
-		return slices.Compact(out)
+		return slices.Clone(d.members[team])
 	}
-	return []string{d.Canonical(strings.TrimPrefix(principal, "user:"))}
+	user, ok := strings.CutPrefix(principal, "user:")
+	if !ok || fold(user) == "" {
+		return nil
+	}
+	return []string{d.Canonical(user)}
 }
 
 // speaks says whether a person with these capacities is meant by the principal.

@@ -14,10 +14,13 @@ import (
 // Change is a commit of the branch whose evidence is asked for.
 type Change struct {
 	Commit *history.Commit
-	// Merged are the commits that it brought; for a commit with one parent, itself.
+	// Merged are the commits that made it, as history's MergedCommits tells.
 	Merged []*history.Commit
 	// Digest is that of the changed control files.
 	Digest string
+	// Instant is the earliest that the commit can have landed, if known: when the one before it did. Whoever
+	// pushes chooses the commit's own date, and would choose one at which a key that ran out still held.
+	Instant time.Time
 }
 
 // Pending is a change that is not merged yet.
@@ -27,7 +30,8 @@ type Pending struct {
 	Digest  string
 }
 
-// Forge tells who made a change and who approved it. It does not judge.
+// Forge tells who made a change and who approved it. It does not judge, but may say of an approval why it
+// cannot count.
 type Forge interface {
 	Evidence(context.Context, Change) (schemas.Evidence, error)
 	Pending(context.Context, Pending) (schemas.Evidence, error)
@@ -63,6 +67,17 @@ func Judge(in JudgeInput) Verdict {
 	for _, u := range in.Evidence.Unattributed {
 		v.Blocking = append(v.Blocking, fmt.Sprintf("an author or committer cannot be told to be anybody: %s", u))
 	}
+	for _, a := range in.Evidence.Authors {
+		switch {
+		case fold(a) == "":
+			v.Blocking = append(v.Blocking, "an author or committer has no name")
+		case isAnonymous(a) && !in.Directory.Known(a):
+			v.Blocking = append(v.Blocking, fmt.Sprintf("the address %s of an author or committer hides who that is: add it to whose it is in %s", a, schemas.PeoplePath))
+		}
+	}
+	if len(in.Evidence.Authors) == 0 && len(in.Evidence.Unattributed) == 0 {
+		v.Blocking = append(v.Blocking, "nobody is known to have made the change")
+	}
 	for _, u := range in.UnknownBeneficiaries {
 		v.Blocking = append(v.Blocking, fmt.Sprintf("%s gains access and is nobody's identity in %s: add whose account it is", u, schemas.PeoplePath))
 	}
@@ -88,9 +103,8 @@ func Judge(in JudgeInput) Verdict {
 		}
 		v.Unmet = append(v.Unmet, r)
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s: %d of %d sign-offs from %s (%s)", r.Code, len(who), need, strings.Join(r.From, ", "), r.Why))
-		if left := eligible(r.From, in.Directory, barred); len(left) < need {
-			v.Blocking = append(v.Blocking, fmt.Sprintf("%s needs %d sign-offs from %s, and only %d of them may give one: the others made the change or gain by it",
-				r.Code, need, strings.Join(r.From, ", "), len(left)))
+		if reason := unmeetable(r, need, who, in.Directory, barred); reason != "" {
+			v.Blocking = append(v.Blocking, reason)
 		}
 	}
 	v.Reasons = append(v.Reasons, v.Blocking...)
@@ -99,6 +113,34 @@ func Judge(in JudgeInput) Verdict {
 		v.Reasons = nil
 	}
 	return v
+}
+
+// unmeetable says why too few people are left to meet a requirement; "" where there are enough. A team that
+// only the forge knows has members that the directory does not: those who spoke for it count here too.
+func unmeetable(r schemas.Requirement, need int, who []string, d *Directory, barred map[string]string) string {
+	var left, out []string
+	for _, p := range r.From {
+		for _, id := range d.Eligible(p) {
+			if why, no := barred[id]; no {
+				out = append(out, id+" "+why)
+			} else {
+				left = append(left, id)
+			}
+		}
+	}
+	left = append(left, who...)
+	slices.Sort(left)
+	left = slices.Compact(left)
+	if len(left) >= need {
+		return ""
+	}
+	slices.Sort(out)
+	out = slices.Compact(out)
+	why := "nobody else is in it"
+	if len(out) > 0 {
+		why = strings.Join(out, "; ")
+	}
+	return fmt.Sprintf("%s needs %d sign-offs from %s, and only %d of them may give one: %s", r.Code, need, strings.Join(r.From, ", "), len(left), why)
 }
 
 // Independent are the sign-offs that count by the core rules, before anybody knows what is required.
@@ -111,29 +153,15 @@ func Independent(e schemas.Evidence, d *Directory, beneficiaries []string) []sch
 func barredPeople(e schemas.Evidence, d *Directory, beneficiaries []string) map[string]string {
 	out := map[string]string{}
 	for _, b := range beneficiaries {
-		out[d.Canonical(b)] = "whoever gains access by the change cannot sign it off"
+		out[d.Canonical(b)] = "gains access by this change"
 	}
 	for _, a := range e.Authors {
-		out[d.Canonical(a)] = "an author, committer or co-author of the change cannot sign it off"
+		out[d.Canonical(a)] = "is an author, committer or co-author of this change"
 	}
 	return out
 }
 
-func eligible(from []string, d *Directory, barred map[string]string) []string {
-	var out []string
-	for _, p := range from {
-		for _, id := range d.Eligible(p) {
-			if _, no := barred[id]; !no {
-				out = append(out, id)
-			}
-		}
-	}
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// mark says of each approval whether it counts. The latest word of a person is the one that counts, and one
-// person is one sign-off, under however many names.
+// mark says of each approval whether it counts. One person is one sign-off, under however many names.
 func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.Approval, []schemas.PolicySignoff) {
 	barred := barredPeople(e, d, beneficiaries)
 	approvals := slices.Clone(e.Approvals)
@@ -146,23 +174,32 @@ func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.A
 		switch why, no := barred[id]; {
 		case a.Why != "":
 			// The forge has said already why not.
-		case a.Person == "":
+		case id == "":
 			a.Why = "it names nobody"
-		case no:
-			a.Why = why
 		case isBot(a.Person):
 			a.Why = "it is a bot's"
+		case isAnonymous(a.Person) && !d.Known(a.Person):
+			a.Why = "its address hides who that is: add it to whose it is in " + schemas.PeoplePath
+		case no:
+			a.Why = why
 		case seen[id]:
 			a.Why = "the same person approved already"
 		default:
-			a.Counts, a.Capacities = true, d.Capacities(a.Person)
+			a.Counts = true
+			// What the forge knows of teams stands beside what people.yaml says.
+			a.Capacities = append(slices.Clone(a.Capacities), d.Capacities(a.Person)...)
+			slices.Sort(a.Capacities)
+			a.Capacities = slices.Compact(a.Capacities)
 			s := schemas.PolicySignoff{Person: id, Capacities: a.Capacities, Authenticated: a.Authenticated}
 			if a.At != nil {
 				s.At = *a.At
 			}
 			signoffs = append(signoffs, s)
+			seen[id] = true
 		}
-		seen[id] = true
+		if !a.Counts {
+			a.Capacities = nil
+		}
 	}
 	return approvals, signoffs
 }
@@ -170,4 +207,10 @@ func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.A
 func isBot(name string) bool {
 	local, _, _ := strings.Cut(fold(name), "@")
 	return strings.HasSuffix(local, "[bot]")
+}
+
+// isAnonymous says whether an address is one that a forge gives out in place of somebody's own.
+func isAnonymous(name string) bool {
+	_, domain, ok := strings.Cut(fold(name), "@")
+	return ok && slices.ContainsFunc(strings.Split(domain, "."), func(l string) bool { return l == "noreply" || l == "no-reply" })
 }

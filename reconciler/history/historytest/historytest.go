@@ -355,10 +355,8 @@ func (r *Repo) WriteObject(kind, content string) string {
 	return r.GitInput(content, "hash-object", "-w", "--literally", "-t", kind, "--stdin")
 }
 
-// TreeEntry is a line of a hand-made tree.
-type TreeEntry struct {
-	Mode, Name, Hash string
-}
+// TreeEntry is a line of a hand-made tree: mode, name and hash.
+type TreeEntry [3]string
 
 // WriteTree writes a tree with the entries as they are, in their order, right or wrong.
 func (r *Repo) WriteTree(entries ...TreeEntry) string {
@@ -366,14 +364,14 @@ func (r *Repo) WriteTree(entries ...TreeEntry) string {
 	var b strings.Builder
 	for _, e := range entries {
 		raw := make([]byte, 0, 20)
-		for i := 0; i+1 < len(e.Hash); i += 2 {
+		for i := 0; i+1 < len(e[2]); i += 2 {
 			var x byte
-			if _, err := fmt.Sscanf(e.Hash[i:i+2], "%02x", &x); err != nil {
+			if _, err := fmt.Sscanf(e[2][i:i+2], "%02x", &x); err != nil {
 				r.t.Fatal(err)
 			}
 			raw = append(raw, x)
 		}
-		fmt.Fprintf(&b, "%s %s\x00%s", e.Mode, e.Name, raw)
+		fmt.Fprintf(&b, "%s %s\x00%s", e[0], e[1], raw)
 	}
 	return r.WriteObject("tree", b.String())
 }
