@@ -153,7 +153,7 @@ func (a *app) schema() *cobra.Command {
 		Long: `Without a name: lists the schemas of documents and outputs, and the connectors. With the name of a schema:
 prints it (draft 2020-12), for editors. With the name of a connector: its connection types, payload schemas
 and what may be granted; with --scripts the scripts that give it the least privileges.`,
-		Example: "  countersign schema\n  countersign schema connection-assignment\n  countersign schema postgres\n  countersign schema postgres --scripts",
+		Example: "  countersign schema\n  countersign schema ConnectionAssignment\n  countersign schema postgres\n  countersign schema postgres --scripts",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			registry, err := a.registry()

@@ -1,0 +1,44 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/countersign/countersign/cmd/countersign/internal/cli"
+)
+
+// TestExamples runs what a newcomer would in each example folder.
+func TestExamples(t *testing.T) {
+	t.Parallel()
+	dirs, err := filepath.Glob("../../examples/*")
+	if err != nil || len(dirs) < 2 {
+		t.Fatalf("%d examples (%v)", len(dirs), err)
+	}
+	for _, dir := range dirs {
+		for _, args := range [][]string{{"validate"}, {"policy", "test"}} {
+			var out, errs bytes.Buffer
+			env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}
+			if code := cli.Main(t.Context(), append(args, "--repo", dir), env); code != 0 {
+				t.Errorf("%s in %s: exit code %d\n%s%s", strings.Join(args, " "), dir, code, out.String(), errs.String())
+			}
+		}
+	}
+}
+
+// TestHelp asks every command for its help, which has an example.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	for _, command := range []string{"demo", "init", "validate", "preview", "apply", "drift", "status", "access", "audit export", "audit verify",
+		"audit entitlements", "policy rules", "policy test", "schema", "version"} {
+		var out bytes.Buffer
+		env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}
+		code := cli.Main(t.Context(), append(strings.Fields(command), "--help"), env)
+		if code != 0 || !strings.Contains(out.String(), "Examples:") || !strings.Contains(out.String(), "countersign "+command) {
+			t.Errorf("%s --help: exit code %d\n%s", command, code, out.String())
+		}
+	}
+}
