@@ -299,7 +299,7 @@ func (r *Reconciler) verdict(ctx context.Context, e *examined, c *history.Commit
 		record.Reasons = append(record.Reasons, "its commits could not be told: "+err.Error())
 		return record, nil
 	}
-	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: merged, Digest: e.digest})
+	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: merged, Digest: e.digest, Instant: now})
 	if err != nil {
 		return nil, fmt.Errorf("ask who approved it: %w", err)
 	}

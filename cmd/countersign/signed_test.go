@@ -39,6 +39,7 @@ func TestSignedMerges(t *testing.T) {
 		merger    who
 		trailer   who
 		style     string
+		dated     time.Time // what the merge commit says of its time, where that is a lie
 		code      int
 		says      string
 	}{
@@ -49,6 +50,8 @@ func TestSignedMerges(t *testing.T) {
 		{name: "somebody else's key under the owner's name", key: carolKey, merger: bob(), code: 4, says: "belongs to carol@acme.test"},
 		{name: "a signer who owns nothing", key: carolKey, merger: carol(), code: 4, says: "QUARANTINED"},
 		{name: "a key whose time is over", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"}, code: 4, says: "not allowed for commits at"},
+		{name: "a key whose time is over, the commit dated back", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"},
+			dated: time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC), code: 4, says: "not allowed for commits at"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -71,10 +74,15 @@ func TestSignedMerges(t *testing.T) {
 			if tc.style == "" {
 				tc.style = "merge"
 			}
+			now := w.now
+			if !tc.dated.IsZero() {
+				w.now = tc.dated
+			}
 			w.merge(tc.merger, tc.style, "x", tc.trailer)
 			if tc.key != "" {
 				w.git(tc.merger, "-c", "gpg.format=ssh", "-c", "user.signingkey="+tc.key, "commit", "-q", "--amend", "--no-edit", "-S")
 			}
+			w.now = now
 			r := w.run("apply")
 			if r.code != tc.code {
 				t.Fatalf("apply: exit code %d, want %d\n%s%s", r.code, tc.code, r.out, r.errors)
