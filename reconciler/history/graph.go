@@ -40,6 +40,9 @@ func (r *Repository) CommitsBetween(ctx context.Context, base, head string) ([]*
 // changesItself says whether a merge has a change that none of its branches brought: what stands at the path
 // afterwards must be what a branch had made of it since it forked. Else somebody wrote it while merging.
 func (r *Repository) changesItself(ctx context.Context, c *Commit) (bool, error) {
+	if ok, err := r.isPlain(c); err != nil || ok {
+		return false, err
+	}
 	left := c.Changes
 	d := differ{r: r}
 	for _, parent := range c.Parents[1:] {
@@ -53,9 +56,6 @@ func (r *Repository) changesItself(ctx context.Context, c *Commit) (bool, error)
 		bases, err := r.mergeBases(ctx, c.Parent, parent)
 		if err != nil {
 			return false, err
-		}
-		if branch.Tree == c.Tree && len(bases) == 1 && bases[0] == c.Parent {
-			return false, nil
 		}
 		var trees []string
 		for _, b := range bases {
@@ -78,6 +78,30 @@ func (r *Repository) changesItself(ctx context.Context, c *Commit) (bool, error)
 		left = still
 	}
 	return len(left) > 0, nil
+}
+
+// isPlain says whether a merge is of the usual kind: one branch, a few commits in a line on top of the first
+// parent, whose content the merge takes as it is.
+func (r *Repository) isPlain(c *Commit) (bool, error) {
+	if len(c.Parents) != 2 {
+		return false, nil
+	}
+	at, err := r.Commit(c.Parents[1])
+	if err != nil || at.Tree != c.Tree {
+		return false, err
+	}
+	for range 50 {
+		if len(at.Parents) != 1 {
+			return false, nil
+		}
+		if at.Parent == c.Parent {
+			return true, nil
+		}
+		if at, err = r.Commit(at.Parent); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
 }
 
 // brought says whether a branch made the change since each of its bases.
@@ -186,8 +210,8 @@ func (r *Repository) mergeBases(ctx context.Context, a, b string) ([]string, err
 }
 
 // between walks down from both sides until all that is left to visit is common to them, and returns what
-// only head reaches. The walk goes by the clocks; where one was seen to lie it goes to the roots, so that no
-// commit of the base is ever taken for the branch's.
+// only head reaches. The walk goes by the clocks, and where one was seen to lie it goes to the roots. A lie
+// deeper than the walk names a contributor too many, never one too few.
 func (r *Repository) between(ctx context.Context, base, head []string) ([]*Commit, error) {
 	p := newPaint(r)
 	for _, h := range base {

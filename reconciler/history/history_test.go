@@ -984,6 +984,43 @@ func TestSkew(t *testing.T) {
 	}
 }
 
+// TestSkewBelowMerge has a branch that reaches an old commit twice: by itself, and through the base, by commits
+// whose clock was far behind and unsteady.
+func TestSkewBelowMerge(t *testing.T) {
+	t.Parallel()
+	repo := begun(t)
+	tree := repo.Git("rev-parse", "HEAD^{tree}")
+	start := repo.Now
+	commit := func(minute int, parents ...string) string {
+		repo.Now = start.Add(time.Duration(minute) * time.Minute)
+		return repo.CommitTree(tree, fmt.Sprintln("at", minute), parents...)
+	}
+	old := commit(1000, repo.Head())
+	for i := range 20 {
+		old = commit(1001+i, old)
+	}
+	low := old
+	for i := range 40 {
+		low = commit(-100+i-3*(i%2), low)
+	}
+	fork := commit(900, low)
+	base := commit(2000, fork)
+	beside := commit(1500, old)
+	head := commit(2000, beside, fork)
+	r := open(t, repo.Dir)
+	commits, err := r.CommitsBetween(t.Context(), base, head)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range commits {
+		got = append(got, c.Hash)
+	}
+	if diff := cmp.Diff([]string{head, beside}, got); diff != "" {
+		t.Errorf("CommitsBetween (-want +got):\n%s", diff)
+	}
+}
+
 func TestTooManyCommits(t *testing.T) {
 	t.Parallel()
 	repo := begun(t)

@@ -10,13 +10,9 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
 	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
 	"github.com/go-git/go-git/v5/plumbing/format/objfile"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
 
@@ -25,30 +21,24 @@ const maxObject = 64 << 20
 
 // objects reads objects out of a repository's packs and loose files and out of its alternates. go-git's own
 // object storage opens the pack anew for each object over 16 kB and a whole alternate anew for each object
-// in it; its parts, used here, do not.
+// in it; its parts, used here and in pack.go, do not.
 type objects struct {
 	folders []*objectFolder
+	bases   bases
+	// What one object after the other is inflated with.
+	in   *bufio.Reader
+	zlib io.ReadCloser
 }
 
 // objectFolder is one folder of objects: the repository's own first, then the alternates.
 type objectFolder struct {
 	dir   *dotgit.DotGit
-	packs []pack
+	packs []*pack
 }
-
-type pack struct {
-	index *idxfile.MemoryIndex
-	file  billy.File
-	pack  *packfile.Packfile
-}
-
-// packCache is what the packs share to keep the bases of deltas in.
-const packCache = 24 * cache.MiByte
 
 // openObjects opens the objects folder and all that it borrows from.
 func openObjects(folder string) (*objects, error) {
-	o := &objects{}
-	shared := cache.NewObjectLRU(packCache)
+	o := &objects{bases: bases{limit: 12 << 20}, in: bufio.NewReader(nil)}
 	paths := []string{folder}
 	seen := map[string]bool{}
 	for len(paths) > 0 {
@@ -61,7 +51,7 @@ func openObjects(folder string) (*objects, error) {
 		if len(seen) > 64 {
 			return nil, errors.Join(fmt.Errorf("%s borrows from more than 64 object folders", folder), o.close())
 		}
-		f, err := openObjectFolder(at, shared)
+		f, err := openObjectFolder(at)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("open the objects in %s: %w", at, err), o.close())
 		}
@@ -102,7 +92,7 @@ func alternates(folder string) ([]string, error) {
 	return out, lines.Err()
 }
 
-func openObjectFolder(at string, shared cache.Object) (*objectFolder, error) {
+func openObjectFolder(at string) (*objectFolder, error) {
 	if filepath.Base(at) != "objects" {
 		return nil, errors.New("a folder of objects is called objects")
 	}
@@ -115,31 +105,13 @@ func openObjectFolder(at string, shared cache.Object) (*objectFolder, error) {
 		return nil, err
 	}
 	for _, name := range names {
-		p, err := openPack(f.dir, name, shared)
+		p, err := openPack(f.dir, name)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("pack-%s: %w", name, err), f.close())
 		}
 		f.packs = append(f.packs, p)
 	}
 	return f, nil
-}
-
-func openPack(dir *dotgit.DotGit, name plumbing.Hash, shared cache.Object) (pack, error) {
-	idx, err := dir.ObjectPackIdx(name)
-	if err != nil {
-		return pack{}, err
-	}
-	p := pack{index: idxfile.NewMemoryIndex()}
-	err = idxfile.NewDecoder(idx).Decode(p.index)
-	if err = errors.Join(err, idx.Close()); err != nil {
-		return pack{}, err
-	}
-	if p.file, err = dir.ObjectPack(name); err != nil {
-		return pack{}, err
-	}
-	// Without a filesystem it reads from the one open file.
-	p.pack = packfile.NewPackfileWithCache(p.index, nil, p.file, shared, 0)
-	return p, nil
 }
 
 func (f *objectFolder) close() error {
@@ -161,8 +133,7 @@ func (o *objects) close() error {
 // read returns an object whole and says of which type it is. It is ErrNotFound where there is none.
 func (o *objects) read(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byte, error) {
 	for _, f := range o.folders {
-		for i := range f.packs {
-			p := &f.packs[i]
+		for _, p := range f.packs {
 			offset, err := p.index.FindOffset(h)
 			if errors.Is(err, plumbing.ErrObjectNotFound) {
 				continue
@@ -170,7 +141,7 @@ func (o *objects) read(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byt
 			if err != nil {
 				return plumbing.InvalidObject, nil, err
 			}
-			return p.read(h, offset, limit)
+			return o.unpack(p, offset, limit)
 		}
 		t, b, err := f.loose(h, limit)
 		if !errors.Is(err, ErrNotFound) {
@@ -178,27 +149,6 @@ func (o *objects) read(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byt
 		}
 	}
 	return plumbing.InvalidObject, nil, ErrNotFound
-}
-
-func (p *pack) read(h plumbing.Hash, offset, limit int64) (plumbing.ObjectType, []byte, error) {
-	size, err := p.pack.GetSizeByOffset(offset)
-	if err != nil {
-		return plumbing.InvalidObject, nil, err
-	}
-	if size > limit {
-		return plumbing.InvalidObject, nil, tooLarge(size)
-	}
-	e, err := p.pack.Get(h)
-	if err != nil {
-		return plumbing.InvalidObject, nil, err
-	}
-	r, err := e.Reader()
-	if err != nil {
-		return plumbing.InvalidObject, nil, err
-	}
-	b := make([]byte, e.Size())
-	_, err = io.ReadFull(r, b)
-	return e.Type(), b, errors.Join(err, r.Close())
 }
 
 func tooLarge(size int64) error { return fmt.Errorf("it has %d bytes: %w", size, ErrTooLarge) }
