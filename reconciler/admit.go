@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -40,9 +39,7 @@ func (r *Reconciler) advance(ctx context.Context, x *order.Index, l *ledger.Ledg
 		reset = err != nil || !ancestor
 	}
 	if reset {
-		if err := x.Reset(ctx); err != nil {
-			return err
-		}
+		x.Reset()
 	}
 	if x.Head.Tip == "" {
 		if err := r.anchor(ctx, x, to); err != nil {
@@ -132,7 +129,6 @@ func (r *Reconciler) anchor(ctx context.Context, x *order.Index, to string) erro
 	}
 	e := &examined{base: x.Layer, head: x.Fork(), sequence: sequence,
 		trust: &trust{settings: settings, applications: map[string]*schemas.Application{}}}
-	record := schemas.AdmissionRecord{Commit: found.Hash, Parent: found.Parent, Sequence: sequence, Verdict: verdictAnchor}
 	for _, f := range files {
 		if err := r.examineFile(ctx, e, f.Path, f.Entry); err != nil {
 			return err
@@ -153,10 +149,11 @@ func (r *Reconciler) anchor(ctx context.Context, x *order.Index, to string) erro
 			return err
 		}
 	}
-	record.Changes, record.Requests = e.record(found.Hash)
+	record := e.record(found)
+	record.Verdict = verdictAnchor
 	e.head.Merge()
 	x.Head = order.Head{Tip: found.Hash, Sequence: sequence, Anchor: found.Hash, Instant: found.CommittedAt.Unix()}
-	x.Verdicts = append(x.Verdicts, record)
+	x.Verdicts = append(x.Verdicts, *record)
 	return nil
 }
 
@@ -180,21 +177,31 @@ func (l findingList) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// record is what the ledger keeps of a change's files and requests.
-func (e *examined) record(commit string) (changes []schemas.FileChange, requests []schemas.RequestInfo) {
+// record is what the ledger keeps of a commit's files and requests, quarantined until it is judged.
+func (e *examined) record(c *history.Commit) *schemas.AdmissionRecord {
+	r := &schemas.AdmissionRecord{Commit: c.Hash, Parent: c.Parent, Sequence: e.sequence, Verdict: verdictQuarantined, Admits: e.admits}
 	for _, f := range e.files {
-		changes = append(changes, schemas.FileChange{Path: f.path, Before: f.before, After: f.after})
+		r.Changes = append(r.Changes, schemas.FileChange{Path: f.path, Before: f.before, After: f.after})
 		for _, d := range f.new {
 			if v, ok := d.Value.(*schemas.Request); ok {
-				requests = append(requests, schemas.RequestInfo{Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
+				r.Requests = append(r.Requests, schemas.RequestInfo{Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
 					Kind: d.Kind, Metadata: d.Metadata, Application: v.Application, Connection: v.Connection.Name()})
 			}
 		}
 	}
 	for _, f := range e.head.Touched() {
-		f.Commit = commit
+		f.Commit = c.Hash
 	}
-	return changes, requests
+	return r
+}
+
+// refuse is the record of a commit that makes no sense.
+func (e *examined) refuse(c *history.Commit) *schemas.AdmissionRecord {
+	r := e.record(c)
+	for _, f := range e.errors {
+		r.Reasons = append(r.Reasons, findingsError([]schemas.Finding{f}).Error())
+	}
+	return r
 }
 
 type settingsOnly struct{}
@@ -202,127 +209,37 @@ type settingsOnly struct{}
 func (settingsOnly) Dir(string) bool    { return false }
 func (settingsOnly) File(p string) bool { return p == schemas.SettingsPath }
 
-// walk judges the commits after the index's tip.
-func (r *Reconciler) walk(ctx context.Context, x *order.Index, l *ledger.Ledger, to string) error {
-	if x.Head.Tip == to {
+// verdict judges a commit that makes sense, and completes its record.
+func (r *Reconciler) verdict(ctx context.Context, e *examined, p *prepared, record *schemas.AdmissionRecord, now time.Time) error {
+	c := p.commit
+	if p.mergedErr != nil {
+		record.Reasons = append(record.Reasons, "its commits could not be told: "+p.mergedErr.Error())
 		return nil
 	}
-	t, err := r.trust(ctx, x.Layer)
+	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: p.merged, Digest: e.digest, Instant: now})
 	if err != nil {
-		return err
-	}
-	dynamic := &filter{&t.settings.Spec}
-	done := 0
-	err = r.c.Repository.Walk(ctx, x.Head.Tip, to, dynamic, func(c *history.Commit) error {
-		x.Head.Tip, x.Head.Sequence = c.Hash, x.Head.Sequence+1
-		// The pusher chooses commit dates: never before what came before, never ahead of the clock.
-		instant := min(max(x.Head.Instant, c.CommittedAt.Unix()), r.now().Unix())
-		x.Head.Instant = instant
-		if done++; done%100 == 0 {
-			r.c.Progress("judge merges", done, 0)
-		}
-		if len(c.Changes) == 0 {
-			return nil
-		}
-		reconfigured, err := r.judgeCommit(ctx, x, l, t, c, time.Unix(instant, 0).UTC())
-		if err != nil {
-			return fmt.Errorf("commit %s: %w", short(c.Hash), err)
-		}
-		if !reconfigured {
-			return nil
-		}
-		// The next commit is judged by what this one left.
-		if t, err = r.trust(ctx, x.Layer); err != nil {
-			return err
-		}
-		dynamic.settings = &t.settings.Spec
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("judge the merges: %w", err)
-	}
-	return nil
-}
-
-// judgeCommit admits a commit or quarantines it, and says whether it changed what later ones are judged by.
-func (r *Reconciler) judgeCommit(ctx context.Context, x *order.Index, l *ledger.Ledger, t *trust, c *history.Commit, now time.Time) (reconfigured bool, err error) {
-	e, err := r.examine(ctx, x.Layer, t, c.Changes, x.Head.Sequence, now)
-	if err != nil {
-		return false, err
-	}
-	for _, f := range e.restored {
-		x.SetFile(f)
-	}
-	if len(e.files) == 0 {
-		return false, nil
-	}
-	record, known, err := l.Admission(ctx, c.Hash)
-	if err != nil {
-		return false, err
-	}
-	if !known {
-		if record, err = r.verdict(ctx, e, c, now); err != nil {
-			return false, err
-		}
-	}
-	x.Verdicts = append(x.Verdicts, *record)
-	if record.Verdict != verdictQuarantined && len(e.errors) == 0 {
-		for _, f := range e.head.Touched() {
-			f.Commit = c.Hash
-		}
-		e.head.Merge()
-		return slices.ContainsFunc(e.files, func(f *file) bool { return f.class != schemas.ClassRequest }), nil
-	}
-	// Quarantined: the branch has it, and it has no effect.
-	for _, f := range e.files {
-		q := &order.File{Path: f.path, Class: string(f.class)}
-		if f.was != nil {
-			*q = *f.was
-		}
-		q.Raw, q.Quarantine, q.Reasons = f.after, c.Hash, record.Reasons
-		x.SetFile(q)
-	}
-	return false, nil
-}
-
-func (r *Reconciler) verdict(ctx context.Context, e *examined, c *history.Commit, now time.Time) (*schemas.AdmissionRecord, error) {
-	record := &schemas.AdmissionRecord{Commit: c.Hash, Parent: c.Parent, Sequence: e.sequence, Verdict: verdictQuarantined, Admits: e.admits}
-	record.Changes, record.Requests = e.record(c.Hash)
-	if len(e.errors) > 0 {
-		for _, f := range e.errors {
-			record.Reasons = append(record.Reasons, findingsError([]schemas.Finding{f}).Error())
-		}
-		return record, nil
-	}
-	merged, err := r.c.Repository.MergedCommits(ctx, c)
-	if err != nil {
-		record.Reasons = append(record.Reasons, "its commits could not be told: "+err.Error())
-		return record, nil
-	}
-	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: merged, Digest: e.digest, Instant: now})
-	if err != nil {
-		return nil, fmt.Errorf("ask who approved it: %w", err)
+		return fmt.Errorf("ask who approved it: %w", err)
 	}
 	j, err := r.judge(ctx, e, "merge", c.Parent, c.Hash, ev, now)
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	if err != nil {
 		// Loud, and closed: what policy could not judge is not admitted.
 		r.c.Logger.Error("policy could not be evaluated", "commit", c.Hash, "error", err)
 		record.Evidence = &ev
 		record.Reasons = append(record.Reasons, err.Error())
-		return record, nil
+		return nil
 	}
 	record.Evidence, record.Decision, record.Unmet = &j.verdict.Evidence, j.decision, j.verdict.Unmet
 	record.Reasons = j.verdict.Reasons
 	if record.PlanDigest, err = e.planDigest(); err != nil {
-		return nil, err
+		return err
 	}
 	if j.verdict.Admitted {
 		record.Verdict = verdictAdmitted
 	}
-	return record, nil
+	return nil
 }
 
 // recordAdmissions puts the verdicts that the ledger has not yet into it, in order.

@@ -41,6 +41,7 @@ type examined struct {
 	base, head *order.Layer
 	trust      *trust
 	sequence   int
+	decoded    decodedFiles // what was decoded beforehand; nil for nothing
 	files      []*file
 	// restored are files whose content on the branch is again what holds.
 	restored []*order.File
@@ -59,8 +60,8 @@ type examined struct {
 
 // examine decodes the changed files and folds them over the base. sequence is that of the commit that
 // would bring the change, at the instant now.
-func (r *Reconciler) examine(ctx context.Context, base *order.Layer, t *trust, changes []history.Change, sequence int, now time.Time) (*examined, error) {
-	e := &examined{base: base, head: base.Fork(), trust: t, sequence: sequence,
+func (r *Reconciler) examine(ctx context.Context, base *order.Layer, t *trust, changes []history.Change, decoded decodedFiles, sequence int, now time.Time) (*examined, error) {
+	e := &examined{base: base, head: base.Fork(), trust: t, sequence: sequence, decoded: decoded,
 		changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}}
 	for _, c := range changes {
 		if err := r.examineFile(ctx, e, c.Path, c.After); err != nil {
@@ -169,18 +170,22 @@ func modeName(mode uint32) string {
 
 // decode reads one version of a control file. Only the new version's faults are faults of the change.
 func (r *Reconciler) decode(e *examined, f *file, blob string, isNew bool) ([]schemas.Document, error) {
-	content, err := r.c.Repository.Blob(blob, schemas.MaxFileBytes)
-	if errors.Is(err, history.ErrTooLarge) && isNew {
-		e.fail(f.path, fmt.Sprintf("is larger than %d bytes", schemas.MaxFileBytes), "split it")
-		return nil, nil
+	ready, ok := e.decoded[f.path]
+	if !ok || ready.blob != blob || f.class != schemas.ClassRequest {
+		content, err := r.c.Repository.Blob(blob, schemas.MaxFileBytes)
+		if errors.Is(err, history.ErrTooLarge) && isNew {
+			e.fail(f.path, fmt.Sprintf("is larger than %d bytes", schemas.MaxFileBytes), "split it")
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", f.path, err)
+		}
+		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners {
+			return nil, nil
+		}
+		ready.docs, ready.errs = schemas.Decode(f.path, content)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", f.path, err)
-	}
-	if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners {
-		return nil, nil
-	}
-	docs, errs := schemas.Decode(f.path, content)
+	docs, errs := ready.docs, slices.Clip(ready.errs)
 	if isNew {
 		errs = append(errs, schemas.CheckPlaces(f.path, docs, &e.trust.settings.Spec)...)
 		for _, x := range errs {

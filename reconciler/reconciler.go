@@ -89,14 +89,25 @@ func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Led
 
 // openIndex opens the order index and brings it to the commit, judging what was not judged yet.
 func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*order.Index, error) {
-	x, err := order.Open(ctx, filepath.Join(r.c.State, "index.db"))
+	path := filepath.Join(r.c.State, "index.db")
+	for range 5 {
+		x, err := order.Open(ctx, path)
+		if err != nil {
+			return nil, err
+		}
+		if err = r.advance(ctx, x, l, to); err == nil {
+			return x, nil
+		}
+		if err = errors.Join(err, x.Close()); !errors.Is(err, order.ErrChanged) {
+			return nil, err
+		}
+	}
+	// Others keep writing it, about another branch perhaps: it is a cache, and can be done without.
+	x, err := order.Open(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	if err := r.advance(ctx, x, l, to); err != nil {
-		return nil, errors.Join(err, x.Close())
-	}
-	return x, nil
+	return x, r.advance(ctx, x, l, to)
 }
 
 // ErrNoAnchor says that a branch has no countersign.yaml, so that nothing is trusted yet.

@@ -32,19 +32,23 @@ type Commit struct {
 // header, is refused, since two readers could see two things in it. A name, address or date that makes no
 // sense is no such thing: old histories have them. It comes as it stands, for the caller to attribute or not.
 func (r *Repository) Commit(hash string) (*Commit, error) {
-	if c, ok := r.commits.get(hash); ok {
+	r.mu.Lock()
+	c, ok := r.commits.get(hash)
+	r.mu.Unlock()
+	if ok {
 		return c, nil
 	}
 	b, err := r.raw(plumbing.CommitObject, hash, maxObject)
 	if err != nil {
 		return nil, err
 	}
-	c, err := parseCommit(string(b))
-	if err != nil {
+	if c, err = parseCommit(string(b)); err != nil {
 		return nil, fmt.Errorf("commit %s: %w", hash, err)
 	}
 	c.Hash = hash
+	r.mu.Lock()
 	r.commits.put(hash, c)
+	r.mu.Unlock()
 	return c, nil
 }
 

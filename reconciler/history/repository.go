@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-billy/v5/osfs"
@@ -25,14 +26,16 @@ var (
 	ErrShallow = errors.New("it is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)")
 )
 
-// Repository is a clone, bare or ordinary. It is not safe for concurrent use: open one for each goroutine.
+// Repository is a clone, bare or ordinary. It is safe for concurrent use; objects are read one at a time.
 // It may stay open while others fetch and repack: what it misses it looks for anew, once.
 type Repository struct {
 	gitDir, workTree string
-	refs             *dotgit.DotGit
-	objects          *objects
 	partial          bool
-	commits          recent[*Commit]
+
+	mu      sync.Mutex // guards what follows
+	refs    *dotgit.DotGit
+	objects *objects
+	commits recent[*Commit]
 }
 
 // Open finds the repository that holds dir: a work tree, a folder in one, a linked work tree or a bare
@@ -170,7 +173,11 @@ func (r *Repository) GitDir() string { return r.gitDir }
 func (r *Repository) WorkTree() string { return r.workTree }
 
 // Close closes the packs. The repository cannot be read afterwards.
-func (r *Repository) Close() error { return r.objects.close() }
+func (r *Repository) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.objects.close()
+}
 
 // Blob returns a blob's content, if it has at most limit bytes; else the error is ErrTooLarge, and the
 // content was not read.
@@ -196,19 +203,7 @@ func (r *Repository) raw(typ plumbing.ObjectType, hash string, limit int64) ([]b
 // object reads an object of any type. Its content is held against its name, except for trees, of which there
 // is much and which are checked in form: a file swapped in the clone, or a made-up collision, is an error.
 func (r *Repository) object(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byte, error) {
-	t, b, err := r.objects.read(h, limit)
-	if err != nil && !errors.Is(err, ErrTooLarge) {
-		// Another process may have repacked: the packs that were opened may be gone, and new ones there.
-		fresh, freshErr := openObjects(filepath.Join(r.gitDir, "objects"))
-		if freshErr != nil {
-			return t, nil, errors.Join(err, freshErr)
-		}
-		if err := errors.Join(r.objects.close()); err != nil {
-			return t, nil, errors.Join(err, fresh.close())
-		}
-		r.objects = fresh
-		t, b, err = r.objects.read(h, limit)
-	}
+	t, b, err := r.read(h, limit)
 	if errors.Is(err, ErrNotFound) && r.partial {
 		return t, nil, fmt.Errorf("%w: this is a partial clone; fetch everything (git fetch --refetch, without a filter)", err)
 	}
@@ -221,6 +216,26 @@ func (r *Repository) object(h plumbing.Hash, limit int64) (plumbing.ObjectType, 
 		}
 	}
 	return t, b, nil
+}
+
+// read reads an object, and looks for it anew where it is missing.
+func (r *Repository) read(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byte, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, b, err := r.objects.read(h, limit)
+	if err == nil || errors.Is(err, ErrTooLarge) {
+		return t, b, err
+	}
+	// Another process may have repacked: the packs that were opened may be gone, and new ones there.
+	fresh, freshErr := openObjects(filepath.Join(r.gitDir, "objects"))
+	if freshErr != nil {
+		return t, nil, errors.Join(err, freshErr)
+	}
+	if err := r.objects.close(); err != nil {
+		return t, nil, errors.Join(err, fresh.close())
+	}
+	r.objects = fresh
+	return r.objects.read(h, limit)
 }
 
 // recent remembers the last values, at least limit and at most twice as many.

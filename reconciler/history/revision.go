@@ -131,7 +131,9 @@ func (r *Repository) resolveName(name string) (string, error) {
 		}
 	}
 	if n := len(name); n >= 4 && n < 40 && isHex(strings.ToLower(name)) {
+		r.mu.Lock()
 		hashes, err := r.objects.withPrefix(strings.ToLower(name))
+		r.mu.Unlock()
 		if err != nil {
 			return "", fmt.Errorf("look for its hash: %w", err)
 		}
@@ -162,7 +164,9 @@ func (r *Repository) resolveName(name string) (string, error) {
 // reference reads a reference, through symbolic ones, as HEAD mostly is.
 func (r *Repository) reference(name string) (plumbing.Hash, error) {
 	for range 8 {
+		r.mu.Lock()
 		ref, err := r.refs.Ref(plumbing.ReferenceName(name))
+		r.mu.Unlock()
 		if errors.Is(err, plumbing.ErrReferenceNotFound) || errors.Is(err, os.ErrNotExist) ||
 			errors.Is(err, dotgit.ErrReferenceNameEscape) {
 			return plumbing.ZeroHash, ErrNoRevision

@@ -58,47 +58,67 @@ func (k ConnectionKey) Compare(o ConnectionKey) int {
 // Layer is the index, or a set of changes over one. A fork reads through to what is below it and keeps its
 // own writes until Merge. It is not safe for concurrent use. What it returns belongs to it: do not change it.
 type Layer struct {
-	below       *Layer
-	store       *store // only at the bottom; nil in memory
-	files       map[string]*File
-	documents   map[ConnectionKey][]*plan.Document
-	mentions    map[ConnectionKey]map[schemas.Name]bool
-	controls    map[string][]Control // by path
-	dirtyFiles  map[string]bool
-	dirtyConns  map[ConnectionKey]bool
-	newMentions map[ConnectionKey][]schemas.Name
+	below     *Layer
+	store     *store // only at the bottom; nil in memory
+	files     map[string]*File
+	documents map[ConnectionKey][]*plan.Document
+	mentions  map[ConnectionKey]map[schemas.Name]bool
+	controls  map[string][]Control // by path
+	// What the layer itself wrote since it was saved.
+	dirtyFiles    map[string]bool
+	dirtyConns    map[ConnectionKey]bool
+	dirtyControls map[string]bool
+	newMentions   map[ConnectionKey][]schemas.Name
 }
 
 func newLayer(below *Layer) *Layer {
-	return &Layer{
+	l := &Layer{
 		below: below, files: map[string]*File{}, documents: map[ConnectionKey][]*plan.Document{},
 		mentions: map[ConnectionKey]map[schemas.Name]bool{}, controls: map[string][]Control{},
-		dirtyFiles: map[string]bool{}, dirtyConns: map[ConnectionKey]bool{}, newMentions: map[ConnectionKey][]schemas.Name{},
 	}
+	l.clean()
+	return l
+}
+
+// clean forgets what is new.
+func (l *Layer) clean() {
+	l.dirtyFiles, l.dirtyConns, l.dirtyControls = map[string]bool{}, map[ConnectionKey]bool{}, map[string]bool{}
+	l.newMentions = map[ConnectionKey][]schemas.Name{}
+}
+
+// file is what of the layer has to be asked of its file; nil when there is nothing more to learn there.
+func (l *Layer) file() *store {
+	if l.store == nil || l.store.whole {
+		return nil
+	}
+	return l.store
 }
 
 // Fork returns a layer of changes over this one.
 func (l *Layer) Fork() *Layer { return newLayer(l) }
 
 // Merge writes the layer's changes to the one below.
-func (l *Layer) Merge() {
-	b := l.below
-	for p, f := range l.files {
-		b.files[p] = f
+func (l *Layer) Merge() { l.MergeInto(l.below) }
+
+// MergeInto writes the layer's changes to another layer, which has to be of the content that the layer was
+// forked from.
+func (l *Layer) MergeInto(b *Layer) {
+	for p := range l.dirtyFiles {
+		b.files[p] = l.files[p]
 		b.dirtyFiles[p] = true
 	}
-	for k, d := range l.documents {
-		if l.dirtyConns[k] {
-			b.documents[k] = d
-			b.dirtyConns[k] = true
-		}
+	for k := range l.dirtyConns {
+		b.documents[k] = l.documents[k]
+		b.dirtyConns[k] = true
 	}
 	for k, names := range l.newMentions {
 		for _, n := range names {
 			b.Mention(k, n)
 		}
 	}
-	maps.Copy(b.controls, l.controls)
+	for p := range l.dirtyControls {
+		b.SetControls(p, l.controls[p])
+	}
 }
 
 // File returns the control file at a path; nil when there is none.
@@ -107,8 +127,8 @@ func (l *Layer) File(ctx context.Context, path string) (*File, error) {
 		if f, ok := at.files[path]; ok {
 			return f, nil
 		}
-		if at.store != nil {
-			f, err := at.store.file(ctx, path)
+		if s := at.file(); s != nil {
+			f, err := s.file(ctx, path)
 			if err == nil {
 				at.files[path] = f
 			}
@@ -137,8 +157,8 @@ func (l *Layer) Files(ctx context.Context, classes ...string) ([]*File, error) {
 	}
 	all := map[string]*File{}
 	if err := l.eachLayer(func(at *Layer) error {
-		if at.store != nil {
-			if err := at.store.files(ctx, classes, func(f *File) { all[f.Path] = f }); err != nil {
+		if s := at.file(); s != nil {
+			if err := s.files(ctx, classes, func(f *File) { all[f.Path] = f }); err != nil {
 				return err
 			}
 		}
@@ -154,8 +174,8 @@ func (l *Layer) Files(ctx context.Context, classes ...string) ([]*File, error) {
 func (l *Layer) QuarantinedFiles(ctx context.Context) ([]*File, error) {
 	all := map[string]*File{}
 	if err := l.eachLayer(func(at *Layer) error {
-		if at.store != nil {
-			if err := at.store.quarantined(ctx, func(f *File) { all[f.Path] = f }); err != nil {
+		if s := at.file(); s != nil {
+			if err := s.quarantined(ctx, func(f *File) { all[f.Path] = f }); err != nil {
 				return err
 			}
 		}
@@ -201,8 +221,8 @@ func (l *Layer) Documents(ctx context.Context, k ConnectionKey) ([]*plan.Documen
 		if d, ok := at.documents[k]; ok {
 			return d, nil
 		}
-		if at.store != nil {
-			d, err := at.store.documents(ctx, k)
+		if s := at.file(); s != nil {
+			d, err := s.documents(ctx, k)
 			if err == nil {
 				at.documents[k] = d
 			}
@@ -236,8 +256,8 @@ func (l *Layer) Mention(k ConnectionKey, target schemas.Name) {
 func (l *Layer) Mentioning(ctx context.Context, target ConnectionKey) ([]schemas.Name, error) {
 	all := map[schemas.Name]bool{}
 	if err := l.eachLayer(func(at *Layer) error {
-		if at.store != nil {
-			names, err := at.store.mentioning(ctx, target)
+		if s := at.file(); s != nil {
+			names, err := s.mentioning(ctx, target)
 			if err != nil {
 				return err
 			}
@@ -257,8 +277,8 @@ func (l *Layer) Mentioning(ctx context.Context, target ConnectionKey) ([]schemas
 func (l *Layer) All(ctx context.Context, application string) ([]*plan.Document, error) {
 	all := map[schemas.Name][]*plan.Document{}
 	if err := l.eachLayer(func(at *Layer) error {
-		if at.store != nil {
-			if err := at.store.all(ctx, application, func(n schemas.Name, d []*plan.Document) { all[n] = d }); err != nil {
+		if s := at.file(); s != nil {
+			if err := s.all(ctx, application, func(n schemas.Name, d []*plan.Document) { all[n] = d }); err != nil {
 				return err
 			}
 		}
@@ -282,8 +302,8 @@ func (l *Layer) All(ctx context.Context, application string) ([]*plan.Document, 
 func (l *Layer) Controls(ctx context.Context) ([]Control, error) {
 	all := map[string][]Control{}
 	if err := l.eachLayer(func(at *Layer) error {
-		if at.store != nil {
-			if err := at.store.controls(ctx, all); err != nil {
+		if s := at.file(); s != nil {
+			if err := s.controls(ctx, all); err != nil {
 				return err
 			}
 		}
@@ -301,7 +321,10 @@ func (l *Layer) Controls(ctx context.Context) ([]Control, error) {
 }
 
 // SetControls replaces the control documents of a file.
-func (l *Layer) SetControls(path string, list []Control) { l.controls[path] = list }
+func (l *Layer) SetControls(path string, list []Control) {
+	l.controls[path] = list
+	l.dirtyControls[path] = true
+}
 
 // Touched are the files that the layer itself writes and that stand, for their writer to complete before
 // Merge.

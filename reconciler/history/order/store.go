@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -41,8 +42,12 @@ type Index struct {
 	loaded   Head
 }
 
+// ErrChanged says that another process has written the file since it was opened. Open it again: what the
+// other has judged need not be judged twice.
+var ErrChanged = errors.New("the order index was written by another process")
+
 // Open opens the index, or makes it. With an empty path it is in memory only. An index of another format
-// is emptied.
+// is emptied. What is read is the file as it stood then, whatever others write.
 func Open(ctx context.Context, path string) (*Index, error) {
 	x := &Index{Layer: newLayer(nil), Head: Head{Sequence: -1}}
 	if path == "" {
@@ -56,11 +61,11 @@ func Open(ctx context.Context, path string) (*Index, error) {
 		return nil, fmt.Errorf("open the order index %s: %w", path, err)
 	}
 	x.store = s
-	if x.Head, err = s.head(ctx); err != nil {
+	if x.Head, err = s.begin(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("read the order index %s: %w", path, err), s.db.Close())
 	}
 	x.loaded = x.Head
-	s.empty = x.Head.Sequence < 0
+	s.whole = x.Head.Sequence < 0
 	return x, nil
 }
 
@@ -69,22 +74,18 @@ func (x *Index) Close() error {
 	if x.store == nil {
 		return nil
 	}
-	return x.store.db.Close()
+	return x.store.close()
 }
 
-// Reset forgets everything, for a branch that was rewritten or another anchor.
-func (x *Index) Reset(ctx context.Context) error {
-	if x.store != nil {
-		if err := x.store.clear(ctx); err != nil {
-			return fmt.Errorf("clear the order index: %w", err)
-		}
-		x.store.empty = true
-	}
+// Reset forgets everything, for a branch that was rewritten or another anchor. The file is emptied by the
+// next Save.
+func (x *Index) Reset() {
 	s := x.store
 	x.Layer = newLayer(nil)
-	x.store = s
-	x.Head, x.loaded, x.Verdicts = Head{Sequence: -1}, Head{Sequence: -1}, nil
-	return nil
+	if x.store = s; s != nil {
+		s.whole, s.wipe = true, true
+	}
+	x.Head, x.Verdicts = Head{Sequence: -1}, nil
 }
 
 // Verdict returns the record of a commit judged earlier; false when the index has none.
@@ -94,7 +95,7 @@ func (x *Index) Verdict(ctx context.Context, commit string) (schemas.AdmissionRe
 			return x.Verdicts[i], true, nil
 		}
 	}
-	if x.store == nil {
+	if x.store == nil || x.store.wipe {
 		return schemas.AdmissionRecord{}, false, nil
 	}
 	return x.store.verdict(ctx, commit)
@@ -102,13 +103,13 @@ func (x *Index) Verdict(ctx context.Context, commit string) (schemas.AdmissionRe
 
 // EachVerdict calls fn for every record from a sequence on, in order.
 func (x *Index) EachVerdict(ctx context.Context, from int, fn func(schemas.AdmissionRecord) error) error {
-	if x.store != nil {
+	if x.store != nil && !x.store.wipe {
 		if err := x.store.verdicts(ctx, from, fn); err != nil {
 			return err
 		}
 	}
 	for _, v := range x.Verdicts {
-		if v.Sequence >= from && (x.store == nil || v.Sequence > x.loaded.Sequence) {
+		if v.Sequence >= from {
 			if err := fn(v); err != nil {
 				return err
 			}
@@ -117,28 +118,28 @@ func (x *Index) EachVerdict(ctx context.Context, from int, fn func(schemas.Admis
 	return nil
 }
 
-// Save writes what is new. When another process has written the file since it was read, nothing is written:
-// the other's work is as good.
+// Save writes what is new. It is ErrChanged when another process has written the file since it was read;
+// then nothing is written.
 func (x *Index) Save(ctx context.Context) error {
-	if x.store == nil || (x.Head == x.loaded && len(x.dirtyFiles) == 0 && len(x.dirtyConns) == 0) {
+	if x.store == nil || (x.Head == x.loaded && len(x.dirtyFiles) == 0 && len(x.dirtyConns) == 0 && !x.store.wipe) {
 		return nil
 	}
 	if err := x.store.save(ctx, x); err != nil {
 		return fmt.Errorf("save the order index: %w", err)
 	}
-	x.loaded = x.Head
-	x.store.empty = false
-	x.Verdicts = nil
-	x.dirtyFiles, x.dirtyConns = map[string]bool{}, map[ConnectionKey]bool{}
-	x.newMentions = map[ConnectionKey][]schemas.Name{}
-	x.Layer.controls = map[string][]Control{}
+	x.loaded, x.Verdicts = x.Head, nil
+	x.clean()
 	return nil
 }
 
 type store struct {
 	db *sql.DB
-	// empty says that nothing was ever saved, so that there is no use in asking.
-	empty bool
+	// tx is what is read: the file as it stood when it was begun.
+	tx *sql.Tx
+	// whole says that all that the file has, verdicts apart, is in memory, too: there is no use in asking.
+	whole bool
+	// wipe says that nothing in the file holds.
+	wipe bool
 }
 
 const layout = `
@@ -151,6 +152,10 @@ CREATE TABLE IF NOT EXISTS mentions (application TEXT, type TEXT, name TEXT, cty
 CREATE TABLE IF NOT EXISTS commits (sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS commits_hash ON commits (hash);
 CREATE TABLE IF NOT EXISTS controls (path TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+`
+
+const wipe = `DELETE FROM meta; DELETE FROM files; DELETE FROM connections; DELETE FROM mentions; DELETE FROM commits; DELETE FROM controls;
+INSERT INTO meta VALUES ('format', '` + format + `');
 `
 
 func openStore(ctx context.Context, path string) (*store, error) {
@@ -167,40 +172,50 @@ func openStore(ctx context.Context, path string) (*store, error) {
 	if err == nil && have == format {
 		return s, nil
 	}
-	if _, err := db.ExecContext(ctx, layout); err != nil {
-		return nil, errors.Join(err, db.Close())
-	}
-	if err := s.clear(ctx); err != nil {
+	if _, err := db.ExecContext(ctx, "BEGIN IMMEDIATE;"+layout+wipe+"COMMIT"); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
 }
 
-func (s *store) clear(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM meta; DELETE FROM files; DELETE FROM connections; DELETE FROM mentions; DELETE FROM commits; DELETE FROM controls;
-INSERT INTO meta VALUES ('format', '`+format+`')`)
-	return err
+// begin begins to read the file as it stands, and returns how far it has come.
+func (s *store) begin(ctx context.Context) (h Head, err error) {
+	if s.tx, err = s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}); err != nil {
+		return Head{}, err
+	}
+	return head(ctx, s.tx)
 }
 
-func (s *store) head(ctx context.Context) (Head, error) {
+func (s *store) end() error {
+	if s.tx == nil {
+		return nil
+	}
+	tx := s.tx
+	s.tx = nil
+	return tx.Rollback()
+}
+
+func (s *store) close() error { return errors.Join(s.end(), s.db.Close()) }
+
+func head(ctx context.Context, tx *sql.Tx) (Head, error) {
 	var body string
-	err := s.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'head'`).Scan(&body)
+	err := tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'head'`).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Head{Sequence: -1}, nil
 	}
-	h := Head{}
-	if err == nil {
-		err = json.Unmarshal([]byte(body), &h)
+	if err != nil {
+		return Head{}, err
 	}
-	return h, err
+	h := Head{}
+	if json.Unmarshal([]byte(body), &h) != nil {
+		return Head{}, errCorrupt
+	}
+	return h, nil
 }
 
 func (s *store) file(ctx context.Context, path string) (*File, error) {
-	if s.empty {
-		return nil, nil
-	}
 	var body string
-	err := s.db.QueryRowContext(ctx, `SELECT body FROM files WHERE path = ?`, path).Scan(&body)
+	err := s.tx.QueryRowContext(ctx, `SELECT body FROM files WHERE path = ?`, path).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
 	}
@@ -233,10 +248,7 @@ func (s *store) eachFile(ctx context.Context, fn func(*File), query string, args
 }
 
 func (s *store) rows(ctx context.Context, query string, args []any, each func(*sql.Rows) error) (err error) {
-	if s.empty {
-		return nil
-	}
-	rows, err := s.db.QueryContext(ctx, query, args...)
+	rows, err := s.tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}
@@ -265,11 +277,8 @@ func (s *store) quarantined(ctx context.Context, fn func(*File)) error {
 }
 
 func (s *store) documents(ctx context.Context, k ConnectionKey) ([]*plan.Document, error) {
-	if s.empty {
-		return nil, nil
-	}
 	var body []byte
-	err := s.db.QueryRowContext(ctx, `SELECT body FROM connections WHERE application = ? AND type = ? AND name = ?`,
+	err := s.tx.QueryRowContext(ctx, `SELECT body FROM connections WHERE application = ? AND type = ? AND name = ?`,
 		k.Application, k.Name.Type, k.Name.SourceName).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, nil
@@ -296,9 +305,6 @@ func (s *store) all(ctx context.Context, application string, fn func(schemas.Nam
 }
 
 func (s *store) mentioning(ctx context.Context, t ConnectionKey) ([]schemas.Name, error) {
-	if s.empty {
-		return nil, nil
-	}
 	var out []schemas.Name
 	err := s.rows(ctx, `SELECT ctype, cname FROM mentions WHERE application = ? AND type = ? AND name = ?`,
 		[]any{t.Application, t.Name.Type, t.Name.SourceName}, func(rows *sql.Rows) error {
@@ -327,7 +333,7 @@ func (s *store) controls(ctx context.Context, into map[string][]Control) error {
 
 func (s *store) verdict(ctx context.Context, commit string) (schemas.AdmissionRecord, bool, error) {
 	var body string
-	err := s.db.QueryRowContext(ctx, `SELECT body FROM commits WHERE hash = ?`, commit).Scan(&body)
+	err := s.tx.QueryRowContext(ctx, `SELECT body FROM commits WHERE hash = ?`, commit).Scan(&body)
 	if errors.Is(err, sql.ErrNoRows) {
 		return schemas.AdmissionRecord{}, false, nil
 	}
@@ -366,32 +372,40 @@ func (s *store) verdicts(ctx context.Context, from int, fn func(schemas.Admissio
 	}
 }
 
-func (s *store) save(ctx context.Context, x *Index) (err error) {
+func (s *store) save(ctx context.Context, x *Index) error {
+	if err := s.end(); err != nil {
+		return err
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, tx.Rollback())
-		}
-	}()
-	var body string
-	err = tx.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'head'`).Scan(&body)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+	if err := s.write(ctx, tx, x); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	if err := tx.Commit(); err != nil {
 		return err
 	}
-	now := Head{Sequence: -1}
-	if err == nil {
-		if err := json.Unmarshal([]byte(body), &now); err != nil {
-			return errCorrupt
-		}
+	s.wipe = false
+	_, err = s.begin(ctx)
+	return err
+}
+
+func (s *store) write(ctx context.Context, tx *sql.Tx, x *Index) error {
+	now, err := head(ctx, tx)
+	if err != nil {
+		return err
 	}
 	if now != x.loaded {
-		return tx.Rollback()
+		return ErrChanged
+	}
+	if s.wipe {
+		if _, err := tx.ExecContext(ctx, wipe); err != nil {
+			return err
+		}
 	}
 	w := writer{ctx: ctx, tx: tx}
-	for _, p := range slices.Sorted(keys(x.dirtyFiles)) {
+	for _, p := range slices.Sorted(maps.Keys(x.dirtyFiles)) {
 		f := x.files[p]
 		if f == nil {
 			w.exec(`DELETE FROM files WHERE path = ?`, p)
@@ -403,7 +417,7 @@ func (s *store) save(ctx context.Context, x *Index) (err error) {
 		}
 		w.exec(`INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)`, p, f.Class, q, w.json(f))
 	}
-	for _, k := range slices.SortedFunc(keys(x.dirtyConns), ConnectionKey.Compare) {
+	for _, k := range slices.SortedFunc(maps.Keys(x.dirtyConns), ConnectionKey.Compare) {
 		b, err := encodeDocuments(x.documents[k])
 		if err != nil {
 			return err
@@ -419,24 +433,11 @@ func (s *store) save(ctx context.Context, x *Index) (err error) {
 		v := &x.Verdicts[i]
 		w.exec(`INSERT OR REPLACE INTO commits VALUES (?, ?, ?)`, v.Sequence, v.Commit, w.json(v))
 	}
-	for p, list := range x.Layer.controls {
-		w.exec(`INSERT OR REPLACE INTO controls VALUES (?, ?)`, p, w.json(list))
+	for p := range x.dirtyControls {
+		w.exec(`INSERT OR REPLACE INTO controls VALUES (?, ?)`, p, w.json(x.Layer.controls[p]))
 	}
 	w.exec(`INSERT OR REPLACE INTO meta VALUES ('head', ?)`, w.json(x.Head))
-	if w.err != nil {
-		return w.err
-	}
-	return errors.Join(w.close(), tx.Commit())
-}
-
-func keys[K comparable, V any](m map[K]V) func(func(K) bool) {
-	return func(yield func(K) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
+	return errors.Join(w.err, w.close())
 }
 
 // writer prepares each statement once and keeps the first error.
