@@ -10,6 +10,7 @@ import (
 	"path"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -842,12 +843,17 @@ func (e *examined) policyOperation(app string, o *schemas.Operation, ch plan.Cha
 		d := f.new[doc.Index]
 		p.Path, p.Index, p.Line = doc.Path, doc.Index, d.Position.Line
 		if req, ok := d.Value.(*schemas.Request); ok && o.Target != nil {
-			for list, entries := range map[string][]schemas.Entry{"grants": req.Grants, "revokes": req.Revokes} {
-				for j := range entries {
-					if entries[j].Name() == *o.Target && (len(entries[j].Privileges) == 0 || slices.Contains(entries[j].Privileges, o.Privilege)) {
-						p.Field = fmt.Sprintf("spec.%s[%d]", list, j)
-						p.Line = d.At(p.Field).Line
-					}
+			names := func(g *schemas.Entry) bool {
+				return g.Type == o.Target.Type && g.SourceName == o.Target.SourceName && (len(g.Privileges) == 0 || slices.Contains(g.Privileges, o.Privilege))
+			}
+			list, entries := "grants", req.Grants
+			if o.Kind == schemas.OperationRevoke {
+				list, entries = "revokes", req.Revokes
+			}
+			for j := range entries {
+				if names(&entries[j]) {
+					p.Field = "spec." + list + "[" + strconv.Itoa(j) + "]"
+					p.Line = d.At(p.Field).Line
 				}
 			}
 		}

@@ -47,10 +47,14 @@ type Document struct {
 // are written ["like this"]. Where the path is not in the document it is that of the longest known
 // prefix; "" is the document. A document of DecodeFast knows its own position only.
 //
-// The first call parses the document again. At is safe for concurrent use.
+// The entries of grants and revokes are known; for any other field the first call parses the document
+// again. At is safe for concurrent use.
 func (d Document) At(field string) Position {
 	if d.src == nil {
 		return d.Position
+	}
+	if p, ok := d.src.entry(field); ok {
+		return Position{Path: d.Position.Path, Line: p[0], Column: p[1]}
 	}
 	d.src.once.Do(d.src.index)
 	for field != "" {
@@ -83,6 +87,53 @@ type source struct {
 	once sync.Once
 	// places has line and column by field path; nil until indexed.
 	places map[string][2]int
+	// grants and revokes have those of each entry: every change is asked for them.
+	grants, revokes [][2]int
+}
+
+// noteEntries keeps where the entries of grants and revokes stand.
+func (s *source) noteEntries(root *yaml.Node) {
+	spec := valueOf(root, "spec")
+	places := func(list *yaml.Node) [][2]int {
+		if list == nil || list.Kind != yaml.SequenceNode {
+			return nil
+		}
+		out := make([][2]int, len(list.Content))
+		for i, n := range list.Content {
+			out[i] = [2]int{n.Line + s.line, n.Column}
+		}
+		return out
+	}
+	s.grants, s.revokes = places(valueOf(spec, "grants")), places(valueOf(spec, "revokes"))
+}
+
+// valueOf is the value of a mapping's key; nil when there is none.
+func valueOf(n *yaml.Node, key string) *yaml.Node {
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return n.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// entry is the place of spec.grants[N] or spec.revokes[N].
+func (s *source) entry(field string) ([2]int, bool) {
+	list := s.grants
+	number, ok := strings.CutPrefix(field, "spec.grants[")
+	if !ok {
+		list = s.revokes
+		number, ok = strings.CutPrefix(field, "spec.revokes[")
+	}
+	number, closed := strings.CutSuffix(number, "]")
+	i, err := strconv.Atoi(number)
+	if !ok || !closed || err != nil || i < 0 || i >= len(list) {
+		return [2]int{}, false
+	}
+	return list[i], true
 }
 
 func (s *source) index() {
@@ -259,6 +310,7 @@ func decode(path string, content []byte, positions bool) ([]Document, ErrorList)
 		doc.Index = len(docs)
 		if positions {
 			doc.src = &source{text: chunk.text, line: chunk.line}
+			doc.src.noteEntries(root)
 		}
 		docs = append(docs, doc)
 	}

@@ -23,8 +23,9 @@ import (
 // exists, and what is revoked was held.
 func Between(was, app *schemas.Application, description connectors.Description, before, after *Desired, now time.Time) Change {
 	first, second := eventual(before), eventual(after)
-	formerly := NewGraph(app.Name, description, effective(was, description, StateOf(first, description)))
-	assumed := assume(was, description, before, after, first, second)
+	held := effective(was, description, StateOf(first, description))
+	formerly := NewGraph(app.Name, description, held)
+	assumed := assume(held, description, before, after, first, second)
 	if was == nil {
 		was = app
 	}
@@ -43,6 +44,9 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 	}
 	c.Gained, c.Lost = Effects(c.Operations, c.Before, c.After)
 	c.prolonged(formerly, before, after, now)
+	if len(res.Plan.Findings) == 0 {
+		return c
+	}
 	type what struct {
 		code, message string
 		document      schemas.DocumentID
@@ -176,10 +180,10 @@ func (g *Graph) inForce(t time.Time) func(edgeKey) bool {
 	}
 }
 
-// assume is the live state that a change is judged against: what the requests brought about before it, and
-// what they take to be there. first and second are before and after with what is scheduled in force.
-func assume(was *schemas.Application, description connectors.Description, before, after, first, second *Desired) connectors.State {
-	assumed := effective(was, description, StateOf(first, description))
+// assume is the live state that a change is judged against: what the requests brought about before it, which
+// becomes part of it, and what they take to be there. first and second are before and after with what is
+// scheduled in force.
+func assume(assumed connectors.State, description connectors.Description, before, after, first, second *Desired) connectors.State {
 	there := map[schemas.Name]int{}
 	for i, c := range assumed.Connections {
 		there[c.Name] = i
