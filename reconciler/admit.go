@@ -151,6 +151,7 @@ func (r *Reconciler) anchor(ctx context.Context, x *order.Index, to string) erro
 	}
 	record := e.record(found)
 	record.Verdict = verdictAnchor
+	e.stamp(found.Hash)
 	e.head.Merge()
 	x.Head = order.Head{Tip: found.Hash, Sequence: sequence, Anchor: found.Hash, Instant: found.CommittedAt.Unix()}
 	x.Verdicts = append(x.Verdicts, *record)
@@ -189,10 +190,14 @@ func (e *examined) record(c *history.Commit) *schemas.AdmissionRecord {
 			}
 		}
 	}
-	for _, f := range e.head.Touched() {
-		f.Commit = c.Hash
-	}
 	return r
+}
+
+// stamp notes on the files that the change leaves which commit it was.
+func (e *examined) stamp(commit string) {
+	for _, f := range e.head.Touched() {
+		f.Commit = commit
+	}
 }
 
 // refuse is the record of a commit that makes no sense.

@@ -59,12 +59,22 @@ type examined struct {
 	affected          []string
 }
 
-// examine decodes the changed files and folds them over the base. sequence is that of the commit that
-// would bring the change, at the instant now.
-func (r *Reconciler) examine(ctx context.Context, base *order.Layer, t *trust, changes []history.Change, decoded decodedFiles, sequence int, now time.Time) (*examined, error) {
-	e := &examined{base: base, head: base.Fork(), trust: t, sequence: sequence, decoded: decoded,
+// examination is a change to examine.
+type examination struct {
+	changes []history.Change
+	decoded decodedFiles // what was decoded beforehand
+	// sequence is that of the commit that would bring the change, now the instant that it is judged at.
+	sequence int
+	now      time.Time
+	// known says that it was judged before: what it means for anybody's access is not asked again.
+	known bool
+}
+
+// examine decodes the changed files and folds them over the base.
+func (r *Reconciler) examine(ctx context.Context, base *order.Layer, t *trust, in examination) (*examined, error) {
+	e := &examined{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded,
 		changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}}
-	for _, c := range changes {
+	for _, c := range in.changes {
 		if err := r.examineFile(ctx, e, c.Path, c.After); err != nil {
 			return nil, err
 		}
@@ -85,11 +95,14 @@ func (r *Reconciler) examine(ctx context.Context, base *order.Layer, t *trust, c
 	}
 	seeds := map[order.ConnectionKey]bool{}
 	for _, f := range e.files {
-		if err := e.apply(ctx, f, sequence, seeds); err != nil {
+		if err := e.apply(ctx, f, in.sequence, seeds); err != nil {
 			return nil, err
 		}
 	}
-	return e, r.between(ctx, e, seeds, now)
+	if in.known {
+		return e, nil
+	}
+	return e, r.between(ctx, e, seeds, in.now)
 }
 
 // contentDigest is the SHA-256 (hex) over the changed control files' paths and blobs: what is approved.

@@ -62,7 +62,7 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 	if err != nil {
 		return nil, err
 	}
-	e, err := r.examine(ctx, x.Layer, t, changes, nil, x.Head.Sequence+1, now)
+	e, err := r.examine(ctx, x.Layer, t, examination{changes: changes, sequence: x.Head.Sequence + 1, now: now})
 	if err != nil {
 		return nil, err
 	}

@@ -249,15 +249,16 @@ func (j *judging) examine(ctx context.Context, w *waiting) (err error) {
 		return nil
 	}
 	now := time.Unix(w.head.Instant, 0).UTC()
-	if w.e, err = j.r.examine(ctx, j.layer, j.t, c.Changes, w.decoded, w.head.Sequence, now); err != nil {
-		return err
-	}
-	j.files += len(w.e.files)
-	if len(w.e.files) > 0 && j.known {
-		if w.record, _, err = j.l.Admission(ctx, c.Hash); err != nil {
+	in := examination{changes: c.Changes, decoded: w.decoded, sequence: w.head.Sequence, now: now}
+	if j.known {
+		if w.record, in.known, err = j.l.Admission(ctx, c.Hash); err != nil {
 			return err
 		}
 	}
+	if w.e, err = j.r.examine(ctx, j.layer, j.t, in); err != nil {
+		return err
+	}
+	j.files += len(w.e.files)
 	switch {
 	case len(w.e.files) == 0:
 		close(w.verdict)
@@ -294,6 +295,7 @@ func (w *waiting) write(to *order.Layer, admitted bool) {
 		return
 	}
 	if admitted {
+		w.e.stamp(w.commit.Hash)
 		w.e.head.MergeInto(to)
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -20,8 +21,12 @@ type writer struct{ *reader }
 // attempts is how often a transaction that met another writer is tried.
 const attempts = 4
 
-// Apply carries the operations out: all but deletions in one transaction, then each deletion by itself, since
-// it may have to go through several databases.
+// maxBatch is how many operations share a transaction. Each role and object that one grants to or on takes a
+// place in the server's lock table, which all sessions share and which has room for some 6,400 by default.
+const maxBatch = 1000
+
+// Apply carries the operations out: all but deletions in order, maxBatch to a transaction, then each deletion
+// by itself, since it may have to go through several databases.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	if w.conn == nil {
 		return errClosed
@@ -30,15 +35,19 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		return wrap("apply", err)
 	}
 	b := &batch{w: w, failed: map[string]*connectors.Error{}, report: report}
-	var deletions []*schemas.Operation
+	var deletions, others []*schemas.Operation
 	for i := range ops {
 		if ops[i].Kind == schemas.OperationDelete {
 			deletions = append(deletions, &ops[i])
 		} else {
-			b.ops = append(b.ops, &ops[i])
+			others = append(others, &ops[i])
 		}
 	}
-	if len(b.ops) > 0 {
+	for part := range slices.Chunk(others, maxBatch) {
+		if err := ctx.Err(); err != nil {
+			return wrap("apply", err)
+		}
+		b.ops = part
 		if err := b.run(ctx); err != nil {
 			return wrap("apply", err)
 		}
@@ -155,6 +164,9 @@ func (b *batch) transaction(ctx context.Context, grouped bool) (results []error,
 	}
 	results = make([]error, len(b.ops))
 	failed := map[string]bool{}
+	for id := range b.failed {
+		failed[id] = true // by the batches before
+	}
 	g := &grouper{}
 	for i, o := range b.ops {
 		for _, d := range o.DependsOn {
@@ -212,9 +224,27 @@ func single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stmts []statem
 	return nil, sp.Commit(ctx)
 }
 
+// named are the roles that the batch names; none when it takes others, too.
+func (b *batch) named() []string {
+	names := map[string]bool{}
+	for _, o := range b.ops {
+		names[o.Connection.SourceName] = true
+		switch {
+		case o.Target == nil:
+		case o.Target.Type == typeSchemaTables:
+			return nil // what the tables' owners will make is granted, too
+		case privileges(o.Target.Type) == nil:
+			names[o.Target.SourceName] = true
+		}
+	}
+	// A name that the server cannot hold stands for nothing there.
+	maps.DeleteFunc(names, func(n string, _ bool) bool { return !utf8.ValidString(n) || strings.IndexByte(n, 0) >= 0 })
+	return slices.Sorted(maps.Keys(names))
+}
+
 // resolve looks up every role and object that the batch names.
 func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
-	all, err := roles(ctx, tx)
+	all, err := roles(ctx, tx, b.named()...)
 	if err != nil {
 		return err
 	}

@@ -239,8 +239,13 @@ const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreat
 FROM pg_catalog.pg_roles r
 LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass`
 
-func roles(ctx context.Context, q querier) (map[uint32]*role, error) {
-	rows, err := q.Query(ctx, roleQuery)
+// roles are those of the names, by oid; all when none is given.
+func roles(ctx context.Context, q querier, names ...string) (map[uint32]*role, error) {
+	query, args := roleQuery, []any(nil)
+	if len(names) > 0 {
+		query, args = roleQuery+" WHERE r.rolname = ANY ($1::pg_catalog.text[])", []any{names}
+	}
+	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

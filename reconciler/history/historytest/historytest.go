@@ -56,6 +56,11 @@ func New(t testing.TB) *Repo {
 	return r
 }
 
+// Reopen is the repository that a folder holds already.
+func Reopen(t testing.TB, dir string) *Repo {
+	return &Repo{Dir: dir, Now: time.Date(2027, 1, 1, 9, 0, 0, 0, time.UTC), t: t}
+}
+
 // Git runs git and returns what it prints, without the last newline. Carol is author and committer.
 func (r *Repo) Git(args ...string) string {
 	r.t.Helper()
