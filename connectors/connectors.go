@@ -92,6 +92,7 @@ type Connection struct {
 	schemas.Name
 	NativeID string
 	// Payload has the attributes that the type's payload schema names. A key that is absent is not known.
+	// Connections that are alike may share one: it is not changed once it was returned.
 	Payload map[string]any
 	// Protected says why the connection must never be changed (superuser, built in); "" for ordinary ones.
 	Protected string

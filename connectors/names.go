@@ -16,15 +16,14 @@ type Names map[string]*regexp.Regexp
 
 // Check is NameRule.Check.
 func (n Names) Check(r NameRule, name string) error {
-	quoted := strconv.QuoteToASCII(name)
 	if r.MaxBytes > 0 && len(name) > r.MaxBytes {
-		return fmt.Errorf("the name %s has %d bytes, and the application holds %d", quoted, len(name), r.MaxBytes)
+		return fmt.Errorf("the name %s has %d bytes, and the application holds %d", strconv.QuoteToASCII(name), len(name), r.MaxBytes)
 	}
 	if !utf8.ValidString(name) {
-		return fmt.Errorf("the name %s is not UTF-8", quoted)
+		return fmt.Errorf("the name %s is not UTF-8", strconv.QuoteToASCII(name))
 	}
 	if Match(r.Reserved, name) {
-		return fmt.Errorf("the name %s is reserved by the application", quoted)
+		return fmt.Errorf("the name %s is reserved by the application", strconv.QuoteToASCII(name))
 	}
 	if r.Pattern == "" {
 		return nil
@@ -38,7 +37,7 @@ func (n Names) Check(r NameRule, name string) error {
 		n[r.Pattern] = re
 	}
 	if !re.MatchString(name) {
-		return fmt.Errorf("the name %s does not fit the application's pattern %s", quoted, r.Pattern)
+		return fmt.Errorf("the name %s does not fit the application's pattern %s", strconv.QuoteToASCII(name), r.Pattern)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -227,7 +228,7 @@ type role struct {
 	limit                                                        int32
 	until                                                        string
 	expired                                                      bool
-	comment                                                      *string
+	comment                                                      string
 	members                                                      int
 	conn                                                         *connectors.Connection // nil when it is not selected
 }
@@ -235,7 +236,7 @@ type role struct {
 const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls,
   r.rolconnlimit,
   CASE WHEN r.rolvaliduntil IS NULL OR r.rolvaliduntil = 'infinity' THEN 'infinity' ELSE to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
-  coalesce(r.rolvaliduntil < now(), false), d.description
+  coalesce(r.rolvaliduntil < now(), false), coalesce(d.description, '')
 FROM pg_catalog.pg_roles r
 LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass`
 
@@ -282,15 +283,11 @@ func (r *reader) protected(x *role) string {
 }
 
 func (x *role) payload() map[string]any {
-	p := map[string]any{"login": x.login, "inherit": x.inherit, "createdb": x.createDB, "createrole": x.createRole,
-		"replication": x.replica, "bypassrls": x.bypass, "connection_limit": int(x.limit), "valid_until": x.until, "comment": ""}
-	if x.comment != nil {
-		p["comment"] = *x.comment
-	}
-	return p
+	return map[string]any{"login": x.login, "inherit": x.inherit, "createdb": x.createDB, "createrole": x.createRole,
+		"replication": x.replica, "bypassrls": x.bypass, "connection_limit": int(x.limit), "valid_until": x.until, "comment": x.comment}
 }
 
-func nativeID(oid uint32) string { return fmt.Sprintf("%d", oid) }
+func nativeID(oid uint32) string { return strconv.FormatUint(uint64(oid), 10) }
 
 func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) (connectors.State, error) {
 	all, err := roles(ctx, tx)
@@ -303,12 +300,22 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 			named[n.SourceName] = true
 		}
 	}
+	// Most roles are alike: one payload for all that are.
+	payloads := map[role]map[string]any{}
+	payload := func(x *role) map[string]any {
+		k := *x
+		k.oid, k.name, k.super, k.expired, k.members, k.conn = 0, "", false, false, 0, nil
+		if payloads[k] == nil {
+			payloads[k] = x.payload()
+		}
+		return payloads[k]
+	}
 	everything := len(sel.Names) == 0 && len(sel.Scope) == 0
 	var state connectors.State
 	for _, x := range all {
 		if everything || named[x.name] || connectors.Match(sel.Scope[typeRole], x.name) {
 			x.conn = &connectors.Connection{Name: schemas.Name{Type: typeRole, SourceName: x.name}, NativeID: nativeID(x.oid),
-				Payload: x.payload(), Protected: r.protected(x)}
+				Payload: payload(x), Protected: r.protected(x)}
 		}
 	}
 	if err := memberships(ctx, tx, all); err != nil {
@@ -684,7 +691,7 @@ func (r *reader) Normalize(s connectors.State) (connectors.State, error) { retur
 
 func normalize(s connectors.State) (connectors.State, error) {
 	typ := description().Types[0]
-	attributes := typ.Attributes()
+	attributes, names := typ.Attributes(), connectors.Names{}
 	out := connectors.State{Incomplete: s.Incomplete, Connections: slices.Clone(s.Connections)}
 	for i := range out.Connections {
 		c := &out.Connections[i]
@@ -694,7 +701,7 @@ func normalize(s connectors.State) (connectors.State, error) {
 		if c.Type != typeRole {
 			return refuse("PostgreSQL has no connections of type %s", c.Type)
 		}
-		if err := typ.Names.Check(c.SourceName); err != nil {
+		if err := names.Check(typ.Names, c.SourceName); err != nil {
 			return refuse("%v", err)
 		}
 		for k := range c.Payload {
@@ -712,7 +719,7 @@ func normalize(s connectors.State) (connectors.State, error) {
 			if login && e.Target.Type == typeRole {
 				return refuse("a role that logs in is a user: assign it, as type user, to the role %s", e.Target.SourceName)
 			}
-			if err := target.Names.Check(e.Target.SourceName); err != nil {
+			if err := names.Check(target.Names, e.Target.SourceName); err != nil {
 				return refuse("%v", err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -58,13 +59,22 @@ func Digest(plans []schemas.ApplicationPlan) (string, error) {
 func LiveDigest(s connectors.State) (string, error) {
 	h := sha256.New()
 	buf := make([]byte, 0, 1024)
+	payloads := map[uintptr][]byte{} // connections that are alike share one
 	for i := range s.Connections {
 		c := &s.Connections[i]
 		buf = appendStrings(buf[:0], 'c', c.Type, c.SourceName, c.NativeID, c.Protected)
 		h.Write(buf)
-		if err := hashJSON(h, c.Payload); err != nil {
-			return "", fmt.Errorf("digest %s: %w", c.Name, err)
+		at := reflect.ValueOf(c.Payload).Pointer()
+		text, ok := payloads[at]
+		if !ok {
+			var err error
+			if text, err = json.Marshal(c.Payload); err != nil {
+				return "", fmt.Errorf("digest %s: %w", c.Name, err)
+			}
+			text = append(text, '\n')
+			payloads[at] = text
 		}
+		h.Write(text)
 		for j := range c.Entitlements {
 			e := &c.Entitlements[j]
 			buf = appendStrings(buf[:0], 'e', e.Target.Type, e.Target.SourceName, e.TargetID, e.Privilege, e.State)
