@@ -57,6 +57,8 @@ type examined struct {
 	afterApplications map[string]*schemas.Application
 	desired           map[string][2]*plan.Desired
 	affected          []string
+	// bearing is how many connections were folded.
+	bearing int
 }
 
 // examination is a change to examine.
@@ -557,16 +559,12 @@ func (r *Reconciler) between(ctx context.Context, e *examined, seeds map[order.C
 		if err != nil {
 			return err
 		}
-		before, err := collect(ctx, e.base, name, set)
-		if err != nil {
-			return err
-		}
-		after, err := collect(ctx, e.head, name, set)
+		e.bearing += len(set)
+		b, a, err := e.foldPair(ctx, name, set, desc, now)
 		if err != nil {
 			return err
 		}
 		was := e.trust.applications[name]
-		b, a := plan.Fold(before, desc, now), plan.Fold(after, desc, now)
 		e.desired[name] = [2]*plan.Desired{b, a}
 		c := plan.Between(was, app, desc, b, a, now)
 		e.changes[name] = c
@@ -710,16 +708,27 @@ func (e *examined) groups(ctx context.Context, app string, n schemas.Name, desc 
 	return groups, nil
 }
 
-func collect(ctx context.Context, l *order.Layer, app string, set map[schemas.Name]bool) ([]*plan.Document, error) {
-	var out []*plan.Document
+// foldPair folds the connections before and after the change.
+func (e *examined) foldPair(ctx context.Context, app string, set map[schemas.Name]bool, desc connectors.Description, now time.Time) (before, after *plan.Desired, err error) {
+	var unchanged, was, is []*plan.Document
 	for n := range set {
-		docs, err := l.Documents(ctx, order.ConnectionKey{Application: app, Name: n})
+		k := order.ConnectionKey{Application: app, Name: n}
+		b, err := e.base.Documents(ctx, k)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		out = append(out, docs...)
+		a, err := e.head.Documents(ctx, k)
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.Equal(b, a) {
+			unchanged = append(unchanged, b...)
+		} else {
+			was, is = append(was, b...), append(is, a...)
+		}
 	}
-	return out, nil
+	before, after = plan.Pair(unchanged, was, is, desc, now)
+	return before, after, nil
 }
 
 // beneficiaries are the people whose effective access the change makes grow, and the gaining identities

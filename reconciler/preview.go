@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/history"
@@ -195,7 +194,7 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 	if err != nil {
 		return nil, err
 	}
-	before, after, err := e.fold(ctx, name, set, lv, now)
+	before, after, err := e.foldPair(ctx, name, set, lv.description, now)
 	if err != nil {
 		return nil, err
 	}
@@ -267,19 +266,6 @@ func (e *examined) already(name string, own []schemas.Operation) []schemas.Key {
 		}
 	}
 	return out
-}
-
-// fold is the desired state of a set of connections, before and after the change.
-func (e *examined) fold(ctx context.Context, name string, set map[schemas.Name]bool, lv *live, now time.Time) (before, after *plan.Desired, err error) {
-	b, err := collect(ctx, e.base, name, set)
-	if err != nil {
-		return nil, nil, err
-	}
-	a, err := collect(ctx, e.head, name, set)
-	if err != nil {
-		return nil, nil, err
-	}
-	return plan.Fold(b, lv.description, now), plan.Fold(a, lv.description, now), nil
 }
 
 // previewJudgement asks policy and says which sign-offs are missing.

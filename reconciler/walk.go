@@ -20,8 +20,8 @@ import (
 const (
 	// maxAhead is how many merges wait for their verdict at a time.
 	maxAhead = 64
-	// maxAheadFiles bounds the files of these merges.
-	maxAheadFiles = 1024
+	// maxAheadWeight bounds the files of these merges and the connections that they bear on.
+	maxAheadWeight = 4096
 	// maxAge is after how many merges the layer of what is ahead is made anew, lest it holds the index twice.
 	maxAge = 1024
 	// maxPrepared is how many merges reading may be ahead.
@@ -112,7 +112,7 @@ type judging struct {
 	// waiting are the merges that were examined and are not settled yet, the oldest first; layer and head are
 	// what the index becomes when each turns out as assumed.
 	waiting []*waiting
-	files   int
+	weight  int
 	layer   *order.Layer
 	head    order.Head
 	// again are merges to examine anew.
@@ -130,6 +130,7 @@ type waiting struct {
 	*prepared
 	e      *examined // nil when no control file changed
 	head   order.Head
+	weight int
 	admits bool // as is assumed
 	// verdict is closed when record and err are there.
 	verdict chan struct{}
@@ -202,13 +203,13 @@ func (j *judging) along(ctx context.Context, to string, settings *schemas.Settin
 
 // restart forgets what was examined ahead.
 func (j *judging) restart() {
-	j.waiting, j.files, j.age = nil, 0, 0
+	j.waiting, j.weight, j.age = nil, 0, 0
 	j.layer, j.head = j.x.Fork(), j.x.Head
 }
 
 func (j *judging) full() bool {
 	n := len(j.waiting)
-	return n > 0 && (n >= j.limit || j.files > maxAheadFiles || j.age > maxAge || j.waiting[n-1].reconfigures())
+	return n > 0 && (n >= j.limit || j.weight > maxAheadWeight || j.age > maxAge || j.waiting[n-1].reconfigures())
 }
 
 // take examines the next commit and has it judged.
@@ -258,7 +259,8 @@ func (j *judging) examine(ctx context.Context, w *waiting) (err error) {
 	if w.e, err = j.r.examine(ctx, j.layer, j.t, in); err != nil {
 		return err
 	}
-	j.files += len(w.e.files)
+	w.weight = len(w.e.files) + w.e.bearing
+	j.weight += w.weight
 	switch {
 	case len(w.e.files) == 0:
 		close(w.verdict)
@@ -273,6 +275,7 @@ func (j *judging) examine(ctx context.Context, w *waiting) (err error) {
 		j.slots <- struct{}{}
 		j.judging.Go(func() {
 			w.err = j.r.verdict(ctx, w.e, w.prepared, w.record, now)
+			w.e.changes, w.e.desired = nil, nil // large, and of no further use
 			<-j.slots
 			close(w.verdict)
 		})
@@ -325,7 +328,7 @@ func (j *judging) settle(ctx context.Context) error {
 	if w.e == nil {
 		return nil
 	}
-	j.files -= len(w.e.files)
+	j.weight -= w.weight
 	admitted := true
 	if len(w.e.files) > 0 {
 		admitted = w.admitted()

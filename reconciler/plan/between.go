@@ -2,6 +2,7 @@ package plan
 
 import (
 	"maps"
+	"reflect"
 	"slices"
 	"time"
 
@@ -22,10 +23,13 @@ import (
 // What the requests do not know they take to be there: a connection that is only assigned to or deleted
 // exists, and what is revoked was held.
 func Between(was, app *schemas.Application, description connectors.Description, before, after *Desired, now time.Time) Change {
-	first, second := eventual(before), eventual(after)
-	held := effective(was, description, StateOf(first, description))
-	formerly := NewGraph(app.Name, description, held)
-	assumed := assume(held, description, before, after, first, second)
+	held := func() connectors.State { return effective(was, description, StateOf(eventual(before), description)) }
+	from, to := before, after
+	if was != nil && (was == app || reflect.DeepEqual(was.Spec, app.Spec)) {
+		from, to = differing(before, after)
+	}
+	first, second := eventual(from), eventual(to)
+	assumed, supposed := assume(held(), description, from, to, first, second)
 	if was == nil {
 		was = app
 	}
@@ -43,7 +47,9 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 		c.After.Apply(&c.Operations[i])
 	}
 	c.Gained, c.Lost = Effects(c.Operations, c.Before, c.After)
-	c.prolonged(formerly, before, after, now)
+	if supposed || bounded(before) || bounded(after) {
+		c.prolonged(NewGraph(app.Name, description, held()), before, after, now)
+	}
 	if len(res.Plan.Findings) == 0 {
 		return c
 	}
@@ -61,6 +67,27 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 		}
 	}
 	return c
+}
+
+// differing leaves the connections that are not the same on both sides, as Pair has them.
+func differing(before, after *Desired) (from, to *Desired) {
+	without := func(d, other *Desired) *Desired {
+		same := make(map[*Connection]bool, len(other.Connections))
+		for _, c := range other.Connections {
+			same[c] = true
+		}
+		out := *d
+		out.Connections = slices.DeleteFunc(slices.Clone(d.Connections), func(c *Connection) bool { return same[c] })
+		return &out
+	}
+	return without(before, after), without(after, before)
+}
+
+// bounded says whether a desired edge is not in force at all times.
+func bounded(d *Desired) bool {
+	return slices.ContainsFunc(d.Connections, func(c *Connection) bool {
+		return len(c.Scheduled) > 0 || slices.ContainsFunc(c.Entitlements, func(e Entitlement) bool { return e.Expires != nil })
+	})
 }
 
 // prolonged adds to what is gained the access that an identity has already, but would lose one day, or get
@@ -182,8 +209,8 @@ func (g *Graph) inForce(t time.Time) func(edgeKey) bool {
 
 // assume is the live state that a change is judged against: what the requests brought about before it, which
 // becomes part of it, and what they take to be there. first and second are before and after with what is
-// scheduled in force.
-func assume(assumed connectors.State, description connectors.Description, before, after, first, second *Desired) connectors.State {
+// scheduled in force. supposed says that it differs from the former for somebody's access.
+func assume(assumed connectors.State, description connectors.Description, before, after, first, second *Desired) (_ connectors.State, supposed bool) {
 	there := map[schemas.Name]int{}
 	for i, c := range assumed.Connections {
 		there[c.Name] = i
@@ -199,7 +226,7 @@ func assume(assumed connectors.State, description connectors.Description, before
 			if c.Existence == Present || c.Existence != Unspecified && spoken && first.Connections[j].Existence != Unspecified {
 				continue
 			}
-			i = len(assumed.Connections)
+			i, supposed = len(assumed.Connections), true
 			assumed.Connections = append(assumed.Connections, connectors.Connection{Name: c.Name})
 		}
 		a := &assumed.Connections[i]
@@ -219,19 +246,22 @@ func assume(assumed connectors.State, description connectors.Description, before
 		if spoken {
 			former = first.Connections[j].Tombstones
 			longer := growing(before.Connections[j], after.Connections[at])
+			n := len(a.Entitlements)
 			a.Entitlements = slices.DeleteFunc(a.Entitlements, func(e connectors.Entitlement) bool {
 				// What was undone before its start was never there.
 				return longer[wordKey{e.Target, e.Privilege}] || !c.speaks(e)
 			})
+			supposed = supposed || len(a.Entitlements) != n
 		}
 		for _, t := range c.Tombstones {
 			if t.Cause == schemas.CauseRequest && !revoked(former, t) && !holds(a, t) {
+				supposed = true
 				a.Entitlements = append(a.Entitlements, connectors.Entitlement{Target: t.Target, TargetID: t.TargetID, Privilege: t.Privilege})
 			}
 		}
 	}
 	slices.SortFunc(assumed.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
-	return assumed
+	return assumed, supposed
 }
 
 // speaks says whether the entitlement is wanted or to be gone. Both lists are sorted.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/countersign/countersign/connectors"
@@ -572,4 +573,96 @@ func TestPropertyAnythingFolds(t *testing.T) {
 		plan.Between(nil, w.app, w.desc, &plan.Desired{}, got, w.now)
 		plan.ItemsOf(got)
 	})
+}
+
+// Folding only what a change touches, and comparing only that, is folding and comparing everything.
+func TestPropertyPairIsFoldTwice(t *testing.T) {
+	shared, whole := 0, 0
+	t.Run("worlds", func(t *testing.T) {
+		rapid.Check(t, func(r *rapid.T) {
+			d := draw(r, t, false).draws(12)
+			before := byConnection(d.docs)
+			for range rapid.IntRange(0, 3).Draw(r, "changes") {
+				d.draw()
+			}
+			after := byConnection(d.docs)
+			var unchanged, was, is, all, wasAll []*plan.Document
+			for n, docs := range after {
+				all, wasAll = append(all, docs...), append(wasAll, before[n]...)
+				if cmp.Equal(docs, before[n]) {
+					unchanged = append(unchanged, before[n]...)
+				} else {
+					was, is = append(was, before[n]...), append(is, docs...)
+				}
+			}
+			first, second := plan.Pair(unchanged, was, is, d.desc, d.now)
+			wantFirst, wantSecond := plan.Fold(wasAll, d.desc, d.now), plan.Fold(all, d.desc, d.now)
+			if !second.Next.Equal(wantSecond.Next) && (second.Next.IsZero() || second.Next.After(wantSecond.Next) && !wantSecond.Next.IsZero()) {
+				r.Errorf("after %q: next is %v, want %v or sooner", d.history, second.Next, wantSecond.Next)
+			}
+			second.Next = wantSecond.Next
+			if diff := cmp.Diff([]*plan.Desired{wantFirst, wantSecond}, []*plan.Desired{first, second}, cmpopts.EquateEmpty()); diff != "" {
+				r.Errorf("after %q: %s", d.history, diff)
+			}
+			for _, c := range second.Connections {
+				if slices.Contains(first.Connections, c) {
+					shared++
+				} else {
+					whole++
+				}
+			}
+			narrow := *d.app
+			if rapid.Bool().Draw(r, "scope") {
+				narrow.Spec.Scope = map[string][]string{"role": {"a", "b"}}
+			}
+			want := plan.Between(&narrow, d.app, d.desc, wantFirst, wantSecond, d.now)
+			got := plan.Between(&narrow, d.app, d.desc, first, second, d.now)
+			if diff := cmp.Diff(changeLines(want), changeLines(got)); diff != "" {
+				r.Errorf("after %q: %s", d.history, diff)
+			}
+			for i, g := range []*plan.Graph{got.Before, got.After} {
+				w := []*plan.Graph{want.Before, want.After}[i]
+				if diff := cmp.Diff(w.Identities(), g.Identities()); diff != "" {
+					r.Fatalf("after %q: identities: %s", d.history, diff)
+				}
+				for _, n := range append(w.Identities(), name("role/a"), name("role/b"), name("role/c")) {
+					if diff := cmp.Diff(w.AccessOf(n), g.AccessOf(n)); diff != "" || w.Exists(n) != g.Exists(n) {
+						r.Errorf("after %q: access of %s: %s", d.history, n, diff)
+					}
+					if diff := cmp.Diff(w.DirectMembers(n), g.DirectMembers(n)); diff != "" {
+						r.Errorf("after %q: members of %s: %s", d.history, n, diff)
+					}
+				}
+			}
+		})
+	})
+	if shared == 0 || whole == 0 {
+		t.Errorf("%d connections shared and %d not: the worlds show nothing", shared, whole)
+	}
+}
+
+// byConnection has the documents of each connection by themselves, as the order index keeps them.
+func byConnection(docs []*plan.Document) map[schemas.Name][]*plan.Document {
+	out := map[schemas.Name][]*plan.Document{}
+	for _, d := range docs {
+		of := map[schemas.Name]*plan.Document{}
+		at := func(v *plan.Version) *plan.Document {
+			n := v.Request.Connection.Name()
+			if of[n] == nil {
+				of[n] = &plan.Document{Place: d.Place}
+				out[n] = append(out[n], of[n])
+			}
+			return of[n]
+		}
+		for _, v := range d.Former {
+			x := at(v)
+			x.Former = append(x.Former, v)
+		}
+		if d.Current != nil {
+			// A copy: later steps write to it.
+			v := *d.Current
+			at(&v).Current = &v
+		}
+	}
+	return out
 }
