@@ -2,6 +2,7 @@ package reconciler_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -103,8 +104,8 @@ spec:
 // application is one with all in scope and sales grantable, and further lines of the spec in place of the
 // same ones.
 func (w *world) application(name, more string) string {
-	spec := fmt.Sprintf("connector: casbin\nconfig: {policy: %q}\nowners: [user:bob@acme.test, user:frank@acme.test]\n", w.path(name))
-	for _, line := range []string{`scope: {role: ["*"]}`, `grantable: {object: ["sales.*"]}`} {
+	spec := fmt.Sprintf("connector: casbin\nconfig: {policy: %q}\n", w.path(name))
+	for _, line := range []string{`owners: [user:bob@acme.test, user:frank@acme.test]`, `scope: {role: ["*"]}`, `grantable: {object: ["sales.*"]}`} {
 		if key, _, _ := strings.Cut(line, ":"); !strings.Contains("\n"+more, "\n"+key+":") {
 			spec += line + "\n"
 		}
@@ -455,4 +456,20 @@ func (w flakyWriter) Apply(ctx context.Context, ops []schemas.Operation, report 
 		}
 	}
 	return nil
+}
+
+// exists says whether main has the file.
+func (w *world) exists(path string) bool {
+	_, err := w.Try("cat-file", "-e", "main:"+path)
+	return err == nil
+}
+
+// forgetIndex deletes the order index.
+func (w *world) forgetIndex() {
+	w.t.Helper()
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(filepath.Join(w.state, "index.db"+suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			w.t.Fatal(err)
+		}
+	}
 }
