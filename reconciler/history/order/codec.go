@@ -32,8 +32,10 @@ func (e *encoder) time(t *time.Time) {
 		e.uint(0)
 		return
 	}
+	// UnixNano wraps around before 1678 and after 2262; a request may say 9999.
 	e.uint(1)
-	e.b = binary.AppendVarint(e.b, t.UnixNano())
+	e.b = binary.AppendVarint(e.b, t.Unix())
+	e.uint(t.Nanosecond())
 }
 
 func (e *encoder) entries(l []schemas.Entry) {
@@ -168,7 +170,7 @@ func (d *decoder) time() *time.Time {
 		return nil
 	}
 	d.s = d.s[size:]
-	t := time.Unix(0, n).UTC()
+	t := time.Unix(n, int64(d.uint())).UTC()
 	return &t
 }
 

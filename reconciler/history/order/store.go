@@ -20,7 +20,7 @@ import (
 )
 
 // format changes with the encoding, and with whatever makes the same documents decode to something else.
-const format = "1"
+const format = "2"
 
 // Head is how far the index has come.
 type Head struct {
