@@ -143,19 +143,26 @@ type store struct {
 }
 
 const layout = `
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, class TEXT NOT NULL, quarantined INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS files_few ON files (class) WHERE class <> 'request';
-CREATE INDEX IF NOT EXISTS files_quarantined ON files (quarantined) WHERE quarantined = 1;
-CREATE TABLE IF NOT EXISTS connections (application TEXT, type TEXT, name TEXT, body BLOB NOT NULL, PRIMARY KEY (application, type, name)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS mentions (application TEXT, type TEXT, name TEXT, ctype TEXT, cname TEXT, PRIMARY KEY (application, type, name, ctype, cname)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS commits (sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, body TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS commits_hash ON commits (hash);
-CREATE TABLE IF NOT EXISTS controls (path TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE files (path TEXT PRIMARY KEY, class TEXT NOT NULL, quarantined INTEGER NOT NULL, body TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX files_few ON files (class) WHERE class <> 'request';
+CREATE INDEX files_quarantined ON files (quarantined) WHERE quarantined = 1;
+CREATE TABLE connections (application TEXT, type TEXT, name TEXT, body BLOB NOT NULL, PRIMARY KEY (application, type, name)) WITHOUT ROWID;
+CREATE TABLE mentions (application TEXT, type TEXT, name TEXT, ctype TEXT, cname TEXT, PRIMARY KEY (application, type, name, ctype, cname)) WITHOUT ROWID;
+CREATE TABLE commits (sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, body TEXT NOT NULL);
+CREATE INDEX commits_hash ON commits (hash);
+CREATE TABLE controls (path TEXT PRIMARY KEY, body TEXT NOT NULL) WITHOUT ROWID;
+` + mark
+
+// drop goes before layout: another format may have laid out its tables otherwise.
+const drop = `DROP TABLE IF EXISTS meta; DROP TABLE IF EXISTS files; DROP TABLE IF EXISTS connections; DROP TABLE IF EXISTS mentions;
+DROP TABLE IF EXISTS commits; DROP TABLE IF EXISTS controls;
 `
 
 const wipe = `DELETE FROM meta; DELETE FROM files; DELETE FROM connections; DELETE FROM mentions; DELETE FROM commits; DELETE FROM controls;
-INSERT INTO meta VALUES ('format', '` + format + `');
+` + mark
+
+const mark = `INSERT INTO meta VALUES ('format', '` + format + `');
 `
 
 func openStore(ctx context.Context, path string) (*store, error) {
@@ -167,15 +174,35 @@ func openStore(ctx context.Context, path string) (*store, error) {
 	}
 	db.SetMaxOpenConns(1)
 	s := &store{db: db}
-	var have string
-	err = db.QueryRowContext(ctx, `SELECT value FROM meta WHERE key = 'format'`).Scan(&have)
-	if err == nil && have == format {
+	if ours(db.QueryRowContext(ctx, readFormat)) {
 		return s, nil
 	}
-	if _, err := db.ExecContext(ctx, "BEGIN IMMEDIATE;"+layout+wipe+"COMMIT"); err != nil {
+	if err := s.layOut(ctx); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return s, nil
+}
+
+const readFormat = `SELECT value FROM meta WHERE key = 'format'`
+
+func ours(row *sql.Row) bool {
+	var have string
+	return row.Scan(&have) == nil && have == format
+}
+
+// layOut makes the file an empty index, unless another process has done so and gone on meanwhile.
+func (s *store) layOut(ctx context.Context) error {
+	tx, err := s.db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	if ours(tx.QueryRowContext(ctx, readFormat)) {
+		return tx.Rollback()
+	}
+	if _, err := tx.ExecContext(ctx, drop+layout); err != nil {
+		return errors.Join(err, tx.Rollback())
+	}
+	return tx.Commit()
 }
 
 // begin begins to read the file as it stands, and returns how far it has come.
