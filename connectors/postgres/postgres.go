@@ -70,7 +70,7 @@ func open(ctx context.Context, cfg connectors.Config, key string, readOnly bool)
 	}
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
-		return nil, wrap(op, err)
+		return nil, refused(op, key, err)
 	}
 	r := &reader{cfg: cfg, config: config, conn: conn, own: []string{config.User}}
 	for _, other := range []string{"dsn", "apply_dsn"} {
@@ -172,6 +172,35 @@ func wrap(op string, err error) error {
 		out.Message = "the connection to the server failed"
 	}
 	return out
+}
+
+// refused is wrap for a login. The server's own message quotes the connection string: the user, the database
+// or a setting, any of which is part of the password where one was left unescaped or put in the wrong place.
+func refused(op, key string, err error) error {
+	wrapped := wrap(op, err)
+	var pg *pgconn.PgError
+	var e *connectors.Error
+	if !errors.As(err, &pg) || !errors.As(wrapped, &e) {
+		return wrapped
+	}
+	switch pg.Code {
+	case "28P01", "28000":
+		e.Message = "the server refused the login: check user and password of config." + key + ", and what the server lets in"
+	case "3D000":
+		e.Message = "the database that config." + key + " names does not exist"
+	case "42501":
+		e.Message = "the user of config." + key + " may not connect to the database"
+	case "53300":
+		e.Message = "too many connections"
+	case "57P03":
+		e.Message = "the server is starting up or shutting down"
+	case "22023", "42704":
+		e.Message = "the server refused a setting of config." + key
+	default:
+		e.Message = "the server refused the connection"
+	}
+	e.Message += " (" + pg.Code + ")"
+	return wrapped
 }
 
 // codeOf sorts SQLSTATEs (PostgreSQL 15, Appendix A).
