@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
@@ -34,9 +35,11 @@ type Config struct {
 	Now func() time.Time
 	// Logger takes diagnostics; nil discards them.
 	Logger *slog.Logger
-	// Progress is told what a long job is at; nil is told nothing. total is 0 while unknown.
+	// Progress is told what a long job is at, by one goroutine at a time; nil is told nothing. total is 0
+	// while unknown.
 	Progress func(what string, done, total int)
-	// Step is called after each step of an apply that a crash could follow, for tests; nil is not.
+	// Step is called after each step of an apply that a crash could follow, for tests, by several goroutines
+	// where there are several applications; nil is not.
 	Step func(string)
 }
 
@@ -64,13 +67,23 @@ func New(c Config) (*Reconciler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if c.Progress == nil {
-		c.Progress = func(string, int, int) {}
-	}
+	c.Progress = oneAtATime(c.Progress)
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
 	return newReconciler(c), nil
+}
+
+func oneAtATime(tell func(string, int, int)) func(string, int, int) {
+	if tell == nil {
+		return func(string, int, int) {}
+	}
+	var mu sync.Mutex
+	return func(what string, done, total int) {
+		mu.Lock()
+		defer mu.Unlock()
+		tell(what, done, total)
+	}
 }
 
 func newReconciler(c Config) *Reconciler {

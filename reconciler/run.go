@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/history/order"
@@ -81,23 +82,22 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	if err != nil {
 		return nil, err
 	}
-	p := pass{r: r, o: o, ledger: l, index: x, trust: t, tip: tip, controls: controls, readOnly: readOnly}
-	for i, name := range names {
-		r.c.Progress("reconcile "+name, i, len(names))
-		out, next, err := p.application(ctx, t.applications[name])
-		if err != nil {
+	p := &pass{r: r, o: o, ledger: l, index: x, trust: t, tip: tip, controls: controls, readOnly: readOnly}
+	runs, err := p.applications(ctx, names)
+	for _, u := range runs {
+		if u.err != nil {
 			// One application that cannot be reached stops nothing but itself.
-			out.Error = err.Error()
+			u.out.Error = u.err.Error()
 		}
-		report.Applications = append(report.Applications, out)
-		if !next.IsZero() && (report.Next == nil || next.Before(*report.Next)) {
+		report.Applications = append(report.Applications, *u.out)
+		if next := u.next; !next.IsZero() && (report.Next == nil || next.Before(*report.Next)) {
 			report.Next = &next
 		}
-		if ctx.Err() != nil {
-			return report, ctx.Err()
-		}
 	}
-	return report, nil
+	if err == nil {
+		err = ctx.Err()
+	}
+	return report, err
 }
 
 // pass is one invocation over several applications.
@@ -113,58 +113,65 @@ type pass struct {
 	removed  plan.Counts // by the applications so far
 }
 
-// application is one pass over one application: fold, read, diff, hold, apply, read back, record.
-func (p *pass) application(ctx context.Context, app *schemas.Application) (out schemas.ApplicationOutcome, next time.Time, err error) {
-	out = schemas.ApplicationOutcome{Application: app.Name, Outcomes: []schemas.OutcomeRecord{}, Verifications: []schemas.VerificationRecord{},
-		Plan: schemas.ApplicationPlan{Application: app.Name, Connector: app.Spec.Connector, Mode: app.Spec.Mode, Operations: []schemas.Operation{}}}
-	if !p.readOnly {
-		release, err := p.lease(ctx, app.Name)
-		if err != nil {
-			return out, next, err
+// maxApplications is how many applications are open and worked on at a time.
+const maxApplications = 4
+
+// applications takes each application through one pass of its own, a few at a time. What may be removed is one
+// question for all of them, asked in their order.
+func (p *pass) applications(ctx context.Context, names []string) ([]*run, error) {
+	var runs []*run
+	for part := range slices.Chunk(names, maxApplications) {
+		some := make([]*run, len(part))
+		for i, name := range part {
+			some[i] = newRun(p, p.trust.applications[name])
 		}
-		defer func() { err = errors.Join(err, release()) }()
+		err := p.together(ctx, some, len(runs), len(names))
+		for _, u := range some {
+			u.close()
+		}
+		if runs = append(runs, some...); err != nil || ctx.Err() != nil {
+			return runs, err
+		}
 	}
-	docs, err := p.index.All(ctx, app.Name)
-	if err != nil {
-		return out, next, err
+	return runs, nil
+}
+
+func (p *pass) together(ctx context.Context, runs []*run, done, all int) error {
+	for _, u := range runs {
+		// One after the other, in their order: two processes that took them in different ones would wait for
+		// each other.
+		if !p.readOnly {
+			u.unlock, u.err = p.lease(ctx, u.app.Name)
+		}
+		var err error
+		if u.docs, err = p.index.All(ctx, u.app.Name); err != nil {
+			return err
+		}
 	}
-	lv, err := p.r.openLive(ctx, app)
-	if err != nil {
-		return out, next, err
+	each := func(what string, fn func(*run) error) {
+		var g errgroup.Group
+		for i, u := range runs {
+			if u.err != nil {
+				continue
+			}
+			g.Go(func() error {
+				p.r.c.Progress(what+" "+u.app.Name, done+i, all)
+				u.err = fn(u)
+				return nil
+			})
+		}
+		_ = g.Wait() // each has kept its own error
 	}
-	defer func() { err = errors.Join(err, lv.reader.Close()) }()
-	remembered, err := baseline(ctx, p.ledger, app.Name)
-	if err != nil {
-		return out, next, err
+	each("read", func(u *run) error { return u.prepare(ctx) })
+	for _, u := range runs {
+		if u.err == nil {
+			u.err = u.hold(ctx)
+		}
 	}
-	now := p.r.now()
-	desired := plan.Fold(docs, lv.description, now)
-	next = desired.Next
-	if err := lv.read(ctx, desired); err != nil {
-		return out, next, err
+	if !p.readOnly {
+		each("reconcile", func(u *run) error { return u.carryOut(ctx) })
 	}
-	in := plan.Input{Desired: desired, Baseline: remembered, Now: now}
-	res, err := lv.diff(ctx, in)
-	if err != nil {
-		return out, next, err
-	}
-	out.Plan = res.Plan
-	out.Plan.ReadAt = now
-	if out.Plan.LiveDigest, err = plan.LiveDigest(lv.state); err != nil {
-		return out, next, err
-	}
-	rules, release, err := p.rules(ctx, app, res, now)
-	if err != nil {
-		return out, next, err
-	}
-	p.removed = p.removed.Add(plan.Hold(&out.Plan, rules))
-	overdue(&out.Plan)
-	out.Remaining = len(out.Plan.Operations)
-	if p.readOnly {
-		return out, next, nil
-	}
-	run := &run{pass: p, app: app, lv: lv, in: in, result: res, out: &out, release: release, remembered: remembered}
-	return out, next, run.carryOut(ctx)
+	return nil
 }
 
 // overdue lists the expired grants that a mode keeps in place: they are never called verified.
@@ -246,19 +253,77 @@ func (p *pass) lease(ctx context.Context, app string) (func() error, error) {
 	return f.Unlock, nil
 }
 
-// run is the writing half of a pass over one application.
+// run is one pass over one application: fold, read, diff, hold, apply, read back, record.
 type run struct {
 	*pass
 	id         string
 	app        *schemas.Application
+	docs       []*plan.Document
 	lv         *live
 	in         plan.Input
 	result     plan.Result
 	out        *schemas.ApplicationOutcome
+	next       time.Time // when a start or an expiry changes what is wanted
 	release    release
 	remembered func(string) (schemas.BaselineItem, bool)
 	// cut are the operations of runs that were cut short between the intent and the read-back, by item.
 	cut map[string]schemas.Operation
+	// unlock gives the application back; nil when it was not taken.
+	unlock func() error
+	err    error
+}
+
+func newRun(p *pass, app *schemas.Application) *run {
+	return &run{pass: p, app: app, out: &schemas.ApplicationOutcome{Application: app.Name, Outcomes: []schemas.OutcomeRecord{}, Verifications: []schemas.VerificationRecord{},
+		Plan: schemas.ApplicationPlan{Application: app.Name, Connector: app.Spec.Connector, Mode: app.Spec.Mode, Operations: []schemas.Operation{}}}}
+}
+
+// close lets go of the application and of what was read of it.
+func (u *run) close() {
+	if u.lv != nil {
+		u.err = errors.Join(u.err, u.lv.reader.Close())
+	}
+	if u.unlock != nil {
+		u.err = errors.Join(u.err, u.unlock())
+	}
+	u.lv, u.in, u.result, u.docs, u.remembered = nil, plan.Input{}, plan.Result{}, nil, nil
+}
+
+// prepare reads the application and says what it would take to have it as it should be.
+func (u *run) prepare(ctx context.Context) (err error) {
+	if u.lv, err = u.r.openLive(ctx, u.app); err != nil {
+		return err
+	}
+	now := u.r.now()
+	desired := plan.Fold(u.docs, u.lv.description, now)
+	u.docs, u.next = nil, desired.Next
+	if u.remembered, err = baseline(ctx, u.ledger, u.app.Name); err != nil {
+		return err
+	}
+	if err := u.lv.read(ctx, desired); err != nil {
+		return err
+	}
+	u.in = plan.Input{Desired: desired, Baseline: u.remembered, Now: now}
+	if u.result, err = u.lv.diff(ctx, u.in); err != nil {
+		return err
+	}
+	u.out.Plan = u.result.Plan
+	u.out.Plan.ReadAt = now
+	u.out.Plan.LiveDigest, err = plan.LiveDigest(u.lv.state)
+	return err
+}
+
+// hold says which operations wait, and why.
+func (u *run) hold(ctx context.Context) error {
+	rules, release, err := u.rules(ctx, u.app, u.result, u.in.Now)
+	if err != nil {
+		return err
+	}
+	u.release = release
+	u.pass.removed = u.pass.removed.Add(plan.Hold(&u.out.Plan, rules))
+	overdue(&u.out.Plan)
+	u.out.Remaining = len(u.out.Plan.Operations)
+	return nil
 }
 
 // chunk is how many operations or items share one record.
