@@ -105,13 +105,19 @@ func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string)
 	path := filepath.Join(r.c.State, "index.db")
 	for range 5 {
 		x, err := order.Open(ctx, path)
-		if err != nil {
-			return nil, err
+		if err == nil {
+			if err = r.advance(ctx, x, l, to); err == nil {
+				return x, nil
+			}
+			err = errors.Join(err, x.Close())
 		}
-		if err = r.advance(ctx, x, l, to); err == nil {
-			return x, nil
-		}
-		if err = errors.Join(err, x.Close()); !errors.Is(err, order.ErrChanged) {
+		switch {
+		case order.Damaged(err):
+			r.c.Logger.Warn("the order index is damaged and is built again", "path", path, "error", err)
+			if rerr := order.Remove(path); rerr != nil {
+				return nil, errors.Join(err, rerr)
+			}
+		case !errors.Is(err, order.ErrChanged):
 			return nil, err
 		}
 	}

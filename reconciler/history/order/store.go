@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"os"
@@ -13,7 +14,8 @@ import (
 	"slices"
 	"strings"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // and the driver of that name
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -45,6 +47,27 @@ type Index struct {
 // ErrChanged says that another process has written the file since it was opened. Open it again: what the
 // other has judged need not be judged twice.
 var ErrChanged = errors.New("the order index was written by another process")
+
+// Damaged says whether an error means that the file holds no index that could be read.
+func Damaged(err error) bool {
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		code := e.Code() & 0xff
+		return code == sqlite3.SQLITE_CORRUPT || code == sqlite3.SQLITE_NOTADB
+	}
+	return errors.Is(err, errCorrupt)
+}
+
+// Remove deletes an index that is damaged: it is a cache.
+func Remove(path string) error {
+	var errs []error
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
 
 // Open opens the index, or makes it. With an empty path it is in memory only. An index of another format
 // is emptied. What is read is the file as it stood then, whatever others write.
