@@ -243,7 +243,7 @@ func plainData(data map[string]any) (map[string]any, error) {
 	if len(data) == 0 {
 		return map[string]any{}, nil
 	}
-	t, err := encodeAny(data, newEncoding(64<<20), 0)
+	t, err := encodeAny(data, newEncoding(64<<20, nil), 0)
 	if err != nil {
 		return nil, fmt.Errorf("policy data: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/open-policy-agent/opa/v1/ast"
@@ -18,23 +19,58 @@ import (
 // long, and this is a good part of what a small evaluation costs. The result is that of encoding/json, with
 // two differences that spare rules a distinction: slices and maps that are nil are empty, and instants are in
 // UTC and cut to the second, so that they compare as text.
-type encoder struct{ root typeEncoder }
+type encoder struct {
+	root   typeEncoder
+	shared *applications
+	// ready are encodings that were used, with the terms of names that may recur.
+	ready *sync.Pool
+}
 
-// encoding is the encoding of one input. Most names stand in an input several times, and their terms, which
-// nothing changes, are shared.
+// applications are the terms of applications as they stand in the base: the same for one change after the
+// other.
+type applications struct {
+	mu    sync.Mutex
+	terms map[*schemas.PolicyApplication]sharedTerm
+}
+
+// maxApplications bounds the applications remembered: there are more only where somebody makes them up.
+const maxApplications = 4096
+
+func (a *applications) get(p *schemas.PolicyApplication) (sharedTerm, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s, ok := a.terms[p]
+	return s, ok
+}
+
+func (a *applications) put(p *schemas.PolicyApplication, s sharedTerm) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.terms == nil || len(a.terms) >= maxApplications {
+		a.terms = map[*schemas.PolicyApplication]sharedTerm{}
+	}
+	a.terms[p] = s
+}
+
+// encoding is the encoding of one input at a time. Most names stand in an input several times, and many in
+// the next one again; their terms, which nothing changes, are shared.
 type encoding struct {
 	budget  int
 	strings map[string]*ast.Term
 	structs map[any]sharedTerm
+	shared  *applications
 }
+
+// maxRemembered bounds the terms that an encoding keeps for the next input, and the length of their text.
+const maxRemembered, maxRememberedText = 1024, 256
 
 type sharedTerm struct {
 	term *ast.Term
 	cost int
 }
 
-func newEncoding(budget int) *encoding {
-	return &encoding{budget: budget, strings: make(map[string]*ast.Term, 64), structs: make(map[any]sharedTerm, 8)}
+func newEncoding(budget int, shared *applications) *encoding {
+	return &encoding{budget: budget, shared: shared, strings: make(map[string]*ast.Term, 64), structs: make(map[any]sharedTerm, 8)}
 }
 
 // spend counts bytes of JSON against the budget.
@@ -49,12 +85,20 @@ type typeEncoder func(v reflect.Value, w *encoding) (*ast.Term, error)
 
 func newEncoder() (encoder, error) {
 	e, err := encoderOf(reflect.TypeFor[schemas.PolicyInput](), map[reflect.Type]*typeEncoder{})
-	return encoder{e}, err
+	return encoder{e, &applications{}, &sync.Pool{}}, err
 }
 
 // value encodes an input of at most maxBytes.
 func (e encoder) value(in *schemas.PolicyInput, maxBytes int) (ast.Value, error) {
-	t, err := e.root(reflect.ValueOf(in).Elem(), newEncoding(maxBytes))
+	w, ok := e.ready.Get().(*encoding)
+	if !ok {
+		w = newEncoding(maxBytes, e.shared)
+	}
+	w.budget = maxBytes
+	t, err := e.root(reflect.ValueOf(in).Elem(), w)
+	if len(w.strings) <= maxRemembered && len(w.structs) <= maxRemembered {
+		e.ready.Put(w)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -124,6 +168,9 @@ func newTypeEncoder(t reflect.Type, known map[reflect.Type]*typeEncoder) (typeEn
 		if err != nil {
 			return nil, err
 		}
+		if t.Elem() == reflect.TypeFor[*schemas.PolicyApplication]() {
+			elem = sharedEncoder(elem)
+		}
 		return func(v reflect.Value, w *encoding) (*ast.Term, error) { return encodeMap(v, elem, w) }, nil
 	case reflect.Struct:
 		return structEncoder(t, known)
@@ -133,6 +180,22 @@ func newTypeEncoder(t reflect.Type, known map[reflect.Type]*typeEncoder) (typeEn
 	return nil, fmt.Errorf("policy input: no encoding for %s", t)
 }
 
+// sharedEncoder encodes each application once.
+func sharedEncoder(encode typeEncoder) typeEncoder {
+	return func(v reflect.Value, w *encoding) (*ast.Term, error) {
+		p := v.Interface().(*schemas.PolicyApplication)
+		if s, ok := w.shared.get(p); ok {
+			return s.term, w.spend(s.cost)
+		}
+		before := w.budget
+		term, err := encode(v, w)
+		if err == nil {
+			w.shared.put(p, sharedTerm{term, before - w.budget})
+		}
+		return term, err
+	}
+}
+
 func encodeString(s string, w *encoding) (*ast.Term, error) {
 	if err := w.spend(len(s) + 3); err != nil {
 		return nil, err
@@ -140,7 +203,9 @@ func encodeString(s string, w *encoding) (*ast.Term, error) {
 	t := w.strings[s]
 	if t == nil {
 		t = ast.StringTerm(s)
-		w.strings[s] = t
+		if len(s) <= maxRememberedText {
+			w.strings[s] = t
+		}
 	}
 	return t, nil
 }

@@ -170,6 +170,7 @@ func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.
 	if err := checkInput(&in); err != nil {
 		return fail(err)
 	}
+	count(&in)
 	value, err := e.encode.value(&in, e.maxInput)
 	if err != nil {
 		return fail(fmt.Errorf("policy input: %w", err))
@@ -201,6 +202,34 @@ func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.
 	}
 	sortDecision(&d)
 	return d, nil
+}
+
+// count fills in what the rules would have to count each by itself. The caller's documents stay as they are.
+func count(in *schemas.PolicyInput) {
+	type document struct {
+		path  string
+		index int
+	}
+	operations := make(map[document]int, len(in.Change))
+	affected := make(map[string]bool, len(in.Holdings))
+	for k := range in.Holdings {
+		affected[k] = true
+	}
+	for i := range in.Plan {
+		o := &in.Plan[i]
+		operations[document{o.Path, o.Index}]++
+		for _, list := range [][]schemas.Access{o.Gained, o.Lost} {
+			for j := range list {
+				affected[list[j].Application+"/"+list[j].Identity.String()] = true
+			}
+		}
+	}
+	in.Affected = len(affected)
+	in.Change = slices.Clone(in.Change)
+	for i := range in.Change {
+		c := &in.Change[i]
+		c.Operations = operations[document{c.Path, c.Index}]
+	}
 }
 
 // checkInput refuses an input that the rules could misread as one in which nothing happens.

@@ -759,7 +759,7 @@ func (e *examined) input(phase, baseCommit, headCommit string, ev schemas.Eviden
 	in := schemas.PolicyInput{
 		APIVersion: schemas.APIVersion, Phase: phase, Now: now,
 		Change: []schemas.ChangedDocument{}, ControlFiles: []string{}, Plan: []schemas.PolicyOperation{},
-		Applications: map[string]schemas.PolicyApplication{}, Holdings: map[string][]string{},
+		Applications: map[string]*schemas.PolicyApplication{}, Holdings: map[string][]string{},
 		Signoffs: signoffs,
 		Settings: schemas.PolicySettings{Owners: e.trust.settings.Spec.Owners, Tickets: e.trust.settings.Spec.Tickets},
 		PullRequest: schemas.PolicyPullRequest{Number: ev.PullRequest, Title: ev.Title, Contributors: orEmpty(ev.Authors),
@@ -770,8 +770,8 @@ func (e *examined) input(phase, baseCommit, headCommit string, ev schemas.Eviden
 	}
 	touch := func(name string) {
 		// Owners and lists as they stand in the base: a change never vouches for itself.
-		if a := e.trust.applications[name]; a != nil {
-			in.Applications[name] = policyApplication(a)
+		if a := e.trust.policy[name]; a != nil {
+			in.Applications[name] = a
 		} else if a := e.afterApplications[name]; a != nil {
 			in.Applications[name] = policyApplication(a)
 		}
@@ -811,8 +811,7 @@ func (e *examined) input(phase, baseCommit, headCommit string, ev schemas.Eviden
 					touch(b.Application)
 				}
 			case *schemas.Application:
-				p := policyApplication(v)
-				c.Application = &p
+				c.Application = policyApplication(v)
 				touch(v.Name)
 			}
 			in.Change = append(in.Change, c)

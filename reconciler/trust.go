@@ -21,6 +21,7 @@ type trust struct {
 	digest       string
 	settings     *schemas.Settings
 	applications map[string]*schemas.Application
+	policy       map[string]*schemas.PolicyApplication // the applications as policy sees them
 	people       *schemas.PeopleSpec
 	directory    *signoff.Directory
 	forge        signoff.Forge
@@ -59,7 +60,7 @@ func (r *Reconciler) trust(ctx context.Context, l *order.Layer) (*trust, error) 
 	if t := r.cache.last; t != nil && t.digest == digest {
 		return t, nil
 	}
-	t := &trust{digest: digest, applications: map[string]*schemas.Application{}, people: &schemas.PeopleSpec{}}
+	t := &trust{digest: digest, applications: map[string]*schemas.Application{}, policy: map[string]*schemas.PolicyApplication{}, people: &schemas.PeopleSpec{}}
 	modules := map[string][]byte{}
 	var data map[string]any
 	var signers []byte
@@ -97,7 +98,7 @@ func (r *Reconciler) trust(ctx context.Context, l *order.Layer) (*trust, error) 
 			case *schemas.Settings:
 				t.settings = v
 			case *schemas.Application:
-				t.applications[v.Name] = v
+				t.applications[v.Name], t.policy[v.Name] = v, policyApplication(v)
 			case *schemas.People:
 				t.people = &v.Spec
 			}
@@ -159,9 +160,9 @@ func (t *trust) names() []string {
 	return names
 }
 
-func policyApplication(a *schemas.Application) schemas.PolicyApplication {
+func policyApplication(a *schemas.Application) *schemas.PolicyApplication {
 	s := a.Spec
-	return schemas.PolicyApplication{
+	return &schemas.PolicyApplication{
 		Name: a.Name, Connector: s.Connector, Owners: s.Owners, Scope: s.Scope, Grantable: s.Grantable, Privileged: s.Privileged,
 		Provisioning: s.Provisioning, Mode: s.Mode, Unmanaged: s.Unmanaged, DriftMode: s.Drift.Mode,
 	}

@@ -13,12 +13,15 @@ type PolicyInput struct {
 	ControlFiles []string `json:"control_files"`
 	// Plan is what the change does to the desired state, live state apart: it is the same at every time.
 	Plan []PolicyOperation `json:"plan"`
-	// Applications are those that the change touches, by name.
-	Applications map[string]PolicyApplication `json:"applications"`
+	// Applications are those that the change touches, by name. An engine keeps what it made of each pointer: what
+	// it points to is not changed afterwards.
+	Applications map[string]*PolicyApplication `json:"applications"`
 	// Holdings are, for each identity that gains something, the connections it holds after the change,
 	// in effect, keyed by "application/type/source_name" of the identity.
-	Holdings    map[string][]string `json:"holdings"`
-	PullRequest PolicyPullRequest   `json:"pull_request"`
+	Holdings map[string][]string `json:"holdings"`
+	// Affected is how many identities gain or lose effective access. The engine counts them.
+	Affected    int               `json:"affected"`
+	PullRequest PolicyPullRequest `json:"pull_request"`
 	// Signoffs are the sign-offs that count by the core's rules.
 	Signoffs []PolicySignoff `json:"signoffs"`
 	Settings PolicySettings  `json:"settings"`
@@ -43,6 +46,8 @@ type ChangedDocument struct {
 	Application *PolicyApplication `json:"application,omitempty"`
 	// Merged says that the document stood in the base: editing or deleting it changes what was approved.
 	Merged bool `json:"merged"`
+	// Operations is how many operations of the plan follow from the document. The engine counts them.
+	Operations int `json:"operations"`
 }
 
 // PolicyOperation is an operation as policies see it.

@@ -293,7 +293,7 @@ func TestOutputsAreValid(t *testing.T) {
 		}}},
 		"decision": Decision{APIVersion: APIVersion, Denials: []RuleResult{}, Warnings: []RuleResult{}, Required: []Requirement{{From: []string{"user:a"}}}},
 		"policy-input": PolicyInput{APIVersion: APIVersion, Change: []ChangedDocument{{Request: &Request{Kind: KindConnectionCreation, Payload: map[string]any{"a": nil}}}}, ControlFiles: []string{}, Plan: []PolicyOperation{},
-			Applications: map[string]PolicyApplication{}, Holdings: map[string][]string{}, Signoffs: []PolicySignoff{}, Now: now,
+			Applications: map[string]*PolicyApplication{}, Holdings: map[string][]string{}, Signoffs: []PolicySignoff{}, Now: now,
 			PullRequest: PolicyPullRequest{Contributors: []string{}, Beneficiaries: []string{}}, Settings: PolicySettings{Owners: []string{}}},
 		"preview":  Preview{APIVersion: APIVersion, Kind: "Preview", Files: []FileChange{{Path: "a"}}, Errors: []Finding{}, Plan: Plan{APIVersion: APIVersion, Applications: []ApplicationPlan{}}, Gained: []Access{}, Lost: []Access{}, Unmet: []Requirement{}},
 		"run":      RunReport{APIVersion: APIVersion, Kind: "Drift", Admissions: []AdmissionRecord{}, Quarantined: []QuarantinedFile{}, Applications: []ApplicationOutcome{}, Next: &now},

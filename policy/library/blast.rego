@@ -1,15 +1,11 @@
 package countersign.library
 
-# How many identities gain or lose effective access: holdings has those that gain.
-affected := count(input.holdings) + count({[a.application, a.identity] |
-	some op in input.plan
-	some a in op.lost
-	not input.holdings[concat("/", [a.application, a.identity.type, a.identity.source_name])]
-})
+few if input.affected <= data.blast_radius.warn
 
-few if affected <= data.blast_radius.warn
+not_many if input.affected <= data.blast_radius.two
 
-not_many if affected <= data.blast_radius.two
+# For messages alone: they must not keep a rule from telling.
+affected := object.get(input, "affected", "many")
 
 # METADATA
 # title: Many identities are pointed out

@@ -11,7 +11,7 @@ request := {
 
 document := {
 	"action": "added", "path": "requests/a.yaml", "index": 0, "line": 3, "kind": "ConnectionAssignment",
-	"metadata": request.metadata, "request": request, "merged": false,
+	"metadata": request.metadata, "request": request, "merged": false, "operations": 1,
 }
 
 alice := {"type": "user", "source_name": "alice"}
@@ -29,7 +29,7 @@ application := {
 }
 
 base := {
-	"apiVersion": "countersign.dev/v1", "phase": "merge", "change": [document], "control_files": [], "plan": [operation],
+	"apiVersion": "countersign.dev/v1", "phase": "merge", "change": [document], "control_files": [], "plan": [operation], "affected": 1,
 	"applications": {"warehouse": application}, "holdings": {"warehouse/user/alice": ["warehouse/role/sales_reader"]},
 	"pull_request": {"number": 1, "title": "", "contributors": ["dave@acme.test"], "beneficiaries": ["alice@acme.test"], "base": "", "head": ""},
 	"signoffs": [], "settings": {"owners": ["user:carol@acme.test"], "tickets": ""}, "now": "2026-11-23T09:00:00Z",
@@ -37,12 +37,12 @@ base := {
 
 settings_document := {
 	"action": "modified", "path": "countersign.yaml", "index": 0, "line": 1, "kind": "Settings",
-	"metadata": {"name": ""}, "merged": true,
+	"metadata": {"name": ""}, "merged": true, "operations": 0,
 }
 
 application_document(merged) := {
 	"action": "added", "path": "applications/warehouse.yaml", "index": 0, "line": 1, "kind": "Application",
-	"metadata": {"name": "warehouse"}, "application": application, "merged": merged,
+	"metadata": {"name": "warehouse"}, "application": application, "merged": merged, "operations": 0,
 }
 
 # What base is with one document, or with one operation, instead of its own.

@@ -53,11 +53,11 @@ warn contains {
 	"fix": "perhaps it was asked for before; leave it out if so",
 } if {
 	some c in written
-	not [c.path, c.index] in planned
+	not plans_something(c)
 	not starts_later(c)
 }
 
-planned := {[op.path, op.index] | some op in input.plan}
+plans_something(c) if c.operations > 0
 
 starts_later(c) if {
 	some g in c.request.grants
