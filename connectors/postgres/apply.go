@@ -355,7 +355,7 @@ func (b *batch) statements(o *schemas.Operation) ([]statement, error) {
 		if x == nil {
 			return nil, missing
 		}
-		return b.alter(o, "ALTER ROLE ")
+		return b.alter(o, "ALTER ROLE ", x)
 	case schemas.OperationGrant:
 		if x == nil {
 			return nil, missing
@@ -374,19 +374,30 @@ func (b *batch) create(o *schemas.Operation, x *role) ([]statement, error) {
 	if err := description().Types[0].Names.Check(o.Connection.SourceName); err != nil {
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: title(o), Message: err.Error()}
 	}
-	head := "CREATE ROLE "
+	head, now := "CREATE ROLE ", fresh()
 	if x != nil {
-		head = "ALTER ROLE " // made by an earlier try: complete it
+		head, now = "ALTER ROLE ", x // made by an earlier try: complete it
 	}
-	stmts, err := b.alter(o, head)
+	stmts, err := b.alter(o, head, now)
 	if err == nil && x == nil {
 		b.roles[o.Connection.SourceName] = &role{name: o.Connection.SourceName}
 	}
 	return stmts, err
 }
 
-// alter sets the attributes of After; what is null or absent stays as it is.
-func (b *batch) alter(o *schemas.Operation, head string) ([]statement, error) {
+// fresh is a role as CREATE ROLE makes it when nothing is said.
+func fresh() *role { return &role{inherit: true} }
+
+// has says whether the role has the attribute already.
+func (x *role) has(attribute string, on bool) bool {
+	now := map[string]bool{"login": x.login, "inherit": x.inherit, "createdb": x.createDB, "createrole": x.createRole,
+		"replication": x.replica, "bypassrls": x.bypass}
+	return now[attribute] == on
+}
+
+// alter sets the attributes of After that the role, as it stands, has otherwise; what is null or absent stays as
+// it is. To say even that a role has no REPLICATION takes a superuser.
+func (b *batch) alter(o *schemas.Operation, head string, now *role) ([]statement, error) {
 	var options []string
 	var comment *string
 	for _, k := range slices.Sorted(maps.Keys(o.After)) {
@@ -405,7 +416,10 @@ func (b *batch) alter(o *schemas.Operation, head string) ([]statement, error) {
 			if !on {
 				word = "NO" + word
 			}
-			options = append(options, word)
+			// What was made in this very batch is not known.
+			if known := now.oid != 0 || now.name == ""; !known || !now.has(k, on) {
+				options = append(options, word)
+			}
 		case "connection_limit":
 			n, ok := integer(v)
 			if !ok || n < -1 || n > 1<<31-1 {
@@ -721,10 +735,6 @@ func (w *writer) release(ctx context.Context, conn *pgx.Conn, o *schemas.Operati
 		}
 	}()
 	var stmts []string
-	var super bool
-	if err := tx.QueryRow(ctx, `SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user`).Scan(&super); err != nil {
-		return err
-	}
 	var owns, has bool
 	err = tx.QueryRow(ctx, `SELECT coalesce(bool_or(deptype = 'o'), false), count(*) > 0 FROM pg_catalog.pg_shdepend
 WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = $1
@@ -732,20 +742,41 @@ WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = $1
 	if err != nil {
 		return err
 	}
-	if has && !super {
-		// Whoever may make roles may join them; the membership goes with the role.
-		stmts = append(stmts, "GRANT "+name+" TO CURRENT_USER")
+	// What is to be given away takes membership in both roles. Whoever may make roles may join them, and leaves
+	// them again; a membership in the role itself goes with it.
+	var leave []string
+	join := func(quoted string, goes bool) error {
+		var member bool
+		if err := tx.QueryRow(ctx, `SELECT pg_catalog.pg_has_role(current_user, pg_catalog.to_regrole($1), 'MEMBER')`, quoted).Scan(&member); err != nil {
+			return err
+		}
+		if !member {
+			stmts = append(stmts, "GRANT "+quoted+" TO CURRENT_USER")
+			if !goes {
+				leave = append(leave, "REVOKE "+quoted+" FROM CURRENT_USER")
+			}
+		}
+		return nil
+	}
+	if has {
+		if err := join(name, last != ""); err != nil {
+			return err
+		}
 	}
 	switch {
 	case owns && o.ReassignTo == "":
 		return &connectors.Error{Code: connectors.Conflict, Op: title(o), Message: "it has become the owner of something meanwhile; say reassign_to in the request"}
 	case owns:
+		if err := join(quote(o.ReassignTo), false); err != nil {
+			return err
+		}
 		stmts = append(stmts, "REASSIGN OWNED BY "+name+" TO "+quote(o.ReassignTo))
 	}
 	if has {
 		// It owns nothing any more: what is dropped are its privileges.
 		stmts = append(stmts, "DROP OWNED BY "+name+" RESTRICT")
 	}
+	stmts = append(stmts, leave...)
 	if last != "" {
 		stmts = append(stmts, last)
 	}

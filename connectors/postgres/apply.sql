@@ -6,4 +6,6 @@ DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO countersign_apply', 
 --   GRANT sales_owner TO countersign_apply;
 -- On PostgreSQL 16 and later it also needs ADMIN on each role that it did not make itself:
 --   GRANT base_reader TO countersign_apply WITH ADMIN OPTION;
--- replication and bypassrls can be set by roles that have them themselves, createdb likewise from 16 on.
+-- To set or unset replication and bypassrls takes a superuser on PostgreSQL 15; from 16 on, a role that has
+-- them itself, and createdb likewise.
+-- Where a request says reassign_to, it joins both roles for the length of the transaction and leaves them again.

@@ -162,6 +162,9 @@ func wrap(op string, err error) error {
 		if pg.Hint != "" {
 			out.Message += ": " + pg.Hint
 		}
+		if pg.Code == "42501" {
+			out.Message += ": the credential that countersign logs in with lacks the right; countersign schema postgres --scripts says what it needs"
+		}
 	case errors.Is(err, context.Canceled):
 		out.Message = "stopped"
 	case errors.Is(err, context.DeadlineExceeded):

@@ -23,19 +23,23 @@ type application struct {
 	server   *servers.Postgres
 	database string
 	prefix   string
+	owner    string // of the objects
 	config   connectors.Config
 }
 
-func newApplication(t testing.TB, server *servers.Postgres, n int64) *application {
+// credentials are the roles that log in for planning and for applying.
+type credentials struct{ plan, apply, owner string }
+
+func newApplication(t testing.TB, server *servers.Postgres, n int64, as credentials) *application {
 	t.Helper()
-	a := &application{server: server, database: fmt.Sprintf("db%d", n), prefix: fmt.Sprintf("t%d_", n)}
-	server.Exec(t, "postgres", "CREATE DATABASE "+a.database)
-	server.Exec(t, a.database, "CREATE SCHEMA sales")
+	a := &application{server: server, database: fmt.Sprintf("db%d", n), prefix: fmt.Sprintf("t%d_", n), owner: as.owner}
+	server.Exec(t, "postgres", "CREATE DATABASE "+a.database+" OWNER "+as.owner)
+	server.Exec(t, a.database, "CREATE SCHEMA sales AUTHORIZATION "+as.owner)
 	dsn := func(role string) connectors.Secret {
 		return connectors.NewSecret(server.DSN(role, a.database) + " password=" + connectortest.Canary)
 	}
 	a.config = connectors.Config{Application: "warehouse", Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Values: map[string]any{"dsn": dsn("admin"), "apply_dsn": dsn("admin")}}
+		Values: map[string]any{"dsn": dsn(as.plan), "apply_dsn": dsn(as.apply)}}
 	return a
 }
 
@@ -97,7 +101,7 @@ func (a *application) AddResource(t *testing.T, typ, word string) (schemas.Name,
 		var exists bool
 		a.query(t, "SELECT count(*) > 0 FROM pg_database WHERE format('%I', datname) = $1", &exists, name)
 		if !exists {
-			sql = "CREATE DATABASE " + name
+			a.server.Exec(t, "postgres", "CREATE DATABASE "+name+" OWNER "+a.owner)
 		}
 	case "column":
 		name = "sales.columns." + a.format(t, word)
@@ -106,7 +110,7 @@ func (a *application) AddResource(t *testing.T, typ, word string) (schemas.Name,
 		return schemas.Name{}, false
 	}
 	if sql != "" {
-		a.exec(t, sql)
+		a.exec(t, "SET ROLE "+a.owner+"; "+sql)
 	}
 	return schemas.Name{Type: typ, SourceName: name}, true
 }
@@ -169,7 +173,7 @@ func (a *application) hand(t *testing.T, verb, to string, k schemas.Key) {
 		if priv == k.Privilege || verb == "REVOKE" {
 			a.exec(t, fmt.Sprintf("%s %s ON ALL TABLES IN SCHEMA %s %s %s", verb, priv, k.Target.SourceName, to, role))
 		}
-		a.exec(t, fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE admin IN SCHEMA %s %s %s ON TABLES %s %s", k.Target.SourceName, verb, priv, to, role))
+		a.exec(t, fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s %s %s ON TABLES %s %s", a.owner, k.Target.SourceName, verb, priv, to, role))
 		return
 	}
 	priv, option := strings.CutSuffix(k.Privilege, " WITH GRANT OPTION")
@@ -218,16 +222,38 @@ func (a *application) Protected(t *testing.T) schemas.Name {
 // TestConformance runs the suite that every connector passes against a real server.
 func TestConformance(t *testing.T) {
 	t.Parallel()
+	conformance(t, servers.PostgreSQL(t), credentials{"admin", "admin", "admin"}, map[string]any{"login": false, "inherit": false,
+		"createdb": true, "createrole": true, "replication": true, "bypassrls": true, "connection_limit": 7, "valid_until": "2031-01-31T12:00:00Z", "comment": ""})
+}
+
+// TestLeastPrivileges runs the suite with the credentials that the two scripts make, neither of them a superuser.
+func TestLeastPrivileges(t *testing.T) {
+	t.Parallel()
 	server := servers.PostgreSQL(t)
+	d := postgres.New().Describe()
+	server.Exec(t, "postgres", d.PlanScript, d.ApplyScript, "CREATE ROLE objects_owner", "GRANT objects_owner TO countersign_apply")
+	t.Cleanup(func() {
+		// It joins roles to give away what they own, and leaves them again.
+		a := &application{server: server, database: "postgres"}
+		var left int
+		a.query(t, `SELECT count(*) FROM pg_auth_members WHERE member = 'countersign_apply'::regrole AND roleid <> 'objects_owner'::regrole`, &left)
+		if left != 0 {
+			t.Errorf("the credential for applying is still a member of %d roles", left)
+		}
+	})
+	conformance(t, server, credentials{"countersign_plan", "countersign_apply", "objects_owner"}, map[string]any{"login": false, "inherit": false,
+		"createdb": true, "createrole": true, "replication": false, "bypassrls": false, "connection_limit": 7, "valid_until": "2031-01-31T12:00:00Z", "comment": ""})
+}
+
+func conformance(t *testing.T, server *servers.Postgres, as credentials, changed map[string]any) {
 	var n atomic.Int64
 	connectortest.Run(t, connectortest.Harness{
 		Connector: postgres.New(),
-		Start:     func(t *testing.T) connectortest.Application { return newApplication(t, server, n.Add(1)) },
+		Start:     func(t *testing.T) connectortest.Application { return newApplication(t, server, n.Add(1), as) },
 		Payloads: map[string][2]map[string]any{"role": {
 			{"login": false, "inherit": true, "createdb": false, "createrole": false, "replication": false, "bypassrls": false,
 				"connection_limit": -1, "valid_until": "infinity", "comment": "Readers of 'sales' \\ \"all\""},
-			{"login": false, "inherit": false, "createdb": true, "createrole": true, "replication": true, "bypassrls": true,
-				"connection_limit": 7, "valid_until": "2031-01-31T12:00:00Z", "comment": ""},
+			changed,
 		}},
 		Faulty: []connectortest.Faulty{
 			{Name: "nobody listens", Code: connectors.Unavailable, Config: func(_ *testing.T, c connectors.Config) connectors.Config {
