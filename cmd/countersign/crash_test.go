@@ -1,17 +1,21 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
+	"github.com/countersign/countersign/connectors/connectortest/servers"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -19,7 +23,7 @@ import (
 // run leaves against a run that nobody disturbed.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	prepare := func(t *testing.T) *world {
+	killed(t, func(t *testing.T) (*world, func() string) {
 		w := newAuthz(t)
 		w.propose(alice(), "x", map[string]string{
 			"requests/2.yaml": creation("second", "sales_writer"),
@@ -37,21 +41,98 @@ func TestKilled(t *testing.T) {
 				"spec:\n  application: authz\n  connection: {type: role, source_name: sales_writer}\n",
 		})
 		w.merge(bob(), "merge", "y", bob())
-		return w
-	}
-	store := func(t *testing.T, w *world) string {
-		b, err := os.ReadFile(filepath.Join(w.dir, "authz", "policy.csv"))
-		if err != nil {
-			t.Fatal(err)
+		return w, func() string {
+			b, err := os.ReadFile(filepath.Join(w.dir, "authz", "policy.csv"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
 		}
-		return string(b)
+	})
+}
+
+// TestKilledOnPostgreSQL does the same to a server, where the operations before a deletion are one transaction.
+func TestKilledOnPostgreSQL(t *testing.T) {
+	t.Parallel()
+	server := servers.PostgreSQL(t)
+	n := 0
+	killed(t, func(t *testing.T) (*world, func() string) {
+		n++
+		a := warehouse{fmt.Sprintf("app%d", n), server}
+		a.prepare(t)
+		application := "applications/" + a.name + ".yaml"
+		files := map[string]string{"countersign.yaml": settingsFile, application: a.application(), "requests/0.yaml": a.request(0), "requests/1.yaml": a.request(5)}
+		files["people.yaml"] = peopleFile
+		for _, i := range []int{0, 1, 5} {
+			files["people.yaml"] += fmt.Sprintf("    - {login: %[1]s, identities: {%[2]s: [%[1]s]}}\n", a.user(i), a.name)
+		}
+		for kind, role := range map[string]string{"PLAN": a.name + "_plan", "APPLY": a.name + "_apply"} {
+			secret := filepath.Join(t.TempDir(), kind)
+			if err := os.WriteFile(secret, []byte(server.DSN(role, a.name)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			env := fmt.Sprintf("{env: TEST_%s_%s}", strings.ToUpper(a.name), kind)
+			files[application] = strings.Replace(files[application], env, fmt.Sprintf("{file: %q}", secret), 1)
+		}
+		w := newWorld(t, files)
+		w.must(0, "apply")
+		w.propose(alice(), "x", map[string]string{
+			"requests/2.yaml": a.request(1),
+			"requests/3.yaml": fmt.Sprintf(`apiVersion: countersign.dev/v1
+kind: ConnectionAssignment
+metadata: {name: less, reason: They have no use for it any more}
+spec:
+  application: %[1]s
+  connection: {type: role, source_name: %[3]s}
+  revokes: [{type: user, source_name: %[4]s}]
+---
+apiVersion: countersign.dev/v1
+kind: ConnectionDeletion
+metadata: {name: gone, reason: It was never used by anybody}
+spec: {application: %[1]s, connection: {type: role, source_name: %[2]s}}
+`, a.name, a.role(5), a.role(5), a.user(5)),
+		})
+		w.merge(bob(), "merge", "x", bob())
+		return w, func() string { return a.catalogue(t) }
+	})
+}
+
+// catalogue is what the server holds of the application, in text, without what differs from one to another.
+func (w warehouse) catalogue(t *testing.T) string {
+	t.Helper()
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, w.server.DSN("admin", w.name))
+	if err != nil {
+		t.Fatal(err)
 	}
-	calm := prepare(t)
+	defer conn.Close(ctx)
+	rows, err := conn.Query(ctx, `SELECT concat_ws(' ', 'role', rolname, rolinherit, rolcanlogin, rolcreatedb, rolcreaterole, rolconnlimit, shobj_description(oid, 'pg_authid')) FROM pg_roles WHERE rolname LIKE $1
+UNION ALL SELECT concat_ws(' ', 'member', roleid::regrole, member::regrole, admin_option) FROM pg_auth_members WHERE roleid::regrole::text LIKE $1
+UNION ALL SELECT concat_ws(' ', relname, relacl) FROM pg_class WHERE relnamespace = 'sales'::regnamespace
+UNION ALL SELECT concat_ws(' ', nspname, nspacl) FROM pg_namespace WHERE nspname = 'sales' ORDER BY 1`, w.name+`\_%`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(strings.Join(lines, "\n"), w.name, "app")
+}
+
+// killed runs the test; prepare makes a world in which apply has something to do, and what tells how its
+// application stands.
+func killed(t *testing.T, prepare func(*testing.T) (*world, func() string)) {
+	calm, stands := prepare(t)
+	before := stands()
 	calm.must(0, "apply")
-	want := store(t, calm)
-	killed := 0
+	want := stands()
+	if before == want {
+		t.Fatal("apply has nothing to do")
+	}
+	deaths := 0
 	for n := 1; ; n++ {
-		w := prepare(t)
+		w, stands := prepare(t)
 		cmd := exec.Command(os.Args[0], "apply", "--repo", w.dir)
 		cmd.Env = append(os.Environ(), "TEST_BE_COUNTERSIGN=1", "TEST_DIE_AT="+strconv.Itoa(n), "TEST_NOW="+w.now.Format("2006-01-02T15:04:05Z07:00"))
 		out, err := cmd.CombinedOutput()
@@ -62,8 +143,8 @@ func TestKilled(t *testing.T) {
 		}
 		name := fmt.Sprintf("killed at step %d", n)
 		w.must(0, "apply")
-		if diff := cmp.Diff(want, store(t, w)); diff != "" {
-			t.Errorf("%s: the store differs from an undisturbed run's (-want +got):\n%s", name, diff)
+		if diff := cmp.Diff(want, stands()); diff != "" {
+			t.Errorf("%s: the application differs from what an undisturbed run leaves (-want +got):\n%s", name, diff)
 		}
 		if rep := decode[schemas.RunReport](t, w.must(0, "drift", "--exit-code", "--format", "json")); len(rep.Applications[0].Plan.Operations) != 0 {
 			t.Errorf("%s: drift %v", name, rep.Applications[0].Plan.Operations)
@@ -77,10 +158,10 @@ func TestKilled(t *testing.T) {
 		if !died {
 			break
 		}
-		killed++
+		deaths++
 	}
 	// Run, intent, three operations, outcomes, verified.
-	if killed < 7 {
-		t.Errorf("killed %d times, want a death at each of at least 7 steps", killed)
+	if deaths < 7 {
+		t.Errorf("killed %d times, want a death at each of at least 7 steps", deaths)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/countersign/countersign/connectors/connectortest/servers"
+	"github.com/countersign/countersign/connectors/postgres"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -34,17 +35,23 @@ func (w warehouse) user(i int) string { return fmt.Sprintf("%s_u%02d", w.name, i
 func (w warehouse) prepare(t *testing.T) {
 	t.Helper()
 	var sql strings.Builder
-	fmt.Fprintf(&sql, "CREATE SCHEMA sales;\n")
+	fmt.Fprintf(&sql, "CREATE ROLE %[1]s_owner; CREATE SCHEMA sales AUTHORIZATION %[1]s_owner; SET ROLE %[1]s_owner;\n", w.name)
 	for i := range 10 {
 		fmt.Fprintf(&sql, "CREATE TABLE sales.t%d (id int);\n", i)
 	}
+	fmt.Fprintf(&sql, "RESET ROLE;\n")
 	for i := range requestsPerApplication {
 		fmt.Fprintf(&sql, "CREATE ROLE %s LOGIN;\n", w.user(i))
 	}
 	w.server.Exec(t, "postgres", "CREATE DATABASE "+w.name)
 	w.server.Exec(t, w.name, sql.String())
-	// The credential for planning can read the catalogue and nothing else.
-	w.server.Exec(t, w.name, "CREATE ROLE "+w.name+"_plan LOGIN", "ALTER ROLE "+w.name+"_plan SET default_transaction_read_only = on")
+	// The credentials are those of the connector's scripts: one can read the catalogue and nothing else, the other
+	// is no superuser.
+	d := postgres.New().Describe()
+	for kind, script := range map[string]string{"_plan": d.PlanScript, "_apply": d.ApplyScript} {
+		w.server.Exec(t, w.name, strings.ReplaceAll(script, "countersign"+kind, w.name+kind))
+	}
+	w.server.Exec(t, w.name, "GRANT "+w.name+"_owner TO "+w.name+"_apply")
 }
 
 func (w warehouse) application() string {
@@ -96,7 +103,7 @@ func TestThreeHundredRequests(t *testing.T) {
 		a.prepare(t)
 		files["applications/"+a.name+".yaml"] = a.application()
 		t.Setenv("TEST_"+strings.ToUpper(a.name)+"_PLAN", server.DSN(a.name+"_plan", a.name))
-		t.Setenv("TEST_"+strings.ToUpper(a.name)+"_APPLY", server.DSN("admin", a.name))
+		t.Setenv("TEST_"+strings.ToUpper(a.name)+"_APPLY", server.DSN(a.name+"_apply", a.name))
 		for i := range requestsPerApplication {
 			people += fmt.Sprintf("    - {login: %[1]s, identities: {%[2]s: [%[1]s]}}\n", a.user(i), a.name)
 		}
@@ -204,7 +211,7 @@ func handmade(t *testing.T, w *world, a warehouse) {
 		"a nested role removed":        "REVOKE north_r10 FROM north_r14",
 		"the admin option given":       "GRANT north_r16 TO north_u16 WITH ADMIN OPTION",
 		"a comment changed":            "COMMENT ON ROLE north_r17 IS 'mine now'",
-		"defaults for tables to come":  "ALTER DEFAULT PRIVILEGES FOR ROLE admin IN SCHEMA sales GRANT SELECT ON TABLES TO north_r18",
+		"defaults for tables to come":  "ALTER DEFAULT PRIVILEGES FOR ROLE north_owner IN SCHEMA sales GRANT SELECT ON TABLES TO north_r18",
 		"a column opened":              "GRANT UPDATE (id) ON sales.t3 TO north_r19",
 		"the right to grant on, given": "GRANT SELECT ON sales.t1 TO north_r21 WITH GRANT OPTION",
 	}
