@@ -247,8 +247,9 @@ func (r *Reconciler) verdict(ctx context.Context, e *examined, p *prepared, reco
 	return nil
 }
 
-// recordAdmissions puts the verdicts that the ledger has not yet into it, in order.
-func (r *Reconciler) recordAdmissions(ctx context.Context, x *order.Index, l *ledger.Ledger) ([]schemas.AdmissionRecord, error) {
+// freshAdmissions are the verdicts that the ledger has not yet, in order. They are put on record, except in a
+// dry run.
+func (r *Reconciler) freshAdmissions(ctx context.Context, x *order.Index, l *ledger.Ledger, record bool) ([]schemas.AdmissionRecord, error) {
 	from := 0
 	if last, ok, err := l.LastAdmission(ctx); err != nil {
 		return nil, err
@@ -274,6 +275,9 @@ func (r *Reconciler) recordAdmissions(ctx context.Context, x *order.Index, l *le
 			return err
 		}
 		fresh = append(fresh, v)
+		if !record {
+			return nil
+		}
 		batch = append(batch, schemas.Record{Type: schemas.RecordAdmission, Admission: &v})
 		if len(batch) < 500 {
 			return nil

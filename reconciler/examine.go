@@ -883,7 +883,8 @@ func (e *examined) policyOperation(app string, o *schemas.Operation, ch plan.Cha
 	if p.Path == "" && len(o.Documents) > 0 {
 		p.Path, p.Index = o.Documents[0].Path, o.Documents[0].Index
 	}
-	if o.Kind == schemas.OperationDelete {
+	if o.Kind == schemas.OperationDelete && o.Cause != schemas.CauseUndo {
+		// A creation is undone only together with all that was assigned to it, or it is refused.
 		p.Members = e.membersLeft(app, o, ch)
 	}
 	return p

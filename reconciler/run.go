@@ -64,8 +64,8 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	if o.Drift {
 		report.Kind = "Drift"
 	}
-	if !readOnly {
-		fresh, err := r.recordAdmissions(ctx, x, l)
+	if !o.Drift || !readOnly {
+		fresh, err := r.freshAdmissions(ctx, x, l, !readOnly)
 		if err != nil {
 			return nil, err
 		}

@@ -258,7 +258,7 @@ func pathFault(op, what string, err error) error {
 	case errors.Is(err, errOutside), errors.Is(err, errBare), errors.Is(err, errIrregular):
 		return fault(connectors.Invalid, op, what+": "+err.Error(), nil)
 	case errors.Is(err, fs.ErrNotExist):
-		return fault(connectors.Unavailable, op, what+": there is no such file; a missing store is not an empty one", err)
+		return fault(connectors.Unavailable, op, what+": there is no such file, and a missing store is not an empty one: correct config.policy, or put the file there", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fault(connectors.Denied, op, what+": this account may not use the file or its folder", err)
 	}

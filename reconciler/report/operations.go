@@ -595,7 +595,7 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 		out = append(out, items{it})
 	}
 	keys(p.Overdue, markWarn, "grant has expired and is still there", "grants have expired and are still there", "held back as said above")
-	keys(p.Unmanaged, markInfo, "unmanaged entitlement", "unmanaged entitlements", "never requested; a revoke takes it away, a grant makes it managed")
+	keys(unmanaged(p), markInfo, "unmanaged entitlement", "unmanaged entitlements", "never requested; a revoke takes it away, a grant makes it managed")
 	if f := b.findings(p.Findings); len(f) > 0 {
 		out = append(out, f)
 	}
@@ -692,4 +692,21 @@ func word[T ~string](s T) line {
 		return say("{}", string(s))
 	}
 	return say("{}", literal(s))
+}
+
+// unmanaged are the entitlements that no request mentioned and that no operation of the plan takes away.
+func unmanaged(p *schemas.ApplicationPlan) []schemas.Key {
+	taken := map[schemas.Key]bool{}
+	for i := range p.Operations {
+		if o := &p.Operations[i]; o.Cause == schemas.CauseUnmanaged {
+			taken[o.Key()] = true
+		}
+	}
+	var out []schemas.Key
+	for _, k := range p.Unmanaged {
+		if !taken[k] {
+			out = append(out, k)
+		}
+	}
+	return out
 }

@@ -146,7 +146,7 @@ func (b *builder) run(r *schemas.RunReport) document {
 	for i := range r.Applications {
 		a := &r.Applications[i]
 		if a.Error == "" && a.Plan.Incomplete == "" && len(a.Plan.Operations) == 0 && a.Adopted == 0 &&
-			len(a.Plan.Unmanaged) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 {
+			len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 {
 			quiet = append(quiet, say("{}", name(a.Application)))
 			continue
 		}
@@ -181,13 +181,13 @@ func (b *builder) run(r *schemas.RunReport) document {
 func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (mark, line) {
 	plans := make([]schemas.ApplicationPlan, len(r.Applications))
 	var unread []line
-	unmanaged := 0
+	left := 0
 	for i, a := range r.Applications {
 		plans[i] = a.Plan
 		if a.Error != "" || a.Plan.Incomplete != "" {
 			unread = append(unread, say("{}", name(a.Application)))
 		}
-		unmanaged += len(a.Plan.Unmanaged)
+		left += len(unmanaged(&a.Plan))
 	}
 	quarantined := 0
 	for _, a := range r.Admissions {
@@ -201,7 +201,7 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	}
 	n, total, apps := tally(plans, nil)
 	if r.Kind == "Drift" && dry {
-		return b.driftTitle(plans, unread, unmanaged)
+		return b.driftTitle(plans, unread, left)
 	}
 	if dry {
 		head := say("Dry run, nothing was written: {}{}", counts(n), places(apps))
@@ -255,7 +255,7 @@ func (b *builder) rest(all map[fate]int) line {
 	return out
 }
 
-func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, unmanaged int) (mark, line) {
+func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, left int) (mark, line) {
 	_, differences, where := tally(plans, isDrift)
 	_, due, _ := tally(plans, func(o *schemas.Operation) bool { return !isDrift(o) })
 	head, icon := say("No drift."), markReady
@@ -267,8 +267,8 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, unm
 		rest = append(rest, say("{} still to be applied", plural(due, "operation", "operations")))
 		icon = markMissing
 	}
-	if unmanaged > 0 {
-		rest = append(rest, plural(unmanaged, "unmanaged entitlement", "unmanaged entitlements"))
+	if left > 0 {
+		rest = append(rest, plural(left, "unmanaged entitlement", "unmanaged entitlements"))
 	}
 	if len(unread) > 0 {
 		// What was not read is no evidence of anything.
@@ -411,11 +411,11 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 }
 
 func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line {
-	errs, quarantined, unmanaged := false, false, 0
+	errs, quarantined, left := false, false, 0
 	held, total, due := 0, 0, 0
 	for _, a := range r.Applications {
 		errs = errs || a.Error != "" || a.Plan.Incomplete != ""
-		unmanaged += len(a.Plan.Unmanaged)
+		left += len(unmanaged(&a.Plan))
 		for i := range a.Plan.Operations {
 			total++
 			if a.Plan.Operations[i].Hold != schemas.HoldNone {
@@ -439,7 +439,7 @@ func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line
 		return say("run countersign apply for what is due; countersign drift --enforce mends drift as well.")
 	case r.Kind == "Drift" && dry && total > 0:
 		return say("run countersign drift --enforce to mend it, or write a request for what shall stay.")
-	case r.Kind == "Drift" && dry && unmanaged > 0:
+	case r.Kind == "Drift" && dry && left > 0:
 		return say("write a request for what shall stay, and revokes for what shall not.")
 	case dry && total > held:
 		return say("run countersign apply without --dry-run.")

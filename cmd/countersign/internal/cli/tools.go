@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
@@ -470,8 +471,9 @@ func (a *app) init() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Write the control files of a new access repository",
-		Long: `Writes countersign.yaml, one application, people.yaml and a policy folder below --repo. Files that are there
-already are left alone. Then fill in who you are, commit, and merge: trust starts at that commit.`,
+		Long: `Writes countersign.yaml, one application, people.yaml and a policy folder below --repo, and for casbin a
+small store to try things on. Files that are there already are left alone. Then fill in who you are, commit,
+and merge: trust starts at that commit.`,
 		Example: "  countersign init\n  countersign init --connector postgres --name warehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -502,6 +504,11 @@ already are left alone. Then fill in who you are, commit, and merge: trust start
 				}
 				fmt.Fprintf(a.Stdout, "written  %s\n", f.path)
 			}
+			if connector == "casbin" {
+				if err := a.initStore(applicationName(connector, name) + "/policy.csv"); err != nil {
+					return err
+				}
+			}
 			fmt.Fprint(a.Stdout, `
 countersign.yaml says signoff: unauthenticated: whoever can push can write an Approved-by trailer. It is
 good for a trial. Before it matters, name an allowed_signers file, so that only signed merges count.
@@ -519,15 +526,37 @@ Next: put your own people, owners and application in these files, then
 	return c
 }
 
+// initStore makes a store to try things on.
+func (a *app) initStore(path string) error {
+	full := filepath.Join(a.repo, filepath.FromSlash(path))
+	if _, err := os.Stat(full); err == nil {
+		fmt.Fprintf(a.Stdout, "kept     %s\n", path)
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+		return err
+	}
+	if err := casbin.Init(full, casbin.Contents{Users: []string{"alice", "bob", "dave"}, Objects: []string{"sales.orders", "sales.payroll"}}); err != nil {
+		return err
+	}
+	fmt.Fprintf(a.Stdout, "written  %s   (the application itself, to try things on: not for Git)\n", path)
+	return nil
+}
+
 type starterFile struct{ path, content string }
 
+func applicationName(connector, name string) string {
+	if name != "" {
+		return name
+	}
+	if known := map[string]string{"casbin": "authz", "postgres": "warehouse"}[connector]; known != "" {
+		return known
+	}
+	return connector
+}
+
 func starter(connector, name string) []starterFile {
-	if name == "" {
-		name = map[string]string{"casbin": "authz", "postgres": "warehouse"}[connector]
-	}
-	if name == "" {
-		name = connector
-	}
+	name = applicationName(connector, name)
 	files := []starterFile{
 		{"countersign.yaml", starterSettings},
 		{"people.yaml", strings.ReplaceAll(starterPeople, "APPLICATION", name)},
@@ -537,6 +566,8 @@ func starter(connector, name string) []starterFile {
 	body := starterCasbin
 	if connector == "postgres" {
 		body = starterPostgres
+	} else {
+		files = append(files, starterFile{".gitignore", "# The store is the live application, not a request.\n/" + name + "/policy.csv*\n"})
 	}
 	files = append(files, starterFile{"applications/" + name + ".yaml", strings.ReplaceAll(body, "APPLICATION", name)})
 	slices.SortFunc(files, func(a, b starterFile) int { return strings.Compare(a.path, b.path) })
@@ -562,6 +593,7 @@ spec:
     - {login: alice, emails: [alice@acme.test], identities: {APPLICATION: [alice]}}
     - {login: bob, emails: [bob@acme.test], identities: {APPLICATION: [bob]}}
     - {login: carol, emails: [carol@acme.test]}
+    - {login: dave, emails: [dave@acme.test], identities: {APPLICATION: [dave]}}
 `
 
 const starterCasbin = `apiVersion: countersign.dev/v1
@@ -569,7 +601,7 @@ kind: Application
 metadata: {name: APPLICATION}
 spec:
   connector: casbin
-  config: {policy: authz/policy.csv}    # a Casbin policy file; here, in this folder
+  config: {policy: APPLICATION/policy.csv}    # a Casbin policy file; here, in this folder
   owners: [user:bob@acme.test]
   scope: {role: ["*"]}                  # which roles countersign manages
   grantable: {user: ["*"], object: ["*"]}
