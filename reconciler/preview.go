@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/history"
@@ -356,7 +357,7 @@ func (t *trust) affectedOrAll(only string) ([]string, error) {
 		return t.names(), nil
 	}
 	if t.applications[only] == nil {
-		return nil, fmt.Errorf("there is no application %q (there are %v)", only, t.names())
+		return nil, fmt.Errorf("there is no application %q; the applications are %s", only, strings.Join(t.names(), ", "))
 	}
 	return []string{only}, nil
 }

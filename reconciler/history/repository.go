@@ -21,7 +21,7 @@ var (
 	// ErrNotFound says that the repository has no such object.
 	ErrNotFound = errors.New("the repository has no such object")
 	// ErrNoRevision says that a revision names nothing here.
-	ErrNoRevision = errors.New("there is no such revision")
+	ErrNoRevision = errors.New("there is no such revision here (git fetch, or name another)")
 	// ErrShallow says that a clone lacks its older commits.
 	ErrShallow = errors.New("it is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)")
 )

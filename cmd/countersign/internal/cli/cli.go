@@ -126,6 +126,18 @@ type app struct {
 	progressOn                               bool
 }
 
+// noSuchCommand is for what stands where a command should.
+func noSuchCommand(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	hint := ""
+	if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+		hint = "did you mean " + strings.Join(near, " or ") + "? "
+	}
+	return fmt.Errorf("there is no command %q; %s%s --help lists the commands", args[0], hint, c.CommandPath())
+}
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "countersign",
@@ -139,7 +151,7 @@ Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with --exit-co
 		Example:       "  countersign demo                       # the whole thing, in a temporary folder\n  countersign init                       # a new access repository here\n  countersign preview                    # what this branch would change",
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          cobra.NoArgs,
+		Args:          noSuchCommand,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	f := root.PersistentFlags()
@@ -150,7 +162,10 @@ Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with --exit-co
 	f.StringVar(&a.application, "application", "", "only this application")
 	f.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
 	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.access(), a.audit(), a.policy(), a.schema(), a.version(), a.policyChild())
-	root.CompletionOptions.HiddenDefaultCmd = true
+	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())
+	})
 	return root
 }
 
