@@ -57,6 +57,8 @@ type examined struct {
 	afterApplications map[string]*schemas.Application
 	desired           map[string][2]*plan.Desired
 	affected          []string
+	// left are the members that connections still have when they are deleted, by operation.
+	left map[string]int
 	// bearing is how many connections were folded.
 	bearing int
 }
@@ -75,7 +77,7 @@ type examination struct {
 // examine decodes the changed files and folds them over the base.
 func (r *Reconciler) examine(ctx context.Context, base *order.Layer, t *trust, in examination) (*examined, error) {
 	e := &examined{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded,
-		changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}}
+		changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}}
 	for _, c := range in.changes {
 		if err := r.examineFile(ctx, e, c.Path, c.After); err != nil {
 			return nil, err
@@ -385,7 +387,7 @@ func (e *examined) checkRemovedApplications(ctx context.Context) error {
 			if d.Current != nil && d.Current.Request.Kind != schemas.KindConnectionDeletion {
 				e.errors = append(e.errors, schemas.Finding{Code: "application-in-use", Severity: "error", Position: app.Position,
 					Document: schemas.DocumentID{Path: app.Position.Path},
-					Message:  fmt.Sprintf("application %s is removed or renamed while requests to it stand, as %s", name, d.Place.Path), Fix: "revoke and delete first, then remove the application"})
+					Message:  fmt.Sprintf("application %s is removed or renamed while requests to it stand, as %s", name, d.Place.Path), Fix: "undo its requests first: delete their files; then remove the application"})
 				break
 			}
 		}
@@ -568,6 +570,13 @@ func (r *Reconciler) between(ctx context.Context, e *examined, seeds map[order.C
 		e.desired[name] = [2]*plan.Desired{b, a}
 		c := plan.Between(was, app, desc, b, a, now)
 		e.changes[name] = c
+		for i := range c.Operations {
+			if o := &c.Operations[i]; o.Kind == schemas.OperationDelete {
+				if e.left[o.ID], err = e.membersLeft(ctx, name, o, c); err != nil {
+					return err
+				}
+			}
+		}
 		for _, f := range c.Findings {
 			e.findings = append(e.findings, e.place(f))
 		}
@@ -883,16 +892,15 @@ func (e *examined) policyOperation(app string, o *schemas.Operation, ch plan.Cha
 	if p.Path == "" && len(o.Documents) > 0 {
 		p.Path, p.Index = o.Documents[0].Path, o.Documents[0].Index
 	}
-	if o.Kind == schemas.OperationDelete && o.Cause != schemas.CauseUndo {
-		// A creation is undone only together with all that was assigned to it, or it is refused.
-		p.Members = e.membersLeft(app, o, ch)
+	if o.Kind == schemas.OperationDelete {
+		p.Members = e.left[o.ID]
 	}
 	return p
 }
 
 // membersLeft counts the members that a connection still has when it is deleted: those that the desired
-// state had before, less those that revokes of this very change take away.
-func (e *examined) membersLeft(app string, o *schemas.Operation, ch plan.Change) int {
+// state had before, less those that this very change takes away, by a revoke or by undoing all that grants them.
+func (e *examined) membersLeft(ctx context.Context, app string, o *schemas.Operation, ch plan.Change) (int, error) {
 	revoked := map[schemas.Name]bool{}
 	for _, f := range e.files {
 		for _, d := range f.new {
@@ -912,11 +920,35 @@ func (e *examined) membersLeft(app string, o *schemas.Operation, ch plan.Change)
 	}
 	left := 0
 	for _, m := range ch.Before.DirectMembers(o.Connection) {
-		if !revoked[m] && ch.After.Exists(m) {
+		if revoked[m] || !ch.After.Exists(m) {
+			continue
+		}
+		granted, err := e.granted(ctx, app, o.Connection, m)
+		if err != nil {
+			return 0, err
+		}
+		if granted {
 			left++
 		}
 	}
-	return left
+	return left, nil
+}
+
+// granted says whether a request that stands after the change makes the one a member of the connection. The
+// request is either's: which, is the connector's to say.
+func (e *examined) granted(ctx context.Context, app string, connection, member schemas.Name) (bool, error) {
+	for _, way := range [][2]schemas.Name{{connection, member}, {member, connection}} {
+		docs, err := e.head.Documents(ctx, order.ConnectionKey{Application: app, Name: way[0]})
+		if err != nil {
+			return false, err
+		}
+		for _, d := range docs {
+			if d.Current != nil && slices.ContainsFunc(d.Current.Request.Grants, func(g schemas.Entry) bool { return g.Name() == way[1] }) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }
 
 func (e *examined) fileOf(p string) *file {
