@@ -199,7 +199,11 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 	if err != nil {
 		return nil, err
 	}
-	asIs, err := lv.diff(ctx, plan.Input{Desired: before, Baseline: remembered, Now: now})
+	// The base's needs are those of the application as the base has it: what wakes when its scope is widened
+	// is this change's doing.
+	was := *lv
+	was.app = app
+	asIs, err := was.diff(ctx, plan.Input{Desired: before, Baseline: remembered, Now: now})
 	if err != nil {
 		return unknown(err), nil
 	}
