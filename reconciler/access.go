@@ -268,11 +268,20 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	if err != nil {
 		return fmt.Errorf("read the states of requests: %w", err)
 	}
+	held, err := l.Held(ctx, app.Name)
+	if err != nil {
+		return err
+	}
+	drifted := map[ledger.Key]bool{}
+	for h, s := range held {
+		drifted[h.Document] = drifted[h.Document] || s.Cause == schemas.CauseDrift
+	}
 	for i, w := range rows {
 		q := w.version.Request
 		s := schemas.RequestStatus{Document: ids[i], Kind: q.Kind, Name: q.Metadata.Name, Application: q.Application, Connection: q.Connection.Name(),
 			Approval: "admitted", Provisioning: "none", Verification: "none"}
-		if st, ok := states[ledger.Key{Path: ids[i].Path, Index: ids[i].Index}]; ok {
+		key := ledger.Key{Path: ids[i].Path, Index: ids[i].Index}
+		if st, ok := states[key]; ok {
 			s.Provisioning, s.Verification, s.Detail = st.Provisioning, st.Verification, st.Error
 		}
 		if w.doc.Current == nil {
@@ -287,6 +296,7 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 			}
 		}
 		switch {
+		case drifted[key]: // the last run saw some of it gone, and left it so
 		case wanted > 0 && verified == wanted:
 			s.Verification = "verified"
 			if s.Provisioning == "none" {
@@ -294,7 +304,8 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 			}
 		case verified > 0:
 			s.Verification, s.Detail = "partial", fmt.Sprintf("%d of %d items verified", verified, wanted)
-		case wanted > 0 && s.Verification == "none":
+		case wanted > 0 && (s.Verification == "none" || s.Verification == "verified"):
+			// What was verified is not what is wanted now: a grant that has expired since, say.
 			s.Verification = "pending"
 			if s.Provisioning == "none" {
 				s.Provisioning = "pending"

@@ -2,13 +2,349 @@ package reconciler_test
 
 import (
 	"slices"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history/historytest"
 	"github.com/countersign/countersign/schemas"
 )
+
+const strict = "unmanaged: revoke\ndrift: {mode: enforce}\n"
+
+func acknowledgement(spec string) string { return document("Acknowledgement", spec+"\n") }
+
+// found is a world whose application was there before: sales_reader has erin in it, whom no request mentions.
+// It takes unmanaged access away. Nothing has run.
+func found(t *testing.T, more files) *world {
+	t.Helper()
+	w := newWorld(t, nil)
+	f := files{
+		"applications/authz.yaml": w.application("authz", strict),
+		"requests/base.yaml":      creation("authz", "sales_reader") + "---\n" + assignment("authz", "sales_reader", grants(read("sales.orders"), user("dave"))),
+	}
+	for p, c := range more {
+		f[p] = c
+	}
+	w.change(f)
+	w.Git("add", "-A")
+	w.Git("commit", "-q", "--amend", "--no-edit")
+	w.tamper("authz", "p2, sales_reader, role, , , false", "g, erin, sales_reader")
+	return w
+}
+
+// The first run grants, shows what it would take away, and takes nothing: nor does any later one, until an
+// owner of the settings says so. That word is good for one time.
+func TestFirstRun(t *testing.T) {
+	t.Parallel()
+	w := found(t, nil)
+	adopted := append(quiet(), "sales_reader: dave")
+	withErin := append(slices.Clone(adopted), "sales_reader: erin")
+	const held = "revoke sales_reader erin member (unmanaged) held: first-run"
+
+	wantPlan(t, outcome(t, w.run(), "authz").Plan.Operations, held,
+		"grant sales_reader dave member (request)", "grant sales_reader sales.orders read (request)")
+	w.wantHolds("authz", withErin...)
+	for range 2 {
+		got := outcome(t, w.run(), "authz")
+		wantPlan(t, got.Plan.Operations, held)
+		if o := got.Plan.Operations; len(o) == 1 && !strings.Contains(o[0].HoldReason, "Acknowledgement with first_run: authz") {
+			t.Errorf("the hold does not say what releases it: %s", o[0].HoldReason)
+		}
+	}
+	w.land(files{"requests/not.yaml": acknowledgement("first_run: authz")}, historytest.Bob())
+	w.run()
+	w.wantHolds("authz", withErin...)
+	w.land(files{"requests/ack.yaml": acknowledgement("first_run: authz")}, historytest.Carol())
+	wantPlan(t, outcome(t, w.run(), "authz").Plan.Operations, "revoke sales_reader erin member (unmanaged)")
+	w.wantHolds("authz", adopted...)
+
+	// The onboarding is over: what comes now goes at once.
+	w.tamper("authz", "g, erin, sales_reader")
+	w.run()
+	w.wantHolds("authz", adopted...)
+
+	// A new version begins anew, and the old word does not count for it.
+	w.version = "2"
+	w.tamper("authz", "g, erin, sales_reader")
+	for range 2 {
+		wantPlan(t, outcome(t, w.run(), "authz").Plan.Operations, held)
+	}
+	w.wantHolds("authz", withErin...)
+	w.land(files{"requests/ack2.yaml": acknowledgement("first_run: authz")}, historytest.Carol())
+	w.run()
+	w.wantHolds("authz", adopted...)
+}
+
+// What reviewers saw by name goes on the first run too; an undo does not.
+func TestFirstRunOfAVersion(t *testing.T) {
+	t.Parallel()
+	w := settled(t, nil)
+	ends := w.Now.Add(time.Hour).Format(time.RFC3339)
+	w.land(files{
+		"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave"))),
+		"requests/erin.yaml": assignment("authz", "sales_reader", grants(user("erin"))),
+		"requests/gina.yaml": assignment("authz", "sales_reader", grants("{type: user, source_name: gina, expires: "+ends+"}")),
+	}, historytest.Bob())
+	w.run()
+	w.wantHolds("authz", crowd()...)
+	w.version = "2"
+	w.land(files{"requests/dave.yaml": "", "requests/out.yaml": assignment("authz", "sales_reader", revokes(user("erin")))}, historytest.Bob())
+	w.later(2 * time.Hour)
+	wantPlan(t, outcome(t, w.run(), "authz").Plan.Operations, "revoke sales_reader dave member (undo) held: first-run",
+		"revoke sales_reader erin member (request)", "revoke sales_reader gina member (expiry)")
+	w.wantHolds("authz", append(quiet(), "sales_reader: dave")...)
+}
+
+// Each ledger has a first run of its own: with a lost one, and for a second replica.
+func TestFirstRunOfALedger(t *testing.T) {
+	t.Parallel()
+	for _, atOnce := range []bool{true, false} {
+		name := "one after the other"
+		if atOnce {
+			name = "at once"
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := found(t, nil)
+			reports := make([]*schemas.RunReport, 2)
+			var runs sync.WaitGroup
+			for i := range reports {
+				w.state = t.TempDir()
+				r := w.open()
+				run := func() {
+					var err error
+					if reports[i], err = r.RunOnce(t.Context(), reconciler.RunOptions{To: "main"}); err != nil {
+						t.Error(err)
+					}
+				}
+				if atOnce {
+					runs.Go(run)
+				} else {
+					run()
+				}
+			}
+			runs.Wait()
+			if t.Failed() {
+				return
+			}
+			for i, r := range reports {
+				o := outcome(t, r, "authz")
+				if o.Error != "" {
+					t.Errorf("run %d: %s", i, o.Error)
+				}
+				if !slices.Contains(said(o.Plan.Operations), "revoke sales_reader erin member (unmanaged) held: first-run") {
+					t.Errorf("run %d: %v", i, said(o.Plan.Operations))
+				}
+			}
+			w.wantHolds("authz", append(quiet(), "sales_reader: dave", "sales_reader: erin")...)
+		})
+	}
+}
+
+// With one ledger, two runs at once use one acknowledgement once.
+func TestRunsAtOnce(t *testing.T) {
+	t.Parallel()
+	w := found(t, nil)
+	w.run()
+	w.land(files{"requests/ack.yaml": acknowledgement("first_run: authz")}, historytest.Carol())
+	reports := make([]*schemas.RunReport, 2)
+	var runs sync.WaitGroup
+	for i := range reports {
+		r := w.open()
+		runs.Go(func() {
+			var err error
+			if reports[i], err = r.RunOnce(t.Context(), reconciler.RunOptions{To: "main"}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	runs.Wait()
+	if t.Failed() {
+		return
+	}
+	removed := 0
+	for _, r := range reports {
+		o := outcome(t, r, "authz")
+		if o.Error != "" {
+			t.Error(o.Error)
+		}
+		removed += len(o.Outcomes)
+	}
+	if removed != 1 {
+		t.Errorf("%d operations were carried out, want 1", removed)
+	}
+	w.wantHolds("authz", append(quiet(), "sales_reader: dave")...)
+}
+
+func TestModes(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		mode string
+		plan []string // after a grant, a creation, a revoke, an undo and an expiry were approved
+		then []string // in the store, beside sales_reader and what it may read
+		due  int      // overdue grants
+	}{
+		{
+			mode: "full",
+			plan: []string{"create sales_writer (request)", "grant sales_reader alice member (request)", "revoke sales_reader dave member (request)",
+				"revoke sales_reader erin member (undo)", "revoke sales_reader gina member (expiry)"},
+			then: []string{"sales_writer", "sales_reader: alice"},
+		},
+		{
+			mode: "add",
+			plan: []string{"create sales_writer (request)", "grant sales_reader alice member (request)", "revoke sales_reader dave member (request) held: add",
+				"revoke sales_reader erin member (undo) held: add", "revoke sales_reader gina member (expiry) held: add"},
+			then: []string{"sales_writer", "sales_reader: alice", "sales_reader: dave", "sales_reader: erin", "sales_reader: gina"},
+			due:  1,
+		},
+		{
+			mode: "observe",
+			plan: []string{"create sales_writer (request) held: observe", "grant sales_reader alice member (request) held: observe",
+				"revoke sales_reader dave member (request) held: observe", "revoke sales_reader erin member (undo) held: observe",
+				"revoke sales_reader gina member (expiry) held: observe"},
+			then: []string{"sales_reader: dave", "sales_reader: erin", "sales_reader: gina"},
+			due:  1,
+		},
+	}
+	for _, tc := range tests {
+		t.Run(tc.mode, func(t *testing.T) {
+			t.Parallel()
+			w := settled(t, nil)
+			ends := w.Now.Add(time.Hour).Format(time.RFC3339)
+			w.land(files{
+				"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave"))),
+				"requests/erin.yaml": assignment("authz", "sales_reader", grants(user("erin"))),
+				"requests/gina.yaml": assignment("authz", "sales_reader", grants("{type: user, source_name: gina, expires: "+ends+"}")),
+			}, historytest.Bob())
+			w.run()
+			w.land(files{"applications/authz.yaml": w.application("authz", "mode: "+tc.mode+"\n")}, historytest.Bob(), historytest.Carol())
+			w.run()
+			w.land(files{
+				"requests/erin.yaml":   "",
+				"requests/out.yaml":    assignment("authz", "sales_reader", revokes(user("dave"))),
+				"requests/writer.yaml": creation("authz", "sales_writer"),
+				"requests/alice.yaml":  assignment("authz", "sales_reader", grants(user("alice"))),
+			}, frank())
+			w.later(2 * time.Hour)
+			// The author gains: an owner's sign-off is still an owner's.
+			before := w.content("authz")
+			got := outcome(t, w.run(), "authz")
+			wantPlan(t, got.Plan.Operations, tc.plan...)
+			w.wantHolds("authz", append(quiet(), tc.then...)...)
+			if tc.mode == "observe" && w.content("authz") != before {
+				t.Error("mode observe wrote the store")
+			}
+			if len(got.Plan.Overdue) != tc.due {
+				t.Errorf("overdue: %v, want %d", got.Plan.Overdue, tc.due)
+			}
+			// What a mode keeps in place is never called done.
+			wantDone := tc.mode == "full"
+			for _, path := range []string{"requests/gina.yaml", "requests/out.yaml"} {
+				if s := w.status(path); (s.Verification == "verified") != wantDone {
+					t.Errorf("%s is %s in mode %s", path, s.Verification, tc.mode)
+				}
+			}
+			again := outcome(t, w.run(), "authz")
+			if len(again.Outcomes) != 0 || len(again.Plan.Overdue) != tc.due {
+				t.Errorf("a second run did %v, overdue %v", again.Outcomes, again.Plan.Overdue)
+			}
+		})
+	}
+}
+
+// Nothing but a wait is on record too, so that nobody calls verified what is overdue or has drifted; and so is
+// that it is over.
+func TestWaitingIsOnRecord(t *testing.T) {
+	t.Parallel()
+	ends := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	verification := func(w *world, want string) {
+		w.t.Helper()
+		if s := w.status("requests/gina.yaml"); s.Verification != want {
+			w.t.Errorf("the request is %s, want %s", s.Verification, want)
+		}
+	}
+	for _, mode := range []string{"add", "observe", "full"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			w := settled(t, nil)
+			w.land(files{"requests/gina.yaml": assignment("authz", "sales_reader", grants("{type: user, source_name: gina, expires: "+ends.Format(time.RFC3339)+"}"))}, historytest.Bob())
+			w.run()
+			verification(w, "verified")
+			w.land(files{"applications/authz.yaml": w.application("authz", "mode: "+mode+"\n")}, historytest.Bob(), historytest.Carol())
+			w.run()
+			w.Now = ends
+			verification(w, "pending") // nobody has looked since
+			w.run()
+			if mode == "full" {
+				verification(w, "verified")
+				return
+			}
+			verification(w, "overdue")
+			// Somebody takes it away by hand: it waits no more.
+			w.overwrite("authz", strings.Replace(w.content("authz"), "g, gina, sales_reader\n", "", 1))
+			w.run()
+			verification(w, "verified")
+		})
+	}
+	t.Run("drift", func(t *testing.T) {
+		t.Parallel()
+		w := settled(t, nil)
+		w.land(files{"requests/gina.yaml": assignment("authz", "sales_reader", grants(user("gina")))}, historytest.Bob())
+		w.run()
+		whole := w.content("authz")
+		w.overwrite("authz", strings.Replace(whole, "g, gina, sales_reader\n", "", 1))
+		wantPlan(t, outcome(t, w.run(), "authz").Plan.Operations, "grant sales_reader gina member (drift) held: drift")
+		verification(w, "drifted")
+		w.overwrite("authz", whole)
+		w.run()
+		verification(w, "verified")
+	})
+}
+
+func TestUnmanaged(t *testing.T) {
+	t.Parallel()
+	const found = "revoke sales_reader erin member (unmanaged)"
+	tests := []struct {
+		name, spec string
+		enforce    bool
+		plan       []string
+		reported   int
+		stays      bool
+	}{
+		{name: "ignore", spec: "unmanaged: ignore\n", enforce: true, stays: true},
+		{name: "report", spec: "unmanaged: report\n", enforce: true, reported: 1, stays: true},
+		{name: "by default", enforce: true, reported: 1, stays: true},
+		{name: "revoke, drift reported", spec: "unmanaged: revoke\n", plan: []string{found + " held: drift"}, reported: 1, stays: true},
+		{name: "revoke, told to enforce", spec: "unmanaged: revoke\n", enforce: true, plan: []string{found}, reported: 1},
+		{name: "revoke, drift enforced", spec: strict, plan: []string{found}, reported: 1},
+		{name: "revoke in mode add", spec: strict + "mode: add\n", enforce: true, plan: []string{found + " held: add"}, reported: 1, stays: true},
+		{name: "revoke, out of scope", spec: strict + "scope: {role: [hr_*]}\n", enforce: true, stays: true},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := settled(t, nil)
+			w.land(files{"applications/authz.yaml": w.application("authz", tc.spec)}, historytest.Bob(), historytest.Carol())
+			w.run()
+			w.tamper("authz", "g, erin, sales_reader")
+			got := outcome(t, w.runWith(reconciler.RunOptions{Drift: tc.enforce, Enforce: tc.enforce}), "authz")
+			wantPlan(t, got.Plan.Operations, tc.plan...)
+			if len(got.Plan.Unmanaged) != tc.reported {
+				t.Errorf("reported: %v, want %d", got.Plan.Unmanaged, tc.reported)
+			}
+			want := quiet()
+			if tc.stays {
+				want = append(want, "sales_reader: erin")
+			}
+			w.wantHolds("authz", want...)
+		})
+	}
+}
 
 // What a narrow application left without effect is woken by widening it: the preview shows all that wakes, and
 // its gainers do not sign it off.
@@ -94,4 +430,71 @@ func TestWidening(t *testing.T) {
 			w.wantHolds("authz", append(quiet(), tc.then...)...)
 		})
 	}
+}
+
+// An application is not forgotten while requests to it stand: neither removed nor renamed.
+func TestRemovedApplication(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change func(w *world) files
+	}{
+		{"removed", func(*world) files { return files{"applications/authz.yaml": ""} }},
+		{"renamed", func(w *world) files {
+			return files{"applications/authz.yaml": "", "applications/authn.yaml": strings.Replace(w.application("authz", ""), "name: authz", "name: authn", 1)}
+		}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := settled(t, files{"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave")))})
+			w.propose("x", tc.change(w))
+			p := w.preview("x")
+			if got := codes(p.Errors); p.Verdict != schemas.VerdictInvalid || !slices.Equal(got, []string{"application-in-use"}) {
+				t.Errorf("preview: %s %v, want invalid for application-in-use", p.Verdict, got)
+			}
+			c := w.merge("x", historytest.Bob(), historytest.Carol())
+			r := w.run()
+			v := wantVerdict(t, r, c, "quarantined")
+			if !strings.Contains(strings.Join(v.Reasons, "\n"), "while requests to it stand") {
+				t.Errorf("the verdict does not say why: %v", v.Reasons)
+			}
+			// It is served as before: what stands is kept up, what is undone goes.
+			outcome(t, r, "authz")
+			w.wantHolds("authz", append(quiet(), "sales_reader: dave")...)
+			w.land(files{"requests/dave.yaml": ""}, historytest.Bob())
+			w.run()
+			w.wantHolds("authz", quiet()...)
+		})
+	}
+	t.Run("after everything was deleted", func(t *testing.T) {
+		t.Parallel()
+		w := settled(t, files{"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave")))})
+		w.land(files{"requests/out.yaml": assignment("authz", "sales_reader", revokes(user("dave"))) + "---\n" + deletion("authz", "sales_reader")}, historytest.Bob())
+		w.run()
+		w.wantHolds("authz")
+		// The requests stand in Git and would wake with an application of that name.
+		w.propose("x", files{"applications/authz.yaml": ""})
+		if p := w.preview("x"); !slices.Equal(codes(p.Errors), []string{"application-in-use"}) {
+			t.Errorf("errors: %v", p.Errors)
+		}
+		w.land(files{"requests/out.yaml": "", "requests/dave.yaml": "", "requests/base.yaml": ""}, historytest.Bob())
+		w.run()
+		w.wantHolds("authz")
+		c := w.land(files{"applications/authz.yaml": ""}, historytest.Bob(), historytest.Carol())
+		wantVerdict(t, w.run(), c, "admitted")
+	})
+	t.Run("after everything was undone", func(t *testing.T) {
+		t.Parallel()
+		w := settled(t, files{"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave")))})
+		w.land(files{"requests/dave.yaml": "", "requests/base.yaml": ""}, historytest.Bob())
+		w.run()
+		w.wantHolds("authz")
+		c := w.land(files{"applications/authz.yaml": ""}, historytest.Bob(), historytest.Carol())
+		r := w.run()
+		wantVerdict(t, r, c, "admitted")
+		if len(r.Applications) != 0 {
+			t.Errorf("applications left: %v", r.Applications)
+		}
+	})
 }

@@ -364,16 +364,19 @@ func (u *run) carryOut(ctx context.Context) error {
 	for _, o := range unsettled {
 		u.cut[plan.OperationItem(&o)] = o
 	}
-	if len(todo) == 0 && len(u.result.Settled) == 0 && len(u.cut) == 0 && done && u.release.note == "" {
+	waiting, err := u.ledger.Held(ctx, u.app.Name)
+	if err != nil {
+		return err
+	}
+	if len(todo) == 0 && len(u.result.Settled) == 0 && len(u.cut) == 0 && done && u.release.note == "" && maps.Equal(waiting, held(u.out.Plan.Operations)) {
 		return nil // nothing to do, nothing to remember: the ledger stays as it is
 	}
 	digest, err := plan.Digest([]schemas.ApplicationPlan{u.out.Plan})
 	if err != nil {
 		return err
 	}
-	held := len(u.out.Plan.Operations) - len(todo)
 	info := &schemas.RunRecord{Version: u.r.c.Version, Connector: u.app.Spec.Connector, Credential: credentialName(u.app), Tip: u.tip,
-		PlanDigest: digest, LiveDigest: u.out.Plan.LiveDigest, Operations: len(todo), Held: held}
+		PlanDigest: digest, LiveDigest: u.out.Plan.LiveDigest, Operations: len(todo), Held: len(u.out.Plan.Operations) - len(todo)}
 	records := []schemas.Record{{Type: schemas.RecordRun, RunInfo: info}}
 	if u.release.note != "" {
 		records = append(records, schemas.Record{Type: schemas.RecordAcknowledged, Note: u.release.note})
@@ -396,6 +399,21 @@ func (u *run) carryOut(ctx context.Context) error {
 	}
 	u.r.c.Step("verified")
 	return u.end(ctx, info, after)
+}
+
+// held is what waits, as the ledger tells it.
+func held(ops []schemas.Operation) map[ledger.HeldFor]ledger.HeldState {
+	out := map[ledger.HeldFor]ledger.HeldState{}
+	for i := range ops {
+		o := &ops[i]
+		if o.Hold == schemas.HoldNone {
+			continue
+		}
+		for _, d := range o.Documents {
+			out[ledger.HeldFor{Document: ledger.Key{Path: d.Path, Index: d.Index}, Operation: o.ID}] = ledger.HeldState{Cause: o.Cause, Hold: o.Hold}
+		}
+	}
+	return out
 }
 
 // recordHeld puts on record what waits, and why.

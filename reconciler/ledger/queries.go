@@ -123,6 +123,40 @@ func (l *Ledger) Unsettled(ctx context.Context, application string) ([]schemas.O
 	return out, err
 }
 
+// HeldFor is an operation that waits, and a document that it follows from.
+type HeldFor struct {
+	Document  Key
+	Operation string
+}
+
+// HeldState is what an operation that waits was planned for, and why it waits.
+type HeldState struct {
+	Cause schemas.Cause
+	Hold  schemas.Hold
+}
+
+// Held returns what the last run on record over an application held back. Operations that follow from no
+// document are left out.
+func (l *Ledger) Held(ctx context.Context, application string) (map[HeldFor]HeldState, error) {
+	out := map[HeldFor]HeldState{}
+	if l.db == nil {
+		return out, nil
+	}
+	err := rows(ctx, l.db, `SELECT path, idx, operation, cause, hold FROM held WHERE application = ?`, []any{application}, func(s *sql.Rows) error {
+		var h HeldFor
+		var st HeldState
+		if err := s.Scan(&h.Document.Path, &h.Document.Index, &h.Operation, &st.Cause, &st.Hold); err != nil {
+			return err
+		}
+		out[h] = st
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what waits in %s: %w", application, err)
+	}
+	return out, nil
+}
+
 // RunSummary is how a run over an application began and ended.
 type RunSummary struct {
 	Run      string    `json:"run"`
