@@ -46,7 +46,15 @@ func (r *Reconciler) advance(ctx context.Context, x *order.Index, l *ledger.Ledg
 			return err
 		}
 	}
-	if err := r.walk(ctx, x, l, to); err != nil {
+	err := r.walk(ctx, x, l, to)
+	if errors.Is(err, history.ErrOffLine) {
+		// The index's tip is behind another parent of a merge: the first-parent line is another.
+		x.Reset()
+		if err = r.anchor(ctx, x, to); err == nil {
+			err = r.walk(ctx, x, l, to)
+		}
+	}
+	if err != nil {
 		return err
 	}
 	if err := r.checkRewritten(ctx, x, l, to); err != nil {
@@ -55,19 +63,29 @@ func (r *Reconciler) advance(ctx context.Context, x *order.Index, l *ledger.Ledg
 	return x.Save(ctx)
 }
 
-// checkRewritten stops when the last commit on record is no ancestor of the branch, unless an admitted
-// Acknowledgement names it.
+// checkRewritten stops when the last commit on record is not on the first-parent line of the branch, unless an
+// admitted Acknowledgement names it. A merge that has it behind another parent is no better: what was admitted
+// would come as the content of one change that nobody has approved.
 func (r *Reconciler) checkRewritten(ctx context.Context, x *order.Index, l *ledger.Ledger, to string) error {
 	last, ok, err := l.LastAdmission(ctx)
 	if err != nil || !ok || last.Commit == to {
 		return err
 	}
-	ancestor, err := r.c.Repository.IsAncestor(ctx, last.Commit, to)
-	if err == nil && ancestor {
-		return nil
+	if _, judged, err := x.Verdict(ctx, last.Commit); err != nil || judged {
+		return err
 	}
-	if err != nil && !errors.Is(err, history.ErrNotFound) {
-		return fmt.Errorf("compare %s with %s: %w", short(last.Commit), short(to), err)
+	if r.c.Anchor != "" {
+		// What lies before the anchor that the operator named is trusted with it.
+		before, err := r.c.Repository.IsAncestor(ctx, last.Commit, x.Head.Anchor)
+		if err == nil && before {
+			return nil
+		}
+		if err != nil && !errors.Is(err, history.ErrNotFound) {
+			return fmt.Errorf("compare %s with %s: %w", short(last.Commit), short(x.Head.Anchor), err)
+		}
+	} else if _, known, err := l.Admission(ctx, x.Head.Anchor); err != nil || !known {
+		// Another beginning brings its own owners and what they acknowledge along.
+		return errors.Join(err, &RewrittenError{Last: last.Commit, Tip: to, Anchor: x.Head.Anchor})
 	}
 	controls, err := x.Controls(ctx)
 	if err != nil {

@@ -210,6 +210,14 @@ func (w *world) open() *reconciler.Reconciler {
 	return r
 }
 
+// forget deletes the order index, which is a cache.
+func (w *world) forget() {
+	w.t.Helper()
+	if err := os.Remove(filepath.Join(w.state, "index.db")); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // try is one pass over main.
 func (w *world) try(o reconciler.RunOptions) (*schemas.RunReport, error) {
 	w.t.Helper()

@@ -22,6 +22,8 @@ var (
 	ErrNotFound = errors.New("the repository has no such object")
 	// ErrNoRevision says that a revision names nothing here.
 	ErrNoRevision = errors.New("there is no such revision here (git fetch, or name another)")
+	// ErrOffLine says that a walk cannot begin at a commit, since it is not on the first-parent line.
+	ErrOffLine = errors.New("it is not on the first-parent line")
 	// ErrShallow says that a clone lacks its older commits.
 	ErrShallow = errors.New("it is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)")
 )

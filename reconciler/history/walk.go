@@ -93,7 +93,7 @@ func (r *Repository) line(ctx context.Context, from, to string) ([]plumbing.Hash
 		line = append(line, plumbing.NewHash(at))
 		if c.Parent == "" {
 			if from != "" {
-				return nil, fmt.Errorf("%s is not on the first-parent line of %s", from, to)
+				return nil, fmt.Errorf("%s of %s: %w", from, to, ErrOffLine)
 			}
 			break
 		}
