@@ -427,6 +427,10 @@ func TestBaseMoves(t *testing.T) {
 				t.Errorf("the record's content is not that of the second preview: %+v", v.Evidence)
 			}
 			w.wantHolds("authz", append(quiet(), tc.holds...)...)
+			// Who judges all merges in one go comes to the same verdict.
+			w.state = t.TempDir()
+			wantVerdict(t, w.run(), c, verdict)
+			w.wantHolds("authz", append(quiet(), tc.holds...)...)
 		})
 	}
 }
