@@ -302,33 +302,50 @@ func TestTriedAgain(t *testing.T) {
 	w.wantHolds("authz", append(quiet(), "sales_reader: dave")...)
 }
 
-// What could not be read back is not called done, and is not done twice.
+// What could not be read back whole is not called done, and is not done twice.
 func TestUnverifiable(t *testing.T) {
 	t.Parallel()
-	w := settled(t, nil)
-	w.land(files{"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave")))}, historytest.Bob())
-	w.faults["authz"] = &fault{readBack: errors.New("the line is dead")}
-	got := outcome(t, w.run(), "authz")
-	if !strings.Contains(got.Error, "read back") || len(got.Verifications) != 1 || got.Verifications[0].Status != "unverifiable" {
-		t.Errorf("error %q, verifications %v", got.Error, got.Verifications)
+	for _, whole := range []bool{false, true} {
+		name := "a part is read"
+		if whole {
+			name = "nothing is read"
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := settled(t, nil)
+			w.land(files{"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave")))}, historytest.Bob())
+			reads := 0
+			w.faults["authz"] = &fault{state: func(s *connectors.State) {
+				if reads++; reads > 1 {
+					s.Incomplete = "the line went dead"
+				}
+			}}
+			if whole {
+				w.faults["authz"] = &fault{readBack: errors.New("the line is dead")}
+			}
+			got := outcome(t, w.run(), "authz")
+			if strings.Contains(got.Error, "read back") != whole || len(got.Verifications) != 1 || got.Verifications[0].Status != "unverifiable" {
+				t.Errorf("error %q, verifications %v", got.Error, got.Verifications)
+			}
+			if s := w.status("requests/dave.yaml"); s.Provisioning != "applied" || s.Verification == "verified" {
+				t.Errorf("the request is %s, %s", s.Provisioning, s.Verification)
+			}
+			w.wantHolds("authz", append(quiet(), "sales_reader: dave")...)
+			delete(w.faults, "authz")
+			once := w.content("authz")
+			if got := outcome(t, w.run(), "authz"); len(got.Outcomes) != 0 || got.Remaining != 0 {
+				t.Errorf("done again: %v, %d remain", got.Outcomes, got.Remaining)
+			}
+			if w.content("authz") != once {
+				t.Error("the store was written again")
+			}
+			if s := w.status("requests/dave.yaml"); s.Verification != "verified" {
+				t.Errorf("the request is %s, want verified", s.Verification)
+			}
+			// It is remembered as ours: undoing it takes it away.
+			w.land(files{"requests/dave.yaml": ""}, historytest.Bob())
+			w.run()
+			w.wantHolds("authz", quiet()...)
+		})
 	}
-	if s := w.status("requests/dave.yaml"); s.Provisioning != "applied" || s.Verification == "verified" {
-		t.Errorf("the request is %s, %s", s.Provisioning, s.Verification)
-	}
-	w.wantHolds("authz", append(quiet(), "sales_reader: dave")...)
-	delete(w.faults, "authz")
-	once := w.content("authz")
-	if got := outcome(t, w.run(), "authz"); len(got.Outcomes) != 0 || got.Remaining != 0 {
-		t.Errorf("done again: %v, %d remain", got.Outcomes, got.Remaining)
-	}
-	if w.content("authz") != once {
-		t.Error("the store was written again")
-	}
-	if s := w.status("requests/dave.yaml"); s.Verification != "verified" {
-		t.Errorf("the request is %s, want verified", s.Verification)
-	}
-	// It is remembered as ours: undoing it takes it away.
-	w.land(files{"requests/dave.yaml": ""}, historytest.Bob())
-	w.run()
-	w.wantHolds("authz", quiet()...)
 }

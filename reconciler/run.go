@@ -576,7 +576,7 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation) (*plan.Resul
 		if err != nil {
 			return nil, err
 		}
-		return &u.result, u.adopt(ctx, u.result.Settled, ours)
+		return &u.result, u.adopt(ctx, &u.result, ours)
 	}
 	last := map[string]string{}
 	for _, o := range u.out.Outcomes {
@@ -679,7 +679,7 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation) (*plan.Resul
 	if ours, err = u.recover(ctx, &after, ours); err != nil {
 		return nil, err
 	}
-	return &after, u.adopt(ctx, after.Settled, ours)
+	return &after, u.adopt(ctx, &after, ours)
 }
 
 // recover closes the intents of runs that were cut short: what they meant to do and is so now was theirs.
@@ -735,13 +735,13 @@ func (u *run) readBack(ctx context.Context) (plan.Result, error) {
 }
 
 // adopt remembers what was found as desired without an operation of this run.
-func (u *run) adopt(ctx context.Context, settled []schemas.BaselineItem, ours map[string]bool) error {
-	// A partial read settles nothing.
-	if u.out.Plan.Incomplete != "" {
+func (u *run) adopt(ctx context.Context, seen *plan.Result, ours map[string]bool) error {
+	// A partial read settles nothing: what this run made would pass for found.
+	if u.out.Plan.Incomplete != "" || seen.Plan.Incomplete != "" {
 		return nil
 	}
 	var items []schemas.BaselineItem
-	for _, s := range settled {
+	for _, s := range seen.Settled {
 		if ours[s.Item] {
 			continue
 		}
