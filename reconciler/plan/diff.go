@@ -34,7 +34,7 @@ import (
 //
 //	desired             live       baseline         plan
 //	yes                 –          –                grant
-//	yes                 –          the same words   grant, as drift
+//	yes                 –          the same words   grant, as drift, unless the connection is made anew as well
 //	yes                 there      –                nothing; remembered as adopted
 //	yes                 invited    any              nothing; pending
 //	yes                 other id   present          nothing; a finding
@@ -115,7 +115,7 @@ type differ struct {
 	types    types
 	live     []*connectors.Connection // sorted by name
 	items    []subject
-	made     map[schemas.Name]bool // connections that the plan creates
+	made     map[schemas.Name]bool // connections that the plan creates; true when not as drift
 	grants   grantable
 	assert   assertion
 	scope    []string // the patterns of scopeType
@@ -363,7 +363,7 @@ func (d *differ) present(it *subject) bool {
 		if d.made == nil {
 			d.made = map[schemas.Name]bool{}
 		}
-		d.made[c.Name] = true
+		d.made[c.Name] = op.Cause != schemas.CauseDrift
 		return true
 	}
 	d.settle(ConnectionItem(c.Name), present, c.Documents, l.NativeID, it.base, it.known)
@@ -539,7 +539,8 @@ func (d *differ) plan(op *schemas.Operation, word string, docs []schemas.Documen
 		op.Provisioning = d.in.Application.Spec.Provisioning
 	}
 	op.ID = operationID(op.Application, op.Kind, OperationItem(op))
-	if op.Cause != schemas.CauseUnmanaged && !d.assert.anew(base, known, word, docs) {
+	// What a connection was given went with it: made anew, it is given anew.
+	if op.Cause != schemas.CauseUnmanaged && !d.made[op.Connection] && !d.assert.anew(base, known, word, docs) {
 		op.Cause = schemas.CauseDrift
 	}
 	d.out.Tokens[op.ID] = d.assert.token(word, docs)
@@ -754,8 +755,9 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 	if e.TargetID != "" {
 		found = slices.DeleteFunc(slices.Clone(found), func(i connectors.Item) bool { return i.NativeID != e.TargetID })
 	}
+	_, made := d.made[e.Target]
 	switch {
-	case len(found) == 0 && d.made[e.Target]:
+	case len(found) == 0 && made:
 		return e.TargetID, true // a creation in this plan makes it
 	case len(found) == 0:
 		d.find(c.Name, e.Documents, "error", "target-not-found", fmt.Sprintf("%s does not exist in %s", e.Target, d.in.Application.Name), "correct the name, or make it first")
