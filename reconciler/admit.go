@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,12 +93,72 @@ func (r *Reconciler) checkRewritten(ctx context.Context, x *order.Index, l *ledg
 	if err != nil {
 		return err
 	}
+	rewritten := &RewrittenError{Last: last.Commit, Tip: to}
 	for _, c := range controls {
-		if c.Acknowledgement != nil && c.Acknowledgement.RewrittenFrom == last.Commit {
+		if c.Acknowledgement == nil || c.Acknowledgement.RewrittenFrom != last.Commit {
+			continue
+		}
+		if r.c.Anchor != "" {
 			return nil
 		}
+		if rewritten.Rolled, err = r.rolledBack(ctx, x, l, c); err != nil || rewritten.Rolled == "" {
+			return err
+		}
 	}
-	return &RewrittenError{Last: last.Commit, Tip: to}
+	return rewritten
+}
+
+// rolledBack names a file that the acknowledging change was judged by and that is not the one admitted last: an
+// older state of the branch brings owners back who are none any more. "" when there is none.
+func (r *Reconciler) rolledBack(ctx context.Context, x *order.Index, l *ledger.Ledger, ack order.Control) (string, error) {
+	t, err := r.trust(ctx, x.Layer)
+	if err != nil {
+		return "", err
+	}
+	last := map[string]string{}
+	err = l.Admissions(ctx, func(a schemas.AdmissionRecord) error {
+		if a.Verdict == verdictQuarantined {
+			return nil
+		}
+		for _, f := range a.Changes {
+			last[f.Path] = f.After
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("read what was admitted last: %w", err)
+	}
+	list, err := x.Files(ctx)
+	if err != nil {
+		return "", err
+	}
+	files := map[string]*order.File{}
+	for _, f := range list {
+		files[f.Path] = f
+		last[f.Path] += "" // also those that the ledger has not
+	}
+	for _, p := range slices.Sorted(maps.Keys(last)) {
+		switch class, _ := schemas.IsControlFile(p, &t.settings.Spec); class {
+		case schemas.ClassSettings, schemas.ClassPeople, schemas.ClassPolicy, schemas.ClassSigners:
+		default:
+			continue
+		}
+		f := files[p]
+		if f == nil {
+			f = &order.File{}
+		}
+		if f.Admitted != last[p] {
+			return p, nil
+		}
+		v, known, err := x.Verdict(ctx, f.Commit)
+		if err != nil {
+			return "", err
+		}
+		if known && v.Sequence > ack.Commit {
+			return p, nil // it became so after the acknowledgement
+		}
+	}
+	return "", nil
 }
 
 // anchor finds where trust starts, and takes what stands there as it is.

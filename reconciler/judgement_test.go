@@ -115,6 +115,9 @@ func (w *world) stopped(last string) {
 		if re.Anchor != "" {
 			way = "the operator names that commit as the anchor"
 		}
+		if re.Rolled != "" {
+			way = re.Rolled + " was another one"
+		}
 		if re.Last != last || !strings.Contains(re.Error(), way) {
 			w.t.Errorf("%s does not say what to acknowledge: %v", what, re)
 		}
@@ -201,6 +204,52 @@ func TestRewrittenFromTheRoot(t *testing.T) {
 			w.stopped(last)
 			w.forget()
 			w.stopped(last)
+		})
+	}
+}
+
+// Main put back to when somebody was an owner who is none any more: it takes today's owners to acknowledge it.
+func TestRewrittenToFormerOwners(t *testing.T) {
+	t.Parallel()
+	former := strings.Replace(settings(""), "[user:carol@acme.test]", "[user:carol@acme.test, user:frank@acme.test]", 1)
+	tests := []struct {
+		name   string
+		decree func(w *world, ack string)
+		goesOn bool
+	}{
+		{"a former owner acknowledges", func(w *world, ack string) {
+			w.land(files{"requests/ack.yaml": ack}, frank())
+		}, false},
+		{"and puts the settings of today back afterwards", func(w *world, ack string) {
+			w.land(files{"requests/ack.yaml": ack}, frank())
+			w.land(files{"countersign.yaml": settings("")}, frank())
+		}, false},
+		{"the settings are put back before", func(w *world, ack string) {
+			w.land(files{"countersign.yaml": settings("")}, frank())
+			w.land(files{"requests/ack.yaml": ack}, historytest.Carol())
+		}, true},
+		{"the settings are put back before, and a former owner acknowledges", func(w *world, ack string) {
+			w.land(files{"countersign.yaml": settings("")}, frank())
+			w.land(files{"requests/ack.yaml": ack}, frank())
+		}, false},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := settled(t, files{"countersign.yaml": former})
+			from := w.Git("rev-parse", "main")
+			last := w.land(files{"countersign.yaml": settings("")}, historytest.Carol())
+			w.run()
+			w.Git("reset", "-q", "--hard", from)
+			w.land(files{"requests/gina.yaml": assignment("authz", "sales_reader", grants(user("gina")))}, historytest.Bob())
+			tc.decree(w, acknowledgement("rewritten_from: "+last))
+			if !tc.goesOn {
+				w.stopped(last)
+				w.wantHolds("authz", quiet()...)
+				return
+			}
+			w.run()
+			w.wantHolds("authz", append(quiet(), "sales_reader: gina")...)
 		})
 	}
 }

@@ -137,6 +137,8 @@ type RewrittenError struct {
 	Last, Tip string
 	// Anchor is where trust would start now, where that is another commit than before: "" when it is not.
 	Anchor string
+	// Rolled is a file that an Acknowledgement was judged by and that is not the one admitted last: "" for none.
+	Rolled string
 }
 
 // Error says what to do.
@@ -145,6 +147,11 @@ func (e *RewrittenError) Error() string {
 		return fmt.Sprintf("the branch was rewritten from its beginning: %s was admitted last and is not on the first-parent line of %s, which "+
 			"starts trust anew at %s; nothing is done until the operator names that commit as the anchor, or the branch is put back",
 			short(e.Last), short(e.Tip), e.Anchor)
+	}
+	if e.Rolled != "" {
+		return fmt.Sprintf("the branch was rewritten: %s was admitted last and is not on the first-parent line of %s; its Acknowledgement does not count, since "+
+			"%s was another one when that was judged: put back the content admitted last and acknowledge it then, or the operator names the anchor",
+			short(e.Last), short(e.Tip), e.Rolled)
 	}
 	return fmt.Sprintf("the branch was rewritten: %s was admitted last and is not on the first-parent line of %s; nothing is done until an Acknowledgement "+
 		"with rewritten_from: %s is admitted (its sign-off is that of the settings' owners), or the branch is put back", short(e.Last), short(e.Tip), e.Last)
