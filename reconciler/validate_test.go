@@ -1,0 +1,62 @@
+package reconciler_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/reconciler"
+)
+
+// Validation needs neither commit nor application, and finds each fault at its line.
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		change files
+		want   []string // path:line code of each finding
+		made   func(w *world)
+	}{
+		{name: "a whole repository"},
+		{name: "a link as a request", want: []string{"requests/link.yaml:0 refused"}, made: func(w *world) { w.Link("requests/link.yaml", "base.yaml") }},
+		{name: "an executable request", want: []string{"requests/run.yaml:0 refused"}, made: func(w *world) { w.WriteExecutable("requests/run.yaml", creation("authz", "x")) }},
+		{name: "no settings", change: files{"countersign.yaml": ""}, want: []string{"countersign.yaml:0 refused"}},
+		{name: "an unknown application", change: files{"requests/a.yaml": creation("nowhere", "x")}, want: []string{"requests/a.yaml:5 invalid"}},
+		{name: "a type that there is not", change: files{"requests/a.yaml": document("ConnectionCreation", "application: authz\nconnection: {type: table, source_name: x}\n")}, want: []string{"requests/a.yaml:6 invalid"}},
+		{name: "what cannot be granted", change: files{"requests/a.yaml": assignment("authz", "x", grants("{type: schema, source_name: x}"))}, want: []string{"requests/a.yaml:7 invalid"}},
+		{name: "a payload that the connector does not know", change: files{"requests/a.yaml": document("ConnectionCreation", "application: authz\nconnection: {type: role, source_name: x}\npayload: {colour: red}\n")}, want: []string{"requests/a.yaml:7 invalid"}},
+		{name: "a config that the connector does not know", change: files{"applications/hr.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: hr}\n" +
+			"spec:\n  connector: casbin\n  config: {policy: x.csv, dsn: x}\n  owners: [user:bob@acme.test]\n  scope: {role: [x]}\n"}, want: []string{"applications/hr.yaml:6 invalid"}},
+		{name: "policy that does not compile", change: files{"policy/own.rego": "package countersign\n\ndeny contains x if {\n"}, want: []string{"policy:0 refused"}},
+		{name: "a document in the wrong folder", change: files{"requests/people.yaml": people}, want: []string{"requests/people.yaml:1 invalid"}},
+		{name: "two faults in two files", change: files{"requests/a.yaml": creation("nowhere", "x"), "requests/b.yaml": creation("nowhere", "y")}, want: []string{"requests/a.yaml:5 invalid", "requests/b.yaml:5 invalid"}},
+		{name: "other files are nobody's business", change: files{"README.md": "# Access", "docs/a.yaml": "kind: [", "requests/notes.txt": "x"}},
+	}
+	for _, tc := range tests {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, files{"requests/base.yaml": creation("authz", "sales_reader")})
+			w.change(tc.change)
+			if tc.made != nil {
+				tc.made(w)
+			}
+			registry, err := connectors.NewRegistry(casbin.New())
+			if err != nil {
+				t.Fatal(err)
+			}
+			rep, err := reconciler.Validate(t.Context(), w.Dir, registry)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := []string{}
+			for _, f := range rep.Errors {
+				got = append(got, fmt.Sprintf("%s:%d %s", f.Position.Path, f.Position.Line, f.Code))
+			}
+			if !slices.Equal(got, tc.want) {
+				t.Errorf("findings %v, want %v: %v", got, tc.want, rep.Errors)
+			}
+		})
+	}
+}
