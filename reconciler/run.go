@@ -503,13 +503,23 @@ func (u *run) attempt(ctx context.Context, w connectors.Writer, ops []schemas.Op
 	var batch []schemas.Record
 	var recordErr error
 	wait = time.Duration(n*n) * 500 * time.Millisecond
-	flush := func() {
-		if len(batch) == 0 || recordErr != nil {
-			return
+	// The application goes on while outcomes are written. They are put on record even when the run is being
+	// stopped.
+	outcomes, written := make(chan []schemas.Record, 4), make(chan error, 1)
+	go func() {
+		var err error
+		for records := range outcomes {
+			if err == nil {
+				err = u.append(context.WithoutCancel(ctx), records...)
+			}
 		}
-		// Outcomes are put on record even when the run is being stopped.
-		recordErr = u.append(context.WithoutCancel(ctx), batch...)
-		batch = batch[:0]
+		written <- err
+	}()
+	flush := func() {
+		if len(batch) > 0 {
+			outcomes <- batch
+			batch = nil
+		}
 	}
 	reported := map[string]bool{}
 	done := 0
@@ -551,7 +561,8 @@ func (u *run) attempt(ctx context.Context, w connectors.Writer, ops []schemas.Op
 	}
 	err = w.Apply(ctx, ops, report)
 	flush()
-	if recordErr != nil {
+	close(outcomes)
+	if recordErr = errors.Join(recordErr, <-written); recordErr != nil {
 		return nil, 0, recordErr
 	}
 	u.r.c.Step("outcomes")
