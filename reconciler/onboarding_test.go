@@ -231,7 +231,6 @@ func TestModes(t *testing.T) {
 				"requests/alice.yaml":  assignment("authz", "sales_reader", grants(user("alice"))),
 			}, frank())
 			w.later(2 * time.Hour)
-			// The author gains: an owner's sign-off is still an owner's.
 			before := w.content("authz")
 			got := outcome(t, w.run(), "authz")
 			wantPlan(t, got.Plan.Operations, tc.plan...)
