@@ -146,6 +146,27 @@ func TestFirstRunOfALedger(t *testing.T) {
 	}
 }
 
+// An acknowledgement that stands in Git speaks of what the former ledger's first run had shown: with a new ledger
+// it releases nothing.
+func TestAcknowledgementOfALostLedger(t *testing.T) {
+	t.Parallel()
+	w := found(t, nil)
+	w.run()
+	w.land(files{"requests/ack.yaml": acknowledgement("first_run: authz")}, historytest.Carol())
+	w.run()
+	clean := append(quiet(), "sales_reader: dave")
+	w.wantHolds("authz", clean...)
+	w.tamper("authz", "g, erin, sales_reader")
+	w.state = t.TempDir()
+	const held = "revoke sales_reader erin member (unmanaged) held: first-run"
+	for range 2 {
+		wantPlan(t, outcome(t, w.run(), "authz").Plan.Operations, held)
+	}
+	w.land(files{"requests/again.yaml": acknowledgement("first_run: authz")}, historytest.Carol())
+	w.run()
+	w.wantHolds("authz", clean...)
+}
+
 // With one ledger, two runs at once use one acknowledgement once.
 func TestRunsAtOnce(t *testing.T) {
 	t.Parallel()

@@ -339,22 +339,6 @@ func (e *examined) liveClosure(ctx context.Context, lv *live, name string) (map[
 	return set, nil
 }
 
-func limits(app *schemas.Application, s *schemas.Settings) schemas.Limits {
-	if app.Spec.Limits != nil {
-		return *app.Spec.Limits
-	}
-	out := s.Spec.Limits
-	if out.Revokes == nil && out.Members == nil && out.Grants == nil {
-		n := 50
-		out.Revokes = &n
-	}
-	if out.Deletions == nil {
-		n := 5
-		out.Deletions = &n
-	}
-	return out
-}
-
 // affectedOrAll are the applications that a run goes over, sorted.
 func (t *trust) affectedOrAll(only string) ([]string, error) {
 	if only == "" {

@@ -197,7 +197,7 @@ func (p *pass) rules(ctx context.Context, app *schemas.Application, res plan.Res
 	rules.Day = plan.Counts{Members: day.Members, Grants: day.Grants, Deletions: day.Deletions, Attributes: day.Attributes}
 	for _, c := range p.controls {
 		if b := c.BudgetOverride; b != nil && b.Application == app.Name && now.Before(b.Until) {
-			rules.Limits = schemas.Limits{LimitSet: b.Limits}
+			rules.Limits = override(rules.Limits, b.Limits)
 		}
 	}
 	done, err := p.ledger.FirstRunDone(ctx, app.Name, p.r.c.Version)
@@ -232,7 +232,21 @@ func (p *pass) acknowledged(ctx context.Context, app string) (string, error) {
 		if c.Acknowledgement == nil || c.Acknowledgement.FirstRun != app {
 			continue
 		}
-		if note := fmt.Sprintf("first run: %s#%d@%s", c.ID.Path, c.ID.Index, c.ID.Blob); !used[note] {
+		note := fmt.Sprintf("first run: %s#%d@%s", c.ID.Path, c.ID.Index, c.ID.Blob)
+		if used[note] {
+			continue
+		}
+		// It speaks of what a run has shown. One from before the first run on record is of another ledger, which
+		// is lost and may have seen it used.
+		f, err := p.index.File(ctx, c.ID.Path)
+		if err != nil || f == nil {
+			return "", err
+		}
+		after, err := p.ledger.AdmittedAfterRun(ctx, app, f.Commit)
+		if err != nil {
+			return "", fmt.Errorf("read the acknowledgements: %w", err)
+		}
+		if after {
 			return note, nil
 		}
 	}

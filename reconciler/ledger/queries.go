@@ -46,6 +46,16 @@ func (l *Ledger) Admissions(ctx context.Context, fn func(schemas.AdmissionRecord
 	return l.Records(ctx, Filter{Types: []schemas.RecordType{schemas.RecordAdmission}}, func(r schemas.Record) error { return fn(*r.Admission) })
 }
 
+// AdmittedAfterRun says whether the commit was admitted when a run over the application was on record already.
+func (l *Ledger) AdmittedAfterRun(ctx context.Context, application, commit string) (after bool, err error) {
+	if l.db == nil {
+		return false, nil
+	}
+	err = l.db.QueryRowContext(ctx, `SELECT coalesce((SELECT min(sequence) FROM runs WHERE application = ?) < (SELECT sequence FROM admissions WHERE commit_hash = ?), 0)`,
+		application, commit).Scan(&after)
+	return after, err
+}
+
 // Acknowledgements returns the records of acknowledgements that runs over an application made use of.
 func (l *Ledger) Acknowledgements(ctx context.Context, application string) ([]schemas.Record, error) {
 	var out []schemas.Record
