@@ -343,6 +343,10 @@ func (u *run) hold(ctx context.Context) error {
 // chunk is how many operations or items share one record.
 const chunk = ledger.MaxPlanned
 
+// recordsAtOnce is how many records are written together, chunksAtOnce how many of those that speak of a chunk:
+// each time the disk is waited for.
+const recordsAtOnce, chunksAtOnce = 5000, 10
+
 func (u *run) append(ctx context.Context, records ...schemas.Record) error {
 	for i := range records {
 		records[i].Run, records[i].Application = u.id, u.app.Name
@@ -480,13 +484,21 @@ func (u *run) write(ctx context.Context, todo []schemas.Operation) (err error) {
 	for i := range todo {
 		byID[todo[i].ID] = &todo[i]
 	}
-	for start := 0; start < len(todo); start += chunk {
-		part := todo[start:min(start+chunk, len(todo))]
+	var intents []schemas.Record
+	for part := range slices.Chunk(todo, chunk) {
 		ids := make([]string, len(part))
 		for i := range part {
 			ids[i] = part[i].ID
 		}
-		if err := u.append(ctx, schemas.Record{Type: schemas.RecordIntent, Operations: ids, Planned: part}); err != nil {
+		if intents = append(intents, schemas.Record{Type: schemas.RecordIntent, Operations: ids, Planned: part}); len(intents) == chunksAtOnce {
+			if err := u.append(ctx, intents...); err != nil {
+				return err
+			}
+			intents = nil
+		}
+	}
+	if len(intents) > 0 {
+		if err := u.append(ctx, intents...); err != nil {
 			return err
 		}
 	}
@@ -564,7 +576,7 @@ func (u *run) attempt(ctx context.Context, w connectors.Writer, ops []schemas.Op
 		u.out.Outcomes = append(u.out.Outcomes, rec)
 		full := *op
 		batch = append(batch, schemas.Record{Type: schemas.RecordOutcome, Operation: &full, Outcome: &rec})
-		if len(batch) >= 500 {
+		if len(batch) >= 1000 {
 			flush()
 		}
 		done++
@@ -688,7 +700,7 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation) (*plan.Resul
 		}
 		u.out.Verifications = append(u.out.Verifications, v)
 		records = append(records, rec)
-		if len(records) >= 1000 {
+		if len(records) >= recordsAtOnce {
 			if err := u.append(ctx, records...); err != nil {
 				return nil, err
 			}

@@ -276,7 +276,8 @@ LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg
 func roles(ctx context.Context, q querier, names ...string) (map[uint32]*role, error) {
 	query, args := roleQuery, []any(nil)
 	if len(names) > 0 {
-		query, args = roleQuery+" WHERE r.rolname = ANY ($1::pg_catalog.text[])", []any{names}
+		// Longer names than the server holds are cut here, and find nothing that is looked up by them.
+		query, args = roleQuery+" WHERE r.rolname IN (SELECT n::pg_catalog.name FROM unnest($1::pg_catalog.text[]) n)", []any{names}
 	}
 	rows, err := q.Query(ctx, query, args...)
 	if err != nil {

@@ -123,7 +123,8 @@ func (l *Ledger) open(ctx context.Context) error {
 		}
 		// An intent must be on the disk before the application is touched: synchronous is FULL. A writer takes
 		// its lock at once, so that it builds on the head that it read.
-		dsn += "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
+		// The log grows to 32 MB before it is copied to the file: a large run writes most pages several times.
+		dsn += "&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=wal_autocheckpoint(8000)&_pragma=cache_size(-16000)&_txlock=immediate"
 	}
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
