@@ -227,6 +227,9 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 			return nil, err
 		}
 	}
+	if err := origins(ctx, x, l, report.Requests); err != nil {
+		return nil, err
+	}
 	slices.SortStableFunc(report.Requests, func(a, b schemas.RequestStatus) int {
 		if c := strings.Compare(a.Document.Path, b.Document.Path); c != 0 {
 			return c
@@ -234,6 +237,35 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 		return a.Document.Index - b.Document.Index
 	})
 	return report, nil
+}
+
+// origins fills in by which commit and which pull request requests came.
+func origins(ctx context.Context, x *order.Index, l *ledger.Ledger, requests []schemas.RequestStatus) error {
+	pulls := map[string]int{}
+	for i := range requests {
+		s := &requests[i]
+		f, err := x.File(ctx, s.Document.Path)
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			continue
+		}
+		s.Commit = f.Commit
+		n, known := pulls[f.Commit]
+		if !known {
+			rec, ok, err := l.Admission(ctx, f.Commit)
+			if err != nil {
+				return fmt.Errorf("read the verdict on %s: %w", short(f.Commit), err)
+			}
+			if ok && rec.Evidence != nil {
+				n = rec.Evidence.PullRequest
+			}
+			pulls[f.Commit] = n
+		}
+		s.PullRequest = n
+	}
+	return nil
 }
 
 func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schemas.Application, docs []*plan.Document, report *schemas.StatusReport) error {
@@ -314,4 +346,37 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 		report.Requests = append(report.Requests, s)
 	}
 	return nil
+}
+
+// Configuration is what the admitted tree of a revision says about the work itself.
+type Configuration struct {
+	Settings     schemas.SettingsSpec
+	Applications []*schemas.Application // sorted by name
+}
+
+// Configuration reads settings and applications as they stand admitted at a revision.
+func (r *Reconciler) Configuration(ctx context.Context, to string) (_ *Configuration, err error) {
+	tip, err := r.c.Repository.Resolve(to)
+	if err != nil {
+		return nil, err
+	}
+	l, err := r.openLedger(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	x, err := r.openIndex(ctx, l, tip)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, x.Close()) }()
+	t, err := r.trust(ctx, x.Layer)
+	if err != nil {
+		return nil, err
+	}
+	c := &Configuration{Settings: t.settings.Spec}
+	for _, name := range t.names() {
+		c.Applications = append(c.Applications, t.applications[name])
+	}
+	return c, nil
 }

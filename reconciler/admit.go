@@ -301,7 +301,8 @@ func (r *Reconciler) verdict(ctx context.Context, e *examined, p *prepared, reco
 		record.Reasons = append(record.Reasons, "its commits could not be told: "+p.mergedErr.Error())
 		return nil
 	}
-	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: p.merged, Digest: e.digest, Instant: now})
+	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: p.merged, Digest: e.digest, Instant: now,
+		Directory: e.trust.directory, Range: r.rangeOf(&e.trust.settings.Spec)})
 	if err != nil {
 		return fmt.Errorf("ask who approved it: %w", err)
 	}
@@ -325,6 +326,34 @@ func (r *Reconciler) verdict(ctx context.Context, e *examined, p *prepared, reco
 		record.Verdict = verdictAdmitted
 	}
 	return nil
+}
+
+// rangeOf says what several commits of the branch changed together. Unlike a commit's own digest it is taken
+// against the tree before them, and so differs from what was previewed where something quarantined lies there.
+func (r *Reconciler) rangeOf(settings *schemas.SettingsSpec) func(context.Context, string, int) ([]string, string, error) {
+	return func(ctx context.Context, last string, n int) ([]string, string, error) {
+		commits := make([]string, n)
+		before := last
+		for i := n - 1; i >= 0; i-- {
+			c, err := r.c.Repository.Commit(before)
+			if err != nil {
+				return nil, "", err
+			}
+			if c.Parent == "" {
+				return nil, "", fmt.Errorf("%s has fewer than %d commits before it: %w", short(last), n, history.ErrNotFound)
+			}
+			commits[i], before = before, c.Parent
+		}
+		changes, err := r.c.Repository.Compare(ctx, before, last, filter{settings})
+		if err != nil {
+			return nil, "", err
+		}
+		var files []*file
+		for _, c := range changes {
+			files = append(files, &file{path: c.Path, before: c.Before.Blob, after: c.After.Blob})
+		}
+		return commits, contentDigest(files), nil
+	}
 }
 
 // freshAdmissions are the verdicts that the ledger has not yet, in order. They are put on record, except in a

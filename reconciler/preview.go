@@ -23,11 +23,16 @@ type PreviewOptions struct {
 	Blind bool
 	// Application limits live reading to one application; "" is all that the change touches.
 	Application string
+	// PullRequest is the change's number on the forge; 0 is not known.
+	PullRequest int
 }
 
 // Preview says what a change would do, what policy says of it and who must still approve. It reads the live
 // applications as they stand configured in the base, and writes nothing but the order index.
 func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.Preview, err error) {
+	if err := r.refresh(); err != nil {
+		return nil, err
+	}
 	repo := r.c.Repository
 	base, err := repo.Resolve(o.Base)
 	if err != nil {
@@ -87,7 +92,7 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 	if err != nil {
 		return nil, err
 	}
-	if err := r.previewJudgement(ctx, p, e, fork, base, head); err != nil {
+	if err := r.previewJudgement(ctx, p, e, fork, o.PullRequest); err != nil {
 		return nil, err
 	}
 	switch {
@@ -274,12 +279,12 @@ func (e *examined) already(name string, own []schemas.Operation) []schemas.Key {
 }
 
 // previewJudgement asks policy and says which sign-offs are missing.
-func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, e *examined, fork, base, head string) error {
-	ev, err := r.previewEvidence(ctx, e, fork, head)
+func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, e *examined, fork string, pull int) error {
+	ev, err := r.previewEvidence(ctx, e, fork, p.Head, pull)
 	if err != nil {
 		return err
 	}
-	j, err := r.judge(ctx, e, "preview", base, head, ev, p.At)
+	j, err := r.judge(ctx, e, "preview", p.Base, p.Head, ev, p.At)
 	if err != nil {
 		p.Errors = append(p.Errors, schemas.Finding{Code: "policy", Severity: "error", Message: err.Error(), Fix: "mend the policy of the base; until then nothing is admitted"})
 		p.Decision = &schemas.Decision{APIVersion: schemas.APIVersion, Denials: []schemas.RuleResult{{Code: "policy-error", Msg: err.Error()}}}
@@ -297,12 +302,12 @@ func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, e
 }
 
 // previewEvidence is who made the change so far: the commits between the fork and the head.
-func (r *Reconciler) previewEvidence(ctx context.Context, e *examined, fork, head string) (schemas.Evidence, error) {
+func (r *Reconciler) previewEvidence(ctx context.Context, e *examined, fork, head string, pull int) (schemas.Evidence, error) {
 	commits, err := r.c.Repository.CommitsBetween(ctx, fork, head)
 	if err != nil {
 		return schemas.Evidence{}, fmt.Errorf("read the change's commits: %w", err)
 	}
-	return e.trust.forge.Pending(ctx, signoff.Pending{Head: head, Commits: commits, Digest: e.digest})
+	return e.trust.forge.Pending(ctx, signoff.Pending{Head: head, Commits: commits, Digest: e.digest, PullRequest: pull, Directory: e.trust.directory})
 }
 
 // liveClosure is the closure of the change's connections over what the requests say and over what is there.

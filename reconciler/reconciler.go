@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/history/order"
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -29,6 +30,8 @@ type Config struct {
 	Anchor string
 	// Version is that of the program: its first run takes nothing away.
 	Version string
+	// Forge opens the forge that the settings name; nil serves only the local one, which needs none opened.
+	Forge func(context.Context, schemas.SettingsSpec) (signoff.Forge, error)
 	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them here.
 	Isolate func(context.Context) (*exec.Cmd, error)
 	// Now is the clock; nil is the system's.

@@ -40,6 +40,9 @@ type RunOptions struct {
 // RunOnce is one pass: admit what came to the branch, then take every application from live to desired,
 // each by itself. The report is complete even where an error is returned beside it for one application.
 func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunReport, err error) {
+	if err := r.refresh(); err != nil {
+		return nil, err
+	}
 	tip, err := r.c.Repository.Resolve(o.To)
 	if err != nil {
 		return nil, err

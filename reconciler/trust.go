@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -39,6 +41,14 @@ func (c *trustCache) close() error {
 	err := c.last.engine.Close()
 	c.last = nil
 	return err
+}
+
+// refresh forgets what a forge was asked: teams are read once for each pass, not once for ever.
+func (r *Reconciler) refresh() error {
+	if r.c.Forge == nil {
+		return nil
+	}
+	return r.cache.close()
 }
 
 // Close ends the policy engine's child process.
@@ -107,10 +117,10 @@ func (r *Reconciler) trust(ctx context.Context, l *order.Layer) (*trust, error) 
 	if t.settings == nil {
 		return nil, ErrNoAnchor
 	}
-	if t.directory, err = signoff.NewDirectory(*t.people); err != nil {
-		return nil, fmt.Errorf("%s: %w", schemas.PeoplePath, err)
+	if t.forge, err = r.forge(ctx, t, signers); err != nil {
+		return nil, err
 	}
-	if t.forge, err = r.forge(t, signers); err != nil {
+	if err := t.directoryOf(ctx, modules, data); err != nil {
 		return nil, err
 	}
 	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Isolate: r.c.Isolate, Logger: r.c.Logger}); err != nil {
@@ -121,7 +131,54 @@ func (r *Reconciler) trust(ctx context.Context, l *order.Layer) (*trust, error) 
 	return t, err
 }
 
-func (r *Reconciler) forge(t *trust, signers []byte) (signoff.Forge, error) {
+// team is how policies, settings and applications name one.
+var team = regexp.MustCompile(`\bteam:([A-Za-z0-9._-]+/[A-Za-z0-9._-]+)`)
+
+// directoryOf builds the directory of people.yaml and of the teams that the forge knows, whose word is the later.
+// Asked for are the teams that anything of the configuration names.
+func (t *trust) directoryOf(ctx context.Context, modules map[string][]byte, data map[string]any) error {
+	people := *t.people
+	if forge, ok := t.forge.(signoff.Teams); ok {
+		var text strings.Builder
+		for _, owners := range [][]string{t.settings.Spec.Owners, t.owners()} {
+			fmt.Fprintln(&text, owners)
+		}
+		for _, m := range modules {
+			fmt.Fprintf(&text, "%s\n", m)
+		}
+		fmt.Fprintf(&text, "%q", data)
+		names := []string{}
+		for _, m := range team.FindAllStringSubmatch(text.String(), -1) {
+			names = append(names, m[1])
+		}
+		slices.Sort(names)
+		teams, err := forge.Teams(ctx, slices.Compact(names))
+		if err != nil {
+			return err
+		}
+		people.Teams = maps.Clone(people.Teams)
+		if people.Teams == nil {
+			people.Teams = map[string][]string{}
+		}
+		maps.Copy(people.Teams, teams)
+	}
+	var err error
+	if t.directory, err = signoff.NewDirectory(people); err != nil {
+		return fmt.Errorf("%s: %w", schemas.PeoplePath, err)
+	}
+	return nil
+}
+
+// owners are those of all applications.
+func (t *trust) owners() []string {
+	var out []string
+	for _, name := range t.names() {
+		out = append(out, t.applications[name].Spec.Owners...)
+	}
+	return out
+}
+
+func (r *Reconciler) forge(ctx context.Context, t *trust, signers []byte) (signoff.Forge, error) {
 	s := t.settings.Spec
 	switch s.Forge.Kind {
 	case "local":
@@ -133,7 +190,10 @@ func (r *Reconciler) forge(t *trust, signers []byte) (signoff.Forge, error) {
 			Unauthenticated: s.Signoff == "unauthenticated", AllowedSigners: signers, AllowedSignersPath: s.AllowedSigners,
 		})
 	}
-	return nil, fmt.Errorf("%s: forge kind %s is not served by this version; use local", schemas.SettingsPath, s.Forge.Kind)
+	if r.c.Forge == nil {
+		return nil, fmt.Errorf("%s: forge kind %s is not served here; use local", schemas.SettingsPath, s.Forge.Kind)
+	}
+	return r.c.Forge(ctx, s)
 }
 
 // describe returns the static description of an application's connector.

@@ -114,6 +114,9 @@ type RequestStatus struct {
 	Provisioning string `json:"provisioning"`
 	Verification string `json:"verification"`
 	Detail       string `json:"detail,omitempty"`
+	// Commit is the first-parent commit that admitted it, and PullRequest what that landed; 0 without a forge.
+	Commit      string `json:"commit,omitempty"`
+	PullRequest int    `json:"pull_request,omitempty"`
 }
 
 // AccessReport is the answer of countersign access: who can do what, and why.

@@ -120,6 +120,8 @@ type Evidence struct {
 	PreviewAt     *time.Time `json:"preview_at,omitempty"`
 	MergedAt      *time.Time `json:"merged_at,omitempty"`
 	MergedBy      string     `json:"merged_by,omitempty"`
+	// Problems are why no approval can admit this, as the forge tells: it came by no pull request, say.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Approval is one person's approval and whether it counts.
@@ -134,7 +136,9 @@ type Approval struct {
 	// Authenticated says that a signature or the forge vouches for the person; a bare trailer does not.
 	Authenticated bool   `json:"authenticated"`
 	Method        string `json:"method"` // review, signature, trailer
-	Counts        bool   `json:"counts"`
+	// Named says that the settings name this bot as one whose approval counts.
+	Named  bool `json:"named,omitempty"`
+	Counts bool `json:"counts"`
 	// Why says why it does not count.
 	Why string `json:"why,omitempty"`
 }

@@ -28,8 +28,10 @@ type Folders struct {
 
 // Forge says where changes are reviewed.
 type Forge struct {
-	Kind       string `yaml:"kind" json:"kind" jsonschema:"enum=local,enum=github" jsonschema_description:"local: trailers or signatures of merge commits; github: pull request reviews."`
-	Repository string `yaml:"repository,omitempty" json:"repository,omitempty" jsonschema:"maxLength=255,pattern=^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$" jsonschema_description:"owner/name on the forge."`
+	Kind       string   `yaml:"kind" json:"kind" jsonschema:"enum=local,enum=github" jsonschema_description:"local: trailers or signatures of merge commits; github: pull request reviews."`
+	Repository string   `yaml:"repository,omitempty" json:"repository,omitempty" jsonschema:"maxLength=255,pattern=^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$" jsonschema_description:"owner/name on the forge."`
+	Publisher  string   `yaml:"publisher,omitempty" json:"publisher,omitempty" jsonschema:"maxLength=255,default=github-actions[bot]" jsonschema_description:"For github: the account whose previews count as evidence: APP-SLUG[bot] of a GitHub App of your own, or github-actions[bot], as which every workflow of the repository can speak."`
+	Bots       []string `yaml:"bots,omitempty" json:"bots,omitempty" jsonschema_description:"For github: bots whose approval counts like a person's. None unless named."`
 }
 
 // Settings is the decoded settings file with its defaults filled in.

@@ -25,6 +25,8 @@ func arrows() map[string][]string {
 		"reconciler/signoff":           {"reconciler/history", "schemas"},
 		"reconciler/ledger":            {"schemas"},
 		"reconciler/report":            {"schemas"},
+		"reconciler/github":            {"reconciler/signoff", "reconciler/history", "reconciler/report", "schemas"},
+		"reconciler/server":            {"reconciler", "reconciler/github", "reconciler/report", "schemas"},
 		"policy":                       {"schemas"},
 		"connectors":                   {"schemas"},
 		"connectors/all":               {"connectors", "connectors/casbin", "connectors/postgres"},
@@ -35,6 +37,7 @@ func arrows() map[string][]string {
 		"connectors/connectortest":         {"connectors", "schemas"},
 		"connectors/connectortest/servers": {},
 		"reconciler/history/historytest":   {},
+		"reconciler/github/githubtest":     {},
 	}
 }
 

@@ -313,3 +313,9 @@ func ladder(v any, o Options, limit int) (string, error) {
 	}
 	return "", fmt.Errorf("a report of %d bytes does not fit into %d", size, limit)
 }
+
+// MarkdownText is a foreign text in a line of Markdown: it stands there as it is read, and means nothing to GitHub.
+func MarkdownText(s string) string {
+	m := &markdown{clip: 4000}
+	return m.prose(strings.ReplaceAll(s, "\n", " "))
+}

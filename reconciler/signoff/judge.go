@@ -21,6 +21,11 @@ type Change struct {
 	// Instant is the earliest that the commit can have landed, if known: when the one before it did. Whoever
 	// pushes chooses the commit's own date, and would choose one at which a key that ran out still held.
 	Instant time.Time
+	// Directory knows whose the addresses in commits are.
+	Directory *Directory
+	// Range is what several commits of the branch changed together: the n of the first-parent line that end with
+	// last, oldest first. A rebase lands one pull request as several commits.
+	Range func(ctx context.Context, last string, n int) (commits []string, digest string, err error)
 }
 
 // Pending is a change that is not merged yet.
@@ -28,6 +33,9 @@ type Pending struct {
 	Head    string
 	Commits []*history.Commit
 	Digest  string
+	// PullRequest is its number on a forge that has such; 0 is not known.
+	PullRequest int
+	Directory   *Directory
 }
 
 // Forge tells who made a change and who approved it. It does not judge, but may say of an approval why it
@@ -35,6 +43,11 @@ type Pending struct {
 type Forge interface {
 	Evidence(context.Context, Change) (schemas.Evidence, error)
 	Pending(context.Context, Pending) (schemas.Evidence, error)
+}
+
+// Teams is what a forge implements that knows who is in which team. A team that it cannot read is left out.
+type Teams interface {
+	Teams(ctx context.Context, names []string) (map[string][]string, error)
 }
 
 // JudgeInput is everything that a judgement depends on.
@@ -64,6 +77,7 @@ type Verdict struct {
 func Judge(in JudgeInput) Verdict {
 	v := Verdict{Evidence: in.Evidence, Unmet: []schemas.Requirement{}}
 	v.Evidence.Approvals, v.Signoffs = mark(in.Evidence, in.Directory, in.Beneficiaries)
+	v.Blocking = append(v.Blocking, in.Evidence.Problems...)
 	for _, u := range in.Evidence.Unattributed {
 		v.Blocking = append(v.Blocking, fmt.Sprintf("an author or committer cannot be told to be anybody: %s", u))
 	}
@@ -75,7 +89,7 @@ func Judge(in JudgeInput) Verdict {
 			v.Blocking = append(v.Blocking, fmt.Sprintf("the address %s of an author or committer hides who that is: add it to whose it is in %s", a, schemas.PeoplePath))
 		}
 	}
-	if len(in.Evidence.Authors) == 0 && len(in.Evidence.Unattributed) == 0 {
+	if len(in.Evidence.Authors) == 0 && len(in.Evidence.Unattributed) == 0 && len(in.Evidence.Problems) == 0 {
 		v.Blocking = append(v.Blocking, "nobody is known to have made the change")
 	}
 	for _, u := range in.UnknownBeneficiaries {
@@ -176,7 +190,7 @@ func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.A
 			// The forge has said already why not.
 		case id == "":
 			a.Why = "it names nobody"
-		case isBot(a.Person):
+		case isBot(a.Person) && !a.Named:
 			a.Why = "it is a bot's"
 		case isAnonymous(a.Person) && !d.Known(a.Person):
 			a.Why = "its address hides who that is: add it to whose it is in " + schemas.PeoplePath

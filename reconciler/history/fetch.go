@@ -1,0 +1,79 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	gogit "github.com/go-git/go-git/v5"
+	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing/transport"
+	"github.com/go-git/go-git/v5/plumbing/transport/http"
+)
+
+// Remote is where a clone is brought up to date from.
+type Remote struct {
+	// URL is an https address, or a path.
+	URL string
+	// Password is what authenticates as x-access-token; nil is nobody.
+	Password func(context.Context) (string, error)
+}
+
+// Fetch brings references of the remote into a clone, by forced refspecs: what was rewritten there is rewritten here,
+// and found by whoever judges. A folder that is not there, or is empty, becomes a bare clone. The answer says whether
+// any of them moved.
+func Fetch(ctx context.Context, dir string, r Remote, refspecs ...string) (moved bool, err error) {
+	repo, err := openOrInit(dir)
+	if err != nil {
+		return false, fmt.Errorf("open the clone %s: %w", dir, err)
+	}
+	var auth transport.AuthMethod
+	if r.Password != nil {
+		password, err := r.Password(ctx)
+		if err != nil {
+			return false, err
+		}
+		auth = &http.BasicAuth{Username: "x-access-token", Password: password}
+	}
+	specs := make([]config.RefSpec, len(refspecs))
+	for i, s := range refspecs {
+		specs[i] = config.RefSpec("+" + s)
+		if err := specs[i].Validate(); err != nil {
+			return false, fmt.Errorf("fetch %s: %w", s, err)
+		}
+	}
+	remote := gogit.NewRemote(repo.Storer, &config.RemoteConfig{Name: "origin", URLs: []string{r.URL}})
+	err = remote.FetchContext(ctx, &gogit.FetchOptions{RemoteName: "origin", RefSpecs: specs, Auth: auth, Tags: gogit.NoTags, Force: true})
+	switch {
+	case errors.Is(err, gogit.NoErrAlreadyUpToDate):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("fetch %s: %w", strings.Join(refspecs, " "), err)
+	}
+	return true, nil
+}
+
+func openOrInit(dir string) (*gogit.Repository, error) {
+	repo, err := gogit.PlainOpen(dir)
+	if errors.Is(err, gogit.ErrRepositoryNotExists) {
+		// A folder in a work tree, or a linked one.
+		repo, err = gogit.PlainOpenWithOptions(dir, &gogit.PlainOpenOptions{DetectDotGit: true, EnableDotGitCommonDir: true})
+	}
+	if !errors.Is(err, gogit.ErrRepositoryNotExists) {
+		return repo, err
+	}
+	some, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		return nil, err
+	}
+	if len(some) > 0 {
+		return nil, errors.New("the folder is no repository, and not empty")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	return gogit.PlainInit(dir, true)
+}

@@ -1,0 +1,167 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/github"
+	"github.com/countersign/countersign/reconciler/report"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Teller tells outcomes at the forge. *github.Client is one.
+type Teller interface {
+	Tell(ctx context.Context, r github.Receipt, body, publisher, url string) error
+	Issues(ctx context.Context, publisher string, topics []github.Topic) error
+	CommentOnCommit(ctx context.Context, commit, body, publisher string) error
+}
+
+var _ Teller = (*github.Client)(nil)
+
+// Pass is one pass over the branch and what is told of it.
+type Pass struct {
+	Reconciler *reconciler.Reconciler
+	Options    reconciler.RunOptions
+	// Fetch brings the clone up to date before; nil does not.
+	Fetch func(context.Context) error
+	// Forge is where the outcome is told; nil is nowhere.
+	Forge Teller
+	// URL leads to the log of this run; "" for none.
+	URL string
+	// Redact leaves out who the identities are.
+	Redact bool
+}
+
+// Run makes the pass. The report is complete even where an error is returned beside it: what was done was done, and
+// what could not be told is told by the next pass.
+func (p Pass) Run(ctx context.Context) (*schemas.RunReport, error) {
+	if p.Fetch != nil {
+		if err := p.Fetch(ctx); err != nil {
+			return nil, err
+		}
+	}
+	rep, err := p.Reconciler.RunOnce(ctx, p.Options)
+	if rep == nil || p.Forge == nil || p.Options.DryRun {
+		return rep, err
+	}
+	return rep, errors.Join(err, p.tell(ctx, rep))
+}
+
+// tell goes on where one telling fails: each is by itself.
+func (p Pass) tell(ctx context.Context, rep *schemas.RunReport) error {
+	c, err := p.Reconciler.Configuration(ctx, p.Options.To)
+	if err != nil {
+		return err
+	}
+	publisher := c.Settings.Forge.Publisher
+	status, err := p.Reconciler.Status(ctx, p.Options.To, "")
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, r := range github.Receipts(rep, status) {
+		body, err := p.markdown(r.Report)
+		if err == nil {
+			err = p.Forge.Tell(ctx, r, body, publisher, p.URL)
+		}
+		if err != nil {
+			failed = append(failed, fmt.Errorf("tell pull request #%d: %w", r.Number, err))
+		}
+	}
+	for _, a := range rep.Admissions {
+		if a.Verdict != "quarantined" || len(a.Changes) == 0 {
+			continue
+		}
+		if err := p.Forge.CommentOnCommit(ctx, a.Commit, quarantineText(a), publisher); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	topics, err := p.topics(rep, c)
+	if err == nil {
+		err = p.Forge.Issues(ctx, publisher, topics)
+	}
+	return errors.Join(append(failed, err)...)
+}
+
+func (p Pass) markdown(v any) (string, error) {
+	var b strings.Builder
+	err := report.Markdown(&b, v, report.Options{Redact: p.Redact})
+	return b.String(), err
+}
+
+// quarantineText says at a commit that it has no effect, and why.
+func quarantineText(a schemas.AdmissionRecord) string {
+	var b strings.Builder
+	b.WriteString("### ⛔ Quarantined: this change has no effect\n\nIt was not signed off as the policy of the branch before it requires.\n\n")
+	for i, r := range a.Reasons {
+		if i == maxListed {
+			fmt.Fprintf(&b, "- and %d more\n", len(a.Reasons)-i)
+			break
+		}
+		b.WriteString("- " + report.MarkdownText(r) + "\n")
+	}
+	b.WriteString("\nA later pull request that is signed off may admit it (an Admission document names the file and its blob), or removes it.\n")
+	return b.String()
+}
+
+// maxListed is how many lines a list of ours has.
+const maxListed = 100
+
+// topics are the issues: one for each application's drift, one for what is quarantined.
+func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]github.Topic, error) {
+	var out []github.Topic
+	q := github.Topic{Key: "quarantine", Title: "Quarantined changes", Labels: []string{"quarantine"}}
+	if len(rep.Quarantined) > 0 {
+		var b strings.Builder
+		b.WriteString("These files stand on the branch, were not signed off, and have no effect. Admit them by a pull request with an Admission document, or remove them.\n\n")
+		for i, f := range rep.Quarantined {
+			if i == maxListed {
+				fmt.Fprintf(&b, "- and %d more\n", len(rep.Quarantined)-i)
+				break
+			}
+			b.WriteString("- " + report.MarkdownText(f.Path) + "\n")
+		}
+		q.Body = b.String()
+	}
+	out = append(out, q)
+	for i := range rep.Applications {
+		a := &rep.Applications[i]
+		t := github.Topic{Key: "drift " + a.Application, Title: "Drift in " + a.Application, Labels: []string{"drift"}}
+		if drifted(a) || a.Error != "" {
+			one := *rep
+			one.Applications, one.Admissions, one.Quarantined = []schemas.ApplicationOutcome{*a}, []schemas.AdmissionRecord{}, []schemas.QuarantinedFile{}
+			body, err := p.markdown(&one)
+			if err != nil {
+				return nil, err
+			}
+			for _, app := range c.Applications {
+				if app.Name == a.Application {
+					t.Body = "For the owners: " + report.MarkdownText(strings.Join(app.Spec.Owners, ", ")) + "\n\n"
+				}
+			}
+			t.Body += body
+		}
+		out = append(out, t)
+	}
+	return out, nil
+}
+
+// drifted says whether an application is left different from what was admitted, by something else than a change that
+// is on its way.
+func drifted(a *schemas.ApplicationOutcome) bool {
+	mended := map[string]bool{}
+	for _, v := range a.Verifications {
+		if v.Status == "verified" {
+			mended[v.Operation] = true
+		}
+	}
+	for _, o := range a.Plan.Operations {
+		if o.Cause == schemas.CauseDrift && !mended[o.ID] {
+			return true
+		}
+	}
+	return false
+}

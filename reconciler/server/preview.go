@@ -1,0 +1,70 @@
+package server
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/github"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Preview is the preview of a pull request, told there.
+type Preview struct {
+	Reconciler *reconciler.Reconciler
+	Forge      *github.Client
+	// Fetch brings references of the remote into the clone.
+	Fetch func(ctx context.Context, refspecs ...string) error
+	// Branch is the revision of the base in the clone, which Fetch brings with BranchSpec.
+	Branch, BranchSpec string
+	// Number is the pull request's.
+	Number int
+	// Head is the commit to preview; "" is the pull request's head. Where they differ nothing is said.
+	Head string
+	// Full previews the pull request of a fork against live state. Somebody who may has to have looked at exactly Head.
+	Full bool
+	// URL leads to the log of this run; "" for none.
+	URL    string
+	Redact bool
+}
+
+// Run previews and tells it. Nothing of the pull request is executed, checked out or taken for configuration: what it
+// changes is read as data and judged by the base. The preview of a fork sees no application unless Full.
+func (p Preview) Run(ctx context.Context) (*schemas.Preview, *github.Published, error) {
+	pull, err := p.Forge.PullRequest(ctx, p.Number)
+	if err != nil {
+		return nil, nil, err
+	}
+	if p.Head == "" {
+		p.Head = pull.Head
+	}
+	if p.Head != pull.Head {
+		return nil, nil, &github.MovedError{PullRequest: p.Number, Head: pull.Head, Previewed: p.Head}
+	}
+	if err := p.Fetch(ctx, p.BranchSpec, fmt.Sprintf("refs/pull/%d/head:refs/countersign/pull/%d", p.Number, p.Number)); err != nil {
+		return nil, nil, err
+	}
+	c, err := p.Reconciler.Configuration(ctx, p.Branch)
+	if err != nil {
+		return nil, nil, err
+	}
+	if pull.Base != c.Settings.Branch {
+		return nil, nil, fmt.Errorf("pull request #%d goes to %s, and access is what %s says: nothing to preview", p.Number, pull.Base, c.Settings.Branch)
+	}
+	publisher := c.Settings.Forge.Publisher
+	if err := p.Forge.Stale(ctx, p.Number, p.Head, publisher); err != nil {
+		return nil, nil, err
+	}
+	blind := pull.Fork && !p.Full
+	preview, err := p.Reconciler.Preview(ctx, reconciler.PreviewOptions{Base: p.Branch, Head: p.Head, Blind: blind, PullRequest: p.Number})
+	if err != nil {
+		return nil, nil, err
+	}
+	body, err := Pass{Redact: p.Redact}.markdown(preview)
+	if err != nil {
+		return preview, nil, err
+	}
+	out, err := p.Forge.Publish(ctx, github.Publication{Number: p.Number, Preview: preview, Body: body, Publisher: publisher, URL: p.URL,
+		Evidence: !blind && (preview.Verdict == schemas.VerdictReady || preview.Verdict == schemas.VerdictSignoff || preview.Verdict == schemas.VerdictDenied)})
+	return preview, out, err
+}

@@ -1,0 +1,290 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Config is what a Server works with.
+type Config struct {
+	Reconciler *reconciler.Reconciler
+	// Pass is the pass to make; its Options are chosen by what is due.
+	Pass Pass
+	// Branch is the revision that passes are about. Required.
+	Branch string
+	// Tip says which commit the branch is at in the clone. Required.
+	Tip func() (string, error)
+	// Listener takes webhooks and answers about health; nil opens no port. The server closes it.
+	Listener net.Listener
+	// Secret is what GitHub signs webhooks with; they are refused without one.
+	Secret []byte
+	// Poll is how often the branch is looked at although nothing was heard; 0 is one minute.
+	Poll time.Duration
+	// Now is the clock; nil is the system's.
+	Now func() time.Time
+	// Logger takes what happens; nil discards it.
+	Logger *slog.Logger
+	// Passed is told of each pass, for tests; nil is not.
+	Passed func(*schemas.RunReport, error)
+}
+
+// Server repeats passes: when the branch moved, on each application's schedule, and at the next start or expiry.
+type Server struct {
+	c     Config
+	hints chan hint
+	seen  deliveries
+	// ready says that a pass has been made since the start.
+	ready atomic.Bool
+	next  *time.Timer
+	// last is the tip that the last pass over everything was about; "" when that did not end well, so that the
+	// next look is a pass again.
+	last string
+	// failures in a row put the next try off: the tip that failed is tried again at retry.
+	failures int
+	failed   string
+	retry    time.Time
+
+	mu        sync.Mutex
+	schedules map[string]entry // by application
+}
+
+// hint says what may be due. The zero hint is to look whether the branch moved.
+type hint struct {
+	// due says that something is to be done though the branch did not move: a grant starts or expires.
+	due bool
+	// drift is the application whose schedule came; "" for none.
+	drift string
+	mode  schemas.DriftMode
+}
+
+type entry struct {
+	id       cron.EntryID
+	schedule string
+	mode     schemas.DriftMode
+}
+
+// maxRetry is the longest that a pass that did not end well waits for its next try.
+const maxRetry = 30 * time.Minute
+
+// maxHints is how many hints wait. One more of a kind that waits already says nothing new, and one that finds no
+// room is made up for by polling.
+const maxHints = 64
+
+// New checks the configuration. It opens nothing.
+func New(c Config) (*Server, error) {
+	switch {
+	case c.Reconciler == nil:
+		return nil, errors.New("server: no reconciler")
+	case c.Branch == "" || c.Tip == nil:
+		return nil, errors.New("server: no branch")
+	case c.Listener != nil && len(c.Secret) > 0 && len(c.Secret) < minSecret:
+		return nil, fmt.Errorf("the webhook secret has %d characters: take at least %d, made at random", len(c.Secret), minSecret)
+	}
+	if c.Poll == 0 {
+		c.Poll = time.Minute
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Passed == nil {
+		c.Passed = func(*schemas.RunReport, error) {}
+	}
+	c.Pass.Reconciler = c.Reconciler
+	return &Server{c: c, hints: make(chan hint, maxHints), schedules: map[string]entry{}}, nil
+}
+
+// Run makes passes until the context ends. A pass that is under way then is told to stop: it ends the operation that
+// it is at, records it, and the next start goes on.
+func (s *Server) Run(ctx context.Context) error {
+	clock := cron.New(cron.WithLocation(time.UTC), cron.WithLogger(cron.DiscardLogger))
+	clock.Start()
+	defer func() { <-clock.Stop().Done() }()
+	s.next = time.NewTimer(time.Hour)
+	s.next.Stop()
+	defer s.next.Stop()
+	failed := make(chan error, 1)
+	if s.c.Listener != nil {
+		web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 64 << 10}
+		go func() { failed <- web.Serve(s.c.Listener) }()
+		defer func() {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+			defer cancel()
+			if err := web.Shutdown(end); err != nil {
+				s.c.Logger.Warn("close the port", "error", err)
+			}
+		}()
+	}
+	poll := time.NewTicker(s.c.Poll)
+	defer poll.Stop()
+	s.hint(hint{})
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case err := <-failed:
+			return fmt.Errorf("listen for webhooks: %w", err)
+		case h := <-s.hints:
+			s.pass(ctx, clock, h)
+		case <-poll.C:
+			s.pass(ctx, clock, hint{})
+		case <-s.next.C:
+			s.c.Logger.Info("a grant starts or expires now")
+			s.pass(ctx, clock, hint{due: true})
+		}
+	}
+}
+
+// hint leaves word that something may be due. It never waits.
+func (s *Server) hint(h hint) {
+	select {
+	case s.hints <- h:
+	default:
+	}
+}
+
+func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
+	s.drain(h)
+	tip, err := s.fetch(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		s.c.Logger.Error("the branch could not be fetched; the next look tries again", "error", err)
+		s.c.Passed(nil, err)
+		return
+	}
+	if h == (hint{}) && (tip == s.last || tip == s.failed && s.c.Now().Before(s.retry)) {
+		return
+	}
+	p := s.c.Pass
+	p.Fetch = nil
+	p.Options = reconciler.RunOptions{To: s.c.Branch}
+	if h.drift != "" {
+		p.Options.Application = h.drift
+		// An application that enforces is mended by an ordinary pass, which knows its mode.
+		p.Options.Drift = h.mode != schemas.DriftEnforce
+	}
+	rep, err := p.Run(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		s.c.Logger.Error("the pass did not end well; the next one tries again", "error", err)
+	} else {
+		s.ready.Store(true)
+	}
+	if h.drift == "" {
+		if err != nil || unfinished(rep) {
+			wait := min(s.c.Poll<<min(s.failures, 10), maxRetry)
+			s.last, s.failed, s.retry, s.failures = "", tip, s.c.Now().Add(wait), s.failures+1
+		} else {
+			s.last, s.failed, s.failures = tip, "", 0
+		}
+		if rep != nil {
+			s.sleepUntil(rep.Next)
+		}
+	}
+	if err := s.reschedule(ctx, clock); err != nil {
+		s.c.Logger.Error("the schedules could not be read", "error", err)
+	}
+	s.c.Passed(rep, err)
+}
+
+func (s *Server) fetch(ctx context.Context) (string, error) {
+	if s.c.Pass.Fetch != nil {
+		if err := s.c.Pass.Fetch(ctx); err != nil {
+			return "", err
+		}
+	}
+	return s.c.Tip()
+}
+
+// unfinished says whether a pass left something that trying again may mend.
+func unfinished(rep *schemas.RunReport) bool {
+	for _, a := range rep.Applications {
+		if a.Error != "" || a.Plan.Incomplete != "" {
+			return true
+		}
+		for _, o := range a.Outcomes {
+			if o.Status != "applied" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// drain takes the hints that this pass answers too.
+func (s *Server) drain(h hint) {
+	for range len(s.hints) {
+		select {
+		case other := <-s.hints:
+			if other != h {
+				s.hint(other)
+			}
+		default:
+			return
+		}
+	}
+}
+
+// sleepUntil sets the timer for the next start or expiry. A moment that has just passed comes at once.
+func (s *Server) sleepUntil(at *time.Time) {
+	s.next.Stop()
+	if at != nil {
+		s.next.Reset(max(at.Sub(s.c.Now()), 0) + time.Millisecond)
+	}
+}
+
+// reschedule makes the clock what the applications say.
+func (s *Server) reschedule(ctx context.Context, clock *cron.Cron) error {
+	c, err := s.c.Reconciler.Configuration(ctx, s.c.Branch)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	want := map[string]bool{}
+	for _, a := range c.Applications {
+		d := a.Spec.Drift
+		if d.Schedule == "" {
+			continue
+		}
+		want[a.Name] = true
+		was, ok := s.schedules[a.Name]
+		if ok && was.schedule == d.Schedule && was.mode == d.Mode {
+			continue
+		}
+		if ok {
+			clock.Remove(was.id)
+		}
+		h := hint{drift: a.Name, mode: d.Mode}
+		id, err := clock.AddFunc(d.Schedule, func() { s.hint(h) })
+		if err != nil {
+			return fmt.Errorf("application %s: the schedule %q: %w", a.Name, d.Schedule, err)
+		}
+		s.schedules[a.Name] = entry{id, d.Schedule, d.Mode}
+	}
+	for name, e := range s.schedules {
+		if !want[name] {
+			clock.Remove(e.id)
+			delete(s.schedules, name)
+		}
+	}
+	return nil
+}
