@@ -17,7 +17,7 @@ func arrows() map[string][]string {
 		"policy", "connectors", "schemas"}
 	return map[string][]string{
 		"cmd/countersign":              {"cmd/countersign/internal/cli"},
-		"cmd/countersign/internal/cli": {"reconciler", "reconciler/history", "reconciler/ledger", "reconciler/report", "policy", "connectors", "connectors/all", "connectors/casbin", "schemas"},
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "schemas"},
 		"reconciler":                   core,
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},

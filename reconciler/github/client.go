@@ -121,7 +121,7 @@ func New(c Config) (*Client, error) {
 	retry.Backoff = client.backoff
 	retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
 	// go-github waits for no rate limit by itself; what it sees is the last try.
-	httpClient := &http.Client{Transport: &retryablehttp.RoundTripper{Client: retry}, CheckRedirect: sameHost}
+	httpClient := &http.Client{Transport: &either{next: &retryablehttp.RoundTripper{Client: retry}}, CheckRedirect: sameHost}
 	client.api = gh.NewClient(httpClient)
 	client.api.BaseURL = root
 	client.api.UserAgent = "countersign"
@@ -173,6 +173,17 @@ func (h *home) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, fmt.Errorf("%w: a request to %s, which is not the API's host, was not sent", errRefused, req.URL.Host)
 	}
 	return h.next.RoundTrip(req)
+}
+
+// either returns an answer or an error: of a redirect that is not followed there are both.
+type either struct{ next http.RoundTripper }
+
+func (e *either) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := e.next.RoundTrip(req)
+	if err != nil && resp != nil {
+		return nil, errors.Join(err, resp.Body.Close())
+	}
+	return resp, err
 }
 
 // bearer authenticates with a token.

@@ -488,6 +488,12 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 
 // previewNext says what to do.
 func (b *builder) previewNext(p *schemas.Preview) line {
+	// At a pull request the merge is carried out by itself.
+	pull := p.Evidence != nil && p.Evidence.PullRequest != 0
+	if pull && !p.Live && len(p.Plan.Applications) > 0 && (p.Verdict == schemas.VerdictReady || p.Verdict == schemas.VerdictSignoff) {
+		return say("have a maintainer look at exactly this commit and set the label {}: the preview against the live application is what an approval must come after. "+
+			"One that is given now does not count.", name("countersign-preview"))
+	}
 	switch p.Verdict {
 	case schemas.VerdictNothing:
 		if len(p.Quarantined) == 0 {
@@ -499,7 +505,13 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 			return say("preview again with live state before you merge: what is there already was not looked at.")
 		}
 		if _, held, _ := tally(p.Plan.Applications, func(o *schemas.Operation) bool { return o.Hold != schemas.HoldNone }); held > 0 {
+			if pull {
+				return say("merge it; what is held waits until it is released as said above.")
+			}
 			return say("merge it, then run countersign apply; what is held waits until it is released as said above.")
+		}
+		if pull {
+			return say("merge it. It is applied then, and this comment becomes the receipt.")
 		}
 		return say("merge it, then run countersign apply.")
 	case schemas.VerdictSignoff:
@@ -508,7 +520,10 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 		}
 		who := b.principals(p.Unmet[0].From)
 		how := say("ask {} to approve this very content, then merge it and run countersign apply.", who)
-		if p.Evidence != nil && p.Evidence.Forge == "local" {
+		switch {
+		case pull:
+			how = say("ask {} to approve this pull request as it is now; a push takes the approval away. Merged, it is applied.", who)
+		case p.Evidence != nil && p.Evidence.Forge == "local":
 			how = say("ask {} to review it and to sign the merge off, then run countersign apply.", who)
 		}
 		return how

@@ -517,6 +517,7 @@ func (c *call) createIssue() (int, any) {
 
 func (c *call) updateIssue() (int, any) {
 	i := c.repo.issues[c.number()]
+	i.edits++
 	for name, to := range map[string]*string{"title": &i.title, "body": &i.body, "state": &i.state} {
 		if v, ok := c.body[name].(string); ok {
 			*to = v

@@ -59,6 +59,7 @@ type issue struct {
 	number                    int
 	title, body, state, login string
 	labels                    []string
+	edits                     int
 	comments                  []*comment
 	created                   string
 }

@@ -81,11 +81,14 @@ func (e *exit) Unwrap() error { return e.err }
 // Main runs one command and returns its exit code.
 func Main(ctx context.Context, args []string, env Environment) int {
 	a := &app{Environment: env}
+	if len(args) > 0 && args[0] != policyChildCommand {
+		defer a.muzzle()()
+	}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
-	root.SetOut(env.Stdout)
-	root.SetErr(env.Stderr)
+	root.SetOut(a.Stdout)
+	root.SetErr(a.Stderr)
 	err := root.ExecuteContext(ctx)
 	a.progressEnd()
 	if err == nil {
@@ -161,7 +164,7 @@ Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with --exit-co
 	f.StringVar(&a.format, "format", "text", "text, markdown or json")
 	f.StringVar(&a.application, "application", "", "only this application")
 	f.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
-	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.access(), a.audit(), a.policy(), a.schema(), a.version(), a.policyChild())
+	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.access(), a.audit(), a.serve(), a.doctor(), a.policy(), a.schema(), a.version(), a.policyChild())
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())
@@ -217,7 +220,7 @@ func (a *app) open() (*reconciler.Reconciler, *history.Repository, error) {
 	}
 	r, err := reconciler.New(reconciler.Config{
 		Repository: repo, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
-		Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
+		Forge: a.forge, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/server"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -44,7 +46,8 @@ the connectors, policy. All errors are listed at once, with file, line and colum
 
 func (a *app) preview() *cobra.Command {
 	var base, head string
-	var blind, exitCode bool
+	var blind, exitCode, full, redact bool
+	var pull int
 	c := &cobra.Command{
 		Use:   "preview",
 		Short: "Show what a change would do, what policy says, and who must still approve",
@@ -52,8 +55,9 @@ func (a *app) preview() *cobra.Command {
 applications as they stand configured in the base. Nothing is written to any application.
 
 Exit codes: 0 ready or nothing to do; 1 errors, or live state not known whole; 2 ready and something would
-change, with --exit-code; 3 denied by policy; 4 sign-off missing.`,
-		Example: "  countersign preview\n  countersign preview --base origin/main --head HEAD --format markdown\n  countersign preview --blind            # without reading any application",
+change, with --exit-code; 3 denied by policy; 4 sign-off missing.
+` + forgeHelp,
+		Example: "  countersign preview\n  countersign preview --base origin/main --head HEAD --format markdown\n  countersign preview --blind            # without reading any application\n  countersign preview --pull-request 57  # and tell it there",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			r, repo, err := a.open()
@@ -61,16 +65,30 @@ change, with --exit-code; 3 denied by policy; 4 sign-off missing.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, r.Close()) }()
-			if base == "" {
-				if base, err = a.branch(c.Context(), repo); err != nil {
-					return err
+			var p *schemas.Preview
+			if pull > 0 {
+				if c.Flags().Changed("base") || blind || a.application != "" {
+					return errors.New("--pull-request goes without --base, --blind and --application: a pull request is previewed whole, against the settings' branch")
 				}
+				if !c.Flags().Changed("head") {
+					head = ""
+				}
+				if full && head == "" {
+					return errors.New("--full needs --head with the commit that somebody has looked at")
+				}
+				p, err = a.publishPreview(c, r, repo, pull, head, full, redact)
+			} else {
+				if base == "" {
+					if base, err = a.branch(c.Context(), repo); err != nil {
+						return err
+					}
+				}
+				p, err = r.Preview(c.Context(), reconciler.PreviewOptions{Base: base, Head: head, Blind: blind, Application: a.application})
 			}
-			p, err := r.Preview(c.Context(), reconciler.PreviewOptions{Base: base, Head: head, Blind: blind, Application: a.application})
-			if err != nil {
-				return err
+			if p != nil && !redact {
+				err = errors.Join(err, a.print(p))
 			}
-			if err := a.print(p); err != nil {
+			if err != nil || p == nil {
 				return err
 			}
 			return previewExit(p, exitCode)
@@ -79,6 +97,9 @@ change, with --exit-code; 3 denied by policy; 4 sign-off missing.`,
 	c.Flags().StringVar(&base, "base", "", "the branch that the change would land on (default: the settings' branch)")
 	c.Flags().StringVar(&head, "head", "HEAD", "the change")
 	c.Flags().BoolVar(&blind, "blind", false, "do not read the live applications")
+	c.Flags().IntVar(&pull, "pull-request", 0, "preview this pull request, and tell it there: comment, check run, statuses, review requests")
+	c.Flags().BoolVar(&full, "full", false, "with --pull-request and --head: read the live applications for a fork's pull request too, when --head is its head")
+	c.Flags().BoolVar(&redact, "redact", false, "with --pull-request: leave out who gains and loses, here and there")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 2 when something would change")
 	return c
 }
@@ -100,7 +121,7 @@ func previewExit(p *schemas.Preview, exitCode bool) error {
 
 func (a *app) apply() *cobra.Command {
 	var to string
-	var dryRun bool
+	var dryRun, publish bool
 	c := &cobra.Command{
 		Use:   "apply",
 		Short: "Admit what was merged, carry it out, and verify it by reading back",
@@ -109,21 +130,23 @@ desired in each application, reads back, and records it. What was not signed off
 reported and has no effect. Running it again does nothing twice.
 
 Exit codes: 0 all done; 1 error; 3 or 4 a commit was quarantined now, by policy or for want of sign-off;
-5 applied in part.`,
+5 applied in part.
+` + forgeHelp,
 		Example: "  countersign apply\n  countersign apply --dry-run\n  countersign apply --application warehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			return a.run(c, reconciler.RunOptions{To: to, DryRun: dryRun}, false)
+			return a.run(c, reconciler.RunOptions{To: to, DryRun: dryRun}, false, publish)
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "the revision that the branch has come to (default: the settings' branch)")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "plan only: write nothing, neither to applications nor to the ledger")
+	publishFlag(c, &publish)
 	return c
 }
 
 func (a *app) drift() *cobra.Command {
 	var to string
-	var enforce, exitCode bool
+	var enforce, exitCode, publish bool
 	c := &cobra.Command{
 		Use:   "drift",
 		Short: "Hold the live applications against what was admitted",
@@ -132,28 +155,46 @@ still pending. With --enforce the difference is mended and read back. Without it
 		Example: "  countersign drift --exit-code\n  countersign drift --enforce --application warehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.run(c, reconciler.RunOptions{To: to, Drift: true, Enforce: enforce}, exitCode)
+			return a.run(c, reconciler.RunOptions{To: to, Drift: true, Enforce: enforce}, exitCode, publish)
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "the revision that the branch has come to (default: the settings' branch)")
 	c.Flags().BoolVar(&enforce, "enforce", false, "mend what differs")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 2 when something differs")
+	publishFlag(c, &publish)
 	return c
 }
 
-func (a *app) run(c *cobra.Command, o reconciler.RunOptions, exitCode bool) (err error) {
+func publishFlag(c *cobra.Command, publish *bool) {
+	c.Flags().BoolVar(publish, "publish", false, "fetch the branch first, and tell the outcome at the forge: pull requests, deployments, issues")
+}
+
+func (a *app) run(c *cobra.Command, o reconciler.RunOptions, exitCode, publish bool) (err error) {
 	r, repo, err := a.open()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
+	p := server.Pass{Reconciler: r, URL: a.runURL()}
+	if publish {
+		s, err := a.site(c.Context(), r, repo)
+		if err != nil {
+			return err
+		}
+		if o.To != "" {
+			return errors.New("--publish is about the branch as the forge has it, and goes without --to")
+		}
+		o.To, p.Forge = s.branch, s.client
+		p.Fetch = func(ctx context.Context) error { return s.fetch(ctx, s.spec) }
+	}
 	if o.To == "" {
 		if o.To, err = a.branch(c.Context(), repo); err != nil {
 			return err
 		}
 	}
 	o.Application = a.application
-	rep, err := r.RunOnce(c.Context(), o)
+	p.Options = o
+	rep, err := p.Run(c.Context())
 	if rep != nil {
 		if perr := a.print(rep); perr != nil {
 			return errors.Join(err, perr)

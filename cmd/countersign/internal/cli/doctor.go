@@ -1,0 +1,104 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/reconciler/github"
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/report"
+)
+
+func (a *app) doctor() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Hold the repository's rules at GitHub against what countersign relies on",
+		Long: `Reads the rulesets of the branch and says what is open: reviews that survive a push, a bypass list, force
+pushes, statuses that nothing requires. Whatever is open there, countersign judges again at the merge: a hole
+costs time and noise, not access. Nothing is changed.
+
+Exit codes: 0 all is well; 1 an error, or something is open.
+` + forgeHelp,
+		Example: "  countersign doctor\n  countersign doctor --format json",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			r, repo, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, r.Close()) }()
+			s, err := a.site(c.Context(), r, repo)
+			if err != nil {
+				return err
+			}
+			branch, err := a.branch(c.Context(), repo)
+			if err != nil {
+				return err
+			}
+			conf, err := r.Configuration(c.Context(), branch)
+			if err != nil {
+				return err
+			}
+			owners, err := codeowners(c.Context(), repo, branch)
+			if err != nil {
+				return err
+			}
+			checks, err := s.client.Examine(c.Context(), conf.Settings, owners)
+			if err != nil {
+				return err
+			}
+			return a.printChecks(checks)
+		},
+	}
+}
+
+func (a *app) printChecks(checks []github.Check) error {
+	open := 0
+	if a.format == "json" {
+		enc := json.NewEncoder(a.Stdout)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(checks); err != nil {
+			return err
+		}
+	}
+	for _, k := range checks {
+		if k.State == github.StateOpen {
+			open++
+		}
+		if a.format == "json" {
+			continue
+		}
+		// Of what is open, the fix says what is wrong.
+		text := k.Detail
+		if k.State == github.StateOpen {
+			text = k.Fix
+		} else if k.Fix != "" {
+			text += ": " + k.Fix
+		}
+		fmt.Fprintf(a.Stdout, "%-8s %-28s %s\n", k.State, k.Name, report.Safe(text))
+	}
+	if open > 0 {
+		return &exit{code: exitError, err: fmt.Errorf("%d of %d checks are open", open, len(checks))}
+	}
+	return nil
+}
+
+type onlyCodeowners struct{}
+
+func (onlyCodeowners) Dir(p string) bool  { return p == ".github" }
+func (onlyCodeowners) File(p string) bool { return p == ".github/CODEOWNERS" }
+
+// codeowners is the file on a branch; "" where there is none.
+func codeowners(ctx context.Context, repo *history.Repository, branch string) (string, error) {
+	files, err := repo.Snapshot(ctx, branch, onlyCodeowners{})
+	if err != nil || len(files) == 0 {
+		return "", err
+	}
+	b, err := repo.Blob(files[0].Blob, 1<<20)
+	return strings.TrimSpace(string(b)), err
+}

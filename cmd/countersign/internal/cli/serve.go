@@ -1,0 +1,114 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/server"
+)
+
+const envSecret = "COUNTERSIGN_WEBHOOK_SECRET"
+
+func (a *app) serve() *cobra.Command {
+	var repository, listen, secretFile, branch string
+	var poll time.Duration
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Keep applications as Git says: apply each merge, mind schedules and expiries",
+		Long: `Holds a bare clone in --repo (made when it is not there), applies what is merged within seconds, keeps each
+application's drift schedule, and wakes at the next start or expiry. It learns of merges by webhook, which is a
+hint only, and by polling. /healthz says that it runs, /readyz that a pass has ended well.
+
+Webhooks are taken on /webhook when COUNTERSIGN_WEBHOOK_SECRET, or --webhook-secret-file, has the secret that
+GitHub signs them with. It ends on SIGTERM after the operation that it is at; killed outright, the next start
+finishes what was begun.
+` + forgeHelp,
+		Example: "  countersign serve --repository acme/access --repo /var/lib/countersign/access.git --listen :8080\n  countersign serve --repository acme/access --repo ./access.git --poll 30s",
+		Args:    cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			ctx := c.Context()
+			if repository == "" {
+				return errors.New("--repository OWNER/NAME is missing")
+			}
+			secret, err := a.webhookSecret(secretFile)
+			if err != nil {
+				return err
+			}
+			if listen != "" && len(secret) == 0 {
+				fmt.Fprintf(a.Stderr, "no %s: webhooks are refused, and merges are found by polling every %s\n", envSecret, poll)
+			}
+			client, err := a.client(repository)
+			if err != nil {
+				return err
+			}
+			// One clone, one process: another would fetch under its feet.
+			if err := os.MkdirAll(a.repo, 0o700); err != nil {
+				return err
+			}
+			lock := flock.New(filepath.Clean(a.repo) + ".lock")
+			if ok, err := lock.TryLock(); err != nil || !ok {
+				return errors.Join(fmt.Errorf("%s is in use by another process", a.repo), err)
+			}
+			defer func() { err = errors.Join(err, lock.Unlock()) }()
+			remote := history.Remote{URL: a.gitURL(repository), Password: client.Password}
+			ref := "refs/heads/" + branch
+			fetch := func(ctx context.Context) error {
+				_, err := history.Fetch(ctx, a.repo, remote, ref+":"+ref)
+				return err
+			}
+			if err := fetch(ctx); err != nil {
+				return err
+			}
+			r, repo, err := a.open()
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, r.Close()) }()
+			config := server.Config{Reconciler: r, Branch: ref, Tip: func() (string, error) { return repo.Resolve(ref) }, Secret: secret, Poll: poll, Now: a.Now,
+				Pass: server.Pass{Fetch: fetch, Forge: client}, Logger: slog.New(slog.NewTextHandler(a.Stderr, nil))}
+			if listen != "" {
+				var lc net.ListenConfig
+				if config.Listener, err = lc.Listen(ctx, "tcp", listen); err != nil {
+					return fmt.Errorf("--listen: %w", err)
+				}
+				fmt.Fprintf(a.Stderr, "listening on %s\n", config.Listener.Addr())
+			}
+			s, err := server.New(config)
+			if err != nil {
+				return err
+			}
+			return s.Run(ctx)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&repository, "repository", "", "the access repository at GitHub: OWNER/NAME")
+	f.StringVar(&branch, "branch", "main", "its branch whose merges take effect")
+	f.StringVar(&listen, "listen", "", "address to take webhooks on and to answer about health, as :8080 (default: none)")
+	f.StringVar(&secretFile, "webhook-secret-file", "", "file with the webhook secret (default: $"+envSecret+")")
+	f.DurationVar(&poll, "poll", time.Minute, "how often to look at the branch although nothing was heard")
+	return c
+}
+
+func (a *app) webhookSecret(file string) ([]byte, error) {
+	if file == "" {
+		return []byte(a.Getenv(envSecret)), nil
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--webhook-secret-file: %w", err)
+	}
+	for len(b) > 0 && (b[len(b)-1] == '\n' || b[len(b)-1] == '\r') {
+		b = b[:len(b)-1]
+	}
+	return b, nil
+}

@@ -1,0 +1,145 @@
+package github
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// Check is one thing that doctor looked at.
+type Check struct {
+	// State is ok, open or unknown.
+	State string `json:"state"`
+	Name  string `json:"name"`
+	// Detail says what was found, Fix what closes it.
+	Detail string `json:"detail"`
+	Fix    string `json:"fix,omitempty"`
+}
+
+// The states of a check.
+const (
+	StateOK      = "ok"
+	StateOpen    = "open"
+	StateUnknown = "unknown"
+)
+
+// rule is one rule that holds for a branch. go-github's type knows fewer of them, and refuses those it does not know.
+type rule struct {
+	Type       string          `json:"type"`
+	Ruleset    int64           `json:"ruleset_id"`
+	Parameters json.RawMessage `json:"parameters"`
+}
+
+// Examine holds the repository's rules against what countersign relies on. What the forge's own gate lets through is
+// still judged at the merge; a hole there costs time and noise, not access. codeowners is that file on the branch.
+func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners string) ([]Check, error) {
+	var out []Check
+	add := func(ok bool, name, found, fix string) {
+		k := Check{State: StateOK, Name: name, Detail: found}
+		if !ok {
+			k.State, k.Fix = StateOpen, fix
+		}
+		out = append(out, k)
+	}
+	repo, _, err := c.api.Repositories.Get(ctx, c.owner, c.name)
+	if err != nil {
+		return nil, c.said("read the repository", err)
+	}
+	add(true, "access", "the token reads "+repo.GetFullName(), "")
+	add(!strings.EqualFold(s.Forge.Publisher, actionsBot), "publisher", "previews count when they are by "+s.Forge.Publisher,
+		"every workflow of the repository can speak as "+actionsBot+", on any branch that somebody may push: make a GitHub App of your own, and name its account as forge.publisher")
+	var rules []rule
+	if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(s.Branch)), &rules); err != nil {
+		return nil, c.said("read the rules of "+s.Branch, err)
+	}
+	has := func(kind string) (found []rule) {
+		for _, r := range rules {
+			if r.Type == kind {
+				found = append(found, r)
+			}
+		}
+		return found
+	}
+	pull := struct {
+		Dismiss  bool `json:"dismiss_stale_reviews_on_push"`
+		LastPush bool `json:"require_last_push_approval"`
+		Count    int  `json:"required_approving_review_count"`
+	}{}
+	for _, r := range has("pull_request") {
+		one := pull
+		if err := json.Unmarshal(r.Parameters, &one); err != nil {
+			return nil, fmt.Errorf("read the rule pull_request: %w", err)
+		}
+		pull.Dismiss, pull.LastPush, pull.Count = pull.Dismiss || one.Dismiss, pull.LastPush || one.LastPush, max(pull.Count, one.Count)
+	}
+	add(len(has("pull_request")) > 0, "pull requests", "changes of "+s.Branch+" come by pull request", "add the rule: require a pull request before merging (what is pushed directly is quarantined)")
+	add(pull.Count > 0, "approvals", fmt.Sprintf("%d approvals are required", pull.Count), "require at least one approval")
+	add(pull.Dismiss, "stale reviews", "a push dismisses reviews", "dismiss stale reviews on push: else a reviewer sees a tick that does not count")
+	add(pull.LastPush, "last push", "the last push is approved by another", "require approval of the most recent push: names in commits are the pusher's to choose")
+	add(len(has("non_fast_forward")) > 0, "force pushes", "force pushes are blocked", "block force pushes: a rewritten branch stops everything until an owner acknowledges it")
+	add(len(has("deletion")) > 0, "deletion", "deleting the branch is blocked", "restrict deletions")
+	required := map[string]*int64{}
+	for _, r := range has("required_status_checks") {
+		var p struct {
+			Checks []struct {
+				Context     string `json:"context"`
+				Integration *int64 `json:"integration_id"`
+			} `json:"required_status_checks"`
+		}
+		if err := json.Unmarshal(r.Parameters, &p); err != nil {
+			return nil, fmt.Errorf("read the rule required_status_checks: %w", err)
+		}
+		for _, k := range p.Checks {
+			required[k.Context] = k.Integration
+		}
+	}
+	for _, name := range []string{policyContext, signoffContext} {
+		source, ok := required[name]
+		add(ok, name, "the status is required", "require the status "+name+", so that the merge button waits for it")
+		if ok {
+			add(source != nil, name+" source", "the status is taken from one App alone", "name the App that the status must come from: anybody with write access can post one")
+		}
+	}
+	rulesets := []int64{}
+	for _, r := range rules {
+		if !slices.Contains(rulesets, r.Ruleset) {
+			rulesets = append(rulesets, r.Ruleset)
+		}
+	}
+	for _, id := range rulesets {
+		var set struct {
+			Name   string             `json:"name"`
+			Bypass *[]json.RawMessage `json:"bypass_actors"`
+		}
+		err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rulesets/%d", c.owner, c.name, id), &set)
+		switch {
+		case isStatus(err, http.StatusNotFound, http.StatusForbidden) || err == nil && set.Bypass == nil:
+			out = append(out, Check{State: StateUnknown, Name: "bypass", Detail: fmt.Sprintf("who may bypass ruleset %d is not told to this token", id), Fix: "run it with the token of an administrator"})
+		case err != nil:
+			return nil, c.said("read the ruleset", err)
+		default:
+			add(len(*set.Bypass) == 0, "bypass", fmt.Sprintf("ruleset %q: %d may bypass it", set.Name, len(*set.Bypass)), "empty the bypass list: what an administrator merges without approval is quarantined all the same")
+		}
+	}
+	catchAll := slices.ContainsFunc(strings.Split(codeowners, "\n"), func(l string) bool { return len(strings.Fields(l)) > 1 && strings.Fields(l)[0] == "*" })
+	add(catchAll, "CODEOWNERS", "there is an owner for every path", "add a line \"* @owners\" to .github/CODEOWNERS: a path without owner satisfies the rule by itself (countersign init --github writes one)")
+	return out, nil
+}
+
+// actionsBot is as whom GITHUB_TOKEN writes.
+const actionsBot = "github-actions[bot]"
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	req, err := c.api.NewRequest(http.MethodGet, path, nil)
+	if err != nil {
+		return err
+	}
+	_, err = c.api.Do(ctx, req, into)
+	return err
+}
