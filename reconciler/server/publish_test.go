@@ -235,8 +235,12 @@ func TestAForksPreviewSeesNoApplication(t *testing.T) {
 // mends what the former left.
 func TestGitHubFails(t *testing.T) {
 	t.Parallel()
-	comments := func(r *http.Request) bool { return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/comments") }
-	reads := func(r *http.Request) bool { return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/pulls/") }
+	comments := func(r *http.Request) bool {
+		return r.Method == http.MethodPost && strings.HasSuffix(r.URL.Path, "/comments")
+	}
+	reads := func(r *http.Request) bool {
+		return r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/pulls/")
+	}
 	tests := []struct {
 		name  string
 		on    func(*http.Request) bool
@@ -424,4 +428,3 @@ func (w *world) overwrite(content string) {
 		w.t.Fatal(err)
 	}
 }
-
