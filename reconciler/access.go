@@ -380,3 +380,20 @@ func (r *Reconciler) Configuration(ctx context.Context, to string) (_ *Configura
 	}
 	return c, nil
 }
+
+// AdmittedBy is the latest verdict on record about a pull request; nil for none.
+func (r *Reconciler) AdmittedBy(ctx context.Context, pull int) (_ *schemas.AdmissionRecord, err error) {
+	l, err := r.openLedger(ctx, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	var found *schemas.AdmissionRecord
+	err = l.Admissions(ctx, func(a schemas.AdmissionRecord) error {
+		if a.Verdict == verdictAdmitted && a.Evidence != nil && a.Evidence.PullRequest == pull {
+			found = &a
+		}
+		return nil
+	})
+	return found, err
+}

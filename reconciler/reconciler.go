@@ -24,6 +24,8 @@ type Config struct {
 	Repository *history.Repository
 	// State is the folder of the ledger, the order index and the leases. Required.
 	State string
+	// Replica keeps the ledger elsewhere as well, for runners that begin with nothing; nil is nowhere.
+	Replica Replica
 	// Connectors are those that applications may name. Required.
 	Connectors connectors.Registry
 	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
@@ -46,10 +48,24 @@ type Config struct {
 	Step func(string)
 }
 
+// Replica is where the ledger is kept beside its file: its truth, where there is one.
+type Replica interface {
+	// Acquire keeps other runs away until release, waiting for one that is under way.
+	Acquire(ctx context.Context, wait time.Duration) (release func(context.Context) error, err error)
+	// Pull brings the ledger what it lacks, or says why what is there cannot be trusted.
+	Pull(context.Context, *ledger.Ledger) error
+	Replicate(context.Context, ledger.Batch) error
+}
+
+// maxWaitForRun is how long a run waits for another one to end.
+const maxWaitForRun = 15 * time.Minute
+
 // Reconciler turns admitted requests into access. Its methods may be called one at a time.
 type Reconciler struct {
-	c       Config
-	cache   trustCache
+	c     Config
+	cache trustCache
+	// pulled says that the ledger has what the replica had when this pass began.
+	pulled  bool
 	checker *schemas.Checker
 	names   connectors.Names
 	// described are the connectors' static descriptions.
@@ -100,7 +116,35 @@ func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") 
 func (r *Reconciler) now() time.Time { return r.c.Now().UTC().Truncate(time.Microsecond) }
 
 func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Ledger, error) {
-	return ledger.Open(ctx, ledger.Config{Path: LedgerPath(r.c.State), ReadOnly: readOnly, Now: r.c.Now, Logger: r.c.Logger})
+	c := ledger.Config{Path: LedgerPath(r.c.State), ReadOnly: readOnly, Now: r.c.Now, Logger: r.c.Logger}
+	if r.c.Replica == nil {
+		return ledger.Open(ctx, c)
+	}
+	// Also who only reads has to know what other runs did.
+	c.ReadOnly, c.Replicate = readOnly && r.pulled, r.c.Replica.Replicate
+	l, err := ledger.Open(ctx, c)
+	if err != nil || r.pulled {
+		return l, err
+	}
+	if err := r.c.Replica.Pull(ctx, l); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	r.pulled = true
+	return l, nil
+}
+
+// alone keeps other runs away for the time of a pass, where runs share a ledger.
+func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() error, err error) {
+	r.pulled = false
+	if r.c.Replica == nil || readOnly {
+		return func() error { return nil }, nil
+	}
+	free, err := r.c.Replica.Acquire(ctx, maxWaitForRun)
+	if err != nil {
+		return nil, err
+	}
+	// Also a pass that was told to stop lets go.
+	return func() error { return free(context.WithoutCancel(ctx)) }, nil
 }
 
 // openIndex opens the order index and brings it to the commit, judging what was not judged yet.

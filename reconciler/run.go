@@ -48,6 +48,11 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 		return nil, err
 	}
 	readOnly := o.DryRun || (o.Drift && !o.Enforce)
+	release, err := r.alone(ctx, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	l, err := r.openLedger(ctx, readOnly)
 	if err != nil {
 		return nil, err

@@ -14,6 +14,9 @@ func (s *SettingsSpec) setDefaults() {
 	s.Branch = orDefault(s.Branch, "main")
 	s.Folders = s.Folders.withDefaults()
 	s.Signoff = orDefault(s.Signoff, "signed")
+	if s.Forge.Kind == "github" {
+		s.Forge.Publisher = orDefault(s.Forge.Publisher, "github-actions[bot]")
+	}
 }
 
 // setDefaults fills in what the application leaves out. The JSON Schema says the same defaults.

@@ -17,13 +17,14 @@ func arrows() map[string][]string {
 		"policy", "connectors", "schemas"}
 	return map[string][]string{
 		"cmd/countersign":              {"cmd/countersign/internal/cli"},
-		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "schemas"},
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "schemas"},
 		"reconciler":                   core,
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},
 		"reconciler/history/order":     {"reconciler/plan", "schemas"},
 		"reconciler/signoff":           {"reconciler/history", "schemas"},
 		"reconciler/ledger":            {"schemas"},
+		"reconciler/ledger/branch":     {"reconciler/ledger"},
 		"reconciler/report":            {"schemas"},
 		"reconciler/github":            {"reconciler/signoff", "reconciler/history", "reconciler/report", "schemas"},
 		"reconciler/server":            {"reconciler", "reconciler/github", "reconciler/report", "schemas"},

@@ -104,10 +104,13 @@ func (f *Forge) Evidence(ctx context.Context, c signoff.Change) (schemas.Evidenc
 func (f *Forge) Pending(ctx context.Context, p signoff.Pending) (schemas.Evidence, error) {
 	e := schemas.Evidence{Forge: "github", Authors: []string{}, Approvals: []schemas.Approval{}, ContentDigest: p.Digest, Head: p.Head}
 	if p.PullRequest == 0 {
-		// On somebody's machine, before there is a pull request.
+		// Before there is a pull request, or without a word with GitHub: who an address is, GitHub will tell.
 		for _, c := range p.Commits {
 			for _, person := range append([]history.Person{c.Author, c.Committer}, history.CoAuthors(c.Message)...) {
 				f.person(&e, nil, person, p.Directory)
+				if person.Email != "" {
+					e.Authors, e.Unattributed = append(e.Authors, person.Email), nil
+				}
 			}
 		}
 		tidy(&e)

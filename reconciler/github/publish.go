@@ -48,6 +48,8 @@ type Publication struct {
 	Publisher string
 	// Evidence says that this preview may prove what reviewers saw: it is complete, against live state.
 	Evidence bool
+	// StatusOn is a commit that gets the statuses for rules as well: a merge queue's; "" for none.
+	StatusOn string
 	// URL leads to the run that made it; "" for none.
 	URL string
 }
@@ -94,13 +96,18 @@ func (c *Client) Publish(ctx context.Context, p Publication) (*Published, error)
 	} else if err != nil {
 		return nil, err
 	}
-	state, text := policyState(p.Preview)
-	if err := c.status(ctx, head, policyContext, state, text, p.URL); err != nil {
-		return nil, err
-	}
-	state, text = signoffState(p.Preview)
-	if err := c.status(ctx, head, signoffContext, state, text, p.URL); err != nil {
-		return nil, err
+	for _, on := range []string{head, p.StatusOn} {
+		if on == "" {
+			continue
+		}
+		state, text := policyState(p.Preview)
+		if err := c.status(ctx, on, policyContext, state, text, p.URL); err != nil {
+			return nil, err
+		}
+		state, text = signoffState(p.Preview)
+		if err := c.status(ctx, on, signoffContext, state, text, p.URL); err != nil {
+			return nil, err
+		}
 	}
 	return out, c.evidence(ctx, p, last)
 }
@@ -499,8 +506,8 @@ type PullRequest struct {
 	Number     int
 	Head, Base string // a commit, a branch
 	// Fork says that the head is another repository's.
-	Fork bool
-	Open bool
+	Fork         bool
+	Open, Merged bool
 }
 
 // PullRequest reads one.
@@ -509,7 +516,7 @@ func (c *Client) PullRequest(ctx context.Context, number int) (*PullRequest, err
 	if err != nil {
 		return nil, err
 	}
-	return &PullRequest{Number: number, Head: p.GetHead().GetSHA(), Base: p.GetBase().GetRef(), Open: p.GetState() == "open",
+	return &PullRequest{Number: number, Head: p.GetHead().GetSHA(), Base: p.GetBase().GetRef(), Open: p.GetState() == "open", Merged: p.GetMerged(),
 		Fork: !strings.EqualFold(p.GetHead().GetRepo().GetFullName(), c.Repository())}, nil
 }
 
@@ -525,6 +532,24 @@ func (c *Client) OpenPullRequests(ctx context.Context, base string) ([]PullReque
 	var out []PullRequest
 	for _, p := range list {
 		out = append(out, PullRequest{Number: p.GetNumber(), Head: p.GetHead().GetSHA(), Base: base, Open: true, Fork: !strings.EqualFold(p.GetHead().GetRepo().GetFullName(), c.Repository())})
+	}
+	return out, nil
+}
+
+// Dismissed are the accounts of whom a review of a pull request was dismissed.
+func (c *Client) Dismissed(ctx context.Context, number int) ([]string, error) {
+	what := fmt.Sprintf("read the reviews of pull request #%d", number)
+	list, err := all(what, func(o *gh.ListOptions) ([]*gh.PullRequestReview, *gh.Response, error) {
+		return c.api.PullRequests.ListReviews(ctx, c.owner, c.name, number, o)
+	})
+	if err != nil {
+		return nil, c.said(what, err)
+	}
+	var out []string
+	for _, r := range list {
+		if strings.EqualFold(r.GetState(), "DISMISSED") && r.GetUser().GetLogin() != "" {
+			out = append(out, r.GetUser().GetLogin())
+		}
 	}
 	return out, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/config"
+	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/plumbing/transport/http"
 )
@@ -26,7 +27,7 @@ type Remote struct {
 // and found by whoever judges. A folder that is not there, or is empty, becomes a bare clone. The answer says whether
 // any of them moved.
 func Fetch(ctx context.Context, dir string, r Remote, refspecs ...string) (moved bool, err error) {
-	repo, err := openOrInit(dir)
+	repo, err := openOrInit(dir, refspecs[0])
 	if err != nil {
 		return false, fmt.Errorf("open the clone %s: %w", dir, err)
 	}
@@ -56,7 +57,7 @@ func Fetch(ctx context.Context, dir string, r Remote, refspecs ...string) (moved
 	return true, nil
 }
 
-func openOrInit(dir string) (*gogit.Repository, error) {
+func openOrInit(dir, refspec string) (*gogit.Repository, error) {
 	repo, err := gogit.PlainOpen(dir)
 	if errors.Is(err, gogit.ErrRepositoryNotExists) {
 		// A folder in a work tree, or a linked one.
@@ -75,5 +76,23 @@ func openOrInit(dir string) (*gogit.Repository, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	return gogit.PlainInit(dir, true)
+	if repo, err = gogit.PlainInit(dir, true); err != nil {
+		return nil, err
+	}
+	// What is fetched first is what the clone is about.
+	_, to, _ := strings.Cut(refspec, ":")
+	return repo, repo.Storer.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, plumbing.ReferenceName(to)))
+}
+
+// Origin is the address of a clone's remote origin.
+func Origin(dir string) (string, error) {
+	repo, err := gogit.PlainOpen(dir)
+	if err != nil {
+		return "", fmt.Errorf("open the clone %s: %w", dir, err)
+	}
+	r, err := repo.Remote("origin")
+	if err != nil || len(r.Config().URLs) == 0 {
+		return "", errors.New("the clone has no remote origin")
+	}
+	return r.Config().URLs[0], nil
 }

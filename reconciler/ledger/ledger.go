@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"log/slog"
 	"net/url"
 	"os"
@@ -56,10 +57,23 @@ type Config struct {
 	Path string
 	// ReadOnly refuses Append and Rebuild. A file that is not there is an empty ledger then.
 	ReadOnly bool
+	// Replicate keeps records elsewhere before they are kept here: what it cannot keep is not appended. It is never
+	// behind this file, and may be ahead by the records of one Append, which Import brings. nil is nowhere.
+	Replicate func(context.Context, Batch) error
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 	// Logger is told of what is odd and stops nothing; nil is nobody.
 	Logger *slog.Logger
+}
+
+// Batch is what one Append adds.
+type Batch struct {
+	// First and Last are sequences, Head is the hash of the last record.
+	First, Last int64
+	Head        string
+	// Lines are the records, each the canonical JSON (RFC 8785) that its hash is the SHA-256 of. The field previous of
+	// the one after is that hash.
+	Lines []string
 }
 
 func (c Config) nowUTC() time.Time { return c.Now().UTC().Truncate(time.Microsecond) }
@@ -320,6 +334,7 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 		}
 		bodies, stop := encoded(out, last, previous, l.c.nowUTC())
 		defer stop()
+		batch := Batch{First: last + 1}
 		for i := range out {
 			b := <-bodies
 			if b.err != nil {
@@ -329,14 +344,99 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 			last, previous = r.Sequence, r.Hash
 			w.exec(ctx, `INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Sequence, string(r.Type), r.Application, r.Run, r.Time.Format(timeKey), r.Hash, b.text)
 			w.derive(ctx, r)
+			if l.c.Replicate != nil {
+				batch.Lines = append(batch.Lines, b.text)
+			}
 		}
 		w.exec(ctx, `UPDATE head SET sequence = ?, hash = ?`, last, previous)
-		return nil
+		if l.c.Replicate == nil || w.err != nil {
+			return nil
+		}
+		batch.Last, batch.Head = last, previous
+		return l.c.Replicate(ctx, batch)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("append: %w", err)
 	}
 	return out, nil
+}
+
+// ErrForeignRecord says that a record made elsewhere does not follow on the last one here.
+var ErrForeignRecord = errors.New("the record does not follow on the last one of this ledger")
+
+// Head is the sequence and the hash of the last record; 0 and "" for an empty ledger.
+func (l *Ledger) Head(ctx context.Context) (sequence int64, hash string, err error) {
+	if l.db == nil {
+		return 0, "", nil
+	}
+	err = l.db.QueryRowContext(ctx, `SELECT sequence, hash FROM head`).Scan(&sequence, &hash)
+	return sequence, hash, err
+}
+
+// Import adds records that were made elsewhere, as Batch has them, in one transaction. Lines that are here already
+// must be the same ones; what comes after must follow on. With an error, nothing was added.
+func (l *Ledger) Import(ctx context.Context, lines iter.Seq2[string, error]) error {
+	if l.c.ReadOnly || l.db == nil {
+		return ErrReadOnly
+	}
+	err := l.write(ctx, func(ctx context.Context, w *writer) error {
+		var last int64
+		var previous string
+		if err := w.tx.QueryRowContext(ctx, `SELECT sequence, hash FROM head`).Scan(&last, &previous); err != nil {
+			return fmt.Errorf("read the head: %w", err)
+		}
+		from := last
+		for line, err := range lines {
+			if err != nil {
+				return err
+			}
+			var r schemas.Record
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				return fmt.Errorf("after record %d: a line is no record: %w: %w", last, err, ErrForeignRecord)
+			}
+			hash := hashOf([]byte(line))
+			if r.Sequence <= from {
+				var here string
+				if err := w.tx.QueryRowContext(ctx, `SELECT hash FROM records WHERE sequence = ?`, r.Sequence).Scan(&here); err != nil || here != hash {
+					return errors.Join(fmt.Errorf("record %d is another one here: %w", r.Sequence, ErrForeignRecord), err)
+				}
+				continue
+			}
+			if r.Sequence != last+1 || r.Previous != previous {
+				return fmt.Errorf("record %d after record %d: %w", r.Sequence, last, ErrForeignRecord)
+			}
+			if err := check(&r); err != nil {
+				return fmt.Errorf("record %d: %w: %w", r.Sequence, err, ErrForeignRecord)
+			}
+			r.Hash = hash
+			last, previous = r.Sequence, hash
+			w.exec(ctx, `INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)`, r.Sequence, string(r.Type), r.Application, r.Run, r.Time.Format(timeKey), hash, line)
+			w.derive(ctx, &r)
+		}
+		if last > from {
+			w.exec(ctx, `UPDATE head SET sequence = ?, hash = ?`, last, previous)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("import: %w", err)
+	}
+	return nil
+}
+
+// Lines are the records from a sequence on, as Batch has them, each with its sequence and hash.
+func (l *Ledger) Lines(ctx context.Context, from int64, fn func(sequence int64, hash, line string) error) error {
+	if l.db == nil {
+		return nil
+	}
+	return rows(ctx, l.db, `SELECT sequence, hash, body FROM records WHERE sequence >= ? ORDER BY sequence`, []any{from}, func(s *sql.Rows) error {
+		var sequence int64
+		var hash, line string
+		if err := s.Scan(&sequence, &hash, &line); err != nil {
+			return err
+		}
+		return fn(sequence, hash, line)
+	})
 }
 
 // check refuses records that nobody could make sense of later: the parts that a type is about must be there.

@@ -2,10 +2,14 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/github"
+	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -23,6 +27,8 @@ type Preview struct {
 	Head string
 	// Full previews the pull request of a fork against live state. Somebody who may has to have looked at exactly Head.
 	Full bool
+	// StatusOn is a merge queue's commit that gets the statuses too; "" for none.
+	StatusOn string
 	// URL leads to the log of this run; "" for none.
 	URL    string
 	Redact bool
@@ -34,6 +40,9 @@ func (p Preview) Run(ctx context.Context) (*schemas.Preview, *github.Published, 
 	pull, err := p.Forge.PullRequest(ctx, p.Number)
 	if err != nil {
 		return nil, nil, err
+	}
+	if !pull.Open {
+		return nil, nil, p.closed(ctx, pull)
 	}
 	if p.Head == "" {
 		p.Head = pull.Head
@@ -64,7 +73,52 @@ func (p Preview) Run(ctx context.Context) (*schemas.Preview, *github.Published, 
 	if err != nil {
 		return preview, nil, err
 	}
-	out, err := p.Forge.Publish(ctx, github.Publication{Number: p.Number, Preview: preview, Body: body, Publisher: publisher, URL: p.URL,
+	out, err := p.Forge.Publish(ctx, github.Publication{Number: p.Number, Preview: preview, Body: body, Publisher: publisher, StatusOn: p.StatusOn, URL: p.URL,
 		Evidence: !blind && (preview.Verdict == schemas.VerdictReady || preview.Verdict == schemas.VerdictSignoff || preview.Verdict == schemas.VerdictDenied)})
 	return preview, out, err
+}
+
+// ErrClosed says that a pull request is merged or closed, so that there is nothing to preview.
+var ErrClosed = errors.New("the pull request is closed, and keeps what its comment says")
+
+// closed has nothing to preview. A review of a merged pull request changes nothing any more: what was admitted stays.
+// But one that counted and was taken back since is somebody's to look at.
+func (p Preview) closed(ctx context.Context, pull *github.PullRequest) error {
+	if !pull.Merged {
+		return ErrClosed
+	}
+	if err := p.Fetch(ctx, p.BranchSpec); err != nil {
+		return err
+	}
+	c, err := p.Reconciler.Configuration(ctx, p.Branch)
+	if err != nil {
+		return err
+	}
+	record, err := p.Reconciler.AdmittedBy(ctx, pull.Number)
+	if err != nil {
+		return err
+	}
+	gone, err := p.Forge.Dismissed(ctx, pull.Number)
+	if err != nil {
+		return err
+	}
+	var who []string
+	if record != nil && record.Evidence != nil {
+		for _, a := range record.Evidence.Approvals {
+			if a.Counts && slices.Contains(gone, a.Person) {
+				who = append(who, a.Person)
+			}
+		}
+	}
+	if len(who) == 0 {
+		return ErrClosed
+	}
+	body := fmt.Sprintf("The approval of %s counted when pull request #%d was merged, and was dismissed afterwards. What was admitted stays in effect.\n\n"+
+		"To take it back, revert the pull request and have that approved.\n", report.MarkdownText(strings.Join(who, ", ")), pull.Number)
+	err = p.Forge.Issues(ctx, c.Settings.Forge.Publisher, []github.Topic{{Key: fmt.Sprintf("dismissed %d", pull.Number), Labels: []string{"dismissed"},
+		Title: fmt.Sprintf("An approval of #%d was dismissed after the merge", pull.Number), Body: body}})
+	if err != nil {
+		return err
+	}
+	return ErrClosed
 }

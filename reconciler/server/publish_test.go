@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"net/http"
@@ -360,6 +361,38 @@ func TestQuarantineAndDriftAreTold(t *testing.T) {
 	}
 	if w.stored() != was {
 		t.Errorf("it was not mended:\n%s", w.stored())
+	}
+}
+
+// TestReviewsAfterTheMerge change nothing of what was admitted and told; one that was taken back is somebody's to look at.
+func TestReviewsAfterTheMerge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.ask("reader", files{"requests/reader.yaml": creation("reader")})
+	w.preview(n)
+	approval := w.repo.Review(n, "bob", "APPROVED")
+	w.repo.Merge(n, "merge", "carol")
+	w.apply()
+	receipt := w.comment(n)
+	w.repo.Review(n, "frank", "APPROVED")
+	if _, err := w.tryPreview(n, false); !errors.Is(err, server.ErrClosed) {
+		t.Errorf("a merged pull request is previewed: %v", err)
+	}
+	if got := w.repo.Issues("open"); len(got) != 0 {
+		t.Errorf("issues are open: %q", got)
+	}
+	w.repo.Dismiss(n, approval)
+	if _, err := w.tryPreview(n, false); !errors.Is(err, server.ErrClosed) {
+		t.Errorf("a merged pull request is previewed: %v", err)
+	}
+	if got := w.repo.Issues("open"); !cmp.Equal(got, []string{"An approval of #1 was dismissed after the merge"}) {
+		t.Errorf("open issues = %q", got)
+	}
+	if rep := w.apply(); len(rep.Admissions) != 0 || !strings.Contains(w.stored(), "reader") {
+		t.Error("what was admitted was judged again, or lost")
+	}
+	if diff := cmp.Diff(receipt, w.comment(n)); diff != "" {
+		t.Errorf("the receipt changed:\n%s", diff)
 	}
 }
 

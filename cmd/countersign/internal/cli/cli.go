@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/connectors/all"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/ledger/branch"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
 )
@@ -124,6 +125,7 @@ func (a *app) complain(err error) {
 type app struct {
 	Environment
 	repo, state, anchor, format, application string
+	branchName, ledgerBranch, ledgerAnchor   string
 	verbose                                  bool
 	lastProgress                             time.Time
 	progressOn                               bool
@@ -161,6 +163,9 @@ Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with --exit-co
 	f.StringVar(&a.repo, "repo", ".", "the access repository: its work tree, a folder in it, or a bare clone")
 	f.StringVar(&a.state, "state", "", "folder of the ledger and the order index (default: countersign/ inside the Git directory, or $COUNTERSIGN_STATE)")
 	f.StringVar(&a.anchor, "anchor", "", "full hash of the commit that trust starts at (default: the one that first added countersign.yaml)")
+	f.StringVar(&a.branchName, "branch", "", "the branch whose merges take effect (default: what the settings of the checkout say; with --publish, --pull-request and --ledger-branch main)")
+	f.StringVar(&a.ledgerBranch, "ledger-branch", "", "keep the ledger on this branch of the access repository as well, for runners that begin with nothing: "+branch.DefaultName)
+	f.StringVar(&a.ledgerAnchor, "ledger-anchor", "", "full hash of a commit that the ledger's branch must contain")
 	f.StringVar(&a.format, "format", "text", "text, markdown or json")
 	f.StringVar(&a.application, "application", "", "only this application")
 	f.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
@@ -206,7 +211,7 @@ func (a *app) logger() *slog.Logger {
 func (a *app) registry() (connectors.Registry, error) { return all.Registry() }
 
 // open opens the repository and a reconciler over it.
-func (a *app) open() (*reconciler.Reconciler, *history.Repository, error) {
+func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Repository, error) {
 	if err := a.checkFormat(); err != nil {
 		return nil, nil, err
 	}
@@ -218,8 +223,12 @@ func (a *app) open() (*reconciler.Reconciler, *history.Repository, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	replica, err := a.replica(ctx, repo)
+	if err != nil {
+		return nil, nil, err
+	}
 	r, err := reconciler.New(reconciler.Config{
-		Repository: repo, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
+		Repository: repo, Replica: replica, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
 		Forge: a.forge, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
@@ -280,26 +289,57 @@ func (a *app) progressEnd() {
 	}
 }
 
-// branch is the branch of the settings on the current checkout, falling back to main. Which settings hold
-// is decided from the admitted history; this only finds where to look.
+// branch is the branch that is named, else that of the settings on the current checkout, falling back to main. Which
+// settings hold is decided from the admitted history; this only finds where to look.
 func (a *app) branch(ctx context.Context, repo *history.Repository) (string, error) {
-	name := "main"
-	files, err := repo.Snapshot(ctx, "HEAD", onlySettings{})
-	if err == nil && len(files) == 1 {
-		if content, err := repo.Blob(files[0].Blob, schemas.MaxFileBytes); err == nil {
-			if docs, errs := schemas.Decode(schemas.SettingsPath, content); len(errs) == 0 {
-				if s, ok := docs[0].Value.(*schemas.Settings); ok {
-					name = s.Spec.Branch
-				}
-			}
+	name := a.branchName
+	if name == "" {
+		name = defaultBranch
+		if s := settingsAt(ctx, repo, "HEAD"); s != nil {
+			name = s.Spec.Branch
 		}
 	}
+	return findBranch(repo, name)
+}
+
+// defaultBranch is where access is kept unless somebody says otherwise.
+const defaultBranch = "main"
+
+// ownBranch is the branch where others may have made the checkout: the operator's word alone says which it is, since
+// a pull request's checkout could name another.
+func (a *app) ownBranch(repo *history.Repository) (name, ref string, err error) {
+	if name = a.branchName; name == "" {
+		name = defaultBranch
+	}
+	ref, err = findBranch(repo, name)
+	return name, ref, err
+}
+
+func findBranch(repo *history.Repository, name string) (string, error) {
 	for _, ref := range []string{"refs/heads/" + name, "refs/remotes/origin/" + name} {
 		if _, err := repo.Resolve(ref); err == nil {
 			return ref, nil
 		}
 	}
 	return "", fmt.Errorf("there is no branch %s, neither here nor on origin; name the revision with --to or --base", name)
+}
+
+// settingsAt are the settings as they lie at a revision, admitted or not; nil where there are none.
+func settingsAt(ctx context.Context, repo *history.Repository, rev string) *schemas.Settings {
+	files, err := repo.Snapshot(ctx, rev, onlySettings{})
+	if err != nil || len(files) != 1 {
+		return nil
+	}
+	content, err := repo.Blob(files[0].Blob, schemas.MaxFileBytes)
+	if err != nil {
+		return nil
+	}
+	docs, errs := schemas.Decode(schemas.SettingsPath, content)
+	if len(errs) > 0 {
+		return nil
+	}
+	s, _ := docs[0].Value.(*schemas.Settings)
+	return s
 }
 
 type onlySettings struct{}

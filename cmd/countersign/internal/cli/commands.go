@@ -46,8 +46,8 @@ the connectors, policy. All errors are listed at once, with file, line and colum
 
 func (a *app) preview() *cobra.Command {
 	var base, head string
-	var blind, exitCode, full, redact bool
-	var pull int
+	var blind, exitCode bool
+	var pull server.Preview
 	c := &cobra.Command{
 		Use:   "preview",
 		Short: "Show what a change would do, what policy says, and who must still approve",
@@ -60,23 +60,23 @@ change, with --exit-code; 3 denied by policy; 4 sign-off missing.
 		Example: "  countersign preview\n  countersign preview --base origin/main --head HEAD --format markdown\n  countersign preview --blind            # without reading any application\n  countersign preview --pull-request 57  # and tell it there",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			r, repo, err := a.open()
+			r, repo, err := a.open(c.Context())
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, r.Close()) }()
 			var p *schemas.Preview
-			if pull > 0 {
+			if pull.Number > 0 {
 				if c.Flags().Changed("base") || blind || a.application != "" {
 					return errors.New("--pull-request goes without --base, --blind and --application: a pull request is previewed whole, against the settings' branch")
 				}
-				if !c.Flags().Changed("head") {
-					head = ""
+				if c.Flags().Changed("head") {
+					pull.Head = head
 				}
-				if full && head == "" {
+				if pull.Full && pull.Head == "" {
 					return errors.New("--full needs --head with the commit that somebody has looked at")
 				}
-				p, err = a.publishPreview(c, r, repo, pull, head, full, redact)
+				p, err = a.publishPreview(c, r, repo, pull)
 			} else {
 				if base == "" {
 					if base, err = a.branch(c.Context(), repo); err != nil {
@@ -85,7 +85,7 @@ change, with --exit-code; 3 denied by policy; 4 sign-off missing.
 				}
 				p, err = r.Preview(c.Context(), reconciler.PreviewOptions{Base: base, Head: head, Blind: blind, Application: a.application})
 			}
-			if p != nil && !redact {
+			if p != nil && !pull.Redact {
 				err = errors.Join(err, a.print(p))
 			}
 			if err != nil || p == nil {
@@ -97,9 +97,10 @@ change, with --exit-code; 3 denied by policy; 4 sign-off missing.
 	c.Flags().StringVar(&base, "base", "", "the branch that the change would land on (default: the settings' branch)")
 	c.Flags().StringVar(&head, "head", "HEAD", "the change")
 	c.Flags().BoolVar(&blind, "blind", false, "do not read the live applications")
-	c.Flags().IntVar(&pull, "pull-request", 0, "preview this pull request, and tell it there: comment, check run, statuses, review requests")
-	c.Flags().BoolVar(&full, "full", false, "with --pull-request and --head: read the live applications for a fork's pull request too, when --head is its head")
-	c.Flags().BoolVar(&redact, "redact", false, "with --pull-request: leave out who gains and loses, here and there")
+	c.Flags().IntVar(&pull.Number, "pull-request", 0, "preview this pull request, and tell it there: comment, check run, statuses, review requests")
+	c.Flags().BoolVar(&pull.Full, "full", false, "with --pull-request and --head: read the live applications for a fork's pull request too, when --head is its head")
+	c.Flags().StringVar(&pull.StatusOn, "status-on", "", "with --pull-request: publish the statuses on this commit too, which a merge queue made")
+	c.Flags().BoolVar(&pull.Redact, "redact", false, "with --pull-request: leave out who gains and loses, here and there")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 2 when something would change")
 	return c
 }
@@ -170,7 +171,7 @@ func publishFlag(c *cobra.Command, publish *bool) {
 }
 
 func (a *app) run(c *cobra.Command, o reconciler.RunOptions, exitCode, publish bool) (err error) {
-	r, repo, err := a.open()
+	r, repo, err := a.open(c.Context())
 	if err != nil {
 		return err
 	}
@@ -256,7 +257,7 @@ func (a *app) status() *cobra.Command {
 		Example: "  countersign status\n  countersign status --application warehouse --format json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			r, repo, err := a.open()
+			r, repo, err := a.open(c.Context())
 			if err != nil {
 				return err
 			}
@@ -287,7 +288,7 @@ the request, the commit that admitted it and who signed it off, or says that it 
 		Example: "  countersign access --identity alice\n  countersign access --resource sales.orders\n  countersign access --connection role/sales_reader --format json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			r, repo, err := a.open()
+			r, repo, err := a.open(c.Context())
 			if err != nil {
 				return err
 			}

@@ -27,7 +27,7 @@ Exit codes: 0 all is well; 1 an error, or something is open.
 		Example: "  countersign doctor\n  countersign doctor --format json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			r, repo, err := a.open()
+			r, repo, err := a.open(c.Context())
 			if err != nil {
 				return err
 			}
@@ -36,7 +36,7 @@ Exit codes: 0 all is well; 1 an error, or something is open.
 			if err != nil {
 				return err
 			}
-			branch, err := a.branch(c.Context(), repo)
+			_, branch, err := a.ownBranch(repo)
 			if err != nil {
 				return err
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/ledger/branch"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/reconciler/server"
 	"github.com/countersign/countersign/reconciler/signoff"
@@ -85,16 +86,19 @@ type site struct {
 
 // site finds the forge of the settings that are trusted, which are those of the branch.
 func (a *app) site(ctx context.Context, r *reconciler.Reconciler, repo *history.Repository) (*site, error) {
-	branch, err := a.branch(ctx, repo)
+	name, ref, err := a.ownBranch(repo)
 	if err != nil {
 		return nil, err
 	}
-	c, err := r.Configuration(ctx, branch)
+	c, err := r.Configuration(ctx, ref)
 	if err != nil {
 		return nil, err
 	}
 	if c.Settings.Forge.Kind != "github" {
 		return nil, fmt.Errorf("%s: the forge is %s; there is nobody to tell", schemas.SettingsPath, c.Settings.Forge.Kind)
+	}
+	if c.Settings.Branch != name {
+		return nil, fmt.Errorf("%s on the branch %s says that access is kept on %s: say --branch %s if that is so", schemas.SettingsPath, name, c.Settings.Branch, c.Settings.Branch)
 	}
 	s := &site{dir: repo.GitDir()}
 	if s.client, err = a.client(c.Settings.Forge.Repository); err != nil {
@@ -123,6 +127,52 @@ func (s *site) fetch(ctx context.Context, refspecs ...string) error {
 	return err
 }
 
+// replica is the ledger's branch; nil without one. It is on the forge's repository, or on the remote origin.
+func (a *app) replica(ctx context.Context, repo *history.Repository) (reconciler.Replica, error) {
+	if a.ledgerBranch == "" {
+		return nil, nil
+	}
+	c := branch.Config{Dir: filepath.Join(a.stateDir(repo), "ledger.git"), Name: a.ledgerBranch, Anchor: a.ledgerAnchor, Now: a.Now, Logger: a.logger(), Progress: a.progress, Holder: a.holder()}
+	_, ref, err := a.ownBranch(repo)
+	if err != nil {
+		return nil, err
+	}
+	if s := settingsAt(ctx, repo, ref); s != nil && s.Spec.Forge.Kind == "github" {
+		client, err := a.client(s.Spec.Forge.Repository)
+		if err != nil {
+			return nil, err
+		}
+		c.URL, c.Password = a.gitURL(s.Spec.Forge.Repository), client.Password
+		return replicaOf(branch.New(c))
+	}
+	origin, err := history.Origin(repo.GitDir())
+	if err != nil {
+		return nil, fmt.Errorf("--ledger-branch: %w", err)
+	}
+	c.URL = origin
+	return replicaOf(branch.New(c))
+}
+
+// replicaOf keeps a missing branch from becoming a replica that is not nil.
+func replicaOf(b *branch.Branch, err error) (reconciler.Replica, error) {
+	if err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// holder says who runs, for whoever waits.
+func (a *app) holder() string {
+	if url := a.runURL(); url != "" {
+		return url
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "a machine"
+	}
+	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
+}
+
 // runURL leads to the log of a workflow's run; "" elsewhere.
 func (a *app) runURL() string {
 	if id := a.Getenv("GITHUB_RUN_ID"); id != "" {
@@ -132,26 +182,30 @@ func (a *app) runURL() string {
 }
 
 // publishPreview previews a pull request and tells it there.
-func (a *app) publishPreview(c *cobra.Command, r *reconciler.Reconciler, repo *history.Repository, number int, head string, full, redact bool) (*schemas.Preview, error) {
+func (a *app) publishPreview(c *cobra.Command, r *reconciler.Reconciler, repo *history.Repository, p server.Preview) (*schemas.Preview, error) {
 	s, err := a.site(c.Context(), r, repo)
 	if err != nil {
 		return nil, err
 	}
-	p, out, err := server.Preview{Reconciler: r, Forge: s.client, Fetch: s.fetch, Branch: s.branch, BranchSpec: s.spec, Number: number, Head: head, Full: full,
-		URL: a.runURL(), Redact: redact}.Run(c.Context())
+	p.Reconciler, p.Forge, p.Fetch, p.Branch, p.BranchSpec, p.URL = r, s.client, s.fetch, s.branch, s.spec, a.runURL()
+	preview, out, err := p.Run(c.Context())
 	var moved *github.MovedError
 	if errors.As(err, &moved) {
 		// Nothing went wrong: somebody pushed, and that push has a preview of its own.
 		fmt.Fprintln(a.Stderr, moved.Error())
 		return nil, nil
 	}
+	if errors.Is(err, server.ErrClosed) {
+		fmt.Fprintln(a.Stderr, err.Error())
+		return nil, nil
+	}
 	if out != nil {
 		for _, part := range out.Skipped {
 			fmt.Fprintln(a.Stderr, "not published for want of a permission: "+part)
 		}
-		err = errors.Join(err, a.stepOutput(p, out, redact))
+		err = errors.Join(err, a.stepOutput(preview, out, p.Redact))
 	}
-	return p, err
+	return preview, err
 }
 
 // stepOutput leaves a workflow's next steps what they can use, and the summary of the job.

@@ -20,7 +20,7 @@ import (
 const envSecret = "COUNTERSIGN_WEBHOOK_SECRET"
 
 func (a *app) serve() *cobra.Command {
-	var repository, listen, secretFile, branch string
+	var repository, listen, secretFile string
 	var poll time.Duration
 	c := &cobra.Command{
 		Use:   "serve",
@@ -61,7 +61,10 @@ finishes what was begun.
 			}
 			defer func() { err = errors.Join(err, lock.Unlock()) }()
 			remote := history.Remote{URL: a.gitURL(repository), Password: client.Password}
-			ref := "refs/heads/" + branch
+			if a.branchName == "" {
+				a.branchName = defaultBranch
+			}
+			ref := "refs/heads/" + a.branchName
 			fetch := func(ctx context.Context) error {
 				_, err := history.Fetch(ctx, a.repo, remote, ref+":"+ref)
 				return err
@@ -69,7 +72,7 @@ finishes what was begun.
 			if err := fetch(ctx); err != nil {
 				return err
 			}
-			r, repo, err := a.open()
+			r, repo, err := a.open(c.Context())
 			if err != nil {
 				return err
 			}
@@ -92,7 +95,6 @@ finishes what was begun.
 	}
 	f := c.Flags()
 	f.StringVar(&repository, "repository", "", "the access repository at GitHub: OWNER/NAME")
-	f.StringVar(&branch, "branch", "main", "its branch whose merges take effect")
 	f.StringVar(&listen, "listen", "", "address to take webhooks on and to answer about health, as :8080 (default: none)")
 	f.StringVar(&secretFile, "webhook-secret-file", "", "file with the webhook secret (default: $"+envSecret+")")
 	f.DurationVar(&poll, "poll", time.Minute, "how often to look at the branch although nothing was heard")

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -292,11 +293,21 @@ func (a *app) withLedger(c *cobra.Command, fn func(*ledger.Ledger) error) (err e
 	if err != nil {
 		return err
 	}
-	l, err := ledger.Open(c.Context(), ledger.Config{Path: reconciler.LedgerPath(a.stateDir(repo)), ReadOnly: true, Now: a.Now, Logger: a.logger()})
+	replica, err := a.replica(c.Context(), repo)
+	if err != nil {
+		return err
+	}
+	// With a branch the file is its index, and has to be brought up to it.
+	l, err := ledger.Open(c.Context(), ledger.Config{Path: reconciler.LedgerPath(a.stateDir(repo)), ReadOnly: replica == nil, Now: a.Now, Logger: a.logger()})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
+	if replica != nil {
+		if err := replica.Pull(c.Context(), l); err != nil {
+			return err
+		}
+	}
 	return fn(l)
 }
 
@@ -467,14 +478,17 @@ func parseTime(s string) (time.Time, error) {
 }
 
 func (a *app) init() *cobra.Command {
-	var connector, name string
+	var connector, name, github string
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Write the control files of a new access repository",
 		Long: `Writes countersign.yaml, one application, people.yaml and a policy folder below --repo, and for casbin a
 small store to try things on. Files that are there already are left alone. Then fill in who you are, commit,
-and merge: trust starts at that commit.`,
-		Example: "  countersign init\n  countersign init --connector postgres --name warehouse",
+and merge: trust starts at that commit.
+
+With --github it writes settings for that repository and, from the owners that stand in the files, three workflows
+(and one that wakes the first), CODEOWNERS, and a ruleset to import.`,
+		Example: "  countersign init\n  countersign init --github acme/access --connector postgres\n  countersign init --connector postgres --name warehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			registry, err := a.registry()
@@ -484,8 +498,10 @@ and merge: trust starts at that commit.`,
 			if _, ok := registry.Get(connector); !ok {
 				return fmt.Errorf("--connector %s: the connectors are %s", connector, strings.Join(registry.Names(), ", "))
 			}
-			files := starter(connector, name)
-			for _, f := range files {
+			if github != "" && !repositoryName.MatchString(github) {
+				return fmt.Errorf("--github %s: write OWNER/NAME", github)
+			}
+			write := func(f starterFile) error {
 				path := filepath.Join(a.repo, filepath.FromSlash(f.path))
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 					return err
@@ -493,7 +509,7 @@ and merge: trust starts at that commit.`,
 				out, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o644)
 				if errors.Is(err, os.ErrExist) {
 					fmt.Fprintf(a.Stdout, "kept     %s\n", f.path)
-					continue
+					return nil
 				}
 				if err != nil {
 					return err
@@ -503,6 +519,29 @@ and merge: trust starts at that commit.`,
 					return err
 				}
 				fmt.Fprintf(a.Stdout, "written  %s\n", f.path)
+				return nil
+			}
+			for _, f := range starter(connector, name) {
+				if github != "" && f.path == schemas.SettingsPath {
+					f.content = githubSettings(github)
+				}
+				if err := write(f); err != nil {
+					return err
+				}
+			}
+			if github != "" {
+				// From what stands there now: the owners of files that were kept too.
+				more, err := a.githubFiles()
+				if err != nil {
+					return err
+				}
+				for _, f := range more {
+					if err := write(f); err != nil {
+						return err
+					}
+				}
+				fmt.Fprint(a.Stdout, githubNext)
+				return nil
 			}
 			if connector == "casbin" {
 				if err := a.initStore(applicationName(connector, name) + "/policy.csv"); err != nil {
@@ -522,9 +561,12 @@ Next: put your own people, owners and application in these files, then
 		},
 	}
 	c.Flags().StringVar(&connector, "connector", "casbin", "the connector of the first application")
+	c.Flags().StringVar(&github, "github", "", "the repository at GitHub, OWNER/NAME: write its workflows, CODEOWNERS and ruleset too")
 	c.Flags().StringVar(&name, "name", "", "what the first application is called (default: authz for casbin, warehouse for postgres)")
 	return c
 }
+
+var repositoryName = regexp.MustCompile(`^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`)
 
 // initStore makes a store to try things on.
 func (a *app) initStore(path string) error {
