@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"syscall"
 	"testing"
@@ -49,7 +50,9 @@ func countersign() {
 			}
 		}
 	}
-	os.Exit(cli.Main(context.Background(), os.Args[1:], env))
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(cli.Main(ctx, os.Args[1:], env))
 }
 
 // testExecutable is the test binary under the name that makes it countersign.

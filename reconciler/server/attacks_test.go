@@ -158,6 +158,14 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "squash", "carol")
 		}},
+		{name: "the author of a commit that another committed approves", reason: "bob does not count: is an author", play: func(w *world) {
+			n := w.ask("reader", ask)
+			w.git(w.work, "commit", "-q", "--amend", "--author", "Bob <bob@acme.test>", "--no-edit")
+			w.send("reader", "alice")
+			w.preview(n)
+			w.repo.Review(n, "bob", "APPROVED")
+			w.repo.Merge(n, "merge", "carol")
+		}},
 		{name: "whoever pushed approves, under another's name in the commit", reason: "bob does not count: is an author", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.pushAs("reader", "bob", "Alice <alice@acme.test>", files{"requests/more.yaml": creation("more")})

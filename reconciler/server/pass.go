@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/reconciler"
@@ -29,6 +30,9 @@ type Pass struct {
 	Fetch func(context.Context) error
 	// Forge is where the outcome is told; nil is nowhere.
 	Forge Teller
+	// Previews is how open pull requests are previewed again when what was merged may have changed their plans; nil
+	// leaves them as they are. Its Number and Head are set here.
+	Previews *Preview
 	// URL leads to the log of this run; "" for none.
 	URL string
 	// Redact leaves out who the identities are.
@@ -47,7 +51,38 @@ func (p Pass) Run(ctx context.Context) (*schemas.RunReport, error) {
 	if rep == nil || p.Forge == nil || p.Options.DryRun {
 		return rep, err
 	}
-	return rep, errors.Join(err, p.tell(ctx, rep))
+	return rep, errors.Join(err, p.tell(ctx, rep), p.again(ctx, rep))
+}
+
+// maxAgain is how many open pull requests are previewed again after a merge, the newest first: the others are when they
+// are touched, and judged anew at their merge in any case.
+const maxAgain = 30
+
+// again previews the open pull requests once more when something was admitted. Those of forks wait for a maintainer.
+func (p Pass) again(ctx context.Context, rep *schemas.RunReport) error {
+	if p.Previews == nil || !slices.ContainsFunc(rep.Admissions, func(a schemas.AdmissionRecord) bool { return a.Verdict == "admitted" && len(a.Changes) > 0 }) {
+		return nil
+	}
+	c, err := p.Reconciler.Configuration(ctx, p.Options.To)
+	if err != nil {
+		return err
+	}
+	open, err := p.Previews.Forge.OpenPullRequests(ctx, c.Settings.Branch)
+	if err != nil {
+		return err
+	}
+	var failed []error
+	for _, pull := range open[:min(len(open), maxAgain)] {
+		if pull.Fork {
+			continue
+		}
+		one := *p.Previews
+		one.Reconciler, one.Number, one.Head, one.URL, one.Redact = p.Reconciler, pull.Number, "", p.URL, p.Redact
+		if _, _, err := one.Run(ctx); err != nil && !github.IsMoved(err) && !errors.Is(err, ErrClosed) {
+			failed = append(failed, fmt.Errorf("preview pull request #%d again: %w", pull.Number, err))
+		}
+	}
+	return errors.Join(failed...)
 }
 
 // tell goes on where one telling fails: each is by itself.

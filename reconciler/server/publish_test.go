@@ -364,6 +364,35 @@ func TestQuarantineAndDriftAreTold(t *testing.T) {
 	}
 }
 
+// TestAMergeChangesTheOtherPreviews has two pull requests that ask for the same: when one is in effect, the other's
+// preview says that there is nothing left to do, and its approval stands.
+func TestAMergeChangesTheOtherPreviews(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.ask("first", files{"requests/first.yaml": grant("base", user("dave"))})
+	second := w.ask("second", files{"requests/second.yaml": strings.Replace(grant("base", user("dave")), "name: it", "name: another", 1)})
+	w.preview(first)
+	w.preview(second)
+	for _, n := range []int{first, second} {
+		w.repo.Review(n, "bob", "APPROVED")
+	}
+	w.repo.Merge(first, "merge", "carol")
+	r := w.reconciler()
+	_, err := server.Pass{Reconciler: r, Options: reconciler.RunOptions{To: "refs/heads/main"}, Forge: w.client,
+		Previews: &server.Preview{Forge: w.client, Fetch: w.fetch, Branch: "refs/heads/main", BranchSpec: mainSpec}}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "comment-already", w.comment(second))
+	if got := w.comment(first); !strings.Contains(got, "Applied and verified") {
+		t.Errorf("the receipt was written over:\n%s", got)
+	}
+	w.repo.Merge(second, "merge", "carol")
+	if got := verdicts(w.apply()); got != "admitted" {
+		t.Errorf("the second, approved before the first was merged: %s", got)
+	}
+}
+
 // TestReviewsAfterTheMerge change nothing of what was admitted and told; one that was taken back is somebody's to look at.
 func TestReviewsAfterTheMerge(t *testing.T) {
 	t.Parallel()

@@ -147,7 +147,7 @@ func (s *Server) commit(sha string) object {
 		for _, p := range strings.Fields(f[1]) {
 			parents = append(parents, object{"sha": p, "url": "https://github.test/" + p, "html_url": "https://github.test/" + p})
 		}
-		byGitHub := f[6] == "noreply@github.com"
+		byGitHub := f[6] == "noreply@github.com" && !r.unsigned
 		return object{"sha": sha, "url": "https://github.test/" + sha, "html_url": "https://github.test/" + sha, "parents": parents, "author": user(f[3]), "committer": user(f[6]),
 			"commit": object{"message": f[8], "tree": object{"sha": f[0], "url": "https://github.test/" + f[0]}, "comment_count": 0,
 				"author": object{"name": f[2], "email": f[3], "date": f[4]}, "committer": object{"name": f[5], "email": f[6], "date": f[7]},

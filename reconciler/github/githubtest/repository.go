@@ -30,6 +30,7 @@ type Repository struct {
 	rules    []any
 	rulesets []any
 	last     int // number of a pull request or issue
+	unsigned bool
 }
 
 type pull struct {
@@ -141,6 +142,13 @@ func (r *Repository) level(a *actor) string {
 
 func (r *Repository) writes(a *actor) bool {
 	return slices.Contains([]string{"admin", "maintain", "write"}, r.level(a))
+}
+
+// Signed says whether commits that say they are GitHub's are signed by it; they are unless told otherwise.
+func (r *Repository) Signed(signed bool) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.unsigned = !signed
 }
 
 // Run runs git in the repository and returns what it prints.

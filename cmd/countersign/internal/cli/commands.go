@@ -122,7 +122,8 @@ func previewExit(p *schemas.Preview, exitCode bool) error {
 
 func (a *app) apply() *cobra.Command {
 	var to string
-	var dryRun, publish bool
+	var dryRun bool
+	var tell telling
 	c := &cobra.Command{
 		Use:   "apply",
 		Short: "Admit what was merged, carry it out, and verify it by reading back",
@@ -136,18 +137,19 @@ Exit codes: 0 all done; 1 error; 3 or 4 a commit was quarantined now, by policy 
 		Example: "  countersign apply\n  countersign apply --dry-run\n  countersign apply --application warehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
-			return a.run(c, reconciler.RunOptions{To: to, DryRun: dryRun}, false, publish)
+			return a.run(c, reconciler.RunOptions{To: to, DryRun: dryRun}, false, tell)
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "the revision that the branch has come to (default: the settings' branch)")
 	c.Flags().BoolVar(&dryRun, "dry-run", false, "plan only: write nothing, neither to applications nor to the ledger")
-	publishFlag(c, &publish)
+	tell.flags(c)
 	return c
 }
 
 func (a *app) drift() *cobra.Command {
 	var to string
-	var enforce, exitCode, publish bool
+	var enforce, exitCode bool
+	var tell telling
 	c := &cobra.Command{
 		Use:   "drift",
 		Short: "Hold the live applications against what was admitted",
@@ -156,28 +158,35 @@ still pending. With --enforce the difference is mended and read back. Without it
 		Example: "  countersign drift --exit-code\n  countersign drift --enforce --application warehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.run(c, reconciler.RunOptions{To: to, Drift: true, Enforce: enforce}, exitCode, publish)
+			return a.run(c, reconciler.RunOptions{To: to, Drift: true, Enforce: enforce}, exitCode, tell)
 		},
 	}
 	c.Flags().StringVar(&to, "to", "", "the revision that the branch has come to (default: the settings' branch)")
 	c.Flags().BoolVar(&enforce, "enforce", false, "mend what differs")
 	c.Flags().BoolVar(&exitCode, "exit-code", false, "exit with 2 when something differs")
-	publishFlag(c, &publish)
+	tell.flags(c)
 	return c
 }
 
-func publishFlag(c *cobra.Command, publish *bool) {
-	c.Flags().BoolVar(publish, "publish", false, "fetch the branch first, and tell the outcome at the forge: pull requests, deployments, issues")
+// telling is whether an outcome is told at the forge, and how much of it.
+type telling struct{ publish, redact bool }
+
+func (t *telling) flags(c *cobra.Command) {
+	c.Flags().BoolVar(&t.publish, "publish", false, "fetch the branch first, and tell the outcome at the forge: pull requests, deployments, issues")
+	c.Flags().BoolVar(&t.redact, "redact", false, "with --publish: leave out who the identities are there, and print nothing here")
 }
 
-func (a *app) run(c *cobra.Command, o reconciler.RunOptions, exitCode, publish bool) (err error) {
+func (a *app) run(c *cobra.Command, o reconciler.RunOptions, exitCode bool, tell telling) (err error) {
 	r, repo, err := a.open(c.Context())
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	p := server.Pass{Reconciler: r, URL: a.runURL()}
-	if publish {
+	p := server.Pass{Reconciler: r, URL: a.runURL(), Redact: tell.redact}
+	if tell.redact && !tell.publish {
+		return errors.New("--redact goes with --publish")
+	}
+	if tell.publish {
 		s, err := a.site(c.Context(), r, repo)
 		if err != nil {
 			return err
@@ -186,6 +195,9 @@ func (a *app) run(c *cobra.Command, o reconciler.RunOptions, exitCode, publish b
 			return errors.New("--publish is about the branch as the forge has it, and goes without --to")
 		}
 		o.To, p.Forge = s.branch, s.client
+		if !o.Drift {
+			p.Previews = &server.Preview{Forge: s.client, Fetch: s.fetch, Branch: s.branch, BranchSpec: s.spec}
+		}
 		p.Fetch = func(ctx context.Context) error { return s.fetch(ctx, s.spec) }
 	}
 	if o.To == "" {
@@ -196,7 +208,7 @@ func (a *app) run(c *cobra.Command, o reconciler.RunOptions, exitCode, publish b
 	o.Application = a.application
 	p.Options = o
 	rep, err := p.Run(c.Context())
-	if rep != nil {
+	if rep != nil && !tell.redact {
 		if perr := a.print(rep); perr != nil {
 			return errors.Join(err, perr)
 		}

@@ -65,11 +65,12 @@ finishes what was begun.
 				a.branchName = defaultBranch
 			}
 			ref := "refs/heads/" + a.branchName
-			fetch := func(ctx context.Context) error {
-				_, err := history.Fetch(ctx, a.repo, remote, ref+":"+ref)
+			fetch := func(ctx context.Context, refspecs ...string) error {
+				_, err := history.Fetch(ctx, a.repo, remote, refspecs...)
 				return err
 			}
-			if err := fetch(ctx); err != nil {
+			spec := ref + ":" + ref
+			if err := fetch(ctx, spec); err != nil {
 				return err
 			}
 			r, repo, err := a.open(c.Context())
@@ -78,7 +79,8 @@ finishes what was begun.
 			}
 			defer func() { err = errors.Join(err, r.Close()) }()
 			config := server.Config{Reconciler: r, Branch: ref, Tip: func() (string, error) { return repo.Resolve(ref) }, Secret: secret, Poll: poll, Now: a.Now,
-				Pass: server.Pass{Fetch: fetch, Forge: client}, Logger: slog.New(slog.NewTextHandler(a.Stderr, nil))}
+				Pass: server.Pass{Fetch: func(ctx context.Context) error { return fetch(ctx, spec) }, Forge: client,
+					Previews: &server.Preview{Forge: client, Fetch: fetch, Branch: ref, BranchSpec: spec}}, Logger: slog.New(slog.NewTextHandler(a.Stderr, nil))}
 			if listen != "" {
 				var lc net.ListenConfig
 				if config.Listener, err = lc.Listen(ctx, "tcp", listen); err != nil {
