@@ -28,20 +28,12 @@ func (r *Reconciler) Access(ctx context.Context, o AccessOptions) (_ *schemas.Ac
 	if err != nil {
 		return nil, err
 	}
-	l, err := r.openLedger(ctx, true)
+	s, err := r.standing(ctx, tip, true)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	x, err := r.openIndex(ctx, l, tip)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	t, err := r.trust(ctx, x.Layer)
-	if err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	l, x, t := s.ledger, s.index, s.trust
 	names, err := t.affectedOrAll(o.Application)
 	if err != nil {
 		return nil, err
@@ -196,20 +188,12 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 	if err != nil {
 		return nil, err
 	}
-	l, err := r.openLedger(ctx, true)
+	s, err := r.standing(ctx, tip, true)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	x, err := r.openIndex(ctx, l, tip)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	t, err := r.trust(ctx, x.Layer)
-	if err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	l, x, t := s.ledger, s.index, s.trust
 	apps, err := t.affectedOrAll(application)
 	if err != nil {
 		return nil, err
@@ -360,23 +344,14 @@ func (r *Reconciler) Configuration(ctx context.Context, to string) (_ *Configura
 	if err != nil {
 		return nil, err
 	}
-	l, err := r.openLedger(ctx, true)
+	s, err := r.standing(ctx, tip, true)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	x, err := r.openIndex(ctx, l, tip)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	t, err := r.trust(ctx, x.Layer)
-	if err != nil {
-		return nil, err
-	}
-	c := &Configuration{Settings: t.settings.Spec}
-	for _, name := range t.names() {
-		c.Applications = append(c.Applications, t.applications[name])
+	defer func() { err = errors.Join(err, s.close()) }()
+	c := &Configuration{Settings: s.trust.settings.Spec}
+	for _, name := range s.trust.names() {
+		c.Applications = append(c.Applications, s.trust.applications[name])
 	}
 	return c, nil
 }

@@ -42,20 +42,12 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 	if err != nil {
 		return nil, fmt.Errorf("head: %w", err)
 	}
-	l, err := r.openLedger(ctx, true)
+	s, err := r.standing(ctx, base, true)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	x, err := r.openIndex(ctx, l, base)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	t, err := r.trust(ctx, x.Layer)
-	if err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	l, x, t := s.ledger, s.index, s.trust
 	now := r.now()
 	p := &schemas.Preview{APIVersion: schemas.APIVersion, Kind: "Preview", Base: base, Head: head, At: now,
 		Files: []schemas.FileChange{}, Errors: []schemas.Finding{}, Gained: []schemas.Access{}, Lost: []schemas.Access{}, Unmet: []schemas.Requirement{},

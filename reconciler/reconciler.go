@@ -176,6 +176,43 @@ func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string)
 	return x, r.advance(ctx, x, l, to)
 }
 
+// standing is a commit of the branch as it was admitted: the records, the index brought to it, and what it is judged by.
+type standing struct {
+	ledger *ledger.Ledger
+	index  *order.Index
+	trust  *trust
+}
+
+// standing opens what stands at a commit of the branch, judging what was not judged yet. Close it.
+func (r *Reconciler) standing(ctx context.Context, tip string, readOnly bool) (_ *standing, err error) {
+	s := &standing{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if s.ledger, err = r.openLedger(ctx, readOnly); err != nil {
+		return nil, err
+	}
+	if s.index, err = r.openIndex(ctx, s.ledger, tip); err != nil {
+		return nil, err
+	}
+	if s.trust, err = r.trust(ctx, s.index.Layer); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *standing) close() (err error) {
+	if s.index != nil {
+		err = s.index.Close()
+	}
+	if s.ledger != nil {
+		err = errors.Join(err, s.ledger.Close())
+	}
+	return err
+}
+
 // ErrNoAnchor says that a branch has no countersign.yaml, so that nothing is trusted yet.
 var ErrNoAnchor = errors.New("no commit of the branch has a countersign.yaml: make one with countersign init and merge it")
 

@@ -53,20 +53,12 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, release()) }()
-	l, err := r.openLedger(ctx, readOnly)
+	s, err := r.standing(ctx, tip, readOnly)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	x, err := r.openIndex(ctx, l, tip)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, x.Close()) }()
-	t, err := r.trust(ctx, x.Layer)
-	if err != nil {
-		return nil, err
-	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	l, x, t := s.ledger, s.index, s.trust
 	report := &schemas.RunReport{APIVersion: schemas.APIVersion, Kind: "Apply", Tip: tip, DryRun: o.DryRun, Enforce: o.Enforce, At: r.now(),
 		Admissions: []schemas.AdmissionRecord{}, Applications: []schemas.ApplicationOutcome{}}
 	if o.Drift {
