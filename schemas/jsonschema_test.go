@@ -57,6 +57,7 @@ func publishedSchemas() []published {
 		{"run", "Run", "The answer of countersign apply and drift.", RunReport{}, false},
 		{"status", "Status", "The answer of countersign status.", StatusReport{}, false},
 		{"access", "Access", "The answer of countersign access.", AccessReport{}, false},
+		{"doctor", "Doctor", "The answer of countersign doctor.", DoctorReport{}, false},
 		{"validate", "Validate", "The answer of countersign validate.", ValidateReport{}, false},
 	}
 }

@@ -158,3 +158,27 @@ type ValidateReport struct {
 	Documents  int       `json:"documents"`
 	Errors     []Finding `json:"errors"`
 }
+
+// DoctorReport is the answer of countersign doctor: what the forge's rules leave open.
+type DoctorReport struct {
+	APIVersion string  `json:"apiVersion"`
+	Kind       string  `json:"kind"` // Doctor
+	Checks     []Check `json:"checks"`
+}
+
+// Check is one thing that doctor looked at.
+type Check struct {
+	// State is ok, open or unknown.
+	State string `json:"state"`
+	Name  string `json:"name"`
+	// Detail says what was looked for, Fix what closes it.
+	Detail string `json:"detail"`
+	Fix    string `json:"fix,omitempty"`
+}
+
+// The states of a check.
+const (
+	CheckOK      = "ok"
+	CheckOpen    = "open"
+	CheckUnknown = "unknown"
+)

@@ -21,7 +21,7 @@ func TestSchemaNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"Acknowledgement", "Admission", "Application", "BudgetOverride", "ConnectionAssignment", "ConnectionCreation",
-		"ConnectionDeletion", "People", "Settings", "access", "decision", "document", "plan", "policy-input", "preview", "record",
+		"ConnectionDeletion", "People", "Settings", "access", "decision", "doctor", "document", "plan", "policy-input", "preview", "record",
 		"run", "status", "validate",
 	}
 	if diff := cmp.Diff(want, SchemaNames()); diff != "" {
@@ -299,6 +299,7 @@ func TestOutputsAreValid(t *testing.T) {
 		"run":      RunReport{APIVersion: APIVersion, Kind: "Drift", Admissions: []AdmissionRecord{}, Quarantined: []QuarantinedFile{}, Applications: []ApplicationOutcome{}, Next: &now},
 		"status":   StatusReport{APIVersion: APIVersion, Kind: "Status", Requests: []RequestStatus{{}}, Quarantined: []QuarantinedFile{}},
 		"access":   AccessReport{APIVersion: APIVersion, Kind: "Access", Entries: []AccessEntry{{Access: Access{Via: []Name{}}, Steps: []AccessStep{{}}}}},
+		"doctor":   DoctorReport{APIVersion: APIVersion, Kind: "Doctor", Checks: []Check{{State: CheckOpen, Name: "a", Detail: "b", Fix: "c"}}},
 		"validate": ValidateReport{APIVersion: APIVersion, Kind: "Validate", Errors: []Finding{{Code: "a"}}},
 		"record":   Record{APIVersion: APIVersion, Time: now, Verification: &VerificationRecord{Before: 1}, Finding: &Finding{}},
 	} {

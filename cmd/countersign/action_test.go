@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +11,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"gopkg.in/yaml.v3"
+
+	"github.com/countersign/countersign/cmd/countersign/internal/cli"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
 )
@@ -39,6 +44,7 @@ type actionWorld struct {
 	work, action string
 	store, token string
 	yml          string // action.yml
+	checkout     string // what the runner has checked out; "" is main
 }
 
 func newActionWorld(t *testing.T) *actionWorld {
@@ -148,8 +154,12 @@ func (w *actionWorld) run(event string, payload any) (string, error) {
 		w.t.Fatal(err)
 	}
 	w.write(filepath.Join(w.dir, "event.json"), string(b))
-	w.git("-C", w.work, "fetch", "-q", w.repo.Dir, "main")
-	w.git("-C", w.work, "reset", "-q", "--hard", "FETCH_HEAD")
+	if w.checkout == "" {
+		w.git("-C", w.work, "fetch", "-q", w.repo.Dir, "main")
+		w.git("-C", w.work, "reset", "-q", "--hard", "FETCH_HEAD")
+	} else {
+		w.git("-C", w.work, "checkout", "-q", w.checkout)
+	}
 	// Nothing of this process's environment reaches the runner, and each run begins on a machine with nothing.
 	cmd := exec.Command(program, event, "-C", w.work, "-W", ".github/workflows/test.yml", "-P", "ubuntu-latest=-self-hosted", "-e", filepath.Join(w.dir, "event.json"),
 		"-s", "GITHUB_TOKEN="+w.token, "--env", "GITHUB_API_URL="+w.API, "--env", "GITHUB_SERVER_URL="+strings.TrimSuffix(w.Git, "/"), "--env", "BINARY="+filepath.Join(w.dir, "countersign"),
@@ -243,6 +253,67 @@ func TestActionOfAFork(t *testing.T) {
 	}
 	if got := w.repo.Comments(n); len(got) != 0 {
 		t.Errorf("comments = %q", got)
+	}
+}
+
+// TestActionOverAHostileCheckout has a runner that has the pull request's own files, as the event pull_request gives
+// them. They say that another branch of the pull request's author is where access is kept; nothing heeds that.
+func TestActionOverAHostileCheckout(t *testing.T) {
+	t.Parallel()
+	w := newActionWorld(t)
+	hostile := map[string]string{"countersign.yaml": "apiVersion: countersign.dev/v1\nkind: Settings\nspec:\n  branch: evil\n  forge: {kind: github, repository: mallory/access}\n  owners: [user:alice]\n"}
+	w.commit("evil", "alice", hostile)
+	hostile["requests/reader.yaml"] = askForReader
+	w.commit("reader", "alice", hostile)
+	n := w.repo.Open("alice", "reader", "Ask for reader", nil)
+	w.checkout = "reader"
+	out, err := w.run("pull_request", w.pullEvent(n, "reader", "opened", "acme/access"))
+	if err == nil || !strings.Contains(out, "verdict=denied") || !strings.Contains(out, "CS-103") {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if got := w.repo.Status(w.repo.Run("rev-parse", "refs/heads/reader"), "countersign/policy"); !strings.HasPrefix(got, "failure") {
+		t.Errorf("countersign/policy = %s", got)
+	}
+}
+
+// TestActionsArePinned is about what others could swap under us: each action that is used is named by a whole hash.
+func TestActionsArePinned(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	env := cli.Environment{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard, Now: time.Now, Getenv: func(string) string { return "" }, Executable: testExecutable}
+	if code := cli.Main(t.Context(), []string{"init", "--github", "acme/access", "--repo", dir}, env); code != 0 {
+		t.Fatalf("init: exit code %d", code)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, ".github/workflows/*.yml"))
+	if err != nil || len(files) != 4 {
+		t.Fatalf("%d workflows: %v", len(files), err)
+	}
+	uses := 0
+	for _, f := range append(files, "../../action.yml") {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var doc yaml.Node
+		if err := yaml.Unmarshal(b, &doc); err != nil {
+			t.Errorf("%s is no YAML: %v", f, err)
+		}
+		for _, l := range strings.Split(string(b), "\n") {
+			what, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(l), "- "), "uses: ")
+			if !ok || strings.HasPrefix(what, "countersign/countersign@") {
+				continue
+			}
+			uses++
+			if !regexp.MustCompile(`^[a-z-]+/[a-z-]+@[0-9a-f]{40} # v[0-9.]+$`).MatchString(what) {
+				t.Errorf("%s uses %s", filepath.Base(f), what)
+			}
+			if strings.Contains(l, "run:") && strings.Contains(l, "${{") {
+				t.Errorf("%s: an event's words in a script: %s", filepath.Base(f), l)
+			}
+		}
+	}
+	if uses < 6 {
+		t.Errorf("only %d uses were found", uses)
 	}
 }
 

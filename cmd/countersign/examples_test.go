@@ -32,7 +32,7 @@ func TestExamples(t *testing.T) {
 // TestHelp asks every command for its help, which has an example.
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	for _, command := range []string{"demo", "init", "validate", "preview", "apply", "drift", "status", "access", "audit export", "audit verify",
+	for _, command := range []string{"demo", "init", "validate", "preview", "apply", "drift", "status", "access", "serve", "doctor", "audit export", "audit verify",
 		"audit entitlements", "policy rules", "policy test", "schema", "version"} {
 		var out bytes.Buffer
 		env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}

@@ -12,23 +12,6 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Check is one thing that doctor looked at.
-type Check struct {
-	// State is ok, open or unknown.
-	State string `json:"state"`
-	Name  string `json:"name"`
-	// Detail says what was found, Fix what closes it.
-	Detail string `json:"detail"`
-	Fix    string `json:"fix,omitempty"`
-}
-
-// The states of a check.
-const (
-	StateOK      = "ok"
-	StateOpen    = "open"
-	StateUnknown = "unknown"
-)
-
 // rule is one rule that holds for a branch. go-github's type knows fewer of them, and refuses those it does not know.
 type rule struct {
 	Type       string          `json:"type"`
@@ -38,12 +21,12 @@ type rule struct {
 
 // Examine holds the repository's rules against what countersign relies on. What the forge's own gate lets through is
 // still judged at the merge; a hole there costs time and noise, not access. codeowners is that file on the branch.
-func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners string) ([]Check, error) {
-	var out []Check
+func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners string) ([]schemas.Check, error) {
+	var out []schemas.Check
 	add := func(ok bool, name, found, fix string) {
-		k := Check{State: StateOK, Name: name, Detail: found}
+		k := schemas.Check{State: schemas.CheckOK, Name: name, Detail: found}
 		if !ok {
-			k.State, k.Fix = StateOpen, fix
+			k.State, k.Fix = schemas.CheckOpen, fix
 		}
 		out = append(out, k)
 	}
@@ -120,7 +103,7 @@ func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners
 		err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rulesets/%d", c.owner, c.name, id), &set)
 		switch {
 		case isStatus(err, http.StatusNotFound, http.StatusForbidden) || err == nil && set.Bypass == nil:
-			out = append(out, Check{State: StateUnknown, Name: "bypass", Detail: fmt.Sprintf("who may bypass ruleset %d is not told to this token", id), Fix: "run it with the token of an administrator"})
+			out = append(out, schemas.Check{State: schemas.CheckUnknown, Name: "bypass", Detail: fmt.Sprintf("who may bypass ruleset %d is not told to this token", id), Fix: "run it with the token of an administrator"})
 		case err != nil:
 			return nil, c.said("read the ruleset", err)
 		default:

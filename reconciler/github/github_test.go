@@ -151,6 +151,20 @@ func TestCommentsAtTheLimit(t *testing.T) {
 	}
 }
 
+// TestAPreviewOfAnOlderHead is refused where it is told, whatever its maker looked at before.
+func TestAPreviewOfAnOlderHead(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	p := w.publication(&schemas.Preview{Verdict: schemas.VerdictReady}, "body")
+	p.Preview.Head = w.repo.Run("rev-parse", "refs/heads/main")
+	if _, err := w.client.Publish(t.Context(), p); !github.IsMoved(err) {
+		t.Errorf("Publish = %v", err)
+	}
+	if got := w.repo.Comments(w.number); len(got) != 0 {
+		t.Errorf("comments = %q", got)
+	}
+}
+
 // TestWithoutAPermission publishes what it may, and says what it left out.
 func TestWithoutAPermission(t *testing.T) {
 	t.Parallel()
@@ -241,7 +255,7 @@ func TestExamine(t *testing.T) {
 			}
 			var open []string
 			for _, k := range checks {
-				if k.State == github.StateOpen {
+				if k.State == schemas.CheckOpen {
 					open = append(open, k.Name)
 					if k.Fix == "" {
 						t.Errorf("%s is open, and nothing says what to do", k.Name)
@@ -256,7 +270,7 @@ func TestExamine(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, k := range checks {
-				if k.Name == "bypass" && k.State != github.StateUnknown {
+				if k.Name == "bypass" && k.State != schemas.CheckUnknown {
 					t.Errorf("to the App the bypass list is %s", k.State)
 				}
 			}

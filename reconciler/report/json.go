@@ -96,6 +96,11 @@ func filled(v any) any {
 		}
 		c.Entries = entries
 		return &c
+	case *schemas.DoctorReport:
+		c := *v
+		head(&c.APIVersion, &c.Kind, "Doctor")
+		whole(&c.Checks)
+		return &c
 	case *schemas.ValidateReport:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Validate")

@@ -290,6 +290,34 @@ func (b *builder) validate(r *schemas.ValidateReport) document {
 	return document{icon: markStop, title: say("Invalid: {} in {}", plural(n, "error", "errors"), read), blocks: blocksOf(l), next: say("mend them and run countersign validate again.")}
 }
 
+func (b *builder) doctor(r *schemas.DoctorReport) document {
+	counted := map[string]int{}
+	var l items
+	// What is open comes first.
+	for _, state := range []string{schemas.CheckOpen, schemas.CheckUnknown, schemas.CheckOK} {
+		for _, c := range r.Checks {
+			if c.State != state {
+				continue
+			}
+			counted[state]++
+			it := item{mark: markYes, text: say("{}: {}", name(c.Name), c.Detail)}
+			switch state {
+			case schemas.CheckOpen:
+				it = item{mark: markNo, text: say("open {}: {}", name(c.Name), c.Fix)}
+			case schemas.CheckUnknown:
+				it = item{mark: markWarn, text: say("unknown {}: {}", name(c.Name), c.Detail), more: []line{say("fix: {}", c.Fix)}}
+			}
+			l = append(l, it)
+		}
+	}
+	d := document{icon: markReady, title: say("All is well: {}", plural(len(r.Checks), "check", "checks")), blocks: blocksOf(l)}
+	if n := counted[schemas.CheckOpen]; n > 0 {
+		d.icon, d.title = markStop, say("{} of {} open", n, plural(len(r.Checks), "check", "checks"))
+		d.next = say("close them at the forge; until then countersign judges all the same, at the merge.")
+	}
+	return d
+}
+
 func blocksOf(l items) []block {
 	if len(l) == 0 {
 		return nil

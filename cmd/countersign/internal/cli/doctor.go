@@ -2,16 +2,14 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/history"
-	"github.com/countersign/countersign/reconciler/report"
+	"github.com/countersign/countersign/schemas"
 )
 
 func (a *app) doctor() *cobra.Command {
@@ -52,40 +50,15 @@ Exit codes: 0 all is well; 1 an error, or something is open.
 			if err != nil {
 				return err
 			}
-			return a.printChecks(checks)
+			if err := a.print(&schemas.DoctorReport{Checks: checks}); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(checks, func(k schemas.Check) bool { return k.State == schemas.CheckOpen }) {
+				return &exit{code: exitError}
+			}
+			return nil
 		},
 	}
-}
-
-func (a *app) printChecks(checks []github.Check) error {
-	open := 0
-	if a.format == "json" {
-		enc := json.NewEncoder(a.Stdout)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(checks); err != nil {
-			return err
-		}
-	}
-	for _, k := range checks {
-		if k.State == github.StateOpen {
-			open++
-		}
-		if a.format == "json" {
-			continue
-		}
-		// Of what is open, the fix says what is wrong.
-		text := k.Detail
-		if k.State == github.StateOpen {
-			text = k.Fix
-		} else if k.Fix != "" {
-			text += ": " + k.Fix
-		}
-		fmt.Fprintf(a.Stdout, "%-8s %-28s %s\n", k.State, k.Name, report.Safe(text))
-	}
-	if open > 0 {
-		return &exit{code: exitError, err: fmt.Errorf("%d of %d checks are open", open, len(checks))}
-	}
-	return nil
 }
 
 type onlyCodeowners struct{}
