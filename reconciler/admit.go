@@ -330,10 +330,14 @@ func (r *Reconciler) verdict(ctx context.Context, e *examined, p *prepared, reco
 
 // rangeOf says what several commits of the branch changed together. Unlike a commit's own digest it is taken
 // against the tree before them, and so differs from what was previewed where something quarantined lies there.
+//
+// Where two of them change the same file there is no digest: each of them takes effect by itself, and what the former
+// did there is not in what was previewed. An Admission that is added and taken away again would have admitted.
 func (r *Reconciler) rangeOf(settings *schemas.SettingsSpec) func(context.Context, string, int) ([]string, string, error) {
 	return func(ctx context.Context, last string, n int) ([]string, string, error) {
 		commits := make([]string, n)
 		before := last
+		touched := map[string]bool{}
 		for i := n - 1; i >= 0; i-- {
 			c, err := r.c.Repository.Commit(before)
 			if err != nil {
@@ -341,6 +345,16 @@ func (r *Reconciler) rangeOf(settings *schemas.SettingsSpec) func(context.Contex
 			}
 			if c.Parent == "" {
 				return nil, "", fmt.Errorf("%s has fewer than %d commits before it: %w", short(last), n, history.ErrNotFound)
+			}
+			changes, err := r.c.Repository.Compare(ctx, c.Parent, before, filter{settings})
+			if err != nil {
+				return nil, "", err
+			}
+			for _, f := range changes {
+				if touched[f.Path] {
+					return nil, "", fmt.Errorf("%s is changed by two of the %d commits up to %s: %w", f.Path, n, short(last), history.ErrNotFound)
+				}
+				touched[f.Path] = true
 			}
 			commits[i], before = before, c.Parent
 		}

@@ -751,7 +751,9 @@ func (e *examined) beneficiaries() (people, unknown []string) {
 				continue
 			}
 			seen[id] = true
-			if p, ok := e.trust.directory.Identity(app, a.Identity.SourceName); ok {
+			p, ok := e.trust.directory.Identity(app, a.Identity.SourceName)
+			// Where people approve by their account, somebody who is known by an address alone could not be told from them.
+			if ok = ok && (e.trust.settings.Spec.Forge.Kind == "local" || !strings.Contains(p, "@")); ok {
 				people = append(people, p)
 			} else {
 				unknown = append(unknown, id)

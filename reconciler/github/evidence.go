@@ -256,8 +256,9 @@ func (f *Forge) person(e *schemas.Evidence, account *gh.User, p history.Person, 
 	switch m := noreply.FindStringSubmatch(p.Email); {
 	case account.GetLogin() != "":
 		e.Authors = append(e.Authors, account.GetLogin())
-	case d.Known(p.Email):
-		e.Authors = append(e.Authors, p.Email)
+	case d.Known(p.Email) && !strings.Contains(d.Canonical(p.Email), "@"):
+		// Somebody of whom people.yaml has no login could approve under that.
+		e.Authors = append(e.Authors, d.Canonical(p.Email))
 	case m != nil:
 		e.Authors = append(e.Authors, m[1])
 	default:

@@ -45,6 +45,13 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "rebase", "bob")
 		}},
+		{name: "rebased, with something that was taken away again", reason: "does not count", play: func(w *world) {
+			n := w.ask("reader", files{"requests/evil.yaml": grant("base", user("dave")), "requests/other.yaml": creation("other")})
+			w.push("reader", "alice", files{"requests/evil.yaml": "", "requests/reader.yaml": creation("reader")})
+			w.preview(n)
+			w.repo.Review(n, "bob", "APPROVED")
+			w.repo.Merge(n, "rebase", "bob")
+		}},
 		{name: "another got in between, and the base was merged in after the approval", admitted: true, play: func(w *world) {
 			n := w.ask("reader", ask)
 			other := w.ask("other", files{"requests/other.yaml": creation("other")})
@@ -172,6 +179,19 @@ func TestSignoff(t *testing.T) {
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "squash", "carol")
+		}},
+		{name: "a commit of somebody of whom people.yaml knows no login", reason: "cannot be told to be anybody: Erin <erin@home.test>", play: func(w *world) {
+			n := w.ask("reader", ask)
+			w.pushAs("reader", "alice", "Erin <erin@home.test>", files{"requests/more.yaml": creation("more")})
+			w.preview(n)
+			w.repo.Review(n, "bob", "APPROVED")
+			w.repo.Merge(n, "merge", "carol")
+		}},
+		{name: "somebody gains of whom people.yaml knows no login", reason: "authz: user/erin gains access and is nobody's identity", play: func(w *world) {
+			n := w.ask("reader", files{"requests/erin.yaml": grant("base", user("erin"))})
+			w.preview(n)
+			w.repo.Review(n, "bob", "APPROVED")
+			w.repo.Merge(n, "merge", "carol")
 		}},
 		{name: "a commit of nobody", reason: "cannot be told to be anybody: Ghost <ghost@nowhere.test>", play: func(w *world) {
 			n := w.ask("reader", ask)
@@ -361,4 +381,21 @@ func (w *world) mergeBase(branch string, besides files) {
 	w.write(besides)
 	w.gitAs("alice <alice@acme.test>", w.work, "commit", "-q", "-m", "Merge branch main into "+branch)
 	w.send(branch, "alice")
+}
+
+// TestABotThatTheSettingsName has an owner that is a bot: named in the settings, its approval counts.
+func TestABotThatTheSettingsName(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, "'user:approver[bot]', 'user:other[bot]'")
+	for i, bot := range []string{"approver[bot]", "other[bot]"} {
+		w.Bot(bot)
+		n := w.ask(fmt.Sprintf("r%d", i), files{fmt.Sprintf("requests/r%d.yaml", i): strings.Replace(creation(fmt.Sprintf("r%d", i)), "name: it", fmt.Sprintf("name: it%d", i), 1)})
+		w.preview(n)
+		w.repo.Review(n, bot, "APPROVED")
+		w.repo.Merge(n, "merge", "carol")
+		got := verdicts(w.apply())
+		if want := map[string]string{"approver[bot]": "admitted", "other[bot]": "quarantined"}[bot]; !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", bot, got, want)
+		}
+	}
 }

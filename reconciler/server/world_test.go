@@ -47,13 +47,14 @@ spec:
     - {login: bob, emails: [bob@acme.test], identities: {authz: [bob]}}
     - {login: carol, emails: [carol@acme.test]}
     - {login: dave, emails: [dave@acme.test], identities: {authz: [dave]}}
+    - {emails: [erin@home.test], identities: {authz: [erin]}}
     - {login: frank, emails: [frank@acme.test]}
 `
 
 const settings = `apiVersion: countersign.dev/v1
 kind: Settings
 spec:
-  forge: {kind: github, repository: acme/access, publisher: "countersign[bot]"}
+  forge: {kind: github, repository: acme/access, publisher: "countersign[bot]", bots: ["approver[bot]"]}
   owners: [user:carol]
 `
 
@@ -85,9 +86,15 @@ const reads = "{type: object, source_name: sales.orders, privileges: [read]}"
 // newWorld has an anchor in which the role base is, and has made its first run.
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOf(t, "user:bob, user:frank")
+}
+
+// newWorldOf is one whose application has these owners.
+func newWorldOf(t *testing.T, owners string) *world {
+	t.Helper()
 	dir := t.TempDir()
 	w := &world{t: t, Server: githubtest.New(t), work: filepath.Join(dir, "work"), clone: filepath.Join(dir, "clone.git"), state: filepath.Join(dir, "state"), store: filepath.Join(dir, "policy.csv")}
-	if err := casbin.Init(w.store, casbin.Contents{Users: []string{"alice", "bob", "dave"}, Objects: []string{"sales.orders", "sales.payroll"}}); err != nil {
+	if err := casbin.Init(w.store, casbin.Contents{Users: []string{"alice", "bob", "dave", "erin"}, Objects: []string{"sales.orders", "sales.payroll"}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, login := range []string{"alice", "bob", "carol", "dave", "frank", "mallory"} {
@@ -99,7 +106,7 @@ func newWorld(t *testing.T) *world {
 	w.repo.Level("read", "mallory")
 	w.client = w.speak(github.Config{App: &github.App{ID: w.app.ID, Installation: w.app.Installation, Key: w.app.Key}})
 	w.git(dir, "clone", "-q", w.repo.Dir, w.work)
-	w.push("main", "carol", files{"countersign.yaml": settings, "people.yaml": people, "applications/authz.yaml": w.application("user:bob, user:frank"),
+	w.push("main", "carol", files{"countersign.yaml": settings, "people.yaml": people, "applications/authz.yaml": w.application(owners),
 		"requests/base.yaml": creation("base") + "---\n" + grant("base", reads)})
 	for _, a := range w.apply().Applications {
 		if a.Remaining != 0 || a.Error != "" {

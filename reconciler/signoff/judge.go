@@ -93,7 +93,7 @@ func Judge(in JudgeInput) Verdict {
 		v.Blocking = append(v.Blocking, "nobody is known to have made the change")
 	}
 	for _, u := range in.UnknownBeneficiaries {
-		v.Blocking = append(v.Blocking, fmt.Sprintf("%s gains access and is nobody's identity in %s: add whose account it is", u, schemas.PeoplePath))
+		v.Blocking = append(v.Blocking, fmt.Sprintf("%s gains access and is nobody's identity in %s: add whose account it is, with their login where the forge has such", u, schemas.PeoplePath))
 	}
 	if len(in.Required) == 0 {
 		v.Blocking = append(v.Blocking, "policy asked for nobody's sign-off, which is never enough")

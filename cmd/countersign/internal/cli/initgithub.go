@@ -129,7 +129,7 @@ on:
   # The workflow of the base runs, never the one that a pull request brings. Nothing of the pull request is checked
   # out or executed: countersign reads what it changes as data.
   pull_request_target:
-    types: [opened, synchronize, reopened, ready_for_review, labeled]
+    types: [opened, synchronize, reopened, edited, ready_for_review, labeled]
   # A review came (see countersign-review.yml): the sign-offs are counted anew.
   workflow_run:
     workflows: [countersign review]
