@@ -484,6 +484,35 @@ func TestTeams(t *testing.T) {
 	}
 }
 
+// TestAForgeThatIsDownIsNoVerdict has GitHub fail while a change of the configuration is judged: that is an error, and
+// nothing is put on record about the change.
+func TestAForgeThatIsDownIsNoVerdict(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.Team("acme/data", "bob")
+	n := w.ask("owners", files{"applications/authz.yaml": w.application("team:acme/data")})
+	w.preview(n)
+	for _, who := range []string{"bob", "carol"} {
+		w.repo.Review(n, who, "APPROVED")
+	}
+	w.repo.Merge(n, "merge", "frank")
+	for _, path := range []string{"/teams/", "/reviews", "/pulls", "/statuses", "/activity", "/users/"} {
+		w.Fail(func(r *http.Request) *githubtest.Fault {
+			if strings.Contains(r.URL.Path, path) {
+				return &githubtest.Fault{Status: 503, Body: "down"}
+			}
+			return nil
+		})
+		if rep, err := w.tryApply(reconciler.RunOptions{}); err == nil {
+			t.Errorf("with %s down the run ends well: %s", path, verdicts(rep))
+		}
+	}
+	w.Fail(nil)
+	if got := verdicts(w.apply()); got != "admitted" {
+		t.Errorf("when GitHub is up again: %s", got)
+	}
+}
+
 func (w *world) overwrite(content string) {
 	w.t.Helper()
 	if err := os.WriteFile(w.store, []byte(content), 0o600); err != nil {

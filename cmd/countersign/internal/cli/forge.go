@@ -46,7 +46,7 @@ func (a *app) client(repository string) (*github.Client, error) {
 	id := a.Getenv(envApp)
 	if id == "" {
 		if c.Token = a.Getenv(envToken); c.Token == "" {
-			return nil, fmt.Errorf("the forge is GitHub: set %s, or %s, %s and %s for an App", envToken, envApp, envInstallation, envKey)
+			return nil, fmt.Errorf("the forge is GitHub: set %s (gh auth token prints yours), or %s, %s and %s for an App", envToken, envApp, envInstallation, envKey)
 		}
 		return github.New(c)
 	}
