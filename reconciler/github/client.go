@@ -24,8 +24,6 @@ import (
 const DefaultURL = "https://api.github.com/"
 
 const (
-	// requestTimeout bounds one try of one call.
-	requestTimeout = 30 * time.Second
 	// maxAnswer bounds what one call may answer.
 	maxAnswer = 32 << 20
 	// maxPages bounds every list: what is longer is an error, never cut.
@@ -55,6 +53,8 @@ type Config struct {
 	// MaxWait is the longest that a call waits before it is tried again; a longer rate limit is an error that says
 	// until when. 0 is one minute.
 	MaxWait time.Duration
+	// Timeout bounds one try of one call; 0 is half a minute.
+	Timeout time.Duration
 	// MinWait is the first wait after a fault of the server; 0 is half a second.
 	MinWait time.Duration
 	// Now is the clock; nil is the system's.
@@ -93,6 +93,9 @@ func New(c Config) (*Client, error) {
 	if c.MaxWait == 0 {
 		c.MaxWait = time.Minute
 	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
 	if c.MinWait == 0 {
 		c.MinWait = 500 * time.Millisecond
 	}
@@ -103,7 +106,7 @@ func New(c Config) (*Client, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	client := &Client{c: c, owner: owner, name: name}
-	bounded := &bounded{next: c.Transport}
+	bounded := &bounded{next: c.Transport, timeout: c.Timeout}
 	var authorized http.RoundTripper = &bearer{token: c.Token, next: bounded}
 	if c.App != nil {
 		if client.app, err = ghinstallation.New(bounded, c.App.ID, c.App.Installation, c.App.Key); err != nil {
@@ -200,10 +203,13 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // bounded gives each try a time and each answer a size. The answer is read here, so that one that breaks off is
 // a fault of the try and not of whoever decodes it.
-type bounded struct{ next http.RoundTripper }
+type bounded struct {
+	next    http.RoundTripper
+	timeout time.Duration
+}
 
 func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(req.Context(), requestTimeout)
+	ctx, cancel := context.WithTimeout(req.Context(), b.timeout)
 	defer cancel()
 	resp, err := b.next.RoundTrip(req.Clone(ctx))
 	if err != nil {

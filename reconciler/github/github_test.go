@@ -1,12 +1,15 @@
 package github_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -384,6 +387,36 @@ func TestACommitThatGitHubDoesNotKnow(t *testing.T) {
 	}
 	if _, err := f.Evidence(t.Context(), signoff.Change{Commit: &history.Commit{Hash: strings.Repeat("a", 40)}}); err == nil || !strings.Contains(err.Error(), "GitHub does not know the commit") {
 		t.Errorf("Evidence = %v", err)
+	}
+}
+
+// TestAServerThatHangs answers the third try, and is given up on when it never does.
+func TestAServerThatHangs(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client := w.speak(t, github.Config{Token: w.User("bob"), Timeout: 100 * time.Millisecond})
+	var calls atomic.Int32
+	hang := func(tries int32) {
+		calls.Store(0)
+		w.Fail(func(*http.Request) *githubtest.Fault {
+			if calls.Add(1) <= tries {
+				return &githubtest.Fault{Hang: true}
+			}
+			return nil
+		})
+	}
+	hang(2)
+	if _, err := client.PullRequest(t.Context(), w.number); err != nil {
+		t.Errorf("after two tries that hang: %v", err)
+	}
+	hang(1 << 30)
+	if _, err := client.PullRequest(t.Context(), w.number); err == nil || calls.Load() > 10 {
+		t.Errorf("a server that never answers: %v after %d tries", err, calls.Load())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := client.PullRequest(ctx, w.number); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }
 

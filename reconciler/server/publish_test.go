@@ -484,6 +484,36 @@ func TestTeams(t *testing.T) {
 	}
 }
 
+// TestTeamsAreReadAnewForEachPass has one process make two passes, as serve does, and somebody join a team in between.
+func TestTeamsAreReadAnewForEachPass(t *testing.T) {
+	t.Parallel()
+	w := newWorldOf(t, "team:acme/data")
+	w.Team("acme/data", "frank")
+	r := w.reconciler()
+	pass := func() string {
+		t.Helper()
+		if err := w.fetch(t.Context(), mainSpec); err != nil {
+			t.Fatal(err)
+		}
+		rep, err := server.Pass{Reconciler: r, Options: reconciler.RunOptions{To: "refs/heads/main"}, Forge: w.client}.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return verdicts(rep)
+	}
+	pass()
+	w.Team("acme/data", "frank", "bob")
+	w.land("reader", files{"requests/reader.yaml": creation("reader")})
+	if got := pass(); got != "admitted" {
+		t.Errorf("approved by one who joined: %s", got)
+	}
+	w.Team("acme/data", "frank")
+	w.land("more", files{"requests/more.yaml": creation("more")})
+	if got := pass(); !strings.HasPrefix(got, "quarantined") {
+		t.Errorf("approved by one who left: %s", got)
+	}
+}
+
 // TestAForgeThatIsDownIsNoVerdict has GitHub fail while a change of the configuration is judged: that is an error, and
 // nothing is put on record about the change.
 func TestAForgeThatIsDownIsNoVerdict(t *testing.T) {

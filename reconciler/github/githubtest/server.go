@@ -56,6 +56,8 @@ type Fault struct {
 	Body   string
 	// After answers as it should first, and breaks the answer then.
 	After bool
+	// Hang never answers.
+	Hang bool
 }
 
 type account struct {
@@ -223,6 +225,10 @@ func (s *Server) serveAPI(w http.ResponseWriter, req *http.Request) {
 	var f *Fault
 	if fault != nil {
 		f = fault(req)
+	}
+	if f != nil && f.Hang {
+		<-req.Context().Done()
+		return
 	}
 	if f != nil && !f.After {
 		f.write(w)

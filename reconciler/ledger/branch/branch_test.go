@@ -289,6 +289,16 @@ func TestAlteredBranches(t *testing.T) {
 			git(t, work, "add", ".")
 			git(t, work, "commit", "-q", "-m", next)
 		}, "it is no folder of the ledger", false},
+		{"two files at once", func(t *testing.T, work string) {
+			dir := filepath.Join(work, filepath.Dir(file(t, work)))
+			for _, n := range []string{"000000000004.jsonl", "000000000005.jsonl"} {
+				if err := os.WriteFile(filepath.Join(dir, n), []byte("{}\n"), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			git(t, work, "add", ".")
+			git(t, work, "commit", "-q", "-m", next)
+		}, "it changes 2 entries at once", false},
 		{"a symbolic link", func(t *testing.T, work string) {
 			if err := os.Symlink("/etc/passwd", filepath.Join(work, filepath.Dir(file(t, work)), "000000000009.jsonl")); err != nil {
 				t.Fatal(err)
