@@ -2,11 +2,15 @@ package main
 
 import (
 	"bytes"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/cmd/countersign/internal/cli"
 )
@@ -15,7 +19,7 @@ import (
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	dirs, err := filepath.Glob("../../examples/*")
-	if err != nil || len(dirs) < 2 {
+	if err != nil || len(dirs) < 3 {
 		t.Fatalf("%d examples (%v)", len(dirs), err)
 	}
 	for _, dir := range dirs {
@@ -40,5 +44,39 @@ func TestHelp(t *testing.T) {
 		if code != 0 || !strings.Contains(out.String(), "Examples:") || !strings.Contains(out.String(), "countersign "+command) {
 			t.Errorf("%s --help: exit code %d\n%s", command, code, out.String())
 		}
+	}
+}
+
+// TestTheGitHubExampleIsWhatInitWrites keeps the example, which is there to be read, from growing old. After a change:
+// countersign init --repo examples/github --github acme/access --connector postgres, over an empty folder.
+func TestTheGitHubExampleIsWhatInitWrites(t *testing.T) {
+	t.Parallel()
+	const example = "../../examples/github"
+	dir := t.TempDir()
+	env := cli.Environment{Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: io.Discard, Now: time.Now, Getenv: func(string) string { return "" }, Executable: testExecutable}
+	if code := cli.Main(t.Context(), []string{"init", "--repo", dir, "--github", "acme/access", "--connector", "postgres"}, env); code != 0 {
+		t.Fatalf("init: exit code %d", code)
+	}
+	read := func(root string) map[string]string {
+		out := map[string]string{}
+		err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			name, err := filepath.Rel(root, path)
+			out[filepath.ToSlash(name)] = string(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	if diff := cmp.Diff(read(dir), read(example)); diff != "" {
+		t.Errorf("the example differs from what init writes (-init +example):\n%s", diff)
 	}
 }
