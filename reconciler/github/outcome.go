@@ -33,15 +33,14 @@ type Receipt struct {
 // merges of which something was carried out now. status is that after the run. Direct pushes have none.
 func Receipts(run *schemas.RunReport, status *schemas.StatusReport) []Receipt {
 	type pull struct {
-		paths  map[string]bool
-		judged []schemas.AdmissionRecord
-		commit string
-		fresh  bool
+		paths, applications map[string]bool
+		judged              []schemas.AdmissionRecord
+		commit              string
 	}
 	pulls := map[int]*pull{}
 	of := func(n int) *pull {
 		if pulls[n] == nil {
-			pulls[n] = &pull{paths: map[string]bool{}}
+			pulls[n] = &pull{paths: map[string]bool{}, applications: map[string]bool{}}
 		}
 		return pulls[n]
 	}
@@ -50,10 +49,13 @@ func Receipts(run *schemas.RunReport, status *schemas.StatusReport) []Receipt {
 			continue
 		}
 		p := of(a.Evidence.PullRequest)
-		p.fresh, p.commit = true, a.Commit
+		p.commit = a.Commit
 		p.judged = append(p.judged, a)
 		for _, f := range a.Changes {
 			p.paths[f.Path] = true
+		}
+		for _, q := range a.Requests {
+			p.applications[q.Application] = true
 		}
 	}
 	numbers := map[string]int{} // the pull request that a path came by
@@ -78,7 +80,7 @@ func Receipts(run *schemas.RunReport, status *schemas.StatusReport) []Receipt {
 	var out []Receipt
 	for _, n := range slices.Sorted(maps.Keys(pulls)) {
 		p := pulls[n]
-		r := Receipt{Number: n, Commit: p.commit, Report: about(run, p.paths, p.judged)}
+		r := Receipt{Number: n, Commit: p.commit, Report: about(run, p.paths, p.applications, p.judged)}
 		if r.Commit == "" {
 			for _, s := range states[n] {
 				r.Commit = s.Commit
@@ -92,8 +94,9 @@ func Receipts(run *schemas.RunReport, status *schemas.StatusReport) []Receipt {
 	return out
 }
 
-// about is a run without what other files asked for.
-func about(run *schemas.RunReport, paths map[string]bool, judged []schemas.AdmissionRecord) *schemas.RunReport {
+// about is a run without what other files asked for. An application that could not be read is about all that ask for
+// something there, and about those of which nothing is left that would say where they asked.
+func about(run *schemas.RunReport, paths, applications map[string]bool, judged []schemas.AdmissionRecord) *schemas.RunReport {
 	out := *run
 	out.Admissions = append([]schemas.AdmissionRecord{}, judged...)
 	out.Applications, out.Quarantined = []schemas.ApplicationOutcome{}, []schemas.QuarantinedFile{}
@@ -123,12 +126,14 @@ func about(run *schemas.RunReport, paths map[string]bool, judged []schemas.Admis
 				part.Verifications = append(part.Verifications, v)
 			}
 		}
-		if len(part.Plan.Operations) > 0 {
+		if len(part.Plan.Operations) > 0 || unread(&a) && (len(applications) == 0 || applications[a.Application]) {
 			out.Applications = append(out.Applications, part)
 		}
 	}
 	return &out
 }
+
+func unread(a *schemas.ApplicationOutcome) bool { return a.Error != "" || a.Plan.Incomplete != "" }
 
 // stateOf sums a receipt up. Verified is only what the read-back of every operation showed.
 func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state, text string) {
@@ -139,9 +144,8 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state, tex
 	}
 	failed, waiting, verified := 0, 0, 0
 	for _, a := range r.Applications {
-		if a.Error != "" {
-			failed++
-			continue
+		if unread(&a) {
+			return "in_progress", a.Application + " could not be read or finished; the next run tries again"
 		}
 		shown := map[string]string{}
 		for _, v := range a.Verifications {
@@ -249,8 +253,18 @@ func issueMarker(key string) string { return "<!-- countersign:v1 " + key + " --
 // issueLabel is on every issue of ours.
 const issueLabel = "countersign"
 
-// Issues opens, keeps up to date and closes one issue for each topic.
+// Issues opens, keeps up to date and closes one issue for each topic. Where the repository has no issues, or the token
+// may not write them, it only warns: what they would say is in the report as well.
 func (c *Client) Issues(ctx context.Context, publisher string, topics []Topic) error {
+	err := c.issues(ctx, publisher, topics)
+	if isStatus(err, http.StatusForbidden, http.StatusGone) {
+		c.c.Logger.Warn("no issue was opened or closed: the repository has none, or the token lacks issues: write", "error", err)
+		return nil
+	}
+	return err
+}
+
+func (c *Client) issues(ctx context.Context, publisher string, topics []Topic) error {
 	const what = "read the open issues"
 	open, err := all(what, func(o *gh.ListOptions) ([]*gh.Issue, *gh.Response, error) {
 		return c.api.Issues.ListByRepo(ctx, c.owner, c.name, &gh.IssueListByRepoOptions{State: "open", Creator: publisher, Labels: []string{issueLabel}, ListOptions: *o})
@@ -303,5 +317,9 @@ func (c *Client) CommentOnCommit(ctx context.Context, commit, body, publisher st
 		}
 	}
 	_, _, err = c.api.Repositories.CreateComment(ctx, c.owner, c.name, commit, &gh.RepositoryComment{Body: &text})
+	if isStatus(err, http.StatusForbidden) {
+		c.c.Logger.Warn("the commit was not commented on: the token lacks contents: write", "commit", commit)
+		return nil
+	}
 	return c.said("comment on "+short(commit), err)
 }

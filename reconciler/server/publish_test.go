@@ -484,6 +484,50 @@ func TestTeams(t *testing.T) {
 	}
 }
 
+// TestAnApplicationThatIsDownAtTheMerge is no success: the receipt says so, and becomes one when the application is back.
+func TestAnApplicationThatIsDownAtTheMerge(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.ask("reader", files{"requests/reader.yaml": creation("reader")})
+	w.preview(n)
+	w.repo.Review(n, "bob", "APPROVED")
+	merge := w.repo.Merge(n, "merge", "carol")
+	was := w.stored()
+	w.overwrite("this is no policy\n")
+	w.apply()
+	if got := w.repo.Deployments(merge); !cmp.Equal(got, []string{"access in_progress authz could not be read or finished; the next run tries again"}) {
+		t.Errorf("deployments = %q", got)
+	}
+	golden(t, "comment-down", w.comment(n))
+	w.overwrite(was)
+	w.apply()
+	if got := w.repo.Deployments(merge); !cmp.Equal(got, []string{"access success applied and verified by reading back"}) {
+		t.Errorf("deployments = %q", got)
+	}
+	if got := w.comment(n); !strings.Contains(got, "Applied and verified") {
+		t.Errorf("the receipt:\n%s", got)
+	}
+	if got := w.repo.Issues("open"); len(got) != 0 {
+		t.Errorf("issues are open: %q", got)
+	}
+}
+
+// TestATokenThatMayNotTell applies all the same, and ends well: what it could not tell is in the report.
+func TestATokenThatMayNotTell(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.push("main", "alice", files{"requests/evil.yaml": grant("base", user("alice"))})
+	w.Fail(func(r *http.Request) *githubtest.Fault {
+		if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "access_tokens") {
+			return &githubtest.Fault{Status: 403, Body: `{"message":"Resource not accessible by integration"}`}
+		}
+		return nil
+	})
+	if rep, err := w.tryApply(reconciler.RunOptions{}); err != nil || !strings.HasPrefix(verdicts(rep), "quarantined") {
+		t.Errorf("the run: %v", err)
+	}
+}
+
 // TestTeamsAreReadAnewForEachPass has one process make two passes, as serve does, and somebody join a team in between.
 func TestTeamsAreReadAnewForEachPass(t *testing.T) {
 	t.Parallel()
