@@ -20,8 +20,9 @@ type rule struct {
 }
 
 // Examine holds the repository's rules against what countersign relies on. What the forge's own gate lets through is
-// still judged at the merge; a hole there costs time and noise, not access. codeowners is that file on the branch.
-func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners string) ([]schemas.Check, error) {
+// still judged at the merge; a hole there costs time and noise, not access. codeowners is that file on the branch,
+// ledger the branch that the ledger is kept on, "" for none.
+func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners, ledger string) ([]schemas.Check, error) {
 	var out []schemas.Check
 	add := func(ok bool, name, found, fix string) {
 		k := schemas.Check{State: schemas.CheckOK, Name: name, Detail: found}
@@ -109,6 +110,18 @@ func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners
 		default:
 			add(len(*set.Bypass) == 0, "bypass", fmt.Sprintf("ruleset %q: %d may bypass it", set.Name, len(*set.Bypass)), "empty the bypass list: what an administrator merges without approval is quarantined all the same")
 		}
+	}
+	if ledger != "" {
+		var rules []rule
+		if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(ledger)), &rules); err != nil {
+			return nil, c.said("read the rules of "+ledger, err)
+		}
+		kinds := map[string]bool{}
+		for _, r := range rules {
+			kinds[r.Type] = true
+		}
+		add(kinds["update"] && kinds["non_fast_forward"] && kinds["deletion"], "ledger", "only who may bypass them can push to "+ledger+" and rewrite it",
+			"make a ruleset for "+ledger+"* that restricts updates, deletions and force pushes, with the App alone on its bypass list: who can push there can make up what was done")
 	}
 	catchAll := slices.ContainsFunc(strings.Split(codeowners, "\n"), func(l string) bool { return len(strings.Fields(l)) > 1 && strings.Fields(l)[0] == "*" })
 	add(catchAll, "CODEOWNERS", "there is an owner for every path", "add a line \"* @owners\" to .github/CODEOWNERS: a path without owner satisfies the rule by itself (countersign init --github writes one)")

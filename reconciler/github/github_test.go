@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -234,12 +235,12 @@ func TestExamine(t *testing.T) {
 		codeowners string
 		open       []string
 	}{
-		{name: "all is well", rules: good, rulesets: set(), codeowners: "# who\n* @carol\n"},
-		{name: "no rule at all", codeowners: "* @carol", open: []string{"pull requests", "approvals", "stale reviews", "last push", "force pushes", "deletion", "countersign/policy", "countersign/sign-off"}},
-		{name: "somebody may bypass", rules: good, rulesets: set(m{"actor_id": 1, "actor_type": "OrganizationAdmin", "bypass_mode": "always"}), codeowners: "* @carol", open: []string{"bypass"}},
+		{name: "all is well", rules: append(slices.Clone(good), rule("update", nil)), rulesets: set(), codeowners: "# who\n* @carol\n"},
+		{name: "no rule at all", codeowners: "* @carol", open: []string{"pull requests", "approvals", "stale reviews", "last push", "force pushes", "deletion", "countersign/policy", "countersign/sign-off", "ledger"}},
+		{name: "somebody may bypass", rules: good, rulesets: set(m{"actor_id": 1, "actor_type": "OrganizationAdmin", "bypass_mode": "always"}), codeowners: "* @carol", open: []string{"bypass", "ledger"}},
 		{name: "statuses of anybody", rules: []any{good[0], good[1], good[2], rule("required_status_checks", m{"strict_required_status_checks_policy": false, "required_status_checks": []any{m{"context": "countersign/policy"}, m{"context": "countersign/sign-off"}}})},
-			rulesets: set(), codeowners: "* @carol", open: []string{"countersign/policy source", "countersign/sign-off source"}},
-		{name: "a path without owner, and no App", rules: good, rulesets: set(), publisher: "github-actions[bot]", codeowners: "/requests/ @carol\n*\n", open: []string{"publisher", "CODEOWNERS"}},
+			rulesets: set(), codeowners: "* @carol", open: []string{"countersign/policy source", "countersign/sign-off source", "ledger"}},
+		{name: "a path without owner, and no App", rules: good, rulesets: set(), publisher: "github-actions[bot]", codeowners: "/requests/ @carol\n*\n", open: []string{"publisher", "ledger", "CODEOWNERS"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -252,7 +253,7 @@ func TestExamine(t *testing.T) {
 			if tt.publisher != "" {
 				s.Forge.Publisher = tt.publisher
 			}
-			checks, err := w.speak(t, github.Config{Token: w.User("root")}).Examine(t.Context(), s, tt.codeowners)
+			checks, err := w.speak(t, github.Config{Token: w.User("root")}).Examine(t.Context(), s, tt.codeowners, "countersign/ledger")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -269,7 +270,7 @@ func TestExamine(t *testing.T) {
 				t.Errorf("open (-want +got):\n%s", diff)
 			}
 			// The App is not told who may bypass: that is unknown, never well.
-			if checks, err = w.client.Examine(t.Context(), s, tt.codeowners); err != nil {
+			if checks, err = w.client.Examine(t.Context(), s, tt.codeowners, "countersign/ledger"); err != nil {
 				t.Fatal(err)
 			}
 			for _, k := range checks {

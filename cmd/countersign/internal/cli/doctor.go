@@ -22,7 +22,7 @@ costs time and noise, not access. Nothing is changed.
 
 Exit codes: 0 all is well; 1 an error, or something is open.
 ` + forgeHelp,
-		Example: "  countersign doctor\n  countersign doctor --format json",
+		Example: "  countersign doctor\n  countersign doctor --ledger-branch countersign/ledger\n  countersign doctor --format json",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			r, repo, err := a.open(c.Context())
@@ -46,7 +46,7 @@ Exit codes: 0 all is well; 1 an error, or something is open.
 			if err != nil {
 				return err
 			}
-			checks, err := s.client.Examine(c.Context(), conf.Settings, owners)
+			checks, err := s.client.Examine(c.Context(), conf.Settings, owners, a.ledgerBranch)
 			if err != nil {
 				return err
 			}
