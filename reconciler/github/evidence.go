@@ -281,24 +281,34 @@ func (f *Forge) pushers(ctx context.Context, e *schemas.Evidence, pull *gh.PullR
 		return nil
 	}
 	what := "read who pushed to " + head.GetRef()
-	req, err := f.client.api.NewRequest(http.MethodGet, fmt.Sprintf("repos/%s/%s/activity?ref=refs/heads/%s&per_page=%d",
-		f.client.owner, f.client.name, url.QueryEscape(head.GetRef()), perPage), nil)
-	if err != nil {
-		return f.client.said(what, err)
-	}
-	var list []activity
-	if _, err := f.client.api.Do(ctx, req, &list); isStatus(err, http.StatusNotFound, http.StatusForbidden) {
-		f.client.c.Logger.Warn("GitHub does not tell who pushed to the branch: require that the last push is approved by another", "branch", head.GetRef())
-		return nil
-	} else if err != nil {
-		return f.client.said(what, err)
-	}
-	for _, a := range list {
-		if login := a.Actor.GetLogin(); login != "" {
-			e.Authors = append(e.Authors, login)
+	after := ""
+	for range maxPages {
+		req, err := f.client.api.NewRequest(http.MethodGet, fmt.Sprintf("repos/%s/%s/activity?ref=%s&per_page=%d%s",
+			f.client.owner, f.client.name, url.QueryEscape("refs/heads/"+head.GetRef()), perPage, after), nil)
+		if err != nil {
+			return f.client.said(what, err)
 		}
+		var list []activity
+		resp, err := f.client.api.Do(ctx, req, &list)
+		if isStatus(err, http.StatusNotFound, http.StatusForbidden) {
+			f.client.c.Logger.Warn("GitHub does not tell who pushed to the branch: require that the last push is approved by another", "branch", head.GetRef())
+			return nil
+		}
+		if err != nil {
+			return f.client.said(what, err)
+		}
+		for _, a := range list {
+			if login := a.Actor.GetLogin(); login != "" {
+				e.Authors = append(e.Authors, login)
+			}
+		}
+		// This list has cursors for pages.
+		if resp.After == "" {
+			return nil
+		}
+		after = "&after=" + url.QueryEscape(resp.After)
 	}
-	return nil
+	return fmt.Errorf("%s: more than %d pushes", what, maxPages*perPage)
 }
 
 // approvals adds the reviews. A merge at the zero instant is one that has not happened.

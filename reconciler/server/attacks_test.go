@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -176,6 +177,13 @@ func TestSignoff(t *testing.T) {
 		{name: "whoever pushed approves, under another's name in the commit", reason: "bob does not count: is an author", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.pushAs("reader", "bob", "Alice <alice@acme.test>", files{"requests/more.yaml": creation("more")})
+			w.preview(n)
+			w.repo.Review(n, "bob", "APPROVED")
+			w.repo.Merge(n, "squash", "carol")
+		}},
+		{name: "whoever pushed long ago approves", reason: "bob does not count: is an author", play: func(w *world) {
+			n := w.ask("reader", ask)
+			w.repo.Pushed("reader", append(slices.Repeat([]string{"alice"}, 250), "bob")...)
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "squash", "carol")

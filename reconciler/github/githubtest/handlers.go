@@ -335,12 +335,23 @@ func (c *call) mergePull() (int, any) {
 	return http.StatusOK, object{"sha": c.repo.merge(p, method, c.login()), "merged": true, "message": "Pull Request successfully merged"}
 }
 
+// listActivities has cursors in place of page numbers.
 func (c *call) listActivities() (int, any) {
 	out := []any{}
 	for _, a := range c.repo.activity {
 		if ref := c.query.Get("ref"); ref == "" || ref == a["ref"] {
 			out = append(out, a)
 		}
+	}
+	from, _ := strconv.Atoi(c.query.Get("after"))
+	size, err := strconv.Atoi(c.query.Get("per_page"))
+	if err != nil {
+		size = 30
+	}
+	out = out[min(from, len(out)):]
+	if len(out) > size {
+		c.header.Set("Link", fmt.Sprintf(`<%srepos/%s/activity?after=%d>; rel="next"`, c.API, c.repo.Name, from+size))
+		out = out[:size]
 	}
 	return http.StatusOK, out
 }

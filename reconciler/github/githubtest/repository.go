@@ -459,3 +459,13 @@ func (r *Repository) Forge(sha, name, state, text, login string, alone bool) {
 	r.statuses[sha] = append(r.statuses[sha], map[string]any{"url": "https://github.test/", "avatar_url": nil, "id": r.s.next(), "node_id": "S", "state": state, "description": text, "target_url": nil,
 		"context": name, "created_at": at, "updated_at": at, "creator": r.s.user(login)})
 }
+
+// Pushed adds pushes to a branch to what GitHub remembers, as if they had come before all others.
+func (r *Repository) Pushed(branch string, logins ...string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	for _, l := range logins {
+		r.activity = append(r.activity, map[string]any{"id": r.s.next(), "node_id": "x", "before": strings.Repeat("0", 40), "after": strings.Repeat("1", 40), "ref": "refs/heads/" + branch,
+			"timestamp": r.s.stamp(), "activity_type": "push", "actor": r.s.user(l)})
+	}
+}
