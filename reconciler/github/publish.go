@@ -553,3 +553,19 @@ func (c *Client) Dismissed(ctx context.Context, number int) ([]string, error) {
 	}
 	return out, nil
 }
+
+// Reviews is a fingerprint of the reviews of a pull request: another one means that somebody said something.
+func (c *Client) Reviews(ctx context.Context, number int) (string, error) {
+	what := fmt.Sprintf("read the reviews of pull request #%d", number)
+	list, err := all(what, func(o *gh.ListOptions) ([]*gh.PullRequestReview, *gh.Response, error) {
+		return c.api.PullRequests.ListReviews(ctx, c.owner, c.name, number, o)
+	})
+	if err != nil {
+		return "", c.said(what, err)
+	}
+	var b strings.Builder
+	for _, r := range list {
+		fmt.Fprintf(&b, "%d %s %s\n", r.GetID(), r.GetState(), r.GetCommitID())
+	}
+	return b.String(), nil
+}

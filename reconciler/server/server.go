@@ -14,6 +14,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -22,6 +23,9 @@ type Config struct {
 	Reconciler *reconciler.Reconciler
 	// Pass is the pass to make; its Options are chosen by what is due.
 	Pass Pass
+	// Previews is how open pull requests are previewed: when their head, their reviews or the branch changed; nil leaves
+	// that to others. Its Number and Head are set here.
+	Previews *Preview
 	// Branch is the revision that passes are about. Required.
 	Branch string
 	// Tip says which commit the branch is at in the clone. Required.
@@ -55,6 +59,8 @@ type Server struct {
 	failures int
 	failed   string
 	retry    time.Time
+	// previewed is what each open pull request was previewed at.
+	previewed map[int]string
 
 	mu        sync.Mutex
 	schedules map[string]entry // by application
@@ -168,6 +174,7 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 		s.c.Passed(nil, err)
 		return
 	}
+	defer func() { s.previews(ctx, tip) }()
 	if h == (hint{}) && (tip == s.last || tip == s.failed && s.c.Now().Before(s.retry)) {
 		return
 	}
@@ -203,6 +210,50 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 		s.c.Logger.Error("the schedules could not be read", "error", err)
 	}
 	s.c.Passed(rep, err)
+}
+
+// previews looks at the open pull requests, and previews those of which something changed since. The newest come first;
+// what a fault keeps from being told is tried at the next look.
+func (s *Server) previews(ctx context.Context, tip string) {
+	if s.c.Previews == nil || ctx.Err() != nil {
+		return
+	}
+	c, err := s.c.Reconciler.Configuration(ctx, s.c.Branch)
+	if err != nil {
+		return // the pass has said it
+	}
+	open, err := s.c.Previews.Forge.OpenPullRequests(ctx, c.Settings.Branch)
+	if err != nil {
+		s.c.Logger.Error("the open pull requests could not be read", "error", err)
+		return
+	}
+	seen := map[int]string{}
+	for _, pull := range open {
+		if ctx.Err() != nil {
+			return
+		}
+		reviews, err := s.c.Previews.Forge.Reviews(ctx, pull.Number)
+		if err != nil {
+			s.c.Logger.Error("a pull request's reviews could not be read", "pull_request", pull.Number, "error", err)
+			continue
+		}
+		at := pull.Head + " " + tip + "\n" + reviews
+		if s.previewed[pull.Number] == at {
+			seen[pull.Number] = at
+			continue
+		}
+		one := *s.c.Previews
+		one.Reconciler, one.Number, one.Head = s.c.Reconciler, pull.Number, pull.Head
+		_, _, err = one.Run(ctx)
+		switch {
+		case err == nil:
+			seen[pull.Number] = at
+			s.c.Logger.Info("previewed", "pull_request", pull.Number, "head", pull.Head)
+		case !github.IsMoved(err) && !errors.Is(err, ErrClosed):
+			s.c.Logger.Error("a pull request could not be previewed; the next look tries again", "pull_request", pull.Number, "error", err)
+		}
+	}
+	s.previewed = seen
 }
 
 func (s *Server) fetch(ctx context.Context) (string, error) {

@@ -187,6 +187,62 @@ func TestServeAppliesWhatAWebhookHintsAt(t *testing.T) {
 	s.stop()
 }
 
+// TestServePreviews has nobody but the server preview: from the first look over the review to the merge.
+func TestServePreviews(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.ask("reader", files{"requests/reader.yaml": creation("reader")})
+	head := w.repo.Run("rev-parse", "refs/heads/reader")
+	s := w.serve(20*time.Millisecond, func(c *server.Config) {
+		c.Previews = &server.Preview{Forge: w.client, Fetch: w.fetch, Branch: "refs/heads/main", BranchSpec: mainSpec}
+	})
+	s.pass()
+	// The calls are what the server does next: no clock is waited for.
+	until := func(what string, yes func() bool) {
+		t.Helper()
+		deadline := time.After(time.Minute)
+		tick := time.NewTicker(10 * time.Millisecond)
+		defer tick.Stop()
+		for !yes() {
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatalf("after a minute: %s", what)
+			}
+		}
+	}
+	until("no preview is published", func() bool { return w.repo.Status(head, "countersign/preview") != "" })
+	published := func() (count int) {
+		for _, c := range w.Calls() {
+			if c.Operation == "repos/create-commit-status" {
+				count++
+			}
+		}
+		return count
+	}
+	once := published()
+	looks := func() (count int) {
+		for _, c := range w.Calls() {
+			if c.Operation == "pulls/list" {
+				count++
+			}
+		}
+		return count
+	}
+	was := looks()
+	until("it looks no more", func() bool { return looks() > was+5 })
+	if got := published(); got != once {
+		t.Errorf("nothing changed, and %d more statuses were published", got-once)
+	}
+	w.repo.Review(n, "bob", "APPROVED")
+	until("the review is not seen", func() bool { return w.repo.Status(head, "countersign/sign-off") == "success signed off" })
+	w.repo.Merge(n, "merge", "carol")
+	if got := verdicts(s.pass()); got != "admitted" {
+		t.Errorf("verdict = %s", got)
+	}
+	s.stop()
+}
+
 // TestServeFindsMergesByPolling is about a hint that was lost.
 func TestServeFindsMergesByPolling(t *testing.T) {
 	t.Parallel()
@@ -274,7 +330,7 @@ func TestEveryEventOfGitHubs(t *testing.T) {
 			}
 		}
 	}
-	if want := map[string]bool{"push": true, "pull_request": true, "merge_group": true}; !maps.Equal(heard, want) {
+	if want := map[string]bool{"push": true, "pull_request": true, "pull_request_review": true, "merge_group": true}; !maps.Equal(heard, want) {
 		t.Errorf("heard %v, want %v", heard, want)
 	}
 	s.stop()

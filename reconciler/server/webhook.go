@@ -91,7 +91,7 @@ func (s *Server) webhook(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case kind == "ping":
 		say(w, http.StatusOK, "pong")
-	case kind != "push" && kind != "pull_request" && kind != "merge_group":
+	case kind != "push" && kind != "pull_request" && kind != "pull_request_review" && kind != "merge_group":
 		say(w, http.StatusAccepted, "nothing to do for this event")
 	case id == "" || !s.seen.first(id):
 		say(w, http.StatusAccepted, "heard already")

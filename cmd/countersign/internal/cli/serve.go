@@ -22,18 +22,20 @@ const envSecret = "COUNTERSIGN_WEBHOOK_SECRET"
 func (a *app) serve() *cobra.Command {
 	var repository, listen, secretFile string
 	var poll time.Duration
+	var previews, redact bool
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Keep applications as Git says: apply each merge, mind schedules and expiries",
 		Long: `Holds a bare clone in --repo (made when it is not there), applies what is merged within seconds, keeps each
 application's drift schedule, and wakes at the next start or expiry. It learns of merges by webhook, which is a
-hint only, and by polling. /healthz says that it runs, /readyz that a pass has ended well.
+hint only, and by polling. With --previews it also previews open pull requests, so that no workflow is needed.
+/healthz says that it runs, /readyz that a pass has ended well.
 
 Webhooks are taken on /webhook when COUNTERSIGN_WEBHOOK_SECRET, or --webhook-secret-file, has the secret that
 GitHub signs them with. It ends on SIGTERM after the operation that it is at; killed outright, the next start
 finishes what was begun.
 ` + forgeHelp,
-		Example: "  countersign serve --repository acme/access --repo /var/lib/countersign/access.git --listen :8080\n  countersign serve --repository acme/access --repo ./access.git --poll 30s",
+		Example: "  countersign serve --repository acme/access --repo /var/lib/countersign/access.git --listen :8080 --previews\n  countersign serve --repository acme/access --repo ./access.git --poll 30s",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			ctx := c.Context()
@@ -88,6 +90,11 @@ finishes what was begun.
 				}
 				fmt.Fprintf(a.Stderr, "listening on %s\n", config.Listener.Addr())
 			}
+			config.Pass.Redact = redact
+			if previews {
+				config.Previews, config.Pass.Previews = config.Pass.Previews, nil
+				config.Previews.Redact = redact
+			}
 			s, err := server.New(config)
 			if err != nil {
 				return err
@@ -99,6 +106,8 @@ finishes what was begun.
 	f.StringVar(&repository, "repository", "", "the access repository at GitHub: OWNER/NAME")
 	f.StringVar(&listen, "listen", "", "address to take webhooks on and to answer about health, as :8080 (default: none)")
 	f.StringVar(&secretFile, "webhook-secret-file", "", "file with the webhook secret (default: $"+envSecret+")")
+	f.BoolVar(&previews, "previews", false, "preview open pull requests as well, where no workflow does; those of forks without live state")
+	f.BoolVar(&redact, "redact", false, "leave out who the identities are in what is told")
 	f.DurationVar(&poll, "poll", time.Minute, "how often to look at the branch although nothing was heard")
 	return c
 }
