@@ -89,6 +89,7 @@ func TestHold(t *testing.T) {
 		{"too many for a request", schemas.ApplicationPlan{}, plan.Rules{Limits: schemas.Limits{Request: &schemas.LimitSet{Deletions: n(0)}}}, schemas.HoldNone, []string{"revoke", "revoke-expiry", "delete"}},
 		{"too many in a day", schemas.ApplicationPlan{}, plan.Rules{Limits: schemas.Limits{Day: &schemas.LimitSet{Deletions: n(5)}}, Day: plan.Counts{Deletions: 5}}, schemas.HoldNone, []string{"revoke", "revoke-expiry", "delete"}},
 		{"as many as a day allows", schemas.ApplicationPlan{}, plan.Rules{Limits: schemas.Limits{Day: &schemas.LimitSet{Deletions: n(5)}}, Day: plan.Counts{Deletions: 4}}, schemas.HoldBudget, nil},
+		{"too many grants in a day", schemas.ApplicationPlan{}, plan.Rules{Limits: schemas.Limits{Day: &schemas.LimitSet{Grants: n(5)}}, Day: plan.Counts{Grants: 6}}, schemas.HoldNone, []string{"revoke", "revoke-expiry", "delete"}},
 		{"too many in a run", schemas.ApplicationPlan{}, plan.Rules{Limits: schemas.Limits{Run: &schemas.LimitSet{Revokes: n(5)}}, Run: plan.Counts{Grants: 5}}, schemas.HoldNone, []string{"revoke", "revoke-expiry", "delete"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
