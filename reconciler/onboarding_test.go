@@ -518,3 +518,32 @@ func TestRemovedApplication(t *testing.T) {
 		}
 	})
 }
+
+// A change of where an application is may not lead the preview there: it would carry the credential along.
+func TestPreviewConnectsWhereTheBaseSays(t *testing.T) {
+	t.Parallel()
+	w := settled(t, nil)
+	w.land(files{"applications/authz.yaml": w.application("authz", "scope: {role: [sales_*]}\n")}, historytest.Bob(), historytest.Carol())
+	w.run()
+	w.land(files{"requests/clerk.yaml": creation("authz", "hr_clerk")}, frank())
+	w.run()
+	elsewhere := strings.Replace(w.application("authz", `scope: {role: ["*"]}`+"\n"), w.path("authz"), w.path("authz")+".elsewhere", 1)
+	w.propose("move", files{"applications/authz.yaml": elsewhere})
+	p := w.preview("move")
+	if !p.Live || p.Verdict != schemas.VerdictSignoff || len(p.Plan.Applications) != 1 || p.Plan.Applications[0].Incomplete != "" {
+		t.Errorf("the preview did not read the application of the base: %s, %+v", p.Verdict, p.Plan.Applications)
+	}
+}
+
+// A file that the base changed since the change was begun is not what its author saw.
+func TestPreviewFindsConflicts(t *testing.T) {
+	t.Parallel()
+	w := settled(t, nil)
+	w.propose("ours", files{"people.yaml": people + "    - {login: heidi, emails: [heidi@acme.test]}\n"})
+	w.land(files{"people.yaml": people + "    - {login: ivan, emails: [ivan@acme.test]}\n"}, historytest.Carol())
+	w.run()
+	p := w.preview("ours")
+	if got := codes(p.Errors); p.Verdict != schemas.VerdictInvalid || !slices.Contains(got, "conflict") {
+		t.Errorf("the preview says %s %v, want invalid with a conflict", p.Verdict, got)
+	}
+}
