@@ -273,6 +273,23 @@ func TestAttacks(t *testing.T) {
 			code: 4, says: "symbolic link",
 		},
 		{
+			name: "a symbolic link in the place of the folder of requests",
+			play: func(w *world) {
+				w.propose(alice(), "x", staged(w, func() {
+					w.write("elsewhere/dave.yaml", grantDave())
+					if err := os.RemoveAll(filepath.Join(w.dir, "requests")); err != nil {
+						w.t.Fatal(err)
+					}
+					if err := os.Symlink("elsewhere", filepath.Join(w.dir, "requests")); err != nil {
+						w.t.Fatal(err)
+					}
+					w.git(alice(), "add", "-A", ".")
+				}))
+				w.merge(bob(), "merge", "x", bob())
+			},
+			code: 4, says: "symbolic link where control files stand",
+		},
+		{
 			name: "an executable file as a request",
 			play: func(w *world) {
 				w.propose(alice(), "x", staged(w, func() {
