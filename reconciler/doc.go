@@ -10,10 +10,13 @@
 //     effect. Verdicts are kept in the ledger and never judged again.
 //   - preview does the same for a pull request's head, and diffs against the live applications besides.
 //   - run is one pass over one application: fold, read, diff, hold, apply, read back, record.
+//   - github is the forge at GitHub: its reviews are the evidence, and what preview and run say is told there.
+//   - server makes a pass and tells its outcome, once (the Action, the command line) or for as long as it runs.
+//   - ledger/branch keeps the ledger on a branch, for runners that begin with nothing.
 //
 // fold and diff are pure and live in plan; everything that touches the world is here or below, behind an
 // interface: connectors for applications, signoff.Forge for reviews, history for Git, ledger for records.
 //
 // It may import plan, history, signoff, ledger, policy, connectors and schemas. It knows no command line
-// and no forge's API.
+// and no forge's API: github, server and ledger/branch stand above it.
 package reconciler
