@@ -33,6 +33,7 @@ func arrows() map[string][]string {
 		"connectors/all":               {"connectors", "connectors/casbin", "connectors/postgres"},
 		"connectors/casbin":            {"connectors", "schemas"},
 		"connectors/postgres":          {"connectors", "schemas"},
+		"connectors/rest":              {"connectors"},
 		"schemas":                      {},
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "schemas"},

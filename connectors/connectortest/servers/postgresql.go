@@ -1,14 +1,8 @@
-// Package servers starts real servers for tests: on loopback, in a temporary folder, each its own. A server
-// that is not installed fails the test and says how to get it.
 package servers
 
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -52,37 +46,15 @@ func (p *Postgres) Exec(t testing.TB, database string, statements ...string) {
 func PostgreSQL(t testing.TB) *Postgres {
 	t.Helper()
 	bin := binaries(t)
-	// Not t.TempDir: the server's own user must be able to enter.
-	dir, err := os.MkdirTemp("", "countersign-pg-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := os.RemoveAll(dir); err != nil {
-			t.Errorf("remove the cluster: %v", err)
-		}
-	})
-	if os.Geteuid() == 0 {
-		owner, err := user.Lookup("postgres")
-		if err != nil {
-			t.Fatalf("PostgreSQL does not run as root, and there is no user postgres: run .ci/test")
-		}
-		uid, err1 := strconv.Atoi(owner.Uid)
-		gid, err2 := strconv.Atoi(owner.Gid)
-		if err1 != nil || err2 != nil {
-			t.Fatalf("user postgres has the ids %s and %s", owner.Uid, owner.Gid)
-		}
-		if err := os.Chown(dir, uid, gid); err != nil {
-			t.Fatal(err)
-		}
-	}
+	const owner = "postgres"
+	dir := folder(t, owner)
 	data := filepath.Join(dir, "data")
-	run(t, dir, filepath.Join(bin, "initdb"), "-D", data, "-U", "admin", "--auth=trust", "-E", "UTF8", "--no-sync")
+	run(t, owner, dir, filepath.Join(bin, "initdb"), "-D", data, "-U", "admin", "--auth=trust", "-E", "UTF8", "--no-sync")
 	p := &Postgres{Log: filepath.Join(dir, "log")}
 	for attempt := 1; ; attempt++ {
 		p.Port = freePort(t)
 		options := fmt.Sprintf("-p %d -c listen_addresses=127.0.0.1 -c unix_socket_directories=%s -c fsync=off -c log_statement=all -c max_connections=50", p.Port, dir)
-		out, err := command(dir, filepath.Join(bin, "pg_ctl"), "-D", data, "-w", "-l", p.Log, "-o", options, "start").CombinedOutput()
+		out, err := command(t, owner, dir, filepath.Join(bin, "pg_ctl"), "-D", data, "-w", "-l", p.Log, "-o", options, "start").CombinedOutput()
 		if err == nil {
 			break
 		}
@@ -91,7 +63,7 @@ func PostgreSQL(t testing.TB) *Postgres {
 		}
 	}
 	t.Cleanup(func() {
-		if out, err := command(dir, filepath.Join(bin, "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop").CombinedOutput(); err != nil {
+		if out, err := command(t, owner, dir, filepath.Join(bin, "pg_ctl"), "-D", data, "-m", "immediate", "-w", "stop").CombinedOutput(); err != nil {
 			t.Errorf("stop PostgreSQL: %v\n%s", err, out)
 		}
 	})
@@ -127,37 +99,4 @@ func version(path string) int {
 		return 0
 	}
 	return n
-}
-
-// command runs a program as the server's own user.
-func command(dir, name string, args ...string) *exec.Cmd {
-	if os.Geteuid() == 0 {
-		args = append([]string{"-u", "postgres", "--", name}, args...)
-		name = "runuser"
-	}
-	cmd := exec.Command(name, args...)
-	cmd.Dir = dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8", "TZ=UTC"}
-	return cmd
-}
-
-func run(t testing.TB, dir, name string, args ...string) {
-	t.Helper()
-	if out, err := command(dir, name, args...).CombinedOutput(); err != nil {
-		t.Fatalf("%s: %v\n%s", filepath.Base(name), err, out)
-	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if !ok {
-		t.Fatalf("no TCP address: %v", l.Addr())
-	}
-	return addr.Port
 }

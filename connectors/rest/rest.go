@@ -1,0 +1,418 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+// Config is what a Client needs.
+type Config struct {
+	// URL is the API's root: https://HOST/path, or http on loopback. No credentials stand in it.
+	URL string
+	// Authorize puts the credential on a request. nil sends none.
+	Authorize func(*http.Request) error
+	// Secrets are never repeated in an error, whatever the application answers.
+	Secrets []connectors.Secret
+	// Header stands on every request.
+	Header http.Header
+	// ContentType is that of the bodies sent; "" is application/json.
+	ContentType string
+	// Explain finds the application's own words in the body of an error; nil leaves them out.
+	Explain func(body []byte) string
+	// Limited says whether an answer means "too many", and how long to wait; nil knows 429 and Retry-After.
+	Limited func(*http.Response) (wait time.Duration, limited bool)
+	// Pause looks at the headers of an answer that went well, and says how long to leave the application alone
+	// before the next request (an exhausted rate limit); nil never does.
+	Pause func(*http.Response) time.Duration
+	// Timeout bounds one try; 0 is 30 s. MaxWait bounds one wait: what asks for more is given up, and the error
+	// says when to come back; 0 is a minute. Retries is how often to try again; 0 is 4, negative is never.
+	Timeout, MaxWait time.Duration
+	Retries          int
+	// MinWait is the first wait after a fault that names none, doubled each time; 0 is 250 ms.
+	MinWait time.Duration
+	// MaxAnswer bounds one answer in bytes; 0 is 32 MiB.
+	MaxAnswer int64
+	// Transport carries the requests; nil is http.DefaultTransport.
+	Transport http.RoundTripper
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+}
+
+// Client speaks to one application. It is safe for one goroutine at a time.
+type Client struct {
+	c     Config
+	root  *url.URL
+	http  *http.Client
+	after time.Time // when the application may be asked again
+	calls int
+}
+
+// Request is one call.
+type Request struct {
+	Op     string // what it is for, in errors: "read the groups"
+	Method string
+	// Path is below Config.URL, its parts escaped already (url.PathEscape); or a whole URL on the same host, as
+	// answers have it in links.
+	Path   string
+	Query  url.Values
+	Body   any // encoded as JSON; []byte is sent as it is; nil sends none
+	Header http.Header
+	// Repeatable says that sending it twice is sending it once, although its method is POST.
+	Repeatable bool
+	// OneTime says that it is not to be sent again after a fault that may have come after the change, although
+	// its method says that it could be.
+	OneTime bool
+}
+
+// Response is an answer with a status below 400.
+type Response struct {
+	Status   int
+	Header   http.Header
+	Body     []byte
+	Attempts int
+}
+
+// StatusError is the cause of an error that came as an answer: errors.As finds it.
+type StatusError struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// Error is the status alone.
+func (e *StatusError) Error() string { return "HTTP status " + strconv.Itoa(e.Status) }
+
+// New checks the configuration. It opens nothing. Its error is a *connectors.Error.
+func New(c Config) (*Client, error) {
+	root, err := url.Parse(strings.TrimSuffix(c.URL, "/"))
+	if err != nil || root.Host == "" || root.User != nil || root.RawQuery != "" || root.Fragment != "" ||
+		(root.Scheme != "https" && (root.Scheme != "http" || !loopback(root.Hostname()))) {
+		// The address may hold a secret by mistake: it is not repeated.
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: "configure the API's address", Message: "the address must be https://HOST/PATH without credentials or query (http is for loopback)"}
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.MaxWait == 0 {
+		c.MaxWait = time.Minute
+	}
+	if c.MinWait == 0 {
+		c.MinWait = 250 * time.Millisecond
+	}
+	if c.MaxAnswer == 0 {
+		c.MaxAnswer = 32 << 20
+	}
+	switch {
+	case c.Retries == 0:
+		c.Retries = 4
+	case c.Retries < 0:
+		c.Retries = 0
+	}
+	if c.Transport == nil {
+		c.Transport = http.DefaultTransport
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.ContentType == "" {
+		c.ContentType = "application/json"
+	}
+	client := &Client{c: c, root: root}
+	client.http = &http.Client{Transport: &bounded{next: c.Transport, timeout: c.Timeout, max: c.MaxAnswer},
+		// A redirect is an answer that the caller sees: a token must not follow it.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	return client, nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || (ip != nil && ip.IsLoopback())
+}
+
+// Calls is how many requests were sent so far, repeated ones too.
+func (c *Client) Calls() int { return c.calls }
+
+// Do sends a request, again where that helps and harms nothing, and returns the answer. Its error is a
+// *connectors.Error; attempts counts the tries, also where there is an error.
+func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, err error) {
+	req, err := c.request(ctx, r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if wait := c.after.Sub(c.c.Now()); wait > 0 {
+		if wait > c.c.MaxWait {
+			return nil, 1, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the application's rate limit is used up", RetryAfter: wait}
+		}
+		if err := sleep(ctx, wait); err != nil {
+			return nil, 1, c.failed(ctx, r, err)
+		}
+	}
+	retry := retryablehttp.Client{HTTPClient: c.http, RetryMax: c.c.Retries, ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		RetryWaitMin: c.c.MinWait, RetryWaitMax: c.c.MaxWait,
+		RequestLogHook: func(_ retryablehttp.Logger, _ *http.Request, n int) { attempts = n + 1; c.calls++ },
+		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+			return c.again(ctx, r, resp, err)
+		},
+		Backoff: func(low, high time.Duration, n int, resp *http.Response) time.Duration {
+			if wait, ok := c.limited(resp); ok {
+				return wait
+			}
+			return min(low<<n, high)
+		}}
+	resp, err := retry.Do(req)
+	if err != nil {
+		if resp != nil {
+			err = errors.Join(err, resp.Body.Close())
+		}
+		return nil, max(attempts, 1), c.failed(ctx, r, err)
+	}
+	body, err := io.ReadAll(resp.Body) // bounded already
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, attempts, c.failed(ctx, r, err)
+	}
+	if c.c.Pause != nil {
+		if wait := c.c.Pause(resp); wait > 0 {
+			c.after = c.c.Now().Add(wait)
+		}
+	}
+	if resp.StatusCode >= 300 && resp.StatusCode != http.StatusNotModified {
+		return nil, attempts, c.refused(r, resp, body)
+	}
+	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, Attempts: attempts}, attempts, nil
+}
+
+// JSON is Do, with the answer decoded into v. An answer that is no JSON, or of another shape than v, is
+// Unavailable: something else than the application answered.
+func (c *Client) JSON(ctx context.Context, r Request, v any) (*Response, int, error) {
+	resp, n, err := c.Do(ctx, r)
+	if err != nil {
+		return nil, n, err
+	}
+	if err := json.Unmarshal(resp.Body, v); err != nil {
+		return nil, n, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Err: err,
+			Message: "the answer is not what this API gives: is the address right, and nothing else in between?"}
+	}
+	return resp, n, nil
+}
+
+func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request, error) {
+	target := *c.root
+	if strings.Contains(r.Path, "://") {
+		u, err := url.Parse(r.Path)
+		if err != nil || u.Host != c.root.Host || u.Scheme != c.root.Scheme || u.User != nil {
+			return nil, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the application's answer leads to another host; nothing was sent there"}
+		}
+		target = *u
+	} else {
+		path := strings.TrimSuffix(c.root.EscapedPath(), "/") + "/" + strings.TrimPrefix(r.Path, "/")
+		plain, err := url.PathUnescape(path)
+		if err != nil {
+			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "the path cannot be formed", Err: err}
+		}
+		target.Path, target.RawPath = plain, path
+	}
+	if r.Query != nil {
+		target.RawQuery = r.Query.Encode()
+	}
+	var body any
+	switch b := r.Body.(type) {
+	case nil:
+	case []byte:
+		body = b
+	default:
+		encoded, err := json.Marshal(b)
+		if err != nil {
+			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "the request cannot be encoded", Err: err}
+		}
+		body = encoded
+	}
+	req, err := retryablehttp.NewRequestWithContext(ctx, r.Method, target.String(), body)
+	if err != nil {
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "the request cannot be formed"}
+	}
+	req.Header.Set("User-Agent", "countersign")
+	req.Header.Set("Accept", "application/json")
+	if body != nil {
+		req.Header.Set("Content-Type", c.c.ContentType)
+	}
+	for _, h := range []http.Header{c.c.Header, r.Header} {
+		for k, v := range h {
+			req.Header[k] = v
+		}
+	}
+	if c.c.Authorize != nil {
+		if err := c.c.Authorize(req.Request); err != nil {
+			return nil, err
+		}
+	}
+	return req, nil
+}
+
+// again says whether to try once more: after "too many" always, since nothing was done; after a fault of the
+// server or the network only where sending twice does no harm.
+func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err error) (bool, error) {
+	if ctx.Err() != nil {
+		return false, ctx.Err()
+	}
+	repeatable := !r.OneTime && (r.Repeatable || r.Method != http.MethodPost)
+	if err != nil {
+		return repeatable && !errors.Is(err, errTooLarge), nil
+	}
+	if wait, limited := c.limited(resp); limited {
+		return wait <= c.c.MaxWait, nil
+	}
+	return repeatable && resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
+}
+
+func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
+	if resp == nil {
+		return 0, false
+	}
+	if c.c.Limited != nil {
+		return c.c.Limited(resp)
+	}
+	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
+		return 0, false
+	}
+	wait, ok := RetryAfter(resp.Header, c.c.Now())
+	return wait, ok || resp.StatusCode == http.StatusTooManyRequests
+}
+
+// RetryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3).
+func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
+	v := h.Get("Retry-After")
+	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
+		return time.Duration(s) * time.Second, true
+	}
+	if at, err := http.ParseTime(v); err == nil {
+		return max(at.Sub(now), 0), true
+	}
+	return time.Second, false
+}
+
+// refused is the error of an answer.
+func (c *Client) refused(r Request, resp *http.Response, body []byte) error {
+	e := &connectors.Error{Op: r.Op, Err: &StatusError{Status: resp.StatusCode, Header: resp.Header, Body: body}}
+	said := ""
+	if c.c.Explain != nil {
+		said = c.plain(c.c.Explain(body))
+	}
+	wait, limited := c.limited(resp)
+	switch s := resp.StatusCode; {
+	case limited:
+		e.Code, e.RetryAfter, e.Message = connectors.Unavailable, wait, "the application says that it was asked too often"
+	case s == http.StatusUnauthorized:
+		e.Code, e.Message = connectors.Denied, "the application refused the credential"
+	case s == http.StatusForbidden:
+		e.Code, e.Message = connectors.Denied, "the credential that countersign uses lacks the right"
+	case s == http.StatusNotFound || s == http.StatusGone:
+		e.Code, e.Message = connectors.NotFound, "it is not there"
+	case s == http.StatusConflict || s == http.StatusPreconditionFailed || s == http.StatusPreconditionRequired:
+		e.Code, e.Message = connectors.Conflict, "it is other than expected; somebody else may be writing"
+	case s == http.StatusMethodNotAllowed || s == http.StatusNotImplemented:
+		e.Code, e.Message = connectors.Unsupported, "the application cannot do this"
+	case s >= 500 || s == http.StatusRequestTimeout || s == http.StatusTooEarly:
+		e.Code, e.Message = connectors.Unavailable, "the application failed"
+	case s < 400:
+		e.Code, e.Message = connectors.Unavailable, "the application redirected to another address, which was not followed: put the right one into the config"
+	default:
+		e.Code, e.Message = connectors.Invalid, "the application refused the request"
+	}
+	e.Message += " (status " + strconv.Itoa(resp.StatusCode) + ")"
+	if said != "" {
+		e.Message += ": " + said
+	}
+	return e
+}
+
+// maxSaid bounds what an error repeats of an answer, in bytes.
+const maxSaid = 300
+
+// plain is foreign text that may stand in an error: one line, short, without a secret.
+func (c *Client) plain(s string) string {
+	for _, secret := range c.c.Secrets {
+		if v := secret.Reveal(); v != "" {
+			s = strings.ReplaceAll(s, v, secret.String())
+		}
+	}
+	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if len(s) > maxSaid {
+		s = strings.ToValidUTF8(s[:maxSaid], "") + "…"
+	}
+	return s
+}
+
+// failed is the error of a request without an answer. The cause names the address, never what is in a header.
+func (c *Client) failed(ctx context.Context, r Request, err error) error {
+	if stopped := connectors.Stopped(ctx, r.Op); stopped != nil {
+		return stopped
+	}
+	e := &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Err: err}
+	var timeout net.Error
+	var dns *net.DNSError
+	switch {
+	case errors.Is(err, errTooLarge):
+		e.Message = fmt.Sprintf("the answer is larger than %d bytes", c.c.MaxAnswer)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
+		e.Message = "the application did not answer in time"
+	case errors.As(err, &dns):
+		e.Message = "the address of the application has no host of that name: check the config"
+	default:
+		e.Message = "the application at " + c.root.Host + " cannot be reached, or broke the connection off"
+	}
+	return e
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+var errTooLarge = errors.New("the answer is too large")
+
+// bounded gives each try a time and each answer a size. The answer is read here, so that one that breaks off is
+// a fault of the try and not of whoever decodes it.
+type bounded struct {
+	next    http.RoundTripper
+	timeout time.Duration
+	max     int64
+}
+
+func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), b.timeout)
+	defer cancel()
+	resp, err := b.next.RoundTrip(req.Clone(ctx))
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, b.max+1))
+	if err = errors.Join(err, resp.Body.Close()); err != nil {
+		return nil, fmt.Errorf("read the answer: %w", err)
+	}
+	if int64(len(body)) > b.max {
+		return nil, errTooLarge
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
