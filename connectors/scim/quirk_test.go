@@ -148,8 +148,8 @@ func resources(a answer) []map[string]any {
 func says(key string, value any) quirk {
 	return func(r request, ask func(request) answer) answer {
 		a := ask(r)
-		if r.path == "ServiceProviderConfig" {
-			object(a.body)[key] = value
+		if m := object(a.body); r.path == "ServiceProviderConfig" && a.status == 200 {
+			m[key] = value
 		}
 		return a
 	}
