@@ -318,8 +318,11 @@ func readThroughStream(t *testing.T, h FaultHarness, kind streamKind, once bool)
 }
 
 func (s *scene) points(kind streamKind, total int64) []int64 {
-	if kind == faultRefuse {
+	switch kind {
+	case faultRefuse:
 		return []int64{0}
+	case faultHang: // each waits for a time limit
+		return []int64{0, total / 2}
 	}
 	return points(total)
 }
