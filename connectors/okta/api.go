@@ -191,28 +191,42 @@ func (r *rule) mentions(g *group) bool {
 
 // do sends a request and decodes the answer into v, unless it is nil. An error is a *connectors.Error with the
 // code that Okta's own means.
-func (a *api) do(ctx context.Context, r rest.Request, v any) (http.Header, error) {
-	header, err := a.once(ctx, r, v)
+func (a *api) do(ctx context.Context, r rest.Request, v any) (*rest.Response, error) {
+	resp, err := a.once(ctx, r, v)
 	if a.tokens != nil && unauthorized(err) {
 		// The token ended before its time, which says nothing about the credential.
 		a.tokens.forget()
-		header, err = a.once(ctx, r, v)
+		resp, err = a.once(ctx, r, v)
 	}
-	return header, classify(err)
+	return resp, classify(err)
 }
 
-func (a *api) once(ctx context.Context, r rest.Request, v any) (http.Header, error) {
-	var resp *rest.Response
-	var err error
+func (a *api) once(ctx context.Context, r rest.Request, v any) (resp *rest.Response, err error) {
 	if v == nil {
 		resp, a.attempts, err = a.client.Do(ctx, r)
 	} else {
 		resp, a.attempts, err = a.client.JSON(ctx, r, v)
 	}
+	return resp, err
+}
+
+// change sends a request that changes something. What Okta answers to one is nothing (204) or what was changed; a page
+// of something in between is neither, and does not mean that it was done.
+func (a *api) change(ctx context.Context, r rest.Request) error {
+	resp, err := a.do(ctx, r, nil)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return resp.Header, nil
+	var changed struct {
+		ID string `json:"id"`
+	}
+	switch {
+	case resp.Status == http.StatusNoContent, resp.Status == http.StatusCreated && len(resp.Body) == 0:
+		return nil
+	case json.Unmarshal(resp.Body, &changed) == nil && changed.ID != "":
+		return nil
+	}
+	return &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the answer is not Okta's: is the address right, and nothing else in between?"}
 }
 
 func unauthorized(err error) bool {
@@ -338,12 +352,9 @@ func list[T any, P listable[T]](ctx context.Context, a *api, op, path string, qu
 	req := rest.Request{Op: op, Method: http.MethodGet, Path: path, Query: query}
 	for range maxPages {
 		var page []T
-		header, err := a.do(ctx, req, &page)
+		resp, err := a.do(ctx, req, &page)
 		if err != nil {
 			return nil, err
-		}
-		if page == nil {
-			return nil, fault("the answer is no list: is the address right, and nothing else in between?")
 		}
 		for i := range page {
 			if !P(&page[i]).whole() {
@@ -351,7 +362,7 @@ func list[T any, P listable[T]](ctx context.Context, a *api, op, path string, qu
 			}
 		}
 		all = append(all, page...)
-		next, err := nextPage(header, path)
+		next, err := nextPage(resp.Header, path)
 		switch {
 		case err != nil:
 			return nil, fault(err.Error())

@@ -190,12 +190,10 @@ func trusting(directory, path string) (http.RoundTripper, error) {
 // newAPI makes the client of a credential.
 func newAPI(s settings, apply bool) (*api, error) {
 	a := &api{now: s.now}
-	c := rest.Config{URL: s.url, Timeout: s.timeout, Transport: s.transport, Now: s.now, MaxWait: maxWait,
+	// Who gives a try little time wants no long wait before the next.
+	c := rest.Config{URL: s.url, Timeout: s.timeout, MinWait: min(s.timeout/8, 250*time.Millisecond), Transport: s.transport, Now: s.now, MaxWait: maxWait,
 		Explain: a.explain, Limited: a.limited, Pause: a.pause,
 		Secrets: []connectors.Secret{s.credential.token, s.credential.privateKey}}
-	if s.timeout < time.Second {
-		c.MinWait = s.timeout / 4
-	}
 	if s.credential.clientID == "" {
 		value := "SSWS " + s.credential.token.Reveal()
 		c.Authorize = func(r *http.Request) error {

@@ -189,11 +189,11 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, h func(*http.Requ
 	w.Header().Set("X-Rate-Limit-Limit", "600")
 	w.Header().Set("X-Rate-Limit-Remaining", s.limit)
 	w.Header().Set("X-Rate-Limit-Reset", strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10))
-	w.Header().Add("Link", "<"+s.http.URL+r.URL.RequestURI()+`>; rel="self"`)
+	w.Header().Add("Link", "<http://"+r.Host+r.URL.RequestURI()+`>; rel="self"`)
 	if a.next != "" {
 		q := r.URL.Query()
 		q.Set("after", a.next)
-		w.Header().Add("Link", "<"+s.http.URL+r.URL.EscapedPath()+"?"+q.Encode()+`>; rel="next"`)
+		w.Header().Add("Link", "<http://"+r.Host+r.URL.EscapedPath()+"?"+q.Encode()+`>; rel="next"`)
 	}
 	if a.body == nil {
 		w.WriteHeader(a.status)

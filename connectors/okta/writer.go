@@ -165,10 +165,8 @@ func (r *run) groups(ctx context.Context) ([]*group, error) {
 	return r.all, nil
 }
 
-// changing sends a request that changes something and has no answer that matters.
 func (r *run) changing(ctx context.Context, op, method, path string, body any) error {
-	_, err := r.api.do(ctx, rest.Request{Op: op, Method: method, Path: path, Body: body}, nil)
-	return err
+	return r.api.change(ctx, rest.Request{Op: op, Method: method, Path: path, Body: body})
 }
 
 // removing is changing for what may be gone already.
