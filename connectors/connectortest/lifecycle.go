@@ -33,6 +33,9 @@ func each(t *testing.T, h Harness, able func(connectors.ConnectionType) bool, ru
 			if !ok {
 				t.Skipf("this installation has no connections of type %s", typ.Name)
 			}
+			if !able(installed) {
+				t.Skipf("this installation cannot do this with a %s", typ.Name)
+			}
 			run(t, f, installed)
 		})
 	}
