@@ -27,6 +27,8 @@ type Directory struct {
 	CAFile, OtherCAFile string
 	// Suffix is the top of the tree. Admin may do everything.
 	Suffix, Admin, Password string
+
+	data string // the folder of a domain controller
 }
 
 // Dial logs in as the administrator until the test ends.
