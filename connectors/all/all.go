@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/ldap"
 	"github.com/countersign/countersign/connectors/mysql"
 	"github.com/countersign/countersign/connectors/okta"
 	"github.com/countersign/countersign/connectors/postgres"
@@ -13,6 +14,7 @@ import (
 func Registry() (connectors.Registry, error) {
 	return connectors.NewRegistry(
 		casbin.New(),
+		ldap.New(),
 		mysql.New(),
 		okta.New(),
 		postgres.New(),
