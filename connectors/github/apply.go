@@ -165,14 +165,28 @@ func attributes(o *schemas.Operation, have map[string]any) map[string]any {
 
 func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error {
 	if x != nil {
-		return b.update(ctx, o, x) // it was made already, perhaps not with all its attributes
+		// It was made already, perhaps with its answer lost, so not with all that belongs to it.
+		if b.onlyMaker(x) {
+			if err := b.leave(ctx, o, x); err != nil {
+				return err
+			}
+		}
+		return b.update(ctx, o, x)
 	}
 	slug := o.Connection.SourceName
 	fresh := &team{slug: slug, privacy: "closed", notifications: true, members: map[string]person{}, invited: map[string]person{}, repositories: map[string]*holding{}}
 	body := map[string]any{"name": slug, "description": "", "privacy": "closed", "notification_setting": "notifications_enabled"}
 	maps.Copy(body, attributes(o, nil))
 	var made answered
-	if err := b.call(ctx, o, http.MethodPost, path("orgs", b.c.organisation, "teams"), body, &made); err != nil {
+	err := b.call(ctx, o, http.MethodPost, path("orgs", b.c.organisation, "teams"), body, &made)
+	if connectors.CodeOf(err) == connectors.Unavailable {
+		// Nothing says whether it was made.
+		if again := b.call(ctx, o, http.MethodGet, b.c.team(slug), nil, &made); again != nil {
+			return err
+		}
+		err = nil
+	}
+	if err != nil {
 		if status(err) == http.StatusUnprocessableEntity && strings.Contains(strings.ToLower(err.Error()), "unique") {
 			return refuse(connectors.Conflict, o, "GitHub has a team of that name under another slug, or one that the credential does not see")
 		}
@@ -193,11 +207,22 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 	if b.bot() {
 		return nil
 	}
-	// Whoever makes a team is its maintainer. Nobody asked for that.
-	if err := b.call(ctx, o, http.MethodDelete, b.c.team(slug, "memberships", b.viewer), nil, nil); err != nil && connectors.CodeOf(err) != connectors.NotFound {
-		fresh.members[strings.ToLower(b.viewer)] = person{maintainer: true}
+	fresh.members[strings.ToLower(b.viewer)] = person{maintainer: true}
+	return b.leave(ctx, o, fresh)
+}
+
+// onlyMaker says whether a team looks as it does right after we made it.
+func (b *batch) onlyMaker(x *team) bool {
+	return len(x.members) == 1 && x.members[strings.ToLower(b.viewer)].maintainer && len(x.invited) == 0 && len(x.repositories) == 0 && x.parent == nil
+}
+
+// leave takes the account that made a team out of it: GitHub makes it the maintainer, and nobody asked for that.
+func (b *batch) leave(ctx context.Context, o *schemas.Operation, x *team) error {
+	login := strings.ToLower(b.viewer)
+	if err := b.call(ctx, o, http.MethodDelete, b.c.team(x.slug, "memberships", login), nil, nil); err != nil && connectors.CodeOf(err) != connectors.NotFound {
 		return fmt.Errorf("take %s, who made the team, out of it: %w", b.viewer, err)
 	}
+	delete(x.members, login)
 	return nil
 }
 

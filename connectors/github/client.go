@@ -70,11 +70,21 @@ func said(op string, err error) error {
 	case strings.HasPrefix(answer.Header.Get("X-Github-Sso"), "required"):
 		return &connectors.Error{Code: connectors.Denied, Op: op, Err: answer,
 			Message: "the organisation uses SAML, and the token is not authorised for it: authorise it in the token's settings at GitHub (Configure SSO)"}
-	case answer.Status == http.StatusMovedPermanently, answer.Status == http.StatusTemporaryRedirect, answer.Status == http.StatusPermanentRedirect:
+	case moved(answer):
 		return &connectors.Error{Code: connectors.Conflict, Op: op, Err: answer,
 			Message: "GitHub has it under another name now: put the new name into the request, or of the organisation into the config; nothing was sent there"}
 	}
 	return err
+}
+
+// moved says whether GitHub leads to a repository or organisation by its id, as it does after a change of name.
+// Whatever else leads elsewhere is not GitHub's.
+func moved(answer *rest.StatusError) bool {
+	to, err := url.Parse(answer.Header.Get("Location"))
+	if err != nil || answer.Status < 300 || answer.Status >= 400 {
+		return false
+	}
+	return strings.Contains(to.Path, "/repositories/") || strings.Contains(to.Path, "/organizations/")
 }
 
 // partial refuses an answer that leaves something out. Such a one says so in a header alone.
@@ -194,7 +204,7 @@ func (c *client) query(ctx context.Context, op, text string, variables map[strin
 			case f.Type == "RATE_LIMITED":
 				// Where the header says until when, the next request waits for it, or says when to come back.
 				again = resp.Header.Get("X-Ratelimit-Remaining") == "0" && try < 2
-				err = &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's rate limit is used up", RetryAfter: time.Minute}
+				err = &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's rate limit is used up", RetryAfter: time.Minute, Whole: true}
 			case f.Extensions.SAML:
 				err = &connectors.Error{Code: connectors.Denied, Op: op,
 					Message: "the organisation uses SAML, and the token is not authorised for it: authorise it in the token's settings at GitHub (Configure SSO)"}
