@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/github"
 	"github.com/countersign/countersign/connectors/ldap"
 	"github.com/countersign/countersign/connectors/mysql"
 	"github.com/countersign/countersign/connectors/okta"
@@ -14,6 +15,7 @@ import (
 func Registry() (connectors.Registry, error) {
 	return connectors.NewRegistry(
 		casbin.New(),
+		github.New(),
 		ldap.New(),
 		mysql.New(),
 		okta.New(),
