@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/aws"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/postgres"
 )
@@ -10,6 +11,7 @@ import (
 // Registry returns all connectors.
 func Registry() (connectors.Registry, error) {
 	return connectors.NewRegistry(
+		aws.New(),
 		casbin.New(),
 		postgres.New(),
 	)
