@@ -426,6 +426,6 @@ func newTransport(s *settings) (*transport, error) {
 		}
 	}
 	// A redirect is no answer of AWS, and a signed request must not follow it.
-	return &transport{client: &http.Client{Transport: base, Timeout: s.timeout,
+	return &transport{maxWait: s.maxWait, client: &http.Client{Transport: base, Timeout: s.timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }

@@ -27,12 +27,23 @@ const maxAnswerBytes = 64 << 20
 // transport carries requests, and looks at each answer before the SDK does: the SDK takes an empty body for an
 // empty account, and stops reading where it has what it wants.
 type transport struct {
-	client *http.Client
-	calls  int
+	client  *http.Client
+	maxWait time.Duration
+	calls   int
+	// after is when AWS wants to be asked again. A limit is on the whole account: it holds for the next request,
+	// whatever that asks.
+	after time.Time
 }
 
 // Do sends one request and reads its answer to the end.
 func (t *transport) Do(req *http.Request) (*http.Response, error) {
+	if left := time.Until(t.after); left > t.maxWait {
+		return nil, &limitError{left}
+	} else if left > 0 {
+		if err := wait(req.Context(), left); err != nil {
+			return nil, err
+		}
+	}
 	t.calls++
 	action, err := actionOf(req)
 	if err != nil {
@@ -48,6 +59,9 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 	}
 	if err != nil {
 		return nil, &answerError{"the answer broke off", err}
+	}
+	if res.StatusCode != http.StatusOK {
+		t.after = time.Now().Add(seconds(res.Header))
 	}
 	if len(body) > maxAnswerBytes {
 		return nil, &answerError{"the answer is too long", nil}
@@ -105,6 +119,11 @@ func (e *answerError) Unwrap() error { return e.err }
 // RetryableError tells the SDK to try again.
 func (e *answerError) RetryableError() bool { return true }
 
+// limitError is a request that was not sent, because AWS has said when to come back.
+type limitError struct{ left time.Duration }
+
+func (e *limitError) Error() string { return "AWS wants to be left alone for a while" }
+
 // attempts is how often a request is sent at most.
 const attempts = 4
 
@@ -154,17 +173,26 @@ func (unlimited) GetToken(context.Context, uint) (func() error, error) {
 }
 func (unlimited) AddTokens(uint) error { return nil }
 
-// retryAfter is what an answer's header says, in seconds; dates are not used by AWS.
+// retryAfter is how long an error says to wait; 0 when it does not.
 func retryAfter(err error) time.Duration {
+	var limit *limitError
+	if errors.As(err, &limit) {
+		return limit.left
+	}
 	var res *smithyhttp.ResponseError
 	if !errors.As(err, &res) || res.Response == nil {
 		return 0
 	}
-	seconds, convErr := strconv.Atoi(strings.TrimSpace(res.Response.Header.Get("Retry-After")))
-	if convErr != nil || seconds < 0 {
+	return seconds(res.Response.Header)
+}
+
+// seconds is what the header Retry-After says. AWS uses no dates in it.
+func seconds(h http.Header) time.Duration {
+	n, err := strconv.Atoi(strings.TrimSpace(h.Get("Retry-After")))
+	if err != nil || n < 0 {
 		return 0
 	}
-	return time.Duration(min(seconds, 24*60*60)) * time.Second
+	return time.Duration(min(n, 24*60*60)) * time.Second
 }
 
 // codeOf is the code of an answer of AWS; "" when there is none.
@@ -203,6 +231,9 @@ func (r *reader) fault(ctx context.Context, op string, err error) error {
 		said = r.quote(api.ErrorMessage())
 	}
 	code := codeOf(err)
+	if code == "UnknownError" { // the SDK's word for none
+		code = ""
+	}
 	status := 0
 	var res *smithyhttp.ResponseError
 	if errors.As(err, &res) {
@@ -240,10 +271,11 @@ func (r *reader) fault(ctx context.Context, op string, err error) error {
 	case "InvalidAction", "UnsupportedOperation":
 		is(connectors.Unsupported, "what answers at this address does not know the action")
 	default:
-		switch throttled := retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == sdk.TrueTernary; {
+		var limit *limitError
+		switch throttled := errors.As(err, &limit) || retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == sdk.TrueTernary; {
 		case throttled || status == http.StatusTooManyRequests:
 			is(connectors.Unavailable, "AWS wants fewer requests: try again later")
-			e.RetryAfter = max(e.RetryAfter, 5*time.Second)
+			e.Whole, e.RetryAfter = true, max(e.RetryAfter, 5*time.Second)
 		case status >= 500:
 			is(connectors.Unavailable, fmt.Sprintf("AWS answers with status %d: try again later", status))
 		case status == http.StatusUnauthorized || status == http.StatusForbidden:
@@ -254,6 +286,7 @@ func (r *reader) fault(ctx context.Context, op string, err error) error {
 			is(connectors.Unavailable, fmt.Sprintf("what answers with status %d is not AWS: see config.endpoint", status))
 		default:
 			is(connectors.Unavailable, "AWS cannot be reached, or its answer cannot be read"+cause(err))
+			e.Whole = true
 		}
 	}
 	return e
