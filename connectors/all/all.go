@@ -3,6 +3,7 @@ package all
 
 import (
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/aws"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/github"
 	"github.com/countersign/countersign/connectors/ldap"
@@ -14,6 +15,7 @@ import (
 // Registry returns all connectors.
 func Registry() (connectors.Registry, error) {
 	return connectors.NewRegistry(
+		aws.New(),
 		casbin.New(),
 		github.New(),
 		ldap.New(),
