@@ -1,4 +1,4 @@
-package connectortest
+package suite
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -74,7 +73,7 @@ func validate(s *jsonschema.Schema, v any) error {
 	return s.Validate(doc)
 }
 
-func testDescribe(t *testing.T, h Harness) {
+func testDescribe[X T[X]](t X, h Harness[X]) {
 	static := h.Connector.Describe()
 	if static.Version != "" {
 		t.Errorf("Describe without a server has the version %q", static.Version)
@@ -141,7 +140,7 @@ func stripSecrets(schema json.RawMessage) json.RawMessage {
 	return b
 }
 
-func checkPayloads(t *testing.T, typ connectors.ConnectionType, payloads map[string][2]map[string]any) {
+func checkPayloads[X T[X]](t X, typ connectors.ConnectionType, payloads map[string][2]map[string]any) {
 	t.Helper()
 	s, err := compileSchema(typ.Payload)
 	if err != nil {
