@@ -96,6 +96,32 @@ func WithoutSecrets(schema json.RawMessage) json.RawMessage {
 	return b
 }
 
+// SecretSettings are the settings of the top level that a config schema marks with x-secret.
+func SecretSettings(schema json.RawMessage) map[string]bool {
+	s, err := outlineOf(schema)
+	if err != nil {
+		return nil
+	}
+	out := map[string]bool{}
+	for name, p := range s.Properties {
+		if p, ok := p.(map[string]any); ok && p["x-secret"] == true {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+// WithSecrets wraps the texts among values that a config schema marks with x-secret, for configs that come resolved.
+func WithSecrets(schema json.RawMessage, values map[string]any) map[string]any {
+	out := maps.Clone(values)
+	for name := range SecretSettings(schema) {
+		if text, ok := out[name].(string); ok {
+			out[name] = NewSecret(text)
+		}
+	}
+	return out
+}
+
 // Faults says what is wrong with a description by itself, whatever the application.
 func (d Description) Faults() []string {
 	var faults []string

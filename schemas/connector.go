@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -390,6 +393,9 @@ func decodeConnectorLine(message string, line []byte, into any) error {
 	if !utf8.Valid(line) {
 		return errors.New("the line is not UTF-8")
 	}
+	if halfSurrogate(line) {
+		return errors.New("the line has half of a surrogate pair, which would make one name of two")
+	}
 	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
 	if err != nil {
 		return errors.New("the line is not one JSON value")
@@ -410,6 +416,37 @@ func decodeConnectorLine(message string, line []byte, into any) error {
 		return errors.New("the line has a number that does not fit")
 	}
 	return nil
+}
+
+// halfSurrogate says whether an escape of UTF-16 stands without its other half: encoding/json would read each as
+// the same character.
+func halfSurrogate(line []byte) bool {
+	unit := func(i int) (rune, bool) {
+		if i+6 > len(line) || line[i] != '\\' || line[i+1] != 'u' {
+			return 0, false
+		}
+		n, err := strconv.ParseUint(string(line[i+2:i+6]), 16, 16)
+		return rune(n), err == nil
+	}
+	for i := 0; i < len(line); i++ {
+		if line[i] != '\\' {
+			continue
+		}
+		r, ok := unit(i)
+		switch {
+		case !ok:
+			i++ // the escaped character, perhaps another backslash
+		case utf16.IsSurrogate(r):
+			low, _ := unit(i + 6)
+			if utf16.DecodeRune(r, low) == unicode.ReplacementChar {
+				return true
+			}
+			i += 11
+		default:
+			i += 5
+		}
+	}
+	return false
 }
 
 // plainSteps is the way to a fault without what a connector may have put into keys.
