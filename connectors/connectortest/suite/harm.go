@@ -357,7 +357,7 @@ func testForeign[X T[X]](t X, h Harness[X]) {
 
 func testIncomplete[X T[X]](t X, h Harness[X]) {
 	f := start(t, h)
-	b, ok := f.app.(Breaker[X])
+	b, ok := optional[Breaker[X]](f.app, "break")
 	if !ok {
 		t.Skip("the harness cannot make a read incomplete")
 	}
@@ -419,7 +419,7 @@ func testIncomplete[X T[X]](t X, h Harness[X]) {
 
 func testIdentityStates[X T[X]](t X, h Harness[X]) {
 	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
-		s, ok := f.app.(IdentityStater[X])
+		s, ok := optional[IdentityStater[X]](f.app, "set_identity_state")
 		if !ok {
 			t.Skip("identities have no states")
 		}

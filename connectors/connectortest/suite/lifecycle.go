@@ -346,7 +346,7 @@ func testDelete[X T[X]](t X, h Harness[X]) {
 
 func testDeleteOwner[X T[X]](t X, h Harness[X]) {
 	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
-		owner, ok := f.app.(Owner[X])
+		owner, ok := optional[Owner[X]](f.app, "own")
 		if !ok {
 			t.Skip("connections own nothing")
 		}
@@ -377,7 +377,7 @@ func testDeleteOwner[X T[X]](t X, h Harness[X]) {
 
 func testProtected[X T[X]](t X, h Harness[X]) {
 	f := start(t, h)
-	p, ok := f.app.(Protector[X])
+	p, ok := optional[Protector[X]](f.app, "protected")
 	if !ok {
 		t.Skip("nothing is protected")
 	}
