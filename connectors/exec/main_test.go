@@ -8,11 +8,13 @@ import (
 	"os"
 	osexec "os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/exec"
 )
@@ -35,6 +37,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+	case role == "parent":
+		parent()
 	default:
 		script(role, bufio.NewScanner(os.Stdin), os.Stdout)
 	}
@@ -47,7 +51,7 @@ func self(t testing.TB, name, role string) exec.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return exec.Config{Name: name, Path: path, Args: []string{"child=" + role}, Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "CHILD_SECRET="}}
+	return exec.Config{Name: name, Path: path, Args: []string{"child=" + role}, Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}}
 }
 
 const pattern = `[^\\p{C}\\p{Zl}\\p{Zp}]+`
@@ -58,12 +62,13 @@ const good = `{"title":"Liar","config":{"type":"object","properties":{"token":{"
 	`"grantable":[{"type":"user","edge":"identity","privileges":["MEMBER"],"default":["MEMBER"],"names":{"pattern":"` + pattern + `"},"grant":true,"revoke":true}]}]}`
 
 // script is a connector written by hand, as an author in another language would. The role says where it misbehaves.
-func script(role string, in *bufio.Scanner, out io.Writer) {
+func script(whole string, in *bufio.Scanner, out io.Writer) {
 	in.Buffer(nil, 16<<20)
 	say := func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) }
 	hang := func() { time.Sleep(time.Hour) }
 	id := 0
 	mode := ""
+	role, normalizes := strings.CutPrefix(whole, "normalizes ")
 	for in.Scan() {
 		id++
 		line := in.Text()
@@ -83,13 +88,9 @@ func script(role string, in *bufio.Scanner, out io.Writer) {
 			fmt.Fprintln(os.Stderr, "out of luck")
 			os.Exit(7)
 		}
-		if role == "env "+typ {
-			say(`{"id":%d,"type":"error","error":{"code":"invalid","message":%q}}`, id, strings.Join(os.Environ(), " "))
-			continue
-		}
 		switch typ {
 		case "hello":
-			say(`{"id":%d,"type":"hello","hello":{"version":1}}`, id)
+			say(`{"id":%d,"type":"hello","hello":{"version":1,"normalizes":%v}}`, id, normalizes)
 		case "describe":
 			say(`{"id":%d,"type":"description","description":%s}`, id, good)
 		case "describe_installation":
@@ -193,6 +194,38 @@ func script(role string, in *bufio.Scanner, out io.Writer) {
 			say(`{"id":%d,"type":"error","error":{"code":"unsupported","message":"no %s in mode %s"}}`, id, typ, mode)
 		}
 	}
+}
+
+// parent opens a reader whose child hangs, says the child's number, and waits to be killed.
+func parent() {
+	path, err := os.Executable()
+	if err != nil {
+		panic(err)
+	}
+	k, err := exec.New(context.Background(), exec.Config{Name: "liar", Path: path, Args: []string{"child=hang read"}, Env: os.Environ()})
+	if err != nil {
+		panic(err)
+	}
+	r, err := k.OpenReader(context.Background(), connectors.Config{Now: time.Now})
+	if err != nil {
+		panic(err)
+	}
+	go func() { _, _ = r.Read(context.Background(), connectors.Selection{}) }()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		panic(err)
+	}
+	for _, s := range stats {
+		b, err := os.ReadFile(s)
+		if err != nil {
+			continue
+		}
+		fields := strings.Fields(string(b[strings.LastIndexByte(string(b), ')')+1:]))
+		if fields[0] != "Z" && fields[1] == fmt.Sprint(os.Getpid()) {
+			fmt.Println(filepath.Base(filepath.Dir(s)))
+		}
+	}
+	select {}
 }
 
 func between(s, before, after string) string {
