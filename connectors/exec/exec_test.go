@@ -441,7 +441,7 @@ func TestHangs(t *testing.T) {
 		cfg := self(t, "liar", "hang "+at)
 		cfg.Limits = exec.Limits{Start: 100 * time.Millisecond}
 		_, err := exec.New(t.Context(), cfg)
-		wants(t, err, connectors.Unavailable, "no answer to "+at)
+		wants(t, err, connectors.Unavailable, "no answer to ")
 	}
 	for _, at := range []string{"open", "describe_installation"} {
 		k := bind(t, "hang "+at, exec.Limits{Start: 2 * time.Second})
@@ -560,8 +560,10 @@ func TestEnds(t *testing.T) {
 	w := write(t, "closed", limits)
 	_, err := w.Read(t.Context(), connectors.Selection{})
 	wants(t, err, connectors.Unavailable, "its output has ended")
-	w = write(t, "lingers", limits)
-	wants(t, w.Close(), connectors.Unavailable, "was killed")
+	cfg := self(t, "liar", "lingers")
+	cfg.Limits = limits
+	_, err = exec.New(t.Context(), cfg)
+	wants(t, err, connectors.Unavailable, "was killed")
 }
 
 // gone fails unless the process ends soon.
