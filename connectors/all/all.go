@@ -4,6 +4,8 @@ package all
 import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/mysql"
+	"github.com/countersign/countersign/connectors/okta"
 	"github.com/countersign/countersign/connectors/postgres"
 )
 
@@ -11,6 +13,8 @@ import (
 func Registry() (connectors.Registry, error) {
 	return connectors.NewRegistry(
 		casbin.New(),
+		mysql.New(),
+		okta.New(),
 		postgres.New(),
 	)
 }

@@ -33,3 +33,9 @@ type (
 
 // Capabilities is the connector's part of the table: a row for each connection type, sorted.
 func Capabilities(c connectors.Connector) []Row { return suite.Capabilities(c) }
+
+// FaultHarness is what the fault table needs of a connector that speaks to its application over a network.
+type FaultHarness = suite.FaultHarness[*testing.T]
+
+// RunFaults holds a connector to what package suite says of faults on the way to its application.
+func RunFaults(t *testing.T, h FaultHarness) { suite.RunFaults(t, h) }

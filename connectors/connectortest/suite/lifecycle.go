@@ -32,6 +32,9 @@ func each[X T[X]](t X, h Harness[X], able func(connectors.ConnectionType) bool, 
 			if !ok {
 				t.Skipf("this installation has no connections of type %s", typ.Name)
 			}
+			if !able(installed) {
+				t.Skipf("this installation cannot do this with a %s", typ.Name)
+			}
 			run(t, f, installed)
 		})
 	}
