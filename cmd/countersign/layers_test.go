@@ -41,7 +41,8 @@ func arrows() map[string][]string {
 		"connectors/rest":              {"connectors"},
 		"schemas":                      {},
 		// What only tests import.
-		"connectors/connectortest":         {"connectors", "schemas"},
+		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},
+		"connectors/connectortest/suite":   {"connectors", "schemas"},
 		"connectors/connectortest/servers": {},
 		"reconciler/history/historytest":   {},
 		"reconciler/github/githubtest":     {},

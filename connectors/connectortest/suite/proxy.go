@@ -1,4 +1,4 @@
-package connectortest
+package suite
 
 import (
 	"bytes"
@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"sync"
-	"testing"
 	"time"
 )
 
@@ -42,7 +41,7 @@ type streamProxy struct {
 	done    sync.WaitGroup
 }
 
-func newStreamProxy(t *testing.T, upstream string) *streamProxy {
+func newStreamProxy[X T[X]](t X, upstream string) *streamProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -260,7 +259,7 @@ type httpProxy struct {
 	leaked     bool      // somebody followed the redirect
 }
 
-func newHTTPProxy(t *testing.T, upstream string) *httpProxy {
+func newHTTPProxy[X T[X]](t X, upstream string) *httpProxy {
 	t.Helper()
 	p := &httpProxy{upstream: upstream, client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	p.elsewhere = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
