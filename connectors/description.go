@@ -1,42 +1,39 @@
-package connectortest
+package connectors
 
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"path"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-
-	"github.com/countersign/countersign/connectors"
 )
 
-// payloadSchema is what the suite needs of a JSON Schema.
-type payloadSchema struct {
+// outline is what a description's checks need of a JSON Schema.
+type outline struct {
 	Schema     string         `json:"$schema"`
 	Type       string         `json:"type"`
 	Additional *bool          `json:"additionalProperties"`
 	Properties map[string]any `json:"properties"`
 }
 
-func parsePayload(schema json.RawMessage) (payloadSchema, error) {
-	var s payloadSchema
+func outlineOf(schema json.RawMessage) (outline, error) {
+	var s outline
 	if err := json.Unmarshal(schema, &s); err != nil {
 		return s, fmt.Errorf("the schema does not parse: %w", err)
 	}
 	return s, nil
 }
 
-func (s payloadSchema) names() []string { return slices.Sorted(maps.Keys(s.Properties)) }
+func (s outline) names() []string { return slices.Sorted(maps.Keys(s.Properties)) }
 
 // defaultOf returns the default of a property.
-func (s payloadSchema) defaultOf(name string) (any, bool) {
+func (s outline) defaultOf(name string) (any, bool) {
 	p, ok := s.Properties[name].(map[string]any)
 	if !ok {
 		return nil, false
@@ -45,74 +42,32 @@ func (s payloadSchema) defaultOf(name string) (any, bool) {
 	return v, ok
 }
 
-// compileSchema compiles a schema as draft 2020-12 with assertion of formats.
-func compileSchema(schema json.RawMessage) (*jsonschema.Schema, error) {
+// CompileSchema compiles a schema as draft 2020-12, asserts formats, and fetches nothing.
+func CompileSchema(schema json.RawMessage) (*jsonschema.Schema, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
 		return nil, fmt.Errorf("parse: %w", err)
 	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(noLoader{})
 	c.AssertFormat()
-	const url = "urn:connectortest:schema"
+	const url = "urn:countersign:schema"
 	if err := c.AddResource(url, doc); err != nil {
 		return nil, fmt.Errorf("add: %w", err)
 	}
 	return c.Compile(url)
 }
 
-// validate holds a Go value to a schema, by way of JSON.
-func validate(s *jsonschema.Schema, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-	if err != nil {
-		return err
-	}
-	return s.Validate(doc)
+// noLoader refuses to fetch: a schema that refers to a file or a host is broken, or hostile.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) {
+	return nil, errors.New("a schema refers to something outside of it")
 }
 
-func testDescribe(t *testing.T, h Harness) {
-	static := h.Connector.Describe()
-	if static.Version != "" {
-		t.Errorf("Describe without a server has the version %q", static.Version)
-	}
-	for _, fault := range descriptionFaults(static) {
-		t.Errorf("static: %s", fault)
-	}
-	if !reflect.DeepEqual(static, h.Connector.Describe()) {
-		t.Error("Describe differs from one call to the next")
-	}
-	for _, typ := range static.Types {
-		checkPayloads(t, typ, h.Payloads)
-	}
-	f := start(t, h)
-	for _, fault := range descriptionFaults(f.d) {
-		t.Errorf("installed: %s", fault)
-	}
-	for _, fault := range narrowFaults(static, f.d) {
-		t.Error(fault)
-	}
-	s, err := compileSchema(stripSecrets(static.Config))
-	if err != nil {
-		t.Fatalf("config schema: %v", err)
-	}
-	// Secrets are references in the file and resolved here, so they are not held to the schema.
-	values := maps.Clone(f.app.Config().Values)
-	for k, v := range values {
-		if _, ok := v.(connectors.Secret); ok {
-			values[k] = map[string]any{"env": "NAME"}
-		}
-	}
-	if err := validate(s, values); err != nil {
-		t.Errorf("the harness's own config does not fit the schema: %v", err)
-	}
-}
-
-// stripSecrets replaces each property with x-secret by one that takes anything.
-func stripSecrets(schema json.RawMessage) json.RawMessage {
+// WithoutSecrets replaces each property with x-secret by one that takes anything: in a Config secrets are resolved.
+func WithoutSecrets(schema json.RawMessage) json.RawMessage {
 	var walk func(any) any
 	walk = func(v any) any {
 		switch v := v.(type) {
@@ -141,28 +96,34 @@ func stripSecrets(schema json.RawMessage) json.RawMessage {
 	return b
 }
 
-func checkPayloads(t *testing.T, typ connectors.ConnectionType, payloads map[string][2]map[string]any) {
-	t.Helper()
-	s, err := compileSchema(typ.Payload)
+// SecretSettings are the settings of the top level that a config schema marks with x-secret.
+func SecretSettings(schema json.RawMessage) map[string]bool {
+	s, err := outlineOf(schema)
 	if err != nil {
-		return // reported as a fault of the description
+		return nil
 	}
-	schema, err := parsePayload(typ.Payload)
-	if err != nil {
-		return
-	}
-	for i, p := range payloads[typ.Name] {
-		if err := validate(s, p); err != nil {
-			t.Errorf("payload %d of %s in the harness: %v", i, typ.Name, err)
-		}
-		if got := slices.Sorted(maps.Keys(p)); !slices.Equal(got, schema.names()) {
-			t.Errorf("payload %d of %s in the harness has %v, want every attribute: %v", i, typ.Name, got, schema.names())
+	out := map[string]bool{}
+	for name, p := range s.Properties {
+		if p, ok := p.(map[string]any); ok && p["x-secret"] == true {
+			out[name] = true
 		}
 	}
+	return out
 }
 
-// descriptionFaults says what is wrong with a description by itself.
-func descriptionFaults(d connectors.Description) []string {
+// WithSecrets wraps the texts among values that a config schema marks with x-secret, for configs that come resolved.
+func WithSecrets(schema json.RawMessage, values map[string]any) map[string]any {
+	out := maps.Clone(values)
+	for name := range SecretSettings(schema) {
+		if text, ok := out[name].(string); ok {
+			out[name] = NewSecret(text)
+		}
+	}
+	return out
+}
+
+// Faults says what is wrong with a description by itself, whatever the application.
+func (d Description) Faults() []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(d.Name) {
@@ -175,7 +136,7 @@ func descriptionFaults(d connectors.Description) []string {
 		fault("a script of least privileges is empty")
 	}
 	closed := func(what string, schema json.RawMessage) {
-		s, err := parsePayload(schema)
+		s, err := outlineOf(schema)
 		if err != nil {
 			fault("%s: %v", what, err)
 			return
@@ -186,14 +147,14 @@ func descriptionFaults(d connectors.Description) []string {
 		if s.Type != "object" || s.Additional == nil || *s.Additional {
 			fault("%s: want type object and additionalProperties false", what)
 		}
-		compiled, err := compileSchema(stripSecrets(schema))
+		compiled, err := CompileSchema(WithoutSecrets(schema))
 		if err != nil {
 			fault("%s: %v", what, err)
 			return
 		}
 		for _, name := range s.names() {
 			if v, ok := s.defaultOf(name); ok {
-				if err := validate(compiled.Properties[name], v); err != nil {
+				if err := compiled.Properties[name].Validate(plainJSON(v)); err != nil {
 					fault("%s: the default of %s does not fit: %v", what, name, err)
 				}
 			}
@@ -210,7 +171,7 @@ func descriptionFaults(d connectors.Description) []string {
 			}
 		}
 	}
-	rule := func(what string, r connectors.NameRule) {
+	rule := func(what string, r NameRule) {
 		patterns(what, r.Reserved)
 		if _, err := regexp.Compile(r.Pattern); err != nil {
 			fault("%s: %v", what, err)
@@ -233,7 +194,7 @@ func descriptionFaults(d connectors.Description) []string {
 		closed(what+" payload", typ.Payload)
 		rule(what+" names", typ.Names)
 		patterns(what+" privileged", typ.Privileged)
-		if s, err := parsePayload(typ.Payload); err == nil {
+		if s, err := outlineOf(typ.Payload); err == nil {
 			for _, f := range typ.PrivilegedFields {
 				if !slices.Contains(s.names(), f) {
 					fault("%s: the privileged field %q is not in the payload", what, f)
@@ -252,11 +213,11 @@ func descriptionFaults(d connectors.Description) []string {
 			seen[g.Type] = true
 			_, isConnection := d.Type(g.Type)
 			switch g.Edge {
-			case connectors.EdgeResource, connectors.EdgeIdentity:
+			case EdgeResource, EdgeIdentity:
 				if isConnection {
 					fault("%s is a connection type, and its edge is %s", what, g.Edge)
 				}
-			case connectors.EdgeConnection, connectors.EdgeMember:
+			case EdgeConnection, EdgeMember:
 				if !isConnection {
 					fault("%s is no connection type, and its edge is %s", what, g.Edge)
 				}
@@ -266,7 +227,7 @@ func descriptionFaults(d connectors.Description) []string {
 			if len(g.Privileges) == 0 {
 				fault("%s has no privilege", what)
 			}
-			if g.Edge != connectors.EdgeResource {
+			if g.Edge != EdgeResource {
 				for _, p := range g.Privileges {
 					if p != "MEMBER" && p != "ADMIN" {
 						fault("%s is a membership with the privilege %q", what, p)
@@ -277,6 +238,9 @@ func descriptionFaults(d connectors.Description) []string {
 				if p == "" || slices.Contains(g.Privileges[:i], p) {
 					fault("%s: the privilege %q is empty or stands twice", what, p)
 				}
+			}
+			for _, fault := range impliedFaults(g) {
+				faults = append(faults, what+": "+fault)
 			}
 			for _, p := range g.Default {
 				if !slices.Contains(g.Privileges, p) {
@@ -295,8 +259,33 @@ func descriptionFaults(d connectors.Description) []string {
 	return faults
 }
 
-// narrowFaults says where an installation claims more than its connector.
-func narrowFaults(static, d connectors.Description) []string {
+// impliedFaults says what is wrong with the order among privileges.
+func impliedFaults(g GrantableType) []string {
+	var faults []string
+	if len(g.Implies) > 0 && g.Edge != EdgeResource {
+		faults = append(faults, "only privileges on resources may imply others")
+	}
+	for _, p := range slices.Sorted(maps.Keys(g.Implies)) {
+		at := slices.Index(g.Privileges, p)
+		if at < 0 {
+			faults = append(faults, fmt.Sprintf("%q implies others and is no privilege", p))
+		}
+		for _, lower := range g.Implies[p] {
+			if slices.Index(g.Privileges, lower) <= at {
+				faults = append(faults, fmt.Sprintf("%q implies %q, which does not stand after it", p, lower))
+			}
+			for _, lowest := range g.Implies[lower] {
+				if !slices.Contains(g.Implies[p], lowest) {
+					faults = append(faults, fmt.Sprintf("%q implies %q and not %q, which that implies", p, lower, lowest))
+				}
+			}
+		}
+	}
+	return faults
+}
+
+// Exceeds says where the description of an installation claims more than its connector's static one.
+func (d Description) Exceeds(static Description) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if d.Name != static.Name || d.Title != static.Title || !bytes.Equal(d.Config, static.Config) {
@@ -319,8 +308,8 @@ func narrowFaults(static, d connectors.Description) []string {
 				fault("the installation can %s %s, the connector cannot", c.what, typ.Name)
 			}
 		}
-		here, errHere := parsePayload(typ.Payload)
-		there, errThere := parsePayload(all.Payload)
+		here, errHere := outlineOf(typ.Payload)
+		there, errThere := outlineOf(all.Payload)
 		if errHere == nil && errThere == nil {
 			for _, n := range here.names() {
 				if !slices.Contains(there.names(), n) {

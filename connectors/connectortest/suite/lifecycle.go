@@ -1,4 +1,4 @@
-package connectortest
+package suite
 
 import (
 	"bytes"
@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,7 +15,7 @@ import (
 )
 
 // each runs a case for every connection type that satisfies a condition.
-func each(t *testing.T, h Harness, able func(connectors.ConnectionType) bool, run func(*testing.T, *fixture, connectors.ConnectionType)) {
+func each[X T[X]](t X, h Harness[X], able func(connectors.ConnectionType) bool, run func(X, *fixture[X], connectors.ConnectionType)) {
 	t.Helper()
 	some := false
 	for _, typ := range h.Connector.Describe().Types {
@@ -24,7 +23,7 @@ func each(t *testing.T, h Harness, able func(connectors.ConnectionType) bool, ru
 			continue
 		}
 		some = true
-		t.Run(typ.Name, func(t *testing.T) {
+		t.Run(typ.Name, func(t X) {
 			if !h.Serial {
 				t.Parallel()
 			}
@@ -32,6 +31,9 @@ func each(t *testing.T, h Harness, able func(connectors.ConnectionType) bool, ru
 			installed, ok := f.d.Type(typ.Name)
 			if !ok {
 				t.Skipf("this installation has no connections of type %s", typ.Name)
+			}
+			if !able(installed) {
+				t.Skipf("this installation cannot do this with a %s", typ.Name)
 			}
 			run(t, f, installed)
 		})
@@ -44,7 +46,7 @@ func each(t *testing.T, h Harness, able func(connectors.ConnectionType) bool, ru
 func canCreate(c connectors.ConnectionType) bool { return c.Create }
 
 // make makes a connection, through the connector where it can.
-func (f *fixture) make(typ connectors.ConnectionType, word string) schemas.Name {
+func (f *fixture[X]) make(typ connectors.ConnectionType, word string) schemas.Name {
 	f.t.Helper()
 	c := f.name(typ.Name, word)
 	if typ.Create {
@@ -56,7 +58,7 @@ func (f *fixture) make(typ connectors.ConnectionType, word string) schemas.Name 
 }
 
 // target makes something that can be given. It returns false for resources that the harness cannot make.
-func (f *fixture) target(g connectors.GrantableType, word string) (schemas.Name, bool) {
+func (f *fixture[X]) target(g connectors.GrantableType, word string) (schemas.Name, bool) {
 	f.t.Helper()
 	switch g.Edge {
 	case connectors.EdgeResource:
@@ -73,7 +75,7 @@ func (f *fixture) target(g connectors.GrantableType, word string) (schemas.Name,
 }
 
 // somebody is an entitlement that can be granted and revoked: the first of the type, members first.
-func (f *fixture) somebody(typ connectors.ConnectionType, c schemas.Name, word string) schemas.Key {
+func (f *fixture[X]) somebody(typ connectors.ConnectionType, c schemas.Name, word string) schemas.Key {
 	f.t.Helper()
 	list := slices.Clone(typ.Grantable)
 	slices.SortStableFunc(list, func(a, b connectors.GrantableType) int { return rank(a.Edge) - rank(b.Edge) })
@@ -97,7 +99,7 @@ func entitlement(k schemas.Key) connectors.Entitlement {
 	return connectors.Entitlement{Target: k.Target, Privilege: k.Privilege}
 }
 
-func testOpen(t *testing.T, h Harness) {
+func testOpen[X T[X]](t X, h Harness[X]) {
 	app := h.Start(t)
 	r, err := h.Connector.OpenReader(t.Context(), app.Config())
 	if err != nil {
@@ -110,7 +112,7 @@ func testOpen(t *testing.T, h Harness) {
 		t.Errorf("Close: %v", err)
 	}
 	for _, c := range h.Faulty {
-		t.Run(c.Name, func(t *testing.T) {
+		t.Run(c.Name, func(t X) {
 			cfg := c.Config(t, app.Config())
 			var log bytes.Buffer
 			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -152,8 +154,8 @@ func testOpen(t *testing.T, h Harness) {
 	}
 }
 
-func testCreate(t *testing.T, h Harness) {
-	each(t, h, canCreate, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testCreate[X T[X]](t X, h Harness[X]) {
+	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		for i := range f.h.Payloads[typ.Name] {
 			c := f.name(typ.Name, fmt.Sprintf("made_%d", i))
 			f.gone(c)
@@ -182,8 +184,8 @@ func testCreate(t *testing.T, h Harness) {
 	})
 }
 
-func testUpdate(t *testing.T, h Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testUpdate[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		c := f.make(typ, "changing")
 		bystander := f.make(typ, "bystander")
 		want := f.payload(typ.Name, 0)
@@ -219,8 +221,8 @@ func testUpdate(t *testing.T, h Harness) {
 	})
 }
 
-func testAbsentAttributes(t *testing.T, h Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testAbsentAttributes[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		c := f.make(typ, "kept")
 		f.must(f.update(c, f.payload(typ.Name, 1)))
 		want := f.there(c)
@@ -241,8 +243,8 @@ func testAbsentAttributes(t *testing.T, h Harness) {
 	})
 }
 
-func testGrantRevoke(t *testing.T, h Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testGrantRevoke[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		c := f.make(typ, "holder")
 		for _, g := range typ.Grantable {
 			target, ok := f.target(g, "given_"+g.Type)
@@ -294,7 +296,7 @@ func testGrantRevoke(t *testing.T, h Harness) {
 }
 
 // clear revokes whatever a connection holds.
-func (f *fixture) clear(c schemas.Name) {
+func (f *fixture[X]) clear(c schemas.Name) {
 	f.t.Helper()
 	var ops []schemas.Operation
 	for _, e := range f.there(c).Entitlements {
@@ -303,8 +305,8 @@ func (f *fixture) clear(c schemas.Name) {
 	f.must(ops...)
 }
 
-func testDelete(t *testing.T, h Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testDelete[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		empty := f.make(typ, "empty")
 		f.twice(f.delete(empty))
 		f.gone(empty)
@@ -319,6 +321,10 @@ func testDelete(t *testing.T, h Harness) {
 			}
 			target, ok := f.target(g, "shared_"+g.Type)
 			if !ok {
+				continue
+			}
+			if g.Single && g.Type == typ.Name {
+				f.must(f.grant(schemas.Key{Connection: other, Target: full, Privilege: g.Privileges[0]}))
 				continue
 			}
 			mine := schemas.Key{Connection: full, Target: target, Privilege: g.Privileges[0]}
@@ -345,9 +351,9 @@ func testDelete(t *testing.T, h Harness) {
 	})
 }
 
-func testDeleteOwner(t *testing.T, h Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
-		owner, ok := f.app.(Owner)
+func testDeleteOwner[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+		owner, ok := optional[Owner[X]](f.app, "own")
 		if !ok {
 			t.Skip("connections own nothing")
 		}
@@ -376,9 +382,9 @@ func testDeleteOwner(t *testing.T, h Harness) {
 	})
 }
 
-func testProtected(t *testing.T, h Harness) {
+func testProtected[X T[X]](t X, h Harness[X]) {
 	f := start(t, h)
-	p, ok := f.app.(Protector)
+	p, ok := optional[Protector[X]](f.app, "protected")
 	if !ok {
 		t.Skip("nothing is protected")
 	}

@@ -1,4 +1,4 @@
-package connectortest
+package suite
 
 import (
 	"cmp"

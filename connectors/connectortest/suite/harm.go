@@ -1,4 +1,4 @@
-package connectortest
+package suite
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -16,7 +15,7 @@ import (
 )
 
 // refused applies one operation that has to end in one of the codes.
-func (f *fixture) refused(op schemas.Operation, codes ...connectors.Code) *connectors.Error {
+func (f *fixture[X]) refused(op schemas.Operation, codes ...connectors.Code) *connectors.Error {
 	f.t.Helper()
 	err := f.try(op)[op.ID].Err
 	if err == nil {
@@ -30,8 +29,8 @@ func (f *fixture) refused(op schemas.Operation, codes ...connectors.Code) *conne
 	return typed
 }
 
-func testBadInput(t *testing.T, h Harness) {
-	each(t, h, canCreate, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testBadInput[X T[X]](t X, h Harness[X]) {
+	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		c := f.make(typ, "good")
 		k := f.somebody(typ, c, "somebody")
 		nobody := k
@@ -102,8 +101,8 @@ func testBadInput(t *testing.T, h Harness) {
 	})
 }
 
-func testDependents(t *testing.T, h Harness) {
-	each(t, h, canCreate, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testDependents[X T[X]](t X, h Harness[X]) {
+	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		k := f.somebody(typ, f.name(typ.Name, "second"), "somebody")
 		bad := f.create(f.name(typ.Name, "bad"), map[string]any{"no_such_attribute": true})
 		first := f.create(f.name(typ.Name, "first"), nil)
@@ -141,8 +140,8 @@ func testDependents(t *testing.T, h Harness) {
 	})
 }
 
-func testCancellation(t *testing.T, h Harness) {
-	each(t, h, canCreate, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testCancellation[X T[X]](t X, h Harness[X]) {
+	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		var ops []schemas.Operation
 		for i := range 40 {
 			ops = append(ops, f.create(f.name(typ.Name, fmt.Sprintf("c_%02d", i)), f.payload(typ.Name, i%2)))
@@ -209,8 +208,8 @@ func awkward() []string {
 	}
 }
 
-func testNames(t *testing.T, h Harness) {
-	each(t, h, canCreate, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testNames[X T[X]](t X, h Harness[X]) {
+	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		var good []schemas.Name
 		folded := map[string]bool{}
 		for _, word := range awkward() {
@@ -276,12 +275,12 @@ func testNames(t *testing.T, h Harness) {
 			}
 		}
 	})
-	t.Run("targets", func(t *testing.T) { testTargetNames(t, h) })
+	t.Run("targets", func(t X) { testTargetNames(t, h) })
 }
 
 // testTargetNames grants targets of awkward names.
-func testTargetNames(t *testing.T, h Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testTargetNames[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		c := f.make(typ, "holder")
 		for _, g := range typ.Grantable {
 			if !g.Grant || !g.Revoke {
@@ -306,6 +305,19 @@ func testTargetNames(t *testing.T, h Harness) {
 				ops, undo, want = append(ops, f.grant(k)), append(undo, f.revoke(k)), append(want, entitlement(k))
 				ops[len(ops)-1].ID += "-" + g.Type
 			}
+			if g.Single {
+				for i := range ops {
+					f.twice(ops[i])
+					f.holds(c, want[i])
+					if i+1 < len(ops) {
+						f.refused(ops[i+1], connectors.Conflict)
+						f.holds(c, want[i])
+					}
+					f.twice(undo[i])
+				}
+				f.holds(c)
+				continue
+			}
 			f.twice(ops...)
 			f.holds(c, want...)
 			f.twice(undo...)
@@ -315,8 +327,8 @@ func testTargetNames(t *testing.T, h Harness) {
 	})
 }
 
-func testForeign(t *testing.T, h Harness) {
-	each(t, h, canCreate, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testForeign[X T[X]](t X, h Harness[X]) {
+	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		theirs := f.name(typ.Name, "theirs")
 		f.app.AddConnection(t, theirs)
 		in := f.somebody(typ, theirs, "stranger")
@@ -356,9 +368,9 @@ func testForeign(t *testing.T, h Harness) {
 	})
 }
 
-func testIncomplete(t *testing.T, h Harness) {
+func testIncomplete[X T[X]](t X, h Harness[X]) {
 	f := start(t, h)
-	b, ok := f.app.(Breaker)
+	b, ok := optional[Breaker[X]](f.app, "break")
 	if !ok {
 		t.Skip("the harness cannot make a read incomplete")
 	}
@@ -367,7 +379,7 @@ func testIncomplete(t *testing.T, h Harness) {
 	k := f.somebody(typ, c, "member")
 	f.must(f.grant(k))
 	for _, broken := range b.Break(t) {
-		t.Run(broken.Name, func(t *testing.T) {
+		t.Run(broken.Name, func(t X) {
 			cfg := broken.Start(t)
 			r, err := h.Connector.OpenReader(t.Context(), cfg)
 			if err != nil {
@@ -418,9 +430,9 @@ func testIncomplete(t *testing.T, h Harness) {
 	}
 }
 
-func testIdentityStates(t *testing.T, h Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
-		s, ok := f.app.(IdentityStater)
+func testIdentityStates[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+		s, ok := optional[IdentityStater[X]](f.app, "set_identity_state")
 		if !ok {
 			t.Skip("identities have no states")
 		}
@@ -462,8 +474,8 @@ func testIdentityStates(t *testing.T, h Harness) {
 	})
 }
 
-func testRemovedIdentity(t *testing.T, h Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testRemovedIdentity[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		for _, g := range typ.Grantable {
 			if g.Edge != connectors.EdgeIdentity || !g.Grant || !g.Revoke {
 				continue
@@ -491,8 +503,8 @@ func testRemovedIdentity(t *testing.T, h Harness) {
 	})
 }
 
-func testTwoWriters(t *testing.T, h Harness) {
-	each(t, h, canCreate, func(t *testing.T, f *fixture, typ connectors.ConnectionType) {
+func testTwoWriters[X T[X]](t X, h Harness[X]) {
+	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
 		const writers, each = 2, 12
 		shared := f.make(typ, "shared")
 		var keys [writers][]schemas.Key
