@@ -163,6 +163,9 @@ func (a *application) add(t testing.TB, n schemas.Name) schemas.Name {
 			body["active"] = true
 		}
 		body["schemas"] = []any{"urn:ietf:params:scim:schemas:core:2.0:" + strings.TrimSuffix(path, "s")}
+		if n.Type == "service_principal" {
+			body["schemas"] = []any{principalSchema}
+		}
 		a.do(t, http.MethodPost, path, body)
 	}
 	return n
@@ -349,21 +352,15 @@ func TestConformance(t *testing.T) {
 	}{
 		{name: "SCIMMY", start: onSCIMMY(server, nil)},
 		{name: "elimity", start: onElimity(nil)},
-		{name: "basic authentication", start: onSCIMMY(server, map[string]any{"token": nil, "username": "planner", "password": connectors.NewSecret(server.Password)})},
-		{name: "no ServiceProviderConfig", start: onSCIMMY(server, nil, keepsToItself)},
 		{name: "PUT only", start: onElimity(nil, patchOff()...)},
 		{name: "PUT only, with ETags", start: onElimity(nil, append(patchOff(), says("etag", map[string]any{"supported": true}))...)},
 		{name: "no filters", start: onSCIMMY(server, nil, says("filter", map[string]any{"supported": false}), filters())},
-		{name: "filters that are promised and refused", start: onSCIMMY(server, nil, filters())},
-		{name: "no members in lists", start: onSCIMMY(server, nil, listsWithoutMembers)},
-		{name: "no paging", start: onElimity(nil, everythingAtOnce)},
-		{name: "small pages", start: onSCIMMY(server, map[string]any{"page_size": 3})},
-		{name: "AWS IAM Identity Center", start: onSCIMMY(server, profile("aws_identity_center"), membersByFilter, pagesByCursor(100), changesAtMost(100),
+		{name: "no members in lists", start: onElimity(nil, listsWithoutMembers)},
+		{name: "AWS IAM Identity Center", start: onElimity(profile("aws_identity_center"), membersByFilter, pagesByCursor(100), changesAtMost(100),
 			refuses(http.MethodPut), filters(`displayName eq "[^"]*"`, `externalId eq "[^"]*"`, `userName eq "[^"]*"`, inFilter.String()))},
 		{name: "Databricks", start: onElimity(profile("databricks"), listsWithoutMembers, lowersUserNames)},
 		{name: "Sentry", start: onSCIMMY(server, profile("sentry"), keepsToItself, slugifies, ignoresMembersOnPOST, changesAtMost(100), refuses(http.MethodPut),
 			keepsNoExternalID, filters(`displayName eq "[^"]*"`, `userName eq "[^"]*"`)), bare: true},
-		{name: "New Relic", start: onElimity(profile("new_relic"), keepsNoExternalID), bare: true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

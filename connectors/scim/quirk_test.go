@@ -38,7 +38,9 @@ type request struct {
 	body         any
 }
 
-func (r request) list() bool   { return r.method == http.MethodGet && !strings.Contains(r.path, "/") && r.path != "ServiceProviderConfig" }
+func (r request) list() bool {
+	return r.method == http.MethodGet && !strings.Contains(r.path, "/") && r.path != "ServiceProviderConfig"
+}
 func (r request) single() bool { return r.method == http.MethodGet && strings.Contains(r.path, "/") }
 
 // quirk makes a real server do as another one does: it may change the request, ask the server, and change the answer.
