@@ -66,6 +66,9 @@ type profile struct {
 // plainNames keeps out what cannot be seen: control and format characters, and space at the ends.
 const plainNames = `[^\p{C}\p{Z}](?:[^\p{C}\p{Zl}\p{Zp}]*[^\p{C}\p{Z}])?`
 
+// plainOnly are the names that plain takes.
+const plainOnly = `[a-zA-Z0-9._@+:/=,#-](?:[a-zA-Z0-9 ._@+:/=,#-]*[a-zA-Z0-9._@+:/=,#-])?`
+
 // maxNameBytes is what a filter's address bears everywhere, even with every byte escaped.
 const maxNameBytes = 1024
 
@@ -167,6 +170,7 @@ func profiles() []profile {
 			}
 			p.put, p.paging, p.external = false, pagingNoLists, externalNone
 			p.members = membersSingly
+			p.names.Pattern = plainOnly
 			p.names.Reserved = []string{"ACCOUNTADMIN", "GLOBALORGADMIN", "ORGADMIN", "PUBLIC", "SECURITYADMIN", "SYSADMIN", "USERADMIN"}
 			p.token = "CREATE SECURITY INTEGRATION … TYPE = SCIM … RUN_AS_ROLE = 'GENERIC_SCIM_PROVISIONER' with a role that has CREATE USER and CREATE ROLE ON ACCOUNT, then SELECT SYSTEM$GENERATE_SCIM_ACCESS_TOKEN('NAME'): the token lives six months and reaches the roles that this role owns"
 		}),
