@@ -18,11 +18,12 @@ import (
 // TestExamples runs what a newcomer would in each example folder.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	dirs, err := filepath.Glob("../../examples/*")
-	if err != nil || len(dirs) < 3 {
-		t.Fatalf("%d examples (%v)", len(dirs), err)
+	settings, err := filepath.Glob("../../examples/*/countersign.yaml") // examples/applications is no repository
+	if err != nil || len(settings) < 3 {
+		t.Fatalf("%d examples (%v)", len(settings), err)
 	}
-	for _, dir := range dirs {
+	for _, file := range settings {
+		dir := filepath.Dir(file)
 		for _, args := range [][]string{{"validate"}, {"policy", "test"}} {
 			var out, errs bytes.Buffer
 			env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}

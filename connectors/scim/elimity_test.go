@@ -22,6 +22,9 @@ import (
 // principalSchema is that of a third type of resource.
 const principalSchema = "urn:example:ServicePrincipal"
 
+// serverPage is how many resources the server answers with at once. The profile asks for more.
+const serverPage = 50
+
 // Status 412 is no variable of the library.
 func precondition() scimerrors.ScimError {
 	return scimerrors.ScimError{Status: http.StatusPreconditionFailed, Detail: "somebody else changed it"}
@@ -242,7 +245,7 @@ func elimityServer(t testing.TB) string {
 		schema.SimpleCoreAttribute(schema.SimpleBooleanParams(schema.BooleanParams{Name: "active"})),
 	}}
 	server, err := elimity.NewServer(&elimity.ServerArgs{
-		ServiceProviderConfig: &elimity.ServiceProviderConfig{MaxResults: 50, SupportFiltering: true, SupportPatch: true},
+		ServiceProviderConfig: &elimity.ServiceProviderConfig{MaxResults: serverPage, SupportFiltering: true, SupportPatch: true},
 		ResourceTypes: []elimity.ResourceType{
 			{Name: "User", Endpoint: "/Users", Schema: schema.CoreUserSchema(), Handler: handler{s, "User"}},
 			{Name: "Group", Endpoint: "/Groups", Schema: schema.CoreGroupSchema(), Handler: handler{s, "Group"}},

@@ -177,9 +177,10 @@ func profiles() []profile {
 		with(func(p *profile) {
 			p.name, p.title = "zoom", "Zoom"
 			p.sources = []string{
-				"developers.zoom.us/docs/api/rest/scim-api", // users and groups; OAuth with the scope SCIM2; needs a vanity URL and single sign-on
+				"developers.zoom.us/docs/api/scim2",         // GET of /scim2/Groups, with filters; the scopes
+				"developers.zoom.us/docs/api/rest/scim-api", // OAuth; needs a vanity URL and single sign-on
 			}
-			p.token = "a server-to-server OAuth app with the scope SCIM2 and nothing else (oauth, with token_url https://zoom.us/oauth/token, grant account_credentials and the account's id). Its tokens live an hour: countersign fetches them"
+			p.token = "a server-to-server OAuth app with the scope scim2:admin (scim2 in older apps) and nothing else (oauth, with token_url https://zoom.us/oauth/token, grant account_credentials and the account's id). Its tokens live an hour: countersign fetches them"
 		}),
 	}
 }
