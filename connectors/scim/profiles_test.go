@@ -14,7 +14,7 @@ import (
 )
 
 // Each profile is tried on a server with the habits that it describes: the whole suite runs on those of AWS IAM
-// Identity Center, Databricks and Sentry, and here is what differs in the others.
+// Identity Center and Databricks, and here is what differs in the others.
 
 func (b *bench) describe() connectors.ConnectionType {
 	b.t.Helper()
@@ -140,7 +140,8 @@ func TestProfileSentry(t *testing.T) {
 		}
 		return a
 	}
-	b := elimityBench(t, map[string]any{"profile": "sentry"}, keepsToItself, refuses(http.MethodPut), showsAtMost(10_000), many)
+	b := elimityBench(t, map[string]any{"profile": "sentry"}, keepsToItself, refuses(http.MethodPut), slugifies, ignoresMembersOnPOST, keepsNoExternalID,
+		changesAtMost(100), filters(`(displayName|userName) eq "[^"]*"`), showsAtMost(10_000), many)
 	b.seed("crowd", "ann")
 	b.seed("team")
 	if s := b.read("crowd"); !strings.Contains(s.Incomplete, "10000 members") {
@@ -151,7 +152,8 @@ func TestProfileSentry(t *testing.T) {
 	for _, bad := range []string{"Team", "a team", "téam", "123", strings.Repeat("x", 51)} {
 		b.refused(connectors.Invalid, b.create(bad, nil))
 	}
-	b.must(b.create("team-2", nil))
+	b.must(b.create("team-2", nil), b.grant("team-2", userNamed("ann")))
+	b.holds("team-2", "user/ann")
 }
 
 // AWS IAM Identity Center takes so many changes a request, and pages by cursor.
