@@ -441,7 +441,7 @@ func (a *api) window(h http.Header) (limit, left int, wait time.Duration, ok boo
 	if at, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = at
 	}
-	if reset >= now.Add(maxWindow).Unix() {
+	if reset < 0 || reset >= now.Add(maxWindow).Unix() {
 		return 0, 0, 0, false
 	}
 	// The instants are whole seconds.
