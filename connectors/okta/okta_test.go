@@ -885,3 +885,63 @@ func TestCredentialForApplying(t *testing.T) {
 		}
 	}
 }
+
+// Some of Okta's servers do not know a group for a moment after it was made. That is no verdict.
+func TestJustMade(t *testing.T) {
+	t.Parallel()
+	o := newOrganisation(t)
+	alice := o.AddIdentity(t, "user", "alice")
+	o.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodPut {
+			return false
+		}
+		w.WriteHeader(http.StatusNotFound)
+		_, err := w.Write([]byte(`{"errorCode": "E0000007", "errorSummary": "Not found: Resource not found: 00g (UserGroup)"}`))
+		return err == nil
+	})
+	create, grant, nobody := change("create", "Sales"), change("grant", "Sales", alice), change("grant", "Sales", named("user", "nobody@acme.test"))
+	grant.ID, nobody.ID = "grant", "nobody"
+	got := map[string]connectors.Code{}
+	w := o.writer(t)
+	err := w.Apply(t.Context(), []schemas.Operation{create, grant, nobody}, func(out connectors.Outcome) { got[out.Operation] = connectors.CodeOf(out.Err) })
+	want := map[string]connectors.Code{"op": "", "grant": connectors.Unavailable, "nobody": connectors.NotFound}
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	// Of a group that was there before it is one.
+	refused(t, apply(t, w, grant), connectors.NotFound)
+}
+
+// BenchmarkRead reads groups with a member and an application each. Calls are what counts: Okta answers a limited number
+// each minute. The server holds nothing to the description here.
+func BenchmarkRead(b *testing.B) {
+	for _, n := range []int{1_000, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			o := newOrganisation(b)
+			o.set(func() {
+				o.fast, o.page = true, 1000
+				for i := range 20 {
+					o.apps = append(o.apps, &appState{id: o.id("0oa"), name: "bookmark", label: fmt.Sprintf("app %d", i)})
+				}
+				u := o.users[0].id
+				for i := range n {
+					g := &groupState{id: o.id("00g"), kind: "OKTA_GROUP", name: fmt.Sprintf("t-%d", i), members: []*memberState{{user: u}}}
+					o.groups = append(o.groups, g)
+					a := o.apps[i%len(o.apps)]
+					a.groups = append(a.groups, &assignmentState{group: g.id})
+				}
+			})
+			r := o.writer(b)
+			calls := 0
+			for b.Loop() {
+				o.asked()
+				s, err := r.Read(b.Context(), connectors.Selection{Scope: map[string][]string{"group": {"t-*"}}})
+				if err != nil || len(s.Connections) != n || len(s.Connections[0].Entitlements) != 2 {
+					b.Fatalf("%d connections, %v", len(s.Connections), err)
+				}
+				calls = len(o.asked())
+			}
+			b.ReportMetric(float64(calls), "calls/op")
+		})
+	}
+}
