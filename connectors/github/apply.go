@@ -340,7 +340,7 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 		if err := sameTarget(o, p.id); err != nil {
 			return err
 		}
-		if o.Privilege == member {
+		if o.Privilege == member && (p.id != 0 || o.TargetID == "") {
 			return nil
 		}
 	}
@@ -348,18 +348,19 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 	if err != nil {
 		return err
 	}
+	if err := sameTarget(o, s.id); err != nil {
+		return err
+	}
 	switch {
+	case in && o.Privilege == member:
+		return nil
 	case s.owner && o.Privilege == maintainer:
 		return refuse(connectors.Conflict, o, "an owner of the organisation maintains each team that they are in: grant %s", member)
 	case in && p.maintainer:
 		return nil
 	case !s.there && !b.invite:
 		return refuse(connectors.NotFound, o, "no such account is in the organisation %s. To add it to a team would invite it to the organisation: have an owner do that, or set invite: true in the application's config", b.c.organisation)
-	case s.there:
-		if err := sameTarget(o, s.id); err != nil {
-			return err
-		}
-	case o.TargetID != "":
+	case !s.there && o.TargetID != "":
 		found, err := b.accounts(ctx, []string{login})
 		if err != nil {
 			return err
@@ -386,7 +387,9 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 		return strange(connectors.Title(o))
 	}
 	list[login] = person{id: s.id, maintainer: o.Privilege == maintainer || s.owner}
-	b.people[login].there = true
+	if !s.there {
+		delete(b.people, login) // now that it is invited, GitHub says who it is
+	}
 	return nil
 }
 
@@ -476,17 +479,20 @@ func (b *batch) alike(o *schemas.Operation) []string {
 
 // sameRepository holds the id of an operation to the repository that has the name.
 func (b *batch) sameRepository(ctx context.Context, o *schemas.Operation, h *holding) error {
-	if h != nil {
+	if o.TargetID == "" || h != nil && h.id != 0 {
+		if h == nil {
+			return nil
+		}
 		return sameTarget(o, h.id)
-	}
-	if o.TargetID == "" {
-		return nil
 	}
 	var r struct {
 		ID int64 `json:"id"`
 	}
 	if err := b.call(ctx, o, http.MethodGet, path("repos", b.c.organisation, o.Target.SourceName), nil, &r); err != nil {
 		return err
+	}
+	if r.ID == 0 {
+		return strange(connectors.Title(o))
 	}
 	return sameTarget(o, r.ID)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
+	gh "github.com/google/go-github/v60/github"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/rest"
@@ -208,6 +209,7 @@ func appToken(s *settings, transport http.RoundTripper) (func(*http.Request) err
 	if err != nil {
 		return nil, invalid("the App's private key cannot be read: it is a PEM file as GitHub made it")
 	}
+	app.InstallationTokenOptions = &gh.InstallationTokenOptions{} // all that the installation has; null is no object
 	app.BaseURL = strings.TrimSuffix(s.url, "/")
 	app.Client = &http.Client{Transport: transport, Timeout: s.timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

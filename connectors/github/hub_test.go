@@ -496,9 +496,14 @@ func handlers() map[string]func(*call) (int, any) {
 		}
 	}
 	return map[string]func(*call) (int, any){
-		"teams/create":                                   (*call).createTeam,
-		"teams/update-in-org":                            withTeam((*call).updateTeam),
-		"teams/delete-in-org":                            withTeam(func(c *call, x *team) (int, any) { c.remove(x); return http.StatusNoContent, nil }),
+		"teams/create":        (*call).createTeam,
+		"teams/update-in-org": withTeam((*call).updateTeam),
+		"teams/delete-in-org": withTeam(func(c *call, x *team) (int, any) { c.remove(x); return http.StatusNoContent, nil }),
+		"teams/get-by-name": withTeam(func(c *call, x *team) (int, any) {
+			o := c.team(x, true)
+			o["members_count"], o["repos_count"] = len(x.members), len(x.repos)
+			return http.StatusOK, o
+		}),
 		"teams/list-child-in-org":                        withTeam((*call).children),
 		"teams/get-membership-for-user-in-org":           withTeam((*call).membership),
 		"teams/add-or-update-membership-for-user-in-org": withTeam((*call).addMembership),
