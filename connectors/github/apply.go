@@ -111,6 +111,8 @@ func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
 		return refuse(connectors.Denied, o, "%s", x.protected())
 	case x != nil && o.NativeID != "" && o.NativeID != id(x.id):
 		return refuse(connectors.Conflict, o, "the slug stands for another team now (id %d)", x.id)
+	case x != nil && x.hidden:
+		return refuse(connectors.Denied, o, "%s", x.doubt)
 	case x != nil && x.doubt != "":
 		return refuse(connectors.Unavailable, o, "the team is not known whole: %s", x.doubt)
 	}
@@ -268,11 +270,14 @@ func (b *batch) delete(ctx context.Context, o *schemas.Operation, x *team) error
 		Slug   string   `json:"slug"`
 		Parent answered `json:"parent"`
 	}](ctx, b.c, connectors.Title(o), b.c.team(x.slug, "teams"), nil)
-	switch {
-	case connectors.CodeOf(err) == connectors.NotFound:
-		children = nil // it is gone
-	case err != nil:
-		return err
+	if connectors.CodeOf(err) == connectors.NotFound {
+		if again := b.call(ctx, o, http.MethodGet, b.c.team(x.slug), nil, &answered{}); connectors.CodeOf(again) == connectors.NotFound {
+			delete(b.bySlug, x.slug)
+			return nil // it went meanwhile
+		}
+	}
+	if err != nil {
+		return err // whoever does not know the children must not delete them
 	}
 	for _, c := range children {
 		if c.Parent.ID == nil || *c.Parent.ID != x.id {

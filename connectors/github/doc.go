@@ -38,7 +38,8 @@
 // To add an account that is not in the organisation to a team is to invite it to the organisation. Without invite:
 // true in the config that is refused. An invitation that waits is the state invited. Invitations to an e-mail address
 // have no account yet and are not shown. GitHub does not show organisations who of their members is suspended, so the
-// state blocked is never seen, and an invitation that ran out is no more listed in its team.
+// state blocked is never seen, and an invitation that ran out is no more listed in its team. Members whose account is not
+// linked to an identity of SAML yet are members all the same, and are shown as such.
 //
 // Whoever creates a team with a token of their own is its maintainer, and is taken out again at once. Members of a
 // team that an identity provider keeps in step cannot be changed here: Unsupported says so. Teams of the enterprise
@@ -64,7 +65,8 @@
 //
 // The tests' server holds every request and every answer against the description of its REST API and the schema of its
 // GraphQL API that GitHub publishes, and behaves as the documentation and reports of others say. Emulate, an emulator made
-// by others, has checked creation, change and deletion of teams, memberships and repository levels. The description
-// alone has checked: GraphQL queries, invitations, custom roles, which teams a repository names, teams kept by an identity
-// provider, the App's token and its repositories, owners, rate limits, and errors of SAML.
+// by others, has checked creation, change and deletion of teams, and that members and repositories come and go. The
+// description and the schema alone have checked: GraphQL queries, levels and custom roles on repositories, maintainers, nested
+// teams and which teams a repository names, invitations, owners, notifications, teams kept by an identity provider, the App's
+// token and its repositories, rate limits, and errors of SAML.
 package github

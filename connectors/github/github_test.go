@@ -224,6 +224,60 @@ func TestNesting(t *testing.T) {
 	same(t, read(t, w, "base", "inner", "sales"), "inner: team/sales MEMBER", "sales: repository/docs pull", "sales: repository/docs triage", "sales: user/bob MEMBER")
 }
 
+func TestPrivacy(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	w := writer(t, h.config())
+	o := operation("create sales")
+	for _, privacy := range []string{"secret", "closed", "secret"} {
+		o.After = map[string]any{"privacy": privacy}
+		for range 2 {
+			if failed := apply(t, w, o); len(failed) > 0 {
+				t.Fatal(failed)
+			}
+		}
+		if got := h.teams["sales"].privacy; got != privacy {
+			t.Errorf("the team is %s, want %s", got, privacy)
+		}
+		o = operation("update sales")
+	}
+	if n := h.count("teams/update-in-org"); n != 2 {
+		t.Errorf("%d calls, want one for each change", n)
+	}
+}
+
+// Where it cannot be known what a team has, nothing is said of it, and nothing done.
+func TestUnknown(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.repo("app")
+	w := writer(t, h.config())
+	must(t, w, "create base", "create sales", "grant base repository app push", "grant sales repository app pull", "grant sales team base MEMBER")
+	h.answer("repos/list-teams", http.StatusNotFound, nil, `{"message": "Not Found"}`)
+	s, err := w.Read(t.Context(), connectors.Selection{})
+	if err != nil || !strings.Contains(s.Incomplete, "the repository app") {
+		t.Errorf("%v, incomplete %q", err, s.Incomplete)
+	}
+	refused(t, w, operation("revoke sales repository app pull"), connectors.Unavailable, "not known whole")
+	h.change(func() {
+		h.before = nil
+		h.after = func(op string, _ int, _ http.Header, body []byte) []byte {
+			if op == "graphql" {
+				return bytes.ReplaceAll(body, []byte(`"invitations":{`), []byte(`"invitations":null,"other":{`))
+			}
+			return body
+		}
+	})
+	refused(t, w, operation("revoke sales repository app pull"), connectors.Denied, "invitations")
+	// A deletion that cannot learn of the children would take them along.
+	h.change(func() { h.after = nil })
+	h.answer("teams/list-child-in-org", http.StatusNotFound, nil, `{"message": "Not Found"}`)
+	refused(t, w, operation("delete base"), connectors.NotFound, "")
+	if h.teams["base"] == nil || h.teams["sales"] == nil {
+		t.Error("a team went")
+	}
+}
+
 func TestInvitations(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)

@@ -760,37 +760,26 @@ func (c *call) removeRepo(x *team) (int, any) {
 	return http.StatusNoContent, nil
 }
 
+func account(u *user) tree { return tree{"login": u.login, "databaseId": u.id} }
+
 // graph is what a query may ask for.
 func (h *hub) graph(who *actor) tree {
-	account := func(u *user) tree { return tree{"login": u.login, "databaseId": u.id} }
 	people := func(keep func(*user) bool) field {
-		var list []tree
-		for _, u := range values(h.users, userID) {
-			if keep(u) {
-				list = append(list, account(u))
-			}
+		return func(args map[string]any) (any, error) {
+			list := slices.DeleteFunc(values(h.users, userID), func(u *user) bool { return !keep(u) })
+			return connection(h.page, len(list), false, func(i int) tree { return account(list[i]) })(args)
 		}
-		return connection(h.page, list, nil)
 	}
 	sees := func(x *team) bool {
 		return who.owner || who.bot || x.privacy != "secret" || x.members[h.user(who.login)] != ""
 	}
-	var teams []tree
-	for _, x := range h.allTeams() {
-		if sees(x) {
-			teams = append(teams, h.graphTeam(x))
-		}
-	}
-	var repos []tree
-	for _, r := range values(h.repos, repoID) {
-		repos = append(repos, tree{"name": r.name, "databaseId": r.id})
-	}
 	return tree{
 		"viewer": tree{"login": who.login},
 		"user": field(func(args map[string]any) (any, error) {
-			u := h.users[strings.ToLower(args["login"].(string))]
+			login, _ := args["login"].(string)
+			u := h.users[strings.ToLower(login)]
 			if u == nil {
-				return nil, &graphFault{"NOT_FOUND", "Could not resolve to a User with the login of '" + args["login"].(string) + "'."}
+				return nil, &graphFault{"NOT_FOUND", "Could not resolve to a User with the login of '" + login + "'."}
 			}
 			return account(u), nil
 		}),
@@ -800,11 +789,19 @@ func (h *hub) graph(who *actor) tree {
 				return nil, &graphFault{"NOT_FOUND", "Could not resolve to an Organization with the login of '" + login + "'."}
 			}
 			return tree{"login": h.org, "viewerCanAdminister": who.owner, "viewerIsAMember": !who.bot,
-				"teams": connection(h.page, teams, nil), "repositories": connection(h.page, repos, nil),
+				"teams": field(func(args map[string]any) (any, error) {
+					list := slices.DeleteFunc(h.allTeams(), func(x *team) bool { return !sees(x) })
+					return connection(h.page, len(list), false, func(i int) tree { return h.graphTeam(list[i]) })(args)
+				}),
+				"repositories": field(func(args map[string]any) (any, error) {
+					list := values(h.repos, repoID)
+					return connection(h.page, len(list), false, func(i int) tree { return tree{"name": list[i].name, "databaseId": list[i].id} })(args)
+				}),
 				"membersWithRole": people(func(u *user) bool { return u.role != "" }),
 				"pendingMembers":  people(func(u *user) bool { return u.role == "" && u.asked }),
 				"team": field(func(args map[string]any) (any, error) {
-					x := h.teams[strings.ToLower(args["slug"].(string))]
+					slug, _ := args["slug"].(string)
+					x := h.teams[strings.ToLower(slug)]
 					if x == nil || !sees(x) {
 						return nil, nil
 					}
@@ -815,28 +812,27 @@ func (h *hub) graph(who *actor) tree {
 }
 
 func (h *hub) graphTeam(x *team) tree {
-	var members, repos, invited []tree
-	for _, u := range keys(x.members, userID) {
-		members = append(members, tree{"role": strings.ToUpper(x.members[u]), "node": tree{"login": u.login, "databaseId": u.id}})
-	}
-	roles := h.roles(x)
-	for _, r := range keys(roles, repoID) {
-		permission := map[string]string{"pull": "READ", "triage": "TRIAGE", "push": "WRITE", "maintain": "MAINTAIN", "admin": "ADMIN"}[cmp.Or(h.custom[roles[r]], roles[r])]
-		repos = append(repos, tree{"permission": permission, "node": tree{"name": r.name, "databaseId": r.id}})
-	}
-	for range x.mails {
-		invited = append(invited, tree{"invitee": nil})
-	}
-	for _, u := range keys(x.invited, userID) {
-		invited = append(invited, tree{"invitee": tree{"login": u.login, "databaseId": u.id}})
-	}
+	members, roles, invited := keys(x.members, userID), h.roles(x), keys(x.invited, userID)
+	repos := keys(roles, repoID)
+	level := map[string]string{"pull": "READ", "triage": "TRIAGE", "push": "WRITE", "maintain": "MAINTAIN", "admin": "ADMIN"}
 	out := tree{"databaseId": x.id, "slug": x.slug, "description": x.description, "privacy": "VISIBLE", "notificationSetting": "NOTIFICATIONS_ENABLED", "parentTeam": nil,
-		"repositories": connection(h.page, repos, func(e tree) tree { return e }), "invitations": connection(h.page, invited, nil),
+		"repositories": connection(h.page, len(repos), true, func(i int) tree {
+			role := roles[repos[i]]
+			return tree{"permission": level[cmp.Or(h.custom[role], role)], "node": tree{"name": repos[i].name, "databaseId": repos[i].id}}
+		}),
+		"invitations": connection(h.page, x.mails+len(invited), false, func(i int) tree {
+			if i < x.mails {
+				return tree{"invitee": nil}
+			}
+			return tree{"invitee": account(invited[i-x.mails])}
+		}),
 		"members": field(func(args map[string]any) (any, error) {
 			if args["membership"] != "IMMEDIATE" {
 				return nil, &graphFault{"UNSERVED", "the hub lists immediate members only"}
 			}
-			return connection(h.page, members, func(e tree) tree { return e })(args)
+			return connection(h.page, len(members), true, func(i int) tree {
+				return tree{"role": strings.ToUpper(x.members[members[i]]), "node": account(members[i])}
+			})(args)
 		})}
 	if x.description == "" {
 		out["description"] = nil

@@ -118,8 +118,9 @@ type team struct {
 	members       map[string]person // by login in lower case
 	invited       map[string]person
 	repositories  map[string]*holding // by name in lower case
-	// doubt says why the team may not be known whole; "" when it is.
-	doubt string
+	// doubt says why the team may not be known whole; "" when it is. hidden says that it is the credential's fault.
+	doubt  string
+	hidden bool
 
 	gotMembers, gotRepositories, gotInvitations int
 }
@@ -357,7 +358,7 @@ func (t *teams) add(op string, n *teamNode, whole bool) (*part, error) {
 			x.parent = &parent{id: *n.ParentTeam.DatabaseID, slug: n.ParentTeam.Slug}
 		}
 		if n.Invitations == nil {
-			x.doubt = "the credential does not see the invitations of " + x.slug
+			x.doubt, x.hidden = "the credential does not see the invitations of "+x.slug, true
 		}
 		t.bySlug[x.slug] = x
 	}
@@ -488,6 +489,12 @@ func (r *reader) inherit(ctx context.Context, op string, t *teams, of func(*team
 			ID     int64  `json:"id"`
 			Source string `json:"access_source"`
 		}](ctx, r.c, op, path("repos", r.c.organisation, name, "teams"), nil)
+		if connectors.CodeOf(err) == connectors.NotFound {
+			for _, x := range unsure[name] {
+				x.doubt = "the repository " + name + " went while it was read, or the credential does not see which teams it was given to"
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
