@@ -43,13 +43,15 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	for i := range ops {
 		want(&ops[i].Connection)
 		want(ops[i].Target)
-		about[ops[i].Connection.SourceName] = true
+		if ops[i].Connection.Type == TypeTeam {
+			about[ops[i].Connection.SourceName] = true
+		}
 	}
 	t, err := w.load(ctx, op, false, slugs, func(x *team) bool { return about[x.slug] })
 	if err != nil {
 		return err
 	}
-	b := &batch{writer: w, teams: t, ops: ops, checker: checker, failed: map[string]bool{}, done: map[string]bool{}, people: map[string]*standing{}}
+	b := &batch{writer: w, teams: t, ops: ops, checker: checker, failed: map[string]bool{}, done: map[string]bool{}, people: map[string]*standing{}, known: map[int64]bool{}}
 	return connectors.Each(ctx, ops, checker, w.c.now, func(o connectors.Outcome) {
 		b.failed[o.Operation], b.done[o.Operation] = o.Err != nil, true
 		report(o)
@@ -65,13 +67,16 @@ type batch struct {
 	failed, done map[string]bool
 	people       map[string]*standing // of the organisation, by login
 	tries        int
+	roles        map[string][]*orgRole // of the organisation, by name; nil before they were read
+	known        map[int64]bool        // of which of them it was read whom they were assigned to
 }
 
 // standing is what an account is in the organisation.
 type standing struct {
 	id    int64
 	there bool // a member, or invited to be one
-	owner bool
+	// pending says that the invitation was not taken up.
+	pending, owner bool
 }
 
 func refuse(code connectors.Code, o *schemas.Operation, format string, args ...any) error {
@@ -101,6 +106,9 @@ func (b *batch) do(ctx context.Context, o *schemas.Operation) (int, error) {
 }
 
 func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
+	if o.Connection.Type == TypeOrganisationRole {
+		return b.assign(ctx, o)
+	}
 	x := b.bySlug[o.Connection.SourceName]
 	switch {
 	case x == nil && o.Removes():
@@ -318,7 +326,7 @@ func (b *batch) stands(ctx context.Context, o *schemas.Operation, login string) 
 	case m.State != "active" && m.State != "pending" || m.User == nil:
 		return nil, strange(connectors.Title(o))
 	default:
-		s.there, s.owner, s.id = true, m.Role == "admin", m.User.ID
+		s.there, s.pending, s.owner, s.id = true, m.State == "pending", m.Role == "admin", m.User.ID
 	}
 	b.people[login] = s
 	return s, nil

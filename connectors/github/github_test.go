@@ -389,6 +389,74 @@ func TestCustomRoles(t *testing.T) {
 	}
 }
 
+func TestOrganisationRoles(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	for _, u := range []string{"alice", "bob"} {
+		h.user(u).role = "member"
+	}
+	h.user("invited").asked = true
+	h.orgRole("all_repo_read")
+	h.orgRole("Deploys everything")
+	cfg := h.config()
+	if d, err := writer(t, cfg).Describe(t.Context()); err != nil || len(d.Types) != 1 {
+		t.Errorf("roles that nobody asked for are described: %v, %v", d.Types, err)
+	}
+	cfg.Values["organisation_roles"] = true
+	w := writer(t, cfg)
+	role := func(kind, name, typ, target string) schemas.Operation {
+		return schemas.Operation{ID: kind + typ + target, Kind: schemas.OperationKind(kind), Application: "code", Privilege: "MEMBER",
+			Connection: schemas.Name{Type: "organisation_role", SourceName: name}, Target: &schemas.Name{Type: typ, SourceName: target}}
+	}
+	must(t, w, "create sales", "create inner", "grant inner team sales MEMBER", "grant inner user bob MEMBER")
+	// In one run with a team that is made.
+	made, grant := operation("create later"), role("grant", "all_repo_read", "team", "later")
+	grant.DependsOn = []string{made.ID}
+	if failed := apply(t, w, made, grant, role("grant", "all_repo_read", "team", "sales"), role("grant", "all_repo_read", "user", "Alice")); len(failed) > 0 {
+		t.Fatal(failed)
+	}
+	all := func() []string {
+		t.Helper()
+		s, err := w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"organisation_role": {"*"}}})
+		if err != nil || s.Incomplete != "" {
+			t.Fatal(err, s.Incomplete)
+		}
+		var out []string
+		for _, c := range s.Connections {
+			for _, e := range c.Entitlements {
+				out = append(out, c.SourceName+": "+e.Target.String())
+			}
+		}
+		return out
+	}
+	// Who has a role through a team, or a team through its parent, was not assigned it.
+	same(t, all(), "all_repo_read: team/later", "all_repo_read: team/sales", "all_repo_read: user/alice")
+	refused(t, w, role("grant", "all_repo_read", "user", "invited"), connectors.Conflict, "invitation")
+	refused(t, w, role("grant", "all_repo_read", "user", "nobody"), connectors.NotFound, "")
+	refused(t, w, role("grant", "all_repo_read", "team", "nothing"), connectors.NotFound, "")
+	refused(t, w, role("grant", "no_such_role", "user", "alice"), connectors.NotFound, "no such role")
+	wrong := role("revoke", "all_repo_read", "user", "alice")
+	wrong.TargetID = "1"
+	refused(t, w, wrong, connectors.Conflict, "another user")
+	wrong.TargetID, wrong.NativeID = "", "1"
+	refused(t, w, wrong, connectors.Conflict, "another role")
+	if failed := apply(t, w, role("revoke", "all_repo_read", "user", "alice"), role("revoke", "all_repo_read", "team", "sales"),
+		role("revoke", "no_such_role", "user", "alice"), role("revoke", "all_repo_read", "user", "bob")); len(failed) > 0 {
+		t.Fatal(failed)
+	}
+	same(t, all(), "all_repo_read: team/later")
+	// Two of one name can be told apart by their ids alone.
+	h.change(func() {
+		h.roles = append(h.roles, &orgRole{h.next(), "all_repo_read", map[*user]bool{}, map[*team]bool{}})
+	})
+	refused(t, w, role("grant", "all_repo_read", "user", "alice"), connectors.Conflict, "source_id")
+	second := role("grant", "all_repo_read", "user", "alice")
+	second.NativeID = strconv.FormatInt(h.roles[2].id, 10)
+	if failed := apply(t, w, second); len(failed) > 0 || !h.roles[2].users[h.user("alice")] || h.roles[0].users[h.user("alice")] {
+		t.Errorf("the second of one name: %v", failed)
+	}
+}
+
 func TestIdentityProvider(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
@@ -560,14 +628,20 @@ func TestAnswersThatAreNone(t *testing.T) {
 		{"renamed", "orgs/list-members", 301, map[string]string{"Location": "/organizations/7/members"}, ``, connectors.Conflict, "another name", 0},
 		{"a page elsewhere", "orgs/list-members", 200, map[string]string{"Link": `<https://elsewhere.test/x?page=2>; rel="next"`}, `[]`, connectors.Unavailable, "another host", 0},
 		{"a link that is none", "orgs/list-members", 200, map[string]string{"Link": `nonsense`}, `[]`, connectors.Unavailable, "not what this API gives", 0},
+		{"roles of the organisation that do not count up", "orgs/list-org-roles", 200, nil, `{"total_count": 2, "roles": [{"id": 1, "name": "x"}]}`, connectors.Unavailable, "not what this API gives", 0},
+		{"roles of the organisation that only owners see", "orgs/list-org-roles", 403, nil, `{"message": "Must be an organization owner"}`, connectors.Denied, "lacks the right", 0},
+		{"an assignment to nobody", "orgs/list-org-role-teams", 200, nil, `[{"id": 1, "assignment": "direct"}]`, connectors.Unavailable, "not what this API gives", 0},
 		{"custom roles that do not count up", "orgs/list-custom-repo-roles", 200, nil, `{"total_count": 2, "custom_roles": [{"name": "x"}]}`, connectors.Unavailable, "not what this API gives", 0},
 		{"a custom role of a built-in's name", "orgs/list-custom-repo-roles", 200, nil, `{"total_count": 1, "custom_roles": [{"name": "push"}]}`, connectors.Unavailable, "not what this API gives", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			h := newHub(t)
+			h.orgRole("all_repo_read")
 			h.answer(tt.op, tt.status, tt.header, tt.body)
-			_, err := writer(t, h.config()).Read(t.Context(), connectors.Selection{})
+			cfg := h.config()
+			cfg.Values["organisation_roles"] = true
+			_, err := writer(t, cfg).Read(t.Context(), connectors.Selection{})
 			var e *connectors.Error
 			if !errors.As(err, &e) || e.Code != tt.code || !strings.Contains(err.Error(), tt.says) || e.RetryAfter < tt.wait {
 				t.Errorf("got %q, retry after %v (%v), want %q, %v and %q", connectors.CodeOf(err), e.RetryAfter, err, tt.code, tt.wait, tt.says)

@@ -13,6 +13,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
 // graphSchema is GitHub's own schema.
@@ -63,7 +64,7 @@ func execute(query string, variables map[string]any, root tree) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, faults := gqlparser.LoadQuery(schema, query)
+	doc, faults := gqlparser.LoadQueryWithRules(schema, query, rules.NewDefaultRules())
 	if len(faults) > 0 {
 		return nil, faults
 	}

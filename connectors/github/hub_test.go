@@ -36,6 +36,7 @@ type hub struct {
 	repos   map[string]*repo
 	teams   map[string]*team
 	tokens  map[string]*actor
+	roles   []*orgRole
 	custom  map[string]string // custom roles, each with the level below it; nil: the organisation's plan has none
 	page    int               // the most that a page holds, whatever is asked for
 	chosen  bool              // the App is installed on selected repositories
@@ -70,10 +71,25 @@ type team struct {
 	group                            string // of the identity provider that keeps the members
 }
 
+type orgRole struct {
+	id    int64
+	name  string
+	users map[*user]bool
+	teams map[*team]bool
+}
+
+func (h *hub) orgRole(name string) *orgRole {
+	i := slices.IndexFunc(h.roles, func(x *orgRole) bool { return x.name == name })
+	if i < 0 {
+		h.roles = append(h.roles, &orgRole{h.next(), name, map[*user]bool{}, map[*team]bool{}})
+		return h.roles[len(h.roles)-1]
+	}
+	return h.roles[i]
+}
+
 type actor struct {
 	login      string
 	owner, bot bool
-	secret     string
 }
 
 const readToken, applyToken = "gh-read-canary-5f2d9c-do-not-print", "gh-apply-canary-5f2d9c-do-not-print"
@@ -198,8 +214,8 @@ func (h *hub) rank(role string) int {
 	return slices.Index([]string{"", "pull", "triage", "push", "maintain", "admin"}, base)
 }
 
-// roles are all repositories that a team has, with those of its parents.
-func (h *hub) roles(x *team) map[*repo]string {
+// held are all repositories that a team has, with those of its parents.
+func (h *hub) held(x *team) map[*repo]string {
 	out := map[*repo]string{}
 	for at := x; at != nil; at = at.parent {
 		for r := range at.repos {
@@ -247,6 +263,9 @@ func (h *hub) remove(x *team) {
 		}
 	}
 	delete(h.teams, x.slug)
+	for _, r := range h.roles {
+		delete(r.teams, x)
+	}
 }
 
 // slugify makes a slug of a name as GitHub says that it does.
@@ -495,10 +514,82 @@ func handlers() map[string]func(*call) (int, any) {
 			return f(c, x)
 		}
 	}
+	withRole := func(f func(*call, *orgRole) (int, any)) func(*call) (int, any) {
+		return func(c *call) (int, any) {
+			i := slices.IndexFunc(c.roles, func(x *orgRole) bool { return strconv.FormatInt(x.id, 10) == c.params["role_id"] })
+			if i < 0 {
+				return notFound()
+			}
+			return f(c, c.roles[i])
+		}
+	}
+	assign := func(on bool) func(*call, *orgRole) (int, any) {
+		return func(c *call, x *orgRole) (int, any) {
+			u, t := c.users[strings.ToLower(c.params["username"])], c.teams[strings.ToLower(c.params["team_slug"])]
+			switch {
+			case u == nil && t == nil:
+				return notFound()
+			case on && u != nil && u.role == "":
+				return refusal(http.StatusUnprocessableEntity, "The user is not a member of the organization")
+			case u != nil && on:
+				x.users[u] = true
+			case u != nil:
+				delete(x.users, u)
+			case on:
+				x.teams[t] = true
+			default:
+				delete(x.teams, t)
+			}
+			return http.StatusNoContent, nil
+		}
+	}
 	return map[string]func(*call) (int, any){
-		"teams/create":        (*call).createTeam,
-		"teams/update-in-org": withTeam((*call).updateTeam),
-		"teams/delete-in-org": withTeam(func(c *call, x *team) (int, any) { c.remove(x); return http.StatusNoContent, nil }),
+		"orgs/list-org-roles": func(c *call) (int, any) {
+			out := []any{}
+			for _, x := range c.roles {
+				out = append(out, object{"id": x.id, "name": x.name, "permissions": []any{}, "source": "Predefined"})
+			}
+			return http.StatusOK, object{"total_count": len(out), "roles": out}
+		},
+		"orgs/list-org-role-users": withRole(func(c *call, x *orgRole) (int, any) {
+			out := []any{}
+			for _, u := range values(c.users, userID) {
+				through := false
+				for t := range x.teams {
+					through = through || c.everybody(t)[u] != ""
+				}
+				if x.users[u] || through {
+					o := c.simple(u)
+					o["assignment"] = map[bool]string{true: "direct", false: "indirect"}[x.users[u]]
+					if x.users[u] && through {
+						o["assignment"] = "mixed"
+					}
+					out = append(out, o)
+				}
+			}
+			return http.StatusOK, out
+		}),
+		"orgs/list-org-role-teams": withRole(func(c *call, x *orgRole) (int, any) {
+			out := []any{}
+			for _, t := range c.allTeams() {
+				for at := t; at != nil; at = at.parent {
+					if x.teams[at] {
+						o := c.team(t, true)
+						o["assignment"] = map[bool]string{true: "direct", false: "indirect"}[x.teams[t]]
+						out = append(out, o)
+						break
+					}
+				}
+			}
+			return http.StatusOK, out
+		}),
+		"orgs/assign-user-to-org-role": withRole(assign(true)),
+		"orgs/revoke-org-role-user":    withRole(assign(false)),
+		"orgs/assign-team-to-org-role": withRole(assign(true)),
+		"orgs/revoke-org-role-team":    withRole(assign(false)),
+		"teams/create":                 (*call).createTeam,
+		"teams/update-in-org":          withTeam((*call).updateTeam),
+		"teams/delete-in-org":          withTeam(func(c *call, x *team) (int, any) { c.remove(x); return http.StatusNoContent, nil }),
 		"teams/get-by-name": withTeam(func(c *call, x *team) (int, any) {
 			o := c.team(x, true)
 			o["members_count"], o["repos_count"] = len(x.members), len(x.repos)
@@ -729,7 +820,7 @@ func (c *call) removeMembership(x *team) (int, any) {
 
 func (c *call) teamRepos(x *team) (int, any) {
 	out := []any{}
-	roles := c.roles(x)
+	roles := c.held(x)
 	for _, r := range keys(roles, repoID) {
 		name := cmp.Or(map[string]string{"pull": "read", "push": "write"}[roles[r]], roles[r])
 		out = append(out, object{"id": r.id, "name": r.name, "full_name": c.org + "/" + r.name, "role_name": name})
@@ -812,7 +903,7 @@ func (h *hub) graph(who *actor) tree {
 }
 
 func (h *hub) graphTeam(x *team) tree {
-	members, roles, invited := keys(x.members, userID), h.roles(x), keys(x.invited, userID)
+	members, roles, invited := keys(x.members, userID), h.held(x), keys(x.invited, userID)
 	repos := keys(roles, repoID)
 	level := map[string]string{"pull": "READ", "triage": "TRIAGE", "push": "WRITE", "maintain": "MAINTAIN", "admin": "ADMIN"}
 	out := tree{"databaseId": x.id, "slug": x.slug, "description": x.description, "privacy": "VISIBLE", "notificationSetting": "NOTIFICATIONS_ENABLED", "parentTeam": nil,
