@@ -551,6 +551,9 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 					who[pieces[o].who.sql()] = true
 				}
 				if j.kind == schemas.OperationGrant {
+					if p := pieces[list[0]]; len(list) == 1 && p.privilege == schemas.PrivilegeMember && j.member(p) {
+						return nil // it came with ADMIN, which MySQL may take away again when MEMBER is granted
+					}
 					return j.w.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
 				}
 				return j.w.dialect.revoke(g.on, privilegesOf(pieces, list), sortedKeys(who))
@@ -561,6 +564,12 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 		}
 	}
 	return nil
+}
+
+// member says whether a membership is there by now.
+func (j *job) member(p piece) bool {
+	_, ok := j.c.edges[p.edge]
+	return p.on.typ == typeRole && ok
 }
 
 // privilegesOf are the privileges of operations, sorted, each once.
