@@ -665,6 +665,9 @@ func (j *job) exists(o *schemas.Operation, h holding) error {
 	if err := j.failures[h.typ]; err != nil {
 		return err
 	}
+	if strings.EqualFold(h.db, informationSchema) {
+		return refuse(o, connectors.Denied, "%s", whyInformationSchema) // the servers take it, once escaped, and it means nothing
+	}
 	switch h.typ {
 	case typeFunction, typeProcedure, typePackage, typePackageBody:
 		if j.w.dialect == mariaDB && !ascii(h.name) {

@@ -344,6 +344,11 @@ func (d dialect) object(n schemas.Name) (holding, error) {
 	return h, nil
 }
 
+const (
+	informationSchema    = "information_schema"
+	whyInformationSchema = "everybody sees in information_schema what they may, and nothing can be given"
+)
+
 // List returns what exists of a type.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	op := "list " + q.Type
@@ -424,14 +429,12 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 		err := r.query(ctx, func(c []string) error {
 			protected := ""
 			switch {
-			case strings.EqualFold(c[0], "information_schema"):
-				protected = "everybody sees in it what they may, and nothing can be given"
 			case q.Names == nil && slices.Contains(systemDatabases(), c[0]):
-				return nil
+				return nil // they can be asked for by name
+			case strings.EqualFold(c[0], informationSchema):
+				protected = whyInformationSchema
 			}
-			if protected == "" || q.Names != nil {
-				add(c[0], protected)
-			}
+			add(c[0], protected)
 			return nil
 		}, 1, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
 		return out, err

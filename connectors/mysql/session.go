@@ -290,7 +290,7 @@ func codeOf(number uint16) connectors.Code {
 func loginMessage(number uint16) string {
 	switch number {
 	case 1045, 1698, 1044:
-		return "the server refused the login: check user and password, and the host that the account is for"
+		return "the server refused the login: check user, password, the host that the account is for, and whether the server asks for TLS (config.tls)"
 	case 1130:
 		return "no account may log in from this machine"
 	case 1129:
