@@ -370,7 +370,7 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 	// A role is told of when its attributes are there, too.
 	made := func(o *schemas.Operation) {
 		id := ids[o]
-		j.c.accounts[id] = &account{id: id, role: true, locked: true, expired: true, held: map[holding]bool{}}
+		j.c.accounts[id] = &account{id: id, role: true, locked: true, expired: true}
 	}
 	comments := func(list []*schemas.Operation) []string {
 		var out []string
@@ -587,7 +587,7 @@ func (j *job) note(p piece) {
 	if p.on.typ != typeRole {
 		a := j.c.accounts[p.who]
 		if give {
-			a.held[p.held] = true
+			a.hold(p.held)
 			return
 		}
 		delete(a.held, p.held)

@@ -31,6 +31,13 @@ type holding struct {
 	column    string
 }
 
+func (a *account) hold(h holding) {
+	if a.held == nil {
+		a.held = map[holding]bool{}
+	}
+	a.held[h] = true
+}
+
 type edge struct{ role, member accountID }
 
 // catalogue is all accounts of a server at one moment.
@@ -86,7 +93,7 @@ func (l *loader) row(c []string) error {
 		l.later = append(l.later, own)
 		return nil
 	}
-	a := &account{id: accountID{l.intern(c[1]), l.intern(c[2])}, locked: c[5] == "1", expired: c[6] == "1", held: map[holding]bool{}}
+	a := &account{id: accountID{l.intern(c[1]), l.intern(c[2])}, locked: c[5] == "1", expired: c[6] == "1"}
 	l.c.accounts[a.id] = a
 	if l.dialect == mySQL {
 		// What CREATE ROLE makes. Other accounts are roles when they have members.
@@ -111,7 +118,7 @@ func (l *loader) row(c []string) error {
 		if i < len(l.bits) {
 			name = l.bits[i]
 		}
-		a.held[holding{object{typ: typeGlobal}, name, ""}] = true
+		a.hold(holding{object{typ: typeGlobal}, name, ""})
 	}
 	return nil
 }
@@ -123,7 +130,7 @@ func (l *loader) hold(a *account, o object, list, column string) {
 	for list != "" {
 		var p string
 		p, list, _ = strings.Cut(list, ",")
-		a.held[holding{o, l.intern(setPrivilege(p)), column}] = true
+		a.hold(holding{o, l.intern(setPrivilege(p)), column})
 	}
 }
 
@@ -156,9 +163,9 @@ func (l *loader) finish() (*catalogue, error) {
 			a.comment = c[3]
 		case rowDynamic:
 			p := l.intern(strings.ToUpper(c[3]))
-			a.held[holding{object{typ: typeGlobal}, p, ""}] = true
+			a.hold(holding{object{typ: typeGlobal}, p, ""})
 			if c[4] == "Y" {
-				a.held[holding{object{typ: typeGlobal}, l.intern(p + withGrantOption), ""}] = true
+				a.hold(holding{object{typ: typeGlobal}, l.intern(p + withGrantOption), ""})
 			}
 		case rowDatabase:
 			o := object{typ: typePattern, db: c[3]}
