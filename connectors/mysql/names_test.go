@@ -216,6 +216,7 @@ func FuzzNames(f *testing.F) {
 func FuzzCatalogue(f *testing.F) {
 	f.Add("account|r||3|1|0|0\nedge||u|r||Y|\nend||||||", true)
 	f.Add("account|r|%|SELECT,CREATE ROLE||1|1\ndatabase|r|%|a_b|SELECT||\ncolumn|r|%|d|t|c|Select,Update\nroutine|r|%|d|f|FUNCTION|Execute,Grant\ndynamic|r|%|BACKUP_ADMIN|Y||\ncomment|r|%|x|||\nend||||||", false)
+	f.Add("account|r|%|,SELECT||1|1\ndynamic|r|%|\nroutine|r|%|d|f||Execute\nend", false)
 	f.Fuzz(func(t *testing.T, text string, maria bool) {
 		d := mySQL
 		if maria {

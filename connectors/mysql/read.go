@@ -61,6 +61,7 @@ type loader struct {
 	dialect dialect
 	c       *catalogue
 	ended   bool
+	broken  bool       // a row says something that is not possible
 	later   [][]string // what belongs to accounts, which may come in any order
 	names   map[string]string
 	bits    []string
@@ -130,6 +131,7 @@ func (l *loader) hold(a *account, o object, list, column string) {
 	for list != "" {
 		var p string
 		p, list, _ = strings.Cut(list, ",")
+		l.broken = l.broken || p == "" || o.typ == ""
 		a.hold(holding{o, l.intern(setPrivilege(p)), column})
 	}
 }
@@ -163,6 +165,7 @@ func (l *loader) finish() (*catalogue, error) {
 			a.comment = c[3]
 		case rowDynamic:
 			p := l.intern(strings.ToUpper(c[3]))
+			l.broken = l.broken || p == ""
 			a.hold(holding{object{typ: typeGlobal}, p, ""})
 			if c[4] == "Y" {
 				a.hold(holding{object{typ: typeGlobal}, l.intern(p + withGrantOption), ""})
@@ -182,6 +185,9 @@ func (l *loader) finish() (*catalogue, error) {
 		default:
 			return nil, errors.New("the catalogue has a row of an unknown kind")
 		}
+	}
+	if l.broken {
+		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer has privileges without names"}
 	}
 	return l.c, nil
 }
