@@ -30,7 +30,7 @@ func arrows() map[string][]string {
 		"reconciler/server":            {"reconciler", "reconciler/github", "reconciler/report", "schemas"},
 		"policy":                       {"schemas"},
 		"connectors":                   {"schemas"},
-		"connectors/all":               {"connectors", "connectors/aws", "connectors/casbin", "connectors/github", "connectors/ldap", "connectors/mysql", "connectors/okta", "connectors/postgres"},
+		"connectors/all":               {"connectors", "connectors/aws", "connectors/casbin", "connectors/github", "connectors/ldap", "connectors/mysql", "connectors/okta", "connectors/postgres", "connectors/scim"},
 		"connectors/aws":               {"connectors", "schemas"},
 		"connectors/casbin":            {"connectors", "schemas"},
 		"connectors/okta":              {"connectors", "connectors/rest", "schemas"},
@@ -38,6 +38,7 @@ func arrows() map[string][]string {
 		"connectors/ldap":              {"connectors", "schemas"},
 		"connectors/github":            {"connectors", "connectors/rest", "schemas"},
 		"connectors/postgres":          {"connectors", "schemas"},
+		"connectors/scim":              {"connectors", "connectors/rest", "schemas"},
 		"connectors/rest":              {"connectors"},
 		"schemas":                      {},
 		// What only tests import.
