@@ -148,7 +148,7 @@ func (r *reader) collect(a *account, out *iam.GetAccountAuthorizationDetailsOutp
 	}
 	for i := range out.Policies {
 		p := &out.Policies[i]
-		e := a.policies.add(&entity{typ: typePolicy, name: sdk.ToString(p.PolicyName), id: sdk.ToString(p.PolicyId), arn: sdk.ToString(p.Arn), path: sdk.ToString(p.Path)})
+		e := a.policies.add(&entity{typ: typePolicy, name: lastPart(sdk.ToString(p.Arn)), id: sdk.ToString(p.PolicyId), arn: sdk.ToString(p.Arn), path: sdk.ToString(p.Path)})
 		e.description, e.version = p.Description, sdk.ToString(p.DefaultVersionId)
 		e.boundaries = int(sdk.ToInt32(p.PermissionsBoundaryUsageCount))
 		e.versions = map[string]any{}
@@ -258,7 +258,7 @@ func (r *reader) completeBoundaries(ctx context.Context, a *account) error {
 		return err
 	}
 	for _, arn := range sortedKeys(told) {
-		if told[arn] == counted[arn] {
+		if told[arn] <= counted[arn] {
 			continue
 		}
 		users, roles, _, err := r.holders(ctx, arn, types.PolicyUsageTypePermissionsBoundary)
