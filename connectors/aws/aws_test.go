@@ -554,7 +554,7 @@ func TestCredentials(t *testing.T) {
 	if got, want := assumed(), role("apply")+" countersign-cloud"; got != want {
 		t.Errorf("the writer became %q, want %q", got, want)
 	}
-	web := map[string]any{"credentials": "web_identity", "web_identity_token": connectors.NewSecret(webToken), "role_arn": role("plan"), "access_key_id": nil, "secret_access_key": nil}
+	web := map[string]any{"sign_in": "web_identity", "web_identity_token": connectors.NewSecret(webToken), "role_arn": role("plan"), "access_key_id": nil, "secret_access_key": nil}
 	a.srv.set(func() { a.srv.roles["plan"].tags = map[string]string{} })
 	if err := reads(with(web)(t, a.config)); err != nil {
 		t.Errorf("with a token: %v", err)
@@ -590,13 +590,13 @@ func TestCredentialsOfTheMachine(t *testing.T) {
 	if _, err := aws.New().OpenReader(t.Context(), with(none)(t, a.config)); connectors.CodeOf(err) != connectors.Invalid {
 		t.Errorf("without credentials: %v, want %s", err, connectors.Invalid)
 	}
-	none["credentials"] = "environment"
+	none["sign_in"] = "environment"
 	writer(t, with(none)(t, a.config))
 	t.Setenv("AWS_ACCESS_KEY_ID", "")
 	if _, err := aws.New().OpenReader(t.Context(), with(none)(t, a.config)); connectors.CodeOf(err) != connectors.Invalid {
 		t.Errorf("with an empty environment: %v, want %s", err, connectors.Invalid)
 	}
-	none["credentials"] = "instance"
+	none["sign_in"] = "instance"
 	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		const path = "/latest/meta-data/iam/security-credentials/"
 		switch {
