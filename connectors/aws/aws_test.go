@@ -482,6 +482,61 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
+// In an account where others work, a role comes or goes between two listings, and that is no fault.
+func TestRolesThatComeAndGo(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	w := writer(t, a.config)
+	must(t, w, create(name("role", "t-stays"), payloads()["role"][0]))
+	roles := func(change func(action string, body []byte) []byte) (names []string, incomplete string) {
+		at := a.srv.listen(t, func(action string, status int, body []byte) (int, []byte) { return status, change(action, body) })
+		s, err := writer(t, with(map[string]any{"endpoint": at, "settle": "20ms"})(t, a.config)).Read(t.Context(), connectors.Selection{Scope: map[string][]string{"role": {"t-*"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range s.Connections {
+			names = append(names, c.SourceName)
+			if _, ok := c.Payload["max_session_duration"]; !ok {
+				t.Errorf("of %s it is not known how long a session lasts", c.SourceName)
+			}
+		}
+		return names, s.Incomplete
+	}
+	once := true
+	got, incomplete := roles(func(action string, body []byte) []byte {
+		if action == "GetAccountAuthorizationDetails" && once && strings.Contains(string(body), "<RoleDetailList><member>") {
+			once = false
+			a.call(t, "CreateRole", "RoleName", "t-comes", "Path", teamPath, "AssumeRolePolicyDocument", anyTrust)
+			a.srv.set(func() { a.srv.roles["t-comes"].created = time.Now() })
+		}
+		return body
+	})
+	if !slices.Equal(got, []string{"t-stays"}) || incomplete != "" {
+		t.Errorf("when a role comes: %v %s", got, incomplete)
+	}
+	once = true
+	got, incomplete = roles(func(action string, body []byte) []byte {
+		if action == "GetAccountAuthorizationDetails" && once && strings.Contains(string(body), "<RoleName>t-comes") {
+			once = false
+			a.call(t, "DeleteRole", "RoleName", "t-comes")
+		}
+		return body
+	})
+	if !slices.Equal(got, []string{"t-stays"}) || incomplete != "" || once {
+		t.Errorf("when a role goes: %v %s", got, incomplete)
+	}
+	// A listing that is empty is made up for, role by role.
+	got, incomplete = roles(func(action string, body []byte) []byte {
+		if action == "ListRoles" {
+			return []byte("<ListRolesResponse><ListRolesResult><Roles></Roles><IsTruncated>false</IsTruncated></ListRolesResult></ListRolesResponse>")
+		}
+		return body
+	})
+	if !slices.Equal(got, []string{"t-stays"}) || incomplete != "" {
+		t.Errorf("without a listing: %v %s", got, incomplete)
+	}
+}
+
 // A reading costs few requests, whatever the number of connections.
 func TestReadingIsCheap(t *testing.T) {
 	t.Parallel()

@@ -361,9 +361,6 @@ func (a *app) Break(t *testing.T) []connectortest.Broken {
 		broken("details without a role", details, func(status int, body []byte) (int, []byte) {
 			return status, element("RoleDetailList").ReplaceAll(body, nil)
 		}),
-		broken("a list without a role", "ListRoles", func(status int, body []byte) (int, []byte) {
-			return status, element("Roles").ReplaceAll(body, nil)
-		}),
 		broken("nobody", "GetCallerIdentity", text("")),
 	}
 	for _, action := range []string{details, "ListRoles", "ListPolicies"} {

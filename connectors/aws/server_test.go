@@ -281,7 +281,7 @@ func (s *server) authenticate(req *http.Request, body []byte, service, action st
 func (s *server) newThing(kind, prefix, name, path string) *thing {
 	s.next++
 	x := &thing{kind: kind, name: name, path: path, id: fmt.Sprintf("%s%016d", prefix, s.next), members: map[string]bool{}, attached: map[string]bool{},
-		inline: map[string]string{}, tags: map[string]string{}, lag: s.lag, created: time.Date(2026, 11, 26, 0, 0, s.next%60, 0, time.UTC)}
+		inline: map[string]string{}, tags: map[string]string{}, lag: s.lag, created: time.Now().Add(-24 * time.Hour)}
 	x.arn = "arn:aws:iam::" + accountID + ":" + kind + path + name
 	return x
 }
