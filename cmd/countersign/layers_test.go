@@ -17,7 +17,7 @@ func arrows() map[string][]string {
 		"policy", "connectors", "schemas"}
 	return map[string][]string{
 		"cmd/countersign":              {"cmd/countersign/internal/cli"},
-		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "schemas"},
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "schemas"},
 		"reconciler":                   core,
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},
@@ -35,6 +35,7 @@ func arrows() map[string][]string {
 		"connectors/okta":              {"connectors", "connectors/rest", "schemas"},
 		"connectors/mysql":             {"connectors", "schemas"},
 		"connectors/postgres":          {"connectors", "schemas"},
+		"connectors/exec":              {"connectors", "schemas"},
 		"connectors/rest":              {"connectors"},
 		"schemas":                      {},
 		// What only tests import.
