@@ -17,7 +17,7 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 	}
 	for _, c := range l.Connectors {
 		for _, typ := range c.Types {
-			r := row{cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Type)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(typ.Attributes)}}
+			r := row{cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Type)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(typ.Attributes, len(typ.Attributes))}}
 			for _, g := range typ.Targets {
 				how := say("")
 				switch {
@@ -28,7 +28,7 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 				case !g.Grant:
 					how = say(", read only")
 				}
-				r.more = append(r.more, say("{} ({}{}): {}", name(g.Type), edgeWords(g.Edge), how, namesOf(g.Privileges)))
+				r.more = append(r.more, say("{} ({}{}): {}", name(g.Type), edgeWords(g.Edge), how, namesOf(g.Privileges, maxPrivileges)))
 			}
 			t.rows = append(t.rows, r)
 		}
@@ -36,10 +36,17 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 	return document{icon: markInfo, title: say("{}", plural(len(l.Connectors), "connector", "connectors")), blocks: []block{t}}
 }
 
-func namesOf(list []string) line {
+// maxPrivileges bounds how many privileges of a target stand in the table.
+const maxPrivileges = 10
+
+// namesOf lists names, at most so many.
+func namesOf(list []string, limit int) line {
 	var out []line
-	for _, n := range list {
+	for _, n := range list[:min(limit, len(list))] {
 		out = append(out, say("{}", name(n)))
+	}
+	if n := len(list) - limit; n > 0 {
+		out = append(out, say("and {} more", n))
 	}
 	return join(", ", out...)
 }
