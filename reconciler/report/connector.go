@@ -112,7 +112,7 @@ func foreignLines(text string) []line {
 		if len(out) == maxLogLines {
 			return append(out, say("and more (--format json has all)"))
 		}
-		out = append(out, say("{}", strings.TrimRight(l, "\n")))
+		out = append(out, say("{}", strings.ReplaceAll(strings.TrimRight(l, "\n"), "\t", "  ")))
 	}
 	return out
 }
