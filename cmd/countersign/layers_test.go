@@ -38,6 +38,7 @@ func arrows() map[string][]string {
 		"connectors/exec":              {"connectors", "schemas"},
 		"connectors/rest":              {"connectors"},
 		"schemas":                      {},
+		"examples/exec-go/connector":   {"connectors", "connectors/exec", "schemas"},
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},
 		"connectors/connectortest/suite":   {"connectors", "schemas"},
