@@ -27,6 +27,7 @@ func (a *app) connector() *cobra.Command {
 		Args:    noSuchCommand,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
+	c.SuggestionsMinimumDistance = 2
 	c.AddCommand(a.connectorList(), a.connectorTest())
 	return c
 }
@@ -189,6 +190,9 @@ func (a *app) testConnector(ctx context.Context, o trial) (err error) {
 		done++
 		a.progress(c.Name, done, 0)
 	}}.Run(ctx, cases)
+	if o.run != "" {
+		reduced = strings.TrimPrefix(reduced+"; only the cases ran that --run matches", "; ")
+	}
 	rep.Title, rep.Reduced = k.Describe().Title, reduced
 	if err := errors.Join(end(), ctx.Err()); err != nil {
 		return err
