@@ -239,6 +239,9 @@ func (d Description) Faults() []string {
 					fault("%s: the privilege %q is empty or stands twice", what, p)
 				}
 			}
+			for _, fault := range impliedFaults(g) {
+				faults = append(faults, what+": "+fault)
+			}
 			for _, p := range g.Default {
 				if !slices.Contains(g.Privileges, p) {
 					fault("%s: the default %q is not among the privileges", what, p)
@@ -251,6 +254,31 @@ func (d Description) Faults() []string {
 			}
 			patterns(what+" privileged", g.Privileged)
 			rule(what+" names", g.Names)
+		}
+	}
+	return faults
+}
+
+// impliedFaults says what is wrong with the order among privileges.
+func impliedFaults(g GrantableType) []string {
+	var faults []string
+	if len(g.Implies) > 0 && g.Edge != EdgeResource {
+		faults = append(faults, "only privileges on resources may imply others")
+	}
+	for _, p := range slices.Sorted(maps.Keys(g.Implies)) {
+		at := slices.Index(g.Privileges, p)
+		if at < 0 {
+			faults = append(faults, fmt.Sprintf("%q implies others and is no privilege", p))
+		}
+		for _, lower := range g.Implies[p] {
+			if slices.Index(g.Privileges, lower) <= at {
+				faults = append(faults, fmt.Sprintf("%q implies %q, which does not stand after it", p, lower))
+			}
+			for _, lowest := range g.Implies[lower] {
+				if !slices.Contains(g.Implies[p], lowest) {
+					faults = append(faults, fmt.Sprintf("%q implies %q and not %q, which that implies", p, lower, lowest))
+				}
+			}
 		}
 	}
 	return faults

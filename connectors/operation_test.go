@@ -43,7 +43,9 @@ func TestCheck(t *testing.T) {
 		return func(o *schemas.Operation) { o.Connection.SourceName = s }
 	}
 	target := func(typ, name, privilege string) func(*schemas.Operation) {
-		return func(o *schemas.Operation) { o.Target, o.Privilege = &schemas.Name{Type: typ, SourceName: name}, privilege }
+		return func(o *schemas.Operation) {
+			o.Target, o.Privilege = &schemas.Name{Type: typ, SourceName: name}, privilege
+		}
 	}
 	for _, c := range []struct {
 		name string

@@ -3,7 +3,10 @@ package all
 
 import (
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/aws"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/github"
+	"github.com/countersign/countersign/connectors/ldap"
 	"github.com/countersign/countersign/connectors/mysql"
 	"github.com/countersign/countersign/connectors/okta"
 	"github.com/countersign/countersign/connectors/postgres"
@@ -12,7 +15,10 @@ import (
 // Registry returns all connectors.
 func Registry() (connectors.Registry, error) {
 	return connectors.NewRegistry(
+		aws.New(),
 		casbin.New(),
+		github.New(),
+		ldap.New(),
 		mysql.New(),
 		okta.New(),
 		postgres.New(),

@@ -34,7 +34,8 @@ type Config struct {
 	ContentType string
 	// Explain finds the application's own words in the body of an error; nil leaves them out.
 	Explain func(body []byte) string
-	// Limited says whether an answer means "too many", and how long to wait; nil knows 429 and Retry-After.
+	// Limited says whether an answer means "too many", and how long to wait; nil knows 429 and Retry-After. It may
+	// read the body if it puts it back.
 	Limited func(*http.Response) (wait time.Duration, limited bool)
 	// Pause looks at the headers of an answer that went well, and says how long to leave the application alone
 	// before the next request (an exhausted rate limit); nil never does.
@@ -185,6 +186,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, attempts, c.failed(ctx, r, err)
 	}
+	resp.Body = io.NopCloser(bytes.NewReader(body)) // Limited may look at it
 	if c.c.Pause != nil {
 		if wait := c.c.Pause(resp); wait > 0 {
 			c.after = c.c.Now().Add(wait)

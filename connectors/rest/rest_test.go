@@ -148,7 +148,9 @@ func TestOtherHosts(t *testing.T) {
 	t.Parallel()
 	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the stranger was asked") }))
 	t.Cleanup(stranger.Close)
-	c := client(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, stranger.URL, http.StatusTemporaryRedirect) }, nil)
+	c := client(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, stranger.URL, http.StatusTemporaryRedirect)
+	}, nil)
 	for _, path := range []string{"x", stranger.URL + "/api/v1/next", "https://user:pw@127.0.0.1/x"} {
 		_, _, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodGet, Path: path})
 		if e := code(t, err); e.Code != connectors.Unavailable {

@@ -305,6 +305,19 @@ func testTargetNames[X T[X]](t X, h Harness[X]) {
 				ops, undo, want = append(ops, f.grant(k)), append(undo, f.revoke(k)), append(want, entitlement(k))
 				ops[len(ops)-1].ID += "-" + g.Type
 			}
+			if g.Single {
+				for i := range ops {
+					f.twice(ops[i])
+					f.holds(c, want[i])
+					if i+1 < len(ops) {
+						f.refused(ops[i+1], connectors.Conflict)
+						f.holds(c, want[i])
+					}
+					f.twice(undo[i])
+				}
+				f.holds(c)
+				continue
+			}
 			f.twice(ops...)
 			f.holds(c, want...)
 			f.twice(undo...)
