@@ -161,14 +161,14 @@ func (a *app) testConnector(ctx context.Context, o trial) (err error) {
 		return err
 	}
 	cfg := exec.Config{Args: o.args, Env: a.environ(o.env...), Logger: a.logger()}
-	k, ok := registry.Get(o.path)
+	_, known := registry.Get(o.path)
 	for _, b := range bindings {
 		if b.Name == o.path {
 			cfg.Path, cfg.Args, cfg.Env = b.Path, append(b.Args, o.args...), append(b.Env, a.environ(o.env...)[len(a.environ()):]...)
 		}
 	}
 	switch {
-	case ok && cfg.Path == "":
+	case known && cfg.Path == "":
 		return a.listConnectors(ctx, o.path)
 	case cfg.Path == "":
 		if cfg.Path, err = program(o.path); err != nil {
@@ -178,7 +178,8 @@ func (a *app) testConnector(ctx context.Context, o trial) (err error) {
 	default:
 		cfg.Name = o.path
 	}
-	if k, err = exec.New(ctx, cfg); err != nil {
+	k, err := exec.New(ctx, cfg)
+	if err != nil {
 		return err
 	}
 	cases, reduced, end, err := a.cases(ctx, k, cfg, o)
