@@ -24,6 +24,20 @@ func TestExamples(t *testing.T) {
 	}
 	programs := execPrograms(t)
 	for _, dir := range dirs {
+		if filepath.Base(dir) == "applications" { // files for an access repository of one's own
+			repo := t.TempDir()
+			if err := os.CopyFS(filepath.Join(repo, "applications"), os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			settings, err := os.ReadFile("../../examples/casbin/countersign.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(repo, "countersign.yaml"), settings, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			dir = repo
+		}
 		for _, args := range [][]string{{"validate"}, {"policy", "test"}} {
 			var out, errs bytes.Buffer
 			env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}
