@@ -17,7 +17,7 @@ func arrows() map[string][]string {
 		"policy", "connectors", "schemas"}
 	return map[string][]string{
 		"cmd/countersign":              {"cmd/countersign/internal/cli"},
-		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "schemas"},
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
 		"reconciler":                   core,
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},
@@ -41,6 +41,7 @@ func arrows() map[string][]string {
 		"connectors/scim":              {"connectors", "connectors/rest", "schemas"},
 		"connectors/exec":              {"connectors", "schemas"},
 		"connectors/rest":              {"connectors"},
+		"examples":                     {},
 		"schemas":                      {},
 		"examples/exec-go/connector":   {"connectors", "connectors/exec", "schemas"},
 		// What only tests import.
