@@ -129,7 +129,7 @@ func configure(cfg connectors.Config) (*settings, error) {
 			ok = ok && isAccount(s.account)
 		case "region":
 			text(&s.region, regionForm)
-		case "credentials":
+		case "sign_in":
 			text(&s.source, nil)
 			ok = ok && slices.Contains([]string{fromKeys, fromEnvironment, fromWebIdentity, fromInstance}, s.source)
 		case "role_arn":
@@ -331,13 +331,13 @@ func (r *reader) authenticate(ctx context.Context, cfg *sdk.Config, apply bool) 
 		}
 		id, secret := r.secrets[keys+"access_key_id"].Reveal(), r.secrets[keys+"secret_access_key"].Reveal()
 		if id == "" || secret == "" {
-			return invalid("config.%[1]saccess_key_id and config.%[1]ssecret_access_key are missing, or config.credentials says where else credentials come from", keys)
+			return invalid("config.%[1]saccess_key_id and config.%[1]ssecret_access_key are missing, or config.sign_in says where else credentials come from", keys)
 		}
 		cfg.Credentials = credentials.NewStaticCredentialsProvider(id, secret, r.secrets[keys+"session_token"].Reveal())
 	case fromEnvironment:
 		id, secret, token := os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")
 		if id == "" || secret == "" {
-			return invalid("config.credentials is environment, and AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
+			return invalid("config.sign_in is environment, and AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
 		}
 		r.secrets["environment"], r.secrets["environment_token"] = connectors.NewSecret(secret), connectors.NewSecret(token)
 		cfg.Credentials = credentials.NewStaticCredentialsProvider(id, secret, token)
@@ -349,7 +349,7 @@ func (r *reader) authenticate(ctx context.Context, cfg *sdk.Config, apply bool) 
 	case fromWebIdentity:
 		token := r.secrets["web_identity_token"].Reveal()
 		if role == "" || token == "" {
-			return invalid("config.credentials is web_identity: it needs config.role_arn and config.web_identity_token")
+			return invalid("config.sign_in is web_identity: it needs config.role_arn and config.web_identity_token")
 		}
 		anonymous := *cfg
 		anonymous.Credentials = sdk.AnonymousCredentials{}

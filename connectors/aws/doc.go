@@ -36,7 +36,7 @@
 //
 // # Credentials
 //
-// config.credentials says where they come from, and no other place is looked at: no profile, no metadata service by
+// config.sign_in says where they come from, and no other place is looked at: no profile, no metadata service by
 // default. STS is asked whose they are, and the account's number in the config must be the answer, before anything else
 // is sent. plan.sh and apply.sh make the roles for planning and applying, with no more than they need.
 //

@@ -441,7 +441,7 @@ func testIdentityStates[X T[X]](t X, h Harness[X]) {
 				continue
 			}
 			for _, state := range []string{connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked} {
-				c := f.make(typ, "with_"+state)
+				c := f.make(typ, "with_"+state+"_"+g.Type)
 				plainly := f.app.AddIdentity(t, g.Type, "plainly_"+state)
 				who := f.app.AddIdentity(t, g.Type, "is_"+state)
 				if !s.SetIdentityState(t, who, state) {
