@@ -35,8 +35,8 @@
 //
 // Operations come held against the description, without those whose dependency failed, and none depends on another
 // of the same request. What a read or list answers beyond the question is dropped, so that a small connector may
-// answer with all it has. Pages, patterns and the order of items are made here. A connector that does not say
-// normalizes is not asked to.
+// answer with all it has. Pages, patterns, the order of items and the privileges that others imply are made here. A
+// connector that does not say normalizes is not asked to.
 //
 // # What it cannot do
 //

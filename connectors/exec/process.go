@@ -241,7 +241,7 @@ func (p *process) violation(format string, args ...any) error {
 }
 
 func (p *process) unavailable(message string, err error) error {
-	return &connectors.Error{Code: connectors.Unavailable, Op: "connector " + p.name, Message: message, Err: err}
+	return &connectors.Error{Code: connectors.Unavailable, Op: "connector " + p.name, Message: message, Whole: true, Err: err}
 }
 
 // fail ends a child that cannot be trusted to be in step any more.
@@ -364,7 +364,7 @@ func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit
 func (p *process) typed(op string, e *schemas.ConnectorError) *connectors.Error {
 	out := &connectors.Error{Code: connectors.Code(e.Code), Op: op, Message: p.say(e.Message, maxMessage)}
 	if out.Code == connectors.Unavailable {
-		out.RetryAfter = time.Duration(e.RetryAfterSeconds) * time.Second
+		out.RetryAfter, out.Whole = time.Duration(e.RetryAfterSeconds)*time.Second, e.Whole
 	}
 	for _, d := range e.Dependents {
 		out.Dependents = append(out.Dependents, p.say(d, maxMessage))
