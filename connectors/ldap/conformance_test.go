@@ -29,6 +29,10 @@ func TestOpenLDAP(t *testing.T) {
 			connectortest.Run(t, harness(server, kind))
 		})
 	}
+	t.Run("faults", func(t *testing.T) {
+		t.Parallel()
+		faults(t, server, harness(server, "groupOfNames"))
+	})
 }
 
 func harness(server *servers.Directory, kind string) connectortest.Harness {

@@ -22,22 +22,27 @@ func TestActiveDirectory(t *testing.T) {
 	t.Parallel()
 	server := servers.SambaAD(t)
 	prepareDomain(t, server)
+	h := connectortest.Harness{
+		Connector: ldap.New(),
+		Payloads: map[string][2]map[string]any{"group": {{"description": "", "scope": "global", "security": true},
+			{"description": "Readers (all) of \\ \"sales\" * – näh", "scope": "universal", "security": false}}},
+		Start: func(t *testing.T) connectortest.Application { return newOU(t, server) },
+		Faulty: []connectortest.Faulty{
+			{Name: "wrong password", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+				return changed(cfg, "password", connectors.NewSecret(connectortest.Canary))
+			}},
+			{Name: "no base", Code: connectors.Invalid, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+				return changed(cfg, "base_dn", "OU=absent,DC=example,DC=test")
+			}},
+		},
+	}
 	t.Run("conformance", func(t *testing.T) {
 		t.Parallel()
-		connectortest.Run(t, connectortest.Harness{
-			Connector: ldap.New(),
-			Payloads: map[string][2]map[string]any{"group": {{"description": "", "scope": "global", "security": true},
-				{"description": "Readers (all) of \\ \"sales\" * – näh", "scope": "universal", "security": false}}},
-			Start: func(t *testing.T) connectortest.Application { return newOU(t, server) },
-			Faulty: []connectortest.Faulty{
-				{Name: "wrong password", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
-					return changed(cfg, "password", connectors.NewSecret(connectortest.Canary))
-				}},
-				{Name: "no base", Code: connectors.Invalid, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
-					return changed(cfg, "base_dn", "OU=absent,DC=example,DC=test")
-				}},
-			},
-		})
+		connectortest.Run(t, h)
+	})
+	t.Run("faults", func(t *testing.T) {
+		t.Parallel()
+		faults(t, server, h)
 	})
 }
 
