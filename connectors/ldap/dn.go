@@ -16,7 +16,7 @@ import (
 type dn struct {
 	text string   // as it was read
 	rdns []string // the key of each part, the entry's own first
-	attr string   // the attribute of the first part, when that has only one
+	attr string   // the first attribute of the first part
 	name string   // its value
 }
 
@@ -36,7 +36,7 @@ func parseDN(text string) (dn, error) {
 	}
 	d := dn{text: text, rdns: make([]string, 0, len(parsed.RDNs))}
 	for i, rdn := range parsed.RDNs {
-		if i == 0 && len(rdn.Attributes) == 1 {
+		if i == 0 {
 			d.attr, d.name = strings.ToLower(rdn.Attributes[0].Type), rdn.Attributes[0].Value
 		}
 		for _, a := range rdn.Attributes {

@@ -379,7 +379,7 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		for _, text := range raw {
 			v := readValue(attr, text)
 			g.values = append(g.values, v)
-			if v.dn.text != "" && r.own[v.dn.key()] != "" || attr == attrMemberUID && r.ownUIDs[text] {
+			if v.dn.text != "" && r.own[v.dn.key()] != "" && !r.hidden(v) || attr == attrMemberUID && r.ownUIDs[text] {
 				g.protected = holdsOwn
 			}
 		}
@@ -651,7 +651,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 			case v.attr == attrMemberUID:
 				uids = append(uids, v.raw)
 			case v.dn.text == "" || r.hidden(v) || p.groups[v.dn.key()] != nil:
-			case v.dn.attr != "" && (v.dn.below(r.s.userBase) || v.dn.below(r.s.base)):
+			case v.dn.below(r.s.userBase) || v.dn.below(r.s.base):
 				pending[v.dn.key()] = v.dn
 			}
 		}
@@ -783,7 +783,7 @@ func (p *people) who(v value) (typ, name, id, state string, ok bool) {
 		return typeGroup, p.groups[k].name, p.groups[k].id, "", true
 	case p.groups[k] != nil, p.others[k]:
 		return typeForeign, fold(v.dn.text), "", "", true
-	case !v.dn.below(p.r.s.userBase) && !v.dn.below(p.r.s.base), v.dn.attr == "":
+	case !v.dn.below(p.r.s.userBase) && !v.dn.below(p.r.s.base):
 		return typeForeign, fold(v.dn.text), "", "", true
 	}
 	return "", "", "", "", false

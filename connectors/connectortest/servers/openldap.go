@@ -46,8 +46,8 @@ func (d *Directory) Dial(t testing.TB) *ldap.Conn {
 	return conn
 }
 
-// slapdConfig has overlays as many directories have them: memberOf is kept, and a deleted entry is taken out of
-// groups. The accounts countersign-plan and countersign-apply have what the connector's scripts give, in trees
+// slapdConfig is that of a directory with many tests in it, slapdOverlays what most directories have: memberOf is
+// kept, and a deleted entry is taken out of groups. The accounts countersign-plan and countersign-apply have what the connector's scripts give, in trees
 // of any name, and get no more than 25 entries in a page's time: only by pages do they get all.
 const slapdConfig = `
 include /etc/ldap/schema/core.schema
@@ -91,16 +91,21 @@ access to dn.regex="^(.+,)?ou=groups,(.+,)?dc=example,dc=test$"
 access to dn.base="dc=example,dc=test" attrs=entry by users read by * break
 access to attrs=userPassword by anonymous auth by * none
 access to * by * none
+overlay ppolicy
+`
+
+const slapdOverlays = `
 overlay memberof
 memberof-refint TRUE
 overlay refint
 refint_attributes member uniqueMember memberOf
-overlay ppolicy
+refint_nothing cn=nothing,dc=example,dc=test
 `
 
 // OpenLDAP starts a slapd that stops with the test. It has nothing but the suffix, ou=services with the accounts
-// countersign-plan and countersign-apply (and some that may do less), each with its own name as password.
-func OpenLDAP(t testing.TB) *Directory {
+// countersign-plan and countersign-apply (and some that may do less), each with its own name as password. A bare
+// one does not take entries that are deleted out of groups.
+func OpenLDAP(t testing.TB, bare bool) *Directory {
 	t.Helper()
 	const owner = "openldap"
 	bin := program(t, "slapd")
@@ -109,7 +114,11 @@ func OpenLDAP(t testing.TB) *Directory {
 		Suffix: "dc=example,dc=test", Admin: "cn=admin,dc=example,dc=test", Password: "admin-secret"}
 	certify(t, dir)
 	config := filepath.Join(dir, "slapd.conf")
-	write(t, config, fmt.Sprintf(slapdConfig, dir))
+	text := fmt.Sprintf(slapdConfig, dir)
+	if !bare {
+		text += slapdOverlays
+	}
+	write(t, config, text)
 	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
 		t.Fatal(err)
 	}
