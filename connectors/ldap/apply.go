@@ -200,7 +200,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 			own = append(own, equals(attrMember, text))
 		}
 		if len(own) > 0 {
-			found, err := w.search(ctx, op, g.dn.text, goldap.ScopeBaseObject, "(|"+strings.Join(own, "")+")", []string{"1.1"})
+			found, err := w.search(ctx, query{op: op, base: g.dn.text, scope: goldap.ScopeBaseObject, filter: "(|" + strings.Join(own, "") + ")", attributes: []string{"1.1"}})
 			if err != nil {
 				return nil, err
 			}
@@ -494,7 +494,7 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 		if _, err := parseDN(name); err != nil {
 			continue
 		}
-		list, err := w.search(ctx, "look up members", name, goldap.ScopeBaseObject, within, []string{"1.1"})
+		list, err := w.search(ctx, query{op: "look up members", base: name, scope: goldap.ScopeBaseObject, filter: within, attributes: []string{"1.1"}})
 		switch connectors.CodeOf(err) {
 		case "":
 			found = append(found, list...)

@@ -218,7 +218,9 @@ func testSpellings(t *testing.T, server *servers.Directory) {
 	w := openWriter(t, a.Config())
 	same(t, "another spelling", held(t, w, "g"), []string{"user/alice smith"})
 	must(t, w, grant("g", "Alice Smith"))
-	same(t, "granted again", a.raw(t, a.groupDN("g"), "member"), []string{spelling, nobody})
+	// slapd writes the separators its own way, and leaves case and spaces of the values.
+	pretty := "uid=ALICE   SMITH,ou=PEOPLE," + a.top
+	same(t, "granted again", a.raw(t, a.groupDN("g"), "member"), []string{nobody, pretty})
 	must(t, w, revoke("G", "ALICE SMITH"))
 	same(t, "revoked", a.raw(t, a.groupDN("g"), "member"), []string{nobody})
 	if got := read(t, w, "G"); len(got) != 1 || got[0].SourceName != "g" {
@@ -573,6 +575,8 @@ func testManyMembers(t *testing.T, server *servers.Directory) {
 		ops = append(ops, grant("g", name))
 		want = append(want, "user/"+name)
 	}
+	// An account without a primary group is in none, least of all in a group that has no number.
+	a.add(t, a.userDN("bystander"), map[string][]string{"objectClass": {"inetOrgPerson"}, "uid": {"bystander"}, "cn": {"B"}, "sn": {"B"}})
 	before := ldap.Calls(w)
 	must(t, w, ops...)
 	if n := ldap.Calls(w) - before; n > 150 {
