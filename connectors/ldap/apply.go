@@ -2,6 +2,7 @@ package ldap
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -236,16 +237,16 @@ func (w *writer) renamed(o *schemas.Operation, find func(string) ([]*group, erro
 	return list[0].name, nil
 }
 
-// guidBytes is the value of objectGUID for the usual form.
+// guidBytes is the value of objectGUID for the usual form: the inverse of guid.
 func guidBytes(s string) (string, bool) {
-	var a uint32
-	var b, c uint16
-	var d, e []byte
-	if n, err := fmt.Sscanf(s, "%08x-%04x-%04x-%4x-%12x", &a, &b, &c, &d, &e); err != nil || n != 5 || len(d) != 2 || len(e) != 6 {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err != nil || len(b) != 16 {
 		return "", false
 	}
-	out := []byte{byte(a), byte(a >> 8), byte(a >> 16), byte(a >> 24), byte(b), byte(b >> 8), byte(c), byte(c >> 8)}
-	return string(slices.Concat(out, d, e)), true
+	slices.Reverse(b[:4])
+	slices.Reverse(b[4:6])
+	slices.Reverse(b[6:8])
+	return string(b), guid(b) == strings.ToLower(s)
 }
 
 // handle is how a change addresses a group, so that it reaches this very entry or none: in Active Directory by its

@@ -27,7 +27,7 @@ var (
 
 // parseDN reads a distinguished name (RFC 4514). It refuses what it could not tell apart.
 func parseDN(text string) (dn, error) {
-	if !utf8.ValidString(text) {
+	if !utf8.ValidString(text) || encoded(text) {
 		return dn{}, errDN
 	}
 	parsed, err := goldap.ParseDN(text)
@@ -48,6 +48,27 @@ func parseDN(text string) (dn, error) {
 		d.rdns = append(d.rdns, rdn.String())
 	}
 	return d, nil
+}
+
+// encoded says whether a value stands in the name as hexadecimal digits of BER, which nothing writes that has a
+// string, and which can be nested as deep as its author likes.
+func encoded(text string) bool {
+	escaped, attribute := false, true
+	for i := range len(text) {
+		switch c := text[i]; {
+		case escaped:
+			escaped = false
+		case c == '\\':
+			escaped = true
+		case c == ',' || c == '+' || c == ';':
+			attribute = true
+		case c == '=' && attribute:
+			if attribute = false; strings.HasPrefix(strings.TrimLeft(text[i+1:], " "), "#") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // key is equal for all spellings of the name.
