@@ -3,6 +3,7 @@ package ldap
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -68,6 +69,10 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		if ctx.Err() != nil {
 			return connectors.Stopped(ctx, op) // what was sent may have been done: reading back tells
 		}
+		if i := slices.IndexFunc(results, func(res result) bool { return gone(res.err) }); i >= 0 {
+			// The server is gone, or silent. To wait for it at each operation would take for ever.
+			return results[i].err
+		}
 		finished := w.s.now()
 		for i, res := range results {
 			failed[ops[i].ID] = res.err != nil
@@ -76,6 +81,12 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		ops = ops[n:]
 	}
 	return nil
+}
+
+// gone says whether an operation ended because the server could not be reached, and not by its answer.
+func gone(err error) bool {
+	var e *connectors.Error
+	return errors.As(err, &e) && e.Code == connectors.Unavailable && e.Err != nil && lost(e.Err)
 }
 
 // result is what became of an operation.

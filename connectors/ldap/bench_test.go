@@ -12,7 +12,7 @@ import (
 // BenchmarkRead reads groups of DNs, each with an account of its own, from a slapd on this machine, with the
 // default page size.
 func BenchmarkRead(b *testing.B) {
-	server := servers.OpenLDAP(b, true)
+	server := servers.OpenLDAP(b, servers.Slapd{})
 	for _, n := range []int{1_000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			a := newTree(b, server, "groupOfNames")

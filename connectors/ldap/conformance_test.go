@@ -22,7 +22,7 @@ import (
 // TestOpenLDAP has all tests that need a slapd: one for all of them.
 func TestOpenLDAP(t *testing.T) {
 	t.Parallel()
-	server := servers.OpenLDAP(t, false)
+	server := servers.OpenLDAP(t, servers.Slapd{Overlays: true})
 	for _, kind := range []string{"groupOfNames", "groupOfUniqueNames", "posixGroup"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
@@ -42,7 +42,7 @@ func TestOpenLDAP(t *testing.T) {
 // TestBareOpenLDAP is on a server that leaves the names of deleted entries in groups.
 func TestBareOpenLDAP(t *testing.T) {
 	t.Parallel()
-	server := servers.OpenLDAP(t, true)
+	server := servers.OpenLDAP(t, servers.Slapd{})
 	connectortest.Run(t, harness(server, "groupOfNames"))
 }
 

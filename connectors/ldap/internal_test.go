@@ -330,7 +330,7 @@ func TestIDs(t *testing.T) {
 // between is noticed.
 func TestReplacedInBetween(t *testing.T) {
 	t.Parallel()
-	server := servers.OpenLDAP(t, true)
+	server := servers.OpenLDAP(t, servers.Slapd{})
 	hand := server.Dial(t)
 	add := func(dn string, list map[string][]string) {
 		req := goldap.NewAddRequest(dn, nil)

@@ -592,3 +592,68 @@ func testManyMembers(t *testing.T, server *servers.Directory) {
 		t.Error("the placeholder is not in the emptied group")
 	}
 }
+
+// TestScripts runs the scripts of least privileges on a server that gives nothing to anybody, and finds that they
+// are enough, and no more.
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	server := servers.OpenLDAP(t, servers.Slapd{Overlays: true, Closed: true})
+	a := newTree(t, server, "groupOfNames")
+	a.user(t, "alice")
+	a.user(t, "bob")
+	a.modify(t, a.userDN("bob"), func(m *goldap.ModifyRequest) { m.Replace("pwdAccountLockedTime", []string{"000001010000Z"}) })
+	if _, err := ldap.New().OpenReader(t.Context(), a.Config()); err == nil {
+		t.Error("the account for planning can read before the script ran")
+	}
+	d := ldap.New().Describe()
+	for name, script := range map[string]string{"plan": d.PlanScript, "apply": d.ApplyScript} {
+		servers.Shell(t, script, []string{"ACCOUNT=cn=countersign-" + name + ",ou=services," + server.Suffix, "BASE=" + a.groups, "USER_BASE=" + a.people,
+			"DATABASE=" + servers.ConfigDatabase, "PPOLICY=yes"}, "-x", "-H", "ldap://"+server.Address, "-D", servers.ConfigAdmin, "-w", server.Password)
+	}
+	w := openWriter(t, a.Config())
+	r, err := ldap.New().OpenReader(t.Context(), a.Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var ops []schemas.Operation
+	for i := range 60 {
+		ops = append(ops, create(fmt.Sprintf("g%02d", i)))
+	}
+	must(t, w, append(ops, grant("g00", "alice"), grant("g00", "bob"), operation(schemas.OperationGrant, group("g01"), group("g00")))...)
+	list := read(t, r)
+	if len(list) != 60 || len(list[0].Entitlements) != 2 || list[0].Entitlements[1].State != connectors.StateBlocked {
+		t.Errorf("%d groups, the first is %+v, want 60, with a blocked member", len(list), list[0])
+	}
+	must(t, w, revoke("g00", "alice"), operation(schemas.OperationDelete, group("g00"), schemas.Name{}))
+
+	// No more than that.
+	for _, account := range []string{"countersign-plan", "countersign-apply"} {
+		conn, err := goldap.DialURL("ldap://" + server.Address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if err := conn.Bind("cn="+account+",ou=services,"+server.Suffix, account); err != nil {
+			t.Fatal(err)
+		}
+		change := goldap.NewModifyRequest(a.userDN("alice"), nil)
+		change.Replace("uidNumber", []string{"0"})
+		if err := conn.Modify(change); !goldap.IsErrorWithCode(err, goldap.LDAPResultInsufficientAccessRights) {
+			t.Errorf("%s changes an account: %v", account, err)
+		}
+		change = goldap.NewModifyRequest(a.groupDN("g02"), nil)
+		change.Replace("description", []string{"x"})
+		if err := conn.Modify(change); account == "countersign-plan" && !goldap.IsErrorWithCode(err, goldap.LDAPResultInsufficientAccessRights) {
+			t.Errorf("%s changes a group: %v", account, err)
+		}
+		res, err := conn.Search(goldap.NewSearchRequest(a.userDN("alice"), goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"userPassword", "homeDirectory"}, nil))
+		if err != nil || len(res.Entries) != 1 || len(res.Entries[0].Attributes) > 0 {
+			t.Errorf("%s sees more of an account than it needs: %v %v", account, res, err)
+		}
+	}
+}
