@@ -172,7 +172,7 @@ func shopEstate(t *testing.T) *estate {
 // corpEstate is an OpenLDAP directory, where accounts have what the connector's scripts give.
 func corpEstate(t *testing.T) *estate {
 	t.Helper()
-	d := servers.OpenLDAP(t)
+	d := servers.OpenLDAP(t, servers.Slapd{Overlays: true})
 	conn := d.Dial(t)
 	add := func(dn string, attributes map[string][]string) {
 		t.Helper()
