@@ -315,9 +315,10 @@ func (r *reader) holds(ctx context.Context, g, id string) (bool, error) {
 		if err != nil {
 			return false, r.strange("ask who is in a group", err)
 		}
-		if found.id == g {
-			return true, nil
+		if found.id != g {
+			// Whoever ignores a filter would make everybody a member of everything.
+			return false, r.strange("ask who is in a group", errors.New("the answer has another group than the one asked for"))
 		}
 	}
-	return false, nil
+	return len(list) > 0, nil
 }

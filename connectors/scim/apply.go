@@ -3,6 +3,7 @@ package scim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -206,8 +207,7 @@ type step struct {
 	err      error
 	done     bool // there is an outcome, or err says why not
 
-	id   string // the member's
-	kind string // the member's type
+	id string // the member's
 }
 
 func (s *step) fail(err error) { s.err, s.done = err, true }
@@ -555,8 +555,8 @@ func (w *writer) inGroup(ctx context.Context, id, name string, steps []*step) {
 				s.fail(nil)
 			}
 			round = 0
-		case ctx.Err() != nil || asError(err, &typed) && typed.RetryAfter > 0:
-			for _, s := range open {
+		case ctx.Err() != nil || errors.As(err, &typed) && typed.RetryAfter > 0 || code == connectors.Unsupported || unknown(err):
+			for _, s := range open { // none of them can go better
 				s.fail(err)
 			}
 		case code == connectors.Unavailable:
@@ -576,6 +576,12 @@ func (w *writer) inGroup(ctx context.Context, id, name string, steps []*step) {
 			round = 0
 		}
 	}
+}
+
+// unknown says that the application does not know the credential, whatever is asked.
+func unknown(err error) bool {
+	var status *rest.StatusError
+	return errors.As(err, &status) && status.Status == http.StatusUnauthorized
 }
 
 // settled takes an error back where the group shows that the thing is done.

@@ -30,18 +30,23 @@ func (c change) done(g group) bool {
 		(c.external == nil || g.external == *c.external)
 }
 
-func asError(err error, to **connectors.Error) bool { return errors.As(err, to) }
-
 // commit changes a group that was just read.
 func (w *writer) commit(ctx context.Context, op string, g group, c change) (attempts int, err error) {
 	m, err := w.manner(ctx)
-	switch {
-	case err != nil:
+	if err != nil {
 		return 1, err
-	case m.patch:
-		return w.patch(ctx, op, g, c)
-	case m.put && w.s.profile.members != membersByFilter:
-		return w.put(ctx, op, g, c, m.etag)
+	}
+	puts := m.put && w.s.profile.members != membersByFilter // a PUT needs all members, to keep them
+	if m.patch {
+		attempts, err = w.patch(ctx, op, g, c)
+		if connectors.CodeOf(err) != connectors.Unsupported || !puts || w.s.write == "patch" {
+			return attempts, err
+		}
+		m.patch = false // it was assumed, or promised, and is not so
+	}
+	if puts {
+		n, err := w.put(ctx, op, g, c, m.etag)
+		return attempts + n, err
 	}
 	return 1, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "the application says that it takes neither PATCH nor PUT of groups"}
 }

@@ -42,6 +42,7 @@ type store struct {
 type stored struct {
 	attributes elimity.ResourceAttributes
 	version    int
+	number     int // the order of making
 }
 
 type handler struct {
@@ -121,7 +122,7 @@ func (h handler) Create(_ *http.Request, a elimity.ResourceAttributes) (elimity.
 	}
 	h.s.last++
 	id := strings.ToLower(h.kind) + "/" + strconv.Itoa(h.s.last) // an id that has to be escaped in a path
-	h.s.kinds[h.kind][id] = &stored{attributes: a}
+	h.s.kinds[h.kind][id] = &stored{attributes: a, number: h.s.last}
 	return h.resource(id, h.s.kinds[h.kind][id]), nil
 }
 
@@ -138,21 +139,28 @@ func (h handler) Get(r *http.Request, id string) (elimity.Resource, error) {
 func (h handler) GetAll(_ *http.Request, params elimity.ListRequestParams) (elimity.Page, error) {
 	h.s.mu.Lock()
 	defer h.s.mu.Unlock()
-	var all []elimity.Resource
+	type found struct {
+		id string
+		*stored
+	}
+	var all []found
 	for id, s := range h.s.kinds[h.kind] {
-		match := clone(s.attributes)
-		match["id"] = id
-		if params.FilterValidator == nil || params.FilterValidator.PassesFilter(match) == nil {
-			all = append(all, h.resource(id, s))
+		if params.FilterValidator != nil {
+			match := clone(s.attributes)
+			match["id"] = id
+			if params.FilterValidator.PassesFilter(match) != nil {
+				continue
+			}
 		}
+		all = append(all, found{id, s})
 	}
-	number := func(r elimity.Resource) int {
-		n, _ := strconv.Atoi(r.ID[strings.IndexByte(r.ID, '/')+1:])
-		return n
-	}
-	slices.SortFunc(all, func(a, b elimity.Resource) int { return cmp.Compare(number(a), number(b)) })
+	slices.SortFunc(all, func(a, b found) int { return cmp.Compare(a.number, b.number) })
 	start := min(params.StartIndex-1, len(all))
-	return elimity.Page{TotalResults: len(all), Resources: all[start:min(start+params.Count, len(all))]}, nil
+	page := elimity.Page{TotalResults: len(all)}
+	for _, f := range all[start:min(start+params.Count, len(all))] {
+		page.Resources = append(page.Resources, h.resource(f.id, f.stored))
+	}
+	return page, nil
 }
 
 func (h handler) Replace(r *http.Request, id string, a elimity.ResourceAttributes) (elimity.Resource, error) {

@@ -30,7 +30,6 @@ func (r *reader) describe(ctx context.Context) (connectors.Description, error) {
 	if err != nil {
 		return connectors.Description{}, err
 	}
-	// A PUT needs all members that are there, to keep them.
 	can := m.patch || m.put && r.s.profile.members != membersByFilter
 	return describe(r.s.profile, rights{members: can, update: can}), nil
 }

@@ -609,6 +609,43 @@ func TestReplaceWithoutVersions(t *testing.T) {
 	b.refused(connectors.Conflict, b.revoke("team", userNamed("ann")))
 }
 
+// PATCH that nobody promised, or that was promised and is refused, gives way to PUT.
+func TestPATCHIsRefused(t *testing.T) {
+	t.Parallel()
+	for name, q := range map[string]quirk{"assumed": keepsToItself, "promised": says("patch", map[string]any{"supported": true})} {
+		var calls counting
+		b := elimityBench(t, map[string]any{"settle": "0s"}, calls.quirk, q, refuses(http.MethodPatch))
+		b.seed("team", "ann", "bob")
+		b.must(b.grant("team", userNamed("ann")), b.create("crew", nil), b.grant("team", userNamed("bob")))
+		b.holds("team", "user/ann", "user/bob")
+		if got := calls.count("PATCH Groups/ID"); got != 1 {
+			t.Errorf("%s: PATCH was tried %d times, want once", name, got)
+		}
+		fixed := elimityBench(t, map[string]any{"write": "patch"}, q, refuses(http.MethodPatch))
+		fixed.seed("team", "ann")
+		fixed.refused(connectors.Unsupported, fixed.grant("team", userNamed("ann")))
+	}
+}
+
+// A server that ignores the filter for members would make everybody a member of everything.
+func TestMemberFilterIsIgnored(t *testing.T) {
+	t.Parallel()
+	b := elimityBench(t, map[string]any{"profile": "aws_identity_center"}, func(r request, ask func(request) answer) answer {
+		if inFilter.MatchString(r.query.Get("filter")) {
+			r.query.Del("filter")
+		}
+		return ask(r)
+	}, pagesByCursor(100))
+	b.seed("team", "ann")
+	b.seed("crew")
+	if s, err := b.w.Read(t.Context(), connectors.Selection{}); err == nil {
+		t.Errorf("read %+v", s)
+	}
+	if err := b.apply(b.grant("team", userNamed("ann")))[0]; err == nil {
+		t.Error("the grant was applied")
+	}
+}
+
 func TestNeitherPATCHNorPUT(t *testing.T) {
 	t.Parallel()
 	b := elimityBench(t, map[string]any{"profile": "aws_identity_center"}, append(patchOff(), membersByFilter, pagesByCursor(100))...)
