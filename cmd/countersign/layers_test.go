@@ -17,7 +17,7 @@ func arrows() map[string][]string {
 		"policy", "connectors", "schemas"}
 	return map[string][]string{
 		"cmd/countersign":              {"cmd/countersign/internal/cli"},
-		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "schemas"},
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
 		"reconciler":                   core,
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},
@@ -30,7 +30,7 @@ func arrows() map[string][]string {
 		"reconciler/server":            {"reconciler", "reconciler/github", "reconciler/report", "schemas"},
 		"policy":                       {"schemas"},
 		"connectors":                   {"schemas"},
-		"connectors/all":               {"connectors", "connectors/aws", "connectors/casbin", "connectors/github", "connectors/ldap", "connectors/mysql", "connectors/okta", "connectors/postgres"},
+		"connectors/all":               {"connectors", "connectors/aws", "connectors/casbin", "connectors/github", "connectors/ldap", "connectors/mysql", "connectors/okta", "connectors/postgres", "connectors/scim"},
 		"connectors/aws":               {"connectors", "schemas"},
 		"connectors/casbin":            {"connectors", "schemas"},
 		"connectors/okta":              {"connectors", "connectors/rest", "schemas"},
@@ -38,8 +38,12 @@ func arrows() map[string][]string {
 		"connectors/ldap":              {"connectors", "schemas"},
 		"connectors/github":            {"connectors", "connectors/rest", "schemas"},
 		"connectors/postgres":          {"connectors", "schemas"},
+		"connectors/scim":              {"connectors", "connectors/rest", "schemas"},
+		"connectors/exec":              {"connectors", "schemas"},
 		"connectors/rest":              {"connectors"},
+		"examples":                     {},
 		"schemas":                      {},
+		"examples/exec-go/connector":   {"connectors", "connectors/exec", "schemas"},
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},
 		"connectors/connectortest/suite":   {"connectors", "schemas"},

@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/connectors/mysql"
 	"github.com/countersign/countersign/connectors/okta"
 	"github.com/countersign/countersign/connectors/postgres"
+	"github.com/countersign/countersign/connectors/scim"
 )
 
 // Registry returns all connectors.
@@ -22,5 +23,6 @@ func Registry() (connectors.Registry, error) {
 		mysql.New(),
 		okta.New(),
 		postgres.New(),
+		scim.New(),
 	)
 }

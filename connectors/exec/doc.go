@@ -27,7 +27,9 @@
 //	← {"id": 7, "type": "done", "done": {"count": 0}}
 //
 // A request is answered whole before the next is sent; cancel alone may come while one is on its way. A request that
-// fails is answered with error. After close, and at the end of its input, the child ends.
+// fails is answered with error, and so is one that ends early because it was cancelled; outcomes that were given
+// before stand. A child that knows no cancel ends what it is at, which it has Limits.Grace for. After close, and at
+// the end of its input, the child ends.
 //
 // # What a connector need not do
 //

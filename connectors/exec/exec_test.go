@@ -388,7 +388,8 @@ func TestBinding(t *testing.T) {
 
 // TestSecrets: they go on standard input alone, the one for applying to writers alone, and come out nowhere.
 func TestSecrets(t *testing.T) {
-	const canary, apply = connectortest.Canary, "the-apply-" + connectortest.Canary
+	// One has characters that JSON escapes, and is a part of the other.
+	const canary, apply = connectortest.Canary + `"\`, "the-apply-" + connectortest.Canary + `"\`
 	t.Setenv("CANARY", canary)
 	cfg := config()
 	cfg.Values = map[string]any{"token": connectors.NewSecret(canary), "apply_token": connectors.NewSecret(apply), "place": "here"}
@@ -400,7 +401,7 @@ func TestSecrets(t *testing.T) {
 		_, read := k.OpenReader(t.Context(), cfg)
 		_, write := k.OpenWriter(t.Context(), cfg)
 		for mode, err := range map[string]error{"read": read, "write": write} {
-			if err == nil || strings.Contains(err.Error(), canary) {
+			if err == nil || strings.Contains(err.Error(), connectortest.Canary) {
 				t.Errorf("%s, %s: %v", role, mode, err)
 			}
 			if role == "argv" {
@@ -419,7 +420,7 @@ func TestSecrets(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if s := log.String(); strings.Contains(s, canary) || !strings.Contains(s, "REDACTED") {
+	if s := log.String(); strings.Contains(s, connectortest.Canary) || !strings.Contains(s, "REDACTED") {
 		t.Errorf("the log:\n%s", s)
 	}
 }

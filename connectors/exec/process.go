@@ -12,6 +12,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -207,18 +208,31 @@ func plain(s string) string {
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
-// replacer takes secrets out of texts.
+// replacer takes secrets out of texts: as they are, as JSON writes them, and each line of those that have several.
 func replacer(secrets []string) *strings.Replacer {
-	var pairs []string
+	var all []string
 	for _, s := range secrets {
-		for _, part := range append([]string{s}, strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })...) {
-			if len(part) >= 4 { // less is no secret, and would tear words apart
-				pairs = append(pairs, part, "REDACTED")
+		forms := append([]string{s}, strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })...)
+		for _, form := range forms {
+			if b, err := json.Marshal(form); err == nil {
+				forms = append(forms, string(b[1:len(b)-1]))
 			}
+		}
+		all = append(all, forms...)
+	}
+	// What is a part of another secret comes after it, or the rest of that would stay.
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, s := range all {
+		if len(s) >= minSecret {
+			pairs = append(pairs, s, "REDACTED")
 		}
 	}
 	return strings.NewReplacer(pairs...)
 }
+
+// minSecret is the length below which a secret is none, and would tear words apart.
+const minSecret = 4
 
 // violation is an answer that the protocol does not allow.
 func (p *process) violation(format string, args ...any) error {

@@ -243,7 +243,11 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 	if err != nil {
 		return nil, false, err
 	}
-	if !m.filter || !plain(value) && r.s.profile.paging != pagingNoLists {
+	if r.s.profile.paging == pagingNoLists && !plain(value) {
+		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the name " + strconv.QuoteToASCII(value) +
+			" has characters that servers read in their own way in a filter, and " + r.s.profile.title + " has no list to look through"}
+	}
+	if !m.filter || !plain(value) {
 		return nil, false, nil
 	}
 	resources, incomplete, err := r.list(ctx, endpoint, attribute+" eq "+quoted(value))

@@ -217,11 +217,17 @@ func (s *step) refuse(code connectors.Code, format string, args ...any) *connect
 	return &connectors.Error{Code: code, Op: connectors.Title(s.Operation), Message: fmt.Sprintf(format, args...)}
 }
 
-// tell reports outcomes. It returns an error when the context ended: what was sent may have been done.
+// tell reports outcomes. It returns an error when the context ended, or the application as a whole is not to be had:
+// what was sent may have been done, and those after it need not be tried.
 func (a *applying) tell(ctx context.Context, steps ...*step) error {
+	var whole error
 	for _, s := range steps {
 		if s.err != nil && ctx.Err() != nil {
 			return connectors.Stopped(ctx, "apply")
+		}
+		if connectors.IsWhole(s.err) {
+			whole = s.err
+			continue
 		}
 		a.failed[s.ID] = s.err != nil
 		attempts := max(s.attempts, 1)
@@ -230,7 +236,7 @@ func (a *applying) tell(ctx context.Context, steps ...*step) error {
 		}
 		a.report(connectors.Outcome{Operation: s.ID, Attempts: attempts, Started: s.started, Finished: a.w.s.now(), Err: s.err})
 	}
-	return nil
+	return whole
 }
 
 func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {

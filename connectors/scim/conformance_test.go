@@ -51,7 +51,9 @@ func newApplication(t testing.TB, direct, token string, values map[string]any, q
 	}
 	all := map[string]any{"url": address, "token": connectors.NewSecret(token), "protected": []any{protectedGroup}, "settle": "100ms"}
 	for k, v := range values {
-		all[k] = v
+		if all[k] = v; v == nil {
+			delete(all, k)
+		}
 	}
 	return &application{direct: direct, token: token,
 		cfg: connectors.Config{Application: "scim", Values: all, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}}
@@ -161,6 +163,9 @@ func (a *application) add(t testing.TB, n schemas.Name) schemas.Name {
 			body["active"] = true
 		}
 		body["schemas"] = []any{"urn:ietf:params:scim:schemas:core:2.0:" + strings.TrimSuffix(path, "s")}
+		if n.Type == "service_principal" {
+			body["schemas"] = []any{principalSchema}
+		}
 		a.do(t, http.MethodPost, path, body)
 	}
 	return n
@@ -314,7 +319,7 @@ func harness(start func(t *testing.T) connectortest.Application) connectortest.H
 			{Name: "two credentials", Config: change(map[string]any{"username": "planner", "password": canary}), Code: connectors.Invalid},
 			{Name: "a user without password", Config: change(map[string]any{"token": nil, "username": "planner"}), Code: connectors.Invalid},
 			{Name: "no address", Config: change(map[string]any{"url": nil}), Code: connectors.Invalid},
-			{Name: "a password in the address", Config: change(map[string]any{"url": "https://u:" + connectortest.Canary + "@scim.example.test"}), Code: connectors.Invalid},
+			{Name: "a password in the address", Config: change(map[string]any{"url": "https://somebody:something@scim.example.test"}), Code: connectors.Invalid},
 			{Name: "http beyond this machine", Config: change(map[string]any{"url": "http://scim.example.test"}), Code: connectors.Invalid},
 			{Name: "nobody answers", Config: change(map[string]any{"url": "http://127.0.0.1:1", "retries": 0}), Code: connectors.Unavailable},
 			{Name: "unknown profile", Config: change(map[string]any{"profile": "acme"}), Code: connectors.Invalid},
@@ -330,12 +335,39 @@ func scimmy(t testing.TB) *servers.SCIM {
 	return servers.SCIMMY(t, "testdata/scimmy/server.mjs")
 }
 
-func TestConformanceSCIMMY(t *testing.T) {
-	t.Parallel()
-	connectortest.Run(t, harness(onSCIMMY(scimmy(t), nil)))
+// patchOff is a server without PATCH.
+func patchOff() []quirk {
+	return []quirk{says("patch", map[string]any{"supported": false}), refuses(http.MethodPatch)}
 }
 
-func TestConformanceElimity(t *testing.T) {
+// The whole suite, on both servers as they are, and on each as the applications that profiles describe.
+func TestConformance(t *testing.T) {
 	t.Parallel()
-	connectortest.Run(t, harness(onElimity(nil)))
+	server := scimmy(t)
+	profile := func(name string) map[string]any { return map[string]any{"profile": name} }
+	for _, c := range []struct {
+		name  string
+		start func(t *testing.T) connectortest.Application
+		bare  bool // groups have no attributes
+	}{
+		{name: "SCIMMY", start: onSCIMMY(server, nil)},
+		{name: "elimity", start: onElimity(nil)},
+		{name: "PUT only", start: onElimity(nil, patchOff()...)},
+		{name: "PUT only, with ETags", start: onElimity(nil, append(patchOff(), says("etag", map[string]any{"supported": true}))...)},
+		{name: "no filters", start: onSCIMMY(server, nil, says("filter", map[string]any{"supported": false}), filters())},
+		{name: "AWS IAM Identity Center", start: onElimity(profile("aws_identity_center"), membersByFilter, pagesByCursor(100), changesAtMost(100),
+			refuses(http.MethodPut), filters(`displayName eq "[^"]*"`, `externalId eq "[^"]*"`, `userName eq "[^"]*"`, inFilter.String()))},
+		{name: "Databricks", start: onElimity(profile("databricks"), listsWithoutMembers, lowersUserNames)},
+		{name: "Sentry", start: onSCIMMY(server, profile("sentry"), keepsToItself, slugifies, ignoresMembersOnPOST, changesAtMost(100), refuses(http.MethodPut),
+			keepsNoExternalID, filters(`displayName eq "[^"]*"`, `userName eq "[^"]*"`)), bare: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			h := harness(c.start)
+			if c.bare {
+				h.Payloads = map[string][2]map[string]any{"group": {{}, {}}}
+			}
+			connectortest.Run(t, h)
+		})
+	}
 }

@@ -19,6 +19,12 @@ import (
 	"github.com/elimity-com/scim/schema"
 )
 
+// principalSchema is that of a third type of resource.
+const principalSchema = "urn:example:ServicePrincipal"
+
+// serverPage is how many resources the server answers with at once. The profile asks for more.
+const serverPage = 50
+
 // Status 412 is no variable of the library.
 func precondition() scimerrors.ScimError {
 	return scimerrors.ScimError{Status: http.StatusPreconditionFailed, Detail: "somebody else changed it"}
@@ -55,7 +61,9 @@ func clone(a elimity.ResourceAttributes) elimity.ResourceAttributes {
 	return out
 }
 
-func unique(kind string) string { return map[string]string{"User": "userName", "ServicePrincipal": "applicationId"}[kind] }
+func unique(kind string) string {
+	return map[string]string{"User": "userName", "ServicePrincipal": "applicationId"}[kind]
+}
 
 // check holds a resource to the rules of the store.
 func (h handler) check(id string, a elimity.ResourceAttributes) error {
@@ -232,12 +240,12 @@ func (h handler) Patch(r *http.Request, id string, ops []elimity.PatchOperation)
 func elimityServer(t testing.TB) string {
 	t.Helper()
 	s := &store{kinds: map[string]map[string]*stored{"User": {}, "Group": {}, "ServicePrincipal": {}}}
-	principal := schema.Schema{ID: "urn:example:ServicePrincipal", Name: optional.NewString("ServicePrincipal"), Attributes: schema.Attributes{
+	principal := schema.Schema{ID: principalSchema, Name: optional.NewString("ServicePrincipal"), Attributes: schema.Attributes{
 		schema.SimpleCoreAttribute(schema.SimpleStringParams(schema.StringParams{Name: "applicationId", Required: true})),
 		schema.SimpleCoreAttribute(schema.SimpleBooleanParams(schema.BooleanParams{Name: "active"})),
 	}}
 	server, err := elimity.NewServer(&elimity.ServerArgs{
-		ServiceProviderConfig: &elimity.ServiceProviderConfig{MaxResults: 50, SupportFiltering: true, SupportPatch: true},
+		ServiceProviderConfig: &elimity.ServiceProviderConfig{MaxResults: serverPage, SupportFiltering: true, SupportPatch: true},
 		ResourceTypes: []elimity.ResourceType{
 			{Name: "User", Endpoint: "/Users", Schema: schema.CoreUserSchema(), Handler: handler{s, "User"}},
 			{Name: "Group", Endpoint: "/Groups", Schema: schema.CoreGroupSchema(), Handler: handler{s, "Group"}},

@@ -66,6 +66,9 @@ type profile struct {
 // plainNames keeps out what cannot be seen: control and format characters, and space at the ends.
 const plainNames = `[^\p{C}\p{Z}](?:[^\p{C}\p{Zl}\p{Zp}]*[^\p{C}\p{Z}])?`
 
+// plainOnly are the names that plain takes.
+const plainOnly = `[a-zA-Z0-9._@+:/=,#-](?:[a-zA-Z0-9 ._@+:/=,#-]*[a-zA-Z0-9._@+:/=,#-])?`
+
 // maxNameBytes is what a filter's address bears everywhere, even with every byte escaped.
 const maxNameBytes = 1024
 
@@ -167,15 +170,17 @@ func profiles() []profile {
 			}
 			p.put, p.paging, p.external = false, pagingNoLists, externalNone
 			p.members = membersSingly
+			p.names.Pattern = plainOnly
 			p.names.Reserved = []string{"ACCOUNTADMIN", "GLOBALORGADMIN", "ORGADMIN", "PUBLIC", "SECURITYADMIN", "SYSADMIN", "USERADMIN"}
 			p.token = "CREATE SECURITY INTEGRATION … TYPE = SCIM … RUN_AS_ROLE = 'GENERIC_SCIM_PROVISIONER' with a role that has CREATE USER and CREATE ROLE ON ACCOUNT, then SELECT SYSTEM$GENERATE_SCIM_ACCESS_TOKEN('NAME'): the token lives six months and reaches the roles that this role owns"
 		}),
 		with(func(p *profile) {
 			p.name, p.title = "zoom", "Zoom"
 			p.sources = []string{
-				"developers.zoom.us/docs/api/rest/scim-api", // users and groups; OAuth with the scope SCIM2; needs a vanity URL and single sign-on
+				"developers.zoom.us/docs/api/scim2",         // GET of /scim2/Groups, with filters; the scopes
+				"developers.zoom.us/docs/api/rest/scim-api", // OAuth; needs a vanity URL and single sign-on
 			}
-			p.token = "a server-to-server OAuth app with the scope SCIM2 and nothing else (oauth, with token_url https://zoom.us/oauth/token, grant account_credentials and the account's id). Its tokens live an hour: countersign fetches them"
+			p.token = "a server-to-server OAuth app with the scope scim2:admin (scim2 in older apps) and nothing else (oauth, with token_url https://zoom.us/oauth/token, grant account_credentials and the account's id). Its tokens live an hour: countersign fetches them"
 		}),
 	}
 }

@@ -38,7 +38,9 @@ type request struct {
 	body         any
 }
 
-func (r request) list() bool   { return r.method == http.MethodGet && !strings.Contains(r.path, "/") && r.path != "ServiceProviderConfig" }
+func (r request) list() bool {
+	return r.method == http.MethodGet && !strings.Contains(r.path, "/") && r.path != "ServiceProviderConfig"
+}
 func (r request) single() bool { return r.method == http.MethodGet && strings.Contains(r.path, "/") }
 
 // quirk makes a real server do as another one does: it may change the request, ask the server, and change the answer.
@@ -148,8 +150,8 @@ func resources(a answer) []map[string]any {
 func says(key string, value any) quirk {
 	return func(r request, ask func(request) answer) answer {
 		a := ask(r)
-		if r.path == "ServiceProviderConfig" {
-			object(a.body)[key] = value
+		if m := object(a.body); r.path == "ServiceProviderConfig" && a.status == 200 {
+			m[key] = value
 		}
 		return a
 	}

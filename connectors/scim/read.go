@@ -153,6 +153,10 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 				continue
 			}
 			found, usable, err := v.r.find(ctx, endGroups, "displayName", n)
+			if !lists && connectors.CodeOf(err) == connectors.Unsupported {
+				v.lack(err.Error())
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
