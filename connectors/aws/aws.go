@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -78,7 +77,6 @@ type settings struct {
 	secrets                 map[string]connectors.Secret
 	application             string
 	now                     func() time.Time
-	logger                  *slog.Logger
 }
 
 // Where credentials come from.
@@ -107,7 +105,7 @@ func invalid(format string, args ...any) error {
 func configure(cfg connectors.Config) (*settings, error) {
 	s := &settings{region: "us-east-1", source: fromKeys, prefix: "/", timeout: 30 * time.Second, maxWait: 20 * time.Second,
 		settle: 30 * time.Second, pageSize: 1000, secrets: map[string]connectors.Secret{},
-		application: cfg.Application, now: cfg.Now, logger: cfg.Logger}
+		application: cfg.Application, now: cfg.Now}
 	for key, v := range cfg.Values {
 		ok := true
 		text := func(to *string, form *regexp.Regexp) {

@@ -298,6 +298,21 @@ func TestProtection(t *testing.T) {
 	if want := []string{"policy/plain", "policy/tagged", "role/ours"}; !slices.Equal(free, want) {
 		t.Errorf("changeable are %v, want %v", free, want)
 	}
+	// Where the whole account is ours to change, some of it still is not.
+	all := writer(t, with(map[string]any{"path_prefix": "/"})(t, a.config))
+	everything, err := all.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"role": {"*"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	free = nil
+	for _, c := range everything.Connections {
+		if c.Protected == "" {
+			free = append(free, c.SourceName)
+		}
+	}
+	if want := []string{"applier", "nearly", "ours", "outside", "planner", "untagged"}; !slices.Equal(free, want) {
+		t.Errorf("in the whole account, changeable are %v, want %v", free, want)
+	}
 	before := s
 	doc := map[string]any{"document": payloads()["policy"][1]["document"]}
 	for _, o := range []schemas.Operation{

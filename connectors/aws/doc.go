@@ -48,6 +48,7 @@
 // not told, so the role is read just before, and both its attributes are sent. A change of a policy is a new version;
 // there are five at most, and the oldest that is not in force goes first. An older version with the same document is
 // made the default again. The SDK takes an empty answer for an empty account: each answer is looked at before.
+// A principal that was deleted stands in a trust policy by its id from then on: that is a difference to look at.
 // What was just made is not known everywhere at once: within a run, what fails because of that is done again for as long
 // as settle says.
 //
