@@ -109,7 +109,11 @@ func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem
 		}
 		return out[n]
 	}
-	for n, c := range a.connections {
+	for _, c := range d.Connections {
+		n, c := c.Name, a.connections[c.Name]
+		if c == nil || out[n] != nil {
+			continue
+		}
 		l := of(n)
 		maps.Copy(l.Payload, c.payload)
 		for k := range c.has {
@@ -131,6 +135,11 @@ func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem
 		l := out[c.Name]
 		if l == nil || c.Existence == Deleted {
 			continue
+		}
+		for k, v := range c.Payload {
+			if _, said := l.Payload[k]; !said && v != nil && c.Existence == Present {
+				l.Payload[k] = nil // whoever made it did not say: it is asked for
+			}
 		}
 		for _, t := range c.Tombstones {
 			k := schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege}
