@@ -196,7 +196,7 @@ func (o *outside) wanted(app *schemas.Application, f *ledger.Fulfilment, now tim
 	}
 	who := where(f)
 	if f.By != "" {
-		who = f.By + " (" + who + ")"
+		who = f.By + ", " + who + ","
 	}
 	said := ""
 	if f.Message != "" {

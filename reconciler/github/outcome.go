@@ -142,7 +142,7 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state, tex
 			return "failure", "quarantined: not signed off as policy requires, and without effect"
 		}
 	}
-	failed, waiting, verified := 0, 0, 0
+	failed, waiting, verified, attested := 0, 0, 0, 0
 	for _, a := range r.Applications {
 		if unread(&a) {
 			return "in_progress", a.Application + " could not be read or finished; the next run tries again"
@@ -159,7 +159,11 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state, tex
 			switch s := status[o.ID]; {
 			case shown[o.ID] == "verified":
 				verified++
-			case o.Hold != schemas.HoldNone, shown[o.ID] == "pending", s == "" || s == "cancelled":
+			case shown[o.ID] == "attested":
+				attested++
+			case o.Hold == schemas.HoldDeclined:
+				failed++
+			case o.Hold != schemas.HoldNone, shown[o.ID] == "pending", s == "" || s == "cancelled" || s == schemas.FulfilmentPending:
 				waiting++
 			default:
 				failed++
@@ -176,6 +180,8 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state, tex
 		return "failure", fmt.Sprintf("%s failed; the next run tries them again", count(failed, "step"))
 	case waiting > 0:
 		return "in_progress", fmt.Sprintf("%s waiting", count(waiting, "step"))
+	case attested > 0:
+		return "success", "said to be done by those who carry it out; no read can show it"
 	case verified > 0:
 		return "success", "applied and verified by reading back"
 	}

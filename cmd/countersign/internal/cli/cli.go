@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -129,6 +130,8 @@ type app struct {
 	verbose                                  bool
 	lastProgress                             time.Time
 	progressOn                               bool
+	// desks are the tickets' repositories that were opened, by name and account.
+	desks sync.Map
 }
 
 // noSuchCommand is for what stands where a command should.
@@ -169,7 +172,7 @@ Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with --exit-co
 	f.StringVar(&a.format, "format", "text", "text, markdown or json")
 	f.StringVar(&a.application, "application", "", "only this application")
 	f.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
-	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.access(), a.audit(), a.serve(), a.doctor(), a.policy(), a.schema(), a.version(), a.policyChild())
+	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.fulfil(), a.access(), a.audit(), a.serve(), a.doctor(), a.policy(), a.schema(), a.version(), a.policyChild())
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())
@@ -229,7 +232,7 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	}
 	r, err := reconciler.New(reconciler.Config{
 		Repository: repo, Replica: replica, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
-		Forge: a.forge, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
+		Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
 }
