@@ -300,7 +300,7 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	for h, s := range held {
 		drifted[h.Document] = drifted[h.Document] || s.Cause == schemas.CauseDrift && s.Hold != schemas.HoldPending
 	}
-	asked, err := fulfilmentsOf(ctx, l, app.Name)
+	asked, open, err := fulfilmentsOf(ctx, l, app.Name)
 	if err != nil {
 		return err
 	}
@@ -324,7 +324,8 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 		wanted, shown := 0, 0
 		for _, it := range items[plan.DocumentKey{Path: ids[i].Path, Index: ids[i].Index}] {
 			wanted++
-			if b, ok := remembered(it.Item); ok && b.Token == it.Token {
+			// What somebody outside was asked for is not as it was verified once.
+			if b, ok := remembered(it.Item); ok && b.Token == it.Token && !open[it.Item] {
 				shown++
 			}
 		}
@@ -352,21 +353,25 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	return nil
 }
 
-// fulfilmentsOf is what somebody outside was asked for, by the document that asks for it.
-func fulfilmentsOf(ctx context.Context, l *ledger.Ledger, app string) (map[ledger.Key][]schemas.FulfilmentStatus, error) {
+// fulfilmentsOf is what somebody outside was asked for, by the document that asks for it, and the items of which that
+// is not seen yet.
+func fulfilmentsOf(ctx context.Context, l *ledger.Ledger, app string) (out map[ledger.Key][]schemas.FulfilmentStatus, open map[string]bool, err error) {
 	list, err := l.Fulfilments(ctx, app)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	out := map[ledger.Key][]schemas.FulfilmentStatus{}
+	out, open = map[ledger.Key][]schemas.FulfilmentStatus{}, map[string]bool{}
 	for _, f := range list {
+		if isUnseen(&f) {
+			open[plan.OperationItem(&f.Plan)] = true
+		}
 		s := schemas.FulfilmentStatus{Operation: f.Operation, Via: f.Via, State: f.State, To: f.To, URL: f.URL, Since: f.Since, By: f.By, Message: f.Message}
 		for _, d := range f.Plan.Documents {
 			k := ledger.Key{Path: d.Path, Index: d.Index}
 			out[k] = append(out[k], s)
 		}
 	}
-	return out, nil
+	return out, open, nil
 }
 
 // fulfilling says in a sentence whom a request's operations wait for; "" for nobody.

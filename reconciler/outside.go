@@ -65,7 +65,8 @@ type source struct {
 	people []string
 }
 
-func (o *outside) open(f *ledger.Fulfilment) bool {
+// isUnseen says whether an asking has not come to its end: neither a read, nor nobody's wanting it any more, has ended it.
+func isUnseen(f *ledger.Fulfilment) bool {
 	switch f.State {
 	case ledger.FulfilmentSubmitting, ledger.FulfilmentPending, ledger.FulfilmentApplied, ledger.FulfilmentFailed, ledger.FulfilmentDiffers:
 		return true
@@ -154,7 +155,7 @@ func classify(app *schemas.Application, asked map[string]ledger.Fulfilment, gone
 	}
 	for _, id := range slices.Sorted(maps.Keys(asked)) {
 		f := asked[id]
-		if !o.open(&f) {
+		if !isUnseen(&f) {
 			continue
 		}
 		op := planned[id]
@@ -304,9 +305,10 @@ func (u *run) closeSeen(ctx context.Context, ours map[string]bool) error {
 		}
 		for i, item := range items {
 			s, ok := settled[item]
-			if _, known := u.remembered(item); !ok && i == 0 && !known && !op.Removes() {
+			if b, known := u.remembered(item); !ok && i == 0 && !op.Removes() && (!known || !strings.HasPrefix(b.Token, "present")) {
 				// Nothing wants it any more, and it was made all the same: what takes it back has to know that it is ours.
 				s, ok = schemas.BaselineItem{Item: item, Token: f.Token}, true
+				u.again = u.r.now().Add(time.Minute)
 			}
 			if ok {
 				s.Made = true

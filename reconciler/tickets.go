@@ -60,7 +60,7 @@ const settleTime = 24 * time.Hour
 func (u *run) hear(ctx context.Context) error {
 	tickets := map[string]bool{}
 	for _, f := range u.outside.asked {
-		if f.Via == schemas.ProvisioningTicket && f.To != "" && (u.outside.open(&f) || u.r.now().Sub(f.Changed) < settleTime) {
+		if f.Via == schemas.ProvisioningTicket && f.To != "" && (isUnseen(&f) || u.r.now().Sub(f.Changed) < settleTime) {
 			tickets[f.To] = true
 		}
 	}
@@ -97,11 +97,11 @@ func (u *run) hearTicket(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
-	open := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return u.outside.open(&f) })
+	open := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return isUnseen(&f) })
 	switch {
 	case t == nil:
 		for _, f := range rows {
-			if u.outside.open(&f) {
+			if isUnseen(&f) {
 				u.outside.gone[f.Operation] = true
 			}
 		}
@@ -279,13 +279,13 @@ func (u *run) retell(ctx context.Context, to, comment string) {
 		e := fulfil.Edit{Number: number, Title: text.Title(), Body: text.Body(), Comment: fulfil.Markdown(comment), State: fulfil.StateNotPlanned}
 		for _, f := range rows {
 			switch {
-			case u.outside.open(&f):
+			case isUnseen(&f):
 				e.State = ""
 			case f.State != ledger.FulfilmentWithdrawn && e.State != "":
 				e.State = fulfil.StateCompleted
 			}
 		}
-		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return u.outside.open(&f) }) {
+		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return isUnseen(&f) }) {
 			e.State = ""
 		}
 		_, err = desk.Write(ctx, e)

@@ -18,14 +18,14 @@ type SecretReference struct {
 type Fulfilment struct {
 	Webhook *WebhookFulfilment `yaml:"webhook,omitempty" json:"webhook,omitempty" jsonschema_description:"For provisioning: webhook. Operations are posted there, signed as Standard Webhooks say."`
 	Ticket  *TicketFulfilment  `yaml:"ticket,omitempty" json:"ticket,omitempty" jsonschema_description:"For provisioning: ticket. Operations are written into issues, for people to carry out."`
-	Grace   string             `yaml:"grace,omitempty" json:"grace,omitempty" jsonschema:"pattern=^[1-9][0-9]{0,5}(s|m|h)$,default=1h" jsonschema_description:"How long after an operation was said to be done, or to have failed, it is asked for again when it still does not show."`
+	Grace   string             `yaml:"grace,omitempty" json:"grace,omitempty" jsonschema:"maxLength=7,pattern=^[1-9][0-9]*(s|m|h)$,default=1h" jsonschema_description:"How long after an operation was said to be done, or to have failed, it is asked for again when it still does not show."`
 }
 
 // WebhookFulfilment is the service that carries operations out.
 type WebhookFulfilment struct {
 	URL      string          `yaml:"url" json:"url" jsonschema:"minLength=1,maxLength=2000" jsonschema_description:"Where operations are posted: https, without credentials or query; http on loopback only."`
 	Secret   SecretReference `yaml:"secret" json:"secret" jsonschema_description:"What requests and answers are signed with: whsec_ and 24 to 64 bytes in base64."`
-	Timeout  string          `yaml:"timeout,omitempty" json:"timeout,omitempty" jsonschema:"pattern=^[1-9][0-9]{0,5}(s|m|h)$,default=30s" jsonschema_description:"How long one try may take."`
+	Timeout  string          `yaml:"timeout,omitempty" json:"timeout,omitempty" jsonschema:"maxLength=7,pattern=^[1-9][0-9]*(s|m|h)$,default=30s" jsonschema_description:"How long one try may take."`
 	Callback string          `yaml:"callback,omitempty" json:"callback,omitempty" jsonschema:"maxLength=2000" jsonschema_description:"Where the service sends answers that come later: https://HOST/fulfilments of countersign serve. It is told to the service, nothing more."`
 	CAFile   string          `yaml:"ca_file,omitempty" json:"ca_file,omitempty" jsonschema:"pattern=^/.*[^/]$" jsonschema_description:"A file of certificates (PEM) that the service's is checked with, in place of the system's."`
 }

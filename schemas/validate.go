@@ -512,7 +512,7 @@ func patternText(pattern string) string {
 		return "owner/name"
 	case `^(user|team):\S.*$`:
 		return "user:LOGIN-OR-EMAIL or team:NAME"
-	case `^[1-9][0-9]{0,5}(s|m|h)$`:
+	case `^[1-9][0-9]*(s|m|h)$`:
 		return "a time like 30s, 10m or 1h"
 	case envPattern:
 		return "the name of an environment variable"
