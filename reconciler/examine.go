@@ -281,6 +281,15 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 			switch v := d.Value.(type) {
 			case *schemas.Application:
 				desc, err := r.describe(v)
+				if c, ok := r.c.Connectors.Get(v.Spec.Connector); err != nil && ok {
+					// What its types are is the configuration's word, and that is wrong: its schema has the places.
+					list := r.checker.Config(d, c.Describe().Config)
+					if len(list) == 0 {
+						list = schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error(), Hint: "countersign schema " + v.Spec.Connector + " has its form"}}
+					}
+					refuse(list)
+					continue
+				}
 				if err != nil {
 					e.errors = append(e.errors, schemas.Finding{Code: "invalid", Severity: "error", Message: err.Error(), Position: d.At("spec.connector"),
 						Document: schemas.DocumentID{Path: f.path, Index: d.Index}})

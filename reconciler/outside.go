@@ -453,25 +453,23 @@ func (u *run) request(f *ledger.Fulfilment, kind string) *schemas.FulfilmentRequ
 
 // look finds out where the documents of operations come from.
 func (u *run) look(ctx context.Context, ops ...*schemas.Operation) error {
-	// The index is not for several applications at once.
-	u.pass.mu.Lock()
-	defer u.pass.mu.Unlock()
 	for _, o := range ops {
 		for _, d := range o.Documents {
 			if _, ok := u.outside.sources[d]; ok {
 				continue
 			}
 			s := source{FulfilmentSource: schemas.FulfilmentSource{Document: d}}
-			file, err := u.index.File(ctx, d.Path)
+			rec, _, err := u.ledger.AdmissionOf(ctx, d.Path, d.Blob, false)
 			if err != nil {
 				return err
 			}
-			if file != nil {
-				rec, _, err := u.ledger.Admission(ctx, file.Commit)
-				if err != nil {
-					return err
-				}
-				s.fill(rec, d)
+			s.fill(rec, d)
+			// Who undid a request asked for what follows from that.
+			if rec, _, err = u.ledger.AdmissionOf(ctx, d.Path, "", true); err != nil {
+				return err
+			}
+			if rec != nil && rec.Evidence != nil {
+				s.people = append(s.people, rec.Evidence.Authors...)
 			}
 			u.outside.sources[d] = s
 		}

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -118,7 +117,6 @@ type pass struct {
 	controls []order.Control
 	readOnly bool
 	removed  plan.Counts // by the applications so far
-	mu       sync.Mutex  // guards the index, where applications are worked on at the same time
 }
 
 // maxApplications is how many applications are open and worked on at a time.

@@ -4,6 +4,7 @@ package all
 import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/manual"
 	"github.com/countersign/countersign/connectors/postgres"
 )
 
@@ -11,6 +12,7 @@ import (
 func Registry() (connectors.Registry, error) {
 	return connectors.NewRegistry(
 		casbin.New(),
+		manual.New(),
 		postgres.New(),
 	)
 }

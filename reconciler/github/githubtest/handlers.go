@@ -591,6 +591,10 @@ func (c *call) issueEvents() (int, any) {
 	}
 	out := []any{}
 	for n, e := range i.events {
+		if c.accounts[e.login] == nil {
+			e.login = "ghost" // who GitHub names in the place of accounts that are gone
+			c.account(e.login, "User")
+		}
 		o := object{"id": n + 1, "node_id": "E", "url": "https://github.test/", "actor": c.user(e.login), "event": e.name, "commit_id": nil, "commit_url": nil,
 			"created_at": e.at, "performed_via_github_app": nil}
 		if e.commit != "" {
