@@ -749,3 +749,20 @@ func (u *run) recordDiffering(ctx context.Context) error {
 	}
 	return nil
 }
+
+// schedule says when to look again at what was asked for in this run: soon, while it may come at any moment.
+func (u *run) schedule() {
+	now := u.r.now()
+	for _, f := range u.outside.asked {
+		if f.Run != u.id || !isUnseen(&f) || f.State == ledger.FulfilmentSubmitting {
+			continue
+		}
+		at := now.Add(time.Minute)
+		if f.State == ledger.FulfilmentFailed {
+			at = now.Add(graceOf(u.app, f.Round))
+		}
+		if u.again.IsZero() || at.Before(u.again) {
+			u.again = at
+		}
+	}
+}

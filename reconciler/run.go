@@ -456,6 +456,7 @@ func (u *run) carryOut(ctx context.Context) error {
 		return err
 	}
 	u.r.c.Step("verified")
+	u.schedule()
 	return u.end(ctx, info, after)
 }
 

@@ -119,9 +119,6 @@ func isLoopback(host string) bool {
 
 func (d *decoder) checkFulfilment(f *Fulfilment) {
 	way := func(more ...string) []string { return append([]string{"spec", "fulfilment"}, more...) }
-	if f.Webhook == nil && f.Ticket == nil && f.Grace == "" {
-		d.failPath("says nothing (expected webhook, ticket or grace)", "", way()...)
-	}
 	bounds := func(s, least, most string, more ...string) {
 		if v := duration(s); s != "" && (v < duration(least) || v > duration(most)) {
 			d.failPath("is out of bounds (expected "+least+" to "+most+")", "", way(more...)...)

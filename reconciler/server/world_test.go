@@ -242,8 +242,10 @@ func (w *world) reconciler() *reconciler.Reconciler {
 		w.t.Fatal(err)
 	}
 	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: "1", Now: w.now,
-		Forge:   func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Forge(s) },
-		Tickets: func(_ context.Context, _, publisher string) (reconciler.Tickets, error) { return w.client.Tickets(publisher), nil }, RetryWait: time.Millisecond, Step: w.step})
+		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Forge(s) },
+		Tickets: func(_ context.Context, _, publisher string) (reconciler.Tickets, error) {
+			return w.client.Tickets(publisher), nil
+		}, RetryWait: time.Millisecond, Step: w.step})
 	if err != nil {
 		w.t.Fatal(err)
 	}
