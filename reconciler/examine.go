@@ -288,6 +288,9 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 						list = schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error(), Hint: "countersign schema " + v.Spec.Connector + " has its form"}}
 					}
 					refuse(list)
+					if was := e.trust.applications[v.Name]; was != nil {
+						apps[v.Name] = was // it is wrong, and not removed
+					}
 					continue
 				}
 				if err != nil {

@@ -316,7 +316,7 @@ func (u *run) closeSeen(ctx context.Context, ours map[string]bool) error {
 				rec.Baseline = append(rec.Baseline, s)
 			}
 		}
-		u.out.Verifications = append(u.out.Verifications, v)
+		u.out.Verifications, u.out.Seen = append(u.out.Verifications, v), append(u.out.Seen, op)
 		if err := u.append(ctx, rec); err != nil {
 			return err
 		}
@@ -363,7 +363,7 @@ func (u *run) withdraw(ctx context.Context) error {
 		}
 		f.State = ledger.FulfilmentWithdrawn
 		u.outside.asked[id] = f
-		u.out.Withdrawn++
+		u.out.Withdrawn = append(u.out.Withdrawn, f.Plan)
 		if f.Via == schemas.ProvisioningTicket && f.To != "" {
 			tickets[f.To] = why
 		}

@@ -88,8 +88,10 @@ type ApplicationOutcome struct {
 	Verifications []VerificationRecord `json:"verifications"`
 	// Remaining is how many operations the plan made from the read-back still has, those on hold included.
 	Remaining int `json:"remaining"`
-	// Withdrawn is how many operations nothing wants any more that somebody outside was asked for.
-	Withdrawn int `json:"withdrawn,omitempty"`
+	// Seen are operations that somebody outside was asked for earlier, and that this pass found done; Withdrawn are those
+	// that nothing wants any more.
+	Seen      []Operation `json:"seen,omitempty"`
+	Withdrawn []Operation `json:"withdrawn,omitempty"`
 	// Adopted is how many items were found as desired for the first time.
 	Adopted int `json:"adopted"`
 	// Error says why the pass could not go on; "" when it did.

@@ -163,7 +163,25 @@ func advice(code string) literal {
 	return "run again once the cause is mended; only what failed is tried again"
 }
 
+// withSeen is a report in which operations that were asked for earlier, and are done by now, stand among the others.
+func withSeen(r *schemas.RunReport) *schemas.RunReport {
+	out := *r
+	out.Applications = slices.Clone(r.Applications)
+	for i := range out.Applications {
+		a := &out.Applications[i]
+		ops := slices.Clip(a.Plan.Operations)
+		for _, o := range a.Seen {
+			if !slices.ContainsFunc(a.Plan.Operations, func(p schemas.Operation) bool { return p.ID == o.ID }) {
+				ops = append(ops, o)
+			}
+		}
+		a.Plan.Operations = ops
+	}
+	return &out
+}
+
 func (b *builder) run(r *schemas.RunReport) document {
+	r = withSeen(r)
 	d := document{}
 	dry := r.DryRun || (r.Kind == "Drift" && !r.Enforce)
 	all := map[fate]int{}
@@ -183,7 +201,7 @@ func (b *builder) run(r *schemas.RunReport) document {
 	for i := range r.Applications {
 		a := &r.Applications[i]
 		if a.Error == "" && a.Plan.Incomplete == "" && len(a.Plan.Operations) == 0 && a.Adopted == 0 &&
-			len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 {
+			len(a.Withdrawn) == 0 && len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 {
 			quiet = append(quiet, say("{}", name(a.Application)))
 			continue
 		}
@@ -220,10 +238,13 @@ func (b *builder) run(r *schemas.RunReport) document {
 
 func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (mark, line) {
 	plans := make([]schemas.ApplicationPlan, len(r.Applications))
-	var unread []line
+	var unread, said []line
 	left := 0
 	for i, a := range r.Applications {
 		plans[i] = a.Plan
+		if a.Plan.Attested {
+			said = append(said, say("{}", name(a.Application)))
+		}
 		if a.Error != "" || a.Plan.Incomplete != "" {
 			unread = append(unread, say("{}", name(a.Application)))
 		}
@@ -241,7 +262,12 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	}
 	n, total, apps := tally(plans, nil)
 	if r.Kind == "Drift" && dry {
-		return b.driftTitle(plans, unread, left)
+		m, title := b.driftTitle(plans, unread, left)
+		if len(said) > 0 {
+			// What nobody reads may have drifted all the same.
+			title = say("{} Of {} it is unknown: attested, not read", title, list(said, 2))
+		}
+		return m, title
 	}
 	if dry {
 		head := say("Dry run, nothing was written: {}{}", counts(n), places(apps))
@@ -440,6 +466,18 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 		}
 		return x.fate.line(), detail
 	}, func(o *schemas.Operation) int { return int(by[o.ID].fate) }})...)
+	if len(a.Withdrawn) > 0 {
+		var l items
+		for i := range a.Withdrawn {
+			if i == b.list {
+				l = append(l, item{markInfo, more(len(a.Withdrawn)-i, "withdrawn"), nil})
+				break
+			}
+			o := &a.Withdrawn[i]
+			l = append(l, item{markInfo, say("withdrawn: {}", join(", ", say("{} {}", word(o.Kind), b.of(o.Connection)), b.subject(o))), nil})
+		}
+		out = append(out, l)
+	}
 	out = append(out, b.beside(&a.Plan, drift)...)
 	if dry {
 		return out

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/server"
 	"github.com/countersign/countersign/schemas"
 )
@@ -326,4 +328,95 @@ func TestTicketHint(t *testing.T) {
 		}
 	}
 	w.want("seen", s.pass(), "beside the plan /verified")
+}
+
+const inPersonnel = "apiVersion: countersign.dev/v1\nkind: ConnectionAssignment\nmetadata: {name: it, reason: The personnel files are kept by them}\nspec:\n  application: hr\n  connection: {type: group, source_name: personnel}\n"
+
+// say records that the last request to a service is done.
+func (w *world) say(h *hook, status string) {
+	w.t.Helper()
+	h.mu.Lock()
+	d := h.got[len(h.got)-1].Data
+	h.mu.Unlock()
+	if _, err := w.reconciler().Fulfil(w.t.Context(), reconciler.Answer{Application: d.Application, Operation: d.Operation.ID, Status: status, By: "dora", Method: schemas.FulfilledByOperator}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// TestAttested is an application that nothing can read: it holds what was said, and what was said is never verified.
+func TestAttested(t *testing.T) {
+	t.Parallel()
+	w, authz, hr := hookWorld(t)
+	w.byHand("p, base, sales.orders, read")
+	w.want("asked for", w.apply(), "create pending")
+	if authz.got != nil {
+		t.Errorf("the other application was asked for %+v", authz.got)
+	}
+	// Nothing is granted to a group before it was said to be there.
+	w.land("member", files{"requests/member.yaml": inPersonnel + "  grants: [{type: user, source_name: dora}]\n"})
+	w.want("waits", w.apply(), "create held:pending", "grant held:pending")
+	w.say(hr, "applied")
+	w.want("the group is attested", w.apply(), "beside the plan /attested", "grant pending")
+	w.say(hr, "applied")
+	w.want("the member is", w.apply(), "beside the plan /attested")
+	w.wantStatus("requests/member.yaml", "applied", "attested")
+	rep, err := w.reconciler().Access(t.Context(), reconciler.AccessOptions{To: "refs/heads/main", Application: "hr"})
+	if err != nil || len(rep.Entries) != 1 || rep.Entries[0].Identity.SourceName != "dora" || len(rep.Attested) != 1 || rep.Entries[0].Steps[0].Origin != "request" {
+		t.Errorf("access is %+v, %v", rep, err)
+	}
+	drift, err := w.tryApply(reconciler.RunOptions{Drift: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range drift.Applications {
+		if a.Application == "hr" != a.Plan.Attested || len(a.Plan.Operations) > 0 {
+			t.Errorf("drift of %s is %+v", a.Application, a.Plan)
+		}
+	}
+	// Somebody who was there before anybody kept count is asked to go all the same.
+	w.land("old", files{"requests/old.yaml": inPersonnel + "  revokes: [{type: user, source_name: oscar}, {type: user, source_name: dora}]\n"})
+	w.want("both are asked for", w.apply(), "revoke pending", "revoke pending")
+	for _, r := range hr.got[len(hr.got)-2:] {
+		if _, err := w.reconciler().Fulfil(t.Context(), reconciler.Answer{Application: "hr", Operation: r.Data.Operation.ID, Status: "applied", By: "dora", Method: schemas.FulfilledByOperator}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.want("both are gone", w.apply(), "beside the plan /attested", "beside the plan /attested")
+	w.want("and stay so", w.apply())
+	w.wantStatus("requests/old.yaml", "applied", "attested")
+	// Undone while it is pending, it is withdrawn; undone later, it is taken back.
+	w.land("group", files{"requests/hr.yaml": "", "requests/member.yaml": "", "requests/old.yaml": ""})
+	w.want("the group goes", w.apply(), "delete pending")
+}
+
+// TestPreviewRefusesProvisioning says before the merge what could not be carried out after it, and where.
+func TestPreviewRefusesProvisioning(t *testing.T) {
+	t.Parallel()
+	w, _, _ := hookWorld(t)
+	w.apply()
+	for name, c := range map[string]struct {
+		f    files
+		want string
+		at   schemas.Position
+	}{
+		"direct on what is attested": {files{"applications/hr.yaml": strings.Replace(w.git(w.work, "show", "origin/main:applications/hr.yaml"), "provisioning: webhook", "provisioning: direct", 1) + "\n"},
+			"spec.provisioning: direct cannot be carried out: An application that is attested is attested", schemas.Position{Path: "applications/hr.yaml", Line: 9, Column: 3}},
+		"direct by a request": {files{"requests/direct.yaml": strings.Replace(inPersonnel, "  connection:", "  provisioning: direct\n  connection:", 1) + "  grants: [{type: user, source_name: dora}]\n"},
+			"spec.provisioning: direct cannot be carried out", schemas.Position{Path: "requests/direct.yaml", Line: 6, Column: 3}},
+		"no webhook": {files{"applications/authz.yaml": strings.Split(w.application("user:bob"), "  fulfilment:")[0]},
+			"spec.provisioning: webhook cannot be carried out: the application authz has no fulfilment.webhook", schemas.Position{Path: "applications/authz.yaml", Line: 10, Column: 3}},
+		"types that make no sense": {files{"applications/hr.yaml": strings.Replace(w.git(w.work, "show", "origin/main:applications/hr.yaml"), "edge: identity", "edge: member", 1) + "\n"},
+			"spec.config: application hr: config.types[0].grantable[0].edge", schemas.Position{Path: "applications/hr.yaml", Line: 6, Column: 3}},
+	} {
+		n := w.ask(strings.ReplaceAll(name, " ", "-"), c.f)
+		p := w.preview(n)
+		i := slices.IndexFunc(p.Errors, func(f schemas.Finding) bool { return strings.HasPrefix(f.Message, c.want) })
+		if p.Verdict != schemas.VerdictInvalid || i < 0 {
+			t.Errorf("%s: %s, %s", name, p.Verdict, dump(p.Errors))
+			continue
+		}
+		if f := p.Errors[i]; f.Position != c.at || f.Fix == "" {
+			t.Errorf("%s: at %+v, fix %q", name, f.Position, f.Fix)
+		}
+	}
 }

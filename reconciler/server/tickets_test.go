@@ -144,6 +144,13 @@ func TestTicket(t *testing.T) {
 			if got := w.repo.Labels(issue); !slices.Equal(got, []string{"countersign", "access"}) {
 				t.Errorf("the labels are %v", got)
 			}
+			if got := w.comment(number); !strings.Contains(got, "asked for, pending") || !strings.Contains(got, fmt.Sprintf("acme/access#%d", issue)) {
+				t.Errorf("the receipt is\n%s", got)
+			}
+			merged := w.repo.Run("rev-parse", "refs/heads/main")
+			if got := w.repo.Deployments(merged); !slices.Equal(got, []string{"access in_progress 2 steps waiting"}) {
+				t.Errorf("the deployments are %v", got)
+			}
 			edits := w.repo.Edits(ticketTitle)
 			w.Advance(time.Hour)
 			w.want("nothing new", w.apply(), "grant held:pending", "grant held:pending")
@@ -163,6 +170,12 @@ func TestTicket(t *testing.T) {
 			w.repo.CloseIssue(ticketTitle+" (document 2)", "frank", "completed", "")
 			w.want("the other said and seen", w.apply(), "beside the plan /verified")
 			w.wantStatus(askedFor, "applied", "verified")
+			if got := w.comment(number); !strings.Contains(got, "verified") || strings.Contains(got, "pending") {
+				t.Errorf("the receipt is\n%s", got)
+			}
+			if got := w.repo.Deployments(merged); !slices.Equal(got, []string{"access success applied and verified by reading back"}) {
+				t.Errorf("the deployments are %v", got)
+			}
 			w.want("the end", w.apply())
 			if got := w.repo.Issues("open"); len(got) > 0 {
 				t.Errorf("open are %v", got)

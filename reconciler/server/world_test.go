@@ -54,6 +54,7 @@ spec:
     - {login: dave, emails: [dave@acme.test], identities: {authz: [dave]}}
     - {emails: [erin@home.test], identities: {authz: [erin]}}
     - {login: frank, emails: [frank@acme.test]}
+    - {login: dora, emails: [dora@acme.test], identities: {hr: [dora]}}
 `
 
 const settings = `apiVersion: countersign.dev/v1
