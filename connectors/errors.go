@@ -30,6 +30,9 @@ type Error struct {
 	Message string
 	// RetryAfter is set with Unavailable where the application says when to come back.
 	RetryAfter time.Duration
+	// Whole says, with Unavailable, that the application as a whole does not answer or wants no more for now: no
+	// other operation is worth a try before the next attempt.
+	Whole bool
 	// Dependents are what stands in the way, for Blocked and Conflict: owned objects, failed operations.
 	Dependents []string
 	// Err is the cause, which may be nil. It is not printed: drivers' messages may hold connection strings.
@@ -46,6 +49,12 @@ func (e *Error) Error() string {
 
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// IsWhole says whether an *Error in err's chain is about the application as a whole.
+func IsWhole(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Whole
+}
 
 // CodeOf returns the code of the first *Error in err's chain, or "" when there is none.
 func CodeOf(err error) Code {

@@ -1,7 +1,6 @@
 package connectors
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,20 +26,11 @@ type Checker struct {
 func NewChecker(d Description) (*Checker, error) {
 	c := &Checker{d: d, names: Names{}, payloads: map[string]*jsonschema.Schema{}}
 	for _, typ := range d.Types {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(typ.Payload))
+		schema, err := CompileSchema(typ.Payload)
 		if err != nil {
 			return nil, fmt.Errorf("payload schema of %s: %w", typ.Name, err)
 		}
-		compiler := jsonschema.NewCompiler()
-		compiler.DefaultDraft(jsonschema.Draft2020)
-		compiler.AssertFormat()
-		const url = "urn:countersign:payload"
-		if err := compiler.AddResource(url, doc); err != nil {
-			return nil, fmt.Errorf("payload schema of %s: %w", typ.Name, err)
-		}
-		if c.payloads[typ.Name], err = compiler.Compile(url); err != nil {
-			return nil, fmt.Errorf("payload schema of %s: %w", typ.Name, err)
-		}
+		c.payloads[typ.Name] = schema
 	}
 	return c, nil
 }
@@ -207,8 +197,9 @@ func (f Failures) Blocked(o *schemas.Operation) error {
 
 // Each carries operations out one after the other, for applications without transactions: an operation whose
 // dependency failed is Blocked, one that checker refuses is not tried, every other goes to do, which returns how
-// often it was tried and what came of it. When the context ends, the operation under way and those after it have
-// no outcome. now is the clock of the outcomes.
+// often it was tried and what came of it. When the context ends, or the application as a whole is not to be had
+// (IsWhole), the operation under way and those after it have no outcome: a thousand operations would each wait for
+// what does not come. now is the clock of the outcomes.
 func Each(ctx context.Context, ops []schemas.Operation, checker *Checker, now func() time.Time, report func(Outcome),
 	do func(context.Context, *schemas.Operation) (attempts int, err error)) error {
 	failed := Failures{}
@@ -225,6 +216,9 @@ func Each(ctx context.Context, ops []schemas.Operation, checker *Checker, now fu
 		}
 		if out.Err != nil && ctx.Err() != nil {
 			return Stopped(ctx, "apply") // what was sent may have been done: reading back tells
+		}
+		if IsWhole(out.Err) {
+			return out.Err
 		}
 		failed[o.ID] = out.Err != nil
 		out.Attempts = max(out.Attempts, 1)

@@ -212,8 +212,7 @@ func (r *Reconciler) describe(app *schemas.Application) (connectors.Description,
 		return d, nil
 	}
 	if !ok {
-		return connectors.Description{}, fmt.Errorf("application %s: there is no connector %q (there are %s)",
-			app.Name, app.Spec.Connector, strings.Join(r.c.Connectors.Names(), ", "))
+		return connectors.Description{}, fmt.Errorf("application %s: %s", app.Name, noConnector(r.c.Connectors, app.Spec.Connector))
 	}
 	d := c.Describe()
 	r.described[app.Spec.Connector] = d

@@ -146,13 +146,15 @@ func (b *batch) run(ctx context.Context) error {
 // transaction carries the batch out and returns each operation's error. An error of its own means that nothing
 // was changed.
 func (b *batch) transaction(ctx context.Context, grouped bool) (results []error, err error) {
+	ctx, cancel := context.WithTimeout(ctx, b.w.limit)
+	defer cancel()
 	tx, err := b.w.conn.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
+			err = errors.Join(err, rollback(ctx, tx))
 		}
 	}()
 	// One writer of ours at a time: role DDL of two transactions on one role fails with an internal error.
@@ -668,6 +670,8 @@ func (g *grouper) text() string {
 // over and what it was granted is taken, in each database, and at last the role goes.
 func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 	op := title(o)
+	ctx, cancel := context.WithTimeout(ctx, w.limit)
+	defer cancel()
 	all, err := roles(ctx, w.conn)
 	if err != nil {
 		return wrap(op, err)
@@ -731,7 +735,7 @@ func (w *writer) release(ctx context.Context, conn *pgx.Conn, o *schemas.Operati
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, tx.Rollback(context.WithoutCancel(ctx)))
+			err = errors.Join(err, rollback(ctx, tx))
 		}
 	}()
 	var stmts []string

@@ -22,6 +22,7 @@ const configSchema = `{
     "dsn": {"x-secret": true, "description": "Connection string (URL or keywords) of the credential for planning, which only reads."},
     "apply_dsn": {"x-secret": true, "description": "Connection string of the credential for applying; default: that for planning."},
     "statement_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "60s", "description": "How long one statement may take."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$", "default": "10m", "description": "How long one read, or one transaction of changes, may take in all, the network included."},
     "lock_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "10s", "description": "How long one statement may wait for a lock."}
   }
 }`

@@ -55,6 +55,8 @@ type reader struct {
 	config  *pgx.ConnConfig
 	conn    *pgx.Conn
 	version string
+	// limit bounds one call, or one transaction of an Apply: a network that swallows answers ends no wait.
+	limit time.Duration
 	// own are the roles that we log in with.
 	own []string
 }
@@ -68,11 +70,18 @@ func open(ctx context.Context, cfg connectors.Config, key string, readOnly bool)
 	if readOnly {
 		config.RuntimeParams["default_transaction_read_only"] = "on"
 	}
+	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
+	defer cancel()
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, refused(op, key, err)
 	}
-	r := &reader{cfg: cfg, config: config, conn: conn, own: []string{config.User}}
+	r := &reader{cfg: cfg, config: config, conn: conn, limit: 10 * time.Minute, own: []string{config.User}}
+	if v, _ := cfg.Values["timeout"].(string); v != "" {
+		if r.limit, err = time.ParseDuration(v); err != nil || r.limit <= 0 {
+			return nil, errors.Join(&connectors.Error{Code: connectors.Invalid, Op: op, Message: "config.timeout is no duration such as 10m"}, conn.Close(ctx))
+		}
+	}
 	for _, other := range []string{"dsn", "apply_dsn"} {
 		if other == key {
 			continue
@@ -238,18 +247,27 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	if err := ctx.Err(); err != nil {
 		return connectors.State{}, wrap(op, err) // the driver would close the session
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.limit)
+	defer cancel()
 	tx, err := r.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
 		return connectors.State{}, wrap(op, err)
 	}
 	state, err := r.read(ctx, tx, sel)
-	if rerr := tx.Rollback(context.WithoutCancel(ctx)); err == nil && rerr != nil {
+	if rerr := rollback(ctx, tx); err == nil && rerr != nil {
 		err = rerr
 	}
 	if err != nil {
 		return connectors.State{}, wrap(op, err)
 	}
 	return state, nil
+}
+
+// rollback ends a transaction, also when its context has ended.
+func rollback(ctx context.Context, tx pgx.Tx) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return tx.Rollback(ctx)
 }
 
 // role is what the catalogue says of a role.
@@ -625,6 +643,8 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if err := ctx.Err(); err != nil {
 		return connectors.Page{}, wrap(op, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, r.limit)
+	defer cancel()
 	items, err := r.list(ctx, q)
 	if err != nil {
 		return connectors.Page{}, wrap(op, err)

@@ -34,7 +34,8 @@ type Config struct {
 	ContentType string
 	// Explain finds the application's own words in the body of an error; nil leaves them out.
 	Explain func(body []byte) string
-	// Limited says whether an answer means "too many", and how long to wait; nil knows 429 and Retry-After.
+	// Limited says whether an answer means "too many", and how long to wait; nil knows 429 and Retry-After. It may
+	// read the body if it puts it back.
 	Limited func(*http.Response) (wait time.Duration, limited bool)
 	// Pause looks at the headers of an answer that went well, and says how long to leave the application alone
 	// before the next request (an exhausted rate limit); nil never does.
@@ -156,21 +157,24 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 	}
 	if wait := c.after.Sub(c.c.Now()); wait > 0 {
 		if wait > c.c.MaxWait {
-			return nil, 1, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the application's rate limit is used up", RetryAfter: wait}
+			return nil, 1, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the application's rate limit is used up", RetryAfter: wait, Whole: true}
 		}
 		if err := sleep(ctx, wait); err != nil {
 			return nil, 1, c.failed(ctx, r, err)
 		}
 	}
+	var wait time.Duration
+	var limited bool
 	retry := retryablehttp.Client{HTTPClient: c.http, RetryMax: c.c.Retries, ErrorHandler: retryablehttp.PassthroughErrorHandler,
 		RetryWaitMin: c.c.MinWait, RetryWaitMax: c.c.MaxWait,
 		RequestLogHook: func(_ retryablehttp.Logger, _ *http.Request, n int) { attempts = n + 1; c.calls++ },
 		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+			wait, limited = c.limited(resp)
 			return c.again(ctx, r, resp, err)
 		},
-		Backoff: func(low, high time.Duration, n int, resp *http.Response) time.Duration {
-			if wait, ok := c.limited(resp); ok {
-				return wait
+		Backoff: func(low, high time.Duration, n int, _ *http.Response) time.Duration {
+			if limited {
+				return wait // the body, which may say so, is gone by now
 			}
 			return min(low<<n, high)
 		}}
@@ -185,6 +189,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, attempts, c.failed(ctx, r, err)
 	}
+	resp.Body = io.NopCloser(bytes.NewReader(body)) // Limited may look at it
 	if c.c.Pause != nil {
 		if wait := c.c.Pause(resp); wait > 0 {
 			c.after = c.c.Now().Add(wait)
@@ -203,7 +208,12 @@ func (c *Client) JSON(ctx context.Context, r Request, v any) (*Response, int, er
 	if err != nil {
 		return nil, n, err
 	}
-	if err := json.Unmarshal(resp.Body, v); err != nil {
+	// null would leave v as it is, and an empty list is what it would be taken for.
+	err = json.Unmarshal(resp.Body, v)
+	if err == nil && string(bytes.TrimSpace(resp.Body)) == "null" {
+		err = errors.New("the answer is null")
+	}
+	if err != nil {
 		return nil, n, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Err: err,
 			Message: "the answer is not what this API gives: is the address right, and nothing else in between?"}
 	}
@@ -315,7 +325,8 @@ func (c *Client) refused(r Request, resp *http.Response, body []byte) error {
 	wait, limited := c.limited(resp)
 	switch s := resp.StatusCode; {
 	case limited:
-		e.Code, e.RetryAfter, e.Message = connectors.Unavailable, wait, "the application says that it was asked too often"
+		e.Code, e.RetryAfter, e.Whole, e.Message = connectors.Unavailable, wait, true, "the application says that it was asked too often"
+		c.after = c.c.Now().Add(wait)
 	case s == http.StatusUnauthorized:
 		e.Code, e.Message = connectors.Denied, "the application refused the credential"
 	case s == http.StatusForbidden:
@@ -362,7 +373,7 @@ func (c *Client) failed(ctx context.Context, r Request, err error) error {
 	if stopped := connectors.Stopped(ctx, r.Op); stopped != nil {
 		return stopped
 	}
-	e := &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Err: err}
+	e := &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Err: err, Whole: !errors.Is(err, errTooLarge)}
 	var timeout net.Error
 	var dns *net.DNSError
 	switch {

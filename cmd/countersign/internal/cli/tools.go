@@ -158,7 +158,7 @@ and what may be granted; with --scripts the scripts that give it the least privi
 		Example: "  countersign schema\n  countersign schema ConnectionAssignment\n  countersign schema postgres\n  countersign schema postgres --scripts",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			registry, err := a.registry()
+			registry, err := a.registry(c.Context())
 			if err != nil {
 				return err
 			}
@@ -494,7 +494,7 @@ With --github it writes settings for that repository and, from the owners that s
 		Example: "  countersign init\n  countersign init --github acme/access --connector postgres\n  countersign init --connector postgres --name warehouse",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			registry, err := a.registry()
+			registry, err := a.registry(c.Context())
 			if err != nil {
 				return err
 			}

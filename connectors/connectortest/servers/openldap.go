@@ -1,0 +1,216 @@
+package servers
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Directory is an LDAP server.
+type Directory struct {
+	// Address is host:port of ldap://, which takes StartTLS; TLSAddress that of ldaps://.
+	Address, TLSAddress string
+	// CAFile has the authority of its certificate, which names localhost and 127.0.0.1; OtherCAFile one that it is not of.
+	CAFile, OtherCAFile string
+	// Suffix is the top of the tree. Admin may do everything.
+	Suffix, Admin, Password string
+
+	data string // the folder of a domain controller
+}
+
+// Dial logs in as the administrator until the test ends.
+func (d *Directory) Dial(t testing.TB) *ldap.Conn {
+	t.Helper()
+	conn, err := ldap.DialURL("ldap://" + d.Address)
+	if err != nil {
+		t.Fatalf("connect to the directory: %v", err)
+	}
+	t.Cleanup(func() { _ = conn.Close() }) // of no use any more
+	conn.SetTimeout(time.Minute)
+	if err := conn.Bind(d.Admin, d.Password); err != nil {
+		t.Fatalf("log in to the directory: %v", err)
+	}
+	return conn
+}
+
+// slapdConfig has overlays as many directories have them: memberOf is kept, and a deleted entry is taken out of
+// groups. The accounts countersign-plan and countersign-apply have what the connector's scripts give, in trees
+// of any name, and get no more than 25 entries in a page's time: only by pages do they get all.
+const slapdConfig = `
+include /etc/ldap/schema/core.schema
+include /etc/ldap/schema/cosine.schema
+include /etc/ldap/schema/inetorgperson.schema
+include /etc/ldap/schema/nis.schema
+modulepath /usr/lib/ldap
+moduleload back_mdb
+moduleload memberof
+moduleload refint
+moduleload ppolicy
+pidfile %[1]s/pid
+TLSCACertificateFile %[1]s/ca.pem
+TLSCertificateFile %[1]s/server.pem
+TLSCertificateKeyFile %[1]s/server.key
+loglevel none
+database mdb
+suffix "dc=example,dc=test"
+rootdn "cn=admin,dc=example,dc=test"
+rootpw admin-secret
+directory %[1]s/data
+maxsize 1073741824
+dbnosync
+index objectClass,cn,uid,member,uniqueMember,memberUid,gidNumber,entryUUID eq
+limits dn.regex="^cn=countersign-(plan|apply)," size.soft=25 size.hard=25 size.prtotal=unlimited
+limits dn.regex="^cn=bounded," size.soft=25 size.hard=25 size.prtotal=25
+access to dn.regex="^(.+,)?ou=groups,(.+,)?dc=example,dc=test$"
+  by dn.regex="^cn=(countersign-plan|bounded)," read
+  by dn.regex="^cn=countersign-apply," write
+  by dn.regex="^cn=blind," none
+  by * break
+access to dn.regex="^(.+,)?ou=groups,(.+,)?dc=example,dc=test$" attrs=entry,objectClass,cn,description,entryUUID
+  by dn.regex="^cn=memberless," read
+  by * break
+access to dn.regex="^(.+,)?ou=(people|elsewhere),(.+,)?dc=example,dc=test$" attrs=entry,objectClass,uid,cn,gidNumber,entryUUID,shadowExpire,pwdAccountLockedTime,pwdEndTime
+  by dn.regex="^cn=(countersign-plan|countersign-apply|memberless|bounded)," read
+  by * break
+access to dn.regex="^(.+,)?ou=groups,(.+,)?dc=example,dc=test$"
+  by dn.regex="^cn=peopleless," read
+  by * break
+access to dn.base="dc=example,dc=test" attrs=entry by users read by * break
+access to attrs=userPassword by anonymous auth by * none
+access to * by * none
+overlay memberof
+memberof-refint TRUE
+overlay refint
+refint_attributes member uniqueMember memberOf
+overlay ppolicy
+`
+
+// OpenLDAP starts a slapd that stops with the test. It has nothing but the suffix, ou=services with the accounts
+// countersign-plan and countersign-apply (and some that may do less), each with its own name as password.
+func OpenLDAP(t testing.TB) *Directory {
+	t.Helper()
+	const owner = "openldap"
+	bin := program(t, "slapd")
+	dir := folder(t, owner)
+	d := &Directory{CAFile: filepath.Join(dir, "ca.pem"), OtherCAFile: filepath.Join(dir, "other.pem"),
+		Suffix: "dc=example,dc=test", Admin: "cn=admin,dc=example,dc=test", Password: "admin-secret"}
+	certify(t, dir)
+	config := filepath.Join(dir, "slapd.conf")
+	write(t, config, fmt.Sprintf(slapdConfig, dir))
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	give(t, owner, dir)
+	for attempt := 1; ; attempt++ {
+		d.Address, d.TLSAddress = fmt.Sprintf("127.0.0.1:%d", freePort(t)), fmt.Sprintf("127.0.0.1:%d", freePort(t))
+		cmd := command(t, owner, dir, bin, "-f", config, "-h", "ldap://"+d.Address+"/ ldaps://"+d.TLSAddress+"/", "-d", "0")
+		err := try(t, cmd, func(context.Context) error {
+			conn, err := ldap.DialURL("ldap://" + d.Address)
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			return conn.Bind(d.Admin, d.Password)
+		})
+		if err == nil {
+			break
+		}
+		if attempt == 5 {
+			t.Fatalf("start slapd: %v", err)
+		}
+	}
+	conn := d.Dial(t)
+	add := func(dn string, attributes map[string][]string) {
+		req := ldap.NewAddRequest(dn, nil)
+		for k, v := range attributes {
+			req.Attribute(k, v)
+		}
+		if err := conn.Add(req); err != nil {
+			t.Fatalf("add %s: %v", dn, err)
+		}
+	}
+	add(d.Suffix, map[string][]string{"objectClass": {"domain"}, "dc": {"example"}})
+	add("ou=services,"+d.Suffix, map[string][]string{"objectClass": {"organizationalUnit"}, "ou": {"services"}})
+	for _, name := range []string{"countersign-plan", "countersign-apply", "bounded", "blind", "memberless", "peopleless"} {
+		add("cn="+name+",ou=services,"+d.Suffix, map[string][]string{"objectClass": {"applicationProcess", "simpleSecurityObject", "uidObject"},
+			"cn": {name}, "uid": {name}, "userPassword": {name}})
+	}
+	return d
+}
+
+func write(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// give hands everything in a folder to the account that the server runs as.
+func give(t testing.TB, owner, dir string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return
+	}
+	as := account(t, owner)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if err := os.Chown(filepath.Join(dir, e.Name()), int(as.Uid), int(as.Gid)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// certify writes ca.pem, other.pem, server.pem and server.key into a folder.
+func certify(t testing.TB, dir string) {
+	t.Helper()
+	var authority *x509.Certificate
+	var signer *ecdsa.PrivateKey
+	for i, name := range []string{"other.pem", "ca.pem", "server.pem"} {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: "countersign tests " + name},
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour), BasicConstraintsValid: true}
+		parent, by := c, key
+		if name == "server.pem" {
+			c.DNSNames, c.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+			c.KeyUsage, c.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+			parent, by = authority, signer
+		} else {
+			c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign
+		}
+		der, err := x509.CreateCertificate(rand.Reader, c, parent, &key.PublicKey, by)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(dir, name), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+		if name == "server.pem" {
+			b, err := x509.MarshalPKCS8PrivateKey(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, "server.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: b})))
+		}
+		authority, signer = c, key
+		if authority, err = x509.ParseCertificate(der); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package ldap
+
+import (
+	_ "embed"
+	"encoding/json"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+//go:embed plan.txt
+var planScript string
+
+//go:embed apply.txt
+var applyScript string
+
+const configSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["url", "bind_dn", "password", "base_dn", "user_base_dn"],
+  "properties": {
+    "url": {"type": "string", "pattern": "^ldaps?://[^/?#@]+/?$", "description": "ldaps://HOST[:PORT], or ldap://HOST[:PORT] with start_tls. Without TLS only on loopback."},
+    "start_tls": {"type": "boolean", "default": false, "description": "Turns to TLS before anything else is sent, on a URL with ldap://."},
+    "allow_plaintext": {"type": "boolean", "default": false, "description": "Sends passwords and answers without TLS to a host that is not this one. Whoever is on the way can read and change them."},
+    "ca_file": {"type": "string", "minLength": 1, "description": "PEM file of the authorities that may vouch for the server; default: the system's. A relative path starts in the access repository."},
+    "bind_dn": {"type": "string", "minLength": 1, "description": "The account for planning, which only reads: a DN, or in Active Directory also user@domain or DOMAIN\\user."},
+    "password": {"x-secret": true, "description": "Its password."},
+    "apply_bind_dn": {"type": "string", "minLength": 1, "description": "The account for applying; default: that for planning."},
+    "apply_password": {"x-secret": true, "description": "Its password."},
+    "flavour": {"enum": ["openldap", "active_directory"], "description": "The kind of directory; default: as the server says."},
+    "base_dn": {"type": "string", "minLength": 1, "description": "Groups below this entry are managed. Nothing outside of it is ever changed."},
+    "user_base_dn": {"type": "string", "minLength": 1, "description": "Accounts below this entry can be members."},
+    "group_filter": {"type": "string", "minLength": 1, "description": "Which entries are groups (RFC 4515); default: the usual classes of the flavour."},
+    "user_filter": {"type": "string", "minLength": 1, "description": "Which entries are accounts (RFC 4515); default: the usual classes of the flavour."},
+    "group_name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9-]*$", "description": "The attribute that names a group; default: cn, in Active Directory sAMAccountName."},
+    "user_name": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9-]*$", "description": "The attribute that names an account; default: uid, in Active Directory sAMAccountName."},
+    "create": {
+      "type": "object",
+      "additionalProperties": false,
+      "description": "How a new group is made.",
+      "properties": {
+        "parent_dn": {"type": "string", "minLength": 1, "description": "The entry that it is put below, at or below base_dn; default: base_dn."},
+        "object_classes": {"type": "array", "minItems": 1, "maxItems": 20, "uniqueItems": true, "items": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9-]*$"},
+          "description": "Its object classes; default: groupOfNames, in Active Directory group."},
+        "attributes": {"type": "object", "additionalProperties": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
+          "description": "Further attributes with their values, as owner: [\"cn=...\"]. They are left alone after that."},
+        "gid_numbers": {"type": "object", "additionalProperties": false, "required": ["min", "max"], "description": "The range from which a new posixGroup gets its gidNumber. Nobody else gives out numbers of it.",
+          "properties": {"min": {"type": "integer", "minimum": 1, "maximum": 2147483647}, "max": {"type": "integer", "minimum": 1, "maximum": 2147483647}}}
+      }
+    },
+    "placeholder_dn": {"type": "string", "minLength": 1, "description": "The hidden member of groups that may not be empty; the entry need not exist. Default: cn=countersign-placeholder below base_dn."},
+    "ignored_members": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}, "description": "DNs that are no members although they stand in groups, as that of refint_nothing."},
+    "page_size": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 500, "description": "How many entries to ask for at once. Active Directory gives no more than 1000."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long to wait for a connection and for an answer."}
+  }
+}`
+
+// The attributes of a payload. Scope and security are those of Active Directory.
+const (
+	keyDescription = "description"
+	keyScope       = "scope"
+	keySecurity    = "security"
+)
+
+const (
+	payloadOpen = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "description": {"type": "string", "maxLength": 1024, "pattern": "^$|[^ \n]", "default": "", "description": "What the group is for. Several values are read as lines."}`
+	payloadAD = `,
+    "scope": {"enum": ["domain_local", "global", "universal"], "default": "global", "description": "Active Directory: where the group can be used, and whom it can hold."},
+    "security": {"type": "boolean", "default": true, "description": "Active Directory: may permissions be given to the group? If not, it only distributes mail."}`
+	payloadClose = "\n  }\n}"
+)
+
+// The types of connections and targets.
+const (
+	typeGroup   = "group"
+	typeUser    = "user"
+	typeForeign = "foreign"
+)
+
+// namePattern is words of printable characters with single spaces between them: what a directory compares as
+// equal (RFC 4518: spaces at the ends, runs of spaces, marks that compose) cannot stand for two names.
+const namePattern = `[^\p{C}\p{Z}\p{M}]+(?: [^\p{C}\p{Z}\p{M}]+)*`
+
+// namePatternAD leaves out what a sAMAccountName cannot hold.
+const namePatternAD = `[^\p{C}\p{Z}\p{M}"/\\\[\]:;|=,+*?<>@]+(?: [^\p{C}\p{Z}\p{M}"/\\\[\]:;|=,+*?<>@]+)*`
+
+// namePatternPosix is what a memberUid can hold, which is ASCII.
+const namePatternPosix = `[!-~]+(?: [!-~]+)*`
+
+func privilegedGroups() []string {
+	return []string{
+		"administrators", "domain admins", "enterprise admins", "schema admins", "key admins", "enterprise key admins", "* operators",
+		"group policy creator owners", "cert publishers", "dnsadmins", "domain controllers", "read-only domain controllers",
+		"enterprise read-only domain controllers", "hyper-v administrators", "remote desktop users", "remote management users",
+		"organization management", "exchange windows permissions", "exchange trusted subsystem",
+		"root", "wheel", "sudo", "sudoers", "adm", "docker", "shadow", "disk",
+	}
+}
+
+// kind is what an installation's new groups are.
+type kind int
+
+// The kinds. anyKind is all that there is.
+const (
+	anyKind   kind = iota
+	namesKind      // of DNs
+	posixKind      // of the names of accounts, in ASCII
+	adKind
+)
+
+// description is what the connector can do where groups are of a kind.
+func description(k kind) connectors.Description {
+	payload := payloadOpen
+	// OpenLDAP's database keeps an entry's name in a key of limited length.
+	names := connectors.NameRule{MaxBytes: 200, Pattern: namePattern, FoldCase: true}
+	users := names
+	switch k {
+	case anyKind:
+		payload += payloadAD
+	case adKind:
+		payload += payloadAD
+		names = connectors.NameRule{MaxBytes: 64, Pattern: namePatternAD, FoldCase: true}
+		users.Pattern = namePatternAD
+	case posixKind:
+		users.Pattern = namePatternPosix
+	case namesKind:
+	}
+	member := []string{"MEMBER"}
+	group := connectors.ConnectionType{
+		Name: typeGroup, Title: "Group", Payload: json.RawMessage(payload + payloadClose),
+		Create: true, Update: true, Delete: true, Names: names, Privileged: privilegedGroups(),
+		Grantable: []connectors.GrantableType{
+			{Type: typeUser, Edge: connectors.EdgeIdentity, Privileges: member, Default: member, Names: users, Grant: true, Revoke: true},
+			{Type: typeForeign, Edge: connectors.EdgeIdentity, Privileges: member, Default: member,
+				Names: connectors.NameRule{Pattern: `[^\x00]+`, FoldCase: true}, Revoke: true},
+		},
+	}
+	if k != posixKind {
+		group.Grantable = append(group.Grantable, connectors.GrantableType{Type: typeGroup, Edge: connectors.EdgeMember, Privileges: member,
+			Default: member, Names: names, Privileged: privilegedGroups(), Grant: true, Revoke: true})
+	}
+	return connectors.Description{Name: "ldap", Title: "LDAP directory", Config: json.RawMessage(configSchema),
+		Types: []connectors.ConnectionType{group}, PlanScript: planScript, ApplyScript: applyScript}
+}

@@ -1,0 +1,121 @@
+package ldap
+
+import (
+	"errors"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	goldap "github.com/go-ldap/ldap/v3"
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// dn is a distinguished name. Two spellings of one name have the same key.
+type dn struct {
+	text string   // as it was read
+	rdns []string // the key of each part, the entry's own first
+	attr string   // the attribute of the first part, when that has only one
+	name string   // its value
+}
+
+var (
+	errDN         = errors.New("it is no distinguished name")
+	attributeType = regexp.MustCompile(`\A(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)\z`)
+)
+
+// parseDN reads a distinguished name (RFC 4514). It refuses what it could not tell apart.
+func parseDN(text string) (dn, error) {
+	if !utf8.ValidString(text) {
+		return dn{}, errDN
+	}
+	parsed, err := goldap.ParseDN(text)
+	if err != nil || len(parsed.RDNs) == 0 {
+		return dn{}, errDN
+	}
+	d := dn{text: text, rdns: make([]string, 0, len(parsed.RDNs))}
+	for i, rdn := range parsed.RDNs {
+		if i == 0 && len(rdn.Attributes) == 1 {
+			d.attr, d.name = strings.ToLower(rdn.Attributes[0].Type), rdn.Attributes[0].Value
+		}
+		for _, a := range rdn.Attributes {
+			if !attributeType.MatchString(a.Type) || !utf8.ValidString(a.Value) {
+				return dn{}, errDN
+			}
+			a.Type, a.Value = canonicalType(a.Type), prepare(a.Value)
+		}
+		d.rdns = append(d.rdns, rdn.String())
+	}
+	return d, nil
+}
+
+// key is equal for all spellings of the name.
+func (d dn) key() string { return strings.Join(d.rdns, ",") }
+
+// below says whether the entry lies under base, and is not base itself.
+func (d dn) below(base dn) bool {
+	n := len(d.rdns) - len(base.rdns)
+	if n <= 0 {
+		return false
+	}
+	for i, rdn := range base.rdns {
+		if d.rdns[n+i] != rdn {
+			return false
+		}
+	}
+	return true
+}
+
+// child is the name of an entry directly below.
+func (d dn) child(attribute, value string) string {
+	rdn := goldap.RelativeDN{Attributes: []*goldap.AttributeTypeAndValue{{Type: attribute, Value: value}}}
+	return rdn.String() + "," + d.text
+}
+
+// canonicalType gives the attributes that RFC 4514 lists, and uid, one name of the several that they have.
+func canonicalType(t string) string {
+	t = strings.ToLower(t)
+	switch t {
+	case "2.5.4.3", "commonname":
+		return "cn"
+	case "2.5.4.7", "localityname":
+		return "l"
+	case "2.5.4.8", "stateorprovincename":
+		return "st"
+	case "2.5.4.10", "organizationname":
+		return "o"
+	case "2.5.4.11", "organizationalunitname":
+		return "ou"
+	case "2.5.4.6", "countryname":
+		return "c"
+	case "2.5.4.9", "streetaddress":
+		return "street"
+	case "0.9.2342.19200300.100.1.25", "domaincomponent":
+		return "dc"
+	case "0.9.2342.19200300.100.1.1", "userid":
+		return "uid"
+	}
+	return t
+}
+
+// prepare is a value in the form in which directories compare it (RFC 4518): without case, composed, with single
+// spaces and none at the ends.
+func prepare(s string) string {
+	ascii := true
+	for i := range len(s) {
+		if s[i] >= utf8.RuneSelf {
+			ascii = false
+			break
+		}
+	}
+	if ascii {
+		s = strings.ToLower(s)
+	} else {
+		s = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
+	}
+	return strings.Join(strings.FieldsFunc(s, unicode.IsSpace), " ")
+}
+
+// fold is a name as it is shown: directories do not tell upper from lower case.
+func fold(name string) string { return strings.ToLower(name) }

@@ -1,0 +1,2 @@
+// Package ldap reads and changes groups in an LDAP directory.
+package ldap

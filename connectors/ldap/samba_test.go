@@ -1,0 +1,237 @@
+package ldap_test
+
+import (
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/servers"
+	"github.com/countersign/countersign/connectors/ldap"
+	"github.com/countersign/countersign/schemas"
+)
+
+// TestActiveDirectory has all tests that need a domain controller: one for all of them.
+func TestActiveDirectory(t *testing.T) {
+	t.Parallel()
+	server := servers.SambaAD(t)
+	prepareDomain(t, server)
+	t.Run("conformance", func(t *testing.T) {
+		t.Parallel()
+		connectortest.Run(t, connectortest.Harness{
+			Connector: ldap.New(),
+			Payloads: map[string][2]map[string]any{"group": {{"description": "", "scope": "global", "security": true},
+				{"description": "Readers (all) of \\ \"sales\" * – näh", "scope": "universal", "security": false}}},
+			Start: func(t *testing.T) connectortest.Application { return newOU(t, server) },
+			Faulty: []connectortest.Faulty{
+				{Name: "wrong password", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+					return changed(cfg, "password", connectors.NewSecret(connectortest.Canary))
+				}},
+				{Name: "no base", Code: connectors.Invalid, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+					return changed(cfg, "base_dn", "OU=absent,DC=example,DC=test")
+				}},
+			},
+		})
+	})
+}
+
+const (
+	planAccount   = "countersign-plan"
+	applyAccount  = "countersign-apply"
+	accountSecret = "Acc0unt-secret!"
+)
+
+// prepareDomain makes the accounts for planning and applying.
+func prepareDomain(t testing.TB, server *servers.Directory) {
+	t.Helper()
+	o := &ou{server: server, hand: server.Dial(t), people: "CN=Users," + server.Suffix}
+	for _, name := range []string{planAccount, applyAccount} {
+		o.user(t, name)
+		dn := "CN=" + name + "," + o.people
+		// A password is set in UTF-16 within quotation marks ([MS-ADTS] 3.1.1.3.1.5), over TLS or where the server lets it.
+		var password []byte
+		for _, r := range `"` + accountSecret + `"` {
+			password = binary.LittleEndian.AppendUint16(password, uint16(r))
+		}
+		o.modify(t, dn, func(m *goldap.ModifyRequest) { m.Replace("unicodePwd", []string{string(password)}) })
+		o.modify(t, dn, func(m *goldap.ModifyRequest) { m.Replace("userAccountControl", []string{"512"}) })
+	}
+	o.add(t, delegated(server), map[string][]string{"objectClass": {"organizationalUnit"}})
+	res, err := o.hand.Search(goldap.NewSearchRequest("CN="+applyAccount+","+o.people, goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false,
+		"(objectClass=*)", []string{"objectSid"}, nil))
+	if err != nil || len(res.Entries) != 1 {
+		t.Fatalf("look up the account: %v", err)
+	}
+	// As the script for applying: to make and delete groups, and to write these attributes of them.
+	const group = "bf967a9c-0de6-11d0-a285-00aa003049e2"
+	who := sid(res.Entries[0].GetRawAttributeValue("objectSid"))
+	rights := "(OA;CI;CCDC;" + group + ";;" + who + ")"
+	for _, attribute := range []string{"bf9679c0-0de6-11d0-a285-00aa003049e2" /* member */, "bf967950-0de6-11d0-a285-00aa003049e2", /* description */
+		"9a9a021e-4a5b-11d1-a9c3-0000f80367c1" /* groupType */} {
+		rights += "(OA;CIIO;WP;" + attribute + ";" + group + ";" + who + ")"
+	}
+	server.Allow(t, delegated(server), rights)
+}
+
+// delegated is the entry below which groups are managed.
+func delegated(server *servers.Directory) string { return "OU=Delegated," + server.Suffix }
+
+// sid is the usual form of an objectSid ([MS-DTYP] 2.4.2.1).
+func sid(b []byte) string {
+	s := fmt.Sprintf("S-%d-%d", b[0], b[7])
+	for i := 8; i < len(b); i += 4 {
+		s += fmt.Sprintf("-%d", binary.LittleEndian.Uint32(b[i:]))
+	}
+	return s
+}
+
+// ou is an organisational unit that one test has for itself, and an administrator who works in it.
+type ou struct {
+	server                       *servers.Directory
+	hand                         *goldap.Conn
+	prefix                       string
+	top, groups, people, outside string
+	values                       map[string]any
+}
+
+var (
+	_ connectortest.Application    = (*ou)(nil)
+	_ connectortest.Breaker        = (*ou)(nil)
+	_ connectortest.IdentityStater = (*ou)(nil)
+	_ connectortest.Protector      = (*ou)(nil)
+)
+
+func newOU(t testing.TB, server *servers.Directory) *ou {
+	t.Helper()
+	o := &ou{server: server, hand: server.Dial(t)}
+	n := trees.Add(1)
+	// Names of accounts and groups are unique in a domain.
+	o.prefix = fmt.Sprintf("t%d-", n)
+	o.top = fmt.Sprintf("OU=t%d,%s", n, delegated(server))
+	o.add(t, o.top, map[string][]string{"objectClass": {"organizationalUnit"}})
+	for name, dn := range map[string]*string{"Groups": &o.groups, "People": &o.people, "Elsewhere": &o.outside} {
+		*dn = "OU=" + name + "," + o.top
+		o.add(t, *dn, map[string][]string{"objectClass": {"organizationalUnit"}})
+	}
+	o.values = map[string]any{
+		"url": "ldap://" + server.Address, "timeout": "30s", "flavour": "active_directory",
+		"bind_dn": planAccount + "@example.test", "password": connectors.NewSecret(accountSecret),
+		"apply_bind_dn": `EXAMPLE\` + applyAccount, "apply_password": connectors.NewSecret(accountSecret),
+		"base_dn": o.groups, "user_base_dn": o.people, "page_size": 20,
+	}
+	return o
+}
+
+func (o *ou) Config() connectors.Config {
+	return connectors.Config{Application: "corp", Values: o.values, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
+}
+
+func (o *ou) Name(word string) string { return o.prefix + word }
+
+func (o *ou) add(t testing.TB, dn string, attributes map[string][]string) {
+	t.Helper()
+	req := goldap.NewAddRequest(dn, nil)
+	for k, v := range attributes {
+		req.Attribute(k, v)
+	}
+	if err := o.hand.Add(req); err != nil && !goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists) {
+		t.Fatalf("add %s: %v", dn, err)
+	}
+}
+
+func (o *ou) modify(t testing.TB, dn string, change func(*goldap.ModifyRequest)) {
+	t.Helper()
+	req := goldap.NewModifyRequest(dn, nil)
+	change(req)
+	if err := o.hand.Modify(req); err != nil {
+		t.Fatalf("modify %s: %v", dn, err)
+	}
+}
+
+func (o *ou) user(t testing.TB, name string) {
+	t.Helper()
+	o.add(t, "CN="+goldap.EscapeDN(name)+","+o.people, map[string][]string{"objectClass": {"user"}, "sAMAccountName": {name}, "userAccountControl": {"544"}})
+}
+
+func (o *ou) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+	name := o.Name(word)
+	if typ == "foreign" {
+		dn := "CN=" + goldap.EscapeDN(name) + "," + o.outside
+		o.add(t, dn, map[string][]string{"objectClass": {"contact"}})
+		return schemas.Name{Type: typ, SourceName: strings.ToLower(dn)}
+	}
+	o.user(t, name)
+	return schemas.Name{Type: typ, SourceName: strings.ToLower(name)}
+}
+
+func (o *ou) RemoveIdentity(t *testing.T, n schemas.Name) {
+	if err := o.hand.Del(goldap.NewDelRequest(o.dn(n), nil)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (o *ou) AddResource(*testing.T, string, string) (schemas.Name, bool) {
+	return schemas.Name{}, false
+}
+
+func (o *ou) dn(n schemas.Name) string {
+	switch n.Type {
+	case "foreign":
+		return n.SourceName
+	case "user":
+		return "CN=" + goldap.EscapeDN(n.SourceName) + "," + o.people
+	}
+	return "CN=" + goldap.EscapeDN(n.SourceName) + "," + o.groups
+}
+
+func (o *ou) AddConnection(t *testing.T, n schemas.Name) {
+	o.add(t, o.dn(n), map[string][]string{"objectClass": {"group"}, "sAMAccountName": {n.SourceName}})
+}
+
+func (o *ou) DropConnection(t *testing.T, n schemas.Name) { o.RemoveIdentity(t, n) }
+
+func (o *ou) Grant(t *testing.T, k schemas.Key) {
+	o.modify(t, o.dn(k.Connection), func(m *goldap.ModifyRequest) { m.Add("member", []string{o.dn(k.Target)}) })
+}
+
+func (o *ou) Revoke(t *testing.T, k schemas.Key) {
+	o.modify(t, o.dn(k.Connection), func(m *goldap.ModifyRequest) { m.Delete("member", []string{o.dn(k.Target)}) })
+}
+
+func (o *ou) SetIdentityState(t *testing.T, n schemas.Name, state string) bool {
+	switch state {
+	case connectors.StateBlocked:
+		o.modify(t, o.dn(n), func(m *goldap.ModifyRequest) { m.Replace("userAccountControl", []string{"546"}) })
+	case connectors.StateExpired:
+		o.modify(t, o.dn(n), func(m *goldap.ModifyRequest) { m.Replace("accountExpires", []string{"130000000000000000"}) })
+	default:
+		return false
+	}
+	return true
+}
+
+func (o *ou) Protected(t *testing.T) schemas.Name {
+	n := schemas.Name{Type: "group", SourceName: o.Name("directory-managers")}
+	o.AddConnection(t, n)
+	o.modify(t, o.dn(n), func(m *goldap.ModifyRequest) {
+		m.Add("member", []string{"CN=" + applyAccount + ",CN=Users," + o.server.Suffix})
+	})
+	return n
+}
+
+func (o *ou) Break(t *testing.T) []connectortest.Broken {
+	with := func(key string, value any) func(*testing.T) connectors.Config {
+		return func(*testing.T) connectors.Config { return changed(o.Config(), key, value) }
+	}
+	return []connectortest.Broken{
+		{Name: "the base is gone", Start: with("base_dn", "OU=gone,"+o.groups)},
+		{Name: "the accounts are elsewhere", Start: with("user_base_dn", "OU=gone,"+o.people)},
+		{Name: "the server is gone", Start: with("url", "ldap://127.0.0.1:1")},
+	}
+}

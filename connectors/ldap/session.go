@@ -1,0 +1,435 @@
+package ldap
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+// session is a connection that one account is logged in on. It is opened again when it was lost.
+type session struct {
+	s     *settings
+	conn  *goldap.Conn // nil when there is none
+	raw   net.Conn
+	calls int // requests sent, for measuring
+
+	root rootDSE
+}
+
+// rootDSE is what the server says of itself (RFC 4512, 5.1).
+type rootDSE struct {
+	known    bool
+	ad       bool
+	controls map[string]bool
+	contexts []string // naming contexts, the default first
+	vendor   string
+}
+
+// Controls and capabilities by their numbers.
+const (
+	controlAssertion   = "1.3.6.1.1.12"            // RFC 4528
+	controlDomainScope = "1.2.840.113556.1.4.1339" // no referrals to the other partitions of a forest
+	capabilityAD       = "1.2.840.113556.1.4.800"
+)
+
+var errClosed = &connectors.Error{Code: connectors.Unavailable, Op: "use the directory", Message: "the connection was closed"}
+
+// connect dials and logs in.
+func (c *session) connect(ctx context.Context) error {
+	const op = "log in to the directory"
+	ctx, cancel := context.WithTimeout(ctx, c.s.timeout)
+	defer cancel()
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.s.address)
+	if err != nil {
+		return c.wrap(op, err)
+	}
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() }) // what waits for it gets an error
+	defer stop()
+	config := &tls.Config{ServerName: c.s.host, RootCAs: c.s.authorities, MinVersion: tls.VersionTLS12}
+	way := raw
+	if c.s.tls {
+		secured := tls.Client(raw, config)
+		if err := secured.HandshakeContext(ctx); err != nil {
+			_ = raw.Close() // the handshake's error says more
+			return c.wrap(op, err)
+		}
+		way = secured
+	}
+	conn := goldap.NewConn(way, c.s.tls)
+	conn.SetTimeout(c.s.timeout)
+	conn.Start()
+	fail := func(err error) error {
+		_ = raw.Close()
+		_ = conn.Close()
+		return c.wrap(op, err)
+	}
+	if c.s.startTLS {
+		if err := conn.StartTLS(config); err != nil {
+			return fail(err)
+		}
+	}
+	c.calls++
+	if err := conn.Bind(c.s.bind, c.s.password.Reveal()); err != nil {
+		return fail(err)
+	}
+	if !stop() {
+		return fail(ctx.Err())
+	}
+	c.conn, c.raw = conn, raw
+	return nil
+}
+
+// close ends the connection, if there is one. What was asked was answered or given up by then, so that an error
+// tells nothing.
+func (c *session) close() {
+	if c.conn == nil {
+		return
+	}
+	// The library waits for its goroutines, which a dead peer can hold up: without the connection they end.
+	_ = c.raw.Close()
+	_ = c.conn.Close()
+	c.conn, c.raw = nil, nil
+}
+
+// tries is how often a request is sent that got no answer.
+const tries = 3
+
+// do sends what f asks for, on a connection that is opened when there is none. What got no answer is sent again,
+// since every request here may be carried out twice.
+func (c *session) do(ctx context.Context, op string, f func(*goldap.Conn) error) error {
+	for n := 1; ; n++ {
+		if err := connectors.Stopped(ctx, op); err != nil {
+			return err
+		}
+		began := time.Now()
+		err := c.once(ctx, f)
+		if ctx.Err() != nil {
+			return connectors.Stopped(ctx, op)
+		}
+		// Whoever was silent for as long as we wait is not asked again.
+		if err == nil || n == tries || !repeatable(err) || time.Since(began) >= c.s.timeout {
+			return c.wrap(op, err)
+		}
+		select {
+		case <-ctx.Done():
+			return connectors.Stopped(ctx, op)
+		case <-time.After(time.Duration(n*n) * 100 * time.Millisecond):
+		}
+	}
+}
+
+func (c *session) once(ctx context.Context, f func(*goldap.Conn) error) error {
+	if c.conn == nil || c.conn.IsClosing() {
+		c.close()
+		if err := c.connect(ctx); err != nil {
+			return err
+		}
+	}
+	raw := c.raw
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
+	err := f(c.conn)
+	if !stop() || lost(err) {
+		c.close()
+	}
+	return err
+}
+
+// lost says whether an error leaves a connection of which nobody knows what comes next.
+func lost(err error) bool {
+	var e *goldap.Error
+	var known *connectors.Error
+	switch {
+	case err == nil, errors.As(err, &known):
+		return false
+	case errors.As(err, &e):
+		return e.ResultCode >= goldap.ErrorNetwork || e.ResultCode == goldap.LDAPResultUnavailable || e.ResultCode == goldap.LDAPResultProtocolError
+	}
+	return true
+}
+
+func repeatable(err error) bool {
+	var known *connectors.Error
+	if errors.As(err, &known) {
+		return known.Code == connectors.Unavailable && (lost(known.Err) || busy(known.Err))
+	}
+	return lost(err) || busy(err)
+}
+
+func busy(err error) bool {
+	return goldap.IsErrorAnyOf(err, goldap.LDAPResultBusy, goldap.LDAPResultUnavailable)
+}
+
+// wrap gives an error its code. The server's own words stand in the message, but not those about a login.
+func (c *session) wrap(op string, err error) error {
+	var known *connectors.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	out := &connectors.Error{Op: op, Err: err, Code: connectors.Unavailable}
+	var e *goldap.Error
+	var unknown x509Error
+	var net net.Error
+	switch {
+	case errors.As(err, &e) && e.ResultCode < goldap.ErrorNetwork:
+		out.Code, out.Message = codeOf(e.ResultCode), c.explain(e)
+	case errors.Is(err, context.Canceled):
+		out.Message = "stopped"
+	case unknown.in(err):
+		out.Code, out.Message = connectors.Denied, "the server's certificate is not trusted: is ca_file that of its authority, and the host's name in the certificate?"
+	case errors.As(err, &net), errors.Is(err, context.DeadlineExceeded):
+		out.Message = "the server cannot be reached or does not answer: is it running, and is config.url right?"
+	default:
+		out.Message = "the connection to the server was lost, or something else than a directory answers"
+	}
+	return out
+}
+
+// x509Error finds what is wrong with a certificate, whichever way the library passes it on.
+type x509Error struct{}
+
+func (x509Error) in(err error) bool {
+	var verification *tls.CertificateVerificationError
+	return errors.As(err, &verification) || strings.Contains(err.Error(), "x509: ") // StartTLS keeps only the text
+}
+
+func (c *session) explain(e *goldap.Error) string {
+	name := strings.ToLower(goldap.LDAPResultCodeMap[e.ResultCode])
+	what := fmt.Sprintf("the directory answers %q (%d)", name, e.ResultCode)
+	switch e.ResultCode {
+	case goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication:
+		return what + ": check the account and its password in the config"
+	case goldap.LDAPResultConfidentialityRequired, goldap.LDAPResultStrongAuthRequired:
+		return what + ": it wants TLS; use ldaps:// or start_tls"
+	case goldap.LDAPResultInsufficientAccessRights:
+		return what + ": the account lacks the right; countersign schema ldap --scripts says what it needs"
+	case goldap.LDAPResultSizeLimitExceeded, goldap.LDAPResultAdminLimitExceeded:
+		return what + ": the server bounds how much the account may read; lift the limit for it, or narrow base_dn and the filters"
+	case goldap.LDAPResultReferral:
+		return what + ": another server keeps this part; point config.url to it"
+	}
+	if e.Err != nil {
+		if said := strings.TrimSpace(strings.Map(printable, e.Err.Error())); said != "" {
+			return what + ": " + said[:min(len(said), 300)]
+		}
+	}
+	return what
+}
+
+func printable(r rune) rune {
+	if unicode.IsPrint(r) {
+		return r
+	}
+	return -1
+}
+
+// codeOf sorts result codes (RFC 4511, appendix A).
+func codeOf(code uint16) connectors.Code {
+	switch code {
+	case goldap.LDAPResultNoSuchObject:
+		return connectors.NotFound
+	case goldap.LDAPResultEntryAlreadyExists, goldap.LDAPResultNotAllowedOnNonLeaf, goldap.LDAPResultAttributeOrValueExists,
+		goldap.LDAPResultNoSuchAttribute, goldap.LDAPResultAssertionFailed, goldap.LDAPResultAffectsMultipleDSAs:
+		return connectors.Conflict
+	case goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInsufficientAccessRights, goldap.LDAPResultInappropriateAuthentication,
+		goldap.LDAPResultStrongAuthRequired, goldap.LDAPResultConfidentialityRequired, goldap.LDAPResultAuthMethodNotSupported,
+		goldap.LDAPResultSizeLimitExceeded, goldap.LDAPResultAdminLimitExceeded:
+		return connectors.Denied
+	case goldap.LDAPResultBusy, goldap.LDAPResultUnavailable, goldap.LDAPResultTimeLimitExceeded, goldap.LDAPResultOther,
+		goldap.LDAPResultOperationsError, goldap.LDAPResultProtocolError:
+		return connectors.Unavailable
+	case goldap.LDAPResultReferral, goldap.LDAPResultUnavailableCriticalExtension:
+		return connectors.Unsupported
+	}
+	return connectors.Invalid
+}
+
+// discover asks the server what it is.
+func (c *session) discover(ctx context.Context) error {
+	if c.root.known {
+		return nil
+	}
+	const op = "ask the directory what it is"
+	var found *goldap.SearchResult
+	err := c.do(ctx, op, func(conn *goldap.Conn) (err error) {
+		c.calls++
+		found, err = conn.Search(goldap.NewSearchRequest("", goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)",
+			[]string{"supportedControl", "supportedCapabilities", "namingContexts", "defaultNamingContext", "vendorName", "vendorVersion"}, nil))
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if len(found.Entries) != 1 {
+		return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the server does not describe itself: may the account read the root entry?"}
+	}
+	e := found.Entries[0]
+	c.root = rootDSE{known: true, controls: map[string]bool{}, contexts: append(e.GetEqualFoldAttributeValues("defaultNamingContext"), e.GetEqualFoldAttributeValues("namingContexts")...),
+		vendor: strings.TrimSpace(e.GetEqualFoldAttributeValue("vendorName") + " " + e.GetEqualFoldAttributeValue("vendorVersion"))}
+	for _, oid := range e.GetEqualFoldAttributeValues("supportedControl") {
+		c.root.controls[oid] = true
+	}
+	c.root.ad = c.s.flavour == flavourAD
+	if c.s.flavour == "" {
+		c.root.ad = slices.Contains(e.GetEqualFoldAttributeValues("supportedCapabilities"), capabilityAD)
+	}
+	return nil
+}
+
+// maxPages bounds a search whose pages do not end.
+const maxPages = 100_000
+
+// conversation is what a search needs of a connection.
+type conversation interface {
+	Search(*goldap.SearchRequest) (*goldap.SearchResult, error)
+}
+
+var _ conversation = (*goldap.Conn)(nil)
+
+// search returns all entries that a filter finds, by pages (RFC 2696), or an error. Part of an answer is no answer.
+func (c *session) search(ctx context.Context, op string, base string, scope int, filter string, attributes []string) ([]*goldap.Entry, error) {
+	var out []*goldap.Entry
+	err := c.do(ctx, op, func(conn *goldap.Conn) (err error) {
+		out, err = c.pages(conn, op, base, scope, filter, attributes)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *session) pages(conn conversation, op, base string, scope int, filter string, attributes []string) ([]*goldap.Entry, error) {
+	paging := goldap.NewControlPaging(c.s.pageSize)
+	controls := []goldap.Control{paging}
+	if c.root.ad && c.root.controls[controlDomainScope] {
+		controls = append(controls, goldap.NewControlString(controlDomainScope, false, ""))
+	}
+	req := goldap.NewSearchRequest(base, scope, goldap.NeverDerefAliases, 0, 0, false, filter, attributes, controls)
+	var out []*goldap.Entry
+	for range maxPages {
+		c.calls++
+		res, err := conn.Search(req)
+		if err != nil {
+			return nil, err
+		}
+		if len(res.Referrals) > 0 {
+			return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "a part of the tree is kept by another server, so that what this one says is not all: narrow base_dn and user_base_dn to what it keeps"}
+		}
+		for _, e := range res.Entries {
+			if err := c.whole(conn, e); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, res.Entries...)
+		next, ok := goldap.FindControl(res.Controls, goldap.ControlTypePaging).(*goldap.ControlPaging)
+		if !ok || len(next.Cookie) == 0 {
+			return out, nil
+		}
+		if len(res.Entries) == 0 && string(next.Cookie) == string(paging.Cookie) {
+			break
+		}
+		paging.SetCookie(next.Cookie)
+	}
+	return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the pages of the answer do not end"}
+}
+
+// some says whether a filter finds anything below a base.
+func (c *session) some(ctx context.Context, op string, base dn, filter string) (bool, error) {
+	found := false
+	err := c.do(ctx, op, func(conn *goldap.Conn) error {
+		c.calls++
+		res, err := conn.Search(goldap.NewSearchRequest(base.text, goldap.ScopeWholeSubtree, goldap.NeverDerefAliases, 1, 0, false, filter, []string{"1.1"}, nil))
+		found = res != nil && len(res.Entries) > 0
+		if found && goldap.IsErrorWithCode(err, goldap.LDAPResultSizeLimitExceeded) {
+			return nil
+		}
+		return err
+	})
+	return found, err
+}
+
+// rangeOption is how Active Directory marks an attribute of which it gives only some values.
+var rangeOption = regexp.MustCompile(`(?i)\A([A-Za-z][A-Za-z0-9-]*);range=([0-9]{1,9})-(\*|[0-9]{1,9})\z`)
+
+// maxRanges bounds the ranges of one attribute.
+const maxRanges = 100_000
+
+// whole fetches the values that an entry's answer left out, so that each attribute stands in it once and whole.
+func (c *session) whole(conn conversation, e *goldap.Entry) error {
+	var kept []*goldap.EntryAttribute
+	ranged := map[string]*goldap.EntryAttribute{}
+	for _, a := range e.Attributes {
+		m := rangeOption.FindStringSubmatch(a.Name)
+		if m == nil {
+			kept = append(kept, a)
+			continue
+		}
+		all, err := c.ranges(conn, e.DN, m[1], a)
+		if err != nil {
+			return err
+		}
+		ranged[strings.ToLower(m[1])] = all
+		kept = append(kept, all)
+	}
+	if len(ranged) == 0 {
+		return nil
+	}
+	// Beside the range, the attribute itself stands in the answer without a value.
+	e.Attributes = slices.DeleteFunc(kept, func(a *goldap.EntryAttribute) bool {
+		all := ranged[strings.ToLower(a.Name)]
+		return all != nil && all != a && len(a.Values) == 0
+	})
+	return nil
+}
+
+func (c *session) ranges(conn conversation, entry, name string, first *goldap.EntryAttribute) (*goldap.EntryAttribute, error) {
+	broken := &connectors.Error{Code: connectors.Unavailable, Op: "read the values of " + name, Message: "the directory gives them in parts that do not fit together or do not end"}
+	out := &goldap.EntryAttribute{Name: name}
+	part := first
+	for range maxRanges {
+		var from, to int
+		m := rangeOption.FindStringSubmatch(part.Name)
+		if m == nil || !strings.EqualFold(m[1], name) {
+			return nil, broken
+		}
+		if _, err := fmt.Sscan(m[2], &from); err != nil || from != len(out.Values) {
+			return nil, broken
+		}
+		out.Values, out.ByteValues = append(out.Values, part.Values...), append(out.ByteValues, part.ByteValues...)
+		if m[3] == "*" {
+			return out, nil
+		}
+		if _, err := fmt.Sscan(m[3], &to); err != nil || len(part.Values) == 0 || to != len(out.Values)-1 {
+			return nil, broken
+		}
+		c.calls++
+		res, err := conn.Search(goldap.NewSearchRequest(entry, goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)",
+			[]string{fmt.Sprintf("%s;range=%d-*", name, to+1)}, nil))
+		if err != nil {
+			return nil, err
+		}
+		part = nil
+		if len(res.Entries) == 1 {
+			for _, a := range res.Entries[0].Attributes {
+				if rangeOption.MatchString(a.Name) {
+					part = a
+				}
+			}
+		}
+		if part == nil {
+			return nil, broken
+		}
+	}
+	return nil, broken
+}
