@@ -171,7 +171,7 @@ func classify(app *schemas.Application, asked map[string]ledger.Fulfilment, gone
 			why, op = "it is carried out in another way now", nil
 		}
 		if op != nil {
-			o.wanted(app, &f, now)
+			o.wanted(app, &f, unknown, now)
 			continue
 		}
 		switch {
@@ -187,8 +187,11 @@ func classify(app *schemas.Application, asked map[string]ledger.Fulfilment, gone
 }
 
 // wanted is for what is in the plan as it was asked for.
-func (o *outside) wanted(app *schemas.Application, f *ledger.Fulfilment, now time.Time) {
+func (o *outside) wanted(app *schemas.Application, f *ledger.Fulfilment, unknown bool, now time.Time) {
 	until := f.Changed.Add(graceOf(app, f.Round))
+	if unknown && !now.Before(until) {
+		until = now.Add(time.Minute) // what was not read may be there
+	}
 	wait := func(h schemas.Hold, reason string, at time.Time) {
 		o.holds[f.Operation] = plan.Outside{Hold: h, Reason: reason}
 		if o.again.IsZero() || at.Before(o.again) {

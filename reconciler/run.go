@@ -447,12 +447,10 @@ func (u *run) carryOut(ctx context.Context) error {
 			return err
 		}
 	}
-	said, err := u.fulfil(ctx, others)
-	if err != nil {
-		return err
-	}
+	// What was carried out before is read back all the same.
+	said, unasked := u.fulfil(ctx, others)
 	after, err := u.verify(ctx, append(todo, said...), ours)
-	if err != nil {
+	if err = errors.Join(unasked, err); err != nil {
 		return err
 	}
 	u.r.c.Step("verified")
@@ -502,6 +500,13 @@ func credentialName(app *schemas.Application) string {
 		for _, kind := range []string{"env", "file"} {
 			if name, ok := m[kind].(string); ok {
 				refs = append(refs, k+"="+kind+":"+name)
+			}
+		}
+	}
+	if w := app.Spec.Webhook(); w != nil {
+		for kind, name := range map[string]string{"env": w.Secret.Env, "file": w.Secret.File} {
+			if name != "" {
+				refs = append(refs, "fulfilment.webhook.secret="+kind+":"+name)
 			}
 		}
 	}

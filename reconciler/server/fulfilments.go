@@ -89,7 +89,10 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	if answer.By != "" {
 		by = answer.By + " at " + by
 	}
-	rep, err := s.c.Reconciler.Fulfil(context.WithoutCancel(req.Context()), reconciler.Answer{Application: answer.Application, Operation: answer.Operation, Submission: answer.ID,
+	// Whoever sends is free to go: what came is put on record. Another process may have the ledger for longer than that.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), maxWaitForPass)
+	defer cancel()
+	rep, err := s.c.Reconciler.Fulfil(ctx, reconciler.Answer{Application: answer.Application, Operation: answer.Operation, Submission: answer.ID,
 		Status: answer.Status, Message: answer.Message, By: by, Method: schemas.FulfilledByCallback, Authenticated: true})
 	switch {
 	case errors.Is(err, reconciler.ErrNotAsked):
