@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/history/order"
@@ -91,10 +92,12 @@ type live struct {
 	description connectors.Description
 	state       connectors.State
 	whole       connectors.State // what state was taken from, where it is a part
+	// said is what was said to be done, for an application that nothing can read; nil for others.
+	said *plan.Attested
 }
 
-// openLive connects for reading and describes the installation.
-func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application) (*live, error) {
+// openLive connects for reading and describes the installation. Of one that nothing can read the ledger tells.
+func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application, l *ledger.Ledger) (*live, error) {
 	c, cfg, err := r.configure(app)
 	if err != nil {
 		return nil, err
@@ -107,11 +110,22 @@ func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application) (*l
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("describe %s: %w", app.Name, err), reader.Close())
 	}
-	return &live{app: app, reader: reader, description: desc}, nil
+	lv := &live{app: app, reader: reader, description: desc}
+	if desc.Attested {
+		lv.said = &plan.Attested{}
+		err := l.Attestations(ctx, app.Name, func(o *schemas.Operation, _ *schemas.FulfilmentRecord, at time.Time) { lv.said.Add(o, at) })
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read what was said of %s: %w", app.Name, err), reader.Close())
+		}
+	}
+	return lv, nil
 }
 
 // read reads what the scope covers and what the requests name.
 func (l *live) read(ctx context.Context, desired *plan.Desired) error {
+	if l.said != nil {
+		return nil // the diff asks, with what is wanted
+	}
 	sel := connectors.Selection{Scope: l.app.Spec.Scope}
 	for _, c := range desired.Connections {
 		if !plan.InScope(l.app, c.Name) {
@@ -127,8 +141,16 @@ func (l *live) read(ctx context.Context, desired *plan.Desired) error {
 
 // diff plans, looks up the targets of the grants that are missing, and plans again with what is known of them.
 func (l *live) diff(ctx context.Context, in plan.Input) (plan.Result, error) {
+	if l.said != nil {
+		l.state = l.said.State(in.Desired, in.Baseline)
+		l.whole = l.state
+	}
 	in.Application, in.Description, in.Live, in.Normalize = l.app, l.description, l.state, l.reader.Normalize
 	res := plan.Diff(in)
+	if l.said != nil {
+		res.Plan.Attested = true
+		return res, nil // what exists, nobody can be asked
+	}
 	wanted := map[string]map[string]bool{}
 	for i := range res.Plan.Operations {
 		o := &res.Plan.Operations[i]

@@ -18,7 +18,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/countersign":              {"cmd/countersign/internal/cli"},
 		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
-		"reconciler":                   core,
+		"reconciler":                   append(core, "reconciler/fulfil"),
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},
 		"reconciler/history/order":     {"reconciler/plan", "schemas"},
@@ -26,11 +26,11 @@ func arrows() map[string][]string {
 		"reconciler/ledger":            {"schemas"},
 		"reconciler/ledger/branch":     {"reconciler/ledger"},
 		"reconciler/report":            {"schemas"},
-		"reconciler/github":            {"reconciler/signoff", "reconciler/history", "reconciler/report", "schemas"},
-		"reconciler/server":            {"reconciler", "reconciler/github", "reconciler/report", "schemas"},
+		"reconciler/github":            {"reconciler/signoff", "reconciler/history", "reconciler/report", "schemas", "reconciler/fulfil"},
+		"reconciler/server":            {"reconciler", "reconciler/github", "reconciler/report", "schemas", "reconciler/fulfil"},
 		"policy":                       {"schemas"},
 		"connectors":                   {"schemas"},
-		"connectors/all":               {"connectors", "connectors/aws", "connectors/casbin", "connectors/github", "connectors/ldap", "connectors/mysql", "connectors/okta", "connectors/postgres", "connectors/scim"},
+		"connectors/all":               {"connectors", "connectors/aws", "connectors/casbin", "connectors/github", "connectors/ldap", "connectors/manual", "connectors/mysql", "connectors/okta", "connectors/postgres", "connectors/scim"},
 		"connectors/aws":               {"connectors", "schemas"},
 		"connectors/casbin":            {"connectors", "schemas"},
 		"connectors/okta":              {"connectors", "connectors/rest", "schemas"},
@@ -44,6 +44,9 @@ func arrows() map[string][]string {
 		"examples":                     {},
 		"schemas":                      {},
 		"examples/exec-go/connector":   {"connectors", "connectors/exec", "schemas"},
+		// Webhooks are posted by the client that connectors to JSON APIs share: it knows when sending again helps and harms nothing.
+		"reconciler/fulfil": {"reconciler/report", "connectors", "connectors/rest", "schemas"},
+		"connectors/manual": {"connectors", "schemas"},
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},
 		"connectors/connectortest/suite":   {"connectors", "schemas"},

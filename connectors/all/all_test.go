@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/all"
 	"github.com/countersign/countersign/connectors/connectortest"
 )
@@ -42,6 +43,11 @@ func TestRegistry(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is listed and not there", name)
 		}
+		if _, own := c.(connectors.Configured); own != c.Describe().Attested || own != (len(c.Describe().Types) == 0) {
+			t.Errorf("%s: only what is attested has its types from its configuration, and then no others", name)
+		}
+		// The suite of connectors holds what is read against what was written: of one that reads and writes nothing
+		// (manual) there is nothing to hold, and its own tests are about its configuration.
 		for _, row := range connectortest.Capabilities(c) {
 			if row.Connector != name || row.Type == "" || row.Title == "" {
 				t.Errorf("%s: a row of the table is empty: %+v", name, row)

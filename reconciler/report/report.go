@@ -20,7 +20,7 @@ type Options struct {
 }
 
 // Text writes v for people at a terminal. v is a pointer to a Preview, RunReport, StatusReport, AccessReport,
-// ValidateReport, DoctorReport, ConnectorList, ConformanceReport, Plan, ApplicationPlan or Decision, or a slice of
+// ValidateReport, DoctorReport, FulfilReport, ConnectorList, ConformanceReport, Plan, ApplicationPlan or Decision, or a slice of
 // ApplicationPlan or Finding. Anything else is an error.
 func Text(w io.Writer, v any, o Options) error {
 	d, words, err := build(v, o, textBounds)
@@ -103,6 +103,8 @@ func build(v any, o Options, bo bounds) (document, *redaction, error) {
 		d = b.validate(v)
 	case *schemas.DoctorReport:
 		d = b.doctor(v)
+	case *schemas.FulfilReport:
+		d = b.fulfil(v)
 	case *schemas.ConnectorList:
 		d = b.connectors(v)
 	case *schemas.ConformanceReport:

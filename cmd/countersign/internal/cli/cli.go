@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -128,6 +129,8 @@ type app struct {
 	verbose                                  bool
 	lastProgress                             time.Time
 	progressOn                               bool
+	// desks are the tickets' repositories that were opened, by name and account.
+	desks sync.Map
 }
 
 // noSuchCommand is for what stands where a command should.
@@ -171,7 +174,7 @@ Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with --exit-co
 	f.StringArrayVar(&a.execArgs, "exec-arg", nil, "NAME=ARG: the next argument of that program (may stand several times)")
 	f.StringArrayVar(&a.execEnv, "exec-env", nil, "NAME=VAR1,VAR2: variables that the program inherits beside PATH, HOME and the locale")
 	f.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
-	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.access(), a.audit(), a.serve(), a.doctor(), a.connector(), a.policy(), a.schema(), a.version(), a.policyChild())
+	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.fulfil(), a.access(), a.audit(), a.serve(), a.doctor(), a.connector(), a.policy(), a.schema(), a.version(), a.policyChild())
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())
@@ -228,7 +231,7 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	}
 	r, err := reconciler.New(reconciler.Config{
 		Repository: repo, Replica: replica, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
-		Forge: a.forge, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
+		Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
 }

@@ -198,6 +198,9 @@ func (a *app) describe(d connectors.Description, scripts bool) error {
 		return nil
 	}
 	fmt.Fprintf(a.Stdout, "%s (%s)\n\nspec.config:\n%s\n", d.Title, d.Name, indent(d.Config))
+	if d.Attested {
+		fmt.Fprint(a.Stdout, "\nNothing is read: what it holds is what those who carry operations out say. Its types are those of spec.config.\n")
+	}
 	for _, t := range d.Types {
 		var can []string
 		for _, x := range []struct {
