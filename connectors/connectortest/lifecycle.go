@@ -341,6 +341,7 @@ func testDelete(t *testing.T, h Harness) {
 		if typ.Create {
 			f.must(f.create(full, f.payload(typ.Name, 0)))
 			f.holds(full)
+			f.holds(other, keep...)
 		}
 	})
 }
