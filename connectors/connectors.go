@@ -196,7 +196,14 @@ type GrantableType struct {
 	// they are MEMBER and perhaps ADMIN.
 	Privileges []string
 	Default    []string
-	Names      NameRule
+	// Implies says which other privileges a privilege on a resource brings with it, where the application holds
+	// one level at a time: all of them, not only the next. Granting one grants those too, revoking one revokes
+	// those that imply it, and Read and Normalize give each by itself. In Privileges a higher one stands before
+	// those that it implies.
+	Implies map[string][]string
+	// Single says that a connection has at most one target of this type: granting another is a Conflict.
+	Single bool
+	Names  NameRule
 	// Privileged are glob patterns of targets, PrivilegedPrivileges privileges, that are powerful by themselves.
 	Privileged           []string
 	PrivilegedPrivileges []string

@@ -1,7 +1,6 @@
 package connectors
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -27,20 +26,11 @@ type Checker struct {
 func NewChecker(d Description) (*Checker, error) {
 	c := &Checker{d: d, names: Names{}, payloads: map[string]*jsonschema.Schema{}}
 	for _, typ := range d.Types {
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(typ.Payload))
+		schema, err := CompileSchema(typ.Payload)
 		if err != nil {
 			return nil, fmt.Errorf("payload schema of %s: %w", typ.Name, err)
 		}
-		compiler := jsonschema.NewCompiler()
-		compiler.DefaultDraft(jsonschema.Draft2020)
-		compiler.AssertFormat()
-		const url = "urn:countersign:payload"
-		if err := compiler.AddResource(url, doc); err != nil {
-			return nil, fmt.Errorf("payload schema of %s: %w", typ.Name, err)
-		}
-		if c.payloads[typ.Name], err = compiler.Compile(url); err != nil {
-			return nil, fmt.Errorf("payload schema of %s: %w", typ.Name, err)
-		}
+		c.payloads[typ.Name] = schema
 	}
 	return c, nil
 }

@@ -43,7 +43,9 @@ func TestCheck(t *testing.T) {
 		return func(o *schemas.Operation) { o.Connection.SourceName = s }
 	}
 	target := func(typ, name, privilege string) func(*schemas.Operation) {
-		return func(o *schemas.Operation) { o.Target, o.Privilege = &schemas.Name{Type: typ, SourceName: name}, privilege }
+		return func(o *schemas.Operation) {
+			o.Target, o.Privilege = &schemas.Name{Type: typ, SourceName: name}, privilege
+		}
 	}
 	for _, c := range []struct {
 		name string
@@ -195,5 +197,21 @@ func TestSelector(t *testing.T) {
 	}
 	if !(connectors.Selection{}).Selector(nil)(name("x")) || (connectors.Selection{Scope: map[string][]string{"club": {}}}).Selector(nil)(name("x")) {
 		t.Error("the zero selection is everything, an empty scope is nothing")
+	}
+}
+
+func TestSortEntitlements(t *testing.T) {
+	t.Parallel()
+	wiki, alice := schemas.Name{Type: "application", SourceName: "Wiki"}, schemas.Name{Type: "user", SourceName: "alice"}
+	e := func(target schemas.Name, id, privilege string) connectors.Entitlement {
+		return connectors.Entitlement{Target: target, TargetID: id, Privilege: privilege}
+	}
+	c := connectors.Connection{Entitlements: []connectors.Entitlement{e(alice, "1", "MEMBER"), e(wiki, "2", "ACCESS"), e(wiki, "", "ACCESS"), e(wiki, "1", "ACCESS"),
+		e(alice, "1", "ADMIN"), e(wiki, "2", "ACCESS"), e(alice, "", "MEMBER")}}
+	c.SortEntitlements()
+	// Two applications of one name are two; an entitlement without an id is one of those that have one.
+	want := []connectors.Entitlement{e(wiki, "1", "ACCESS"), e(wiki, "2", "ACCESS"), e(alice, "1", "ADMIN"), e(alice, "1", "MEMBER")}
+	if diff := cmp.Diff(want, c.Entitlements); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -33,10 +33,18 @@ func (e Entitlement) Compare(o Entitlement) int {
 	return cmp.Or(e.Target.Compare(o.Target), strings.Compare(e.Privilege, o.Privilege))
 }
 
-// SortEntitlements sorts by target and privilege, and keeps one of each.
+// SortEntitlements sorts by target, privilege and the target's id, and keeps one of each. Two targets of one name
+// are two, so that an ambiguous name is seen to be one; an entitlement without an id is the one that has it.
 func (c *Connection) SortEntitlements() {
-	slices.SortFunc(c.Entitlements, Entitlement.Compare)
-	c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b Entitlement) bool { return a.Compare(b) == 0 })
+	slices.SortFunc(c.Entitlements, func(a, b Entitlement) int {
+		return cmp.Or(a.Compare(b), strings.Compare(b.TargetID, a.TargetID))
+	})
+	c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b Entitlement) bool {
+		return a.Compare(b) == 0 && (a.TargetID == b.TargetID || a.TargetID == "" || b.TargetID == "")
+	})
+	slices.SortStableFunc(c.Entitlements, func(a, b Entitlement) int {
+		return cmp.Or(a.Compare(b), strings.Compare(a.TargetID, b.TargetID))
+	})
 }
 
 // Sort brings a state into the order that Reader.Read promises: connections by name, then id.

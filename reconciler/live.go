@@ -21,18 +21,24 @@ import (
 func (r *Reconciler) configure(app *schemas.Application) (connectors.Connector, connectors.Config, error) {
 	c, ok := r.c.Connectors.Get(app.Spec.Connector)
 	if !ok {
-		return nil, connectors.Config{}, fmt.Errorf("application %s: there is no connector %q", app.Name, app.Spec.Connector)
+		return nil, connectors.Config{}, fmt.Errorf("application %s: %s", app.Name, noConnector(r.c.Connectors, app.Spec.Connector))
 	}
-	values, err := resolveSecrets(app.Spec.Config)
+	values, err := ResolveSecrets(app.Spec.Config)
 	if err != nil {
 		return nil, connectors.Config{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
 	return c, connectors.Config{Application: app.Name, Values: values, Directory: r.c.Repository.WorkTree(), Now: r.c.Now, Logger: r.c.Logger}, nil
 }
 
-// resolveSecrets replaces {env: NAME} and {file: /path} by the secrets that they name. The errors name the
+// noConnector says that a connector is not there, and who can mend it: no file in Git can.
+func noConnector(registry connectors.Registry, name string) string {
+	return fmt.Sprintf("there is no connector %q (there are %s); where a program of its own is the connector, whoever runs countersign names it: --exec %s=/path/to/program",
+		name, strings.Join(registry.Names(), ", "), name)
+}
+
+// ResolveSecrets replaces {env: NAME} and {file: /path} by the secrets that they name. The errors name the
 // reference, never what it holds.
-func resolveSecrets(config map[string]any) (map[string]any, error) {
+func ResolveSecrets(config map[string]any) (map[string]any, error) {
 	out := make(map[string]any, len(config))
 	for _, k := range slices.Sorted(maps.Keys(config)) {
 		switch v := config[k].(type) {
@@ -45,7 +51,7 @@ func resolveSecrets(config map[string]any) (map[string]any, error) {
 				out[k] = secret
 				continue
 			}
-			nested, err := resolveSecrets(v)
+			nested, err := ResolveSecrets(v)
 			if err != nil {
 				return nil, fmt.Errorf("config.%s: %w", k, err)
 			}

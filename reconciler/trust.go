@@ -203,8 +203,7 @@ func (r *Reconciler) describe(app *schemas.Application) (connectors.Description,
 	}
 	c, ok := r.c.Connectors.Get(app.Spec.Connector)
 	if !ok {
-		return connectors.Description{}, fmt.Errorf("application %s: there is no connector %q (there are %s)",
-			app.Name, app.Spec.Connector, strings.Join(r.c.Connectors.Names(), ", "))
+		return connectors.Description{}, fmt.Errorf("application %s: %s", app.Name, noConnector(r.c.Connectors, app.Spec.Connector))
 	}
 	d := c.Describe()
 	r.described[app.Spec.Connector] = d

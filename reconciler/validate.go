@@ -139,7 +139,7 @@ func validateTogether(all []schemas.Document, registry connectors.Registry, fail
 			c, ok := registry.Get(v.Spec.Connector)
 			if !ok {
 				fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("there is no connector %q", v.Spec.Connector),
-					Hint: "the connectors are " + strings.Join(registry.Names(), ", ")}})
+					Hint: fmt.Sprintf("the connectors are %s; where a program of its own is the connector, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
 				continue
 			}
 			apps[v.Name] = c.Describe()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -36,29 +37,34 @@ type published struct {
 	name, title, description string
 	value                    any
 	document                 bool
+	message                  bool // a line of the connectors' protocol
 }
 
 func publishedSchemas() []published {
 	return []published{
-		{"ConnectionCreation", "ConnectionCreation", "Asks for a group, role or policy in an application, or for another payload of one.", envelope[Metadata, ConnectionCreationSpec]{}, true},
-		{"ConnectionAssignment", "ConnectionAssignment", "Grants and revokes entitlements of a group, role or policy.", envelope[Metadata, ConnectionAssignmentSpec]{}, true},
-		{"ConnectionDeletion", "ConnectionDeletion", "Ends a group, role or policy and everything granted to it.", envelope[Metadata, ConnectionDeletionSpec]{}, true},
-		{"Application", "Application", "One installation of a system that holds access. It stands in the applications folder, in a file of its name.", envelope[ApplicationMetadata, ApplicationSpec]{}, true},
-		{"Settings", "Settings", "The settings of an access repository: countersign.yaml.", bare[SettingsSpec]{}, true},
-		{"People", "People", "Who is who on the forge, in commits and in each application: people.yaml.", bare[PeopleSpec]{}, true},
-		{"Admission", "Admission", "Admits quarantined content as it stands.", envelope[Metadata, AdmissionSpec]{}, true},
-		{"BudgetOverride", "BudgetOverride", "Lifts the removal budget of one application until an instant.", envelope[Metadata, BudgetOverrideSpec]{}, true},
-		{"Acknowledgement", "Acknowledgement", "Accepts what only a person may accept: a rewritten branch, or the removals of a first run.", envelope[Metadata, AcknowledgementSpec]{}, true},
-		{"plan", "Plan", "The ordered operations that take the applications from live to desired.", Plan{}, false},
-		{"decision", "Decision", "What policy says of a change.", Decision{}, false},
-		{"policy-input", "PolicyInput", "What a policy sees as input.", PolicyInput{}, false},
-		{"record", "Record", "One record of the ledger.", Record{}, false},
-		{"preview", "Preview", "The answer of countersign preview.", Preview{}, false},
-		{"run", "Run", "The answer of countersign apply and drift.", RunReport{}, false},
-		{"status", "Status", "The answer of countersign status.", StatusReport{}, false},
-		{"access", "Access", "The answer of countersign access.", AccessReport{}, false},
-		{"doctor", "Doctor", "The answer of countersign doctor.", DoctorReport{}, false},
-		{"validate", "Validate", "The answer of countersign validate.", ValidateReport{}, false},
+		{"ConnectionCreation", "ConnectionCreation", "Asks for a group, role or policy in an application, or for another payload of one.", envelope[Metadata, ConnectionCreationSpec]{}, true, false},
+		{"ConnectionAssignment", "ConnectionAssignment", "Grants and revokes entitlements of a group, role or policy.", envelope[Metadata, ConnectionAssignmentSpec]{}, true, false},
+		{"ConnectionDeletion", "ConnectionDeletion", "Ends a group, role or policy and everything granted to it.", envelope[Metadata, ConnectionDeletionSpec]{}, true, false},
+		{"Application", "Application", "One installation of a system that holds access. It stands in the applications folder, in a file of its name.", envelope[ApplicationMetadata, ApplicationSpec]{}, true, false},
+		{"Settings", "Settings", "The settings of an access repository: countersign.yaml.", bare[SettingsSpec]{}, true, false},
+		{"People", "People", "Who is who on the forge, in commits and in each application: people.yaml.", bare[PeopleSpec]{}, true, false},
+		{"Admission", "Admission", "Admits quarantined content as it stands.", envelope[Metadata, AdmissionSpec]{}, true, false},
+		{"BudgetOverride", "BudgetOverride", "Lifts the removal budget of one application until an instant.", envelope[Metadata, BudgetOverrideSpec]{}, true, false},
+		{"Acknowledgement", "Acknowledgement", "Accepts what only a person may accept: a rewritten branch, or the removals of a first run.", envelope[Metadata, AcknowledgementSpec]{}, true, false},
+		{"plan", "Plan", "The ordered operations that take the applications from live to desired.", Plan{}, false, false},
+		{"decision", "Decision", "What policy says of a change.", Decision{}, false, false},
+		{"policy-input", "PolicyInput", "What a policy sees as input.", PolicyInput{}, false, false},
+		{"record", "Record", "One record of the ledger.", Record{}, false, false},
+		{"preview", "Preview", "The answer of countersign preview.", Preview{}, false, false},
+		{"run", "Run", "The answer of countersign apply and drift.", RunReport{}, false, false},
+		{"status", "Status", "The answer of countersign status.", StatusReport{}, false, false},
+		{"access", "Access", "The answer of countersign access.", AccessReport{}, false, false},
+		{"doctor", "Doctor", "The answer of countersign doctor.", DoctorReport{}, false, false},
+		{"connectors", "Connectors", "The answer of countersign connector list.", ConnectorList{}, false, false},
+		{"conformance", "Conformance", "The answer of countersign connector test.", ConformanceReport{}, false, false},
+		{"connector-request", "ConnectorRequest", "A line to a connector in a process of its own.", ConnectorRequest{}, false, true},
+		{"connector-answer", "ConnectorAnswer", "A line from a connector in a process of its own.", ConnectorAnswer{}, false, true},
+		{"validate", "Validate", "The answer of countersign validate.", ValidateReport{}, false, false},
 	}
 }
 
@@ -95,6 +101,8 @@ func generate(t *testing.T) map[string][]byte {
 				}
 				definitions[name] = def
 			}
+		} else if p.message {
+			bodies(s, connectorBodies(p.name))
 		} else {
 			constant(s, "apiVersion", APIVersion)
 			switch kind, ok := s.Properties.Get("kind"); {
@@ -135,6 +143,21 @@ func generate(t *testing.T) map[string][]byte {
 func constant(s *jsonschema.Schema, property, value string) {
 	p, _ := s.Properties.Get(property)
 	p.Type, p.Const = "string", value
+}
+
+// bodies adds to a message that its type decides which one field stands beside it.
+func bodies(s *jsonschema.Schema, byType map[string]string) {
+	for _, typ := range slices.Sorted(maps.Keys(byType)) {
+		n := uint64(2)
+		then := &jsonschema.Schema{MaxProperties: &n}
+		if body := byType[typ]; body != "" {
+			n = 3
+			then.Required = []string{body}
+		}
+		is := jsonschema.NewProperties()
+		is.Set("type", &jsonschema.Schema{Const: typ})
+		s.AllOf = append(s.AllOf, &jsonschema.Schema{If: &jsonschema.Schema{Properties: is}, Then: then})
+	}
 }
 
 // refine adds what struct tags cannot say: rules for the keys of mappings and the items of lists.

@@ -182,3 +182,70 @@ const (
 	CheckOpen    = "open"
 	CheckUnknown = "unknown"
 )
+
+// ConnectorList is the answer of countersign connector list: what every connector can do.
+type ConnectorList struct {
+	APIVersion string            `json:"apiVersion"`
+	Kind       string            `json:"kind"` // Connectors
+	Connectors []ListedConnector `json:"connectors"`
+}
+
+// ListedConnector is one connector with its connection types, sorted.
+type ListedConnector struct {
+	Name  string       `json:"name"`
+	Title string       `json:"title"`
+	Types []ListedType `json:"types"`
+}
+
+// ListedType is one connection type of a connector.
+type ListedType struct {
+	Type     string `json:"type"`
+	Title    string `json:"title"`
+	Create   bool   `json:"create"`
+	Update   bool   `json:"update"`
+	Delete   bool   `json:"delete"`
+	Reassign bool   `json:"reassign"`
+	// Attributes are those of the payload, sorted.
+	Attributes []string       `json:"attributes"`
+	Targets    []ListedTarget `json:"targets"`
+}
+
+// ListedTarget is a type that can be granted or revoked.
+type ListedTarget struct {
+	Type       string   `json:"type"`
+	Edge       string   `json:"edge"` // resource | connection | member | identity
+	Privileges []string `json:"privileges"`
+	Grant      bool     `json:"grant"`
+	Revoke     bool     `json:"revoke"`
+}
+
+// ConformanceReport is the answer of countersign connector test: how a connector stands against the contract.
+type ConformanceReport struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"` // Conformance
+	Title      string `json:"title"`
+	// Reduced says why only some of the cases ran, and what makes all run; "" when all did.
+	Reduced string            `json:"reduced,omitempty"`
+	Cases   []ConformanceCase `json:"cases"`
+	Passed  int               `json:"passed"`
+	Failed  int               `json:"failed"`
+	Skipped int               `json:"skipped"`
+}
+
+// ConformanceCase is one case, with the cases within it.
+type ConformanceCase struct {
+	// Name is the way to the case: grant and revoke/role.
+	Name string `json:"name"`
+	// Result is pass, fail or skip.
+	Result string `json:"result"`
+	// Log is what the case said, one entry a message.
+	Log     []string `json:"log,omitempty"`
+	Seconds float64  `json:"seconds"`
+}
+
+// The results of a case.
+const (
+	CasePassed  = "pass"
+	CaseFailed  = "fail"
+	CaseSkipped = "skip"
+)

@@ -34,7 +34,8 @@ type Config struct {
 	ContentType string
 	// Explain finds the application's own words in the body of an error; nil leaves them out.
 	Explain func(body []byte) string
-	// Limited says whether an answer means "too many", and how long to wait; nil knows 429 and Retry-After.
+	// Limited says whether an answer means "too many", and how long to wait; nil knows 429 and Retry-After. It may
+	// read the body if it puts it back.
 	Limited func(*http.Response) (wait time.Duration, limited bool)
 	// Pause looks at the headers of an answer that went well, and says how long to leave the application alone
 	// before the next request (an exhausted rate limit); nil never does.
@@ -162,15 +163,18 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 			return nil, 1, c.failed(ctx, r, err)
 		}
 	}
+	var wait time.Duration
+	var limited bool
 	retry := retryablehttp.Client{HTTPClient: c.http, RetryMax: c.c.Retries, ErrorHandler: retryablehttp.PassthroughErrorHandler,
 		RetryWaitMin: c.c.MinWait, RetryWaitMax: c.c.MaxWait,
 		RequestLogHook: func(_ retryablehttp.Logger, _ *http.Request, n int) { attempts = n + 1; c.calls++ },
 		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+			wait, limited = c.limited(resp)
 			return c.again(ctx, r, resp, err)
 		},
-		Backoff: func(low, high time.Duration, n int, resp *http.Response) time.Duration {
-			if wait, ok := c.limited(resp); ok {
-				return wait
+		Backoff: func(low, high time.Duration, n int, _ *http.Response) time.Duration {
+			if limited {
+				return wait // the body, which may say so, is gone by now
 			}
 			return min(low<<n, high)
 		}}
@@ -185,6 +189,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, attempts, c.failed(ctx, r, err)
 	}
+	resp.Body = io.NopCloser(bytes.NewReader(body)) // Limited may look at it
 	if c.c.Pause != nil {
 		if wait := c.c.Pause(resp); wait > 0 {
 			c.after = c.c.Now().Add(wait)

@@ -148,7 +148,9 @@ func TestOtherHosts(t *testing.T) {
 	t.Parallel()
 	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { t.Error("the stranger was asked") }))
 	t.Cleanup(stranger.Close)
-	c := client(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, stranger.URL, http.StatusTemporaryRedirect) }, nil)
+	c := client(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, stranger.URL, http.StatusTemporaryRedirect)
+	}, nil)
 	for _, path := range []string{"x", stranger.URL + "/api/v1/next", "https://user:pw@127.0.0.1/x"} {
 		_, _, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodGet, Path: path})
 		if e := code(t, err); e.Code != connectors.Unavailable {
@@ -222,6 +224,40 @@ func TestStaysAway(t *testing.T) {
 	now = now.Add(time.Hour)
 	if _, _, err := c.Do(t.Context(), get); err != nil || asked != 2 {
 		t.Errorf("after the hour: %v, %d requests", err, asked)
+	}
+}
+
+// A limit that only the body tells of is one for each try, and for the error in the end.
+func TestLimitInTheBody(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	c := client(t, func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) > 2 {
+			w.Header().Set("X-Wait", "1h")
+		}
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, "slow down")
+	}, func(c *rest.Config) {
+		c.MinWait = time.Hour // what is no limit would wait so long
+		c.MaxWait = 2 * time.Hour
+		c.Limited = func(r *http.Response) (time.Duration, bool) {
+			if r == nil {
+				return 0, false
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			r.Body = io.NopCloser(strings.NewReader(string(body)))
+			if r.Header.Get("X-Wait") != "" {
+				return 3 * time.Hour, string(body) == "slow down"
+			}
+			return time.Millisecond, string(body) == "slow down"
+		}
+	})
+	_, n, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodGet, Path: "x"})
+	if e := code(t, err); e.Code != connectors.Unavailable || e.RetryAfter != 3*time.Hour || n != 3 {
+		t.Errorf("after %d attempts: %s, retry after %v (%v)", n, e.Code, e.RetryAfter, err)
 	}
 }
 

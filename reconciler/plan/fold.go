@@ -785,8 +785,8 @@ func appendID(list []schemas.DocumentID, e *event) []schemas.DocumentID {
 }
 
 // Privileges are the single privileges that an entry speaks of: those named, or the type's default. For
-// memberships ADMIN includes MEMBER, so granting ADMIN grants both and revoking MEMBER revokes both. There
-// are none where a resource has no default.
+// memberships ADMIN includes MEMBER, so granting ADMIN grants both and revoking MEMBER revokes both; privileges
+// on resources include what the connector says that they imply. There are none where a resource has no default.
 func Privileges(typ connectors.ConnectionType, e schemas.Entry, revoke bool) []string {
 	target, known := typ.Target(e.Type)
 	return privileges(&target, known, &e, revoke)
@@ -802,7 +802,7 @@ func privileges(target *connectors.GrantableType, known bool, e *schemas.Entry, 
 		}
 	}
 	if known && target.Edge == connectors.EdgeResource {
-		return list
+		return implied(target, list, revoke)
 	}
 	from, to := schemas.PrivilegeAdmin, schemas.PrivilegeMember
 	if revoke {
@@ -815,4 +815,23 @@ func privileges(target *connectors.GrantableType, known bool, e *schemas.Entry, 
 		list = append(slices.Clone(list), to)
 	}
 	return list
+}
+
+// implied adds to privileges those that they imply, or, for a revoke, those that imply them.
+func implied(target *connectors.GrantableType, list []string, revoke bool) []string {
+	if len(target.Implies) == 0 {
+		return list
+	}
+	out := slices.Clone(list)
+	for _, p := range target.Privileges {
+		if !slices.Contains(out, p) && slices.ContainsFunc(list, func(q string) bool {
+			if revoke {
+				return slices.Contains(target.Implies[p], q)
+			}
+			return slices.Contains(target.Implies[q], p)
+		}) {
+			out = append(out, p)
+		}
+	}
+	return out
 }

@@ -183,3 +183,29 @@ func TestPrivileges(t *testing.T) {
 		}
 	}
 }
+
+// A level brings those below it, and goes with any of them.
+func TestPrivilegesImplied(t *testing.T) {
+	t.Parallel()
+	typ := connectors.ConnectionType{Name: "team", Grantable: []connectors.GrantableType{{Type: "repository", Edge: connectors.EdgeResource,
+		Privileges: []string{"admin", "push", "pull", "custom"}, Default: []string{"pull"},
+		Implies: map[string][]string{"admin": {"push", "pull"}, "push": {"pull"}}}}}
+	for _, tt := range []struct {
+		entry  string
+		revoke bool
+		want   []string
+	}{
+		{"repository/r", false, []string{"pull"}},
+		{"repository/r:push", false, []string{"push", "pull"}},
+		{"repository/r:admin", false, []string{"admin", "push", "pull"}},
+		{"repository/r:custom", false, []string{"custom"}},
+		{"repository/r:push", true, []string{"push", "admin"}},
+		{"repository/r", true, []string{"pull", "admin", "push"}},
+		{"repository/r:custom", true, []string{"custom"}},
+	} {
+		got := plan.Privileges(typ, entry(t, tt.entry), tt.revoke)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s, revoke %v: %s", tt.entry, tt.revoke, diff)
+		}
+	}
+}

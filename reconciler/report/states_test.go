@@ -292,6 +292,16 @@ func states() map[string]any {
 		"doctor": &schemas.DoctorReport{Checks: []schemas.Check{{State: schemas.CheckOK, Name: "approvals", Detail: "1 approvals are required"},
 			{State: schemas.CheckUnknown, Name: "bypass", Detail: "who may bypass ruleset 7 is not told to this token", Fix: "run it with the token of an administrator"},
 			{State: schemas.CheckOpen, Name: "stale reviews", Detail: "a push dismisses reviews", Fix: "dismiss stale reviews on push: else a reviewer sees a tick that does not count"}}},
+		"connectors": &schemas.ConnectorList{APIVersion: schemas.APIVersion, Kind: "Connectors", Connectors: []schemas.ListedConnector{{Name: "memory", Title: "Memory", Types: []schemas.ListedType{
+			{Type: "team", Title: "Team", Create: true, Update: true, Attributes: []string{"comment", "secret"}, Targets: []schemas.ListedTarget{
+				{Type: "repo", Edge: "resource", Privileges: []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"}, Grant: true, Revoke: true},
+				{Type: "team", Edge: "connection", Privileges: []string{"MEMBER"}, Revoke: true}, {Type: "user", Edge: "identity", Privileges: []string{"MEMBER", "ADMIN"}, Grant: true, Revoke: true}}}}}}},
+		"conformance-good": &schemas.ConformanceReport{APIVersion: schemas.APIVersion, Kind: "Conformance", Title: "Memory", Passed: 1, Skipped: 1, Cases: []schemas.ConformanceCase{
+			{Name: "create/team", Result: schemas.CasePassed, Log: []string{"1000 operations"}, Seconds: 0.5}, {Name: "protected", Result: schemas.CaseSkipped, Log: []string{"nothing is protected"}}}},
+		"conformance-bad": &schemas.ConformanceReport{APIVersion: schemas.APIVersion, Kind: "Conformance", Title: "Memory", Passed: 1, Failed: 1, Cases: []schemas.ConformanceCase{
+			{Name: "open", Result: schemas.CasePassed}, {Name: "names/team", Result: schemas.CaseFailed, Log: []string{"payload (-want +got):\n-\ta\n+\tb\u202e", "another"}, Seconds: 2}}},
+		"conformance-reduced": &schemas.ConformanceReport{APIVersion: schemas.APIVersion, Kind: "Conformance", Title: "Memory", Passed: 1, Reduced: "no application was opened", Cases: []schemas.ConformanceCase{
+			{Name: "describe", Result: schemas.CasePassed}}},
 		"access":        accessReport(),
 		"access-none":   &schemas.AccessReport{},
 		"validate-good": &schemas.ValidateReport{Files: 12, Documents: 14},

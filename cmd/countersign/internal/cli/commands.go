@@ -25,7 +25,7 @@ the connectors, policy. All errors are listed at once, with file, line and colum
 			if err := a.checkFormat(); err != nil {
 				return err
 			}
-			registry, err := a.registry()
+			registry, err := a.registry(c.Context())
 			if err != nil {
 				return err
 			}

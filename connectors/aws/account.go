@@ -1,0 +1,442 @@
+package aws
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+// account is what IAM says of an account at one moment.
+type account struct {
+	users, groups, roles, policies index
+	// doubt says where IAM's answers do not agree; "" when they do.
+	doubt string
+}
+
+// index has entities by their folded name: IAM does not tell upper from lower case.
+type index map[string]*entity
+
+// entity is a user, group, role or policy.
+type entity struct {
+	typ                 string
+	name, id, arn, path string
+	groups              []string // of a user
+	attached            []string // ARNs of managed policies
+	inline              []string // names of policies within it
+	profiles            []string // instance profiles of a role
+	boundary            string   // of a user or role
+	tags                map[string]string
+	tagsKnown           bool
+	description         *string // nil is unknown
+	session             *int32  // seconds; nil is unknown
+	document            any     // trust policy, or that of the default version
+	version             string  // the default version of a policy
+	versions            map[string]any
+	boundaries          int // how often a policy is a boundary
+	// own says why a change of it would change what countersign itself may do.
+	own string
+}
+
+// maxPages bounds what one listing may send.
+const maxPages = 20_000
+
+// pages asks for one page after the other until there is no more. A listing that does not end, or that ends
+// without being whole, is an error: nothing may be missing in silence.
+func (r *reader) pages(ctx context.Context, op string, page func(marker *string) (truncated bool, next *string, err error)) error {
+	var marker *string
+	seen := map[string]bool{}
+	for range maxPages {
+		truncated, next, err := page(marker)
+		if err != nil {
+			return r.fault(ctx, op, err)
+		}
+		if !truncated {
+			return nil
+		}
+		if sdk.ToString(next) == "" || seen[*next] {
+			return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "IAM's answer is cut short and does not say how to go on"}
+		}
+		seen[*next] = true
+		marker = next
+	}
+	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "IAM's answer does not end"}
+}
+
+// readings is how often an account is read whose answers do not agree.
+const readings = 3
+
+// read reads the account. IAM is spread over many machines: where two answers do not agree, it reads again, and
+// in the end says so in account.doubt.
+func (r *reader) read(ctx context.Context) (*account, error) {
+	var a *account
+	for i := range readings {
+		var err error
+		if i > 0 {
+			if err := wait(ctx, min(r.settle/10, time.Second)); err != nil {
+				return nil, connectors.Stopped(ctx, "read the account")
+			}
+		}
+		if a, err = r.readOnce(ctx); err != nil {
+			return nil, err
+		}
+		if a.doubt == "" {
+			break
+		}
+	}
+	return a, nil
+}
+
+func (r *reader) readOnce(ctx context.Context) (*account, error) {
+	const op = "read the account"
+	a := &account{users: index{}, groups: index{}, roles: index{}, policies: index{}}
+	err := r.pages(ctx, op, func(marker *string) (bool, *string, error) {
+		out, err := r.iam.GetAccountAuthorizationDetails(ctx, &iam.GetAccountAuthorizationDetailsInput{Marker: marker, MaxItems: sdk.Int32(r.pageSize),
+			Filter: []types.EntityType{types.EntityTypeUser, types.EntityTypeGroup, types.EntityTypeRole, types.EntityTypeLocalManagedPolicy}})
+		if err != nil {
+			return false, nil, err
+		}
+		r.collect(a, out)
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := r.completeRoles(ctx, a); err != nil {
+		return nil, err
+	}
+	if err := r.completeBoundaries(ctx, a); err != nil {
+		return nil, err
+	}
+	r.agree(a)
+	r.findOwn(a)
+	return a, nil
+}
+
+func (r *reader) collect(a *account, out *iam.GetAccountAuthorizationDetailsOutput) {
+	for i := range out.UserDetailList {
+		u := &out.UserDetailList[i]
+		e := a.users.add(&entity{typ: typeUser, name: sdk.ToString(u.UserName), id: sdk.ToString(u.UserId), arn: sdk.ToString(u.Arn), path: sdk.ToString(u.Path)})
+		e.groups = append(e.groups, u.GroupList...)
+		e.attach(u.AttachedManagedPolicies)
+		e.bound(u.PermissionsBoundary)
+	}
+	for i := range out.GroupDetailList {
+		g := &out.GroupDetailList[i]
+		e := a.groups.add(&entity{typ: typeGroup, name: sdk.ToString(g.GroupName), id: sdk.ToString(g.GroupId), arn: sdk.ToString(g.Arn), path: sdk.ToString(g.Path)})
+		e.attach(g.AttachedManagedPolicies)
+		e.embed(g.GroupPolicyList)
+	}
+	for i := range out.RoleDetailList {
+		o := &out.RoleDetailList[i]
+		e := a.roles.add(&entity{typ: typeRole, name: sdk.ToString(o.RoleName), id: sdk.ToString(o.RoleId), arn: sdk.ToString(o.Arn), path: sdk.ToString(o.Path)})
+		e.attach(o.AttachedManagedPolicies)
+		e.embed(o.RolePolicyList)
+		e.bound(o.PermissionsBoundary)
+		e.tag(o.Tags)
+		for _, p := range o.InstanceProfileList {
+			e.profiles = append(e.profiles, sdk.ToString(p.InstanceProfileName))
+		}
+		e.document = readDocument(sdk.ToString(o.AssumeRolePolicyDocument), trust, r.partition)
+	}
+	for i := range out.Policies {
+		p := &out.Policies[i]
+		e := a.policies.add(&entity{typ: typePolicy, name: lastPart(sdk.ToString(p.Arn)), id: sdk.ToString(p.PolicyId), arn: sdk.ToString(p.Arn), path: sdk.ToString(p.Path)})
+		e.description, e.version = p.Description, sdk.ToString(p.DefaultVersionId)
+		e.boundaries = int(sdk.ToInt32(p.PermissionsBoundaryUsageCount))
+		e.versions = map[string]any{}
+		for _, v := range p.PolicyVersionList {
+			doc := readDocument(sdk.ToString(v.Document), permissions, r.partition)
+			e.versions[sdk.ToString(v.VersionId)] = doc
+			if v.IsDefaultVersion {
+				e.document = doc
+			}
+		}
+	}
+}
+
+// add returns the entity of that name, which stands already where two pages speak of it.
+func (x index) add(e *entity) *entity {
+	key := fold(e.name)
+	if old := x[key]; old != nil && old.id == e.id {
+		return old
+	}
+	x[key] = e
+	return e
+}
+
+func (e *entity) attach(list []types.AttachedPolicy) {
+	for _, p := range list {
+		e.attached = append(e.attached, sdk.ToString(p.PolicyArn))
+	}
+}
+
+func (e *entity) embed(list []types.PolicyDetail) {
+	for _, p := range list {
+		e.inline = append(e.inline, sdk.ToString(p.PolicyName))
+	}
+}
+
+func (e *entity) bound(b *types.AttachedPermissionsBoundary) {
+	if b != nil {
+		e.boundary = sdk.ToString(b.PermissionsBoundaryArn)
+	}
+}
+
+func (e *entity) tag(list []types.Tag) {
+	e.tags, e.tagsKnown = map[string]string{}, true
+	for _, t := range list {
+		e.tags[sdk.ToString(t.Key)] = sdk.ToString(t.Value)
+	}
+}
+
+// recent is how young a role may be that one of two listings does not have yet.
+const recent = 10 * time.Minute
+
+// maxSingles bounds how many roles are asked for one by one: more than somebody deletes during a reading.
+const maxSingles = 20
+
+// completeRoles adds what the details of a role leave out: its description and how long a session may last. Both
+// listings must have the same roles, but for those that somebody made or deleted between the two.
+func (r *reader) completeRoles(ctx context.Context, a *account) error {
+	const op = "list the roles"
+	seen := map[string]bool{}
+	err := r.pages(ctx, op, func(marker *string) (bool, *string, error) {
+		out, err := r.iam.ListRoles(ctx, &iam.ListRolesInput{PathPrefix: sdk.String(r.prefix), Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		for i := range out.Roles {
+			o := &out.Roles[i]
+			key := fold(sdk.ToString(o.RoleName))
+			seen[key] = true
+			e := a.roles[key]
+			switch {
+			case e != nil && e.id == sdk.ToString(o.RoleId):
+				e.description, e.session = sdk.String(sdk.ToString(o.Description)), o.MaxSessionDuration
+			case r.now().Sub(sdk.ToTime(o.CreateDate)) > recent:
+				a.disagree("the role %s is listed and has no details", sdk.ToString(o.RoleName))
+			case e != nil: // made anew between the two: of which of them the rest speaks, nobody knows
+				a.disagree("the role %s was just made anew", e.name)
+			}
+		}
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return err
+	}
+	singles := 0
+	for _, key := range sortedKeys(a.roles) {
+		e := a.roles[key]
+		if seen[key] || !r.within(e.path) {
+			continue
+		}
+		if singles++; singles > maxSingles {
+			a.disagree("the role %s has details and is not listed", e.name)
+			return nil
+		}
+		out, err := r.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: sdk.String(e.name)})
+		switch {
+		case codeOf(err) == noSuchEntity: // somebody deleted it
+			delete(a.roles, key)
+		case err != nil:
+			return r.fault(ctx, op, err)
+		default:
+			e.description, e.session = sdk.String(sdk.ToString(out.Role.Description)), out.Role.MaxSessionDuration
+		}
+	}
+	return nil
+}
+
+// completeBoundaries makes sure that a role without a boundary has none: the details were known to leave
+// boundaries out. The policies that are boundaries say how often; only where that does not add up are they asked
+// for whom.
+func (r *reader) completeBoundaries(ctx context.Context, a *account) error {
+	counted := map[string]int{}
+	for _, x := range []index{a.users, a.roles} {
+		for _, e := range x {
+			if e.boundary != "" {
+				counted[e.boundary]++
+			}
+		}
+	}
+	told := map[string]int{}
+	err := r.pages(ctx, "list the permissions boundaries", func(marker *string) (bool, *string, error) {
+		out, err := r.iam.ListPolicies(ctx, &iam.ListPoliciesInput{Scope: types.PolicyScopeTypeAll, PolicyUsageFilter: types.PolicyUsageTypePermissionsBoundary,
+			Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		for i := range out.Policies {
+			told[sdk.ToString(out.Policies[i].Arn)] = int(sdk.ToInt32(out.Policies[i].PermissionsBoundaryUsageCount))
+		}
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, arn := range sortedKeys(told) {
+		if told[arn] <= counted[arn] {
+			continue
+		}
+		users, roles, _, err := r.holders(ctx, arn, types.PolicyUsageTypePermissionsBoundary)
+		if err != nil {
+			return err
+		}
+		for _, name := range users {
+			if e := a.users[fold(name)]; e != nil {
+				e.boundary = arn
+			}
+		}
+		for _, name := range roles {
+			if e := a.roles[fold(name)]; e != nil {
+				e.boundary = arn
+			}
+		}
+	}
+	return nil
+}
+
+// holders are the users, roles and groups that a policy is used by.
+func (r *reader) holders(ctx context.Context, arn string, usage types.PolicyUsageType) (users, roles, groups []string, err error) {
+	err = r.pages(ctx, "list who has the policy", func(marker *string) (bool, *string, error) {
+		out, err := r.iam.ListEntitiesForPolicy(ctx, &iam.ListEntitiesForPolicyInput{PolicyArn: sdk.String(arn), PolicyUsageFilter: usage,
+			Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		for _, u := range out.PolicyUsers {
+			users = append(users, sdk.ToString(u.UserName))
+		}
+		for _, o := range out.PolicyRoles {
+			roles = append(roles, sdk.ToString(o.RoleName))
+		}
+		for _, g := range out.PolicyGroups {
+			groups = append(groups, sdk.ToString(g.GroupName))
+		}
+		return out.IsTruncated, out.Marker, nil
+	})
+	return users, roles, groups, err
+}
+
+func (a *account) disagree(format string, args ...any) {
+	if a.doubt == "" {
+		a.doubt = "IAM's answers do not agree, perhaps because of a change just now: " + fmt.Sprintf(format, args...)
+	}
+}
+
+// agree holds the parts of the account against each other: what one names must be in the others.
+func (r *reader) agree(a *account) {
+	for _, key := range sortedKeys(a.users) {
+		for _, g := range a.users[key].groups {
+			if a.groups[fold(g)] == nil {
+				a.disagree("the user %s is in the group %s, which has no details", a.users[key].name, g)
+			}
+		}
+	}
+	for _, x := range []index{a.users, a.groups, a.roles} {
+		for _, key := range sortedKeys(x) {
+			for _, arn := range x[key].attached {
+				if accountOf(arn) == r.account && a.policies[fold(lastPart(arn))] == nil {
+					a.disagree("%s has the policy %s, which has no details", x[key].name, arn)
+				}
+			}
+		}
+	}
+	for _, key := range sortedKeys(a.policies) {
+		if p := a.policies[key]; p.versions[p.version] == nil {
+			a.disagree("the policy %s comes without the document of its default version", p.name)
+		}
+	}
+}
+
+// findOwn marks what decides about our own access.
+func (r *reader) findOwn(a *account) {
+	why := "countersign works with it: a change would change what countersign itself may do"
+	mark := func(e *entity) {
+		e.own = why
+		for _, arn := range append(slices.Clone(e.attached), e.boundary) {
+			if p := a.policies[fold(lastPart(arn))]; p != nil && p.arn == arn {
+				p.own = why
+			}
+		}
+	}
+	for name := range r.self.users {
+		u := a.users[name]
+		if u == nil {
+			continue
+		}
+		mark(u)
+		for _, g := range u.groups {
+			if e := a.groups[fold(g)]; e != nil {
+				mark(e)
+			}
+		}
+	}
+	for name := range r.self.roles {
+		if o := a.roles[name]; o != nil {
+			mark(o)
+		}
+	}
+	if p := a.policies[fold(lastPart(r.boundary))]; p != nil && p.arn == r.boundary {
+		p.own = "it is the boundary of the roles that countersign makes (config.permissions_boundary)"
+	}
+}
+
+// within says whether a path is one that we work in.
+func (s *settings) within(path string) bool { return strings.HasPrefix(path, s.prefix) }
+
+// protected says why a connection must never be changed.
+func (r *reader) protected(e *entity) string {
+	if e.own != "" {
+		return e.own
+	}
+	name := fold(e.name)
+	switch {
+	case e.typ != typeRole:
+	case strings.HasPrefix(e.path, "/aws-service-role/") || strings.HasPrefix(name, "awsservicerolefor"):
+		return "it is linked to an AWS service"
+	case strings.HasPrefix(e.path, "/aws-reserved/") || strings.HasPrefix(name, "awsreserved"):
+		return "AWS keeps it for itself (as those of IAM Identity Center)"
+	case name == "organizationaccountaccessrole" || strings.HasPrefix(name, "awscontroltower"):
+		return "the organisation governs the account with it"
+	}
+	if !r.within(e.path) {
+		return fmt.Sprintf("its path %s is outside of %s (config.path_prefix)", e.path, r.prefix)
+	}
+	// Groups have no tags. IAM tells those of policies one policy at a time: they are looked at before a change.
+	if r.tagKey != "" && e.tagsKnown && !r.tagged(e) {
+		return fmt.Sprintf("it has not the tag %s (config.tag)", r.tagKey)
+	}
+	return ""
+}
+
+func (s *settings) tagged(e *entity) bool {
+	v, ok := e.tags[s.tagKey]
+	return ok && v == s.tagValue
+}
+
+// lastPart is what follows the last slash: the name in an ARN.
+func lastPart(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
+
+// managedPrefix is how the ARN of a policy of AWS begins; what follows is the policy's path and name.
+func (r *reader) managedPrefix() string { return "arn:" + r.partition + ":iam::aws:policy/" }
+
+// wait waits, or returns that the context ended.
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

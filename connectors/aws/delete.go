@@ -1,0 +1,265 @@
+package aws
+
+import (
+	"context"
+	"slices"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/iam/types"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// delete empties a connection and deletes it. What stands in the way is found first, so that a deletion that is
+// refused takes nothing away; then access goes before the connection, so that each step may be the last. A
+// boundary stays on a role until the end: without it the role could do more.
+func (r *run) delete(ctx context.Context, o *schemas.Operation, e *entity) error {
+	empty, remove := r.emptyGroup, func() error {
+		_, err := r.iam.DeleteGroup(ctx, &iam.DeleteGroupInput{GroupName: sdk.String(e.name)})
+		return err
+	}
+	switch e.typ {
+	case typeRole:
+		empty, remove = r.emptyRole, func() error {
+			_, err := r.iam.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: sdk.String(e.name)})
+			return err
+		}
+	case typePolicy:
+		empty, remove = r.emptyPolicy, func() error {
+			_, err := r.iam.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: sdk.String(e.arn)})
+			return err
+		}
+	}
+	// Somebody may add to it meanwhile, and a listing may not show yet what was just added.
+	err := r.settled(ctx, func(err error) bool {
+		return codeOf(err) == deleteConflict || r.made[e.arn] && codeOf(err) == noSuchEntity
+	}, func() error {
+		if err := empty(ctx, o, e); err != nil {
+			return err
+		}
+		return remove()
+	})
+	if codeOf(err) == noSuchEntity {
+		err = nil
+	}
+	if err == nil {
+		delete(r.index(e.typ), fold(e.name))
+		r.forget(e)
+	}
+	return err
+}
+
+// forget takes what was deleted out of what the account's other parts name.
+func (r *run) forget(e *entity) {
+	for _, x := range []index{r.a.users, r.a.groups, r.a.roles} {
+		for _, other := range x {
+			other.attached = slices.DeleteFunc(other.attached, func(arn string) bool { return arn == e.arn })
+		}
+	}
+}
+
+func blocked(o *schemas.Operation, dependents []string, why string) error {
+	slices.Sort(dependents)
+	return &connectors.Error{Code: connectors.Conflict, Op: connectors.Title(o), Message: why, Dependents: dependents}
+}
+
+// each does something with every name, and takes what is gone already for done.
+func each(list []string, do func(string) error) error {
+	for _, item := range list {
+		if err := do(item); err != nil && codeOf(err) != noSuchEntity {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) emptyGroup(ctx context.Context, _ *schemas.Operation, e *entity) error {
+	name := sdk.String(e.name)
+	var users, attached, inline []string
+	err := r.pages(ctx, "list the members of the group", func(marker *string) (bool, *string, error) {
+		out, err := r.iam.GetGroup(ctx, &iam.GetGroupInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		for _, u := range out.Users {
+			users = append(users, sdk.ToString(u.UserName))
+		}
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return err
+	}
+	err = r.pages(ctx, "list the policies of the group", func(marker *string) (bool, *string, error) {
+		out, err := r.iam.ListAttachedGroupPolicies(ctx, &iam.ListAttachedGroupPoliciesInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		for _, p := range out.AttachedPolicies {
+			attached = append(attached, sdk.ToString(p.PolicyArn))
+		}
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return err
+	}
+	err = r.pages(ctx, "list the inline policies of the group", func(marker *string) (bool, *string, error) {
+		out, err := r.iam.ListGroupPolicies(ctx, &iam.ListGroupPoliciesInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		inline = append(inline, out.PolicyNames...)
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := each(users, func(user string) error {
+		_, err := r.iam.RemoveUserFromGroup(ctx, &iam.RemoveUserFromGroupInput{GroupName: name, UserName: sdk.String(user)})
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := each(attached, func(arn string) error {
+		_, err := r.iam.DetachGroupPolicy(ctx, &iam.DetachGroupPolicyInput{GroupName: name, PolicyArn: sdk.String(arn)})
+		return err
+	}); err != nil {
+		return err
+	}
+	return each(inline, func(policy string) error {
+		_, err := r.iam.DeleteGroupPolicy(ctx, &iam.DeleteGroupPolicyInput{GroupName: name, PolicyName: sdk.String(policy)})
+		return err
+	})
+}
+
+func (r *run) emptyRole(ctx context.Context, o *schemas.Operation, e *entity) error {
+	name := sdk.String(e.name)
+	var profiles, attached, inline []string
+	err := r.pages(ctx, "list the instance profiles of the role", func(marker *string) (bool, *string, error) {
+		out, err := r.iam.ListInstanceProfilesForRole(ctx, &iam.ListInstanceProfilesForRoleInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		for _, p := range out.InstanceProfiles {
+			profiles = append(profiles, "instance profile "+sdk.ToString(p.InstanceProfileName))
+		}
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return err
+	}
+	if len(profiles) > 0 {
+		return blocked(o, profiles, "machines may run with the role: take it out of its instance profiles first")
+	}
+	err = r.pages(ctx, "list the policies of the role", func(marker *string) (bool, *string, error) {
+		out, err := r.iam.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		for _, p := range out.AttachedPolicies {
+			attached = append(attached, sdk.ToString(p.PolicyArn))
+		}
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return err
+	}
+	err = r.pages(ctx, "list the inline policies of the role", func(marker *string) (bool, *string, error) {
+		out, err := r.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		if err != nil {
+			return false, nil, err
+		}
+		inline = append(inline, out.PolicyNames...)
+		return out.IsTruncated, out.Marker, nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := each(attached, func(arn string) error {
+		_, err := r.iam.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: name, PolicyArn: sdk.String(arn)})
+		return err
+	}); err != nil {
+		return err
+	}
+	return each(inline, func(policy string) error {
+		_, err := r.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: sdk.String(policy)})
+		return err
+	})
+}
+
+// emptyPolicy takes a policy from everybody. Whoever may not be changed keeps the policy alive.
+func (r *run) emptyPolicy(ctx context.Context, o *schemas.Operation, e *entity) error {
+	arn := sdk.String(e.arn)
+	boundUsers, boundRoles, _, err := r.holders(ctx, e.arn, types.PolicyUsageTypePermissionsBoundary)
+	if err != nil {
+		return err
+	}
+	var dependents []string
+	for _, name := range boundUsers {
+		dependents = append(dependents, "user "+name+" has it as permissions boundary")
+	}
+	for _, name := range boundRoles {
+		dependents = append(dependents, "role "+name+" has it as permissions boundary")
+	}
+	users, roles, groups, err := r.holders(ctx, e.arn, types.PolicyUsageTypePermissionsPolicy)
+	if err != nil {
+		return err
+	}
+	for _, holder := range []struct {
+		typ   string
+		names []string
+	}{{typeRole, roles}, {typeGroup, groups}} {
+		for _, name := range holder.names {
+			held, err := r.find(ctx, o, schemas.Name{Type: holder.typ, SourceName: name}, "")
+			if err != nil {
+				return err
+			}
+			if held == nil {
+				continue
+			}
+			if why := r.protected(held); why != "" {
+				dependents = append(dependents, holder.typ+" "+name+" has it, and "+why)
+			}
+		}
+	}
+	for _, name := range users {
+		if r.self.users[fold(name)] {
+			dependents = append(dependents, "user "+name+" has it, and countersign works with it")
+		}
+	}
+	if len(dependents) > 0 {
+		return blocked(o, dependents, "it is in use where this application changes nothing: take it away there first")
+	}
+	if err := each(users, func(user string) error {
+		_, err := r.iam.DetachUserPolicy(ctx, &iam.DetachUserPolicyInput{PolicyArn: arn, UserName: sdk.String(user)})
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := each(groups, func(group string) error {
+		_, err := r.iam.DetachGroupPolicy(ctx, &iam.DetachGroupPolicyInput{PolicyArn: arn, GroupName: sdk.String(group)})
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := each(roles, func(role string) error {
+		_, err := r.iam.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{PolicyArn: arn, RoleName: sdk.String(role)})
+		return err
+	}); err != nil {
+		return err
+	}
+	versions, err := r.listVersions(ctx, e.arn)
+	if err != nil {
+		return err
+	}
+	for _, v := range versions {
+		if v.IsDefaultVersion {
+			continue
+		}
+		if err := r.dropVersion(ctx, e, sdk.ToString(v.VersionId)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,141 @@
+package aws
+
+import (
+	_ "embed"
+	"encoding/json"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+//go:embed plan.sh
+var planScript string
+
+//go:embed apply.sh
+var applyScript string
+
+// The types of connections and targets.
+const (
+	typeGroup        = "group"
+	typePolicy       = "policy"
+	typeRole         = "role"
+	typeUser         = "user"
+	typeAWSPolicy    = "aws_policy"
+	typeInlinePolicy = "inline_policy"
+)
+
+// The privileges on what is no connection.
+const (
+	privilegeAttach = "ATTACH" // the policy that AWS manages is attached
+	privilegeEmbed  = "EMBED"  // the document stands in the connection itself
+)
+
+const configSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["account"],
+  "properties": {
+    "account": {"type": "string", "pattern": "^[0-9]{12}$", "description": "The account's number. Credentials of another account are refused."},
+    "region": {"type": "string", "pattern": "^[a-z]{2}(-[a-z]+)+-[0-9]$", "default": "us-east-1", "description": "Decides the partition (IAM is global within one): us-east-1, cn-north-1, us-gov-west-1."},
+    "sign_in": {"enum": ["keys", "environment", "web_identity", "instance"], "default": "keys", "description": "Where credentials come from: the keys below; AWS_ACCESS_KEY_ID and its companions of the environment; an OpenID Connect token that role_arn trusts; the EC2 instance. No other place is ever looked at."},
+    "access_key_id": {"x-secret": true, "description": "With sign_in: keys, those for planning."},
+    "secret_access_key": {"x-secret": true, "description": "Belongs to access_key_id."},
+    "session_token": {"x-secret": true, "description": "Belongs to access_key_id, where it is temporary."},
+    "apply_access_key_id": {"x-secret": true, "description": "The keys for applying; default: those for planning."},
+    "apply_secret_access_key": {"x-secret": true, "description": "Belongs to apply_access_key_id."},
+    "apply_session_token": {"x-secret": true, "description": "Belongs to apply_access_key_id."},
+    "web_identity_token": {"x-secret": true, "description": "With sign_in: web_identity, the token, as {file: /path} of what the CI system writes."},
+    "role_arn": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$", "maxLength": 2048, "description": "The role to assume for planning."},
+    "apply_role_arn": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$", "maxLength": 2048, "description": "The role to assume for applying; default: role_arn."},
+    "external_id": {"type": "string", "pattern": "^[A-Za-z0-9_+=,.@:/-]{2,}$", "maxLength": 1224, "description": "The external id that the trust policies of these roles ask for."},
+    "path_prefix": {"type": "string", "pattern": "^/([!-~]+/)?$", "maxLength": 512, "default": "/", "description": "Groups, roles and policies outside of this path are never changed; new ones get it."},
+    "tag": {"type": "object", "additionalProperties": false, "required": ["key", "value"], "description": "Roles and policies get this tag, and without it they are never changed. IAM has no tags on groups.",
+      "properties": {"key": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$"}, "value": {"type": "string", "maxLength": 256, "pattern": "^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$"}}},
+    "permissions_boundary": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/[!-~]+$", "maxLength": 2048, "description": "The boundary that every role gets, and that no request may exchange."},
+    "endpoint": {"type": "string", "format": "uri", "description": "Another address of IAM: https, or http on loopback."},
+    "sts_endpoint": {"type": "string", "format": "uri", "description": "Another address of STS; default: endpoint, where that is given."},
+    "ca_file": {"type": "string", "pattern": "^/", "description": "PEM file of the certificate authorities to trust instead of the system's."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long one request may take."},
+    "max_wait": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "20s", "description": "The longest wait before a request is tried again. What asks for more is given up for this run."},
+    "settle": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long IAM may take until what was just made is known everywhere."},
+    "page_size": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000, "description": "How much IAM is asked for at once."}
+  }
+}`
+
+const groupSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "path": {"type": "string", "maxLength": 512, "pattern": "^/([!-~]+/)?$", "description": "Where the group stands; left alone when absent, path_prefix for a new one. Changing it changes the ARN."}
+  }
+}`
+
+const policySchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "path": {"type": "string", "maxLength": 512, "pattern": "^/(([A-Za-z0-9.,+@=_-]+/)+)?$", "description": "Where the policy stands; path_prefix for a new one. It can never be changed."},
+    "description": {"type": "string", "maxLength": 1000, "description": "What it is for. It can never be changed."},
+    "document": {"type": ["object", "string"], "minLength": 2, "maxLength": 131072, "minProperties": 1, "description": "What it allows and denies: an object, or JSON text. A change makes a new default version. Without one, a new policy allows nothing that everybody may not do anyway."}
+  }
+}`
+
+const roleSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "path": {"type": "string", "maxLength": 512, "pattern": "^/([!-~]+/)?$", "description": "Where the role stands; path_prefix for a new one. It can never be changed."},
+    "description": {"type": "string", "maxLength": 1000, "pattern": "^[\\x09\\x0A\\x0D\\x20-\\x7E\\xA1-\\xFF]*$", "description": "What it is for; left alone when absent."},
+    "max_session_duration": {"type": "integer", "minimum": 3600, "maximum": 43200, "description": "How many seconds a session may last; left alone when absent, an hour for a new role."},
+    "permissions_boundary": {"type": "string", "maxLength": 2048, "pattern": "^(arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/[!-~]+)?$", "description": "ARN of the policy that bounds what the role can have; empty for none, left alone when absent."},
+    "assume_role_policy": {"type": ["object", "string"], "minLength": 2, "maxLength": 131072, "minProperties": 1, "description": "The trust policy, which says who becomes the role: an object, or JSON text. Without one, nobody may assume a new role."}
+  }
+}`
+
+// namePattern is that of every name in IAM.
+const namePattern = `[A-Za-z0-9_+=,.@-]+`
+
+// Names that AWS keeps for itself.
+func reservedRoles() []string { return []string{"AWSServiceRoleFor*", "AWSReserved*"} }
+
+func powerfulPolicies() []string {
+	return []string{"*Admin*", "*FullAccess*", "*PowerUser*", "*/SecretsManagerReadWrite", "SecretsManagerReadWrite"}
+}
+
+func powerfulNames() []string { return []string{"*admin*", "*poweruser*"} }
+
+// describe is what the connector can do.
+func describe() connectors.Description {
+	name := func(n int) connectors.NameRule {
+		return connectors.NameRule{MaxBytes: n, Pattern: namePattern, FoldCase: true}
+	}
+	member := []string{"MEMBER"}
+	user := connectors.GrantableType{Type: typeUser, Edge: connectors.EdgeIdentity, Privileges: member, Default: member,
+		Names: name(128), Grant: true, Revoke: true}
+	// Whoever has a policy attached gets what the policy allows: it is a member of the policy.
+	policy := connectors.GrantableType{Type: typePolicy, Edge: connectors.EdgeConnection, Privileges: member, Default: member,
+		Names: name(128), Privileged: powerfulNames(), Grant: true, Revoke: true}
+	attach, embed := []string{privilegeAttach}, []string{privilegeEmbed}
+	managed := connectors.GrantableType{Type: typeAWSPolicy, Edge: connectors.EdgeResource, Privileges: attach, Default: attach,
+		Names:      connectors.NameRule{MaxBytes: 640, Pattern: `(?:[A-Za-z0-9.,+@=_-]+/)*` + namePattern, FoldCase: true},
+		Privileged: powerfulPolicies(), Grant: true, Revoke: true}
+	inline := connectors.GrantableType{Type: typeInlinePolicy, Edge: connectors.EdgeResource, Privileges: embed, Default: embed,
+		Names: connectors.NameRule{MaxBytes: 128, Pattern: namePattern}, Grant: false, Revoke: true}
+	roleNames := name(64)
+	roleNames.Reserved = reservedRoles()
+	return connectors.Description{
+		Name: "aws", Title: "AWS IAM", Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
+		Types: []connectors.ConnectionType{
+			{Name: typeGroup, Title: "Group", Payload: json.RawMessage(groupSchema), Create: true, Update: true, Delete: true,
+				Names: name(128), Privileged: powerfulNames(), Grantable: []connectors.GrantableType{user, policy, managed, inline}},
+			{Name: typePolicy, Title: "Customer-managed policy", Payload: json.RawMessage(policySchema), Create: true, Update: true, Delete: true,
+				Names: name(128), Privileged: powerfulNames(), PrivilegedFields: []string{"document"}, Grantable: []connectors.GrantableType{user}},
+			{Name: typeRole, Title: "Role", Payload: json.RawMessage(roleSchema), Create: true, Update: true, Delete: true,
+				Names: roleNames, Privileged: powerfulNames(), PrivilegedFields: []string{"assume_role_policy", "permissions_boundary"},
+				Grantable: []connectors.GrantableType{policy, managed, inline}},
+		},
+	}
+}

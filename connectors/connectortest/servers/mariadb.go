@@ -1,0 +1,112 @@
+package servers
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	driver "github.com/go-sql-driver/mysql"
+)
+
+// MariaDBServer is a MariaDB server with the superuser root, who has no password.
+type MariaDBServer struct {
+	Port int
+	// DB is a pool of sessions of root.
+	DB *sql.DB
+}
+
+// Address is host:port.
+func (s *MariaDBServer) Address() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
+
+// DSN is the connection string of a user.
+func (s *MariaDBServer) DSN(user, password string) string {
+	c := driver.NewConfig()
+	c.User, c.Passwd, c.Net, c.Addr = user, password, "tcp", s.Address()
+	return c.FormatDSN()
+}
+
+// Exec runs statements as root, each by itself, in one session.
+func (s *MariaDBServer) Exec(t testing.TB, statements ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := s.DB.Conn(ctx)
+	if err != nil {
+		t.Fatalf("connect to MariaDB: %v", err)
+	}
+	defer conn.Close()
+	for _, text := range statements {
+		if _, err := conn.ExecContext(ctx, text); err != nil {
+			t.Fatalf("%s: %v", text[:min(len(text), 300)], err)
+		}
+	}
+}
+
+// Script runs a script as an administrator does, with the server's own client.
+func (s *MariaDBServer) Script(t testing.TB, script string) {
+	t.Helper()
+	cmd := exec.Command(program(t, "mariadb"), "--no-defaults", "--user=root", "--host=127.0.0.1", fmt.Sprintf("--port=%d", s.Port))
+	cmd.Stdin = strings.NewReader(script)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("mariadb: %v\n%s", err, out)
+	}
+}
+
+// MariaDB starts a server, with more options where given, that stops with the test.
+func MariaDB(t testing.TB, options ...string) *MariaDBServer {
+	t.Helper()
+	const owner = "mysql"
+	server, install := program(t, "mariadbd"), program(t, "mariadb-install-db")
+	dir := folder(t, owner)
+	data := filepath.Join(dir, "data")
+	// A server that starts removes whatever temporary tables lie where it puts its own.
+	temporary := "--tmpdir=" + dir
+	args := []string{"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", temporary}
+	for _, o := range options {
+		if strings.HasPrefix(o, "--lower-case-table-names") {
+			args = append(args, o)
+		}
+	}
+	run(t, owner, dir, install, args...)
+	s := &MariaDBServer{}
+	for attempt := 1; ; attempt++ {
+		s.Port = freePort(t)
+		db, err := sql.Open("mysql", s.DSN("root", "")+"?timeout=10s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The log of changes is off, and nothing is kept for a crash: the folder goes with the test.
+		cmd := command(t, owner, dir, server, append([]string{"--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1",
+			fmt.Sprintf("--port=%d", s.Port), "--socket=" + filepath.Join(dir, "s.sock"), "--pid-file=" + filepath.Join(dir, "pid"),
+			"--skip-log-bin", "--skip-name-resolve", temporary, "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0",
+			"--performance-schema=OFF", "--max-connections=400", "--thread-handling=one-thread-per-connection"}, options...)...)
+		// Another server may have been quicker on the port: ask which data this one serves.
+		err = try(t, cmd, func(ctx context.Context) error {
+			var where string
+			if err := db.QueryRowContext(ctx, "SELECT @@datadir").Scan(&where); err != nil {
+				return err
+			}
+			if filepath.Clean(where) != data {
+				return fmt.Errorf("the server on port %d serves %q, want %q", s.Port, where, data)
+			}
+			return nil
+		})
+		if err == nil {
+			s.DB = db
+			t.Cleanup(func() {
+				if err := db.Close(); err != nil {
+					t.Errorf("close the sessions of MariaDB: %v", err)
+				}
+			})
+			return s
+		}
+		if cerr := db.Close(); cerr != nil || attempt == 5 {
+			t.Fatalf("start MariaDB: %v (%v)", err, cerr)
+		}
+	}
+}

@@ -1,0 +1,113 @@
+package suite
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+// payloadSchema is what the suite needs of a JSON Schema.
+type payloadSchema struct {
+	Schema     string         `json:"$schema"`
+	Type       string         `json:"type"`
+	Additional *bool          `json:"additionalProperties"`
+	Properties map[string]any `json:"properties"`
+}
+
+func parsePayload(schema json.RawMessage) (payloadSchema, error) {
+	var s payloadSchema
+	if err := json.Unmarshal(schema, &s); err != nil {
+		return s, fmt.Errorf("the schema does not parse: %w", err)
+	}
+	return s, nil
+}
+
+func (s payloadSchema) names() []string { return slices.Sorted(maps.Keys(s.Properties)) }
+
+// defaultOf returns the default of a property.
+func (s payloadSchema) defaultOf(name string) (any, bool) {
+	p, ok := s.Properties[name].(map[string]any)
+	if !ok {
+		return nil, false
+	}
+	v, ok := p["default"]
+	return v, ok
+}
+
+// validate holds a Go value to a schema, by way of JSON.
+func validate(s *jsonschema.Schema, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
+	if err != nil {
+		return err
+	}
+	return s.Validate(doc)
+}
+
+func testDescribe[X T[X]](t X, h Harness[X]) {
+	static := h.Connector.Describe()
+	if static.Version != "" {
+		t.Errorf("Describe without a server has the version %q", static.Version)
+	}
+	for _, fault := range static.Faults() {
+		t.Errorf("static: %s", fault)
+	}
+	if !reflect.DeepEqual(static, h.Connector.Describe()) {
+		t.Error("Describe differs from one call to the next")
+	}
+	f := start(t, h)
+	// The harness's payloads are for the installation, which may have fewer attributes than the connector.
+	for _, typ := range f.d.Types {
+		checkPayloads(t, typ, h.Payloads)
+	}
+	for _, fault := range f.d.Faults() {
+		t.Errorf("installed: %s", fault)
+	}
+	for _, fault := range f.d.Exceeds(static) {
+		t.Error(fault)
+	}
+	s, err := connectors.CompileSchema(connectors.WithoutSecrets(static.Config))
+	if err != nil {
+		t.Fatalf("config schema: %v", err)
+	}
+	// Secrets are references in the file and resolved here, so they are not held to the schema.
+	values := maps.Clone(f.app.Config().Values)
+	for k, v := range values {
+		if _, ok := v.(connectors.Secret); ok {
+			values[k] = map[string]any{"env": "NAME"}
+		}
+	}
+	if err := validate(s, values); err != nil {
+		t.Errorf("the harness's own config does not fit the schema: %v", err)
+	}
+}
+
+func checkPayloads[X T[X]](t X, typ connectors.ConnectionType, payloads map[string][2]map[string]any) {
+	t.Helper()
+	s, err := connectors.CompileSchema(typ.Payload)
+	if err != nil {
+		return // reported as a fault of the description
+	}
+	schema, err := parsePayload(typ.Payload)
+	if err != nil {
+		return
+	}
+	for i, p := range payloads[typ.Name] {
+		if err := validate(s, p); err != nil {
+			t.Errorf("payload %d of %s in the harness: %v", i, typ.Name, err)
+		}
+		if got := slices.Sorted(maps.Keys(p)); !slices.Equal(got, schema.names()) {
+			t.Errorf("payload %d of %s in the harness has %v, want every attribute: %v", i, typ.Name, got, schema.names())
+		}
+	}
+}

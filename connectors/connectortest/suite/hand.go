@@ -1,0 +1,182 @@
+package suite
+
+import (
+	"context"
+	"maps"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Hand is an outside hand in a process of its own.
+type Hand interface {
+	Do(context.Context, schemas.ConnectorTest) (schemas.ConnectorTestAnswer, error)
+}
+
+// FromHand makes a harness of a connector and a hand. cfg has what every config has beside its values.
+func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cfg connectors.Config) (Harness[X], error) {
+	a, err := hand.Do(ctx, schemas.ConnectorTest{Do: "harness"})
+	if err != nil {
+		return Harness[X]{}, err
+	}
+	known := schemas.ConnectorHarness{}
+	if a.Harness != nil {
+		known = *a.Harness
+	}
+	h := Harness[X]{Connector: c, Payloads: map[string][2]map[string]any{}, Serial: known.Serial}
+	for typ, list := range known.Payloads {
+		if len(list) != 2 {
+			return h, &connectors.Error{Code: connectors.Invalid, Op: "outside hand", Message: "it has to have two payloads for " + typ}
+		}
+		h.Payloads[typ] = [2]map[string]any(list)
+	}
+	schema := c.Describe().Config
+	h.Start = func(t X) Application[X] {
+		t.Helper()
+		app := &outside[X]{hand: hand, known: known, cfg: cfg, schema: schema}
+		a := app.do(t, schemas.ConnectorTest{Do: "start"})
+		app.id, app.prefix = a.Application, a.Prefix
+		app.cfg.Values = connectors.WithSecrets(schema, a.Config)
+		t.Cleanup(func() {
+			// The case's own context has ended by now.
+			if _, err := hand.Do(context.WithoutCancel(ctx), schemas.ConnectorTest{Do: "stop", Application: app.id}); err != nil {
+				t.Errorf("outside hand: stop: %v", err)
+			}
+		})
+		return app
+	}
+	for _, f := range known.Faulty {
+		h.Faulty = append(h.Faulty, Faulty[X]{Name: f.Name, Code: connectors.Code(f.Code), Config: func(_ X, good connectors.Config) connectors.Config {
+			values := maps.Clone(good.Values)
+			maps.Copy(values, f.Set)
+			for _, name := range f.Remove {
+				delete(values, name)
+			}
+			good.Values = connectors.WithSecrets(schema, values)
+			return good
+		}})
+	}
+	return h, nil
+}
+
+// outside is an application that a hand started.
+type outside[X T[X]] struct {
+	hand       Hand
+	known      schemas.ConnectorHarness
+	cfg        connectors.Config
+	schema     []byte
+	id, prefix string
+}
+
+func (o *outside[X]) do(t X, r schemas.ConnectorTest) schemas.ConnectorTestAnswer {
+	t.Helper()
+	r.Application = o.id
+	a, err := o.hand.Do(t.Context(), r)
+	if err != nil {
+		t.Fatalf("outside hand: %s: %v", r.Do, err)
+	}
+	return a
+}
+
+func (o *outside[X]) named(t X, r schemas.ConnectorTest) schemas.Name {
+	t.Helper()
+	a := o.do(t, r)
+	if a.Name == nil {
+		t.Fatalf("outside hand: %s gives no name", r.Do)
+	}
+	return *a.Name
+}
+
+func (o *outside[X]) Config() connectors.Config { return o.cfg }
+func (o *outside[X]) Name(word string) string   { return o.prefix + word }
+
+func (o *outside[X]) AddIdentity(t X, typ, word string) schemas.Name {
+	t.Helper()
+	return o.named(t, schemas.ConnectorTest{Do: "add_identity", Type: typ, Word: word})
+}
+
+func (o *outside[X]) RemoveIdentity(t X, name schemas.Name) {
+	t.Helper()
+	o.do(t, schemas.ConnectorTest{Do: "remove_identity", Name: &name})
+}
+
+func (o *outside[X]) AddResource(t X, typ, word string) (schemas.Name, bool) {
+	t.Helper()
+	a := o.do(t, schemas.ConnectorTest{Do: "add_resource", Type: typ, Word: word})
+	if a.Not || a.Name == nil {
+		return schemas.Name{}, false
+	}
+	return *a.Name, true
+}
+
+func (o *outside[X]) AddConnection(t X, name schemas.Name) {
+	t.Helper()
+	o.do(t, schemas.ConnectorTest{Do: "add_connection", Name: &name})
+}
+
+func (o *outside[X]) DropConnection(t X, name schemas.Name) {
+	t.Helper()
+	o.do(t, schemas.ConnectorTest{Do: "drop_connection", Name: &name})
+}
+
+func (o *outside[X]) Grant(t X, key schemas.Key) {
+	t.Helper()
+	o.do(t, schemas.ConnectorTest{Do: "grant", Key: &key})
+}
+
+func (o *outside[X]) Revoke(t X, key schemas.Key) {
+	t.Helper()
+	o.do(t, schemas.ConnectorTest{Do: "revoke", Key: &key})
+}
+
+// can says whether the hand has one of the optional interfaces.
+func (o *outside[X]) can(what string) bool {
+	if what == "break" {
+		return len(o.known.Breaks) > 0
+	}
+	for _, c := range o.known.Can {
+		if c == what {
+			return true
+		}
+	}
+	return false
+}
+
+func (o *outside[X]) SetIdentityState(t X, name schemas.Name, state string) bool {
+	t.Helper()
+	return !o.do(t, schemas.ConnectorTest{Do: "set_identity_state", Name: &name, State: state}).Not
+}
+
+func (o *outside[X]) Own(t X, connection schemas.Name) {
+	t.Helper()
+	o.do(t, schemas.ConnectorTest{Do: "own", Name: &connection})
+}
+
+func (o *outside[X]) Protected(t X) schemas.Name {
+	t.Helper()
+	return o.named(t, schemas.ConnectorTest{Do: "protected"})
+}
+
+func (o *outside[X]) Break(X) []Broken[X] {
+	var list []Broken[X]
+	for _, b := range o.known.Breaks {
+		list = append(list, Broken[X]{Name: b.Name, Corrupt: b.Corrupt, Start: func(t X) connectors.Config {
+			t.Helper()
+			cfg := o.cfg
+			if a := o.do(t, schemas.ConnectorTest{Do: "break", Break: b.Name}); a.Config != nil {
+				cfg.Values = connectors.WithSecrets(o.schema, a.Config)
+			}
+			return cfg
+		}})
+	}
+	return list
+}
+
+// optional returns an application's optional interface. One in a process of its own says which it has.
+func optional[I any](app any, what string) (I, bool) {
+	i, ok := app.(I)
+	if c, chooses := app.(interface{ can(string) bool }); chooses && !c.can(what) {
+		ok = false
+	}
+	return i, ok
+}

@@ -1,0 +1,240 @@
+package suite
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// testMany makes 1,000 entitlements in one Apply, and takes them away.
+func testMany[X T[X]](t X, h Harness[X]) {
+	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+		const holders, held = 50, 20
+		var targets []schemas.Key
+		for i := range held {
+			targets = append(targets, f.somebody(typ, schemas.Name{}, fmt.Sprintf("t_%02d", i)))
+		}
+		var ops, undo []schemas.Operation
+		var want []connectors.Entitlement
+		for _, k := range targets {
+			want = append(want, entitlement(k))
+		}
+		var list []schemas.Name
+		for i := range holders {
+			c := f.name(typ.Name, fmt.Sprintf("h_%02d", i))
+			list = append(list, c)
+			made := f.create(c, f.payload(typ.Name, i%2))
+			ops = append(ops, made)
+			for _, k := range targets {
+				k.Connection = c
+				g := f.grant(k)
+				g.DependsOn = []string{made.ID}
+				ops, undo = append(ops, g), append(undo, f.revoke(k))
+			}
+		}
+		begin := time.Now()
+		out := f.try(ops...)
+		t.Logf("%d operations in %v", len(ops), time.Since(begin))
+		for _, op := range ops {
+			if err := out[op.ID].Err; err != nil {
+				t.Fatalf("%s: %v", describe(op), err)
+			}
+		}
+		got := f.read(connectors.Selection{Names: list})
+		if len(got) != holders {
+			t.Fatalf("%d connections, want %d", len(got), holders)
+		}
+		n := 0
+		for _, c := range got {
+			n += len(c.Entitlements)
+		}
+		if n < holders*held {
+			t.Errorf("%d entitlements, want %d", n, holders*held)
+		}
+		f.holds(list[0], want...)
+		f.holds(list[holders-1], want...)
+		for id, o := range f.try(undo...) {
+			if o.Err != nil {
+				t.Fatalf("%s: %v", id, o.Err)
+			}
+		}
+		f.holds(list[0])
+		f.holds(list[holders-1])
+	})
+}
+
+// desired is a state by name: nil is a connection that shall not be.
+type desired map[schemas.Name]*connectors.Connection
+
+// testTransitions goes through a row of desired states. At each, the smallest set of operations leads from
+// what is read to what is wanted; then both are the same, and the operations done again change nothing.
+// What is not ours stands by all the while.
+func testTransitions[X T[X]](t X, h Harness[X]) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Create && c.Delete }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+		a, b := f.name(typ.Name, "a"), f.name(typ.Name, "b")
+		foreign := f.name(typ.Name, "foreign")
+		f.app.AddConnection(t, foreign)
+		inForeign := f.somebody(typ, foreign, "foreigner")
+		f.app.Grant(t, inForeign)
+		theirs := f.there(foreign)
+
+		// Two entitlements of each kind that can be granted and revoked.
+		var first, second []connectors.Entitlement
+		for _, g := range typ.Grantable {
+			if !g.Grant || !g.Revoke || g.Single && g.Type == typ.Name {
+				continue // what there may be one of is the one that a inherits from
+			}
+			for i, list := range []*[]connectors.Entitlement{&first, &second} {
+				if g.Single && i > 0 {
+					break
+				}
+				if target, ok := f.target(g, fmt.Sprintf("x%d_%s", i, g.Type)); ok {
+					*list = append(*list, connectors.Entitlement{Target: target, Privilege: g.Privileges[min(i, len(g.Privileges)-1)]})
+				}
+			}
+		}
+		conn := func(n schemas.Name, payload int, lists ...[]connectors.Entitlement) *connectors.Connection {
+			return &connectors.Connection{Name: n, Payload: f.payload(typ.Name, payload), Entitlements: slices.Concat(lists...)}
+		}
+		inherits := []connectors.Entitlement(nil)
+		if g, ok := typ.Target(typ.Name); ok && g.Grant && g.Revoke {
+			inherits = []connectors.Entitlement{{Target: b, Privilege: g.Privileges[0]}}
+		}
+		p := 1 // the second payload, where it can be changed
+		if !typ.Update {
+			p = 0
+		}
+		steps := []struct {
+			name string
+			want desired
+		}{
+			{"nothing", desired{a: nil, b: nil}},
+			{"one, bare", desired{a: conn(a, 0), b: nil}},
+			{"one with access", desired{a: conn(a, 0, first), b: nil}},
+			{"more access", desired{a: conn(a, 0, first, second), b: nil}},
+			{"other access and attributes", desired{a: conn(a, p, second), b: nil}},
+			{"two", desired{a: conn(a, p, second), b: conn(b, 0, first)}},
+			{"one within the other", desired{a: conn(a, p, second, inherits), b: conn(b, 0, first)}},
+			{"swapped", desired{a: conn(a, 0, first, inherits), b: conn(b, p, second)}},
+			{"bare again", desired{a: conn(a, 0, inherits), b: conn(b, p)}},
+			{"the inner one goes", desired{a: conn(a, 0), b: nil}},
+			{"from nothing to all", desired{a: conn(a, p, first, second, inherits), b: conn(b, p, first, second)}},
+			{"the outer one goes", desired{a: nil, b: conn(b, p, first, second)}},
+			{"the other is back", desired{a: conn(a, 0, first), b: conn(b, p, first, second)}},
+			{"nothing again", desired{a: nil, b: nil}},
+		}
+		for _, step := range steps {
+			ops := f.diff(step.want)
+			f.twice(ops...)
+			var want connectors.State
+			for _, c := range step.want {
+				if c != nil {
+					want.Connections = append(want.Connections, *c)
+				}
+			}
+			want, err := f.w.Normalize(want)
+			if err != nil {
+				t.Fatalf("%s: Normalize: %v", step.name, err)
+			}
+			got := f.read(connectors.Selection{Names: []schemas.Name{a, b}})
+			if diff := cmp.Diff(want.Connections, got, compare()...); diff != "" {
+				t.Fatalf("%s (-want +got):\n%s", step.name, diff)
+			}
+			if left := f.diff(step.want); len(left) > 0 {
+				t.Fatalf("%s: there is still something to do: %s", step.name, describe(left[0]))
+			}
+			if diff := cmp.Diff(theirs, f.there(foreign), compare()...); diff != "" {
+				t.Fatalf("%s: what is foreign changed (-before +after):\n%s", step.name, diff)
+			}
+		}
+	})
+}
+
+// diff is the smallest set of operations from what is read to what is wanted, in the order of a plan.
+func (f *fixture[X]) diff(want desired) []schemas.Operation {
+	f.t.Helper()
+	var sel connectors.Selection
+	var normal connectors.State
+	for _, n := range sorted(want) {
+		sel.Names = append(sel.Names, n)
+		if want[n] != nil {
+			normal.Connections = append(normal.Connections, *want[n])
+		}
+	}
+	normal, err := f.w.Normalize(normal)
+	if err != nil {
+		f.t.Fatalf("Normalize: %v", err)
+	}
+	goal, live := map[schemas.Name]connectors.Connection{}, map[schemas.Name]connectors.Connection{}
+	for _, c := range normal.Connections {
+		goal[c.Name] = c
+	}
+	for _, c := range f.read(sel) {
+		live[c.Name] = c
+	}
+	var create, update, revoke, grant, remove []schemas.Operation
+	made := map[schemas.Name]string{}
+	for _, n := range sorted(want) {
+		w, wanted := goal[n]
+		l, there := live[n]
+		switch {
+		case wanted && !there:
+			op := f.create(n, w.Payload)
+			made[n] = op.ID
+			create = append(create, op)
+		case !wanted && there:
+			op := f.delete(n)
+			op.NativeID = l.NativeID
+			remove = append(remove, op)
+			continue
+		case !wanted:
+			continue
+		default:
+			after := map[string]any{}
+			for k, v := range w.Payload {
+				if plain(v) != plain(l.Payload[k]) {
+					after[k] = v
+				}
+			}
+			if len(after) > 0 {
+				op := f.update(n, after)
+				op.NativeID = l.NativeID
+				update = append(update, op)
+			}
+		}
+		for _, e := range w.Entitlements {
+			if !has(l.Entitlements, e) {
+				grant = append(grant, f.grant(schemas.Key{Connection: n, Target: e.Target, Privilege: e.Privilege}))
+			}
+		}
+		for _, e := range l.Entitlements {
+			if !has(w.Entitlements, e) {
+				op := f.revoke(schemas.Key{Connection: n, Target: e.Target, Privilege: e.Privilege})
+				op.NativeID, op.TargetID = l.NativeID, e.TargetID
+				revoke = append(revoke, op)
+			}
+		}
+	}
+	for i := range grant {
+		for _, n := range []schemas.Name{grant[i].Connection, *grant[i].Target} {
+			if id, ok := made[n]; ok {
+				grant[i].DependsOn = append(grant[i].DependsOn, id)
+			}
+		}
+	}
+	return slices.Concat(create, update, revoke, grant, remove)
+}
+
+func sorted(m desired) []schemas.Name { return slices.SortedFunc(maps.Keys(m), schemas.Name.Compare) }
+
+func has(list []connectors.Entitlement, e connectors.Entitlement) bool {
+	return slices.ContainsFunc(list, func(o connectors.Entitlement) bool {
+		return o.Target == e.Target && o.Privilege == e.Privilege
+	})
+}

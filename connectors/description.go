@@ -1,0 +1,329 @@
+package connectors
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+)
+
+// outline is what a description's checks need of a JSON Schema.
+type outline struct {
+	Schema     string         `json:"$schema"`
+	Type       string         `json:"type"`
+	Additional *bool          `json:"additionalProperties"`
+	Properties map[string]any `json:"properties"`
+}
+
+func outlineOf(schema json.RawMessage) (outline, error) {
+	var s outline
+	if err := json.Unmarshal(schema, &s); err != nil {
+		return s, fmt.Errorf("the schema does not parse: %w", err)
+	}
+	return s, nil
+}
+
+func (s outline) names() []string { return slices.Sorted(maps.Keys(s.Properties)) }
+
+// defaultOf returns the default of a property.
+func (s outline) defaultOf(name string) (any, bool) {
+	p, ok := s.Properties[name].(map[string]any)
+	if !ok {
+		return nil, false
+	}
+	v, ok := p["default"]
+	return v, ok
+}
+
+// CompileSchema compiles a schema as draft 2020-12, asserts formats, and fetches nothing.
+func CompileSchema(schema json.RawMessage) (*jsonschema.Schema, error) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
+	if err != nil {
+		return nil, fmt.Errorf("parse: %w", err)
+	}
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.UseLoader(noLoader{})
+	c.AssertFormat()
+	const url = "urn:countersign:schema"
+	if err := c.AddResource(url, doc); err != nil {
+		return nil, fmt.Errorf("add: %w", err)
+	}
+	return c.Compile(url)
+}
+
+// noLoader refuses to fetch: a schema that refers to a file or a host is broken, or hostile.
+type noLoader struct{}
+
+func (noLoader) Load(string) (any, error) {
+	return nil, errors.New("a schema refers to something outside of it")
+}
+
+// WithoutSecrets replaces each property with x-secret by one that takes anything: in a Config secrets are resolved.
+func WithoutSecrets(schema json.RawMessage) json.RawMessage {
+	var walk func(any) any
+	walk = func(v any) any {
+		switch v := v.(type) {
+		case map[string]any:
+			if v["x-secret"] == true {
+				return true
+			}
+			for k := range v {
+				v[k] = walk(v[k])
+			}
+		case []any:
+			for i := range v {
+				v[i] = walk(v[i])
+			}
+		}
+		return v
+	}
+	var v any
+	if json.Unmarshal(schema, &v) != nil {
+		return schema
+	}
+	b, err := json.Marshal(walk(v))
+	if err != nil {
+		return schema
+	}
+	return b
+}
+
+// SecretSettings are the settings of the top level that a config schema marks with x-secret.
+func SecretSettings(schema json.RawMessage) map[string]bool {
+	s, err := outlineOf(schema)
+	if err != nil {
+		return nil
+	}
+	out := map[string]bool{}
+	for name, p := range s.Properties {
+		if p, ok := p.(map[string]any); ok && p["x-secret"] == true {
+			out[name] = true
+		}
+	}
+	return out
+}
+
+// WithSecrets wraps the texts among values that a config schema marks with x-secret, for configs that come resolved.
+func WithSecrets(schema json.RawMessage, values map[string]any) map[string]any {
+	out := maps.Clone(values)
+	for name := range SecretSettings(schema) {
+		if text, ok := out[name].(string); ok {
+			out[name] = NewSecret(text)
+		}
+	}
+	return out
+}
+
+// Faults says what is wrong with a description by itself, whatever the application.
+func (d Description) Faults() []string {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(d.Name) {
+		fault("the name %q is not a plain word", d.Name)
+	}
+	if d.Title == "" {
+		fault("there is no title")
+	}
+	if strings.TrimSpace(d.PlanScript) == "" || strings.TrimSpace(d.ApplyScript) == "" {
+		fault("a script of least privileges is empty")
+	}
+	closed := func(what string, schema json.RawMessage) {
+		s, err := outlineOf(schema)
+		if err != nil {
+			fault("%s: %v", what, err)
+			return
+		}
+		if s.Schema != "" && s.Schema != "https://json-schema.org/draft/2020-12/schema" {
+			fault("%s: $schema is %q, want draft 2020-12", what, s.Schema)
+		}
+		if s.Type != "object" || s.Additional == nil || *s.Additional {
+			fault("%s: want type object and additionalProperties false", what)
+		}
+		compiled, err := CompileSchema(WithoutSecrets(schema))
+		if err != nil {
+			fault("%s: %v", what, err)
+			return
+		}
+		for _, name := range s.names() {
+			if v, ok := s.defaultOf(name); ok {
+				if err := compiled.Properties[name].Validate(plainJSON(v)); err != nil {
+					fault("%s: the default of %s does not fit: %v", what, name, err)
+				}
+			}
+			if p, ok := s.Properties[name].(map[string]any); ok && p["description"] == nil && p["title"] == nil {
+				fault("%s: %s has neither title nor description", what, name)
+			}
+		}
+	}
+	closed("config", d.Config)
+	patterns := func(what string, list []string) {
+		for _, p := range list {
+			if p == "" || strings.HasSuffix(strings.ReplaceAll(p, `\\`, ""), `\`) {
+				fault("%s: the pattern %q is malformed", what, p)
+			}
+		}
+	}
+	rule := func(what string, r NameRule) {
+		patterns(what, r.Reserved)
+		if _, err := regexp.Compile(r.Pattern); err != nil {
+			fault("%s: %v", what, err)
+		}
+		if r.MaxBytes < 0 {
+			fault("%s: MaxBytes is %d", what, r.MaxBytes)
+		}
+	}
+	if len(d.Types) == 0 {
+		fault("there is no connection type")
+	}
+	for i, typ := range d.Types {
+		what := "type " + typ.Name
+		if i > 0 && d.Types[i-1].Name >= typ.Name {
+			fault("%s: types are not sorted by name, or one stands twice", what)
+		}
+		if typ.Title == "" {
+			fault("%s has no title", what)
+		}
+		closed(what+" payload", typ.Payload)
+		rule(what+" names", typ.Names)
+		patterns(what+" privileged", typ.Privileged)
+		if s, err := outlineOf(typ.Payload); err == nil {
+			for _, f := range typ.PrivilegedFields {
+				if !slices.Contains(s.names(), f) {
+					fault("%s: the privileged field %q is not in the payload", what, f)
+				}
+			}
+		}
+		if typ.Reassign && !typ.Delete {
+			fault("%s can reassign and not delete", what)
+		}
+		seen := map[string]bool{}
+		for _, g := range typ.Grantable {
+			what := what + " target " + g.Type
+			if seen[g.Type] {
+				fault("%s stands twice", what)
+			}
+			seen[g.Type] = true
+			_, isConnection := d.Type(g.Type)
+			switch g.Edge {
+			case EdgeResource, EdgeIdentity:
+				if isConnection {
+					fault("%s is a connection type, and its edge is %s", what, g.Edge)
+				}
+			case EdgeConnection, EdgeMember:
+				if !isConnection {
+					fault("%s is no connection type, and its edge is %s", what, g.Edge)
+				}
+			default:
+				fault("%s has the edge %q", what, g.Edge)
+			}
+			if len(g.Privileges) == 0 {
+				fault("%s has no privilege", what)
+			}
+			if g.Edge != EdgeResource {
+				for _, p := range g.Privileges {
+					if p != "MEMBER" && p != "ADMIN" {
+						fault("%s is a membership with the privilege %q", what, p)
+					}
+				}
+			}
+			for i, p := range g.Privileges {
+				if p == "" || slices.Contains(g.Privileges[:i], p) {
+					fault("%s: the privilege %q is empty or stands twice", what, p)
+				}
+			}
+			for _, fault := range impliedFaults(g) {
+				faults = append(faults, what+": "+fault)
+			}
+			for _, p := range g.Default {
+				if !slices.Contains(g.Privileges, p) {
+					fault("%s: the default %q is not among the privileges", what, p)
+				}
+			}
+			for _, p := range g.PrivilegedPrivileges {
+				if !slices.Contains(g.Privileges, p) {
+					fault("%s: the privileged %q is not among the privileges", what, p)
+				}
+			}
+			patterns(what+" privileged", g.Privileged)
+			rule(what+" names", g.Names)
+		}
+	}
+	return faults
+}
+
+// impliedFaults says what is wrong with the order among privileges.
+func impliedFaults(g GrantableType) []string {
+	var faults []string
+	if len(g.Implies) > 0 && g.Edge != EdgeResource {
+		faults = append(faults, "only privileges on resources may imply others")
+	}
+	for _, p := range slices.Sorted(maps.Keys(g.Implies)) {
+		at := slices.Index(g.Privileges, p)
+		if at < 0 {
+			faults = append(faults, fmt.Sprintf("%q implies others and is no privilege", p))
+		}
+		for _, lower := range g.Implies[p] {
+			if slices.Index(g.Privileges, lower) <= at {
+				faults = append(faults, fmt.Sprintf("%q implies %q, which does not stand after it", p, lower))
+			}
+			for _, lowest := range g.Implies[lower] {
+				if !slices.Contains(g.Implies[p], lowest) {
+					faults = append(faults, fmt.Sprintf("%q implies %q and not %q, which that implies", p, lower, lowest))
+				}
+			}
+		}
+	}
+	return faults
+}
+
+// Exceeds says where the description of an installation claims more than its connector's static one.
+func (d Description) Exceeds(static Description) []string {
+	var faults []string
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	if d.Name != static.Name || d.Title != static.Title || !bytes.Equal(d.Config, static.Config) {
+		fault("the installation has another name, title or config schema than the connector")
+	}
+	for _, typ := range d.Types {
+		all, ok := static.Type(typ.Name)
+		if !ok {
+			fault("the installation has the type %s, the connector has not", typ.Name)
+			continue
+		}
+		for _, c := range []struct {
+			what      string
+			here, all bool
+		}{
+			{"create", typ.Create, all.Create}, {"update", typ.Update, all.Update},
+			{"delete", typ.Delete, all.Delete}, {"reassign", typ.Reassign, all.Reassign},
+		} {
+			if c.here && !c.all {
+				fault("the installation can %s %s, the connector cannot", c.what, typ.Name)
+			}
+		}
+		here, errHere := outlineOf(typ.Payload)
+		there, errThere := outlineOf(all.Payload)
+		if errHere == nil && errThere == nil {
+			for _, n := range here.names() {
+				if !slices.Contains(there.names(), n) {
+					fault("the installation's %s has the attribute %s, the connector's has not", typ.Name, n)
+				}
+			}
+		}
+		for _, g := range typ.Grantable {
+			// Privileges may go beyond: some applications let a config name its own.
+			wide, ok := all.Target(g.Type)
+			if !ok || wide.Edge != g.Edge || (g.Grant && !wide.Grant) || (g.Revoke && !wide.Revoke) {
+				fault("%s: the installation claims more than the connector", path.Join(typ.Name, g.Type))
+			}
+		}
+	}
+	return faults
+}

@@ -1,0 +1,476 @@
+package exec
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	osexec "os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// process is one child, from its start to its end.
+type process struct {
+	name    string
+	limits  Limits
+	logger  *slog.Logger
+	secrets *strings.Replacer
+
+	in       *os.File // our end of its standard input
+	out, err *os.File
+	reader   *bufio.Reader
+	partial  []byte        // of a line that has not come whole
+	logged   chan struct{} // closed when standard error is drained
+	ended    chan struct{} // closed when the child is gone
+	state    string        // how it ended; set before ended is closed
+
+	life   sync.Mutex
+	pid    int
+	reaped bool
+	why    string // why we killed it
+
+	// One call at a time. The fields below belong to it.
+	turn   sync.Mutex
+	id     int64
+	broken error
+	closed bool
+}
+
+// start starts a child. It lives until close or kill, whatever becomes of ctx.
+func start(ctx context.Context, c *Config, secrets []string) (*process, error) {
+	if err := connectors.Stopped(ctx, "start the connector "+c.Name); err != nil {
+		return nil, err
+	}
+	p := &process{name: c.Name, limits: c.Limits, logger: c.Logger.With("connector", c.Name), secrets: replacer(secrets),
+		logged: make(chan struct{}), ended: make(chan struct{})}
+	fail := func(err error) (*process, error) {
+		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "start the connector " + c.Name,
+			Message: "the executable that --exec names does not start: " + plain(err.Error()), Err: err}
+	}
+	var theirs [3]*os.File
+	var err error
+	closeAll := func(files ...*os.File) {
+		for _, f := range files {
+			if f != nil {
+				_ = f.Close() // an end of a pipe that holds nothing
+			}
+		}
+	}
+	if theirs[0], p.in, err = os.Pipe(); err == nil {
+		if p.out, theirs[1], err = os.Pipe(); err == nil {
+			p.err, theirs[2], err = os.Pipe()
+		}
+	}
+	if err == nil {
+		cmd := osexec.Command(c.Path, c.Args...)
+		cmd.Env = append([]string{}, c.Env...) // nil would be all of ours
+		cmd.Dir = "/"
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
+		started := make(chan error, 1)
+		go p.supervise(cmd, started)
+		err = <-started
+	}
+	closeAll(theirs[:]...)
+	if err != nil {
+		closeAll(p.in, p.out, p.err)
+		return fail(err)
+	}
+	p.reader = bufio.NewReaderSize(p.out, 64<<10)
+	go p.drain()
+	return p, nil
+}
+
+// supervise starts the child and waits for its end. It keeps its thread: on Linux the child dies with it, and so
+// with this program.
+func (p *process) supervise(cmd *osexec.Cmd, started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	isolate(cmd)
+	if err := cmd.Start(); err != nil {
+		started <- err
+		return
+	}
+	p.pid = cmd.Process.Pid
+	if err := limitMemory(p.pid, p.limits.Memory); err != nil {
+		p.kill("its memory cannot be bounded: " + err.Error())
+	}
+	started <- nil
+	watched := make(chan struct{})
+	go p.watch(watched)
+	err := reap(cmd, func() {
+		// What it leaves behind in its group goes with it.
+		p.life.Lock()
+		killGroup(p.pid)
+		p.reaped = true
+		p.life.Unlock()
+	})
+	close(watched)
+	p.state = "it ended"
+	if err != nil {
+		p.state = err.Error()
+	}
+	p.life.Lock()
+	if p.why != "" {
+		p.state = p.why
+	}
+	p.life.Unlock()
+	close(p.ended)
+}
+
+// watch kills a child that has too many processes.
+func (p *process) watch(until <-chan struct{}) {
+	tick := time.NewTicker(watchEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-until:
+			return
+		case <-tick.C:
+		}
+		if n := groupSize(p.pid); n > p.limits.Processes {
+			p.kill(fmt.Sprintf("it had %d processes, and %d are allowed", n, p.limits.Processes))
+			return
+		}
+	}
+}
+
+// kill ends the child and its group at once, if it has not ended.
+func (p *process) kill(why string) {
+	p.life.Lock()
+	defer p.life.Unlock()
+	if p.reaped {
+		return
+	}
+	if p.why == "" {
+		p.why = why
+	}
+	killGroup(p.pid)
+}
+
+// drain puts what the child says into the log, and goes on reading when that is too much.
+func (p *process) drain() {
+	defer close(p.logged)
+	r := bufio.NewReaderSize(p.err, maxLogLine)
+	lines, dropped := 0, 0
+	cut := false // the rest of a line that was too long
+	for {
+		text, err := r.ReadSlice('\n')
+		text = bytes.TrimRight(text, "\r\n")
+		switch {
+		case cut || len(text) == 0:
+		case lines >= p.limits.LogLines:
+			dropped++
+		default:
+			lines++
+			p.logger.Warn("the connector says", "line", p.say(string(text), maxShownLine))
+		}
+		cut = errors.Is(err, bufio.ErrBufferFull)
+		if err != nil && !cut {
+			break
+		}
+	}
+	if dropped > 0 {
+		p.logger.Warn("the connector said too much", "lines_dropped", dropped)
+	}
+}
+
+const (
+	maxLogLine   = 64 << 10
+	maxShownLine = 4 << 10
+	maxMessage   = 2000
+)
+
+// say makes a text of the child's fit to be seen: no secret that it was given, no control character, not too long.
+func (p *process) say(s string, limit int) string {
+	s = plain(p.secrets.Replace(s))
+	if len(s) > limit {
+		s = strings.ToValidUTF8(s[:limit], "") + "…"
+	}
+	return s
+}
+
+// plain escapes what is not graphic.
+func plain(s string) string {
+	q := strconv.QuoteToGraphic(s)
+	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
+}
+
+// replacer takes secrets out of texts: as they are, as JSON writes them, and each line of those that have several.
+func replacer(secrets []string) *strings.Replacer {
+	var all []string
+	for _, s := range secrets {
+		forms := append([]string{s}, strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })...)
+		for _, form := range forms {
+			if b, err := json.Marshal(form); err == nil {
+				forms = append(forms, string(b[1:len(b)-1]))
+			}
+		}
+		all = append(all, forms...)
+	}
+	// What is a part of another secret comes after it, or the rest of that would stay.
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, s := range all {
+		if len(s) >= minSecret {
+			pairs = append(pairs, s, "REDACTED")
+		}
+	}
+	return strings.NewReplacer(pairs...)
+}
+
+// minSecret is the length below which a secret is none, and would tear words apart.
+const minSecret = 4
+
+// violation is an answer that the protocol does not allow.
+func (p *process) violation(format string, args ...any) error {
+	return &connectors.Error{Code: connectors.Invalid, Op: "connector " + p.name,
+		Message: "the connector breaks the protocol, and was ended: " + fmt.Sprintf(format, args...)}
+}
+
+func (p *process) unavailable(message string, err error) error {
+	return &connectors.Error{Code: connectors.Unavailable, Op: "connector " + p.name, Message: message, Whole: true, Err: err}
+}
+
+// fail ends a child that cannot be trusted to be in step any more.
+func (p *process) fail(err error) error {
+	p.kill(err.Error())
+	p.broken = p.unavailable("the connector was ended by an earlier fault: "+err.Error(), err)
+	return err
+}
+
+// gone is the error for a child that ended by itself, with what is known of how.
+func (p *process) gone() error {
+	state := "its output has ended"
+	_ = p.in.Close() // which tells one that closed its output alone
+	select {
+	case <-p.ended:
+		state = p.state
+	case <-time.After(p.limits.Close):
+	}
+	return p.fail(p.unavailable("the connector ended before it had answered ("+plain(state)+"); what it said is in the log", nil))
+}
+
+// call sends a request and hands each answer to part, until part says that it was the last. An answer that is an
+// error is returned typed, and the child stays usable; so it does after a cancellation that it answers. Whatever
+// else goes wrong ends it. limit bounds the whole call, or the time between two answers where each is set.
+func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit time.Duration, each bool, part func(*schemas.ConnectorAnswer) (bool, error)) error {
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	op := req.Type
+	switch {
+	case p.broken != nil:
+		return p.broken
+	case p.closed:
+		return p.unavailable("it is closed", nil)
+	}
+	if err := connectors.Stopped(ctx, op); err != nil {
+		return err
+	}
+	p.id++
+	req.ID = p.id
+	line, err := json.Marshal(req)
+	switch {
+	case err != nil:
+		return &connectors.Error{Code: connectors.Invalid, Op: op, Message: "the request has a value that JSON cannot hold", Err: err}
+	case len(line) > p.limits.Line:
+		return &connectors.Error{Code: connectors.Invalid, Op: op, Message: fmt.Sprintf("the request has %d bytes, and a line may have %d", len(line), p.limits.Line)}
+	}
+	deadline := time.Now().Add(limit)
+	late := false // the deadline is the one of the grace after a cancellation
+	// The end of ctx wakes what waits, which then asks the child to stop.
+	fired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(fired)
+		_ = p.out.SetReadDeadline(time.Unix(1, 0)) // fails only on a closed file
+		_ = p.in.SetWriteDeadline(time.Unix(1, 0))
+	})
+	settled := sync.OnceFunc(func() {
+		if !stop() {
+			<-fired
+		}
+	})
+	defer settled() // or it would wake the next call
+	if err := p.write(ctx, line, deadline); err != nil {
+		return err
+	}
+	left := p.limits.Answer
+	for {
+		text, err := p.line(ctx, deadline, late)
+		switch {
+		case errors.Is(err, errWoken):
+			settled()
+			late, deadline = true, time.Now().Add(p.limits.Grace)
+			cancel, err := json.Marshal(&schemas.ConnectorRequest{ID: p.id + 1, Type: "cancel", Cancel: &schemas.ConnectorCancel{Request: p.id}})
+			if err != nil {
+				return p.fail(p.violation("%v", err))
+			}
+			p.id++
+			if err := p.write(context.WithoutCancel(ctx), cancel, deadline); err != nil {
+				return err
+			}
+			continue
+		case errors.Is(err, os.ErrDeadlineExceeded) && late:
+			return errors.Join(connectors.Stopped(ctx, op), p.fail(p.unavailable(fmt.Sprintf("it did not stop within %s, and was ended", p.limits.Grace), nil)))
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return p.fail(p.unavailable(fmt.Sprintf("no answer to %s within %s; the connector was ended", op, limit), nil))
+		case errors.Is(err, errLong):
+			return p.fail(p.violation("a line has more than %d bytes", p.limits.Line))
+		case err != nil:
+			return p.gone()
+		}
+		if left -= int64(len(text)); left < 0 {
+			return p.fail(p.violation("an answer has more than %d bytes", p.limits.Answer))
+		}
+		a, err := schemas.DecodeConnectorAnswer(text)
+		if err != nil {
+			return p.fail(p.violation("%s", p.say(err.Error(), maxMessage)))
+		}
+		if a.ID != req.ID {
+			return p.fail(p.violation("an answer to request %d came while %d was asked", a.ID, req.ID))
+		}
+		if a.Type == "error" {
+			if err := connectors.Stopped(ctx, op); err != nil {
+				return err
+			}
+			return p.typed(op, a.Error)
+		}
+		last, err := part(a)
+		if err != nil {
+			return p.fail(err)
+		}
+		if last {
+			return nil
+		}
+		if each && !late {
+			deadline = time.Now().Add(limit)
+		}
+	}
+}
+
+// typed is an error that the child answered with.
+func (p *process) typed(op string, e *schemas.ConnectorError) *connectors.Error {
+	out := &connectors.Error{Code: connectors.Code(e.Code), Op: op, Message: p.say(e.Message, maxMessage)}
+	if out.Code == connectors.Unavailable {
+		out.RetryAfter, out.Whole = time.Duration(e.RetryAfterSeconds)*time.Second, e.Whole
+	}
+	for _, d := range e.Dependents {
+		out.Dependents = append(out.Dependents, p.say(d, maxMessage))
+	}
+	return out
+}
+
+var (
+	errWoken = errors.New("the context has ended")
+	errLong  = errors.New("a line is too long")
+)
+
+func (p *process) write(ctx context.Context, line []byte, deadline time.Time) error {
+	_ = p.in.SetWriteDeadline(deadline) // fails only on a closed file, and then so does the write
+	if ctx.Err() != nil {
+		_ = p.in.SetWriteDeadline(time.Unix(1, 0))
+	}
+	_, err := p.in.Write(append(line, '\n'))
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		// Half of a line may be under way.
+		return errors.Join(connectors.Stopped(ctx, "ask the connector"), p.fail(p.unavailable("it was ended while it was being asked", nil)))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return p.fail(p.unavailable("it takes no requests; the connector was ended", nil))
+	}
+	return p.gone()
+}
+
+// line reads one line. A part of one stays for the next call.
+func (p *process) line(ctx context.Context, deadline time.Time, late bool) ([]byte, error) {
+	_ = p.out.SetReadDeadline(deadline) // fails only on a closed file, and then so does the read
+	if ctx.Err() != nil && !late {
+		return nil, errWoken
+	}
+	for {
+		text, err := p.reader.ReadSlice('\n')
+		if len(p.partial)+len(text) > p.limits.Line {
+			return nil, errLong
+		}
+		p.partial = append(p.partial, text...)
+		switch {
+		case err == nil:
+			line := bytes.TrimRight(p.partial, "\r\n")
+			p.partial = nil
+			return line, nil
+		case errors.Is(err, bufio.ErrBufferFull):
+		case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() != nil && !late:
+			return nil, errWoken
+		case errors.Is(err, io.EOF), errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, err
+		default:
+			return nil, err
+		}
+	}
+}
+
+// close ends the child: it is asked to, then its input ends, then it is killed. The error says that it had to be.
+func (p *process) close() error {
+	var err error
+	p.turn.Lock()
+	if p.closed {
+		p.turn.Unlock()
+		return nil
+	}
+	broken := p.broken != nil
+	p.turn.Unlock()
+	if !broken {
+		asked, cancel := context.WithTimeout(context.Background(), p.limits.Close)
+		err = p.call(asked, &schemas.ConnectorRequest{Type: "close"}, p.limits.Close, false, p.done(nil))
+		cancel()
+	}
+	p.turn.Lock()
+	defer p.turn.Unlock()
+	p.closed = true
+	_ = p.in.Close() // the child may have closed its end
+	timer := time.NewTimer(p.limits.Close)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+	case <-timer.C:
+		if err == nil && !broken {
+			err = p.unavailable(fmt.Sprintf("it did not end within %s of being closed, and was killed", p.limits.Close), nil)
+		}
+		p.kill("it did not end")
+		<-p.ended
+	}
+	// A process that left the group may hold the other ends.
+	_ = p.err.SetReadDeadline(time.Now().Add(logGrace))
+	<-p.logged
+	return errors.Join(err, p.out.Close(), p.err.Close())
+}
+
+// logGrace is what the last lines of a child that has ended may take to arrive.
+const logGrace = 200 * time.Millisecond
+
+// done is a part that takes the last line alone. count, when set, takes what the line says.
+func (p *process) done(count *schemas.ConnectorDone) func(*schemas.ConnectorAnswer) (bool, error) {
+	return func(a *schemas.ConnectorAnswer) (bool, error) {
+		if a.Type != "done" {
+			return false, p.violation("an answer of type %s came where done was expected", a.Type)
+		}
+		if count != nil {
+			*count = *a.Done
+		}
+		return true, nil
+	}
+}

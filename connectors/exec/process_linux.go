@@ -1,0 +1,71 @@
+package exec
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	osexec "os/exec"
+	"path/filepath"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const supported = true
+
+// isolate gives the child a process group of its own, and ends it with us.
+func isolate(cmd *osexec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// limitMemory bounds the data of a process, as RLIMIT_DATA has it: memory that is private and can be written. It
+// holds for those that it starts from now on, each by itself. Nothing was asked of the process so far.
+func limitMemory(pid int, limit int64) error {
+	data := unix.Rlimit{Cur: uint64(limit), Max: uint64(limit)}
+	if err := unix.Prlimit(pid, unix.RLIMIT_DATA, &data, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("prlimit: %w", err)
+	}
+	// A core file would hold the secrets.
+	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("prlimit: %w", err)
+	}
+	return nil
+}
+
+// reap waits for the child's end. before runs while its number is still its own.
+func reap(cmd *osexec.Cmd, before func()) error {
+	for {
+		var info unix.Siginfo
+		if err := unix.Waitid(unix.P_PID, cmd.Process.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil); !errors.Is(err, unix.EINTR) {
+			break
+		}
+	}
+	before()
+	return cmd.Wait()
+}
+
+// killGroup kills a process and all in its group.
+func killGroup(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) } // ESRCH: all are gone
+
+// groupSize counts the processes of a group.
+func groupSize(pgid int) int {
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return 0
+	}
+	n := 0
+	for _, path := range stats {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			continue // it ended meanwhile
+		}
+		// proc_pid_stat(5): the name, in parentheses, may hold anything; then come state, ppid and pgrp.
+		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+		if len(fields) > 2 && string(fields[2]) == strconv.Itoa(pgid) {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,23 @@
+package github_test
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
+)
+
+func TestFaults(t *testing.T) {
+	t.Parallel()
+	connectortest.RunFaults(t, connectortest.FaultHarness{
+		Harness: harness(),
+		HTTP:    true,
+		Address: func(t *testing.T, app connectortest.Application) string { return app.(*organisation).address() },
+		Through: func(_ *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+			cfg.Values = maps.Clone(cfg.Values)
+			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "500ms"
+			return cfg
+		},
+	})
+}

@@ -1,0 +1,740 @@
+package mysql
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+type writer struct {
+	*reader
+	checker *connectors.Checker
+}
+
+// maxAccounts bounds how many accounts one statement names.
+const maxAccounts = 200
+
+// Apply carries the operations out. No statement on accounts can be undone here, so each operation counts by
+// itself. Those that commute are done together: each is put into the earliest step of its kind that comes after
+// whatever it depends on and after whatever else concerns the same role or user.
+func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
+	const op = "apply"
+	if err := w.ready(ctx, op); err != nil {
+		return err
+	}
+	c, err := w.load(ctx)
+	if err != nil {
+		return wrap(op, err)
+	}
+	if c.incomplete != "" {
+		return &connectors.Error{Code: connectors.Conflict, Op: op, Message: c.incomplete}
+	}
+	b := &batch{w: w, c: c, failed: connectors.Failures{}, report: report}
+	if err := b.look(ctx, ops); err != nil {
+		return wrap(op, err)
+	}
+	for _, s := range w.dialect.steps(ops) {
+		if err := connectors.Stopped(ctx, op); err != nil {
+			return err
+		}
+		if err := b.run(ctx, s); err != nil {
+			if stopped := connectors.Stopped(ctx, op); stopped != nil {
+				return stopped // what was sent may have been done: reading back tells
+			}
+			return wrap(op, err)
+		}
+	}
+	return nil
+}
+
+// step is operations of one kind whose order among themselves makes no difference.
+type step struct {
+	kind schemas.OperationKind
+	ops  []*schemas.Operation
+}
+
+func (d dialect) steps(ops []schemas.Operation) []*step {
+	var steps []*step
+	place := make(map[string]int, len(ops)) // by operation
+	touched := map[accountID]int{}          // the last step that concerns an account
+	for i := range ops {
+		o := &ops[i]
+		from := 0
+		for _, id := range o.DependsOn {
+			if at, ok := place[id]; ok {
+				from = max(from, at+1)
+			}
+		}
+		names := d.concerned(o)
+		for _, n := range names {
+			if at, ok := touched[n]; ok && steps[at].kind == o.Kind {
+				from = max(from, at)
+			} else if ok {
+				from = max(from, at+1)
+			}
+		}
+		for from < len(steps) && steps[from].kind != o.Kind {
+			from++
+		}
+		if from == len(steps) {
+			steps = append(steps, &step{kind: o.Kind})
+		}
+		steps[from].ops = append(steps[from].ops, o)
+		place[o.ID] = from
+		for _, n := range names {
+			touched[n] = max(touched[n], from)
+		}
+	}
+	return steps
+}
+
+// concerned are the accounts that an operation is about.
+func (d dialect) concerned(o *schemas.Operation) []accountID {
+	var out []accountID
+	if id, ok := d.role(o.Connection.SourceName); ok {
+		out = append(out, id)
+	}
+	if o.Target == nil {
+		return out
+	}
+	switch o.Target.Type {
+	case typeRole, typeMember, typeUser:
+		if h, err := d.object(*o.Target); err == nil {
+			out = append(out, h.role)
+		}
+	}
+	return out
+}
+
+// batch is one Apply.
+type batch struct {
+	w      *writer
+	c      *catalogue
+	failed connectors.Failures
+	report func(connectors.Outcome)
+	// there are the objects that exist among those that are to be given; failures say, by type, why that is not known.
+	there    map[holding]bool
+	failures map[string]error
+}
+
+// look finds out which of the objects that are to be given exist: the server takes a privilege on a database that
+// does not, and on a table that does not when CREATE is among them.
+func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
+	b.there, b.failures = map[holding]bool{}, map[string]error{}
+	within := map[string]map[string]bool{}
+	for i := range ops {
+		o := &ops[i]
+		if o.Kind != schemas.OperationGrant || o.Target == nil {
+			continue
+		}
+		switch o.Target.Type {
+		case typeDatabase, typeTable, typeColumn, typeFunction, typeProcedure, typePackage, typePackageBody:
+		default:
+			continue
+		}
+		h, err := b.w.dialect.object(*o.Target)
+		if err != nil {
+			continue
+		}
+		if within[h.typ] == nil {
+			within[h.typ] = map[string]bool{}
+		}
+		within[h.typ][h.db] = true
+	}
+	for _, typ := range sortedKeys(within) {
+		var err error
+		if typ == typeDatabase {
+			err = b.w.query(ctx, func(c []string) error {
+				b.there[holding{object: object{typ: typeDatabase, db: c[0]}}] = true
+				return nil
+			}, 1, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
+		} else {
+			err = b.w.objects(ctx, typ, within[typ], func(h holding) { b.there[h] = true })
+		}
+		if lost(err) {
+			return err
+		}
+		if err != nil {
+			b.failures[typ] = err
+		}
+	}
+	return nil
+}
+
+// run carries out a step. An error ends the whole.
+func (b *batch) run(ctx context.Context, s *step) error {
+	started := b.w.cfg.Now()
+	j := &job{batch: b, kind: s.kind, started: started}
+	var able []*schemas.Operation
+	for _, o := range s.ops {
+		err := b.failed.Blocked(o)
+		if err == nil {
+			err = b.w.checker.Check(o)
+		}
+		if err != nil {
+			j.tell(o, err)
+			continue
+		}
+		able = append(able, o)
+	}
+	switch s.kind {
+	case schemas.OperationCreate, schemas.OperationUpdate:
+		return j.make(ctx, able)
+	case schemas.OperationDelete:
+		return j.remove(ctx, able)
+	}
+	return j.change(ctx, able)
+}
+
+// job is a step under way.
+type job struct {
+	*batch
+	kind    schemas.OperationKind
+	started time.Time
+	again   bool // one by one, after together did not work
+}
+
+func (j *job) tell(o *schemas.Operation, err error) {
+	out := connectors.Outcome{Operation: o.ID, Attempts: 1, Started: j.started, Finished: j.w.cfg.Now(), Err: wrap(connectors.Title(o), err)}
+	if j.again {
+		out.Attempts = 2
+	}
+	if connectors.CodeOf(out.Err) == connectors.Blocked {
+		out.Attempts = 0
+	}
+	j.failed[o.ID] = out.Err != nil
+	j.report(out)
+}
+
+func refuse(o *schemas.Operation, code connectors.Code, format string, args ...any) error {
+	return &connectors.Error{Code: code, Op: connectors.Title(o), Message: fmt.Sprintf(format, args...)}
+}
+
+// connection finds the operation's own role, nil when there is none, and refuses those that must not be touched.
+func (j *job) connection(o *schemas.Operation) (accountID, *account, error) {
+	id, ok := j.w.dialect.role(o.Connection.SourceName)
+	if !ok {
+		return id, nil, nil
+	}
+	a := j.c.accounts[id]
+	if a == nil {
+		return id, nil, nil
+	}
+	if !a.role {
+		return id, nil, refuse(o, connectors.Conflict, "%s is a user and no role", id.userName())
+	}
+	if why := j.w.protected(a); why != "" {
+		return id, nil, refuse(o, connectors.Denied, "it is never changed: %s", why)
+	}
+	if o.NativeID != "" || o.TargetID != "" {
+		return id, nil, refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.w.dialect, o.NativeID+o.TargetID)
+	}
+	return id, a, nil
+}
+
+// exec runs a statement.
+func (w *writer) exec(ctx context.Context, statement string, oracle bool) (err error) {
+	w.queries++
+	if !oracle {
+		_, err := w.db.ExecContext(ctx, statement)
+		return err
+	}
+	conn, err := w.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closed(conn)) }()
+	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = 'ORACLE,"+sqlMode+noAutoCreate+"'"); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, statement)
+	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "SET SESSION sql_mode = '"+sqlMode+noAutoCreate+"'"); back != nil {
+		// A session in another mode is not used again.
+		discard := conn.Raw(func(any) error { return driver.ErrBadConn })
+		if !errors.Is(discard, driver.ErrBadConn) && !errors.Is(discard, sql.ErrConnDone) {
+			err = errors.Join(err, discard)
+		}
+	}
+	return err
+}
+
+// closed gives a session back to the pool.
+func closed(conn *sql.Conn) error {
+	if err := conn.Close(); !errors.Is(err, sql.ErrConnDone) {
+		return err
+	}
+	return nil
+}
+
+// all runs statements until one fails.
+func (w *writer) all(ctx context.Context, statements []string, oracle bool) error {
+	for _, s := range statements {
+		if err := w.exec(ctx, s, oracle); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// together runs statements for many operations at once, and where the server refuses, for each by itself. done is
+// called for those that were carried out. An error ends the whole.
+func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle bool, statements func([]*schemas.Operation) []string, done func(*schemas.Operation)) error {
+	if len(ops) == 0 {
+		return nil
+	}
+	err := j.w.all(ctx, statements(ops), oracle)
+	if lost(err) {
+		return err
+	}
+	alone := len(ops) == 1
+	switch {
+	case err == nil, alone && j.already(ops[0], err):
+		for _, o := range ops {
+			done(o)
+			j.tell(o, nil)
+		}
+		return nil
+	case alone, codeOf(number(err)) == connectors.Unavailable:
+		for _, o := range ops {
+			j.tell(o, err)
+		}
+		return nil
+	}
+	j.again = true
+	defer func() { j.again = false }()
+	for _, o := range ops {
+		if err := connectors.Stopped(ctx, "apply"); err != nil {
+			return err
+		}
+		if err := j.together(ctx, []*schemas.Operation{o}, oracle, statements, done); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// already says whether an error means that what was to be taken is not held any more.
+func (j *job) already(o *schemas.Operation, err error) bool {
+	if j.kind != schemas.OperationRevoke {
+		return false
+	}
+	switch number(err) {
+	case errNoGrant, errNoTableGrant:
+		return true
+	case errNoRoutineGrant:
+		return ascii(o.Target.SourceName)
+	case errCannotRevokeRole:
+		return j.w.dialect == mariaDB
+	}
+	return false
+}
+
+// ascii says whether MariaDB keeps privileges on a routine of this name. It writes the names of routines into its
+// tables in another encoding than it reads them in, so that the privilege is gone after a restart.
+func ascii(name string) bool {
+	return !strings.ContainsFunc(name, func(r rune) bool { return r > 127 })
+}
+
+// make creates roles and sets their attributes.
+func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
+	ids := map[*schemas.Operation]accountID{}
+	var create, attributes []*schemas.Operation
+	for _, o := range ops {
+		id, a, err := j.connection(o)
+		switch {
+		case err == nil && a == nil && o.NativeID != "":
+			err = refuse(o, connectors.Conflict, "the role %s does not exist any more", o.Connection.SourceName)
+		case err == nil && a == nil && o.Kind == schemas.OperationUpdate:
+			err = refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
+		}
+		if err != nil {
+			j.tell(o, err)
+			continue
+		}
+		ids[o] = id
+		if a == nil && o.Kind == schemas.OperationCreate {
+			create = append(create, o)
+			continue
+		}
+		attributes = append(attributes, o) // what an earlier try made is completed
+	}
+	// A role is told of when its attributes are there, too.
+	made := func(o *schemas.Operation) {
+		id := ids[o]
+		j.c.accounts[id] = &account{id: id, role: true, locked: true, expired: true}
+	}
+	comments := func(list []*schemas.Operation) []string {
+		var out []string
+		for _, o := range list {
+			if text, ok := o.After["comment"].(string); ok && (j.c.accounts[ids[o]] == nil || j.c.accounts[ids[o]].comment != text) {
+				out = append(out, j.w.dialect.comment(ids[o].sql(), text))
+			}
+		}
+		return out
+	}
+	for part := range slices.Chunk(create, maxAccounts) {
+		err := j.together(ctx, part, false, func(list []*schemas.Operation) []string {
+			var roles []string
+			for _, o := range list {
+				roles = append(roles, ids[o].sql())
+			}
+			return append([]string{j.w.dialect.create(roles)}, comments(list)...)
+		}, func(o *schemas.Operation) {
+			made(o)
+			j.c.accounts[ids[o]].comment, _ = o.After["comment"].(string)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	for _, o := range attributes {
+		err := j.together(ctx, []*schemas.Operation{o}, false, comments, func(o *schemas.Operation) {
+			if text, ok := o.After["comment"].(string); ok {
+				j.c.accounts[ids[o]].comment = text
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// remove drops roles, unless something runs with their rights: it would fail from then on.
+func (j *job) remove(ctx context.Context, ops []*schemas.Operation) error {
+	ids := map[*schemas.Operation]accountID{}
+	var drop []*schemas.Operation
+	for _, o := range ops {
+		id, a, err := j.connection(o)
+		if err != nil || a == nil {
+			j.tell(o, err)
+			continue
+		}
+		ids[o] = id
+		drop = append(drop, o)
+	}
+	for part := range slices.Chunk(drop, maxAccounts) {
+		owned, err := j.owned(ctx, slices.Collect(maps.Values(pick(ids, part))))
+		if lost(err) {
+			return err
+		}
+		var free []*schemas.Operation
+		for _, o := range part {
+			switch list := owned[ids[o]]; {
+			case err != nil:
+				j.tell(o, err)
+			case len(list) > 0:
+				slices.Sort(list)
+				j.tell(o, &connectors.Error{Code: connectors.Conflict, Op: connectors.Title(o), Dependents: list,
+					Message: fmt.Sprintf("%d things run with its rights: %s; give them another definer, or drop them", len(list), strings.Join(list[:min(len(list), 10)], ", "))})
+			default:
+				free = append(free, o)
+			}
+		}
+		err = j.together(ctx, free, false, func(list []*schemas.Operation) []string {
+			var roles []string
+			for _, o := range list {
+				roles = append(roles, ids[o].sql())
+			}
+			return []string{j.w.dialect.drop(roles)}
+		}, func(o *schemas.Operation) { j.c.drop(ids[o]) })
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func pick(ids map[*schemas.Operation]accountID, ops []*schemas.Operation) map[*schemas.Operation]accountID {
+	out := map[*schemas.Operation]accountID{}
+	for _, o := range ops {
+		out[o] = ids[o]
+	}
+	return out
+}
+
+// owned are the views, triggers, routines and events that run with the rights of roles, as far as the credential
+// may see them.
+func (j *job) owned(ctx context.Context, roles []accountID) (map[accountID][]string, error) {
+	by := map[string]accountID{}
+	var names []any
+	for _, id := range roles {
+		for _, n := range j.w.dialect.definerNames(id) {
+			if _, ok := by[n]; !ok {
+				names = append(names, n)
+			}
+			by[n] = id
+		}
+	}
+	args := slices.Concat(names, names, names, names)
+	out := map[accountID][]string{}
+	err := j.w.query(ctx, func(c []string) error {
+		if id, ok := by[c[2]]; ok { // the server's comparison may be wider
+			out[id] = append(out[id], c[0]+" "+c[1])
+		}
+		return nil
+	}, 3, j.w.dialect.definers(len(names)), args...)
+	return out, err
+}
+
+// piece is one privilege that is given to or taken from one account.
+type piece struct {
+	o         *schemas.Operation
+	on        object // for a membership, the role
+	privilege string // as it stands in the statement
+	who       accountID
+	held      holding
+	edge      edge
+}
+
+// change gives and takes entitlements.
+func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
+	pieces := map[*schemas.Operation]piece{}
+	type bundle struct {
+		on  object
+		who accountID
+	}
+	bundles := map[bundle][]*schemas.Operation{}
+	for _, o := range ops {
+		p, err := j.piece(o)
+		if err != nil || p == nil {
+			j.tell(o, err)
+			continue
+		}
+		pieces[o] = *p
+		k := bundle{p.on, p.who}
+		bundles[k] = append(bundles[k], o)
+	}
+	// Accounts that get the same privileges on the same object share a statement.
+	type key struct {
+		on         object
+		privileges string
+	}
+	type group struct {
+		key
+		who [][]*schemas.Operation // the operations of each account
+	}
+	groups := map[key]*group{}
+	for k, list := range bundles {
+		at := key{k.on, strings.Join(privilegesOf(pieces, list), "\x00")}
+		if groups[at] == nil {
+			groups[at] = &group{key: at}
+		}
+		groups[at].who = append(groups[at].who, list)
+	}
+	order := slices.SortedFunc(maps.Values(groups), func(a, b *group) int {
+		if c := a.on.compare(b.on); c != 0 {
+			return c
+		}
+		return strings.Compare(a.privileges, b.privileges)
+	})
+	for _, g := range order {
+		slices.SortFunc(g.who, func(a, b []*schemas.Operation) int {
+			return strings.Compare(pieces[a[0]].who.userName(), pieces[b[0]].who.userName())
+		})
+		for part := range slices.Chunk(g.who, maxAccounts) {
+			if err := connectors.Stopped(ctx, "apply"); err != nil {
+				return err
+			}
+			err := j.together(ctx, slices.Concat(part...), g.on.oracle(), func(list []*schemas.Operation) []string {
+				who := map[string]bool{}
+				for _, o := range list {
+					who[pieces[o].who.sql()] = true
+				}
+				if j.kind == schemas.OperationGrant {
+					if p := pieces[list[0]]; len(list) == 1 && p.privilege == schemas.PrivilegeMember && j.member(p) {
+						return nil // it came with ADMIN, which MySQL may take away again when MEMBER is granted
+					}
+					return j.w.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
+				}
+				return j.w.dialect.revoke(g.on, privilegesOf(pieces, list), sortedKeys(who))
+			}, func(o *schemas.Operation) { j.note(pieces[o]) })
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// member says whether a membership is there by now.
+func (j *job) member(p piece) bool {
+	_, ok := j.c.edges[p.edge]
+	return p.on.typ == typeRole && ok
+}
+
+// privilegesOf are the privileges of operations, sorted, each once.
+func privilegesOf(pieces map[*schemas.Operation]piece, ops []*schemas.Operation) []string {
+	set := map[string]bool{}
+	for _, o := range ops {
+		set[pieces[o].privilege] = true
+	}
+	return sortedKeys(set)
+}
+
+// note remembers what was done.
+func (j *job) note(p piece) {
+	give := j.kind == schemas.OperationGrant
+	if p.on.typ != typeRole {
+		a := j.c.accounts[p.who]
+		if give {
+			a.hold(p.held)
+			return
+		}
+		delete(a.held, p.held)
+		delete(a.held, holding{p.held.object, p.held.privilege + withGrantOption, ""})
+		return
+	}
+	admin := p.privilege == schemas.PrivilegeAdmin
+	switch {
+	case give:
+		j.c.edges[p.edge] = j.c.edges[p.edge] || admin
+	case admin:
+		if _, ok := j.c.edges[p.edge]; ok {
+			j.c.edges[p.edge] = false
+		}
+	default:
+		delete(j.c.edges, p.edge)
+	}
+}
+
+// piece is what an operation comes to, or nil when there is nothing to do.
+func (j *job) piece(o *schemas.Operation) (*piece, error) {
+	give := o.Kind == schemas.OperationGrant
+	id, a, err := j.connection(o)
+	switch {
+	case err != nil:
+		return nil, err
+	case a == nil && give:
+		return nil, refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
+	case a == nil:
+		return nil, nil // with the role went all that it had
+	}
+	h, err := j.w.dialect.object(*o.Target)
+	if err != nil {
+		if !give {
+			return nil, nil // nothing is named so
+		}
+		code := connectors.Invalid
+		if o.Target.Type == typeUser {
+			code = connectors.NotFound
+		}
+		return nil, refuse(o, code, "%v", err)
+	}
+	switch o.Target.Type {
+	case typeRole, typeMember, typeUser:
+		return j.membership(o, id, h.role)
+	}
+	h.privilege = o.Privilege
+	if !give {
+		if !a.held[h] {
+			return nil, nil
+		}
+		if strings.HasPrefix(h.privilege, unknownPrivilege) {
+			return nil, refuse(o, connectors.Unsupported, "the server is newer than countersign, which does not know this privilege's name: revoke it by hand")
+		}
+	} else {
+		if a.held[h] {
+			return nil, nil
+		}
+		if err := j.exists(o, h); err != nil {
+			return nil, err
+		}
+	}
+	p := &piece{o: o, on: h.object, privilege: o.Privilege, who: id, held: h}
+	if h.typ == typeColumn {
+		p.privilege += " (" + quote(h.column) + ")"
+	}
+	return p, nil
+}
+
+// exists says what is missing for a grant, or nil.
+func (j *job) exists(o *schemas.Operation, h holding) error {
+	if h.typ == typeGlobal {
+		return nil
+	}
+	if err := j.failures[h.typ]; err != nil {
+		return err
+	}
+	if strings.EqualFold(h.db, informationSchema) {
+		return refuse(o, connectors.Denied, "%s", whyInformationSchema) // the servers take it, once escaped, and it means nothing
+	}
+	switch h.typ {
+	case typeFunction, typeProcedure, typePackage, typePackageBody:
+		if j.w.dialect == mariaDB && !ascii(h.name) {
+			return refuse(o, connectors.Unsupported, "MariaDB loses privileges on routines whose names are not plain ASCII when it starts again: give them on the database")
+		}
+	}
+	if h.privilege = ""; !j.there[h] {
+		for x := range j.there {
+			if x.typ == h.typ && strings.EqualFold(x.target().SourceName, h.target().SourceName) {
+				return refuse(o, connectors.NotFound, "there is no %s; there is a %s", h.target(), x.target())
+			}
+		}
+		return refuse(o, connectors.NotFound, "there is no %s, or the credential for applying does not see it", h.target())
+	}
+	if h.typ == typeDatabase && len([]rune(escapeDatabase(h.db))) > maxPattern {
+		return refuse(o, connectors.Unsupported, "the server keeps %d characters of a database's name for privileges, and each _ and %% takes two: give privileges on its tables", maxPattern)
+	}
+	return nil
+}
+
+// maxPattern is how many characters mysql.db holds.
+const maxPattern = 64
+
+// membership is the piece of one account in another.
+func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, error) {
+	give := o.Kind == schemas.OperationGrant
+	x := j.c.accounts[other]
+	asUser := o.Target.Type == typeUser
+	switch {
+	case x == nil && give:
+		return nil, refuse(o, connectors.NotFound, "the %s %s does not exist", o.Target.Type, o.Target.SourceName)
+	case x == nil:
+		return nil, nil
+	case asUser && x.role:
+		if !give {
+			break // it was given to a user that has become a role
+		}
+		return nil, refuse(o, connectors.Conflict, "%s is a role: say type %s and the name %s", o.Target.SourceName, typeRole, j.w.dialect.roleName(other))
+	case !asUser && !x.role:
+		if !give {
+			return nil, nil
+		}
+		return nil, refuse(o, connectors.NotFound, "the role %s does not exist; a user is type %s and the name %s", o.Target.SourceName, typeUser, other.userName())
+	}
+	why := ""
+	switch {
+	case j.w.ours(other):
+		why = "it is the account that countersign logs in with"
+	case give && x.role:
+		why = j.w.protected(x)
+	case give:
+		why = j.w.guarded(x)
+	}
+	if why != "" {
+		return nil, refuse(o, connectors.Denied, "%s is never given or changed: %s", o.Target.SourceName, why)
+	}
+	e := edge{role: conn, member: other}
+	if o.Target.Type == typeRole {
+		e = edge{role: other, member: conn}
+	}
+	admin, in := j.c.edges[e]
+	done := in
+	if o.Privilege == schemas.PrivilegeAdmin {
+		done = in && admin
+	}
+	if done == give {
+		return nil, nil
+	}
+	return &piece{o: o, on: object{typ: typeRole, role: e.role}, privilege: o.Privilege, who: e.member, edge: e}, nil
+}

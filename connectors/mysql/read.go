@@ -1,0 +1,495 @@
+package mysql
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// account is a user or role with what it holds itself.
+type account struct {
+	id              accountID
+	role            bool
+	locked, expired bool
+	members         int
+	comment         string
+	// held are privileges by object. Those on columns are as SELECT (`name`).
+	held map[holding]bool
+}
+
+type holding struct {
+	object
+	privilege string
+	column    string
+}
+
+func (a *account) hold(h holding) {
+	if a.held == nil {
+		a.held = map[holding]bool{}
+	}
+	a.held[h] = true
+}
+
+type edge struct{ role, member accountID }
+
+// catalogue is all accounts of a server at one moment.
+type catalogue struct {
+	accounts map[accountID]*account
+	edges    map[edge]bool // true with ADMIN
+	// incomplete says what does not fit together.
+	incomplete string
+}
+
+func (r *reader) load(ctx context.Context) (*catalogue, error) {
+	l := newLoader(r.dialect)
+	if err := r.query(ctx, l.row, 7, r.catalogue); err != nil {
+		return nil, err
+	}
+	return l.finish()
+}
+
+// loader makes a catalogue of the rows of the catalogue query.
+type loader struct {
+	dialect dialect
+	c       *catalogue
+	ended   bool
+	broken  bool       // a row says something that is not possible
+	later   [][]string // what belongs to accounts, which may come in any order
+	names   map[string]string
+	bits    []string
+}
+
+func newLoader(d dialect) *loader {
+	return &loader{dialect: d, c: &catalogue{accounts: map[accountID]*account{}, edges: map[edge]bool{}}, names: map[string]string{}, bits: globalBits()}
+}
+
+// intern keeps one copy of what the catalogue repeats.
+func (l *loader) intern(s string) string {
+	if x, ok := l.names[s]; ok {
+		return x
+	}
+	l.names[s] = s
+	return s
+}
+
+func (l *loader) row(c []string) error {
+	switch c[0] {
+	case rowEnd:
+		l.ended = true
+		return nil
+	case rowAccount:
+	default:
+		own := make([]string, len(c))
+		for i := range c {
+			own[i] = l.intern(c[i])
+		}
+		l.later = append(l.later, own)
+		return nil
+	}
+	a := &account{id: accountID{l.intern(c[1]), l.intern(c[2])}, locked: c[5] == "1", expired: c[6] == "1"}
+	l.c.accounts[a.id] = a
+	if l.dialect == mySQL {
+		// What CREATE ROLE makes. Other accounts are roles when they have members.
+		a.role = a.locked && a.expired
+		l.hold(a, object{typ: typeGlobal}, c[3], "")
+		return nil
+	}
+	a.role = c[4] == "1"
+	if !a.role {
+		return nil
+	}
+	access, err := strconv.ParseUint(c[3], 10, 64)
+	if err != nil {
+		return fmt.Errorf("the global privileges of a role are %q", c[3])
+	}
+	for i := range 64 {
+		if access&(1<<i) == 0 {
+			continue
+		}
+		// A newer server has privileges that we do not know: they are shown, and only a person can take them away.
+		name := unknownPrivilege + strconv.Itoa(i)
+		if i < len(l.bits) {
+			name = l.bits[i]
+		}
+		a.hold(holding{object{typ: typeGlobal}, name, ""})
+	}
+	return nil
+}
+
+const unknownPrivilege = "PRIVILEGE BIT "
+
+// hold adds a list of privileges, separated by commas.
+func (l *loader) hold(a *account, o object, list, column string) {
+	for list != "" {
+		var p string
+		p, list, _ = strings.Cut(list, ",")
+		l.broken = l.broken || p == "" || o.typ == ""
+		a.hold(holding{o, l.intern(setPrivilege(p)), column})
+	}
+}
+
+func (l *loader) finish() (*catalogue, error) {
+	if !l.ended {
+		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer ends too early"}
+	}
+	accounts := l.c.accounts
+	for _, c := range l.later {
+		id := accountID{c[1], c[2]}
+		if c[0] == rowEdge {
+			e := edge{accountID{c[3], c[4]}, id}
+			l.c.edges[e] = l.c.edges[e] || c[5] == "Y"
+			role, member := accounts[e.role], accounts[e.member]
+			if role == nil || member == nil {
+				l.c.incomplete = fmt.Sprintf("%s is said to be a member of %s, and one of the two is not among the accounts: does config.accounts_view show all of them?",
+					strconv.QuoteToASCII(e.member.userName()), strconv.QuoteToASCII(e.role.userName()))
+				continue
+			}
+			role.members++
+			role.role = true
+			continue
+		}
+		a := accounts[id]
+		if a == nil {
+			continue // left over from an account that was removed by hand
+		}
+		switch c[0] {
+		case rowComment:
+			a.comment = c[3]
+		case rowDynamic:
+			p := l.intern(strings.ToUpper(c[3]))
+			l.broken = l.broken || p == ""
+			a.hold(holding{object{typ: typeGlobal}, p, ""})
+			if c[4] == "Y" {
+				a.hold(holding{object{typ: typeGlobal}, l.intern(p + withGrantOption), ""})
+			}
+		case rowDatabase:
+			o := object{typ: typePattern, db: c[3]}
+			if name, ok := database(c[3]); ok {
+				o = object{typ: typeDatabase, db: l.intern(name)}
+			}
+			l.hold(a, o, c[4], "")
+		case rowTable:
+			l.hold(a, object{typ: typeTable, db: c[3], name: c[4]}, c[5], "")
+		case rowColumn:
+			l.hold(a, object{typ: typeColumn, db: c[3], name: c[4]}, c[6], c[5])
+		case rowRoutine:
+			l.hold(a, object{typ: l.intern(strings.ToLower(strings.ReplaceAll(c[5], " ", "_"))), db: c[3], name: c[4]}, c[6], "")
+		default:
+			return nil, errors.New("the catalogue has a row of an unknown kind")
+		}
+	}
+	if l.broken {
+		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer has privileges without names"}
+	}
+	return l.c, nil
+}
+
+// target is what is held, as it is named in Git.
+func (h holding) target() schemas.Name {
+	n := schemas.Name{Type: h.typ}
+	switch h.typ {
+	case typeGlobal:
+		n.SourceName = everything
+	case typeDatabase, typePattern:
+		n.SourceName = h.db
+	case typeColumn:
+		n.SourceName = joinName(h.db, h.name, h.column)
+	default:
+		n.SourceName = joinName(h.db, h.name)
+	}
+	return n
+}
+
+// ours says whether we log in as the account.
+func (r *reader) ours(a accountID) bool { return a == r.self || r.others[a.user] && a.host != "" }
+
+// protected says why a role must not be touched, or "".
+func (r *reader) protected(a *account) string {
+	name := r.dialect.roleName(a.id)
+	switch {
+	case r.dialect == mariaDB && name == "PUBLIC":
+		return "it stands for everybody"
+	case r.active[name]:
+		return "countersign works through it"
+	case r.ours(a.id):
+		return "it is the account that countersign logs in with"
+	case connectors.Match(serviceRoles(), a.id.user):
+		return "it belongs to the server or to the service that runs it"
+	case r.dialect == mySQL && !a.locked:
+		return "it has members and can log in: lock it (ALTER USER ... ACCOUNT LOCK) to have it managed as a role"
+	}
+	return ""
+}
+
+// guarded says why a user must be given nothing, or "".
+func (r *reader) guarded(a *account) string {
+	switch {
+	case r.ours(a.id):
+		return "it is the account that countersign logs in with"
+	case connectors.Match([]string{"mysql.*", "mariadb.*"}, a.id.user):
+		return "it is the server's own"
+	}
+	return ""
+}
+
+// status is the state of a user.
+func (a *account) status() string {
+	switch {
+	case a.role:
+		return ""
+	case a.locked:
+		return connectors.StateBlocked
+	case a.expired:
+		return connectors.StateExpired
+	}
+	return ""
+}
+
+// state is the selected part of a catalogue.
+func (r *reader) state(c *catalogue, sel connectors.Selection) connectors.State {
+	state := connectors.State{Incomplete: c.incomplete}
+	selected := sel.Selector(nil)
+	found := map[accountID]*connectors.Connection{}
+	for id, a := range c.accounts {
+		name := schemas.Name{Type: typeRole, SourceName: r.dialect.roleName(id)}
+		if !a.role || !selected(name) {
+			continue
+		}
+		conn := &connectors.Connection{Name: name, Protected: r.protected(a)}
+		if r.description.Types[0].Update {
+			conn.Payload = map[string]any{"comment": a.comment}
+		}
+		for h := range a.held {
+			conn.Entitlements = append(conn.Entitlements, connectors.Entitlement{Target: h.target(), Privilege: h.privilege})
+		}
+		found[id] = conn
+	}
+	for e, admin := range c.edges {
+		role, member := c.accounts[e.role], c.accounts[e.member]
+		// MariaDB makes whoever creates a role its member with ADMIN, and asks for that when it is granted: this
+		// is how we work, and nobody's access.
+		if role == nil || member == nil || r.ours(e.member) {
+			continue
+		}
+		at, target := found[e.role], schemas.Name{Type: typeUser, SourceName: e.member.userName()}
+		switch {
+		case !member.role:
+		case found[e.member] != nil:
+			at, target = found[e.member], schemas.Name{Type: typeRole, SourceName: r.dialect.roleName(e.role)}
+		default:
+			target = schemas.Name{Type: typeMember, SourceName: r.dialect.roleName(e.member)}
+		}
+		if at == nil {
+			continue
+		}
+		at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeMember, State: member.status()})
+		if admin {
+			at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeAdmin, State: member.status()})
+		}
+	}
+	for _, conn := range found {
+		state.Connections = append(state.Connections, *conn)
+	}
+	state.Sort()
+	return state
+}
+
+func normalize(d connectors.Description, dia dialect, s connectors.State) (connectors.State, error) {
+	return connectors.NormalizeWith(d, s, func(c *connectors.Connection) error {
+		for _, e := range slices.Clone(c.Entitlements) {
+			if _, err := dia.object(e.Target); err != nil {
+				return err
+			}
+			// Whoever may hand a membership on has it.
+			if e.Privilege == schemas.PrivilegeAdmin {
+				e.Privilege = schemas.PrivilegeMember
+				c.Entitlements = append(c.Entitlements, e)
+			}
+		}
+		return nil
+	})
+}
+
+// object is what a target of a request stands for, with the column for one. Memberships have the other role or
+// user in role.
+func (d dialect) object(n schemas.Name) (holding, error) {
+	h := holding{object: object{typ: n.Type}}
+	switch n.Type {
+	case typeRole, typeMember:
+		id, ok := d.role(n.SourceName)
+		if !ok {
+			return h, fmt.Errorf("%s is not how a role is named", strconv.QuoteToASCII(n.SourceName))
+		}
+		h.role = id
+	case typeUser:
+		id, ok := parseUser(n.SourceName)
+		if !ok {
+			return h, fmt.Errorf("%s is not how a user is named: user@host", strconv.QuoteToASCII(n.SourceName))
+		}
+		h.role = id
+	case typeGlobal:
+		if n.SourceName != everything {
+			return h, fmt.Errorf("the only target of the type global is %s", everything)
+		}
+	case typeDatabase, typePattern:
+		h.db = n.SourceName
+	case typeColumn:
+		parts, err := splitName(n.SourceName, 3)
+		if err != nil {
+			return h, err
+		}
+		h.db, h.name, h.column = parts[0], parts[1], parts[2]
+	default:
+		parts, err := splitName(n.SourceName, 2)
+		if err != nil {
+			return h, err
+		}
+		h.db, h.name = parts[0], parts[1]
+	}
+	return h, nil
+}
+
+const (
+	informationSchema    = "information_schema"
+	whyInformationSchema = "everybody sees in information_schema what they may, and nothing can be given"
+)
+
+// List returns what exists of a type.
+func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
+	op := "list " + q.Type
+	if err := r.ready(ctx, op); err != nil {
+		return connectors.Page{}, err
+	}
+	typ := r.description.Types[0]
+	if _, ok := typ.Target(q.Type); !ok {
+		return connectors.Page{}, &connectors.Error{Code: connectors.Invalid, Op: op, Message: r.dialect.String() + " has no such type"}
+	}
+	items, err := r.items(ctx, q)
+	if err != nil {
+		return connectors.Page{}, wrap(op, err)
+	}
+	return connectors.PageOf(items, q), nil
+}
+
+func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
+	wanted := func(string) bool { return true }
+	if q.Names != nil {
+		set := make(map[string]bool, len(q.Names))
+		for _, n := range q.Names {
+			set[n] = true
+		}
+		wanted = func(n string) bool { return set[n] }
+	}
+	var out []connectors.Item
+	add := func(name, protected string) {
+		if wanted(name) {
+			out = append(out, connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, Protected: protected})
+		}
+	}
+	switch q.Type {
+	case typeGlobal:
+		add(everything, "")
+		return out, nil
+	case typeRole, typeMember, typeUser, typePattern:
+		c, err := r.load(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if c.incomplete != "" {
+			return nil, &connectors.Error{Code: connectors.Conflict, Message: c.incomplete}
+		}
+		for id, a := range c.accounts {
+			if q.Type == typePattern {
+				for h := range a.held {
+					if h.typ == typePattern {
+						add(h.db, "")
+					}
+				}
+				continue
+			}
+			i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: r.dialect.roleName(id)}}
+			if a.role {
+				i.Protected = r.protected(a)
+			}
+			switch {
+			case q.Type == typeUser:
+				i.SourceName = id.userName()
+				i.State, i.Connection = a.status(), a.role
+				if !a.role {
+					i.Protected = r.guarded(a)
+				}
+				// A list of users is of those who are no roles; asked by name, a role says that it is one.
+				if a.role && (q.Names == nil || r.dialect == mariaDB) {
+					continue
+				}
+			case !a.role:
+				continue
+			}
+			if wanted(i.SourceName) {
+				out = append(out, i)
+			}
+		}
+		return out, nil
+	case typeDatabase:
+		err := r.query(ctx, func(c []string) error {
+			protected := ""
+			switch {
+			case q.Names == nil && slices.Contains(systemDatabases(), c[0]):
+				return nil // they can be asked for by name
+			case strings.EqualFold(c[0], informationSchema):
+				protected = whyInformationSchema
+			}
+			add(c[0], protected)
+			return nil
+		}, 1, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
+		return out, err
+	}
+	var within map[string]bool
+	if q.Names != nil {
+		within = map[string]bool{}
+		for _, n := range q.Names {
+			if h, err := r.dialect.object(schemas.Name{Type: q.Type, SourceName: n}); err == nil {
+				within[h.db] = true
+			}
+		}
+	}
+	err := r.objects(ctx, q.Type, within, func(h holding) { add(h.target().SourceName, "") })
+	return out, err
+}
+
+// objects finds the objects of a type in some databases; nil is all but the server's own.
+func (r *reader) objects(ctx context.Context, typ string, within map[string]bool, found func(holding)) error {
+	row := func(c []string) error {
+		found(holding{object: object{typ: typ, db: c[0], name: c[1]}, column: c[2]})
+		return nil
+	}
+	if within == nil {
+		return r.query(ctx, row, 3, r.dialect.objects(typ, true))
+	}
+	// One database at a time: asked for several, the server looks through the folders of all.
+	for _, db := range sortedKeys(within) {
+		if err := r.query(ctx, row, 3, r.dialect.objects(typ, false), db); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// compare orders holdings, so that statements come in the same order each time.
+func (o object) compare(p object) int {
+	return cmp.Or(strings.Compare(o.typ, p.typ), strings.Compare(o.db, p.db), strings.Compare(o.name, p.name),
+		strings.Compare(o.role.user, p.role.user), strings.Compare(o.role.host, p.role.host))
+}
+
+func (c *catalogue) drop(id accountID) {
+	delete(c.accounts, id)
+	maps.DeleteFunc(c.edges, func(e edge, _ bool) bool { return e.role == id || e.member == id })
+}

@@ -1,0 +1,95 @@
+package okta
+
+import (
+	_ "embed"
+	"encoding/json"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+//go:embed plan.sh
+var planScript string
+
+//go:embed apply.sh
+var applyScript string
+
+const configSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "required": ["url"],
+  "properties": {
+    "url": {"type": "string", "minLength": 1, "maxLength": 300, "description": "The organisation's address, as https://acme.okta.com."},
+    "token": {"x-secret": true, "description": "API token (SSWS) for planning, of an administrator who may only read. Or client_id and private_key."},
+    "client_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Client id of the service app for planning."},
+    "private_key": {"x-secret": true, "description": "Private key of the service app for planning: PEM, RSA or EC."},
+    "key_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Id of that key (kid) in the service app; needed when the app has several."},
+    "apply_token": {"x-secret": true, "description": "API token for applying; default: the credential for planning."},
+    "apply_client_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Client id of the service app for applying."},
+    "apply_private_key": {"x-secret": true, "description": "Private key of the service app for applying."},
+    "apply_key_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Id of that key."},
+    "admin_roles": {"type": "boolean", "default": true, "description": "Are administrator roles of groups read and given? If not, groups that hold one are protected, and the credential needs no right to see roles."},
+    "on_rule": {"enum": ["refuse", "remove"], "default": "refuse", "description": "What a revoke does with a member who is, or may be, in a group by a group rule. With remove Okta puts the user on the rule's list of exclusions."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long one request may take."},
+    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of certificate authorities to trust beside the system's, for a proxy in between."}
+  }
+}`
+
+const payloadSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "additionalProperties": false,
+  "properties": {
+    "description": {"type": "string", "maxLength": 1024, "description": "What the group is for. Left alone when absent."}
+  }
+}`
+
+// The types of connections and of what they are given.
+const (
+	typeGroup       = "group"
+	typeUser        = "user"
+	typeApplication = "application"
+	typeAdminRole   = "admin_role"
+)
+
+// The privileges.
+const (
+	privilegeMember   = "MEMBER"
+	privilegeAccess   = "ACCESS"
+	privilegeAssigned = "ASSIGNED"
+)
+
+// namePattern is a group's name: up to 255 characters, none of them invisible, no space at an end.
+const namePattern = `[^\p{C}\p{Z}](?:[^\p{C}\p{Zl}\p{Zp}]{0,253}[^\p{C}\p{Z}])?`
+
+// standardRoles are those that can be given to a group by their type (Roles, RoleType), sorted. API_ADMIN is an old
+// name of API_ACCESS_MANAGEMENT_ADMIN.
+func standardRoles() []string {
+	return []string{"API_ACCESS_MANAGEMENT_ADMIN", "APP_ADMIN", "GROUP_MEMBERSHIP_ADMIN", "HELP_DESK_ADMIN", "MOBILE_ADMIN",
+		"ORG_ADMIN", "READ_ONLY_ADMIN", "REPORT_ADMIN", "SUPER_ADMIN", "USER_ADMIN"}
+}
+
+// ownApplications are the names of the applications that Okta itself consists of: the admin console, the dashboard, the
+// browser plugin.
+func ownApplications() []string { return []string{"okta_browser_plugin", "okta_enduser", "saasure"} }
+
+// description is what the connector can do; without administrator roles, when the installation leaves them out.
+func description(adminRoles bool) connectors.Description {
+	group := connectors.ConnectionType{
+		Name: typeGroup, Title: "Group", Payload: json.RawMessage(payloadSchema), Create: true, Update: true, Delete: true,
+		Names: connectors.NameRule{MaxBytes: 4 * 255, Pattern: namePattern},
+		Grantable: []connectors.GrantableType{
+			{Type: typeUser, Edge: connectors.EdgeIdentity, Privileges: []string{privilegeMember}, Default: []string{privilegeMember},
+				Names: connectors.NameRule{MaxBytes: 4 * 100, Pattern: `[^\p{C}\p{Z}]{1,100}`, FoldCase: true}, Grant: true, Revoke: true},
+			{Type: typeApplication, Edge: connectors.EdgeResource, Privileges: []string{privilegeAccess}, Default: []string{privilegeAccess},
+				Names: connectors.NameRule{MaxBytes: 4 * 100, Pattern: `[^\p{C}]{1,100}`}, Grant: true, Revoke: true},
+		},
+	}
+	if adminRoles {
+		group.Grantable = append(group.Grantable, connectors.GrantableType{
+			Type: typeAdminRole, Edge: connectors.EdgeResource, Privileges: []string{privilegeAssigned}, Default: []string{privilegeAssigned},
+			Names: connectors.NameRule{Pattern: `[^\p{C}]+`}, Privileged: []string{"*"}, Grant: true, Revoke: true})
+	}
+	return connectors.Description{Name: "okta", Title: "Okta", Config: json.RawMessage(configSchema),
+		Types: []connectors.ConnectionType{group}, PlanScript: planScript, ApplyScript: applyScript}
+}

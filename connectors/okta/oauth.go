@@ -1,0 +1,127 @@
+package okta
+
+import (
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v4"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/rest"
+)
+
+func tlsConfig(pool *x509.CertPool) *tls.Config {
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+}
+
+// tokens gets access tokens for a service app by the client credentials flow with a signed assertion (RFC 7523).
+type tokens struct {
+	client   *rest.Client
+	clientID string
+	keyID    string
+	key      any
+	method   jwt.SigningMethod
+	audience string
+	scopes   string
+	now      func() time.Time
+	value    string
+	until    time.Time
+}
+
+const (
+	opToken = "get an access token"
+	// assertionLife is short: the assertion is used at once. Okta takes an hour at most.
+	assertionLife = 5 * time.Minute
+	// tokenMargin is how long before its end a token is not used any more.
+	tokenMargin = time.Minute
+)
+
+// newTokens reads the key. base is the client's config without an authorization.
+func newTokens(s settings, base rest.Config, apply bool) (*tokens, error) {
+	t := &tokens{clientID: s.credential.clientID, keyID: s.credential.keyID, now: s.now, audience: strings.TrimSuffix(s.url, "/") + "/oauth2/v1/token"}
+	pem := []byte(s.credential.privateKey.Reveal())
+	if key, err := jwt.ParseRSAPrivateKeyFromPEM(pem); err == nil {
+		t.key, t.method = key, jwt.SigningMethodRS256
+	} else if key, err := jwt.ParseECPrivateKeyFromPEM(pem); err == nil {
+		t.key, t.method = key, curve(key)
+	}
+	if t.method == nil {
+		// The parsers' errors may quote the key.
+		return nil, invalid(opOpen, "the private key is no RSA or EC key in PEM form")
+	}
+	scopes := []string{"okta.groups.read", "okta.users.read", "okta.apps.read"}
+	if s.adminRoles {
+		scopes = append(scopes, "okta.roles.read")
+	}
+	if apply {
+		scopes = append(scopes, "okta.groups.manage", "okta.apps.manage")
+		if s.adminRoles {
+			scopes = append(scopes, "okta.roles.manage")
+		}
+	}
+	t.scopes = strings.Join(scopes, " ")
+	base.ContentType = "application/x-www-form-urlencoded"
+	client, err := rest.New(base)
+	if err != nil {
+		return nil, err
+	}
+	t.client = client
+	return t, nil
+}
+
+func curve(key *ecdsa.PrivateKey) jwt.SigningMethod {
+	switch key.Curve.Params().BitSize {
+	case 256:
+		return jwt.SigningMethodES256
+	case 384:
+		return jwt.SigningMethodES384
+	case 521:
+		return jwt.SigningMethodES512
+	}
+	return nil
+}
+
+// authorize puts an access token on a request, after getting one where there is none that lasts.
+func (t *tokens) authorize(r *http.Request) error {
+	now := t.now()
+	if t.value == "" || !now.Before(t.until.Add(-tokenMargin)) {
+		assertion := jwt.NewWithClaims(t.method, jwt.MapClaims{"iss": t.clientID, "sub": t.clientID, "aud": t.audience,
+			"iat": now.Unix(), "exp": now.Add(assertionLife).Unix(), "jti": rand.Text()})
+		if t.keyID != "" {
+			assertion.Header["kid"] = t.keyID
+		}
+		signed, err := assertion.SignedString(t.key)
+		if err != nil {
+			return invalid(opToken, "the private key does not sign")
+		}
+		form := url.Values{"grant_type": {"client_credentials"}, "scope": {t.scopes}, "client_assertion": {signed},
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}
+		var answer struct {
+			Type    string `json:"token_type"`
+			Token   string `json:"access_token"`
+			Expires int    `json:"expires_in"`
+		}
+		_, _, err = t.client.JSON(r.Context(), rest.Request{Op: opToken, Method: http.MethodPost, Path: "/oauth2/v1/token", Body: []byte(form.Encode()), Repeatable: true}, &answer)
+		switch {
+		case connectors.CodeOf(err) == connectors.Invalid:
+			// Okta says with 400 that a client, key or scope is not known.
+			return recode(err, connectors.Denied)
+		case err != nil:
+			return err
+		case answer.Token == "" || answer.Expires <= 0 || !strings.EqualFold(answer.Type, "Bearer"):
+			return &connectors.Error{Code: connectors.Denied, Op: opToken, Message: "Okta gave no bearer token: a service app must not demand DPoP proofs"}
+		}
+		t.value, t.until = answer.Token, now.Add(time.Duration(answer.Expires)*time.Second)
+	}
+	r.Header.Set("Authorization", "Bearer "+t.value)
+	return nil
+}
+
+// forget drops the token, so that the next request gets another.
+func (t *tokens) forget() { t.value = "" }

@@ -1,0 +1,323 @@
+package okta
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+type reader struct {
+	s      settings
+	api    *api
+	listed map[string][]connectors.Item // what the pages of a List are cut from
+	closed bool
+}
+
+func (r *reader) usable(ctx context.Context, op string) error {
+	if r.closed {
+		return invalid(op, "the connector was closed")
+	}
+	return connectors.Stopped(ctx, op)
+}
+
+// Close forgets the credential. There is no session to end.
+func (r *reader) Close() error {
+	if r.api.tokens != nil {
+		r.api.tokens.forget()
+	}
+	r.closed, r.listed = true, nil
+	return nil
+}
+
+// Describe marks the groups that hold administrator roles as privileged: who gets into one becomes an administrator.
+func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
+	if err := r.usable(ctx, "describe Okta"); err != nil {
+		return connectors.Description{}, err
+	}
+	d := description(r.s.adminRoles)
+	groups, err := r.api.groups(ctx, true)
+	if err != nil {
+		return connectors.Description{}, err
+	}
+	var powerful []string
+	for i := range groups {
+		holds, known := groups[i].admin()
+		if !known {
+			powerful = []string{"*"}
+			break
+		}
+		if holds {
+			powerful = append(powerful, literal(groups[i].Profile.Name))
+		}
+	}
+	slices.Sort(powerful)
+	d.Types[0].Privileged = slices.Compact(powerful)
+	return d, nil
+}
+
+// literal is the glob pattern that matches a name alone.
+func literal(name string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`).Replace(name)
+}
+
+// Normalize puts logins into lower case.
+func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
+	return connectors.NormalizeWith(description(r.s.adminRoles), s, func(c *connectors.Connection) error {
+		for i := range c.Entitlements {
+			if t := &c.Entitlements[i].Target; t.Type == typeUser {
+				t.SourceName = fold(t.SourceName)
+			}
+		}
+		return nil
+	})
+}
+
+// Read lists the groups and asks about each selected one.
+func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+	if err := r.usable(ctx, "read the groups"); err != nil {
+		return connectors.State{}, err
+	}
+	groups, err := r.api.groups(ctx, !r.s.adminRoles)
+	if err != nil {
+		return connectors.State{}, err
+	}
+	selected := sel.Selector(nil)
+	groups = slices.DeleteFunc(groups, func(g group) bool { return !selected(schemas.Name{Type: typeGroup, SourceName: g.Profile.Name}) })
+	state := connectors.State{Connections: make([]connectors.Connection, 0, len(groups))}
+	if len(groups) == 0 {
+		return state, nil
+	}
+	applications, err := r.assigned(ctx, groups)
+	if err != nil {
+		return connectors.State{}, err
+	}
+	for i := range groups {
+		g := &groups[i]
+		c := connection(g)
+		c.Protected = r.protected(g)
+		c.Entitlements = applications[g.ID]
+		if err := r.complete(ctx, g, &c); absent(err) {
+			// It was deleted since it was listed, or else it is not known.
+			if still, err := r.api.group(ctx, g.ID); err != nil {
+				return connectors.State{}, err
+			} else if still == nil {
+				continue
+			}
+			return connectors.State{}, &connectors.Error{Code: connectors.Unavailable, Op: "read a group", Err: err,
+				Message: "Okta shows the group " + c.String() + ", and says that it is not there when asked for its members"}
+		} else if err != nil {
+			return connectors.State{}, err
+		}
+		state.Connections = append(state.Connections, c)
+	}
+	state.Sort()
+	return state, nil
+}
+
+func connection(g *group) connectors.Connection {
+	description := ""
+	if g.Profile.Description != nil {
+		description = *g.Profile.Description
+	}
+	return connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.Profile.Name}, NativeID: g.ID,
+		Payload: map[string]any{"description": description}}
+}
+
+// protected says why the group is never changed, or "".
+func (r *reader) protected(g *group) string {
+	switch g.Type {
+	case oktaGroup:
+	case builtIn:
+		return "a group of Okta's own"
+	default:
+		return "fed by a directory or application (" + g.Type + "): change it there"
+	}
+	if r.s.adminRoles {
+		return ""
+	}
+	switch holds, known := g.admin(); {
+	case !known:
+		return "Okta does not say whether it holds administrator roles: let the config say admin_roles: true"
+	case holds:
+		return "it holds administrator roles, which the config leaves out (admin_roles: false)"
+	}
+	return ""
+}
+
+// complete adds members and roles.
+func (r *reader) complete(ctx context.Context, g *group, c *connectors.Connection) error {
+	members, err := r.api.members(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	for i := range members {
+		u := &members[i]
+		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeUser, SourceName: u.name()},
+			TargetID: u.ID, Privilege: privilegeMember, State: u.state()})
+	}
+	if !r.s.adminRoles {
+		return nil
+	}
+	roles, err := r.api.roles(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	for i := range roles {
+		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeAdminRole, SourceName: roles[i].name()},
+			TargetID: roles[i].key(), Privilege: privilegeAssigned})
+	}
+	return nil
+}
+
+// assigned are the applications of groups, by the group's id, read in the fewer calls of two ways.
+func (r *reader) assigned(ctx context.Context, groups []group) (map[string][]connectors.Entitlement, error) {
+	applications, err := r.api.applications(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string][]connectors.Entitlement, len(groups))
+	add := func(id string, a *application) {
+		out[id] = append(out[id], connectors.Entitlement{Target: schemas.Name{Type: typeApplication, SourceName: a.Label}, TargetID: a.ID, Privilege: privilegeAccess})
+	}
+	if len(applications) > len(groups) {
+		for i := range groups {
+			has, err := r.api.groupApplications(ctx, groups[i].ID)
+			if err != nil && !absent(err) { // a group that is gone is noticed when its members are read
+				return nil, err
+			}
+			for j := range has {
+				add(groups[i].ID, &has[j])
+			}
+		}
+		return out, nil
+	}
+	wanted := make(map[string]bool, len(groups))
+	for i := range groups {
+		wanted[groups[i].ID] = true
+	}
+	for i := range applications {
+		has, err := r.api.applicationGroups(ctx, applications[i].ID)
+		if err != nil && !absent(err) { // deleted since it was listed, with its assignments
+			return nil, err
+		}
+		for _, g := range has {
+			if wanted[g.ID] {
+				add(g.ID, &applications[i])
+			}
+		}
+	}
+	return out, nil
+}
+
+// fewNames is up to how many users are asked for one by one instead of listing all.
+const fewNames = 50
+
+// List answers from a whole list, or, for a few users, from what Okta says of each.
+func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
+	const op = "list what exists"
+	if err := r.usable(ctx, op); err != nil {
+		return connectors.Page{}, err
+	}
+	d := description(r.s.adminRoles)
+	if _, ok := d.Types[0].Target(q.Type); !ok && q.Type != typeGroup {
+		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "Okta has no such type of thing"}
+	}
+	if q.Names != nil && len(q.Names) == 0 {
+		return connectors.Page{}, nil
+	}
+	items, known := r.listed[q.Type]
+	if q.Cursor == "" || !known {
+		var err error
+		if items, err = r.items(ctx, q); err != nil {
+			return connectors.Page{}, err
+		}
+		r.listed = map[string][]connectors.Item{q.Type: items}
+	}
+	same := func(name string) string {
+		if q.Type == typeUser {
+			return fold(name)
+		}
+		return name
+	}
+	if q.Names != nil {
+		wanted := make(map[string]bool, len(q.Names))
+		for _, n := range q.Names {
+			wanted[same(n)] = true
+		}
+		items = slices.DeleteFunc(slices.Clone(items), func(i connectors.Item) bool { return !wanted[same(i.SourceName)] })
+	}
+	return connectors.PageOf(slices.Clone(items), q), nil
+}
+
+// items are all of a type, or at least those that the query names.
+func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
+	var items []connectors.Item
+	add := func(name, id, state, protected string) {
+		items = append(items, connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: id, State: state,
+			Protected: protected, Connection: q.Type == typeGroup})
+	}
+	switch q.Type {
+	case typeGroup:
+		groups, err := r.api.groups(ctx, !r.s.adminRoles)
+		if err != nil {
+			return nil, err
+		}
+		for i := range groups {
+			add(groups[i].Profile.Name, groups[i].ID, "", r.protected(&groups[i]))
+		}
+	case typeApplication:
+		applications, err := r.api.applications(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for i := range applications {
+			add(applications[i].Label, applications[i].ID, "", applications[i].protected())
+		}
+	case typeAdminRole:
+		for _, name := range standardRoles() {
+			add(name, name, "", "")
+		}
+	case typeUser:
+		users, err := r.someUsers(ctx, q.Names)
+		if err != nil {
+			return nil, err
+		}
+		for i := range users {
+			add(users[i].name(), users[i].ID, users[i].state(), "")
+		}
+	}
+	slices.SortFunc(items, func(a, b connectors.Item) int {
+		return cmp.Or(strings.Compare(a.SourceName, b.SourceName), strings.Compare(a.NativeID, b.NativeID))
+	})
+	return items, nil
+}
+
+// someUsers are the users of a few names, or all.
+func (r *reader) someUsers(ctx context.Context, names []string) ([]user, error) {
+	logins := map[string]bool{}
+	for _, n := range names {
+		logins[fold(n)] = true
+	}
+	all := names == nil || len(logins) > fewNames
+	for n := range logins {
+		all = all || !fetchable(n)
+	}
+	if all {
+		return r.api.users(ctx)
+	}
+	var users []user
+	for n := range logins {
+		u, err := r.api.byLogin(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		if u != nil {
+			users = append(users, *u)
+		}
+	}
+	return users, nil
+}

@@ -1,0 +1,484 @@
+package okta
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/rest"
+	"github.com/countersign/countersign/schemas"
+)
+
+type writer struct{ *reader }
+
+// Apply carries out one operation after the other: Okta has no call that changes more than one membership.
+func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
+	if err := w.usable(ctx, "apply"); err != nil {
+		return err
+	}
+	checker, err := connectors.NewChecker(description(w.s.adminRoles))
+	if err != nil {
+		return invalid("apply", err.Error())
+	}
+	r := &run{writer: w, groupsByID: map[string]*group{}, made: map[string]bool{}, logins: map[string]*user{}, usersByID: map[string]*user{}}
+	return connectors.Each(ctx, ops, checker, w.s.now, report, func(ctx context.Context, o *schemas.Operation) (int, error) {
+		w.api.attempts = 0
+		err := r.early(o, r.do(ctx, o))
+		var typed *connectors.Error
+		if errors.As(err, &typed) {
+			// What was tried is the operation, whichever request failed.
+			other := *typed
+			other.Op = connectors.Title(o)
+			err = &other
+		}
+		return w.api.attempts, err
+	})
+}
+
+// run is one Apply: it remembers what it looked up, so that an operation takes one or two requests.
+type run struct {
+	*writer
+	all        []*group // nil before they were listed
+	groupsByID map[string]*group
+	made       map[string]bool // ids of the groups that were made in it
+	logins     map[string]*user
+	usersByID  map[string]*user
+	apps       []application
+	appsKnown  bool
+	rulesRead  []rule
+	rulesKnown bool
+}
+
+func refuse(code connectors.Code, message string, dependents ...string) error {
+	return &connectors.Error{Code: code, Message: message, Dependents: dependents}
+}
+
+func (r *run) do(ctx context.Context, o *schemas.Operation) error {
+	g, err := r.resolve(ctx, o)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.Kind == schemas.OperationCreate:
+	case g == nil && o.Removes():
+		return nil // it is gone, with all that it held
+	case g == nil:
+		return refuse(connectors.NotFound, "Okta has no group of that name, or the credential does not see it")
+	}
+	if g != nil {
+		if why := r.protected(g); why != "" {
+			return refuse(connectors.Denied, "the group is protected: "+why)
+		}
+	}
+	switch o.Kind {
+	case schemas.OperationCreate:
+		return r.create(ctx, o, g)
+	case schemas.OperationUpdate:
+		return r.update(ctx, o, g)
+	case schemas.OperationDelete:
+		return r.delete(ctx, g)
+	}
+	switch grant := o.Kind == schemas.OperationGrant; o.Target.Type {
+	case typeUser:
+		return r.member(ctx, o, g, grant)
+	case typeApplication:
+		return r.assign(ctx, o, g, grant)
+	case typeAdminRole:
+		return r.role(ctx, o, g, grant)
+	}
+	return refuse(connectors.Unsupported, "a group cannot be given that")
+}
+
+// early is the error of a change in a group that Okta does not show to all of its parts yet, since it has just been
+// made: it is worth another try.
+func (r *run) early(o *schemas.Operation, err error) error {
+	if _, answered := failureOf(err); !answered || !absent(err) {
+		return err
+	}
+	for id := range r.made {
+		if g := r.groupsByID[id]; g != nil && g.Profile.Name == o.Connection.SourceName {
+			return recode(err, connectors.Unavailable)
+		}
+	}
+	return err
+}
+
+// ids are what Okta makes: they can stand in a path.
+var ids = regexp.MustCompile(`\A[A-Za-z0-9_-]{1,100}\z`)
+
+// resolve finds the connection of an operation: by id where there is one, under the same name; else by name.
+func (r *run) resolve(ctx context.Context, o *schemas.Operation) (*group, error) {
+	name := o.Connection.SourceName
+	if o.NativeID != "" && ids.MatchString(o.NativeID) {
+		g := r.groupsByID[o.NativeID]
+		if g == nil && r.s.adminRoles {
+			var err error
+			if g, err = r.api.group(ctx, o.NativeID); err != nil {
+				return nil, err
+			}
+			if g != nil {
+				r.groupsByID[g.ID] = g
+			}
+		} else if g == nil {
+			// Only the list says which groups hold administrator roles.
+			all, err := r.groups(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if i := slices.IndexFunc(all, func(g *group) bool { return g.ID == o.NativeID }); i >= 0 {
+				g = all[i]
+			}
+		}
+		switch {
+		case g != nil && g.Profile.Name == name:
+			return g, nil
+		case g != nil:
+			return nil, refuse(connectors.Conflict, "the group of that id has another name now")
+		}
+	}
+	all, err := r.groups(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*group
+	var which []string
+	for _, g := range all {
+		if g.Profile.Name == name {
+			found, which = append(found, g), append(which, g.ID+" ("+g.Type+")")
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return nil, nil
+	case o.NativeID != "":
+		return nil, refuse(connectors.Conflict, "the name stands for a group of another id now", which...)
+	case len(found) > 1:
+		return nil, refuse(connectors.Conflict, "several groups have that name: say which with source_id", which...)
+	}
+	return found[0], nil
+}
+
+func (r *run) groups(ctx context.Context) ([]*group, error) {
+	if r.all != nil {
+		return r.all, nil
+	}
+	list, err := r.api.groups(ctx, !r.s.adminRoles)
+	if err != nil {
+		return nil, err
+	}
+	r.all = make([]*group, 0, len(list))
+	for i := range list {
+		r.all = append(r.all, &list[i])
+		r.groupsByID[list[i].ID] = &list[i]
+	}
+	return r.all, nil
+}
+
+func (r *run) changing(ctx context.Context, op, method, path string, body any) error {
+	return r.api.change(ctx, rest.Request{Op: op, Method: method, Path: path, Body: body})
+}
+
+// removing is changing for what may be gone already.
+func (r *run) removing(ctx context.Context, op, path string) error {
+	if err := r.changing(ctx, op, http.MethodDelete, path, nil); !absent(err) {
+		return err
+	}
+	return nil
+}
+
+func (r *run) create(ctx context.Context, o *schemas.Operation, g *group) error {
+	wanted, says := o.After["description"].(string)
+	if g != nil {
+		if have, _ := connection(g).Payload["description"].(string); says && have != wanted {
+			return refuse(connectors.Conflict, "somebody made a group of that name meanwhile, with another description")
+		}
+		return nil
+	}
+	profile := map[string]any{"name": o.Connection.SourceName}
+	if says {
+		profile["description"] = wanted
+	}
+	var made group
+	_, err := r.api.do(ctx, rest.Request{Op: "create a group", Method: http.MethodPost, Path: "/api/v1/groups", Body: map[string]any{"profile": profile}}, &made)
+	switch {
+	case err != nil:
+		return err
+	case !made.whole():
+		return refuse(connectors.Unavailable, "Okta's answer is no group")
+	}
+	if !r.s.adminRoles {
+		// What has just been made holds no role, and its answer has no statistics.
+		no := false
+		made.Embedded.Stats.Admin = &no
+	}
+	if r.all != nil {
+		r.all = append(r.all, &made)
+	}
+	r.groupsByID[made.ID], r.made[made.ID] = &made, true
+	return nil
+}
+
+// update replaces the profile, which keeps what is not ours by sending it back.
+func (r *run) update(ctx context.Context, o *schemas.Operation, g *group) error {
+	wanted, says := o.After["description"].(string)
+	if !says {
+		return nil
+	}
+	const op = "read a group"
+	var whole struct {
+		Profile map[string]json.RawMessage `json:"profile"`
+	}
+	if _, err := r.api.do(ctx, rest.Request{Op: op, Method: http.MethodGet, Path: groupPath(g.ID)}, &whole); err != nil {
+		return err
+	}
+	var have struct{ Name, Description string }
+	if json.Unmarshal(whole.Profile["name"], &have.Name) != nil || have.Name != o.Connection.SourceName {
+		return refuse(connectors.Conflict, "the group of that id has another name now")
+	}
+	if raw, ok := whole.Profile["description"]; ok {
+		if err := json.Unmarshal(raw, &have.Description); err != nil { // null leaves it empty
+			return refuse(connectors.Unavailable, "Okta's answer is no group")
+		}
+	}
+	if have.Description == wanted {
+		return nil
+	}
+	encoded, err := json.Marshal(wanted)
+	if err != nil {
+		return refuse(connectors.Invalid, "the description cannot be encoded")
+	}
+	whole.Profile["description"] = encoded
+	if err := r.changing(ctx, "replace a group", http.MethodPut, groupPath(g.ID), map[string]any{"profile": whole.Profile}); err != nil {
+		return err
+	}
+	g.Profile.Description = &wanted
+	return nil
+}
+
+func (r *run) delete(ctx context.Context, g *group) error {
+	rules, err := r.rules(ctx)
+	if err != nil {
+		return err
+	}
+	if named := r.naming(rules, func(u *rule) bool { return u.mentions(g) }); len(named) > 0 {
+		return refuse(connectors.Conflict, "group rules name the group, and a rule whose group is deleted is invalid for good: change the rules first", named...)
+	}
+	if err := r.removing(ctx, "delete a group", groupPath(g.ID)); err != nil {
+		return err
+	}
+	r.all = slices.DeleteFunc(r.all, func(other *group) bool { return other.ID == g.ID })
+	delete(r.groupsByID, g.ID)
+	return nil
+}
+
+func (r *run) rules(ctx context.Context) ([]rule, error) {
+	if !r.rulesKnown {
+		var err error
+		if r.rulesRead, err = r.api.rules(ctx); err != nil {
+			return nil, err
+		}
+		r.rulesKnown = true
+	}
+	return r.rulesRead, nil
+}
+
+func (r *run) naming(rules []rule, which func(*rule) bool) []string {
+	var names []string
+	for i := range rules {
+		if which(&rules[i]) {
+			names = append(names, "group rule "+rules[i].Name+" ("+rules[i].ID+")")
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// who finds the user of an operation, nil when there is none.
+func (r *run) who(ctx context.Context, o *schemas.Operation) (*user, error) {
+	login := fold(o.Target.SourceName)
+	if o.TargetID != "" && ids.MatchString(o.TargetID) {
+		u, known := r.usersByID[o.TargetID]
+		if !known {
+			var err error
+			if u, err = r.api.user(ctx, o.TargetID); err != nil {
+				return nil, err
+			}
+			if u != nil && u.ID != o.TargetID {
+				u = nil // the id was somebody's login
+			}
+			r.usersByID[o.TargetID] = u
+		}
+		switch {
+		case u != nil && u.name() == login:
+			return u, nil
+		case u != nil:
+			return nil, refuse(connectors.Conflict, "the user of that id has another login now")
+		}
+	}
+	u, known := r.logins[login]
+	if !known {
+		var err error
+		if u, err = r.api.byLogin(ctx, login); err != nil {
+			return nil, err
+		}
+		r.logins[login] = u
+	}
+	if u != nil && o.TargetID != "" {
+		return nil, refuse(connectors.Conflict, "the login belongs to a user of another id now", u.ID)
+	}
+	return u, nil
+}
+
+func (r *run) member(ctx context.Context, o *schemas.Operation, g *group, grant bool) error {
+	u, err := r.who(ctx, o)
+	switch {
+	case err != nil:
+		return err
+	case u == nil && grant:
+		return refuse(connectors.NotFound, "Okta has no user with that login")
+	case u == nil:
+		return nil
+	}
+	path := groupPath(g.ID) + "/users/" + url.PathEscape(u.ID)
+	if grant {
+		return r.changing(ctx, "add a member", http.MethodPut, path, nil)
+	}
+	if !r.s.removeRule {
+		if err := r.ruled(ctx, g, u); err != nil {
+			return err
+		}
+	}
+	return r.removing(ctx, "remove a member", path)
+}
+
+// ruled refuses to take out a member who is, or may be, in the group by a rule.
+func (r *run) ruled(ctx context.Context, g *group, u *user) error {
+	rules, err := r.rules(ctx)
+	if err != nil {
+		return err
+	}
+	feeding := r.naming(rules, func(u *rule) bool { return u.feeds(g) })
+	if len(feeding) == 0 {
+		return nil
+	}
+	members, err := r.api.members(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	told := slices.ContainsFunc(members, func(m user) bool { return m.Rule != nil && *m.Rule != "" })
+	i := slices.IndexFunc(members, func(m user) bool { return m.ID == u.ID })
+	switch {
+	case i < 0:
+		return nil
+	case members[i].Rule != nil && *members[i].Rule != "":
+		by := r.naming(rules, func(u *rule) bool { return u.ID == *members[i].Rule })
+		if len(by) == 0 {
+			by = []string{"group rule " + *members[i].Rule}
+		}
+		return refuse(connectors.Conflict, "the member is in the group by "+strings.Join(by, ", ")+
+			", and removing a member by hand changes the rule: change the rule or the user's profile, or let the config say on_rule: remove", by...)
+	case !told:
+		return refuse(connectors.Conflict, "the group is fed by "+strings.Join(feeding, ", ")+
+			", and Okta does not say whether the member is in it by that: take the member out in Okta, or let the config say on_rule: remove", feeding...)
+	}
+	return nil
+}
+
+// app finds the application of an operation, nil when there is none.
+func (r *run) app(ctx context.Context, o *schemas.Operation) (*application, error) {
+	if !r.appsKnown {
+		var err error
+		if r.apps, err = r.api.applications(ctx); err != nil {
+			return nil, err
+		}
+		r.appsKnown = true
+	}
+	var found *application
+	var which []string
+	for i := range r.apps {
+		a := &r.apps[i]
+		switch same := a.Label == o.Target.SourceName; {
+		case o.TargetID != "" && a.ID == o.TargetID && same:
+			return a, nil
+		case o.TargetID != "" && a.ID == o.TargetID:
+			return nil, refuse(connectors.Conflict, "the application of that id has another label now")
+		case same:
+			found, which = a, append(which, a.ID)
+		}
+	}
+	switch {
+	case len(which) == 0:
+		return nil, nil
+	case o.TargetID != "":
+		return nil, refuse(connectors.Conflict, "the label belongs to an application of another id now", which...)
+	case len(which) > 1:
+		return nil, refuse(connectors.Conflict, "several applications have that label: say which with source_id", which...)
+	}
+	return found, nil
+}
+
+func (r *run) assign(ctx context.Context, o *schemas.Operation, g *group, grant bool) error {
+	a, err := r.app(ctx, o)
+	switch {
+	case err != nil:
+		return err
+	case a == nil && grant:
+		return refuse(connectors.NotFound, "Okta has no application of that label, or the credential does not see it")
+	case a == nil:
+		return nil
+	case a.protected() != "":
+		return refuse(connectors.Denied, "the application is "+a.protected())
+	}
+	path := applicationPath(a.ID) + "/" + url.PathEscape(g.ID)
+	if !grant {
+		return r.removing(ctx, "take an application from a group", path)
+	}
+	// Assigning again would reset the priority and profile of the assignment.
+	var have assignment
+	switch _, err := r.api.do(ctx, rest.Request{Op: "read an assignment", Method: http.MethodGet, Path: path}, &have); {
+	case err == nil && have.ID == g.ID:
+		return nil
+	case err == nil:
+		return refuse(connectors.Unavailable, "Okta's answer is another assignment than the one asked for")
+	case !absent(err):
+		return err
+	}
+	return r.changing(ctx, "assign an application to a group", http.MethodPut, path, map[string]any{})
+}
+
+func (r *run) role(ctx context.Context, o *schemas.Operation, g *group, grant bool) error {
+	name := o.Target.SourceName
+	if grant && !slices.Contains(standardRoles(), name) {
+		return refuse(connectors.Unsupported, "only Okta's standard administrator roles can be given: "+strings.Join(standardRoles(), ", "))
+	}
+	path := groupPath(g.ID) + "/roles"
+	roles, err := r.api.roles(ctx, g.ID)
+	if err != nil {
+		return err
+	}
+	held := slices.DeleteFunc(roles, func(h role) bool {
+		return h.name() != name || (o.TargetID != "" && h.key() != o.TargetID)
+	})
+	if !grant {
+		for _, h := range held {
+			if err := r.removing(ctx, "take an administrator role from a group", path+"/"+url.PathEscape(h.ID)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(held) > 0 {
+		return nil
+	}
+	err = r.changing(ctx, "give an administrator role to a group", http.MethodPost, path, map[string]any{"type": name})
+	if f, ok := failureOf(err); ok && f.Code == codeDuplicateRole {
+		return nil // somebody else gave it since
+	}
+	return err
+}

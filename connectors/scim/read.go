@@ -1,0 +1,494 @@
+package scim
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+var _ connectors.Reader = (*reader)(nil)
+
+// few is up to how many things are asked for one by one before the whole list is read.
+const few = 10
+
+// Describe narrows Connector.Describe to the profile, and to what the application says of itself.
+func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
+	if err := r.use("describe"); err != nil {
+		return connectors.Description{}, err
+	}
+	return r.describe(ctx)
+}
+
+func (r *reader) describe(ctx context.Context) (connectors.Description, error) {
+	m, err := r.manner(ctx)
+	if err != nil {
+		return connectors.Description{}, err
+	}
+	can := m.patch || m.put && r.s.profile.members != membersByFilter
+	return describe(r.s.profile, rights{members: can, update: can}), nil
+}
+
+// Close ends the connections.
+func (r *reader) Close() error {
+	r.closed = true
+	r.s.transport.CloseIdleConnections()
+	return nil
+}
+
+// Normalize folds user names where the application does. It is pure.
+func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
+	return connectors.NormalizeWith(describe(r.s.profile, rights{members: true, update: true}), s, func(c *connectors.Connection) error {
+		for i := range c.Entitlements {
+			if t := &c.Entitlements[i].Target; t.Type == typeUser {
+				t.SourceName = r.fold(t.SourceName)
+			}
+		}
+		return nil
+	})
+}
+
+// fold is a user's name as it is shown.
+func (r *reader) fold(name string) string {
+	if r.s.profile.foldUsers {
+		return strings.ToLower(name)
+	}
+	return name
+}
+
+// Read lists the groups and then who their members are: pages of both, and single requests for what lists do not show.
+func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+	const op = "read the groups"
+	if err := r.use(op); err != nil {
+		return connectors.State{}, err
+	}
+	if err := connectors.Stopped(ctx, op); err != nil {
+		return connectors.State{}, err
+	}
+	v := view{r: r, users: map[string]account{}, principals: map[string]account{}, names: map[string]string{}, asked: map[string]bool{}}
+	groups, err := v.groups(ctx, sel)
+	if err != nil {
+		return connectors.State{}, err
+	}
+	if groups, err = v.members(ctx, groups); err != nil {
+		return connectors.State{}, err
+	}
+	if err := v.resolve(ctx, groups); err != nil {
+		return connectors.State{}, err
+	}
+	state := connectors.State{Incomplete: v.incomplete}
+	for _, g := range groups {
+		state.Connections = append(state.Connections, v.connection(g))
+	}
+	state.Sort()
+	return state, nil
+}
+
+// view is one reading.
+type view struct {
+	r          *reader
+	incomplete string // the first reason
+	lookups    int
+	byName     bool // groups were asked for by name, and the others are not known
+	listsShow  bool // some group has members in the list, so that one without has none
+
+	users, principals       map[string]account // by id
+	allUsers, allPrincipals bool
+	names                   map[string]string // of groups, by id
+	asked                   map[string]bool   // ids that were looked up by themselves
+}
+
+func (v *view) lack(reason string) {
+	if v.incomplete == "" {
+		v.incomplete = reason
+	}
+}
+
+// single counts a request for one thing; false is one too many.
+func (v *view) single() bool {
+	if v.lookups++; v.lookups > v.r.s.maxLookups {
+		v.lack(fmt.Sprintf("more than %d single requests are needed to see who is in these groups: narrow the scope, or raise config.max_lookups", v.r.s.maxLookups))
+		return false
+	}
+	return true
+}
+
+// exact are the names that a selection means, where it has no pattern.
+func exact(sel connectors.Selection) ([]string, bool) {
+	var names []string
+	for _, n := range sel.Names {
+		if n.Type == typeGroup {
+			names = append(names, n.SourceName)
+		}
+	}
+	for _, p := range sel.Scope[typeGroup] {
+		if strings.ContainsAny(p, `*?\`) {
+			return nil, false
+		}
+		names = append(names, p)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), !sel.Everything()
+}
+
+func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, error) {
+	selected := sel.Selector(nil)
+	names, only := exact(sel)
+	lists := v.r.s.profile.paging != pagingNoLists
+	var raws []json.RawMessage
+	switch {
+	case !lists && !only:
+		v.lack(v.r.s.profile.title + " does not list groups over SCIM: write the scope with the groups' full names, without patterns")
+		return nil, nil
+	case only && (len(names) <= few || !lists):
+		v.byName = true
+		for _, n := range names {
+			if n == "" {
+				continue
+			}
+			found, usable, err := v.r.find(ctx, endGroups, "displayName", n)
+			if !lists && connectors.CodeOf(err) == connectors.Unsupported {
+				v.lack(err.Error())
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			if !usable {
+				v.byName = false
+				break
+			}
+			raws = append(raws, found...)
+		}
+	}
+	if !v.byName && lists {
+		var why string
+		var err error
+		if raws, why, err = v.r.list(ctx, endGroups, ""); err != nil {
+			return nil, err
+		}
+		v.lack(why)
+	}
+	var out []group
+	seen := map[string]bool{}
+	for _, raw := range raws {
+		g, err := decodeGroup(raw)
+		if err != nil {
+			return nil, v.r.strange("read the groups", err)
+		}
+		v.listsShow = v.listsShow || len(g.members) > 0
+		v.names[g.id] = g.name
+		if !seen[g.id] && g.name != "" && selected(schemas.Name{Type: typeGroup, SourceName: g.name}) {
+			seen[g.id] = true
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
+// members fills in what the list does not show.
+func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
+	mode := v.r.s.profile.members
+	if mode == membersByFilter {
+		return groups, v.byFilter(ctx, groups)
+	}
+	var out []group
+	for _, g := range groups {
+		if mode == membersInLists || mode == membersDetect && v.listsShow {
+			if err := v.r.whole(g); err != nil {
+				v.lack(err.Error())
+			}
+			out = append(out, g)
+			continue
+		}
+		if !v.single() {
+			return out, nil
+		}
+		full, ok, err := v.r.group(ctx, g.id)
+		if connectors.CodeOf(err) == connectors.Unsupported {
+			v.lack(err.Error())
+			err = nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if ok && full.name == g.name { // else it went, or was renamed, meanwhile
+			out = append(out, full)
+		}
+	}
+	return out, nil
+}
+
+func (v *view) byFilter(ctx context.Context, groups []group) error {
+	if len(groups) == 0 {
+		return nil
+	}
+	if err := v.allOf(ctx, typeUser); err != nil {
+		return err
+	}
+	ids := make([]string, 0, len(v.users))
+	for id := range v.users {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for i := range groups {
+		groups[i].members, groups[i].shown = nil, true
+		for _, id := range ids {
+			if !v.single() {
+				return nil
+			}
+			in, err := v.r.holds(ctx, groups[i].id, id)
+			if err != nil {
+				return err
+			}
+			if in {
+				groups[i].members = append(groups[i].members, member{Value: text(id), Type: "User"})
+			}
+		}
+	}
+	return nil
+}
+
+// accounts reads all users or service principals.
+func (r *reader) accounts(ctx context.Context, typ string) (out []account, incomplete string, err error) {
+	endpoint, decode := endUsers, decodeUser
+	if typ == typePrincipal {
+		endpoint, decode = endPrincipals, decodePrincipal
+	}
+	raws, incomplete, err := r.list(ctx, endpoint, "")
+	if err != nil {
+		return nil, "", err
+	}
+	for _, raw := range raws {
+		a, err := decode(raw)
+		if err != nil {
+			return nil, "", r.strange("read the "+strings.ToLower(endpoint), err)
+		}
+		out = append(out, r.named(typ, a))
+	}
+	return out, incomplete, nil
+}
+
+func (r *reader) named(typ string, a account) account {
+	if typ == typeUser {
+		a.name = r.fold(a.name)
+	}
+	return a
+}
+
+// allOf reads everybody of a type, once.
+func (v *view) allOf(ctx context.Context, typ string) error {
+	done, into := &v.allUsers, v.users
+	if typ == typePrincipal {
+		done, into = &v.allPrincipals, v.principals
+	}
+	if *done {
+		return nil
+	}
+	*done = true
+	list, why, err := v.r.accounts(ctx, typ)
+	if err != nil {
+		return err
+	}
+	v.lack(why)
+	for _, a := range list {
+		into[a.id] = a
+	}
+	return nil
+}
+
+// resolve finds out who the members are.
+func (v *view) resolve(ctx context.Context, groups []group) error {
+	unknown := func() map[string]member {
+		out := map[string]member{}
+		for _, g := range groups {
+			for _, m := range g.members {
+				if _, known := v.who(m); !known {
+					out[string(m.Value)] = m
+				}
+			}
+		}
+		return out
+	}
+	left := unknown()
+	lists := v.r.s.profile.paging != pagingNoLists
+	if lists && (!v.byName || len(left) > few) {
+		for _, typ := range []string{typeUser, typePrincipal} {
+			if typ == typePrincipal && !v.r.s.profile.principals {
+				continue
+			}
+			if len(left) > 0 {
+				if err := v.allOf(ctx, typ); err != nil {
+					return err
+				}
+				left = unknown()
+			}
+		}
+	}
+	ids := make([]string, 0, len(left))
+	for id := range left {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		if !v.single() {
+			return nil
+		}
+		if err := v.lookUp(ctx, id, left[id].kind()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lookUp asks for one id.
+func (v *view) lookUp(ctx context.Context, id, kind string) error {
+	v.asked[id] = true
+	for _, typ := range []string{typeUser, typeGroup, typePrincipal} {
+		if kind != "" && kind != typ || typ == typePrincipal && !v.r.s.profile.principals {
+			continue
+		}
+		endpoint := map[string]string{typeUser: endUsers, typeGroup: endGroups, typePrincipal: endPrincipals}[typ]
+		body, _, ok, err := v.r.get(ctx, endpoint, id)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			continue
+		}
+		switch typ {
+		case typeGroup:
+			g, err := decodeGroup(body)
+			if err != nil || g.id != id {
+				return v.r.strange("read a group", err)
+			}
+			v.names[id] = g.name
+		default:
+			decode, into := decodeUser, v.users
+			if typ == typePrincipal {
+				decode, into = decodePrincipal, v.principals
+			}
+			a, err := decode(body)
+			if err != nil || a.id != id {
+				return v.r.strange("read one of the "+strings.ToLower(endpoint), err)
+			}
+			into[id] = v.r.named(typ, a)
+		}
+		return nil
+	}
+	return nil
+}
+
+// who is a member: known is false as long as nobody was asked. The zero Entitlement is one who is gone.
+func (v *view) who(m member) (e connectors.Entitlement, known bool) {
+	id, kind := string(m.Value), m.kind()
+	entitlement := func(typ, name, state string) connectors.Entitlement {
+		if name == "" { // it has no name that a request could use
+			typ, name = typeOther, id
+		}
+		return connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: privilegeMember, State: state}
+	}
+	user, isUser := v.users[id]
+	principal, isPrincipal := v.principals[id]
+	name, isGroup := v.names[id]
+	if kind == typeOther {
+		return entitlement(typeOther, id, ""), true
+	}
+	if kind == "" && isGroup && (isUser || isPrincipal) {
+		v.lack("a user and a group have the id " + strconv.QuoteToASCII(id) + ", and a member does not say which it is")
+	}
+	switch {
+	case isUser && (kind == "" || kind == typeUser):
+		return entitlement(typeUser, user.name, user.state), true
+	case isGroup && (kind == "" && (v.allUsers || v.asked[id]) || kind == typeGroup):
+		return entitlement(typeGroup, name, ""), true
+	case isPrincipal && (kind == "" || kind == typePrincipal):
+		return entitlement(typePrincipal, principal.name, principal.state), true
+	case v.asked[id]:
+		return connectors.Entitlement{}, true
+	case kind == typePrincipal && !v.r.s.profile.principals:
+		return entitlement(typeOther, id, ""), true
+	}
+	return connectors.Entitlement{}, false
+}
+
+func (v *view) connection(g group) connectors.Connection {
+	c := connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: v.r.protected(g.name)}
+	if v.r.s.profile.external != externalNone {
+		c.Payload = map[string]any{"external_id": g.external}
+	}
+	for _, m := range g.members {
+		if e, known := v.who(m); known && e.Target.Type != "" {
+			c.Entitlements = append(c.Entitlements, e)
+		} else if !known {
+			v.lack("some members are not known by name")
+		}
+	}
+	return c
+}
+
+// protected says why a group is never changed, or "".
+func (r *reader) protected(name string) string {
+	switch {
+	case connectors.Match(r.s.protected, name):
+		return "config.protected names it"
+	case connectors.Match(r.s.profile.names.Reserved, name):
+		return "it is the application's own"
+	}
+	return ""
+}
+
+// List returns groups, users or service principals.
+func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
+	op := "list what can be given"
+	if err := r.use(op); err != nil {
+		return connectors.Page{}, err
+	}
+	if err := connectors.Stopped(ctx, op); err != nil {
+		return connectors.Page{}, err
+	}
+	if q.Type != typeGroup && q.Type != typeUser && (q.Type != typePrincipal || !r.s.profile.principals) {
+		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: r.s.profile.title + " has nothing of the type " + strconv.QuoteToASCII(q.Type)}
+	}
+	if q.Names != nil && len(q.Names) == 0 {
+		return connectors.Page{}, nil
+	}
+	wanted := map[string]bool{}
+	for _, n := range q.Names {
+		if q.Type == typeUser {
+			n = r.fold(n)
+		}
+		wanted[n] = true
+	}
+	d := newSession(r)
+	var list []account
+	var err error
+	if q.Names != nil && (len(wanted) <= few || r.s.profile.paging == pagingNoLists) {
+		for n := range wanted {
+			found, err := d.named(ctx, q.Type, n)
+			if err != nil {
+				return connectors.Page{}, err
+			}
+			list = append(list, found...)
+		}
+	} else if list, err = d.all(ctx, q.Type); err != nil {
+		return connectors.Page{}, err
+	}
+	var items []connectors.Item
+	for _, a := range list {
+		if a.name == "" || q.Names != nil && !wanted[a.name] {
+			continue
+		}
+		i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: a.name}, NativeID: a.id, State: a.state}
+		if q.Type == typeGroup {
+			i.Connection, i.Protected = true, r.protected(a.name)
+		}
+		items = append(items, i)
+	}
+	return connectors.PageOf(items, q), nil
+}
