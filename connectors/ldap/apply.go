@@ -680,6 +680,10 @@ func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
 		}
 		if g != nil {
 			tried, err := w.set(ctx, o, g)
+			// Whoever made it may have been stopped before it was sure of the number.
+			if number, bad := strconv.Atoi(g.number); err == nil && bad == nil && number >= w.s.create.gidMin && number <= w.s.create.gidMax {
+				err = w.settle(ctx, o, number)
+			}
 			return n + tried - 1, err
 		}
 		req, number, err := w.entry(ctx, o)

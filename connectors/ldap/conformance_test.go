@@ -122,6 +122,7 @@ func newTree(t testing.TB, server *servers.Directory, kind string) *tree {
 		*dn = "ou=" + name + "," + a.top
 		a.add(t, *dn, map[string][]string{"objectClass": {"organizationalUnit"}, "ou": {name}})
 	}
+	a.user(t, "somebody-else") // a directory without any account is one whose accounts cannot be seen
 	create := map[string]any{"object_classes": []any{kind}}
 	if kind == "posixGroup" {
 		create["gid_numbers"] = map[string]any{"min": 20000, "max": 29999}

@@ -3,10 +3,12 @@ package ldap
 import (
 	"fmt"
 	"strings"
+	"testing"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Calls is how many requests a reader or writer has sent.
@@ -20,6 +22,17 @@ func sessionOf(r connectors.Reader) *session {
 		return &w.session
 	}
 	return &r.(*reader).session
+}
+
+// ChangeLate finds a group, lets something happen, and then adds a member to what it found.
+func ChangeLate(t testing.TB, w connectors.Writer, group, member string, between func()) error {
+	t.Helper()
+	found, err := w.(*writer).find(t.Context(), &schemas.Operation{Kind: schemas.OperationGrant, Connection: schemas.Name{Type: typeGroup, SourceName: group}})
+	if err != nil || found == nil {
+		t.Fatalf("find %s: %v", group, err)
+	}
+	between()
+	return w.(*writer).send(t.Context(), "change", found, changes(map[string][]string{attrMember: {member}}, nil))
 }
 
 // InRanges lets the server give no more than so many members at once, as Active Directory does.

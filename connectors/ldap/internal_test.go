@@ -13,7 +13,6 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/connectors/connectortest/servers"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -326,63 +325,19 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// A change reaches the entry that was read, or none: somebody who deletes it and makes another of the same name in
-// between is noticed.
-func TestReplacedInBetween(t *testing.T) {
+// Whoever writes makes sure that it is below the base.
+func TestSendOutside(t *testing.T) {
 	t.Parallel()
-	server := servers.OpenLDAP(t, servers.Slapd{})
-	hand := server.Dial(t)
-	add := func(dn string, list map[string][]string) {
-		req := goldap.NewAddRequest(dn, nil)
-		for k, v := range list {
-			req.Attribute(k, v)
-		}
-		if err := hand.Add(req); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, ou := range []string{"groups", "people"} {
-		add("ou="+ou+","+server.Suffix, map[string][]string{"objectClass": {"organizationalUnit"}, "ou": {ou}})
-	}
-	made := func() {
-		add("cn=g,ou=groups,"+server.Suffix, map[string][]string{"objectClass": {"groupOfNames"}, "cn": {"g"}, "member": {"cn=x"}})
-	}
-	made()
-	opened, err := New().OpenWriter(t.Context(), connectors.Config{Application: "corp", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Values: map[string]any{
-		"url": "ldap://" + server.Address, "bind_dn": "cn=countersign-apply,ou=services," + server.Suffix, "password": connectors.NewSecret("countersign-apply"),
-		"base_dn": "ou=groups," + server.Suffix, "user_base_dn": "ou=people," + server.Suffix}})
+	base, err := parseDN("ou=groups,dc=test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := opened.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	w := opened.(*writer)
-	if !w.root.controls[controlAssertion] {
-		t.Fatal("the server does not list the assertion control (RFC 4528)")
-	}
-	g, err := w.find(t.Context(), &schemas.Operation{Kind: schemas.OperationGrant, Connection: schemas.Name{Type: typeGroup, SourceName: "g"}})
-	if err != nil || g == nil {
-		t.Fatalf("find: %v", err)
-	}
-	if err := hand.Del(goldap.NewDelRequest(g.dn.text, nil)); err != nil {
-		t.Fatal(err)
-	}
-	made()
-	err = w.send(t.Context(), "grant", g, changes(map[string][]string{attrMember: {"cn=y"}}, nil))
-	if !goldap.IsErrorWithCode(err, goldap.LDAPResultAssertionFailed) || connectors.CodeOf(err) != connectors.Conflict {
-		t.Errorf("a change of what was replaced: %v, want %s by the assertion", err, connectors.Conflict)
-	}
-	res, err := hand.Search(goldap.NewSearchRequest(g.dn.text, goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{attrMember}, nil))
-	if err != nil || !slices.Equal(res.Entries[0].GetAttributeValues(attrMember), []string{"cn=x"}) {
-		t.Errorf("the new group was changed: %v %v", res, err)
-	}
-	outside, err := parseDN("cn=g,ou=people," + server.Suffix)
+	outside, err := parseDN("cn=g,ou=people,dc=test")
 	if err != nil {
 		t.Fatal(err)
 	}
+	w := &writer{reader: &reader{session: *testSession()}}
+	w.s.base = base
 	if err := w.send(t.Context(), "grant", &group{dn: outside}, nil); connectors.CodeOf(err) != connectors.Denied {
 		t.Errorf("a change outside of the base: %v, want %s", err, connectors.Denied)
 	}

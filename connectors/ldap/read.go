@@ -683,7 +683,6 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 			search = append(search, equals(d.attr, d.name))
 		}
 	}
-	byDN := len(search) > 0
 	search = append(search, terms("uid", uids)...)
 	attribute := "gidNumber"
 	if r.root.ad {
@@ -717,7 +716,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 			p.primary[u.primary] = append(p.primary[u.primary], u)
 		}
 	}
-	if byDN && len(p.users) == 0 {
+	if len(search) > 0 && len(p.users) == 0 {
 		// None of many accounts is there: perhaps none can be seen.
 		some, err := r.some(ctx, "read the accounts", r.s.userBase, r.c.userFilter)
 		if err != nil {

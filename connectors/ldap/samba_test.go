@@ -50,6 +50,7 @@ func TestActiveDirectory(t *testing.T) {
 			"ranges":              testRanges,
 			"not delegated":       testNotDelegated,
 			"another name for it": testRenamedAD,
+			"replaced in between": testReplacedAD,
 		} {
 			t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
 		}
@@ -399,4 +400,21 @@ func testRenamedAD(t *testing.T, server *servers.Directory) {
 	op.NativeID = strings.ToUpper(id)
 	must(t, w, op)
 	same(t, "by the new name", held(t, w, now), []string{})
+}
+
+// A change reaches the entry that was read, or none, and finds it under another name.
+func testReplacedAD(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	w := openWriter(t, o.Config())
+	c, alice := o.Name("g"), o.Name("alice")
+	o.user(t, alice)
+	must(t, w, create(c))
+	err := ldap.ChangeLate(t, w, c, o.dn(account(alice)), func() {
+		o.DropConnection(t, group(c))
+		o.AddConnection(t, group(c))
+	})
+	if connectors.CodeOf(err) != connectors.NotFound {
+		t.Errorf("a change of what was replaced: %v, want %s", err, connectors.NotFound)
+	}
+	same(t, "the new group", held(t, w, c), []string{})
 }

@@ -135,6 +135,8 @@ func special(t *testing.T, server *servers.Directory) {
 		"another kind of entry":     testOtherKind,
 		"primary group":             testPrimary,
 		"numbers of two writers":    testNumbers,
+		"a number given out twice":  testNumberTwice,
+		"replaced in between":       testReplaced,
 		"TLS":                       testTLS,
 		"own accounts":              testOwnAccounts,
 		"several descriptions":      testDescriptions,
@@ -424,6 +426,37 @@ func testNumbers(t *testing.T, server *servers.Directory) {
 		}
 	}
 	refused(t, openWriter(t, cfg), connectors.Conflict, "no number", create("one too many"))
+}
+
+func testNumberTwice(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "posixGroup")
+	for _, name := range []string{"theirs", "ours"} {
+		a.add(t, a.groupDN(name), map[string][]string{"objectClass": {"posixGroup"}, "cn": {name}, "gidNumber": {"20000"}})
+	}
+	w := openWriter(t, a.Config())
+	must(t, w, create("ours")) // again, after somebody was stopped in the middle of it
+	same(t, "theirs", a.raw(t, a.groupDN("theirs"), "gidNumber"), []string{"20000"})
+	if got := a.raw(t, a.groupDN("ours"), "gidNumber"); len(got) != 1 || got[0] == "20000" {
+		t.Errorf("ours has the number %v still", got)
+	}
+}
+
+// A change reaches the entry that was read, or none: somebody who deletes it and makes another of the same name in
+// between is noticed.
+func testReplaced(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "groupOfNames")
+	w := openWriter(t, a.Config())
+	must(t, w, create("g"))
+	err := ldap.ChangeLate(t, w, "g", a.userDN("alice"), func() {
+		if err := a.hand.Del(goldap.NewDelRequest(a.groupDN("g"), nil)); err != nil {
+			t.Fatal(err)
+		}
+		a.group(t, a.groupDN("g"), "g")
+	})
+	if !goldap.IsErrorWithCode(err, goldap.LDAPResultAssertionFailed) || connectors.CodeOf(err) != connectors.Conflict {
+		t.Errorf("a change of what was replaced: %v, want %s by the assertion", err, connectors.Conflict)
+	}
+	same(t, "the new group", a.raw(t, a.groupDN("g"), "member"), []string{nobody})
 }
 
 func testTLS(t *testing.T, server *servers.Directory) {

@@ -96,6 +96,9 @@ access to dn.regex="^(.+,)?ou=(people|elsewhere),(.+,)?dc=example,dc=test$" attr
 access to dn.regex="^(.+,)?ou=groups,(.+,)?dc=example,dc=test$"
   by dn.regex="^cn=peopleless," read
   by * break
+access to dn.regex="^ou=people,(.+,)?dc=example,dc=test$" attrs=entry,objectClass
+  by dn.regex="^cn=peopleless," read
+  by * break
 `
 
 const slapdOverlays = `
