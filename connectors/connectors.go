@@ -21,6 +21,13 @@ type Connector interface {
 	OpenWriter(context.Context, Config) (Writer, error)
 }
 
+// Configured is a Connector whose types are the configuration's word: Describe alone has none of them.
+type Configured interface {
+	// DescribeConfig describes an application by its configuration, secrets left out. It opens nothing. An error is an
+	// *Error with the code Invalid and says what to correct.
+	DescribeConfig(values map[string]any) (Description, error)
+}
+
 // Config is an application's configuration, checked against Description.Config, with its secrets resolved:
 // where the file has {env: X} or {file: x}, Values has a Secret.
 type Config struct {
@@ -154,6 +161,8 @@ type Description struct {
 	Config json.RawMessage
 	// Types are the types of connections, by name.
 	Types []ConnectionType
+	// Attested says that nothing can be read: what the application holds is what those who carry operations out say.
+	Attested bool
 	// PlanScript and ApplyScript grant the least privileges for reading and for applying, ready to be run
 	// by an administrator of the application.
 	PlanScript, ApplyScript string

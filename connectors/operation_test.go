@@ -199,3 +199,19 @@ func TestSelector(t *testing.T) {
 		t.Error("the zero selection is everything, an empty scope is nothing")
 	}
 }
+
+func TestSortEntitlements(t *testing.T) {
+	t.Parallel()
+	wiki, alice := schemas.Name{Type: "application", SourceName: "Wiki"}, schemas.Name{Type: "user", SourceName: "alice"}
+	e := func(target schemas.Name, id, privilege string) connectors.Entitlement {
+		return connectors.Entitlement{Target: target, TargetID: id, Privilege: privilege}
+	}
+	c := connectors.Connection{Entitlements: []connectors.Entitlement{e(alice, "1", "MEMBER"), e(wiki, "2", "ACCESS"), e(wiki, "", "ACCESS"), e(wiki, "1", "ACCESS"),
+		e(alice, "1", "ADMIN"), e(wiki, "2", "ACCESS"), e(alice, "", "MEMBER")}}
+	c.SortEntitlements()
+	// Two applications of one name are two; an entitlement without an id is one of those that have one.
+	want := []connectors.Entitlement{e(wiki, "1", "ACCESS"), e(wiki, "2", "ACCESS"), e(alice, "1", "ADMIN"), e(alice, "1", "MEMBER")}
+	if diff := cmp.Diff(want, c.Entitlements); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

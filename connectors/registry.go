@@ -28,6 +28,14 @@ func (r Registry) Get(name string) (Connector, bool) {
 	return c, ok
 }
 
+// With returns a registry that has more connectors. Two of one name are an error.
+func (r Registry) With(list ...Connector) (Registry, error) {
+	for _, name := range r.Names() {
+		list = append(list, r.byName[name])
+	}
+	return NewRegistry(list...)
+}
+
 // Names are sorted.
 func (r Registry) Names() []string {
 	var names []string

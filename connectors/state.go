@@ -40,7 +40,7 @@ func (c *Connection) SortEntitlements() {
 		return cmp.Or(a.Compare(b), strings.Compare(b.TargetID, a.TargetID))
 	})
 	c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b Entitlement) bool {
-		return a.Compare(b) == 0 && (a.TargetID == b.TargetID || b.TargetID == "")
+		return a.Compare(b) == 0 && (a.TargetID == b.TargetID || a.TargetID == "" || b.TargetID == "")
 	})
 	slices.SortStableFunc(c.Entitlements, func(a, b Entitlement) int {
 		return cmp.Or(a.Compare(b), strings.Compare(a.TargetID, b.TargetID))

@@ -49,7 +49,7 @@ func (r *Reconciler) Access(ctx context.Context, o AccessOptions) (_ *schemas.Ac
 }
 
 func (r *Reconciler) accessOf(ctx context.Context, app *schemas.Application, x *order.Index, l *ledger.Ledger, o AccessOptions, report *schemas.AccessReport) (err error) {
-	lv, err := r.openLive(ctx, app)
+	lv, err := r.openLive(ctx, app, l)
 	if err != nil {
 		return err
 	}
@@ -61,6 +61,14 @@ func (r *Reconciler) accessOf(ctx context.Context, app *schemas.Application, x *
 	desired := plan.Fold(docs, lv.description, r.now())
 	if err := lv.read(ctx, desired); err != nil {
 		return err
+	}
+	if lv.said != nil {
+		remembered, err := baseline(ctx, l, app.Name)
+		if err != nil {
+			return err
+		}
+		lv.state = lv.said.State(desired, remembered)
+		report.Attested = append(report.Attested, app.Name)
 	}
 	if lv.state.Incomplete != "" {
 		report.Incomplete[app.Name] = lv.state.Incomplete
@@ -290,7 +298,15 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	}
 	drifted := map[ledger.Key]bool{}
 	for h, s := range held {
-		drifted[h.Document] = drifted[h.Document] || s.Cause == schemas.CauseDrift
+		drifted[h.Document] = drifted[h.Document] || s.Cause == schemas.CauseDrift && s.Hold != schemas.HoldPending
+	}
+	asked, open, err := fulfilmentsOf(ctx, l, app.Name)
+	if err != nil {
+		return err
+	}
+	verified := ledger.VerificationVerified
+	if desc.Attested {
+		verified = ledger.VerificationAttested
 	}
 	for i, w := range rows {
 		q := w.version.Request
@@ -300,36 +316,92 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 		if st, ok := states[key]; ok {
 			s.Provisioning, s.Verification, s.Detail = st.Provisioning, st.Verification, st.Error
 		}
+		s.Fulfilment = asked[key]
 		if w.doc.Current == nil {
 			s.Approval = "undone"
 		}
 		// What the read-backs have shown of everything that the request wants decides over single operations.
-		wanted, verified := 0, 0
+		wanted, shown := 0, 0
 		for _, it := range items[plan.DocumentKey{Path: ids[i].Path, Index: ids[i].Index}] {
 			wanted++
-			if b, ok := remembered(it.Item); ok && b.Token == it.Token {
-				verified++
+			// What somebody outside was asked for is not as it was verified once.
+			if b, ok := remembered(it.Item); ok && b.Token == it.Token && !open[it.Item] {
+				shown++
 			}
 		}
 		switch {
 		case drifted[key]: // the last run saw some of it gone, and left it so
-		case wanted > 0 && verified == wanted:
-			s.Verification = "verified"
+		case wanted > 0 && shown == wanted:
+			s.Verification = verified
 			if s.Provisioning == "none" {
 				s.Provisioning, s.Detail = "applied", "it was so already"
 			}
-		case verified > 0:
-			s.Verification, s.Detail = "partial", fmt.Sprintf("%d of %d items verified", verified, wanted)
-		case wanted > 0 && (s.Verification == "none" || s.Verification == "verified"):
+		case shown > 0:
+			s.Verification, s.Detail = "partial", fmt.Sprintf("%d of %d items %s", shown, wanted, verified)
+		case wanted > 0 && (s.Verification == "none" || s.Verification == verified):
 			// What was verified is not what is wanted now: a grant that has expired since, say.
 			s.Verification = "pending"
 			if s.Provisioning == "none" {
 				s.Provisioning = "pending"
 			}
 		}
+		if d := fulfilling(s.Fulfilment); d != "" && s.Detail == "" || d != "" && s.Verification == ledger.VerificationPartial {
+			s.Detail = strings.TrimPrefix(s.Detail+"; "+d, "; ")
+		}
 		report.Requests = append(report.Requests, s)
 	}
 	return nil
+}
+
+// fulfilmentsOf is what somebody outside was asked for, by the document that asks for it, and the items of which that
+// is not seen yet.
+func fulfilmentsOf(ctx context.Context, l *ledger.Ledger, app string) (out map[ledger.Key][]schemas.FulfilmentStatus, open map[string]bool, err error) {
+	list, err := l.Fulfilments(ctx, app)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, open = map[ledger.Key][]schemas.FulfilmentStatus{}, map[string]bool{}
+	for _, f := range list {
+		if isUnseen(&f) {
+			open[plan.OperationItem(&f.Plan)] = true
+		}
+		s := schemas.FulfilmentStatus{Operation: f.Operation, Via: f.Via, State: f.State, To: f.To, URL: f.URL, Since: f.Since, By: f.By, Message: f.Message}
+		for _, d := range f.Plan.Documents {
+			k := ledger.Key{Path: d.Path, Index: d.Index}
+			out[k] = append(out[k], s)
+		}
+	}
+	return out, open, nil
+}
+
+// fulfilling says in a sentence whom a request's operations wait for; "" for nobody.
+func fulfilling(list []schemas.FulfilmentStatus) string {
+	var parts []string
+	for _, f := range list {
+		text := strings.TrimSpace(string(f.Via) + " " + f.To)
+		switch f.State {
+		case ledger.FulfilmentSubmitting, ledger.FulfilmentPending:
+			text += " since " + stamp(f.Since)
+		case ledger.FulfilmentApplied:
+			text += ": said to be done, not seen yet"
+		case ledger.FulfilmentDiffers:
+			text += ": said to be done, not seen"
+		case ledger.FulfilmentAttested:
+			text += ": attested"
+			if f.By != "" {
+				text += " by " + f.By
+			}
+		default:
+			continue
+		}
+		if !slices.Contains(parts, text) {
+			parts = append(parts, text)
+		}
+	}
+	if len(parts) > 3 {
+		parts = append(parts[:3], fmt.Sprintf("and %d more", len(parts)-3))
+	}
+	return strings.Join(parts, "; ")
 }
 
 // Configuration is what the admitted tree of a revision says about the work itself.

@@ -281,6 +281,18 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 			switch v := d.Value.(type) {
 			case *schemas.Application:
 				desc, err := r.describe(v)
+				if c, ok := r.c.Connectors.Get(v.Spec.Connector); err != nil && ok {
+					// What its types are is the configuration's word, and that is wrong: its schema has the places.
+					list := r.checker.Config(d, c.Describe().Config)
+					if len(list) == 0 {
+						list = schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error(), Hint: "countersign schema " + v.Spec.Connector + " has its form"}}
+					}
+					refuse(list)
+					if was := e.trust.applications[v.Name]; was != nil {
+						apps[v.Name] = was // it is wrong, and not removed
+					}
+					continue
+				}
 				if err != nil {
 					e.errors = append(e.errors, schemas.Finding{Code: "invalid", Severity: "error", Message: err.Error(), Position: d.At("spec.connector"),
 						Document: schemas.DocumentID{Path: f.path, Index: d.Index}})
@@ -301,6 +313,10 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 				}
 			}
 		}
+	}
+	missing, err := r.checkProvisioning(ctx, e, apps, refuse)
+	if err != nil {
+		return err
 	}
 	for _, f := range e.files {
 		for _, d := range f.new {
@@ -326,6 +342,7 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 			if v.Kind == schemas.KindConnectionCreation {
 				refuse(r.checker.Payload(d, typ.Payload))
 			}
+			refuse(provisioningErrors(d, v.Provisioning, missing(app, desc)))
 			e.checkNames(r.names, f, d, v, typ)
 		}
 	}
@@ -338,6 +355,69 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 		return r.checkTrust(ctx, e)
 	}
 	return nil
+}
+
+// checkProvisioning refuses applications and settings by which operations could not be carried out, and returns what an
+// application cannot do.
+func (r *Reconciler) checkProvisioning(ctx context.Context, e *examined, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, connectors.Description) map[schemas.Provisioning]fault, error) {
+	forge := e.trust.settings.Spec.Forge.Kind
+	var settings *schemas.Document
+	for _, f := range e.files {
+		for _, d := range f.new {
+			if v, ok := d.Value.(*schemas.Settings); ok {
+				forge, settings = v.Spec.Forge.Kind, &d
+			}
+		}
+	}
+	missing := func(app *schemas.Application, desc connectors.Description) map[schemas.Provisioning]fault {
+		return faults(app, forge, desc)
+	}
+	changed := map[string]schemas.Document{}
+	for _, f := range e.files {
+		for _, d := range f.new {
+			if v, ok := d.Value.(*schemas.Application); ok && apps[v.Name] == v {
+				changed[v.Name] = d
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(apps)) {
+		d, own := changed[name]
+		if !own && settings == nil {
+			continue
+		}
+		app := apps[name]
+		desc, err := r.describe(app)
+		if err != nil {
+			return nil, err
+		}
+		lacks := missing(app, desc)
+		if own {
+			refuse(provisioningErrors(d, app.Spec.Provisioning, lacks))
+		}
+		docs, err := e.base.All(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, doc := range docs {
+			if doc.Current == nil || e.fileOf(doc.Place.Path) != nil {
+				continue
+			}
+			p := doc.Current.Request.Provisioning
+			if p == "" && !own {
+				p = app.Spec.Provisioning
+			}
+			if f, bad := lacks[p]; bad {
+				at, field := d, "spec.fulfilment"
+				if !own {
+					at, field = *settings, "spec.forge"
+				}
+				refuse(schemas.ErrorList{{Position: at.At(field), Field: field, Msg: fmt.Sprintf("requests that stand, as %s, are carried out by provisioning %s, and %s", doc.Place.Path, p, f.why),
+					Hint: f.fix + ", or undo those requests first"}})
+				break
+			}
+		}
+	}
+	return missing, nil
 }
 
 // checkNames holds a request's names against the application's rules.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/history/order"
@@ -21,18 +22,24 @@ import (
 func (r *Reconciler) configure(app *schemas.Application) (connectors.Connector, connectors.Config, error) {
 	c, ok := r.c.Connectors.Get(app.Spec.Connector)
 	if !ok {
-		return nil, connectors.Config{}, fmt.Errorf("application %s: there is no connector %q", app.Name, app.Spec.Connector)
+		return nil, connectors.Config{}, fmt.Errorf("application %s: %s", app.Name, noConnector(r.c.Connectors, app.Spec.Connector))
 	}
-	values, err := resolveSecrets(app.Spec.Config)
+	values, err := ResolveSecrets(app.Spec.Config)
 	if err != nil {
 		return nil, connectors.Config{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
 	return c, connectors.Config{Application: app.Name, Values: values, Directory: r.c.Repository.WorkTree(), Now: r.c.Now, Logger: r.c.Logger}, nil
 }
 
-// resolveSecrets replaces {env: NAME} and {file: /path} by the secrets that they name. The errors name the
+// noConnector says that a connector is not there, and who can mend it: no file in Git can.
+func noConnector(registry connectors.Registry, name string) string {
+	return fmt.Sprintf("there is no connector %q (there are %s); where a program of its own is the connector, whoever runs countersign names it: --exec %s=/path/to/program",
+		name, strings.Join(registry.Names(), ", "), name)
+}
+
+// ResolveSecrets replaces {env: NAME} and {file: /path} by the secrets that they name. The errors name the
 // reference, never what it holds.
-func resolveSecrets(config map[string]any) (map[string]any, error) {
+func ResolveSecrets(config map[string]any) (map[string]any, error) {
 	out := make(map[string]any, len(config))
 	for _, k := range slices.Sorted(maps.Keys(config)) {
 		switch v := config[k].(type) {
@@ -45,7 +52,7 @@ func resolveSecrets(config map[string]any) (map[string]any, error) {
 				out[k] = secret
 				continue
 			}
-			nested, err := resolveSecrets(v)
+			nested, err := ResolveSecrets(v)
 			if err != nil {
 				return nil, fmt.Errorf("config.%s: %w", k, err)
 			}
@@ -85,10 +92,12 @@ type live struct {
 	description connectors.Description
 	state       connectors.State
 	whole       connectors.State // what state was taken from, where it is a part
+	// said is what was said to be done, for an application that nothing can read; nil for others.
+	said *plan.Attested
 }
 
-// openLive connects for reading and describes the installation.
-func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application) (*live, error) {
+// openLive connects for reading and describes the installation. Of one that nothing can read the ledger tells.
+func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application, l *ledger.Ledger) (*live, error) {
 	c, cfg, err := r.configure(app)
 	if err != nil {
 		return nil, err
@@ -101,11 +110,22 @@ func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application) (*l
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("describe %s: %w", app.Name, err), reader.Close())
 	}
-	return &live{app: app, reader: reader, description: desc}, nil
+	lv := &live{app: app, reader: reader, description: desc}
+	if desc.Attested {
+		lv.said = &plan.Attested{}
+		err := l.Attestations(ctx, app.Name, func(o *schemas.Operation, _ *schemas.FulfilmentRecord, at time.Time) { lv.said.Add(o, at) })
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("read what was said of %s: %w", app.Name, err), reader.Close())
+		}
+	}
+	return lv, nil
 }
 
 // read reads what the scope covers and what the requests name.
 func (l *live) read(ctx context.Context, desired *plan.Desired) error {
+	if l.said != nil {
+		return nil // the diff asks, with what is wanted
+	}
 	sel := connectors.Selection{Scope: l.app.Spec.Scope}
 	for _, c := range desired.Connections {
 		if !plan.InScope(l.app, c.Name) {
@@ -121,8 +141,16 @@ func (l *live) read(ctx context.Context, desired *plan.Desired) error {
 
 // diff plans, looks up the targets of the grants that are missing, and plans again with what is known of them.
 func (l *live) diff(ctx context.Context, in plan.Input) (plan.Result, error) {
+	if l.said != nil {
+		l.state = l.said.State(in.Desired, in.Baseline)
+		l.whole = l.state
+	}
 	in.Application, in.Description, in.Live, in.Normalize = l.app, l.description, l.state, l.reader.Normalize
 	res := plan.Diff(in)
+	if l.said != nil {
+		res.Plan.Attested = true
+		return res, nil // what exists, nobody can be asked
+	}
 	wanted := map[string]map[string]bool{}
 	for i := range res.Plan.Operations {
 		o := &res.Plan.Operations[i]

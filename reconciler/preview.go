@@ -174,7 +174,7 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 		return &schemas.ApplicationPlan{Application: name, Connector: app.Spec.Connector, Mode: app.Spec.Mode,
 			Operations: e.changes[name].Operations, Incomplete: err.Error()}
 	}
-	lv, err := r.openLive(ctx, &judged)
+	lv, err := r.openLive(ctx, &judged, l)
 	if err != nil {
 		return unknown(err), nil
 	}
@@ -213,7 +213,17 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 	if ap.LiveDigest, err = plan.LiveDigest(lv.state); err != nil {
 		return nil, err
 	}
-	plan.Hold(&ap, plan.Rules{Limits: limits(&judged, e.trust.settings), Shrunken: toBe.Shrunken, Enforce: true})
+	asked, err := l.Fulfilments(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	byID := map[string]ledger.Fulfilment{}
+	for _, f := range asked {
+		byID[f.Operation] = f
+	}
+	out := classify(&judged, byID, nil, func(*ledger.Fulfilment) bool { return false }, &ap, true, now)
+	plan.Hold(&ap, plan.Rules{Limits: limits(&judged, e.trust.settings), Shrunken: toBe.Shrunken, Enforce: true,
+		Outside: out.holds, Unable: r.unable(&judged, e.trust.settings, lv.description)})
 	// What the base alone would need is not this change's doing.
 	base := map[string]bool{}
 	for _, op := range asIs.Plan.Operations {

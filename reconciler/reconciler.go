@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/fulfil"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/history/order"
 	"github.com/countersign/countersign/reconciler/ledger"
@@ -34,6 +35,10 @@ type Config struct {
 	Version string
 	// Forge opens the forge that the settings name; nil serves only the local one, which needs none opened.
 	Forge func(context.Context, schemas.SettingsSpec) (signoff.Forge, error)
+	// Tickets opens the issues of a repository at the forge, as the account that publishes; nil serves no tickets.
+	Tickets func(ctx context.Context, repository, publisher string) (Tickets, error)
+	// RetryWait is the first wait before a webhook is tried again; 0 is that of package rest.
+	RetryWait time.Duration
 	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them here.
 	Isolate func(context.Context) (*exec.Cmd, error)
 	// Now is the clock; nil is the system's.
@@ -46,6 +51,16 @@ type Config struct {
 	// Step is called after each step of an apply that a crash could follow, for tests, by several goroutines
 	// where there are several applications; nil is not.
 	Step func(string)
+}
+
+// Tickets is where people are asked to carry operations out: the issues of one repository. *github.Tickets is one.
+type Tickets interface {
+	// Find returns the tickets of ours with a marker: the open ones, and with since those that changed after it too.
+	Find(ctx context.Context, marker string, since time.Time) ([]fulfil.Ticket, error)
+	// Read returns one; nil where it is gone.
+	Read(ctx context.Context, number int) (*fulfil.Ticket, error)
+	// Write opens or changes one, and returns it as it stands then.
+	Write(context.Context, fulfil.Edit) (fulfil.Ticket, error)
 }
 
 // Replica is where the ledger is kept beside its file: its truth, where there is one.
@@ -135,8 +150,10 @@ func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Led
 
 // alone keeps other runs away for the time of a pass, where runs share a ledger.
 func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() error, err error) {
-	r.pulled = false
-	if r.c.Replica == nil || readOnly {
+	if r.c.Replica == nil {
+		return func() error { return nil }, nil
+	}
+	if r.pulled = false; readOnly {
 		return func() error { return nil }, nil
 	}
 	free, err := r.c.Replica.Acquire(ctx, maxWaitForRun)

@@ -93,6 +93,12 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 		if next := u.next; !next.IsZero() && (report.Next == nil || next.Before(*report.Next)) {
 			report.Next = &next
 		}
+		if u.again.IsZero() {
+			continue
+		}
+		if again := u.again; report.Again == nil || again.Before(*report.Again) {
+			report.Again = &again
+		}
 	}
 	if err == nil {
 		err = ctx.Err()
@@ -282,6 +288,9 @@ type run struct {
 	remembered func(string) (schemas.BaselineItem, bool)
 	// cut are the operations of runs that were cut short between the intent and the read-back, by item.
 	cut map[string]schemas.Operation
+	// outside is what somebody outside was asked for, and again when to look at it again; zero for nothing.
+	outside *outside
+	again   time.Time
 	// unlock gives the application back; nil when it was not taken.
 	unlock func() error
 	err    error
@@ -300,12 +309,15 @@ func (u *run) close() {
 	if u.unlock != nil {
 		u.err = errors.Join(u.err, u.unlock())
 	}
-	u.lv, u.in, u.result, u.docs, u.remembered = nil, plan.Input{}, plan.Result{}, nil, nil
+	u.lv, u.in, u.result, u.docs, u.remembered, u.outside = nil, plan.Input{}, plan.Result{}, nil, nil, nil
 }
 
 // prepare reads the application and says what it would take to have it as it should be.
 func (u *run) prepare(ctx context.Context) (err error) {
-	if u.lv, err = u.r.openLive(ctx, u.app); err != nil {
+	if u.lv, err = u.r.openLive(ctx, u.app, u.ledger); err != nil {
+		return err
+	}
+	if err := u.begin(ctx); err != nil {
 		return err
 	}
 	now := u.r.now()
@@ -323,6 +335,7 @@ func (u *run) prepare(ctx context.Context) (err error) {
 	}
 	u.out.Plan = u.result.Plan
 	u.out.Plan.ReadAt = now
+	u.settle()
 	u.out.Plan.LiveDigest, err = plan.LiveDigest(u.lv.state)
 	return err
 }
@@ -334,6 +347,8 @@ func (u *run) hold(ctx context.Context) error {
 		return err
 	}
 	u.release = release
+	rules.Outside, rules.Unable = u.outside.holds, u.r.unable(u.app, u.trust.settings, u.lv.description)
+	u.again = u.outside.again
 	u.pass.removed = u.pass.removed.Add(plan.Hold(&u.out.Plan, rules))
 	overdue(&u.out.Plan)
 	u.out.Remaining = len(u.out.Plan.Operations)
@@ -386,7 +401,7 @@ func (u *run) carryOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(todo) == 0 && len(u.result.Settled) == 0 && len(u.cut) == 0 && done && u.release.note == "" && maps.Equal(waiting, held(u.out.Plan.Operations)) {
+	if len(todo) == 0 && u.outside.idle() && len(u.result.Settled) == 0 && len(u.cut) == 0 && done && u.release.note == "" && maps.Equal(waiting, held(u.out.Plan.Operations)) {
 		return nil // nothing to do, nothing to remember: the ledger stays as it is
 	}
 	digest, err := plan.Digest([]schemas.ApplicationPlan{u.out.Plan})
@@ -406,16 +421,40 @@ func (u *run) carryOut(ctx context.Context) error {
 	if err := u.recordHeld(ctx); err != nil {
 		return err
 	}
-	if len(todo) > 0 {
+	ours := map[string]bool{}
+	if err := u.withdraw(ctx); err != nil {
+		return err
+	}
+	if err := u.closeSeen(ctx, ours); err != nil {
+		return err
+	}
+	if err := u.recordDiffering(ctx); err != nil {
+		return err
+	}
+	todo = todo[:0]
+	var others []schemas.Operation
+	for _, o := range u.out.Plan.Operations {
+		switch {
+		case o.Hold != schemas.HoldNone:
+		case o.Provisioning == schemas.ProvisioningDirect:
+			todo = append(todo, o)
+		default:
+			others = append(others, o)
+		}
+	}
+	if todo, others = u.part(todo, others); len(todo) > 0 {
 		if err := u.write(ctx, todo); err != nil {
 			return err
 		}
 	}
-	after, err := u.verify(ctx, todo)
-	if err != nil {
+	// What was carried out before is read back all the same.
+	said, unasked := u.fulfil(ctx, others)
+	after, err := u.verify(ctx, append(todo, said...), ours)
+	if err = errors.Join(unasked, err); err != nil {
 		return err
 	}
 	u.r.c.Step("verified")
+	u.schedule()
 	return u.end(ctx, info, after)
 }
 
@@ -461,6 +500,13 @@ func credentialName(app *schemas.Application) string {
 		for _, kind := range []string{"env", "file"} {
 			if name, ok := m[kind].(string); ok {
 				refs = append(refs, k+"="+kind+":"+name)
+			}
+		}
+	}
+	if w := app.Spec.Webhook(); w != nil {
+		for kind, name := range map[string]string{"env": w.Secret.Env, "file": w.Secret.File} {
+			if name != "" {
+				refs = append(refs, "fulfilment.webhook.secret="+kind+":"+name)
 			}
 		}
 	}
@@ -607,9 +653,9 @@ func (u *run) attempt(ctx context.Context, w connectors.Writer, ops []schemas.Op
 }
 
 // verify reads back, records what the read showed of each operation, and remembers what is as desired.
-func (u *run) verify(ctx context.Context, todo []schemas.Operation) (*plan.Result, error) {
+func (u *run) verify(ctx context.Context, todo []schemas.Operation, ours map[string]bool) (*plan.Result, error) {
 	if len(todo) == 0 {
-		ours, err := u.recover(ctx, &u.result, map[string]bool{})
+		ours, err := u.recover(ctx, &u.result, ours)
 		if err != nil {
 			return nil, err
 		}
@@ -658,11 +704,10 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation) (*plan.Resul
 	for _, s := range after.Settled {
 		settled[s.Item] = s
 	}
-	ours := map[string]bool{}
 	for i := range todo {
 		o := &todo[i]
 		item := plan.OperationItem(o)
-		v := schemas.VerificationRecord{Operation: o.ID, Status: "verified", Before: o.Before, After: o.After}
+		v := schemas.VerificationRecord{Operation: o.ID, Status: u.verified(), Before: o.Before, After: o.After}
 		if v.Before == nil && v.After == nil {
 			v.Before, v.After = o.Kind == schemas.OperationRevoke, o.Kind == schemas.OperationGrant
 		}
@@ -671,6 +716,9 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation) (*plan.Resul
 		case after.Plan.Incomplete != "":
 			v.Status = "unverifiable"
 		case pending[item]:
+			v.Status = "pending"
+		case differs[o.ID] && o.Provisioning != schemas.ProvisioningDirect && o.Provisioning != "":
+			// Somebody outside said that it is done: they have the grace to let it show.
 			v.Status = "pending"
 		case differs[o.ID]:
 			v.Status = "differs"
@@ -682,6 +730,10 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation) (*plan.Resul
 					v.Status = "differs"
 					break
 				}
+			}
+			if f, asked := u.outside.asked[o.ID]; asked && f.State == ledger.FulfilmentApplied {
+				f.State = v.Status
+				u.outside.asked[o.ID] = f
 			}
 			if !ok {
 				s = schemas.BaselineItem{Item: item, Token: u.result.Tokens[o.ID]}

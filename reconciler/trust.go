@@ -169,11 +169,13 @@ func (t *trust) directoryOf(ctx context.Context, modules map[string][]byte, data
 	return nil
 }
 
-// owners are those of all applications.
+// owners are those of all applications, and those who may close their tickets.
 func (t *trust) owners() []string {
 	var out []string
 	for _, name := range t.names() {
-		out = append(out, t.applications[name].Spec.Owners...)
+		spec := &t.applications[name].Spec
+		out = append(out, spec.Owners...)
+		out = append(out, spec.Ticket("").Closers...)
 	}
 	return out
 }
@@ -202,9 +204,15 @@ func (r *Reconciler) describe(app *schemas.Application) (connectors.Description,
 		return d, nil
 	}
 	c, ok := r.c.Connectors.Get(app.Spec.Connector)
+	if own, is := c.(connectors.Configured); ok && is {
+		d, err := own.DescribeConfig(app.Spec.Config)
+		if err != nil {
+			return d, fmt.Errorf("application %s: %w", app.Name, err)
+		}
+		return d, nil
+	}
 	if !ok {
-		return connectors.Description{}, fmt.Errorf("application %s: there is no connector %q (there are %s)",
-			app.Name, app.Spec.Connector, strings.Join(r.c.Connectors.Names(), ", "))
+		return connectors.Description{}, fmt.Errorf("application %s: %s", app.Name, noConnector(r.c.Connectors, app.Spec.Connector))
 	}
 	d := c.Describe()
 	r.described[app.Spec.Connector] = d

@@ -133,17 +133,32 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 func validateTogether(all []schemas.Document, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
 	checker := schemas.NewChecker()
 	apps := map[string]connectors.Description{}
+	lacks := map[string]map[schemas.Provisioning]fault{}
+	forge := "local"
+	for _, d := range all {
+		if v, ok := d.Value.(*schemas.Settings); ok {
+			forge = v.Spec.Forge.Kind
+		}
+	}
 	for _, d := range all {
 		switch v := d.Value.(type) {
 		case *schemas.Application:
 			c, ok := registry.Get(v.Spec.Connector)
 			if !ok {
 				fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("there is no connector %q", v.Spec.Connector),
-					Hint: "the connectors are " + strings.Join(registry.Names(), ", ")}})
+					Hint: fmt.Sprintf("the connectors are %s; where a program of its own is the connector, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
 				continue
 			}
-			apps[v.Name] = c.Describe()
-			fail(checker.Config(d, c.Describe().Config))
+			desc := c.Describe()
+			fail(checker.Config(d, desc.Config))
+			if own, is := c.(connectors.Configured); is {
+				var err error
+				if desc, err = own.DescribeConfig(v.Spec.Config); err != nil {
+					fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
+				}
+			}
+			apps[v.Name], lacks[v.Name] = desc, faults(v, forge, desc)
+			fail(provisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
 		case *schemas.People:
 			if _, err := signoff.NewDirectory(v.Spec); err != nil {
 				refuse(d.Position.Path, err.Error(), "")
@@ -170,6 +185,7 @@ func validateTogether(all []schemas.Document, registry connectors.Registry, fail
 		if v.Kind == schemas.KindConnectionCreation {
 			fail(checker.Payload(d, typ.Payload))
 		}
+		fail(provisioningErrors(d, v.Provisioning, lacks[v.Application]))
 		for list, entries := range map[string][]schemas.Entry{"grants": v.Grants, "revokes": v.Revokes} {
 			for i, e := range entries {
 				field := fmt.Sprintf("spec.%s[%d]", list, i)

@@ -3,11 +3,13 @@ package reconciler_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Validation needs neither commit nor application, and finds each fault at its line.
@@ -58,5 +60,38 @@ func TestValidate(t *testing.T) {
 				t.Errorf("findings %v, want %v: %v", got, tc.want, rep.Errors)
 			}
 		})
+	}
+}
+
+// TestProvisioningNeedsSomebody refuses, with the place, what nobody could carry out.
+func TestProvisioningNeedsSomebody(t *testing.T) {
+	t.Parallel()
+	w := settled(t, nil)
+	ticket := func(kind string) string {
+		return strings.Replace(assignment("authz", "sales_reader", grants(user("dave"))), "  application: authz\n", "  application: authz\n  provisioning: "+kind+"\n", 1)
+	}
+	for name, c := range map[string]struct {
+		f    files
+		want string
+	}{
+		"a ticket without issues":             {files{"requests/t.yaml": ticket("ticket")}, "spec.provisioning: ticket cannot be carried out: tickets are issues at GitHub, and the forge is local"},
+		"a webhook that is not there":         {files{"requests/t.yaml": ticket("webhook")}, "spec.provisioning: webhook cannot be carried out: the application authz has no fulfilment.webhook"},
+		"an application of tickets":           {files{"applications/authz.yaml": w.application("authz", "provisioning: ticket\n")}, "spec.provisioning: ticket cannot be carried out"},
+		"an application of webhooks":          {files{"applications/authz.yaml": w.application("authz", "provisioning: webhook\n")}, "spec.provisioning: webhook cannot be carried out"},
+		"a webhook with a secret in the file": {files{"applications/authz.yaml": w.application("authz", "provisioning: webhook\nfulfilment: {webhook: {url: \"https://it.acme.test/\", secret: whsec_aHVudGVyMg}}\n")}, "spec.fulfilment.webhook.secret: a literal where a reference to a secret belongs"},
+	} {
+		w.propose(strings.ReplaceAll(name, " ", "-"), c.f)
+		p := w.preview("HEAD")
+		if p.Verdict != schemas.VerdictInvalid || len(p.Errors) != 1 || !strings.HasPrefix(p.Errors[0].Message, c.want) || p.Errors[0].Position.Line == 0 || p.Errors[0].Fix == "" {
+			t.Errorf("%s: the preview is %s, %+v", name, p.Verdict, p.Errors)
+		}
+		registry, err := connectors.NewRegistry(casbin.New())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rep, err := reconciler.Validate(t.Context(), w.Dir, registry)
+		if err != nil || !slices.ContainsFunc(rep.Errors, func(f schemas.Finding) bool { return strings.HasPrefix(f.Message, c.want) && f.Position.Line > 0 }) {
+			t.Errorf("%s: validate says %+v, %v", name, rep, err)
+		}
 	}
 }

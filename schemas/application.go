@@ -43,6 +43,7 @@ type ApplicationSpec struct {
 	Grantable    map[string][]string `yaml:"grantable,omitempty" json:"grantable,omitempty" jsonschema_description:"What may be granted: glob patterns by type. Connections default to the scope, identities to all, resources to none."`
 	Privileged   map[string][]string `yaml:"privileged,omitempty" json:"privileged,omitempty" jsonschema_description:"Powerful connections and targets, beside the connector's own list: glob patterns by type. They need more sign-off."`
 	Provisioning Provisioning        `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket,default=direct" jsonschema_description:"Who carries out operations."`
+	Fulfilment   *Fulfilment         `yaml:"fulfilment,omitempty" json:"fulfilment,omitempty" jsonschema_description:"Whom operations are given to that countersign does not carry out itself."`
 	Mode         Mode                `yaml:"mode,omitempty" json:"mode,omitempty" jsonschema:"enum=observe,enum=add,enum=full,default=full" jsonschema_description:"observe reads and plans, add creates and grants only, full does everything."`
 	Unmanaged    Unmanaged           `yaml:"unmanaged,omitempty" json:"unmanaged,omitempty" jsonschema:"enum=ignore,enum=report,enum=revoke,default=report" jsonschema_description:"What becomes of entitlements that no request ever mentioned."`
 	Drift        Drift               `yaml:"drift,omitempty" json:"drift,omitempty" jsonschema_description:"When drift is looked for and what is done about it."`

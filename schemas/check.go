@@ -25,6 +25,9 @@ func (s *ApplicationSpec) setDefaults() {
 	s.Mode = orDefault(s.Mode, ModeFull)
 	s.Unmanaged = orDefault(s.Unmanaged, UnmanagedReport)
 	s.Drift.Mode = orDefault(s.Drift.Mode, DriftReport)
+	if s.Fulfilment != nil {
+		s.Fulfilment.setDefaults()
+	}
 }
 
 func orDefault[T ~string](v, def T) T {
@@ -190,6 +193,9 @@ func (d *decoder) checkTwice(r *Request) {
 func (d *decoder) checkApplication(s *ApplicationSpec) {
 	d.checkOwners(s.Owners)
 	d.checkLine(s.Drift.Schedule, "spec", "drift", "schedule")
+	if s.Fulfilment != nil {
+		d.checkFulfilment(s.Fulfilment)
+	}
 	for _, m := range []struct {
 		name     string
 		patterns map[string][]string

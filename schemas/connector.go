@@ -152,6 +152,9 @@ type ConnectorError struct {
 	Message string `json:"message" jsonschema:"minLength=1,maxLength=4000"`
 	// RetryAfterSeconds is when an unavailable application can be tried again.
 	RetryAfterSeconds int `json:"retry_after_seconds,omitempty" jsonschema:"minimum=0,maximum=86400"`
+	// Whole says, with unavailable, that the application as a whole does not answer: nothing else is worth a try now.
+	// As the outcome of an operation it ends the apply: this operation and those after it are not known.
+	Whole bool `json:"whole,omitempty"`
 	// Dependents are what stands in the way.
 	Dependents []string `json:"dependents,omitempty" jsonschema:"maxItems=1000"`
 }
@@ -174,7 +177,7 @@ type ConnectorConnection struct {
 	Payload map[string]any `json:"payload,omitempty"`
 	// Protected says why the connection must never be changed; "" for ordinary ones.
 	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
-	// Entitlements are sorted by target, then privilege.
+	// Entitlements are sorted by target, then privilege, then target_id.
 	Entitlements []ConnectorEntitlement `json:"entitlements,omitempty"`
 }
 
@@ -239,7 +242,12 @@ type ConnectorTarget struct {
 	Edge       string   `json:"edge" jsonschema:"enum=resource,enum=connection,enum=member,enum=identity"`
 	Privileges []string `json:"privileges" jsonschema:"minItems=1,maxItems=1000"`
 	// Default is what an entry without privileges means.
-	Default              []string       `json:"default,omitempty"`
+	Default []string `json:"default,omitempty"`
+	// Implies says which other privileges a privilege on a resource brings with it, all of them. In privileges a
+	// higher one stands before those that it implies. What is read and normalized names each by itself.
+	Implies map[string][]string `json:"implies,omitempty"`
+	// Single says that a connection has at most one target of this type.
+	Single               bool           `json:"single,omitempty"`
 	Names                ConnectorNames `json:"names"`
 	Privileged           []string       `json:"privileged,omitempty"`
 	PrivilegedPrivileges []string       `json:"privileged_privileges,omitempty"`

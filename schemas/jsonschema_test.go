@@ -65,6 +65,9 @@ func publishedSchemas() []published {
 		{"connector-request", "ConnectorRequest", "A line to a connector in a process of its own.", ConnectorRequest{}, false, true},
 		{"connector-answer", "ConnectorAnswer", "A line from a connector in a process of its own.", ConnectorAnswer{}, false, true},
 		{"validate", "Validate", "The answer of countersign validate.", ValidateReport{}, false, false},
+		{"fulfil", "Fulfil", "The answer of countersign fulfil.", FulfilReport{}, false, false},
+		{"fulfilment-request", "FulfilmentRequest", "What a webhook is sent to carry out.", FulfilmentRequest{}, false, false},
+		{"fulfilment-answer", "FulfilmentAnswer", "What a webhook says became of it.", FulfilmentAnswer{}, false, false},
 	}
 }
 
@@ -163,18 +166,24 @@ func bodies(s *jsonschema.Schema, byType map[string]string) {
 // refine adds what struct tags cannot say: rules for the keys of mappings and the items of lists.
 func refine(s *jsonschema.Schema) {
 	one, long := uint64(1), uint64(1024)
-	for _, def := range s.Definitions {
+	for name, def := range s.Definitions {
 		if def.Properties == nil {
 			continue
+		}
+		if name == "SecretReference" {
+			def.MinProperties, def.MaxProperties = &one, &one
+			env, _ := def.Properties.Get("env")
+			file, _ := def.Properties.Get("file")
+			env.Pattern, file.Pattern = envPattern, filePattern
 		}
 		for pair := def.Properties.Oldest(); pair != nil; pair = pair.Next() {
 			switch pair.Key {
 			case "scope", "grantable", "privileged":
 				pair.Value.PropertyNames = &jsonschema.Schema{Pattern: `^[a-z][a-z0-9_]*$`}
 				pair.Value.AdditionalProperties.Items.MinLength, pair.Value.AdditionalProperties.Items.MaxLength = &one, &long
-			case "owners":
+			case "owners", "closers":
 				pair.Value.Items.Pattern, pair.Value.Items.MaxLength = `^(user|team):\S.*$`, &long
-			case "privileges", "emails":
+			case "privileges", "emails", "labels", "assignees":
 				pair.Value.Items.MinLength, pair.Value.Items.MaxLength = &one, &long
 			case "teams":
 				pair.Value.AdditionalProperties.Items.MinLength, pair.Value.AdditionalProperties.Items.MaxLength = &one, &long

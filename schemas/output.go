@@ -71,7 +71,9 @@ type RunReport struct {
 	Applications []ApplicationOutcome `json:"applications"`
 	// Next is the next instant at which a start or an expiry changes what is desired.
 	Next *time.Time `json:"next,omitempty"`
-	At   time.Time  `json:"at"`
+	// Again is when to look again at what somebody outside was asked for.
+	Again *time.Time `json:"again,omitempty"`
+	At    time.Time  `json:"at"`
 }
 
 // ApplicationOutcome is one pass over one application.
@@ -86,6 +88,10 @@ type ApplicationOutcome struct {
 	Verifications []VerificationRecord `json:"verifications"`
 	// Remaining is how many operations the plan made from the read-back still has, those on hold included.
 	Remaining int `json:"remaining"`
+	// Seen are operations that somebody outside was asked for earlier, and that this pass found done; Withdrawn are those
+	// that nothing wants any more.
+	Seen      []Operation `json:"seen,omitempty"`
+	Withdrawn []Operation `json:"withdrawn,omitempty"`
 	// Adopted is how many items were found as desired for the first time.
 	Adopted int `json:"adopted"`
 	// Error says why the pass could not go on; "" when it did.
@@ -114,6 +120,8 @@ type RequestStatus struct {
 	Provisioning string `json:"provisioning"`
 	Verification string `json:"verification"`
 	Detail       string `json:"detail,omitempty"`
+	// Fulfilment is whom its operations were given to, and how far that is.
+	Fulfilment []FulfilmentStatus `json:"fulfilment,omitempty"`
 	// Commit is the first-parent commit that admitted it, and PullRequest what that landed; 0 without a forge.
 	Commit      string `json:"commit,omitempty"`
 	PullRequest int    `json:"pull_request,omitempty"`
@@ -127,7 +135,9 @@ type AccessReport struct {
 	Entries    []AccessEntry `json:"entries"`
 	// Incomplete names applications whose live state is not known whole, with the reason.
 	Incomplete map[string]string `json:"incomplete,omitempty"`
-	At         time.Time         `json:"at"`
+	// Attested are the applications that no read can show: of them it says what was said to be done.
+	Attested []string  `json:"attested,omitempty"`
+	At       time.Time `json:"at"`
 }
 
 // AccessEntry is one effective right with the entitlements that lead to it.

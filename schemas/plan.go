@@ -41,7 +41,9 @@ const (
 	HoldUnknown   Hold = "unknown"   // the live state could not be read whole
 	HoldProtected Hold = "protected" // the application's own, or too powerful to be touched
 	HoldIdentity  Hold = "identity"  // the name now stands for another native id than the one approved
-	HoldProvision Hold = "provision" // webhook or ticket: somebody else carries it out
+	HoldProvision Hold = "provision" // webhook or ticket, and nobody there who could be asked
+	HoldPending   Hold = "pending"   // somebody outside was asked and is at it, or what it needs is
+	HoldDeclined  Hold = "declined"  // somebody outside was asked, and said that it failed or shall not be
 )
 
 // Operation is one step of a plan: at most one connection, attribute set or entitlement. Doing it twice
@@ -135,6 +137,8 @@ type ApplicationPlan struct {
 	ReadAt     time.Time `json:"read_at,omitzero"`
 	// LiveDigest is the digest of the live state that the plan was made from.
 	LiveDigest string `json:"live_digest,omitempty"`
+	// Attested says that the live state is what fulfillers said, since nothing can be read: drift is unknown.
+	Attested bool `json:"attested,omitempty"`
 }
 
 // PendingEntitlement waits for somebody outside: an invitation to be accepted, an account to be unblocked.

@@ -35,7 +35,9 @@ type Record struct {
 	Operation  *Operation       `json:"operation,omitempty"`
 	Operations []string         `json:"operations,omitempty"` // ids, for intent
 	// Planned are the operations of an intent, whole, so that a crash right after leaves nothing unexplained.
-	Planned      []Operation         `json:"planned,omitempty"`
+	Planned []Operation `json:"planned,omitempty"`
+	// Fulfilments are set for an intent whose operations somebody outside is asked for: one for each of Planned.
+	Fulfilments  []FulfilmentRecord  `json:"fulfilments,omitempty"`
 	Outcome      *OutcomeRecord      `json:"outcome,omitempty"`
 	Verification *VerificationRecord `json:"verification,omitempty"`
 	Finding      *Finding            `json:"finding,omitempty"`
@@ -160,18 +162,20 @@ type RunRecord struct {
 // OutcomeRecord is what became of one operation.
 type OutcomeRecord struct {
 	Operation string    `json:"operation"`
-	Status    string    `json:"status"` // applied, failed, blocked, cancelled
+	Status    string    `json:"status"` // applied, failed, blocked, cancelled; of what somebody outside is asked also pending, withdrawn
 	Attempts  int       `json:"attempts"`
 	Started   time.Time `json:"started"`
 	Finished  time.Time `json:"finished"`
 	Error     string    `json:"error,omitempty"`
 	Code      string    `json:"code,omitempty"` // the typed error's: not_found, conflict, …
+	// Fulfilment is set where somebody outside was asked.
+	Fulfilment *FulfilmentRecord `json:"fulfilment,omitempty"`
 }
 
 // VerificationRecord is what the read-back showed of one operation.
 type VerificationRecord struct {
 	Operation string `json:"operation"`
-	// Status is verified, differs, pending or unverifiable.
+	// Status is verified, differs, pending or unverifiable; attested for what no read can show.
 	Status string `json:"status"`
 	Before any    `json:"before,omitempty"`
 	After  any    `json:"after,omitempty"`

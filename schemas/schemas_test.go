@@ -21,7 +21,7 @@ func TestSchemaNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"Acknowledgement", "Admission", "Application", "BudgetOverride", "ConnectionAssignment", "ConnectionCreation",
-		"ConnectionDeletion", "People", "Settings", "access", "conformance", "connector-answer", "connector-request", "connectors", "decision", "doctor", "document", "plan", "policy-input", "preview", "record",
+		"ConnectionDeletion", "People", "Settings", "access", "conformance", "connector-answer", "connector-request", "connectors", "decision", "doctor", "document", "fulfil", "fulfilment-answer", "fulfilment-request", "plan", "policy-input", "preview", "record",
 		"run", "status", "validate",
 	}
 	if diff := cmp.Diff(want, SchemaNames()); diff != "" {

@@ -220,7 +220,7 @@ func findings(index schemaIndex, instance any, err error) []finding {
 	visit = func(e *jsonschema.ValidationError) {
 		at := e.InstanceLocation
 		add := func(msg, hint string) { list = append(list, finding{way: at, msg: msg, hint: hint}) }
-		if strings.HasPrefix(e.SchemaURL, secretURL) && !under(e.SchemaURL, "env") && !under(e.SchemaURL, "file") {
+		if isSecret(e.SchemaURL) && !under(e.SchemaURL, "env") && !under(e.SchemaURL, "file") {
 			add("a literal where a reference to a secret belongs (expected {env: NAME} or {file: /path})",
 				"secrets never stand in Git: change it if this was ever pushed")
 			return
@@ -386,6 +386,11 @@ func keyWays(v any, way []string, depth int, key, name string) [][]string {
 	return ways
 }
 
+// isSecret says whether a schema location is that of a reference to a secret: a connector's, or one of our own.
+func isSecret(location string) bool {
+	return strings.HasPrefix(location, secretURL) || strings.Contains(location, "#/$defs/SecretReference")
+}
+
 // under says whether a schema location lies in a property of that name.
 func under(location, property string) bool {
 	return strings.Contains(location, "/properties/"+property)
@@ -507,6 +512,8 @@ func patternText(pattern string) string {
 		return "owner/name"
 	case `^(user|team):\S.*$`:
 		return "user:LOGIN-OR-EMAIL or team:NAME"
+	case `^[1-9][0-9]*(s|m|h)$`:
+		return "a time like 30s, 10m or 1h"
 	case envPattern:
 		return "the name of an environment variable"
 	case filePattern:

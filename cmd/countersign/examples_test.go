@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,16 +19,35 @@ import (
 // TestExamples runs what a newcomer would in each example folder.
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	settings, err := filepath.Glob("../../examples/*/countersign.yaml") // examples/applications is no repository
-	if err != nil || len(settings) < 3 {
-		t.Fatalf("%d examples (%v)", len(settings), err)
+	dirs, err := filepath.Glob("../../examples/*")
+	if err != nil || len(dirs) < 3 {
+		t.Fatalf("%d examples (%v)", len(dirs), err)
 	}
-	for _, file := range settings {
-		dir := filepath.Dir(file)
+	programs := execPrograms(t)
+	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return filepath.Ext(dir) != "" }) // what lies beside the folders
+	for _, dir := range dirs {
+		if filepath.Base(dir) == "applications" { // files for an access repository of one's own
+			repo := t.TempDir()
+			if err := os.CopyFS(filepath.Join(repo, "applications"), os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			settings, err := os.ReadFile("../../examples/github/countersign.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(repo, "countersign.yaml"), settings, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			dir = repo
+		}
 		for _, args := range [][]string{{"validate"}, {"policy", "test"}} {
 			var out, errs bytes.Buffer
 			env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}
-			if code := cli.Main(t.Context(), append(args, "--repo", dir), env); code != 0 {
+			args = append(args, "--repo", dir)
+			if p, ok := programs[filepath.Base(dir)]; ok {
+				args = append(args, "--exec", p.name+"="+p.path)
+			}
+			if code := cli.Main(t.Context(), args, env); code != 0 {
 				t.Errorf("%s in %s: exit code %d\n%s%s", strings.Join(args, " "), dir, code, out.String(), errs.String())
 			}
 		}
@@ -38,7 +58,7 @@ func TestExamples(t *testing.T) {
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	for _, command := range []string{"demo", "init", "validate", "preview", "apply", "drift", "status", "access", "serve", "doctor", "audit export", "audit verify",
-		"audit entitlements", "policy rules", "policy test", "schema", "version"} {
+		"audit entitlements", "policy rules", "policy test", "schema", "version", "connector list", "connector test"} {
 		var out bytes.Buffer
 		env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}
 		code := cli.Main(t.Context(), append(strings.Fields(command), "--help"), env)

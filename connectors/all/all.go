@@ -7,6 +7,7 @@ import (
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/github"
 	"github.com/countersign/countersign/connectors/ldap"
+	"github.com/countersign/countersign/connectors/manual"
 	"github.com/countersign/countersign/connectors/mysql"
 	"github.com/countersign/countersign/connectors/okta"
 	"github.com/countersign/countersign/connectors/postgres"
@@ -20,6 +21,7 @@ func Registry() (connectors.Registry, error) {
 		casbin.New(),
 		github.New(),
 		ldap.New(),
+		manual.New(),
 		mysql.New(),
 		okta.New(),
 		postgres.New(),

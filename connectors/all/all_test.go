@@ -7,11 +7,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/all"
 	"github.com/countersign/countersign/connectors/connectortest"
 )
 
-// Each folder beside this one that has code, but for the suite's and what connectors share, is a connector in the
+// Each folder beside this one that has code, but for the suite's, what connectors share, and exec, which has no name of its own, is a connector in the
 // list under its own name.
 func TestRegistry(t *testing.T) {
 	t.Parallel()
@@ -30,7 +31,7 @@ func TestRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 		code = slices.DeleteFunc(code, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
-		if shared := []string{"all", "connectortest", "rest"}; e.IsDir() && !slices.Contains(shared, e.Name()) && len(code) > 0 {
+		if shared := []string{"all", "connectortest", "exec", "rest"}; e.IsDir() && !slices.Contains(shared, e.Name()) && len(code) > 0 {
 			want = append(want, e.Name())
 		}
 	}
@@ -42,6 +43,11 @@ func TestRegistry(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is listed and not there", name)
 		}
+		if _, own := c.(connectors.Configured); own != c.Describe().Attested || own != (len(c.Describe().Types) == 0) {
+			t.Errorf("%s: only what is attested has its types from its configuration, and then no others", name)
+		}
+		// The suite of connectors holds what is read against what was written: of one that reads and writes nothing
+		// (manual) there is nothing to hold, and its own tests are about its configuration.
 		for _, row := range connectortest.Capabilities(c) {
 			if row.Connector != name || row.Type == "" || row.Title == "" {
 				t.Errorf("%s: a row of the table is empty: %+v", name, row)

@@ -148,7 +148,7 @@ func (r *reader) collect(a *account, out *iam.GetAccountAuthorizationDetailsOutp
 	}
 	for i := range out.Policies {
 		p := &out.Policies[i]
-		e := a.policies.add(&entity{typ: typePolicy, name: sdk.ToString(p.PolicyName), id: sdk.ToString(p.PolicyId), arn: sdk.ToString(p.Arn), path: sdk.ToString(p.Path)})
+		e := a.policies.add(&entity{typ: typePolicy, name: lastPart(sdk.ToString(p.Arn)), id: sdk.ToString(p.PolicyId), arn: sdk.ToString(p.Arn), path: sdk.ToString(p.Path)})
 		e.description, e.version = p.Description, sdk.ToString(p.DefaultVersionId)
 		e.boundaries = int(sdk.ToInt32(p.PermissionsBoundaryUsageCount))
 		e.versions = map[string]any{}
@@ -197,11 +197,18 @@ func (e *entity) tag(list []types.Tag) {
 	}
 }
 
+// recent is how young a role may be that one of two listings does not have yet.
+const recent = 10 * time.Minute
+
+// maxSingles bounds how many roles are asked for one by one: more than somebody deletes during a reading.
+const maxSingles = 20
+
 // completeRoles adds what the details of a role leave out: its description and how long a session may last. Both
-// listings must have the same roles.
+// listings must have the same roles, but for those that somebody made or deleted between the two.
 func (r *reader) completeRoles(ctx context.Context, a *account) error {
+	const op = "list the roles"
 	seen := map[string]bool{}
-	err := r.pages(ctx, "list the roles", func(marker *string) (bool, *string, error) {
+	err := r.pages(ctx, op, func(marker *string) (bool, *string, error) {
 		out, err := r.iam.ListRoles(ctx, &iam.ListRolesInput{PathPrefix: sdk.String(r.prefix), Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
 		if err != nil {
 			return false, nil, err
@@ -211,20 +218,38 @@ func (r *reader) completeRoles(ctx context.Context, a *account) error {
 			key := fold(sdk.ToString(o.RoleName))
 			seen[key] = true
 			e := a.roles[key]
-			if e == nil || e.id != sdk.ToString(o.RoleId) {
+			switch {
+			case e != nil && e.id == sdk.ToString(o.RoleId):
+				e.description, e.session = sdk.String(sdk.ToString(o.Description)), o.MaxSessionDuration
+			case r.now().Sub(sdk.ToTime(o.CreateDate)) > recent:
 				a.disagree("the role %s is listed and has no details", sdk.ToString(o.RoleName))
-				continue
+			case e != nil: // made anew between the two: of which of them the rest speaks, nobody knows
+				a.disagree("the role %s was just made anew", e.name)
 			}
-			e.description, e.session = sdk.String(sdk.ToString(o.Description)), o.MaxSessionDuration
 		}
 		return out.IsTruncated, out.Marker, nil
 	})
 	if err != nil {
 		return err
 	}
-	for key, e := range a.roles {
-		if !seen[key] && r.within(e.path) {
+	singles := 0
+	for _, key := range sortedKeys(a.roles) {
+		e := a.roles[key]
+		if seen[key] || !r.within(e.path) {
+			continue
+		}
+		if singles++; singles > maxSingles {
 			a.disagree("the role %s has details and is not listed", e.name)
+			return nil
+		}
+		out, err := r.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: sdk.String(e.name)})
+		switch {
+		case codeOf(err) == noSuchEntity: // somebody deleted it
+			delete(a.roles, key)
+		case err != nil:
+			return r.fault(ctx, op, err)
+		default:
+			e.description, e.session = sdk.String(sdk.ToString(out.Role.Description)), out.Role.MaxSessionDuration
 		}
 	}
 	return nil
@@ -258,7 +283,7 @@ func (r *reader) completeBoundaries(ctx context.Context, a *account) error {
 		return err
 	}
 	for _, arn := range sortedKeys(told) {
-		if told[arn] == counted[arn] {
+		if told[arn] <= counted[arn] {
 			continue
 		}
 		users, roles, _, err := r.holders(ctx, arn, types.PolicyUsageTypePermissionsBoundary)

@@ -480,7 +480,7 @@ func (r *run) updateDocument(ctx context.Context, o *schemas.Operation, e *entit
 	}); err != nil {
 		return err
 	}
-	if got := sdk.ToString(out.Policy.PolicyId); got != e.id {
+	if got := sdk.ToString(out.Policy.PolicyId); e.id != "" && got != e.id {
 		return refuse(connectors.Conflict, o, "the policy has the id %s now: somebody made it anew", got)
 	}
 	e.version = sdk.ToString(out.Policy.DefaultVersionId)

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -78,7 +77,6 @@ type settings struct {
 	secrets                 map[string]connectors.Secret
 	application             string
 	now                     func() time.Time
-	logger                  *slog.Logger
 }
 
 // Where credentials come from.
@@ -107,7 +105,7 @@ func invalid(format string, args ...any) error {
 func configure(cfg connectors.Config) (*settings, error) {
 	s := &settings{region: "us-east-1", source: fromKeys, prefix: "/", timeout: 30 * time.Second, maxWait: 20 * time.Second,
 		settle: 30 * time.Second, pageSize: 1000, secrets: map[string]connectors.Secret{},
-		application: cfg.Application, now: cfg.Now, logger: cfg.Logger}
+		application: cfg.Application, now: cfg.Now}
 	for key, v := range cfg.Values {
 		ok := true
 		text := func(to *string, form *regexp.Regexp) {
@@ -129,7 +127,7 @@ func configure(cfg connectors.Config) (*settings, error) {
 			ok = ok && isAccount(s.account)
 		case "region":
 			text(&s.region, regionForm)
-		case "credentials":
+		case "sign_in":
 			text(&s.source, nil)
 			ok = ok && slices.Contains([]string{fromKeys, fromEnvironment, fromWebIdentity, fromInstance}, s.source)
 		case "role_arn":
@@ -331,13 +329,13 @@ func (r *reader) authenticate(ctx context.Context, cfg *sdk.Config, apply bool) 
 		}
 		id, secret := r.secrets[keys+"access_key_id"].Reveal(), r.secrets[keys+"secret_access_key"].Reveal()
 		if id == "" || secret == "" {
-			return invalid("config.%[1]saccess_key_id and config.%[1]ssecret_access_key are missing, or config.credentials says where else credentials come from", keys)
+			return invalid("config.%[1]saccess_key_id and config.%[1]ssecret_access_key are missing, or config.sign_in says where else credentials come from", keys)
 		}
 		cfg.Credentials = credentials.NewStaticCredentialsProvider(id, secret, r.secrets[keys+"session_token"].Reveal())
 	case fromEnvironment:
 		id, secret, token := os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")
 		if id == "" || secret == "" {
-			return invalid("config.credentials is environment, and AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
+			return invalid("config.sign_in is environment, and AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
 		}
 		r.secrets["environment"], r.secrets["environment_token"] = connectors.NewSecret(secret), connectors.NewSecret(token)
 		cfg.Credentials = credentials.NewStaticCredentialsProvider(id, secret, token)
@@ -349,7 +347,7 @@ func (r *reader) authenticate(ctx context.Context, cfg *sdk.Config, apply bool) 
 	case fromWebIdentity:
 		token := r.secrets["web_identity_token"].Reveal()
 		if role == "" || token == "" {
-			return invalid("config.credentials is web_identity: it needs config.role_arn and config.web_identity_token")
+			return invalid("config.sign_in is web_identity: it needs config.role_arn and config.web_identity_token")
 		}
 		anonymous := *cfg
 		anonymous.Credentials = sdk.AnonymousCredentials{}

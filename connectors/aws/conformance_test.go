@@ -2,7 +2,6 @@ package aws_test
 
 import (
 	"encoding/xml"
-	"fmt"
 	"io"
 	"log/slog"
 	"maps"
@@ -91,11 +90,11 @@ func harness() connectortest.Harness {
 			{Name: "a secret as plain text", Config: with(map[string]any{"secret_access_key": "in plain text"}), Code: connectors.Invalid},
 			{Name: "a secret where none belongs", Config: with(map[string]any{"region": canary}), Code: connectors.Invalid},
 			{Name: "an unknown setting", Config: with(map[string]any{"dsn": canary}), Code: connectors.Invalid},
-			{Name: "a token that is not good", Config: with(map[string]any{"credentials": "web_identity", "role_arn": "arn:aws:iam::" + accountID + ":role/ci", "web_identity_token": canary}), Code: connectors.Denied},
-			{Name: "a token without a role", Config: with(map[string]any{"credentials": "web_identity", "web_identity_token": canary}), Code: connectors.Invalid},
+			{Name: "a token that is not good", Config: with(map[string]any{"sign_in": "web_identity", "role_arn": "arn:aws:iam::" + accountID + ":role/ci", "web_identity_token": canary}), Code: connectors.Denied},
+			{Name: "a token without a role", Config: with(map[string]any{"sign_in": "web_identity", "web_identity_token": canary}), Code: connectors.Invalid},
 			{Name: "a role that is not there", Config: with(map[string]any{"role_arn": "arn:aws:iam::" + accountID + ":role/absent"}), Code: connectors.Denied},
 			{Name: "a role of a wrong form", Config: with(map[string]any{"role_arn": "absent"}), Code: connectors.Invalid},
-			{Name: "somewhere else", Config: with(map[string]any{"credentials": "sso"}), Code: connectors.Invalid},
+			{Name: "somewhere else", Config: with(map[string]any{"sign_in": "sso"}), Code: connectors.Invalid},
 			{Name: "an address without TLS", Config: with(map[string]any{"endpoint": "http://iam.example.test"}), Code: connectors.Invalid},
 			{Name: "an address with a secret", Config: with(map[string]any{"endpoint": "https://user:password@iam.example.test"}), Code: connectors.Invalid},
 			{Name: "nobody at the address", Config: with(map[string]any{"endpoint": "http://127.0.0.1:1"}), Code: connectors.Unavailable},
@@ -362,9 +361,6 @@ func (a *app) Break(t *testing.T) []connectortest.Broken {
 		broken("details without a role", details, func(status int, body []byte) (int, []byte) {
 			return status, element("RoleDetailList").ReplaceAll(body, nil)
 		}),
-		broken("a list without a role", "ListRoles", func(status int, body []byte) (int, []byte) {
-			return status, element("Roles").ReplaceAll(body, nil)
-		}),
 		broken("nobody", "GetCallerIdentity", text("")),
 	}
 	for _, action := range []string{details, "ListRoles", "ListPolicies"} {
@@ -393,7 +389,7 @@ func (a *app) Break(t *testing.T) []connectortest.Broken {
 	names := map[string]bool{}
 	for _, b := range list {
 		if names[b.Name] {
-			t.Fatal(fmt.Sprintf("%s stands twice", b.Name))
+			t.Fatalf("%s stands twice", b.Name)
 		}
 		names[b.Name] = true
 	}

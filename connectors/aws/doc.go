@@ -36,7 +36,7 @@
 //
 // # Credentials
 //
-// config.credentials says where they come from, and no other place is looked at: no profile, no metadata service by
+// config.sign_in says where they come from, and no other place is looked at: no profile, no metadata service by
 // default. STS is asked whose they are, and the account's number in the config must be the answer, before anything else
 // is sent. plan.sh and apply.sh make the roles for planning and applying, with no more than they need.
 //
@@ -48,6 +48,7 @@
 // not told, so the role is read just before, and both its attributes are sent. A change of a policy is a new version;
 // there are five at most, and the oldest that is not in force goes first. An older version with the same document is
 // made the default again. The SDK takes an empty answer for an empty account: each answer is looked at before.
+// A principal that was deleted stands in a trust policy by its id from then on: that is a difference to look at.
 // What was just made is not known everywhere at once: within a run, what fails because of that is done again for as long
 // as settle says.
 //

@@ -178,12 +178,12 @@ func canonical(doc map[string]any, k kind, partition string) (map[string]any, er
 		switch key {
 		case "Version":
 			if v != "2012-10-17" && v != "2008-10-17" {
-				return nil, errors.New("Version is neither 2012-10-17 nor 2008-10-17")
+				return nil, errors.New("the Version is neither 2012-10-17 nor 2008-10-17")
 			}
 			out[key] = v
 		case "Id":
 			if _, ok := v.(string); !ok {
-				return nil, errors.New("Id is no text")
+				return nil, errors.New("the Id is no text")
 			}
 			out[key] = v
 		case "Statement":
@@ -195,11 +195,11 @@ func canonical(doc map[string]any, k kind, partition string) (map[string]any, er
 			for i, s := range list {
 				statement, ok := s.(map[string]any)
 				if !ok {
-					return nil, fmt.Errorf("Statement %d is no object", i+1)
+					return nil, fmt.Errorf("statement %d is no object", i+1)
 				}
 				c, err := canonicalStatement(statement, k, partition)
 				if err != nil {
-					return nil, fmt.Errorf("Statement %d: %w", i+1, err)
+					return nil, fmt.Errorf("statement %d: %w", i+1, err)
 				}
 				statements = append(statements, c)
 			}
@@ -222,14 +222,14 @@ func canonicalStatement(s map[string]any, k kind, partition string) (map[string]
 		case "Sid":
 			text, ok := v.(string)
 			if !ok {
-				return nil, errors.New("Sid is no text")
+				return nil, errors.New("the Sid is no text")
 			}
 			if text != "" {
 				out[key] = text
 			}
 		case "Effect":
 			if v != "Allow" && v != "Deny" {
-				return nil, errors.New("Effect is neither Allow nor Deny")
+				return nil, errors.New("the Effect is neither Allow nor Deny")
 			}
 			out[key] = v
 		case "Action", "NotAction":

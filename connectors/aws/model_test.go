@@ -316,3 +316,8 @@ func TestModelRefuses(t *testing.T) {
 		}
 	}
 }
+
+func jsonObject(text string) bool {
+	var v map[string]any
+	return json.Unmarshal([]byte(text), &v) == nil
+}

@@ -12,7 +12,7 @@ aws iam put-role-policy --role-name countersign-plan --policy-name read-iam --po
   "Version": "2012-10-17",
   "Statement": [{
     "Effect": "Allow",
-    "Action": ["iam:GetAccountAuthorizationDetails", "iam:ListEntitiesForPolicy", "iam:ListPolicies", "iam:ListRoles"],
+    "Action": ["iam:GetAccountAuthorizationDetails", "iam:GetRole", "iam:ListEntitiesForPolicy", "iam:ListPolicies", "iam:ListRoles"],
     "Resource": "*"
   }]
 }'

@@ -27,14 +27,16 @@
 //	← {"id": 7, "type": "done", "done": {"count": 0}}
 //
 // A request is answered whole before the next is sent; cancel alone may come while one is on its way. A request that
-// fails is answered with error. After close, and at the end of its input, the child ends.
+// fails is answered with error, and so is one that ends early because it was cancelled; outcomes that were given
+// before stand. A child that knows no cancel ends what it is at, which it has Limits.Grace for. After close, and at
+// the end of its input, the child ends.
 //
 // # What a connector need not do
 //
 // Operations come held against the description, without those whose dependency failed, and none depends on another
 // of the same request. What a read or list answers beyond the question is dropped, so that a small connector may
-// answer with all it has. Pages, patterns and the order of items are made here. A connector that does not say
-// normalizes is not asked to.
+// answer with all it has. Pages, patterns, the order of items and the privileges that others imply are made here. A
+// connector that does not say normalizes is not asked to.
 //
 // # What it cannot do
 //

@@ -388,7 +388,8 @@ func TestBinding(t *testing.T) {
 
 // TestSecrets: they go on standard input alone, the one for applying to writers alone, and come out nowhere.
 func TestSecrets(t *testing.T) {
-	const canary, apply = connectortest.Canary, "the-apply-" + connectortest.Canary
+	// One has characters that JSON escapes, and is a part of the other.
+	const canary, apply = connectortest.Canary + `"\`, "the-apply-" + connectortest.Canary + `"\`
 	t.Setenv("CANARY", canary)
 	cfg := config()
 	cfg.Values = map[string]any{"token": connectors.NewSecret(canary), "apply_token": connectors.NewSecret(apply), "place": "here"}
@@ -400,7 +401,7 @@ func TestSecrets(t *testing.T) {
 		_, read := k.OpenReader(t.Context(), cfg)
 		_, write := k.OpenWriter(t.Context(), cfg)
 		for mode, err := range map[string]error{"read": read, "write": write} {
-			if err == nil || strings.Contains(err.Error(), canary) {
+			if err == nil || strings.Contains(err.Error(), connectortest.Canary) {
 				t.Errorf("%s, %s: %v", role, mode, err)
 			}
 			if role == "argv" {
@@ -419,7 +420,7 @@ func TestSecrets(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if s := log.String(); strings.Contains(s, canary) || !strings.Contains(s, "REDACTED") {
+	if s := log.String(); strings.Contains(s, connectortest.Canary) || !strings.Contains(s, "REDACTED") {
 		t.Errorf("the log:\n%s", s)
 	}
 }
@@ -673,6 +674,59 @@ func TestBatches(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]connectors.Code{"op0": connectors.Conflict, "op1": connectors.Blocked, "op2": connectors.Blocked}, codes); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestWhole: an application that is not to be had ends the apply; what was not tried has no outcome.
+func TestWhole(t *testing.T) {
+	t.Parallel()
+	w := write(t, `raw apply {"id":ID,"type":"outcome","outcome":{"operation":"op0"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"op1","error":{"code":"unavailable","message":"rate limit","whole":true,"retry_after_seconds":90}}}`+
+		`⏎{"id":ID,"type":"outcome","outcome":{"operation":"op2","error":{"code":"unavailable","message":"rate limit"}}}⏎{"id":ID,"type":"done","done":{"count":3}}`, quick())
+	var got []string
+	err := w.Apply(t.Context(), grants(3), func(o connectors.Outcome) { got = append(got, o.Operation) })
+	var typed *connectors.Error
+	if !errors.As(err, &typed) || !connectors.IsWhole(err) || typed.RetryAfter != 90*time.Second || !slices.Equal(got, []string{"op0"}) {
+		t.Errorf("outcomes %v and %+v, want op0 alone and an error of the whole", got, err)
+	}
+	if _, err := w.Describe(t.Context()); err != nil {
+		t.Errorf("the child is in step: %v", err)
+	}
+}
+
+// TestIds: two targets of one name are told apart by their ids, in order.
+func TestIds(t *testing.T) {
+	t.Parallel()
+	e := func(id string) string {
+		return `{"target":{"type":"user","source_name":"x"},"target_id":"` + id + `","privilege":"MEMBER"}`
+	}
+	for list, says := range map[string]string{e("1") + "," + e("2"): "", e("2") + "," + e("1"): "not sorted", e("1") + "," + e("1"): "not sorted", e("") + "," + e("1"): "not sorted"} {
+		w := write(t, `raw read {"id":ID,"type":"connections","connections":[{"type":"group","source_name":"a","entitlements":[`+list+`]}]}⏎{"id":ID,"type":"done","done":{"count":1}}`, quick())
+		s, err := w.Read(t.Context(), connectors.Selection{})
+		if says != "" {
+			wants(t, err, connectors.Invalid, says)
+		} else if err != nil || len(s.Connections[0].Entitlements) != 2 {
+			t.Errorf("%+v, %v", s, err)
+		}
+	}
+}
+
+// TestImplied: the privileges that one implies are made here.
+func TestImplied(t *testing.T) {
+	t.Parallel()
+	w := write(t, "good", quick())
+	d, err := w.Describe(t.Context())
+	if g, _ := d.Types[0].Target("share"); err != nil || !g.Single {
+		t.Errorf("%+v, %v", g, err)
+	}
+	share := schemas.Name{Type: "share", SourceName: "s"}
+	s, err := w.Normalize(connectors.State{Connections: []connectors.Connection{{Name: schemas.Name{Type: "group", SourceName: "a"},
+		Entitlements: []connectors.Entitlement{{Target: share, Privilege: "own"}, {Target: share, Privilege: "read"}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []connectors.Entitlement{{Target: share, Privilege: "own"}, {Target: share, Privilege: "read"}, {Target: share, Privilege: "write"}}
+	if diff := cmp.Diff(want, s.Connections[0].Entitlements); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 

@@ -59,7 +59,8 @@ const pattern = `[^\\p{C}\\p{Zl}\\p{Zp}]+`
 const good = `{"title":"Liar","config":{"type":"object","properties":{"token":{"x-secret":true,"description":"t"},"apply_token":{"x-secret":true,"description":"t"},"place":{"type":"string","description":"p"}},"additionalProperties":false},` +
 	`"plan_script":"none","apply_script":"none","types":[{"name":"group","title":"Group","create":true,"delete":true,"update":true,` +
 	`"payload":{"type":"object","properties":{"comment":{"type":"string","description":"c"}},"additionalProperties":false},"names":{"pattern":"` + pattern + `"},` +
-	`"grantable":[{"type":"user","edge":"identity","privileges":["MEMBER"],"default":["MEMBER"],"names":{"pattern":"` + pattern + `"},"grant":true,"revoke":true}]}]}`
+	`"grantable":[{"type":"user","edge":"identity","privileges":["MEMBER"],"default":["MEMBER"],"names":{"pattern":"` + pattern + `"},"grant":true,"revoke":true},` +
+	`{"type":"share","edge":"resource","privileges":["own","write","read"],"default":["read"],"implies":{"own":["write","read"],"write":["read"]},"single":true,"names":{"pattern":"` + pattern + `"},"grant":true,"revoke":true}]}]}`
 
 // script is a connector written by hand, as an author in another language would. The role says where it misbehaves.
 func script(whole string, in *bufio.Scanner, out io.Writer) {

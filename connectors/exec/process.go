@@ -12,6 +12,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -207,18 +208,31 @@ func plain(s string) string {
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
-// replacer takes secrets out of texts.
+// replacer takes secrets out of texts: as they are, as JSON writes them, and each line of those that have several.
 func replacer(secrets []string) *strings.Replacer {
-	var pairs []string
+	var all []string
 	for _, s := range secrets {
-		for _, part := range append([]string{s}, strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })...) {
-			if len(part) >= 4 { // less is no secret, and would tear words apart
-				pairs = append(pairs, part, "REDACTED")
+		forms := append([]string{s}, strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })...)
+		for _, form := range forms {
+			if b, err := json.Marshal(form); err == nil {
+				forms = append(forms, string(b[1:len(b)-1]))
 			}
+		}
+		all = append(all, forms...)
+	}
+	// What is a part of another secret comes after it, or the rest of that would stay.
+	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
+	var pairs []string
+	for _, s := range all {
+		if len(s) >= minSecret {
+			pairs = append(pairs, s, "REDACTED")
 		}
 	}
 	return strings.NewReplacer(pairs...)
 }
+
+// minSecret is the length below which a secret is none, and would tear words apart.
+const minSecret = 4
 
 // violation is an answer that the protocol does not allow.
 func (p *process) violation(format string, args ...any) error {
@@ -227,7 +241,7 @@ func (p *process) violation(format string, args ...any) error {
 }
 
 func (p *process) unavailable(message string, err error) error {
-	return &connectors.Error{Code: connectors.Unavailable, Op: "connector " + p.name, Message: message, Err: err}
+	return &connectors.Error{Code: connectors.Unavailable, Op: "connector " + p.name, Message: message, Whole: true, Err: err}
 }
 
 // fail ends a child that cannot be trusted to be in step any more.
@@ -350,7 +364,7 @@ func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit
 func (p *process) typed(op string, e *schemas.ConnectorError) *connectors.Error {
 	out := &connectors.Error{Code: connectors.Code(e.Code), Op: op, Message: p.say(e.Message, maxMessage)}
 	if out.Code == connectors.Unavailable {
-		out.RetryAfter = time.Duration(e.RetryAfterSeconds) * time.Second
+		out.RetryAfter, out.Whole = time.Duration(e.RetryAfterSeconds)*time.Second, e.Whole
 	}
 	for _, d := range e.Dependents {
 		out.Dependents = append(out.Dependents, p.say(d, maxMessage))

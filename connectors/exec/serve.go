@@ -331,6 +331,7 @@ func wireError(err error) *schemas.ConnectorError {
 		if typed.Code != connectors.Blocked && typed.Code != "" {
 			out.Code = string(typed.Code)
 		}
+		out.Whole = typed.Code == connectors.Unavailable && typed.Whole
 		out.RetryAfterSeconds = min(int(typed.RetryAfter.Round(time.Second)/time.Second), maxRetrySeconds)
 		out.Dependents = typed.Dependents[:min(len(typed.Dependents), maxDependents)]
 	}

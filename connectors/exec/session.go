@@ -195,7 +195,12 @@ func (g *collector) check(c *connectors.Connection, from int) error {
 				return p.violation("an entitlement of %s has %s", p.say(c.String(), 200), f)
 			}
 		}
-		if i > 0 && c.Entitlements[i-1].Compare(e) >= 0 && !g.free {
+		if i == 0 || g.free {
+			continue
+		}
+		// Two targets of one name are two by their ids.
+		before := c.Entitlements[i-1]
+		if order := before.Compare(e); order > 0 || order == 0 && (before.TargetID == "" || before.TargetID >= e.TargetID) {
 			return p.violation("the entitlements of %s are not sorted, or one stands twice: %s", p.say(c.String(), 200), p.say(e.Target.String(), 200))
 		}
 	}
@@ -294,7 +299,7 @@ func (s *session) list(ctx context.Context, typ string, names []string, rule con
 // Normalize holds the state to the description, and asks a child that normalizes for each connection's form. What
 // the child gives back names no target and no attribute that was not there.
 func (s *session) Normalize(in connectors.State) (connectors.State, error) {
-	out, err := connectors.NormalizeWith(s.d, in, nil)
+	out, err := connectors.NormalizeWith(s.d, in, s.imply)
 	if err != nil || !s.normalizes || len(out.Connections) == 0 {
 		return out, err
 	}
@@ -338,7 +343,20 @@ func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 	if err := flush(); err != nil {
 		return connectors.State{}, err
 	}
-	return connectors.NormalizeWith(s.d, connectors.State{Connections: changed, Incomplete: in.Incomplete}, nil)
+	return connectors.NormalizeWith(s.d, connectors.State{Connections: changed, Incomplete: in.Incomplete}, s.imply)
+}
+
+// imply adds what the description says that privileges imply.
+func (s *session) imply(c *connectors.Connection) error {
+	t, _ := s.d.Type(c.Type)
+	for _, e := range slices.Clone(c.Entitlements) {
+		g, _ := t.Target(e.Target.Type)
+		for _, p := range g.Implies[e.Privilege] {
+			e.Privilege = p
+			c.Entitlements = append(c.Entitlements, e)
+		}
+	}
+	return nil
 }
 
 // sameConnections says where a child's normal form is of something else than what it was given.
@@ -463,7 +481,8 @@ func (s *session) refuse(o *schemas.Operation, failed connectors.Failures) (int,
 func (s *session) send(ctx context.Context, part []schemas.ConnectorOperation, pending map[string]*schemas.Operation, report func(connectors.Outcome)) error {
 	since := s.now()
 	answered := map[string]bool{}
-	return s.p.call(ctx, &schemas.ConnectorRequest{Type: "apply", Operations: part}, s.p.limits.Call, true, func(a *schemas.ConnectorAnswer) (bool, error) {
+	var whole *connectors.Error // the application as a whole is not to be had
+	err := s.p.call(ctx, &schemas.ConnectorRequest{Type: "apply", Operations: part}, s.p.limits.Call, true, func(a *schemas.ConnectorAnswer) (bool, error) {
 		switch a.Type {
 		case "outcome":
 			o := pending[a.Outcome.Operation]
@@ -474,6 +493,12 @@ func (s *session) send(ctx context.Context, part []schemas.ConnectorOperation, p
 				return false, s.p.violation("operation %s has two outcomes", o.ID)
 			}
 			answered[o.ID] = true
+			if a.Outcome.Error != nil && a.Outcome.Error.Whole && connectors.Code(a.Outcome.Error.Code) == connectors.Unavailable {
+				whole = s.p.typed(connectors.Title(o), a.Outcome.Error)
+			}
+			if whole != nil {
+				return false, nil // what comes after it is not known either
+			}
 			out := connectors.Outcome{Operation: o.ID, Attempts: max(1, a.Outcome.Attempts), Started: since, Finished: s.now()}
 			if a.Outcome.Error != nil {
 				out.Err = s.p.typed(connectors.Title(o), a.Outcome.Error)
@@ -489,4 +514,8 @@ func (s *session) send(ctx context.Context, part []schemas.ConnectorOperation, p
 		}
 		return false, s.p.violation("an answer of type %s came where outcomes were expected", a.Type)
 	})
+	if err == nil && whole != nil {
+		return whole
+	}
+	return err
 }

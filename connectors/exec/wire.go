@@ -25,7 +25,7 @@ func description(name string, w *schemas.ConnectorDescription) (connectors.Descr
 			return d, fmt.Errorf("payload of %s: %w", t.Name, err)
 		}
 		for _, g := range t.Grantable {
-			typ.Grantable = append(typ.Grantable, connectors.GrantableType{Type: g.Type, Edge: connectors.Edge(g.Edge), Privileges: g.Privileges, Default: g.Default,
+			typ.Grantable = append(typ.Grantable, connectors.GrantableType{Type: g.Type, Edge: connectors.Edge(g.Edge), Privileges: g.Privileges, Default: g.Default, Implies: g.Implies, Single: g.Single,
 				Names: nameRule(g.Names), Privileged: g.Privileged, PrivilegedPrivileges: g.PrivilegedPrivileges, Grant: g.Grant, Revoke: g.Revoke})
 		}
 		d.Types = append(d.Types, typ)
@@ -53,7 +53,7 @@ func wireDescription(d connectors.Description) (*schemas.ConnectorDescription, e
 			return nil, fmt.Errorf("payload schema of %s: %w", t.Name, err)
 		}
 		for _, g := range t.Grantable {
-			typ.Grantable = append(typ.Grantable, schemas.ConnectorTarget{Type: g.Type, Edge: string(g.Edge), Privileges: g.Privileges, Default: g.Default,
+			typ.Grantable = append(typ.Grantable, schemas.ConnectorTarget{Type: g.Type, Edge: string(g.Edge), Privileges: g.Privileges, Default: g.Default, Implies: g.Implies, Single: g.Single,
 				Names: names(g.Names), Privileged: g.Privileged, PrivilegedPrivileges: g.PrivilegedPrivileges, Grant: g.Grant, Revoke: g.Revoke})
 		}
 		w.Types = append(w.Types, typ)

@@ -43,13 +43,15 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	for i := range ops {
 		want(&ops[i].Connection)
 		want(ops[i].Target)
-		about[ops[i].Connection.SourceName] = true
+		if ops[i].Connection.Type == TypeTeam {
+			about[ops[i].Connection.SourceName] = true
+		}
 	}
 	t, err := w.load(ctx, op, false, slugs, func(x *team) bool { return about[x.slug] })
 	if err != nil {
 		return err
 	}
-	b := &batch{writer: w, teams: t, ops: ops, checker: checker, failed: map[string]bool{}, done: map[string]bool{}, people: map[string]*standing{}}
+	b := &batch{writer: w, teams: t, ops: ops, checker: checker, failed: map[string]bool{}, done: map[string]bool{}, people: map[string]*standing{}, known: map[int64]bool{}}
 	return connectors.Each(ctx, ops, checker, w.c.now, func(o connectors.Outcome) {
 		b.failed[o.Operation], b.done[o.Operation] = o.Err != nil, true
 		report(o)
@@ -65,13 +67,16 @@ type batch struct {
 	failed, done map[string]bool
 	people       map[string]*standing // of the organisation, by login
 	tries        int
+	roles        map[string][]*orgRole // of the organisation, by name; nil before they were read
+	known        map[int64]bool        // of which of them it was read whom they were assigned to
 }
 
 // standing is what an account is in the organisation.
 type standing struct {
 	id    int64
 	there bool // a member, or invited to be one
-	owner bool
+	// pending says that the invitation was not taken up.
+	pending, owner bool
 }
 
 func refuse(code connectors.Code, o *schemas.Operation, format string, args ...any) error {
@@ -101,6 +106,9 @@ func (b *batch) do(ctx context.Context, o *schemas.Operation) (int, error) {
 }
 
 func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
+	if o.Connection.Type == TypeOrganisationRole {
+		return b.assign(ctx, o)
+	}
 	x := b.bySlug[o.Connection.SourceName]
 	switch {
 	case x == nil && o.Removes():
@@ -111,6 +119,8 @@ func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
 		return refuse(connectors.Denied, o, "%s", x.protected())
 	case x != nil && o.NativeID != "" && o.NativeID != id(x.id):
 		return refuse(connectors.Conflict, o, "the slug stands for another team now (id %d)", x.id)
+	case x != nil && x.hidden:
+		return refuse(connectors.Denied, o, "%s", x.doubt)
 	case x != nil && x.doubt != "":
 		return refuse(connectors.Unavailable, o, "the team is not known whole: %s", x.doubt)
 	}
@@ -268,11 +278,14 @@ func (b *batch) delete(ctx context.Context, o *schemas.Operation, x *team) error
 		Slug   string   `json:"slug"`
 		Parent answered `json:"parent"`
 	}](ctx, b.c, connectors.Title(o), b.c.team(x.slug, "teams"), nil)
-	switch {
-	case connectors.CodeOf(err) == connectors.NotFound:
-		children = nil // it is gone
-	case err != nil:
-		return err
+	if connectors.CodeOf(err) == connectors.NotFound {
+		if again := b.call(ctx, o, http.MethodGet, b.c.team(x.slug), nil, &answered{}); connectors.CodeOf(again) == connectors.NotFound {
+			delete(b.bySlug, x.slug)
+			return nil // it went meanwhile
+		}
+	}
+	if err != nil {
+		return err // whoever does not know the children must not delete them
 	}
 	for _, c := range children {
 		if c.Parent.ID == nil || *c.Parent.ID != x.id {
@@ -313,7 +326,7 @@ func (b *batch) stands(ctx context.Context, o *schemas.Operation, login string) 
 	case m.State != "active" && m.State != "pending" || m.User == nil:
 		return nil, strange(connectors.Title(o))
 	default:
-		s.there, s.owner, s.id = true, m.Role == "admin", m.User.ID
+		s.there, s.pending, s.owner, s.id = true, m.State == "pending", m.Role == "admin", m.User.ID
 	}
 	b.people[login] = s
 	return s, nil
@@ -340,7 +353,7 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 		if err := sameTarget(o, p.id); err != nil {
 			return err
 		}
-		if o.Privilege == member {
+		if o.Privilege == member && (p.id != 0 || o.TargetID == "") {
 			return nil
 		}
 	}
@@ -348,18 +361,19 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 	if err != nil {
 		return err
 	}
+	if err := sameTarget(o, s.id); err != nil {
+		return err
+	}
 	switch {
+	case in && o.Privilege == member:
+		return nil
 	case s.owner && o.Privilege == maintainer:
 		return refuse(connectors.Conflict, o, "an owner of the organisation maintains each team that they are in: grant %s", member)
 	case in && p.maintainer:
 		return nil
 	case !s.there && !b.invite:
 		return refuse(connectors.NotFound, o, "no such account is in the organisation %s. To add it to a team would invite it to the organisation: have an owner do that, or set invite: true in the application's config", b.c.organisation)
-	case s.there:
-		if err := sameTarget(o, s.id); err != nil {
-			return err
-		}
-	case o.TargetID != "":
+	case !s.there && o.TargetID != "":
 		found, err := b.accounts(ctx, []string{login})
 		if err != nil {
 			return err
@@ -386,7 +400,9 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 		return strange(connectors.Title(o))
 	}
 	list[login] = person{id: s.id, maintainer: o.Privilege == maintainer || s.owner}
-	b.people[login].there = true
+	if !s.there {
+		delete(b.people, login) // now that it is invited, GitHub says who it is
+	}
 	return nil
 }
 
@@ -476,17 +492,20 @@ func (b *batch) alike(o *schemas.Operation) []string {
 
 // sameRepository holds the id of an operation to the repository that has the name.
 func (b *batch) sameRepository(ctx context.Context, o *schemas.Operation, h *holding) error {
-	if h != nil {
+	if o.TargetID == "" || h != nil && h.id != 0 {
+		if h == nil {
+			return nil
+		}
 		return sameTarget(o, h.id)
-	}
-	if o.TargetID == "" {
-		return nil
 	}
 	var r struct {
 		ID int64 `json:"id"`
 	}
 	if err := b.call(ctx, o, http.MethodGet, path("repos", b.c.organisation, o.Target.SourceName), nil, &r); err != nil {
 		return err
+	}
+	if r.ID == 0 {
+		return strange(connectors.Title(o))
 	}
 	return sameTarget(o, r.ID)
 }

@@ -4,6 +4,7 @@
 # 1. An App of its own, so that planning never holds what can write:
 #      organisation permissions: Members: read and write; Custom repository roles: read where the organisation has some
 #      repository permissions:   Metadata: read; Administration: read and write
+#      with organisation_roles: true also Custom organization roles: read and write (organisation)
 #    Install it in the organisation on all repositories.
 #    config: apply_app_id, apply_installation_id, apply_private_key
 # 2. A fine-grained token of an owner, for the organisation and all repositories, with the same permissions (apply_token).

@@ -29,7 +29,7 @@ func harness() connectortest.Harness {
 	return connectortest.Harness{
 		Connector: github.New(),
 		// Secret teams cannot lie within each other, which the suite has them do: privacy has tests of its own.
-		Payloads: map[string][2]map[string]any{"team": {
+		Payloads: map[string][2]map[string]any{"organisation_role": {{}, {}}, "team": {
 			{"description": "Readers of all", "privacy": "closed", "notifications": true},
 			{"description": " 100% of it, \"quoted\"\nin #2 lines; ünï ", "privacy": "closed", "notifications": false},
 		}},
@@ -73,8 +73,13 @@ var (
 	_ connectortest.Protector      = (*organisation)(nil)
 )
 
-func (o *organisation) Config() connectors.Config { return o.config() }
-func (o *organisation) Name(word string) string   { return "ours-" + word }
+func (o *organisation) Config() connectors.Config {
+	cfg := o.config()
+	cfg.Values["organisation_roles"] = true
+	return cfg
+}
+
+func (o *organisation) Name(word string) string { return "ours-" + word }
 
 // title spells a name as people do, to see that the connector folds it.
 func title(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
@@ -92,6 +97,9 @@ func (o *organisation) RemoveIdentity(_ *testing.T, n schemas.Name) {
 			delete(x.members, u)
 			delete(x.invited, u)
 		}
+		for _, r := range o.roles {
+			delete(r.users, u)
+		}
 	})
 }
 
@@ -101,7 +109,13 @@ func (o *organisation) AddResource(_ *testing.T, typ, word string) (schemas.Name
 }
 
 func (o *organisation) AddConnection(_ *testing.T, n schemas.Name) {
-	o.change(func() { o.team(n.SourceName) })
+	o.change(func() {
+		if n.Type == github.TypeOrganisationRole {
+			o.orgRole(n.SourceName)
+			return
+		}
+		o.team(n.SourceName)
+	})
 }
 
 func (o *organisation) DropConnection(_ *testing.T, n schemas.Name) {
@@ -137,7 +151,8 @@ func (o *organisation) Revoke(_ *testing.T, k schemas.Key) {
 }
 
 func (o *organisation) SetIdentityState(_ *testing.T, n schemas.Name, state string) bool {
-	if state != connectors.StateInvited {
+	// Who was only invited has no roles of the organisation.
+	if state != connectors.StateInvited || len(o.roles) > 0 {
 		return false
 	}
 	o.change(func() { u := o.user(n.SourceName); u.role, u.asked = "", true })
@@ -246,7 +261,7 @@ func (o *organisation) Break(*testing.T) []connectortest.Broken {
 					if op != "graphql" {
 						return body
 					}
-					return bytes.ReplaceAll(body, []byte(`"invitations":{`), []byte(fmt.Sprintf(`"invitations":null,"other":{`)))
+					return bytes.ReplaceAll(body, []byte(`"invitations":{`), []byte(`"invitations":null,"other":{`))
 				}
 			})
 			return o.config()

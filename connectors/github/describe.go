@@ -10,9 +10,10 @@ import (
 
 // The types of connections, resources and identities.
 const (
-	TypeTeam       = "team"
-	TypeUser       = "user"
-	TypeRepository = "repository"
+	TypeTeam             = "team"
+	TypeOrganisationRole = "organisation_role"
+	TypeUser             = "user"
+	TypeRepository       = "repository"
 )
 
 const (
@@ -41,10 +42,18 @@ const configSchema = `{
     "apply_installation_id": {"type": "integer", "minimum": 1, "description": "That App's installation in the organisation."},
     "apply_private_key": {"x-secret": true, "description": "That App's private key, in PEM."},
     "invite": {"type": "boolean", "default": false, "description": "Whether granting a team to somebody outside of the organisation invites them to it, with all that its members may see. Refused when false."},
+    "organisation_roles": {"type": "boolean", "default": false, "description": "Whether the organisation's roles are read and assigned too. GitHub shows them to administrators alone."},
     "timeout": {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(ms|s|m)$", "default": "30s", "description": "How long one try of one call may take."},
     "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "A file of certificates, in PEM, that the server is held against instead of the system's."}
   },
   "required": ["organisation"],
+  "additionalProperties": false
+}`
+
+const roleSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "properties": {},
   "additionalProperties": false
 }`
 
@@ -88,8 +97,13 @@ func repositoryNames() connectors.NameRule {
 	return connectors.NameRule{MaxBytes: 100, Pattern: `[A-Za-z0-9._-]+`, Reserved: []string{".", ".."}, FoldCase: true}
 }
 
-// describe is the description with the organisation's custom roles.
-func describe(custom []string) connectors.Description {
+func roleNames() connectors.NameRule {
+	return connectors.NameRule{MaxBytes: 255, Pattern: `[^\p{C}\p{Zl}\p{Zp}]+`}
+}
+
+// describe is the description with the organisation's custom roles on repositories, and with its own roles where they are
+// asked for.
+func describe(custom []string, roles bool) connectors.Description {
 	repository := connectors.GrantableType{Type: TypeRepository, Edge: connectors.EdgeResource, Default: []string{"pull"}, Implies: map[string][]string{},
 		Names: repositoryNames(), PrivilegedPrivileges: []string{"admin", "maintain"}, Grant: true, Revoke: true}
 	for i, p := range levels() {
@@ -102,17 +116,25 @@ func describe(custom []string) connectors.Description {
 	repository.Privileges = append(repository.Privileges, custom...)
 	// What a custom role can do is its maker's affair: it may read security alerts and webhooks.
 	repository.PrivilegedPrivileges = append(repository.PrivilegedPrivileges, custom...)
-	return connectors.Description{
+	people := connectors.GrantableType{Type: TypeUser, Edge: connectors.EdgeIdentity, Privileges: []string{member}, Default: []string{member},
+		Names: userNames(), Grant: true, Revoke: true}
+	d := connectors.Description{
 		Name: "github", Title: "GitHub", Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
-		Types: []connectors.ConnectionType{{
-			Name: TypeTeam, Title: "Team", Payload: json.RawMessage(teamSchema), Create: true, Update: true, Delete: true, Names: teamNames(),
-			Grantable: []connectors.GrantableType{
-				{Type: TypeUser, Edge: connectors.EdgeIdentity, Privileges: []string{member, maintainer}, Default: []string{member},
-					PrivilegedPrivileges: []string{maintainer}, Names: userNames(), Grant: true, Revoke: true},
-				repository,
-				{Type: TypeTeam, Edge: connectors.EdgeConnection, Privileges: []string{member}, Default: []string{member}, Single: true,
-					Names: teamNames(), Grant: true, Revoke: true},
-			},
-		}},
 	}
+	if roles {
+		// A role acts on the whole organisation.
+		d.Types = append(d.Types, connectors.ConnectionType{
+			Name: TypeOrganisationRole, Title: "Organisation role", Payload: json.RawMessage(roleSchema), Names: roleNames(), Privileged: []string{"*"},
+			Grantable: []connectors.GrantableType{people,
+				{Type: TypeTeam, Edge: connectors.EdgeMember, Privileges: []string{member}, Default: []string{member}, Names: teamNames(), Grant: true, Revoke: true}},
+		})
+	}
+	people.Privileges, people.PrivilegedPrivileges = []string{member, maintainer}, []string{maintainer}
+	d.Types = append(d.Types, connectors.ConnectionType{
+		Name: TypeTeam, Title: "Team", Payload: json.RawMessage(teamSchema), Create: true, Update: true, Delete: true, Names: teamNames(),
+		Grantable: []connectors.GrantableType{people, repository,
+			{Type: TypeTeam, Edge: connectors.EdgeConnection, Privileges: []string{member}, Default: []string{member}, Single: true,
+				Names: teamNames(), Grant: true, Revoke: true}},
+	})
+	return d
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
+	gh "github.com/google/go-github/v60/github"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/rest"
@@ -31,7 +32,7 @@ var (
 func New() connectors.Connector { return Connector{} }
 
 // Describe says what the connector can do. An organisation's custom roles come to it.
-func (Connector) Describe() connectors.Description { return describe(nil) }
+func (Connector) Describe() connectors.Description { return describe(nil, true) }
 
 // OpenReader checks the config. GitHub is asked when something is read.
 func (Connector) OpenReader(_ context.Context, cfg connectors.Config) (connectors.Reader, error) {
@@ -68,7 +69,7 @@ func invalid(message string) error {
 // settings are a config that was checked.
 type settings struct {
 	organisation, url, caFile string
-	invite                    bool
+	invite, roles             bool
 	timeout                   time.Duration
 	token, key                connectors.Secret
 	app, installation         int64
@@ -99,6 +100,8 @@ func check(cfg connectors.Config, prefix string) (settings, error) {
 		case other[key]:
 		case key == "invite":
 			s.invite, ok = v.(bool)
+		case key == "organisation_roles":
+			s.roles, ok = v.(bool)
 		case key == "timeout":
 			var d string
 			d, ok = v.(string)
@@ -196,7 +199,7 @@ func open(cfg connectors.Config, prefix string) (*reader, error) {
 	if root, ok := strings.CutSuffix(strings.TrimSuffix(s.url, "/"), "/api/v3"); ok {
 		c.graphql = root + "/api/graphql"
 	}
-	return &reader{c: c, invite: s.invite}, nil
+	return &reader{c: c, invite: s.invite, roles: s.roles}, nil
 }
 
 // appToken authorises requests with the token of an App's installation, which is got anew before it runs out.
@@ -208,6 +211,7 @@ func appToken(s *settings, transport http.RoundTripper) (func(*http.Request) err
 	if err != nil {
 		return nil, invalid("the App's private key cannot be read: it is a PEM file as GitHub made it")
 	}
+	app.InstallationTokenOptions = &gh.InstallationTokenOptions{} // all that the installation has; null is no object
 	app.BaseURL = strings.TrimSuffix(s.url, "/")
 	app.Client = &http.Client{Transport: transport, Timeout: s.timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -13,6 +13,7 @@ import (
 	"github.com/vektah/gqlparser/v2/ast"
 	"github.com/vektah/gqlparser/v2/parser"
 	"github.com/vektah/gqlparser/v2/validator"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
 // graphSchema is GitHub's own schema.
@@ -63,7 +64,7 @@ func execute(query string, variables map[string]any, root tree) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc, faults := gqlparser.LoadQuery(schema, query)
+	doc, faults := gqlparser.LoadQueryWithRules(schema, query, rules.NewDefaultRules())
 	if len(faults) > 0 {
 		return nil, faults
 	}
@@ -171,8 +172,9 @@ func (e *execution) value(t *ast.Type, set ast.SelectionSet, v any, path []any) 
 	return v
 }
 
-// connection is a field that is a list with pages. most bounds a page, whatever was asked for. Where edge is nil, the list has nodes.
-func connection(most int, items []tree, edge func(tree) tree) field {
+// connection is a field that is a list of n objects with pages. most bounds a page, whatever was asked for. The list is
+// of edges, or of nodes.
+func connection(most, n int, edges bool, at func(int) tree) field {
 	return func(args map[string]any) (any, error) {
 		first, ok := number(args["first"])
 		switch {
@@ -184,24 +186,23 @@ func connection(most int, items []tree, edge func(tree) tree) field {
 		from := 0
 		if after, ok := args["after"].(string); ok {
 			b, err := base64.StdEncoding.DecodeString(after)
-			n, err2 := strconv.Atoi(string(b))
-			if err != nil || err2 != nil || n > len(items) {
+			at, err2 := strconv.Atoi(string(b))
+			if err != nil || err2 != nil || at > n {
 				return nil, &graphFault{"INVALID_CURSOR_ARGUMENTS", "`" + after + "` does not appear to be a valid cursor."}
 			}
-			from = n
+			from = at
 		}
-		to := min(from+min(first, most), len(items))
+		to := min(from+min(first, most), n)
 		list := make([]any, 0, to-from)
-		for _, i := range items[from:to] {
-			if edge != nil {
-				i = edge(i)
-			}
-			list = append(list, i)
+		for i := from; i < to; i++ {
+			list = append(list, at(i))
 		}
-		out := tree{"totalCount": len(items), "edges": []any{}, "nodes": []any{},
-			"pageInfo": tree{"hasNextPage": to < len(items), "endCursor": base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(to)))}}
-		if out["nodes"] = list; edge != nil {
-			out["edges"], out["nodes"] = list, []any{}
+		out := tree{"totalCount": n, "edges": []any{}, "nodes": []any{},
+			"pageInfo": tree{"hasNextPage": to < n, "endCursor": base64.StdEncoding.EncodeToString([]byte(strconv.Itoa(to)))}}
+		if edges {
+			out["edges"] = list
+		} else {
+			out["nodes"] = list
 		}
 		return out, nil
 	}

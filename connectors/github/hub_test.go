@@ -36,6 +36,7 @@ type hub struct {
 	repos   map[string]*repo
 	teams   map[string]*team
 	tokens  map[string]*actor
+	roles   []*orgRole
 	custom  map[string]string // custom roles, each with the level below it; nil: the organisation's plan has none
 	page    int               // the most that a page holds, whatever is asked for
 	chosen  bool              // the App is installed on selected repositories
@@ -70,10 +71,25 @@ type team struct {
 	group                            string // of the identity provider that keeps the members
 }
 
+type orgRole struct {
+	id    int64
+	name  string
+	users map[*user]bool
+	teams map[*team]bool
+}
+
+func (h *hub) orgRole(name string) *orgRole {
+	i := slices.IndexFunc(h.roles, func(x *orgRole) bool { return x.name == name })
+	if i < 0 {
+		h.roles = append(h.roles, &orgRole{h.next(), name, map[*user]bool{}, map[*team]bool{}})
+		return h.roles[len(h.roles)-1]
+	}
+	return h.roles[i]
+}
+
 type actor struct {
 	login      string
 	owner, bot bool
-	secret     string
 }
 
 const readToken, applyToken = "gh-read-canary-5f2d9c-do-not-print", "gh-apply-canary-5f2d9c-do-not-print"
@@ -198,8 +214,8 @@ func (h *hub) rank(role string) int {
 	return slices.Index([]string{"", "pull", "triage", "push", "maintain", "admin"}, base)
 }
 
-// roles are all repositories that a team has, with those of its parents.
-func (h *hub) roles(x *team) map[*repo]string {
+// held are all repositories that a team has, with those of its parents.
+func (h *hub) held(x *team) map[*repo]string {
 	out := map[*repo]string{}
 	for at := x; at != nil; at = at.parent {
 		for r := range at.repos {
@@ -247,6 +263,9 @@ func (h *hub) remove(x *team) {
 		}
 	}
 	delete(h.teams, x.slug)
+	for _, r := range h.roles {
+		delete(r.teams, x)
+	}
 }
 
 // slugify makes a slug of a name as GitHub says that it does.
@@ -495,10 +514,87 @@ func handlers() map[string]func(*call) (int, any) {
 			return f(c, x)
 		}
 	}
+	withRole := func(f func(*call, *orgRole) (int, any)) func(*call) (int, any) {
+		return func(c *call) (int, any) {
+			i := slices.IndexFunc(c.roles, func(x *orgRole) bool { return strconv.FormatInt(x.id, 10) == c.params["role_id"] })
+			if i < 0 {
+				return notFound()
+			}
+			return f(c, c.roles[i])
+		}
+	}
+	assign := func(on bool) func(*call, *orgRole) (int, any) {
+		return func(c *call, x *orgRole) (int, any) {
+			u, t := c.users[strings.ToLower(c.params["username"])], c.teams[strings.ToLower(c.params["team_slug"])]
+			switch {
+			case u == nil && t == nil:
+				return notFound()
+			case on && u != nil && u.role == "":
+				return refusal(http.StatusUnprocessableEntity, "The user is not a member of the organization")
+			case u != nil && on:
+				x.users[u] = true
+			case u != nil:
+				delete(x.users, u)
+			case on:
+				x.teams[t] = true
+			default:
+				delete(x.teams, t)
+			}
+			return http.StatusNoContent, nil
+		}
+	}
 	return map[string]func(*call) (int, any){
-		"teams/create":                                   (*call).createTeam,
-		"teams/update-in-org":                            withTeam((*call).updateTeam),
-		"teams/delete-in-org":                            withTeam(func(c *call, x *team) (int, any) { c.remove(x); return http.StatusNoContent, nil }),
+		"orgs/list-org-roles": func(c *call) (int, any) {
+			out := []any{}
+			for _, x := range c.roles {
+				out = append(out, object{"id": x.id, "name": x.name, "permissions": []any{}, "source": "Predefined"})
+			}
+			return http.StatusOK, object{"total_count": len(out), "roles": out}
+		},
+		"orgs/list-org-role-users": withRole(func(c *call, x *orgRole) (int, any) {
+			out := []any{}
+			for _, u := range values(c.users, userID) {
+				through := false
+				for t := range x.teams {
+					through = through || c.everybody(t)[u] != ""
+				}
+				if x.users[u] || through {
+					o := c.simple(u)
+					o["assignment"] = map[bool]string{true: "direct", false: "indirect"}[x.users[u]]
+					if x.users[u] && through {
+						o["assignment"] = "mixed"
+					}
+					out = append(out, o)
+				}
+			}
+			return http.StatusOK, out
+		}),
+		"orgs/list-org-role-teams": withRole(func(c *call, x *orgRole) (int, any) {
+			out := []any{}
+			for _, t := range c.allTeams() {
+				for at := t; at != nil; at = at.parent {
+					if x.teams[at] {
+						o := c.team(t, true)
+						o["assignment"] = map[bool]string{true: "direct", false: "indirect"}[x.teams[t]]
+						out = append(out, o)
+						break
+					}
+				}
+			}
+			return http.StatusOK, out
+		}),
+		"orgs/assign-user-to-org-role": withRole(assign(true)),
+		"orgs/revoke-org-role-user":    withRole(assign(false)),
+		"orgs/assign-team-to-org-role": withRole(assign(true)),
+		"orgs/revoke-org-role-team":    withRole(assign(false)),
+		"teams/create":                 (*call).createTeam,
+		"teams/update-in-org":          withTeam((*call).updateTeam),
+		"teams/delete-in-org":          withTeam(func(c *call, x *team) (int, any) { c.remove(x); return http.StatusNoContent, nil }),
+		"teams/get-by-name": withTeam(func(c *call, x *team) (int, any) {
+			o := c.team(x, true)
+			o["members_count"], o["repos_count"] = len(x.members), len(x.repos)
+			return http.StatusOK, o
+		}),
 		"teams/list-child-in-org":                        withTeam((*call).children),
 		"teams/get-membership-for-user-in-org":           withTeam((*call).membership),
 		"teams/add-or-update-membership-for-user-in-org": withTeam((*call).addMembership),
@@ -724,7 +820,7 @@ func (c *call) removeMembership(x *team) (int, any) {
 
 func (c *call) teamRepos(x *team) (int, any) {
 	out := []any{}
-	roles := c.roles(x)
+	roles := c.held(x)
 	for _, r := range keys(roles, repoID) {
 		name := cmp.Or(map[string]string{"pull": "read", "push": "write"}[roles[r]], roles[r])
 		out = append(out, object{"id": r.id, "name": r.name, "full_name": c.org + "/" + r.name, "role_name": name})
@@ -755,37 +851,26 @@ func (c *call) removeRepo(x *team) (int, any) {
 	return http.StatusNoContent, nil
 }
 
+func account(u *user) tree { return tree{"login": u.login, "databaseId": u.id} }
+
 // graph is what a query may ask for.
 func (h *hub) graph(who *actor) tree {
-	account := func(u *user) tree { return tree{"login": u.login, "databaseId": u.id} }
 	people := func(keep func(*user) bool) field {
-		var list []tree
-		for _, u := range values(h.users, userID) {
-			if keep(u) {
-				list = append(list, account(u))
-			}
+		return func(args map[string]any) (any, error) {
+			list := slices.DeleteFunc(values(h.users, userID), func(u *user) bool { return !keep(u) })
+			return connection(h.page, len(list), false, func(i int) tree { return account(list[i]) })(args)
 		}
-		return connection(h.page, list, nil)
 	}
 	sees := func(x *team) bool {
 		return who.owner || who.bot || x.privacy != "secret" || x.members[h.user(who.login)] != ""
 	}
-	var teams []tree
-	for _, x := range h.allTeams() {
-		if sees(x) {
-			teams = append(teams, h.graphTeam(x))
-		}
-	}
-	var repos []tree
-	for _, r := range values(h.repos, repoID) {
-		repos = append(repos, tree{"name": r.name, "databaseId": r.id})
-	}
 	return tree{
 		"viewer": tree{"login": who.login},
 		"user": field(func(args map[string]any) (any, error) {
-			u := h.users[strings.ToLower(args["login"].(string))]
+			login, _ := args["login"].(string)
+			u := h.users[strings.ToLower(login)]
 			if u == nil {
-				return nil, &graphFault{"NOT_FOUND", "Could not resolve to a User with the login of '" + args["login"].(string) + "'."}
+				return nil, &graphFault{"NOT_FOUND", "Could not resolve to a User with the login of '" + login + "'."}
 			}
 			return account(u), nil
 		}),
@@ -795,11 +880,19 @@ func (h *hub) graph(who *actor) tree {
 				return nil, &graphFault{"NOT_FOUND", "Could not resolve to an Organization with the login of '" + login + "'."}
 			}
 			return tree{"login": h.org, "viewerCanAdminister": who.owner, "viewerIsAMember": !who.bot,
-				"teams": connection(h.page, teams, nil), "repositories": connection(h.page, repos, nil),
+				"teams": field(func(args map[string]any) (any, error) {
+					list := slices.DeleteFunc(h.allTeams(), func(x *team) bool { return !sees(x) })
+					return connection(h.page, len(list), false, func(i int) tree { return h.graphTeam(list[i]) })(args)
+				}),
+				"repositories": field(func(args map[string]any) (any, error) {
+					list := values(h.repos, repoID)
+					return connection(h.page, len(list), false, func(i int) tree { return tree{"name": list[i].name, "databaseId": list[i].id} })(args)
+				}),
 				"membersWithRole": people(func(u *user) bool { return u.role != "" }),
 				"pendingMembers":  people(func(u *user) bool { return u.role == "" && u.asked }),
 				"team": field(func(args map[string]any) (any, error) {
-					x := h.teams[strings.ToLower(args["slug"].(string))]
+					slug, _ := args["slug"].(string)
+					x := h.teams[strings.ToLower(slug)]
 					if x == nil || !sees(x) {
 						return nil, nil
 					}
@@ -810,28 +903,27 @@ func (h *hub) graph(who *actor) tree {
 }
 
 func (h *hub) graphTeam(x *team) tree {
-	var members, repos, invited []tree
-	for _, u := range keys(x.members, userID) {
-		members = append(members, tree{"role": strings.ToUpper(x.members[u]), "node": tree{"login": u.login, "databaseId": u.id}})
-	}
-	roles := h.roles(x)
-	for _, r := range keys(roles, repoID) {
-		permission := map[string]string{"pull": "READ", "triage": "TRIAGE", "push": "WRITE", "maintain": "MAINTAIN", "admin": "ADMIN"}[cmp.Or(h.custom[roles[r]], roles[r])]
-		repos = append(repos, tree{"permission": permission, "node": tree{"name": r.name, "databaseId": r.id}})
-	}
-	for range x.mails {
-		invited = append(invited, tree{"invitee": nil})
-	}
-	for _, u := range keys(x.invited, userID) {
-		invited = append(invited, tree{"invitee": tree{"login": u.login, "databaseId": u.id}})
-	}
+	members, roles, invited := keys(x.members, userID), h.held(x), keys(x.invited, userID)
+	repos := keys(roles, repoID)
+	level := map[string]string{"pull": "READ", "triage": "TRIAGE", "push": "WRITE", "maintain": "MAINTAIN", "admin": "ADMIN"}
 	out := tree{"databaseId": x.id, "slug": x.slug, "description": x.description, "privacy": "VISIBLE", "notificationSetting": "NOTIFICATIONS_ENABLED", "parentTeam": nil,
-		"repositories": connection(h.page, repos, func(e tree) tree { return e }), "invitations": connection(h.page, invited, nil),
+		"repositories": connection(h.page, len(repos), true, func(i int) tree {
+			role := roles[repos[i]]
+			return tree{"permission": level[cmp.Or(h.custom[role], role)], "node": tree{"name": repos[i].name, "databaseId": repos[i].id}}
+		}),
+		"invitations": connection(h.page, x.mails+len(invited), false, func(i int) tree {
+			if i < x.mails {
+				return tree{"invitee": nil}
+			}
+			return tree{"invitee": account(invited[i-x.mails])}
+		}),
 		"members": field(func(args map[string]any) (any, error) {
 			if args["membership"] != "IMMEDIATE" {
 				return nil, &graphFault{"UNSERVED", "the hub lists immediate members only"}
 			}
-			return connection(h.page, members, func(e tree) tree { return e })(args)
+			return connection(h.page, len(members), true, func(i int) tree {
+				return tree{"role": strings.ToUpper(x.members[members[i]]), "node": account(members[i])}
+			})(args)
 		})}
 	if x.description == "" {
 		out["description"] = nil

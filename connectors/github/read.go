@@ -25,6 +25,7 @@ const (
 type reader struct {
 	c      *client
 	invite bool
+	roles  bool // those of the organisation are read and assigned
 	closed bool
 	// custom are the organisation's own repository roles, exact that GraphQL would not show them. Both are known once described is set.
 	custom           []string
@@ -58,17 +59,17 @@ func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	if err := r.ready(ctx, op); err != nil {
 		return connectors.Description{}, err
 	}
-	if err := r.roles(ctx); err != nil {
+	if err := r.customRoles(ctx); err != nil {
 		return connectors.Description{}, err
 	}
-	d := describe(r.custom)
+	d := describe(r.custom, r.roles)
 	d.Version = r.version
 	return d, nil
 }
 
-// roles learns which custom roles there are. Where GitHub does not know such a call, there are none; where we may
+// customRoles learns which custom roles there are on repositories. Where GitHub does not know such a call, there are none; where we may
 // not ask, there may be some, and only REST shows them.
-func (r *reader) roles(ctx context.Context) error {
+func (r *reader) customRoles(ctx context.Context) error {
 	if r.described {
 		return nil
 	}
@@ -118,8 +119,9 @@ type team struct {
 	members       map[string]person // by login in lower case
 	invited       map[string]person
 	repositories  map[string]*holding // by name in lower case
-	// doubt says why the team may not be known whole; "" when it is.
-	doubt string
+	// doubt says why the team may not be known whole; "" when it is. hidden says that it is the credential's fault.
+	doubt  string
+	hidden bool
 
 	gotMembers, gotRepositories, gotInvitations int
 }
@@ -154,7 +156,7 @@ type teams struct {
 // load reads teams, and those around them. all reads every one; else those of the slugs. of says of which teams
 // it has to be known exactly what they hold.
 func (r *reader) load(ctx context.Context, op string, all bool, slugs []string, of func(*team) bool) (*teams, error) {
-	if err := r.roles(ctx); err != nil {
+	if err := r.customRoles(ctx); err != nil {
 		return nil, err
 	}
 	t := &teams{bySlug: map[string]*team{}}
@@ -357,7 +359,7 @@ func (t *teams) add(op string, n *teamNode, whole bool) (*part, error) {
 			x.parent = &parent{id: *n.ParentTeam.DatabaseID, slug: n.ParentTeam.Slug}
 		}
 		if n.Invitations == nil {
-			x.doubt = "the credential does not see the invitations of " + x.slug
+			x.doubt, x.hidden = "the credential does not see the invitations of "+x.slug, true
 		}
 		t.bySlug[x.slug] = x
 	}
@@ -488,6 +490,12 @@ func (r *reader) inherit(ctx context.Context, op string, t *teams, of func(*team
 			ID     int64  `json:"id"`
 			Source string `json:"access_source"`
 		}](ctx, r.c, op, path("repos", r.c.organisation, name, "teams"), nil)
+		if connectors.CodeOf(err) == connectors.NotFound {
+			for _, x := range unsure[name] {
+				x.doubt = "the repository " + name + " went while it was read, or the credential does not see which teams it was given to"
+			}
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -577,11 +585,19 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		}
 		slugs = append(slugs, p)
 	}
-	if !all && len(slugs) == 0 {
-		return connectors.State{}, nil
-	}
-	// GitHub finds teams whatever the case of the slug.
 	selected := sel.Selector(nil)
+	state := connectors.State{}
+	roles := sel.Everything() || len(sel.Scope[TypeOrganisationRole]) > 0 ||
+		slices.ContainsFunc(sel.Names, func(n schemas.Name) bool { return n.Type == TypeOrganisationRole })
+	if r.roles && roles {
+		if err := r.readRoles(ctx, selected, &state); err != nil {
+			return connectors.State{}, err
+		}
+	}
+	if !all && len(slugs) == 0 {
+		state.Sort()
+		return state, nil
+	}
 	wanted := func(x *team) bool { return selected(schemas.Name{Type: TypeTeam, SourceName: x.slug}) }
 	names := connectors.Names{}
 	slugs = slices.DeleteFunc(slugs, func(s string) bool {
@@ -595,7 +611,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	if err != nil {
 		return connectors.State{}, err
 	}
-	state := connectors.State{Incomplete: t.doubt}
+	state.Incomplete = t.doubt
 	for _, slug := range slices.Sorted(maps.Keys(t.bySlug)) {
 		x := t.bySlug[slug]
 		if !wanted(x) {
@@ -697,6 +713,10 @@ func (r *reader) items(ctx context.Context, typ string) ([]connectors.Item, erro
 	switch typ {
 	case TypeTeam:
 		return r.lookUp(ctx, typ, "teams", "name: slug databaseId", "")
+	case TypeOrganisationRole:
+		if r.roles {
+			return r.listRoles(ctx)
+		}
 	case TypeRepository:
 		return r.lookUp(ctx, typ, "repositories", "name databaseId", "")
 	case TypeUser:
@@ -784,7 +804,7 @@ func (r *reader) accounts(ctx context.Context, logins []string) ([]connectors.It
 
 // Normalize folds the names of accounts and repositories, and gives each level with those that it includes.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(describe(r.custom), s, func(c *connectors.Connection) error {
+	return connectors.NormalizeWith(describe(r.custom, r.roles), s, func(c *connectors.Connection) error {
 		var more []connectors.Entitlement
 		for i := range c.Entitlements {
 			e := &c.Entitlements[i]

@@ -2,6 +2,8 @@ package ldap
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -67,6 +69,10 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		if ctx.Err() != nil {
 			return connectors.Stopped(ctx, op) // what was sent may have been done: reading back tells
 		}
+		if i := slices.IndexFunc(results, func(res result) bool { return gone(res.err) }); i >= 0 {
+			// The server is gone, or silent. To wait for it at each operation would take for ever.
+			return results[i].err
+		}
 		finished := w.s.now()
 		for i, res := range results {
 			failed[ops[i].ID] = res.err != nil
@@ -75,6 +81,12 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		ops = ops[n:]
 	}
 	return nil
+}
+
+// gone says whether an operation ended because the server could not be reached, and not by its answer.
+func gone(err error) bool {
+	var e *connectors.Error
+	return errors.As(err, &e) && e.Code == connectors.Unavailable && e.Err != nil && lost(e.Err)
 }
 
 // result is what became of an operation.
@@ -200,7 +212,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 			own = append(own, equals(attrMember, text))
 		}
 		if len(own) > 0 {
-			found, err := w.search(ctx, op, g.dn.text, goldap.ScopeBaseObject, "(|"+strings.Join(own, "")+")", []string{"1.1"})
+			found, err := w.search(ctx, query{op: op, base: g.dn.text, scope: goldap.ScopeBaseObject, filter: "(|" + strings.Join(own, "") + ")", attributes: []string{"1.1"}})
 			if err != nil {
 				return nil, err
 			}
@@ -236,16 +248,16 @@ func (w *writer) renamed(o *schemas.Operation, find func(string) ([]*group, erro
 	return list[0].name, nil
 }
 
-// guidBytes is the value of objectGUID for the usual form.
+// guidBytes is the value of objectGUID for the usual form: the inverse of guid.
 func guidBytes(s string) (string, bool) {
-	var a uint32
-	var b, c uint16
-	var d, e []byte
-	if n, err := fmt.Sscanf(s, "%08x-%04x-%04x-%4x-%12x", &a, &b, &c, &d, &e); err != nil || n != 5 || len(d) != 2 || len(e) != 6 {
+	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
+	if err != nil || len(b) != 16 {
 		return "", false
 	}
-	out := []byte{byte(a), byte(a >> 8), byte(a >> 16), byte(a >> 24), byte(b), byte(b >> 8), byte(c), byte(c >> 8)}
-	return string(slices.Concat(out, d, e)), true
+	slices.Reverse(b[:4])
+	slices.Reverse(b[4:6])
+	slices.Reverse(b[6:8])
+	return string(b), guid(b) == strings.ToLower(s)
 }
 
 // handle is how a change addresses a group, so that it reaches this very entry or none: in Active Directory by its
@@ -494,7 +506,7 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 		if _, err := parseDN(name); err != nil {
 			continue
 		}
-		list, err := w.search(ctx, "look up members", name, goldap.ScopeBaseObject, within, []string{"1.1"})
+		list, err := w.search(ctx, query{op: "look up members", base: name, scope: goldap.ScopeBaseObject, filter: within, attributes: []string{"1.1"}})
 		switch connectors.CodeOf(err) {
 		case "":
 			found = append(found, list...)
@@ -668,6 +680,10 @@ func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
 		}
 		if g != nil {
 			tried, err := w.set(ctx, o, g)
+			// Whoever made it may have been stopped before it was sure of the number.
+			if number, bad := strconv.Atoi(g.number); err == nil && bad == nil && number >= w.s.create.gidMin && number <= w.s.create.gidMax {
+				err = w.settle(ctx, o, number)
+			}
 			return n + tried - 1, err
 		}
 		req, number, err := w.entry(ctx, o)

@@ -22,13 +22,28 @@ import (
 // TestOpenLDAP has all tests that need a slapd: one for all of them.
 func TestOpenLDAP(t *testing.T) {
 	t.Parallel()
-	server := servers.OpenLDAP(t)
+	server := servers.OpenLDAP(t, servers.Slapd{Overlays: true})
 	for _, kind := range []string{"groupOfNames", "groupOfUniqueNames", "posixGroup"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			connectortest.Run(t, harness(server, kind))
 		})
 	}
+	t.Run("special", func(t *testing.T) {
+		t.Parallel()
+		special(t, server)
+	})
+	t.Run("faults", func(t *testing.T) {
+		t.Parallel()
+		faults(t, server, harness(server, "groupOfNames"))
+	})
+}
+
+// TestBareOpenLDAP is on a server that leaves the names of deleted entries in groups.
+func TestBareOpenLDAP(t *testing.T) {
+	t.Parallel()
+	server := servers.OpenLDAP(t, servers.Slapd{})
+	connectortest.Run(t, harness(server, "groupOfNames"))
 }
 
 func harness(server *servers.Directory, kind string) connectortest.Harness {
@@ -107,6 +122,7 @@ func newTree(t testing.TB, server *servers.Directory, kind string) *tree {
 		*dn = "ou=" + name + "," + a.top
 		a.add(t, *dn, map[string][]string{"objectClass": {"organizationalUnit"}, "ou": {name}})
 	}
+	a.user(t, "somebody-else") // a directory without any account is one whose accounts cannot be seen
 	create := map[string]any{"object_classes": []any{kind}}
 	if kind == "posixGroup" {
 		create["gid_numbers"] = map[string]any{"min": 20000, "max": 29999}
@@ -115,7 +131,7 @@ func newTree(t testing.TB, server *servers.Directory, kind string) *tree {
 		"url": "ldap://" + server.Address, "timeout": "20s",
 		"bind_dn": "cn=countersign-plan,ou=services,dc=example,dc=test", "password": connectors.NewSecret("countersign-plan"),
 		"apply_bind_dn": "cn=countersign-apply,ou=services,dc=example,dc=test", "apply_password": connectors.NewSecret("countersign-apply"),
-		"base_dn": a.groups, "user_base_dn": a.people, "create": create, "ignored_members": []any{nobody}, "page_size": 20,
+		"base_dn": a.groups, "user_base_dn": a.people, "create": create, "ignored_members": []any{nobody, "cn=nothing,dc=example,dc=test"}, "page_size": 20,
 	}
 	return a
 }

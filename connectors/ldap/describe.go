@@ -7,10 +7,10 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-//go:embed plan.txt
+//go:embed plan.sh
 var planScript string
 
-//go:embed apply.txt
+//go:embed apply.sh
 var applyScript string
 
 const configSchema = `{

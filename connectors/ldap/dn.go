@@ -16,7 +16,7 @@ import (
 type dn struct {
 	text string   // as it was read
 	rdns []string // the key of each part, the entry's own first
-	attr string   // the attribute of the first part, when that has only one
+	attr string   // the first attribute of the first part
 	name string   // its value
 }
 
@@ -27,7 +27,7 @@ var (
 
 // parseDN reads a distinguished name (RFC 4514). It refuses what it could not tell apart.
 func parseDN(text string) (dn, error) {
-	if !utf8.ValidString(text) {
+	if !utf8.ValidString(text) || encoded(text) {
 		return dn{}, errDN
 	}
 	parsed, err := goldap.ParseDN(text)
@@ -36,7 +36,7 @@ func parseDN(text string) (dn, error) {
 	}
 	d := dn{text: text, rdns: make([]string, 0, len(parsed.RDNs))}
 	for i, rdn := range parsed.RDNs {
-		if i == 0 && len(rdn.Attributes) == 1 {
+		if i == 0 {
 			d.attr, d.name = strings.ToLower(rdn.Attributes[0].Type), rdn.Attributes[0].Value
 		}
 		for _, a := range rdn.Attributes {
@@ -48,6 +48,27 @@ func parseDN(text string) (dn, error) {
 		d.rdns = append(d.rdns, rdn.String())
 	}
 	return d, nil
+}
+
+// encoded says whether a value stands in the name as hexadecimal digits of BER, which nothing writes that has a
+// string, and which can be nested as deep as its author likes.
+func encoded(text string) bool {
+	escaped, attribute := false, true
+	for i := range len(text) {
+		switch c := text[i]; {
+		case escaped:
+			escaped = false
+		case c == '\\':
+			escaped = true
+		case c == ',' || c == '+' || c == ';':
+			attribute = true
+		case c == '=' && attribute:
+			if attribute = false; strings.HasPrefix(strings.TrimLeft(text[i+1:], " "), "#") {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // key is equal for all spellings of the name.

@@ -62,7 +62,7 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 		return nil, err
 	}
 	for _, base := range []dn{s.base, s.userBase} {
-		if _, err := r.bounded(ctx, "look for the bases", base, goldap.ScopeBaseObject, "(objectClass=*)", []string{"1.1"}); err != nil {
+		if _, err := r.under(ctx, query{op: "look for the bases", base: base.text, scope: goldap.ScopeBaseObject, filter: "(objectClass=*)", attributes: []string{"1.1"}}); err != nil {
 			r.session.close()
 			return nil, err
 		}
@@ -168,7 +168,7 @@ func (r *reader) identify(ctx context.Context) error {
 			base, scope = r.root.contexts[0], goldap.ScopeWholeSubtree
 			filter = or2(equals("userPrincipalName", name), equals("sAMAccountName", before))
 		}
-		found, err := r.search(ctx, op, base, scope, filter, []string{"uid"})
+		found, err := r.search(ctx, query{op: op, base: base, scope: scope, filter: filter, attributes: []string{"uid"}})
 		switch connectors.CodeOf(err) {
 		case "":
 		case connectors.NotFound, connectors.Denied:
@@ -231,8 +231,15 @@ func or2(a, b string) string { return "(|" + a + b + ")" }
 
 func both(a, b string) string { return "(&" + a + b + ")" }
 
-// maxTerms bounds the alternatives of one filter.
-const maxTerms = 250
+// maxTerms bounds the alternatives of one filter. OpenLDAP holds each candidate to each of them, so that many cost
+// their square.
+const maxTerms = 50
+
+// manyTerms is from how many on it may be quicker to get all accounts, if they are no more than manyTimes as many.
+const (
+	manyTerms = 200
+	manyTimes = 20
+)
 
 // anyOf searches for entries that satisfy one of many terms, some at a time.
 func (r *reader) anyOf(ctx context.Context, op string, base dn, filter string, terms []string, attributes []string) ([]*goldap.Entry, error) {
@@ -256,15 +263,15 @@ func (r *reader) anyOf(ctx context.Context, op string, base dn, filter string, t
 
 // below searches the tree under a base of the config.
 func (r *reader) below(ctx context.Context, op string, base dn, filter string, attributes []string) ([]*goldap.Entry, error) {
-	return r.bounded(ctx, op, base, goldap.ScopeWholeSubtree, filter, attributes)
+	return r.under(ctx, query{op: op, base: base.text, scope: goldap.ScopeWholeSubtree, filter: filter, attributes: attributes})
 }
 
-func (r *reader) bounded(ctx context.Context, op string, base dn, scope int, filter string, attributes []string) ([]*goldap.Entry, error) {
-	found, err := r.search(ctx, op, base.text, scope, filter, attributes)
+func (r *reader) under(ctx context.Context, q query) ([]*goldap.Entry, error) {
+	found, err := r.search(ctx, q)
 	if connectors.CodeOf(err) == connectors.NotFound {
 		var e *connectors.Error
 		errors.As(err, &e)
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: op, Err: e.Err,
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: q.op, Err: e.Err,
 			Message: "the entry that base_dn or user_base_dn names is not there, or the account may not see it"}
 	}
 	return found, err
@@ -379,7 +386,7 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		for _, text := range raw {
 			v := readValue(attr, text)
 			g.values = append(g.values, v)
-			if v.dn.text != "" && r.own[v.dn.key()] != "" || attr == attrMemberUID && r.ownUIDs[text] {
+			if v.dn.text != "" && r.own[v.dn.key()] != "" && !r.hidden(v) || attr == attrMemberUID && r.ownUIDs[text] {
 				g.protected = holdsOwn
 			}
 		}
@@ -645,18 +652,20 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 	}
 	pending := map[string]dn{}
 	var uids, numbers []string
+	numbered := map[string]bool{}
 	for _, g := range groups {
 		for _, v := range g.values {
 			switch {
 			case v.attr == attrMemberUID:
 				uids = append(uids, v.raw)
 			case v.dn.text == "" || r.hidden(v) || p.groups[v.dn.key()] != nil:
-			case v.dn.attr != "" && (v.dn.below(r.s.userBase) || v.dn.below(r.s.base)):
+			case v.dn.below(r.s.userBase) || v.dn.below(r.s.base):
 				pending[v.dn.key()] = v.dn
 			}
 		}
 		if _, err := strconv.ParseUint(g.number, 10, 32); err == nil && g.protected == "" {
 			numbers = append(numbers, g.number)
+			numbered[g.number] = true
 		}
 	}
 	add := func(list []*user) {
@@ -674,25 +683,40 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 			search = append(search, equals(d.attr, d.name))
 		}
 	}
-	byDN := len(search) > 0
 	search = append(search, terms("uid", uids)...)
-	found, err := r.usersBy(ctx, search)
-	if err != nil {
-		return nil, err
-	}
-	add(found)
 	attribute := "gidNumber"
 	if r.root.ad {
 		attribute = "primaryGroupID"
 	}
-	inPrimary, err := r.usersBy(ctx, terms(attribute, numbers))
-	if err != nil {
-		return nil, err
+	var found []*user
+	more := len(search) <= manyTerms
+	if !more {
+		entries, err := r.under(ctx, query{op: "read the accounts", base: r.s.userBase.text, scope: goldap.ScopeWholeSubtree,
+			filter: r.c.userFilter, attributes: r.c.userAttributes, most: manyTimes * len(search)})
+		if more = errors.Is(err, errMore); err != nil && !more {
+			return nil, err
+		}
+		if found, err = r.readUsers(entries); err != nil {
+			return nil, err
+		}
 	}
+	inPrimary := found
+	if more {
+		var err error
+		if found, err = r.usersBy(ctx, search); err != nil {
+			return nil, err
+		}
+		if inPrimary, err = r.usersBy(ctx, terms(attribute, numbers)); err != nil {
+			return nil, err
+		}
+	}
+	add(found)
 	for _, u := range inPrimary {
-		p.primary[u.primary] = append(p.primary[u.primary], u)
+		if numbered[u.primary] {
+			p.primary[u.primary] = append(p.primary[u.primary], u)
+		}
 	}
-	if byDN && len(p.users) == 0 {
+	if len(search) > 0 && len(p.users) == 0 {
 		// None of many accounts is there: perhaps none can be seen.
 		some, err := r.some(ctx, "read the accounts", r.s.userBase, r.c.userFilter)
 		if err != nil {
@@ -783,7 +807,7 @@ func (p *people) who(v value) (typ, name, id, state string, ok bool) {
 		return typeGroup, p.groups[k].name, p.groups[k].id, "", true
 	case p.groups[k] != nil, p.others[k]:
 		return typeForeign, fold(v.dn.text), "", "", true
-	case !v.dn.below(p.r.s.userBase) && !v.dn.below(p.r.s.base), v.dn.attr == "":
+	case !v.dn.below(p.r.s.userBase) && !v.dn.below(p.r.s.base):
 		return typeForeign, fold(v.dn.text), "", "", true
 	}
 	return "", "", "", "", false

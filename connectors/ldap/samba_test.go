@@ -22,22 +22,42 @@ func TestActiveDirectory(t *testing.T) {
 	t.Parallel()
 	server := servers.SambaAD(t)
 	prepareDomain(t, server)
+	h := connectortest.Harness{
+		Connector: ldap.New(),
+		Payloads: map[string][2]map[string]any{"group": {{"description": "", "scope": "global", "security": true},
+			{"description": "Readers (all) of \\ \"sales\" * – näh", "scope": "universal", "security": false}}},
+		Start: func(t *testing.T) connectortest.Application { return newOU(t, server) },
+		Faulty: []connectortest.Faulty{
+			{Name: "wrong password", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+				return changed(cfg, "password", connectors.NewSecret(connectortest.Canary))
+			}},
+			{Name: "no base", Code: connectors.Invalid, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+				return changed(cfg, "base_dn", "OU=absent,DC=example,DC=test")
+			}},
+		},
+	}
 	t.Run("conformance", func(t *testing.T) {
 		t.Parallel()
-		connectortest.Run(t, connectortest.Harness{
-			Connector: ldap.New(),
-			Payloads: map[string][2]map[string]any{"group": {{"description": "", "scope": "global", "security": true},
-				{"description": "Readers (all) of \\ \"sales\" * – näh", "scope": "universal", "security": false}}},
-			Start: func(t *testing.T) connectortest.Application { return newOU(t, server) },
-			Faulty: []connectortest.Faulty{
-				{Name: "wrong password", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
-					return changed(cfg, "password", connectors.NewSecret(connectortest.Canary))
-				}},
-				{Name: "no base", Code: connectors.Invalid, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
-					return changed(cfg, "base_dn", "OU=absent,DC=example,DC=test")
-				}},
-			},
-		})
+		connectortest.Run(t, h)
+	})
+	t.Run("special", func(t *testing.T) {
+		t.Parallel()
+		for name, run := range map[string]func(*testing.T, *servers.Directory){
+			"the domain's own":    testDomainsOwn,
+			"administrators":      testAdminCount,
+			"primary group":       testPrimaryAD,
+			"scope":               testScope,
+			"ranges":              testRanges,
+			"not delegated":       testNotDelegated,
+			"another name for it": testRenamedAD,
+			"replaced in between": testReplacedAD,
+		} {
+			t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
+		}
+	})
+	t.Run("faults", func(t *testing.T) {
+		t.Parallel()
+		faults(t, server, h)
 	})
 }
 
@@ -234,4 +254,167 @@ func (o *ou) Break(t *testing.T) []connectortest.Broken {
 		{Name: "the accounts are elsewhere", Start: with("user_base_dn", "OU=gone,"+o.people)},
 		{Name: "the server is gone", Start: with("url", "ldap://127.0.0.1:1")},
 	}
+}
+
+// wide is a config with the whole domain as base.
+func (o *ou) wide() connectors.Config {
+	return changed(changed(o.Config(), "base_dn", o.server.Suffix), "page_size", 200)
+}
+
+func testDomainsOwn(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	o.user(t, o.Name("alice"))
+	// The administrator may do everything, so that only we say no.
+	cfg := changed(changed(o.wide(), "apply_bind_dn", server.Admin), "apply_password", connectors.NewSecret(server.Password))
+	w := openWriter(t, cfg)
+	for _, name := range []string{"domain admins", "enterprise admins", "schema admins", "administrators", "domain users", "domain computers", "users", "account operators", "dnsadmins"} {
+		got := read(t, w, name)
+		if name == "dnsadmins" && len(got) == 0 {
+			continue // made with the DNS server only
+		}
+		if len(got) != 1 || got[0].Protected == "" {
+			t.Errorf("%s is read as %+v, want it protected", name, got)
+			continue
+		}
+		before := got[0]
+		change := operation(schemas.OperationUpdate, group(name), schemas.Name{})
+		change.After = map[string]any{"description": "mine now"}
+		for _, op := range []schemas.Operation{grant(name, o.Name("alice")), change, create(name), operation(schemas.OperationDelete, group(name), schemas.Name{})} {
+			refused(t, w, connectors.Denied, "never changed", op)
+		}
+		same(t, name, held(t, w, name), targets(before))
+	}
+	// Nor is such a group put into one of ours.
+	c := o.Name("ours")
+	must(t, w, create(c))
+	refused(t, w, connectors.Denied, "never given", operation(schemas.OperationGrant, group(c), group("domain admins")))
+}
+
+func targets(c connectors.Connection) []string {
+	out := []string{}
+	for _, e := range c.Entitlements {
+		out = append(out, e.Target.String())
+	}
+	return out
+}
+
+func testAdminCount(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	w := openWriter(t, o.Config())
+	c := o.Name("g")
+	must(t, w, create(c))
+	o.modify(t, o.dn(group(c)), func(m *goldap.ModifyRequest) { m.Replace("adminCount", []string{"1"}) })
+	if got := read(t, w, c); got[0].Protected == "" {
+		t.Error("a group with adminCount is not protected")
+	}
+	refused(t, w, connectors.Denied, "adminCount", operation(schemas.OperationDelete, group(c), schemas.Name{}))
+}
+
+// An account is in its primary group, although the group does not say so.
+func testPrimaryAD(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	w := openWriter(t, o.Config())
+	c, alice := o.Name("g"), o.Name("alice")
+	o.user(t, alice)
+	must(t, w, create(c), grant(c, alice))
+	res, err := o.hand.Search(goldap.NewSearchRequest(o.dn(group(c)), goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"objectSid"}, nil))
+	if err != nil || len(res.Entries) != 1 {
+		t.Fatal(err)
+	}
+	id := res.Entries[0].GetRawAttributeValue("objectSid")
+	rid := fmt.Sprint(binary.LittleEndian.Uint32(id[len(id)-4:]))
+	o.modify(t, o.dn(account(alice)), func(m *goldap.ModifyRequest) { m.Replace("primaryGroupID", []string{rid}) })
+	same(t, "by the account", held(t, w, c), []string{"user/" + alice})
+	must(t, w, grant(c, alice))
+	refused(t, w, connectors.Conflict, "primary", revoke(c, alice))
+	same(t, "still there", held(t, w, c), []string{"user/" + alice})
+}
+
+// Between two scopes the directory may only let go over the third.
+func testScope(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	w := openWriter(t, o.Config())
+	c := o.Name("g")
+	must(t, w, create(c))
+	change := operation(schemas.OperationUpdate, group(c), schemas.Name{})
+	for _, scope := range []string{"domain_local", "global", "universal", "domain_local", "universal", "global"} {
+		for _, security := range []bool{false, true} {
+			change.After = map[string]any{"scope": scope, "security": security}
+			must(t, w, change)
+			if got := read(t, w, c)[0].Payload; got["scope"] != scope || got["security"] != security {
+				t.Fatalf("the group is %v, want %v", got, change.After)
+			}
+		}
+	}
+}
+
+// Active Directory gives no more than 1500 values at once. Samba gives them all, and parts when asked for: between
+// the two stands what asks as if the server had a bound.
+func testRanges(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	w := openWriter(t, o.Config())
+	c := o.Name("g")
+	ops := []schemas.Operation{create(c)}
+	var want []string
+	for i := range 30 {
+		name := fmt.Sprintf("%sm%02d", o.prefix, i)
+		o.user(t, name)
+		ops = append(ops, grant(c, name))
+		want = append(want, "user/"+name)
+	}
+	must(t, w, ops...)
+	for _, most := range []int{1, 7, 10, 29, 30, 31} {
+		ldap.InRanges(w, most)
+		same(t, fmt.Sprintf("in ranges of %d", most), held(t, w, c), want)
+	}
+}
+
+// The account for applying can change groups where it was delegated, and nowhere else.
+func testNotDelegated(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	c, alice := o.Name("theirs"), o.Name("alice")
+	o.user(t, alice)
+	o.add(t, "CN="+c+",CN=Users,"+server.Suffix, map[string][]string{"objectClass": {"group"}, "sAMAccountName": {c}})
+	w := openWriter(t, o.wide())
+	for _, op := range []schemas.Operation{grant(c, alice), create(o.Name("new")), operation(schemas.OperationDelete, group(c), schemas.Name{})} {
+		refused(t, w, connectors.Denied, "lacks the right", op)
+	}
+	same(t, "theirs", held(t, w, c), []string{})
+}
+
+func testRenamedAD(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	w := openWriter(t, o.Config())
+	old, now, alice := o.Name("old"), o.Name("new"), o.Name("alice")
+	o.user(t, alice)
+	must(t, w, create(old), grant(old, alice))
+	id := read(t, w, old)[0].NativeID
+	o.modify(t, o.dn(group(old)), func(m *goldap.ModifyRequest) { m.Replace("sAMAccountName", []string{now}) })
+	if got := read(t, w, old, now); len(got) != 1 || got[0].SourceName != now || got[0].NativeID != id || len(id) != 36 {
+		t.Errorf("after the renaming: %v, want %s with the id %s", got, now, id)
+	}
+	op := revoke(old, alice)
+	op.NativeID = id
+	refused(t, w, connectors.Conflict, now, op)
+	op = revoke(now, alice)
+	op.NativeID = strings.ToUpper(id)
+	must(t, w, op)
+	same(t, "by the new name", held(t, w, now), []string{})
+}
+
+// A change reaches the entry that was read, or none, and finds it under another name.
+func testReplacedAD(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	w := openWriter(t, o.Config())
+	c, alice := o.Name("g"), o.Name("alice")
+	o.user(t, alice)
+	must(t, w, create(c))
+	err := ldap.ChangeLate(t, w, c, o.dn(account(alice)), func() {
+		o.DropConnection(t, group(c))
+		o.AddConnection(t, group(c))
+	})
+	if connectors.CodeOf(err) != connectors.NotFound {
+		t.Errorf("a change of what was replaced: %v, want %s", err, connectors.NotFound)
+	}
+	same(t, "the new group", held(t, w, c), []string{})
 }

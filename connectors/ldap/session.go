@@ -25,6 +25,8 @@ type session struct {
 	calls int // requests sent, for measuring
 
 	root rootDSE
+	// between stands in the way of searches, for tests: nil.
+	between func(conversation) conversation
 }
 
 // rootDSE is what the server says of itself (RFC 4512, 5.1).
@@ -296,11 +298,28 @@ type conversation interface {
 
 var _ conversation = (*goldap.Conn)(nil)
 
+// query is a search.
+type query struct {
+	op         string // what it is for, in errors
+	base       string
+	scope      int
+	filter     string
+	attributes []string
+	most       int // give up when there are more; 0: never
+}
+
+// errMore says that there are more entries than a query wants.
+var errMore = &connectors.Error{Code: connectors.Unavailable, Op: "search", Message: "there are more entries than expected"}
+
 // search returns all entries that a filter finds, by pages (RFC 2696), or an error. Part of an answer is no answer.
-func (c *session) search(ctx context.Context, op string, base string, scope int, filter string, attributes []string) ([]*goldap.Entry, error) {
+func (c *session) search(ctx context.Context, q query) ([]*goldap.Entry, error) {
 	var out []*goldap.Entry
-	err := c.do(ctx, op, func(conn *goldap.Conn) (err error) {
-		out, err = c.pages(conn, op, base, scope, filter, attributes)
+	err := c.do(ctx, q.op, func(conn *goldap.Conn) (err error) {
+		var talk conversation = conn
+		if c.between != nil {
+			talk = c.between(conn)
+		}
+		out, err = c.pages(talk, q)
 		return err
 	})
 	if err != nil {
@@ -309,13 +328,13 @@ func (c *session) search(ctx context.Context, op string, base string, scope int,
 	return out, nil
 }
 
-func (c *session) pages(conn conversation, op, base string, scope int, filter string, attributes []string) ([]*goldap.Entry, error) {
+func (c *session) pages(conn conversation, q query) ([]*goldap.Entry, error) {
 	paging := goldap.NewControlPaging(c.s.pageSize)
 	controls := []goldap.Control{paging}
 	if c.root.ad && c.root.controls[controlDomainScope] {
 		controls = append(controls, goldap.NewControlString(controlDomainScope, false, ""))
 	}
-	req := goldap.NewSearchRequest(base, scope, goldap.NeverDerefAliases, 0, 0, false, filter, attributes, controls)
+	req := goldap.NewSearchRequest(q.base, q.scope, goldap.NeverDerefAliases, 0, 0, false, q.filter, q.attributes, controls)
 	var out []*goldap.Entry
 	for range maxPages {
 		c.calls++
@@ -324,7 +343,7 @@ func (c *session) pages(conn conversation, op, base string, scope int, filter st
 			return nil, err
 		}
 		if len(res.Referrals) > 0 {
-			return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "a part of the tree is kept by another server, so that what this one says is not all: narrow base_dn and user_base_dn to what it keeps"}
+			return nil, &connectors.Error{Code: connectors.Unsupported, Op: q.op, Message: "a part of the tree is kept by another server, so that what this one says is not all: narrow base_dn and user_base_dn to what it keeps"}
 		}
 		for _, e := range res.Entries {
 			if err := c.whole(conn, e); err != nil {
@@ -336,12 +355,15 @@ func (c *session) pages(conn conversation, op, base string, scope int, filter st
 		if !ok || len(next.Cookie) == 0 {
 			return out, nil
 		}
+		if q.most > 0 && len(out) > q.most {
+			return nil, errMore
+		}
 		if len(res.Entries) == 0 && string(next.Cookie) == string(paging.Cookie) {
 			break
 		}
 		paging.SetCookie(next.Cookie)
 	}
-	return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the pages of the answer do not end"}
+	return nil, &connectors.Error{Code: connectors.Unavailable, Op: q.op, Message: "the pages of the answer do not end"}
 }
 
 // some says whether a filter finds anything below a base.

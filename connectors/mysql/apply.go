@@ -370,7 +370,7 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 	// A role is told of when its attributes are there, too.
 	made := func(o *schemas.Operation) {
 		id := ids[o]
-		j.c.accounts[id] = &account{id: id, role: true, locked: true, expired: true, held: map[holding]bool{}}
+		j.c.accounts[id] = &account{id: id, role: true, locked: true, expired: true}
 	}
 	comments := func(list []*schemas.Operation) []string {
 		var out []string
@@ -551,6 +551,9 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 					who[pieces[o].who.sql()] = true
 				}
 				if j.kind == schemas.OperationGrant {
+					if p := pieces[list[0]]; len(list) == 1 && p.privilege == schemas.PrivilegeMember && j.member(p) {
+						return nil // it came with ADMIN, which MySQL may take away again when MEMBER is granted
+					}
 					return j.w.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
 				}
 				return j.w.dialect.revoke(g.on, privilegesOf(pieces, list), sortedKeys(who))
@@ -561,6 +564,12 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 		}
 	}
 	return nil
+}
+
+// member says whether a membership is there by now.
+func (j *job) member(p piece) bool {
+	_, ok := j.c.edges[p.edge]
+	return p.on.typ == typeRole && ok
 }
 
 // privilegesOf are the privileges of operations, sorted, each once.
@@ -578,7 +587,7 @@ func (j *job) note(p piece) {
 	if p.on.typ != typeRole {
 		a := j.c.accounts[p.who]
 		if give {
-			a.held[p.held] = true
+			a.hold(p.held)
 			return
 		}
 		delete(a.held, p.held)
@@ -655,6 +664,9 @@ func (j *job) exists(o *schemas.Operation, h holding) error {
 	}
 	if err := j.failures[h.typ]; err != nil {
 		return err
+	}
+	if strings.EqualFold(h.db, informationSchema) {
+		return refuse(o, connectors.Denied, "%s", whyInformationSchema) // the servers take it, once escaped, and it means nothing
 	}
 	switch h.typ {
 	case typeFunction, typeProcedure, typePackage, typePackageBody:

@@ -139,15 +139,23 @@ func (r *reader) look(ctx context.Context) error {
 	accounts, _ := r.cfg.Values["accounts_view"].(string)
 	r.catalogue = r.dialect.catalogue(accounts, columns, comments)
 	r.description = r.dialect.narrow(version, comments, shown)
+	var self, roles string
+	if err := r.query(ctx, func(c []string) error { self, roles = c[0], c[1]; return nil }, 2, "SELECT CURRENT_USER(), COALESCE(CURRENT_ROLE(), '')"); err != nil {
+		return err
+	}
+	var ok bool
+	if r.self, ok = parseUser(self); !ok {
+		return &connectors.Error{Code: connectors.Invalid, Op: opConnect, Message: "the server does not say who is logged in"}
+	}
 	r.active = map[string]bool{}
-	return r.query(ctx, func(c []string) error {
-		self, ok := parseUser(c[0])
-		if !ok {
-			return &connectors.Error{Code: connectors.Invalid, Op: opConnect, Message: "the server does not say who is logged in"}
+	if r.dialect == mySQL {
+		for _, a := range parseRoles(roles) {
+			r.active[r.dialect.roleName(a)] = true
 		}
-		r.self = self
-		return r.roles(ctx, c[1])
-	}, 2, "SELECT CURRENT_USER(), COALESCE(CURRENT_ROLE(), '')")
+		return nil
+	}
+	return r.query(ctx, func(c []string) error { r.active[c[0]] = true; return nil }, 1,
+		"SELECT ROLE_NAME FROM information_schema.ENABLED_ROLES WHERE ROLE_NAME IS NOT NULL")
 }
 
 func containsFold(list []string, s string) bool {
@@ -159,22 +167,7 @@ func containsFold(list []string, s string) bool {
 	return false
 }
 
-// roles notes the roles of our session: one name in MariaDB, a list of quoted accounts in MySQL.
-func (r *reader) roles(_ context.Context, current string) error {
-	if current == "" || current == "NONE" {
-		return nil
-	}
-	if r.dialect == mariaDB {
-		r.active[current] = true
-		return nil
-	}
-	for _, a := range parseRoles(current) {
-		r.active[r.dialect.roleName(a)] = true
-	}
-	return nil
-}
-
-// parseRoles reads a list of accounts such as `a`@`%`,`b`@`%`.
+// parseRoles reads MySQL's list of the roles of a session, such as `a`@`%`,`b`@`%`, or NONE.
 func parseRoles(list string) []accountID {
 	var out []accountID
 	for list != "" {

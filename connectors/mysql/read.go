@@ -31,6 +31,13 @@ type holding struct {
 	column    string
 }
 
+func (a *account) hold(h holding) {
+	if a.held == nil {
+		a.held = map[holding]bool{}
+	}
+	a.held[h] = true
+}
+
 type edge struct{ role, member accountID }
 
 // catalogue is all accounts of a server at one moment.
@@ -54,6 +61,7 @@ type loader struct {
 	dialect dialect
 	c       *catalogue
 	ended   bool
+	broken  bool       // a row says something that is not possible
 	later   [][]string // what belongs to accounts, which may come in any order
 	names   map[string]string
 	bits    []string
@@ -86,7 +94,7 @@ func (l *loader) row(c []string) error {
 		l.later = append(l.later, own)
 		return nil
 	}
-	a := &account{id: accountID{l.intern(c[1]), l.intern(c[2])}, locked: c[5] == "1", expired: c[6] == "1", held: map[holding]bool{}}
+	a := &account{id: accountID{l.intern(c[1]), l.intern(c[2])}, locked: c[5] == "1", expired: c[6] == "1"}
 	l.c.accounts[a.id] = a
 	if l.dialect == mySQL {
 		// What CREATE ROLE makes. Other accounts are roles when they have members.
@@ -111,7 +119,7 @@ func (l *loader) row(c []string) error {
 		if i < len(l.bits) {
 			name = l.bits[i]
 		}
-		a.held[holding{object{typ: typeGlobal}, name, ""}] = true
+		a.hold(holding{object{typ: typeGlobal}, name, ""})
 	}
 	return nil
 }
@@ -123,7 +131,8 @@ func (l *loader) hold(a *account, o object, list, column string) {
 	for list != "" {
 		var p string
 		p, list, _ = strings.Cut(list, ",")
-		a.held[holding{o, l.intern(setPrivilege(p)), column}] = true
+		l.broken = l.broken || p == "" || o.typ == ""
+		a.hold(holding{o, l.intern(setPrivilege(p)), column})
 	}
 }
 
@@ -156,9 +165,10 @@ func (l *loader) finish() (*catalogue, error) {
 			a.comment = c[3]
 		case rowDynamic:
 			p := l.intern(strings.ToUpper(c[3]))
-			a.held[holding{object{typ: typeGlobal}, p, ""}] = true
+			l.broken = l.broken || p == ""
+			a.hold(holding{object{typ: typeGlobal}, p, ""})
 			if c[4] == "Y" {
-				a.held[holding{object{typ: typeGlobal}, l.intern(p + withGrantOption), ""}] = true
+				a.hold(holding{object{typ: typeGlobal}, l.intern(p + withGrantOption), ""})
 			}
 		case rowDatabase:
 			o := object{typ: typePattern, db: c[3]}
@@ -175,6 +185,9 @@ func (l *loader) finish() (*catalogue, error) {
 		default:
 			return nil, errors.New("the catalogue has a row of an unknown kind")
 		}
+	}
+	if l.broken {
+		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer has privileges without names"}
 	}
 	return l.c, nil
 }
@@ -344,6 +357,11 @@ func (d dialect) object(n schemas.Name) (holding, error) {
 	return h, nil
 }
 
+const (
+	informationSchema    = "information_schema"
+	whyInformationSchema = "everybody sees in information_schema what they may, and nothing can be given"
+)
+
 // List returns what exists of a type.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	op := "list " + q.Type
@@ -424,14 +442,12 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 		err := r.query(ctx, func(c []string) error {
 			protected := ""
 			switch {
-			case strings.EqualFold(c[0], "information_schema"):
-				protected = "everybody sees in it what they may, and nothing can be given"
 			case q.Names == nil && slices.Contains(systemDatabases(), c[0]):
-				return nil
+				return nil // they can be asked for by name
+			case strings.EqualFold(c[0], informationSchema):
+				protected = whyInformationSchema
 			}
-			if protected == "" || q.Names != nil {
-				add(c[0], protected)
-			}
+			add(c[0], protected)
 			return nil
 		}, 1, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
 		return out, err

@@ -81,7 +81,12 @@ func (l *login) secure(cfg connectors.Config, key string) error {
 	default:
 		return invalid("the connection string in config.%s says tls=%s: take it out, and say config.tls: verify with config.ca_file, or off", key, l.config.TLSConfig)
 	}
-	if mode == "" && !l.local() {
+	file, _ := cfg.Values["ca_file"].(string)
+	name, _ := cfg.Values["server_name"].(string)
+	switch {
+	case mode == "off" && file+name != "":
+		return invalid("TLS is off, and config.ca_file or config.server_name says how to check a certificate")
+	case mode == "" && (file+name != "" || !l.local()):
 		mode = "verify"
 	}
 	if mode != "verify" {
@@ -96,10 +101,10 @@ func (l *login) secure(cfg connectors.Config, key string) error {
 		host = l.config.Addr
 	}
 	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if name, _ := cfg.Values["server_name"].(string); name != "" {
+	if name != "" {
 		t.ServerName = name
 	}
-	if file, _ := cfg.Values["ca_file"].(string); file != "" {
+	if file != "" {
 		if !filepath.IsAbs(file) {
 			if cfg.Directory == "" || !filepath.IsLocal(file) {
 				return invalid("config.ca_file is not absolute, and not within the access repository")
@@ -285,7 +290,7 @@ func codeOf(number uint16) connectors.Code {
 func loginMessage(number uint16) string {
 	switch number {
 	case 1045, 1698, 1044:
-		return "the server refused the login: check user and password, and the host that the account is for"
+		return "the server refused the login: check user, password, the host that the account is for, and whether the server asks for TLS (config.tls)"
 	case 1130:
 		return "no account may log in from this machine"
 	case 1129:

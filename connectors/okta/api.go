@@ -441,9 +441,11 @@ func (a *api) window(h http.Header) (limit, left int, wait time.Duration, ok boo
 	if at, err := http.ParseTime(h.Get("Date")); err == nil {
 		now = at
 	}
+	if reset < 0 || reset >= now.Add(maxWindow).Unix() {
+		return 0, 0, 0, false
+	}
 	// The instants are whole seconds.
-	wait = max(time.Unix(reset, 0).Sub(now), 0) + time.Second
-	return limit, left, wait, wait <= maxWindow
+	return limit, left, time.Duration(max(reset-now.Unix(), 0)+1) * time.Second, true
 }
 
 // pause waits for the next window when little is left of this one: the limit is the whole organisation's.

@@ -11,8 +11,14 @@ import (
 // TestFaults plays what can go wrong on the way to Okta.
 func TestFaults(t *testing.T) {
 	t.Parallel()
+	h := harness()
+	h.Start = func(t *testing.T) connectortest.Application {
+		o := newOrganisation(t)
+		o.fast = true // the description was held to in the conformance test
+		return o
+	}
 	connectortest.RunFaults(t, connectortest.FaultHarness{
-		Harness: harness(),
+		Harness: h,
 		Address: func(t *testing.T, app connectortest.Application) string {
 			o, ok := app.(*organisation)
 			if !ok {
@@ -22,7 +28,7 @@ func TestFaults(t *testing.T) {
 		},
 		Through: func(_ *testing.T, cfg connectors.Config, proxy string) connectors.Config {
 			cfg.Values = maps.Clone(cfg.Values)
-			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "400ms"
+			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "200ms"
 			return cfg
 		},
 		HTTP: true,

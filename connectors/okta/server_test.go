@@ -34,8 +34,10 @@ type server struct {
 
 	token  string
 	limit  string // X-Rate-Limit-Remaining
-	silent bool   // members do not show by which rule they came
-	mute   bool   // the list of groups has no statistics
+	reset  time.Duration
+	silent bool // members do not show by which rule they came
+	mute   bool // the list of groups has no statistics
+	fast   bool // nothing is held to the description, for benchmarks
 	// fault, when set, may answer in the server's place.
 	fault func(w http.ResponseWriter, r *http.Request) bool
 	calls []string // method and path
@@ -83,7 +85,7 @@ func newServer(t testing.TB, token string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, page: 3, token: token, limit: "599", bearers: map[string]string{}}
+	s := &server{t: t, page: 3, token: token, limit: "599", reset: time.Minute, bearers: map[string]string{}}
 	s.groups = append(s.groups, &groupState{id: s.id("00g"), kind: "BUILT_IN", name: everyone})
 	s.apps = append(s.apps, &appState{id: s.id("0oa"), name: "bookmark", label: "Intranet"})
 	s.users = append(s.users, &userState{id: s.id("00u"), login: "countersign@acme.test", status: "ACTIVE"})
@@ -116,12 +118,14 @@ func newServer(t testing.TB, token string) *server {
 	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.calls = append(s.calls, r.Method+" "+r.URL.Path)
-		fault := s.fault
+		fault, fast := s.fault, s.fast
 		s.mu.Unlock()
 		switch {
 		case fault != nil && fault(w, r):
 		case r.URL.Path == "/oauth2/v1/token":
 			s.giveToken(w, r)
+		case fast:
+			mux.ServeHTTP(w, r)
 		default:
 			checked.ServeHTTP(w, r)
 		}
@@ -134,8 +138,6 @@ func (s *server) id(prefix string) string {
 	s.next++
 	return fmt.Sprintf("%s%017d", prefix, s.next)
 }
-
-// break in: faults of the whole, and counting.
 
 func (s *server) setFault(f func(w http.ResponseWriter, r *http.Request) bool) {
 	s.mu.Lock()
@@ -188,7 +190,7 @@ func (s *server) serve(w http.ResponseWriter, r *http.Request, h func(*http.Requ
 	}
 	w.Header().Set("X-Rate-Limit-Limit", "600")
 	w.Header().Set("X-Rate-Limit-Remaining", s.limit)
-	w.Header().Set("X-Rate-Limit-Reset", strconv.FormatInt(time.Now().Add(time.Minute).Unix(), 10))
+	w.Header().Set("X-Rate-Limit-Reset", strconv.FormatInt(time.Now().Add(s.reset).Unix(), 10))
 	w.Header().Add("Link", "<http://"+r.Host+r.URL.RequestURI()+`>; rel="self"`)
 	if a.next != "" {
 		q := r.URL.Query()
@@ -594,7 +596,11 @@ func (a *appState) assignment(group string) *assignmentState {
 }
 
 func showAssignment(o *assignmentState) map[string]any {
-	return map[string]any{"id": o.group, "lastUpdated": then, "priority": o.priority, "profile": o.profile}
+	out := map[string]any{"id": o.group, "lastUpdated": then, "priority": o.priority, "profile": map[string]any{}}
+	if o.profile != nil {
+		out["profile"] = o.profile
+	}
+	return out
 }
 
 func (s *server) listAppGroups(r *http.Request) answer {
@@ -638,9 +644,6 @@ func (s *server) assignApp(r *http.Request) answer {
 		a.groups = append(a.groups, o)
 	}
 	o.priority, o.profile = cmp.Or(in.Priority, len(a.groups)), in.Profile
-	if o.profile == nil {
-		o.profile = map[string]any{}
-	}
 	return ok(showAssignment(o))
 }
 

@@ -26,10 +26,10 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if err != nil {
 		return invalid("apply", err.Error())
 	}
-	r := &run{writer: w, groupsByID: map[string]*group{}, logins: map[string]*user{}, usersByID: map[string]*user{}}
+	r := &run{writer: w, groupsByID: map[string]*group{}, made: map[string]bool{}, logins: map[string]*user{}, usersByID: map[string]*user{}}
 	return connectors.Each(ctx, ops, checker, w.s.now, report, func(ctx context.Context, o *schemas.Operation) (int, error) {
 		w.api.attempts = 0
-		err := r.do(ctx, o)
+		err := r.early(o, r.do(ctx, o))
 		var typed *connectors.Error
 		if errors.As(err, &typed) {
 			// What was tried is the operation, whichever request failed.
@@ -46,6 +46,7 @@ type run struct {
 	*writer
 	all        []*group // nil before they were listed
 	groupsByID map[string]*group
+	made       map[string]bool // ids of the groups that were made in it
 	logins     map[string]*user
 	usersByID  map[string]*user
 	apps       []application
@@ -92,6 +93,20 @@ func (r *run) do(ctx context.Context, o *schemas.Operation) error {
 		return r.role(ctx, o, g, grant)
 	}
 	return refuse(connectors.Unsupported, "a group cannot be given that")
+}
+
+// early is the error of a change in a group that Okta does not show to all of its parts yet, since it has just been
+// made: it is worth another try.
+func (r *run) early(o *schemas.Operation, err error) error {
+	if _, answered := failureOf(err); !answered || !absent(err) {
+		return err
+	}
+	for id := range r.made {
+		if g := r.groupsByID[id]; g != nil && g.Profile.Name == o.Connection.SourceName {
+			return recode(err, connectors.Unavailable)
+		}
+	}
+	return err
 }
 
 // ids are what Okta makes: they can stand in a path.
@@ -205,7 +220,7 @@ func (r *run) create(ctx context.Context, o *schemas.Operation, g *group) error 
 	if r.all != nil {
 		r.all = append(r.all, &made)
 	}
-	r.groupsByID[made.ID] = &made
+	r.groupsByID[made.ID], r.made[made.ID] = &made, true
 	return nil
 }
 

@@ -163,15 +163,18 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 			return nil, 1, c.failed(ctx, r, err)
 		}
 	}
+	var wait time.Duration
+	var limited bool
 	retry := retryablehttp.Client{HTTPClient: c.http, RetryMax: c.c.Retries, ErrorHandler: retryablehttp.PassthroughErrorHandler,
 		RetryWaitMin: c.c.MinWait, RetryWaitMax: c.c.MaxWait,
 		RequestLogHook: func(_ retryablehttp.Logger, _ *http.Request, n int) { attempts = n + 1; c.calls++ },
 		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
+			wait, limited = c.limited(resp)
 			return c.again(ctx, r, resp, err)
 		},
-		Backoff: func(low, high time.Duration, n int, resp *http.Response) time.Duration {
-			if wait, ok := c.limited(resp); ok {
-				return wait
+		Backoff: func(low, high time.Duration, n int, _ *http.Response) time.Duration {
+			if limited {
+				return wait // the body, which may say so, is gone by now
 			}
 			return min(low<<n, high)
 		}}

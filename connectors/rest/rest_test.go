@@ -227,6 +227,40 @@ func TestStaysAway(t *testing.T) {
 	}
 }
 
+// A limit that only the body tells of is one for each try, and for the error in the end.
+func TestLimitInTheBody(t *testing.T) {
+	t.Parallel()
+	var calls atomic.Int64
+	c := client(t, func(w http.ResponseWriter, _ *http.Request) {
+		if calls.Add(1) > 2 {
+			w.Header().Set("X-Wait", "1h")
+		}
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprint(w, "slow down")
+	}, func(c *rest.Config) {
+		c.MinWait = time.Hour // what is no limit would wait so long
+		c.MaxWait = 2 * time.Hour
+		c.Limited = func(r *http.Response) (time.Duration, bool) {
+			if r == nil {
+				return 0, false
+			}
+			body, err := io.ReadAll(r.Body)
+			if err != nil {
+				t.Error(err)
+			}
+			r.Body = io.NopCloser(strings.NewReader(string(body)))
+			if r.Header.Get("X-Wait") != "" {
+				return 3 * time.Hour, string(body) == "slow down"
+			}
+			return time.Millisecond, string(body) == "slow down"
+		}
+	})
+	_, n, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodGet, Path: "x"})
+	if e := code(t, err); e.Code != connectors.Unavailable || e.RetryAfter != 3*time.Hour || n != 3 {
+		t.Errorf("after %d attempts: %s, retry after %v (%v)", n, e.Code, e.RetryAfter, err)
+	}
+}
+
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)

@@ -68,7 +68,7 @@ func Receipts(run *schemas.RunReport, status *schemas.StatusReport) []Receipt {
 		states[s.PullRequest] = append(states[s.PullRequest], s)
 	}
 	for _, a := range run.Applications {
-		for _, o := range a.Plan.Operations {
+		for _, o := range slices.Concat(a.Plan.Operations, a.Seen) {
 			for _, d := range o.Documents {
 				if n := numbers[d.Path]; n != 0 && o.Cause != schemas.CauseDrift && o.Cause != schemas.CauseExpiry {
 					p := of(n)
@@ -109,11 +109,18 @@ func about(run *schemas.RunReport, paths, applications map[string]bool, judged [
 		mine := map[string]bool{}
 		part := a
 		part.Plan.Operations, part.Plan.Unmanaged, part.Plan.Findings, part.Plan.Overdue = []schemas.Operation{}, nil, nil, nil
+		part.Seen, part.Withdrawn = nil, nil
 		part.Outcomes, part.Verifications, part.Remaining, part.Adopted = []schemas.OutcomeRecord{}, []schemas.VerificationRecord{}, 0, 0
 		for _, o := range a.Plan.Operations {
 			if slices.ContainsFunc(o.Documents, func(d schemas.DocumentID) bool { return paths[d.Path] }) {
 				mine[o.ID] = true
 				part.Plan.Operations = append(part.Plan.Operations, o)
+			}
+		}
+		for _, o := range a.Seen {
+			if slices.ContainsFunc(o.Documents, func(d schemas.DocumentID) bool { return paths[d.Path] }) {
+				mine[o.ID] = true
+				part.Seen = append(part.Seen, o)
 			}
 		}
 		for _, o := range a.Outcomes {
@@ -126,7 +133,7 @@ func about(run *schemas.RunReport, paths, applications map[string]bool, judged [
 				part.Verifications = append(part.Verifications, v)
 			}
 		}
-		if len(part.Plan.Operations) > 0 || unread(&a) && (len(applications) == 0 || applications[a.Application]) {
+		if len(part.Plan.Operations)+len(part.Seen) > 0 || unread(&a) && (len(applications) == 0 || applications[a.Application]) {
 			out.Applications = append(out.Applications, part)
 		}
 	}
@@ -142,7 +149,7 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state, tex
 			return "failure", "quarantined: not signed off as policy requires, and without effect"
 		}
 	}
-	failed, waiting, verified := 0, 0, 0
+	failed, waiting, verified, attested := 0, 0, 0, 0
 	for _, a := range r.Applications {
 		if unread(&a) {
 			return "in_progress", a.Application + " could not be read or finished; the next run tries again"
@@ -155,11 +162,29 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state, tex
 		for _, o := range a.Outcomes {
 			status[o.Operation] = o.Status
 		}
+		planned := map[string]bool{}
+		for _, o := range a.Plan.Operations {
+			planned[o.ID] = true
+		}
+		for _, o := range a.Seen {
+			if planned[o.ID] {
+				continue
+			}
+			if shown[o.ID] == "attested" {
+				attested++
+			} else {
+				verified++
+			}
+		}
 		for _, o := range a.Plan.Operations {
 			switch s := status[o.ID]; {
 			case shown[o.ID] == "verified":
 				verified++
-			case o.Hold != schemas.HoldNone, shown[o.ID] == "pending", s == "" || s == "cancelled":
+			case shown[o.ID] == "attested":
+				attested++
+			case o.Hold == schemas.HoldDeclined:
+				failed++
+			case o.Hold != schemas.HoldNone, shown[o.ID] == "pending", s == "" || s == "cancelled" || s == schemas.FulfilmentPending:
 				waiting++
 			default:
 				failed++
@@ -176,6 +201,8 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state, tex
 		return "failure", fmt.Sprintf("%s failed; the next run tries them again", count(failed, "step"))
 	case waiting > 0:
 		return "in_progress", fmt.Sprintf("%s waiting", count(waiting, "step"))
+	case attested > 0:
+		return "success", "said to be done by those who carry it out; no read can show it"
 	case verified > 0:
 		return "success", "applied and verified by reading back"
 	}

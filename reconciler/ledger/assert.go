@@ -20,7 +20,8 @@ func (r *ExportRow) assertions() []assertion {
 	return []assertion{
 		{"approved_before_applied", r.ApprovedBeforeApplied}, {"approved_content_is_applied_content", r.ApprovedContentIsAppliedContent},
 		{"granted_equals_approved", r.GrantedEqualsApproved}, {"independent_approver", r.IndependentApprover},
-		{"rationale_present", r.RationalePresent}, {"expired_in_time", r.ExpiredInTime}, {"chain_ok", r.ChainOK},
+		{"rationale_present", r.RationalePresent}, {"expired_in_time", r.ExpiredInTime},
+		{"approved_before_submitted", r.ApprovedBeforeSubmitted}, {"independent_fulfiller", r.IndependentFulfiller}, {"chain_ok", r.ChainOK},
 	}
 }
 
@@ -47,15 +48,17 @@ func weakest(of []Truth) Truth {
 func (c *collector) assert(e *entry, chain bool) {
 	r := e.row
 	r.ChainOK = truth(chain)
-	var before, content, granted, independent []Truth
+	var before, content, granted, independent, submitted []Truth
 	for _, a := range e.authorities {
 		before = append(before, approvedBefore(r, a, chain))
 		content = append(content, approvedContent(r, a, chain))
 		granted = append(granted, grantedEquals(r, a, chain))
 		independent = append(independent, independentApprover(r, a, chain))
+		submitted = append(submitted, approvedSubmission(r, a, chain))
 	}
 	r.ApprovedBeforeApplied, r.ApprovedContentIsAppliedContent = weakest(before), weakest(content)
 	r.GrantedEqualsApproved, r.IndependentApprover = weakest(granted), weakest(independent)
+	r.ApprovedBeforeSubmitted, r.IndependentFulfiller = weakest(submitted), e.independentFulfiller(chain)
 	r.RationalePresent = rationale(r)
 	r.ExpiredInTime = c.expired(e)
 }
@@ -231,4 +234,39 @@ func (c *collector) expired(e *entry) Truth {
 		}
 	}
 	return False
+}
+
+// approvedSubmission: of what somebody outside was asked for, the verdict stands in the chain before the intent to ask.
+// False: it comes after, nobody approved, or no verdict that admits it is on record. Unknown for what nobody outside was
+// asked for.
+func approvedSubmission(r *ExportRow, a *admitted, chain bool) Truth {
+	if r.Submission == "" || r.IntentSequence == 0 || !chain {
+		return Unknown
+	}
+	if a == nil || a.record.Verdict == verdictQuarantined {
+		return False
+	}
+	ok := approved(a, chain)
+	if ok == True {
+		return truth(a.sequence < r.IntentSequence)
+	}
+	return ok
+}
+
+// independentFulfiller: who said that it is done is known by the forge, and neither made the request nor gains by it.
+// False: they do, which admits nothing and can only be a record that somebody else wrote. Unknown: a service said so, or
+// an operator, or who made the request is not on record.
+func (e *entry) independentFulfiller(chain bool) Truth {
+	r := e.row
+	if !chain || r.Outcome != statusApplied || r.FulfilledByMethod != schemas.FulfilledByTicket {
+		return Unknown
+	}
+	same := func(who string) bool { return strings.EqualFold(who, r.FulfilledBy) }
+	switch {
+	case slices.ContainsFunc(r.Requesters, same) || slices.ContainsFunc(r.Beneficiaries, same):
+		return False
+	case e.independent == nil || !e.vouched:
+		return Unknown
+	}
+	return truth(*e.independent)
 }

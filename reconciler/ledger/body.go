@@ -220,6 +220,11 @@ func legible(r *schemas.Record) {
 	if r.Outcome != nil {
 		o := *r.Outcome
 		o.Error = strings.ToValidUTF8(o.Error, "\uFFFD")
+		if o.Fulfilment != nil {
+			f := *o.Fulfilment
+			f.Message, f.By = strings.ToValidUTF8(f.Message, "\uFFFD"), strings.ToValidUTF8(f.By, "\uFFFD")
+			o.Fulfilment = &f
+		}
 		r.Outcome = &o
 	}
 	if r.Finding != nil {

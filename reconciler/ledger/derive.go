@@ -24,13 +24,15 @@ CREATE TABLE removals (application TEXT, operation TEXT, intent INTEGER, time TE
 CREATE INDEX removals_time ON removals (application, time);
 CREATE TABLE operations (path TEXT, idx INTEGER, application TEXT, operation TEXT, run TEXT NOT NULL, cause TEXT NOT NULL,
   outcome TEXT NOT NULL, verification TEXT NOT NULL, error TEXT NOT NULL, PRIMARY KEY (path, idx, application, operation)) WITHOUT ROWID;
+CREATE TABLE fulfilments (application TEXT, operation TEXT, submission TEXT NOT NULL, state TEXT NOT NULL, since TEXT NOT NULL, changed TEXT NOT NULL,
+  intent INTEGER NOT NULL, run TEXT NOT NULL, record TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (application, operation)) WITHOUT ROWID;
 CREATE TABLE held (application TEXT, path TEXT, idx INTEGER, operation TEXT, cause TEXT NOT NULL, hold TEXT NOT NULL, PRIMARY KEY (application, path, idx, operation)) WITHOUT ROWID;
 `
 
 // derivedTables with what their rows are sorted by, to compare them.
 var derivedTables = [...]struct{ name, order string }{
 	{"admissions", "1"}, {"approvals", "1, 2, 3"}, {"baseline", "1, 2"}, {"runs", "1"}, {"first_runs", "1, 2"}, {"open", "1, 2"},
-	{"removals", "1, 2, 3"}, {"operations", "1, 2, 3, 4"}, {"held", "1, 2, 3, 4"},
+	{"removals", "1, 2, 3"}, {"operations", "1, 2, 3, 4"}, {"held", "1, 2, 3, 4"}, {"fulfilments", "1, 2"},
 }
 
 // The statuses of operations and read-backs, as records have them.
@@ -43,6 +45,8 @@ const (
 	statusVerified     = "verified"
 	statusDiffers      = "differs"
 	statusUnverifiable = "unverifiable"
+	statusWithdrawn    = "withdrawn"
+	statusAttested     = "attested"
 
 	verdictAnchor      = "anchor"
 	verdictAdmitted    = "admitted"
@@ -117,7 +121,11 @@ func (w *writer) derive(ctx context.Context, r *schemas.Record) {
 	case schemas.RecordIntent:
 		for i := range r.Planned {
 			o := &r.Planned[i]
-			w.exec(ctx, `INSERT OR REPLACE INTO open VALUES (?, ?, ?, 0, ?)`, r.Application, o.ID, r.Sequence, w.json(o))
+			if len(r.Fulfilments) > 0 {
+				w.submitted(ctx, r, o, &r.Fulfilments[i])
+			} else {
+				w.exec(ctx, `INSERT OR REPLACE INTO open VALUES (?, ?, ?, 0, ?)`, r.Application, o.ID, r.Sequence, w.json(o))
+			}
 			w.operation(ctx, r, o, statusPending, "")
 		}
 	case schemas.RecordOutcome:
@@ -158,6 +166,10 @@ func admits(verdict string) bool { return verdict == verdictAdmitted || verdict 
 
 func (w *writer) outcome(ctx context.Context, r *schemas.Record) {
 	o := r.Operation
+	if r.Outcome.Fulfilment != nil {
+		w.fulfilment(ctx, r)
+		return
+	}
 	w.operation(ctx, r, o, r.Outcome.Status, r.Outcome.Error)
 	status := r.Outcome.Status
 	if untried := status == statusBlocked || status == statusCancelled; untried || r.Outcome.Attempts > 1 {
@@ -174,6 +186,12 @@ func (w *writer) verification(ctx context.Context, r *schemas.Record) {
 		// Before the intent is closed: it says which removal this is.
 		w.removal(ctx, r)
 	}
+	switch status {
+	case statusVerified, statusAttested:
+		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state <> ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, statusWithdrawn)
+	case statusDiffers:
+		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state = ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, statusApplied)
+	}
 	if status == statusUnverifiable {
 		// Nobody has seen what became of it, so it stays open, unless it was never tried.
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND untried`, r.Application, o.ID)
@@ -189,6 +207,35 @@ func (w *writer) operation(ctx context.Context, r *schemas.Record, o *schemas.Op
 	for _, d := range o.Documents {
 		w.exec(ctx, `INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, d.Path, d.Index, r.Application, o.ID, r.Run, string(o.Cause), outcome, statusPending, failure)
 	}
+}
+
+// submitted opens the row of what somebody outside is asked for, in place of that of an earlier asking.
+func (w *writer) submitted(ctx context.Context, r *schemas.Record, o *schemas.Operation, f *schemas.FulfilmentRecord) {
+	at := r.Time.UTC().Format(timeKey)
+	w.exec(ctx, `INSERT OR REPLACE INTO fulfilments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.Application, o.ID, f.Submission, FulfilmentSubmitting, at, at, r.Sequence, r.Run, w.json(f), w.json(o))
+}
+
+// fulfilment takes word of what somebody outside was asked for. Word of an asking that another one has taken the place
+// of changes nothing, and the answer to a request nothing that was said by a callback before it came.
+func (w *writer) fulfilment(ctx context.Context, r *schemas.Record) {
+	o, f, status := r.Operation, r.Outcome.Fulfilment, r.Outcome.Status
+	state, from := status, ""
+	switch {
+	case status == statusFailed && f.Method == schemas.FulfilledByDelivery:
+		state, from = FulfilmentSubmitting, FulfilmentSubmitting
+	case status == statusPending && f.Method == schemas.FulfilledByAnswer:
+		from = FulfilmentSubmitting
+	}
+	const this = ` application = ? AND operation = ? AND submission = ? AND (? = '' OR state = ?)`
+	args := []any{r.Application, o.ID, f.Submission, from, from}
+	for _, d := range o.Documents {
+		w.exec(ctx, `UPDATE operations SET run = ?, outcome = ?, verification = ?, error = ? WHERE path = ? AND idx = ? AND application = ? AND operation = ?
+AND EXISTS (SELECT 1 FROM fulfilments WHERE`+this+`)`, append([]any{r.Run, status, statusPending, r.Outcome.Error, d.Path, d.Index, r.Application, o.ID}, args...)...)
+	}
+	if status == statusApplied {
+		w.removal(ctx, r)
+	}
+	w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ?, record = ? WHERE`+this, append([]any{state, r.Time.UTC().Format(timeKey), w.json(f)}, args...)...)
 }
 
 // removal counts what the daily budget counts: removals that no approved document names, once they are
@@ -215,8 +262,9 @@ func (w *writer) removal(ctx context.Context, r *schemas.Record) {
 	default:
 		return
 	}
-	w.exec(ctx, `INSERT OR IGNORE INTO removals VALUES (?, ?, coalesce((SELECT intent FROM open WHERE application = ? AND operation = ?), ?), ?, ?, ?, ?, ?)`,
-		r.Application, o.ID, r.Application, o.ID, r.Sequence, r.Time.UTC().Format(timeKey), c.Members, c.Grants, c.Deletions, c.Attributes)
+	w.exec(ctx, `INSERT OR IGNORE INTO removals VALUES (?, ?, coalesce((SELECT intent FROM open WHERE application = ? AND operation = ?),
+  (SELECT intent FROM fulfilments WHERE application = ? AND operation = ? AND state NOT IN ('verified', 'attested')), ?), ?, ?, ?, ?, ?)`,
+		r.Application, o.ID, r.Application, o.ID, r.Application, o.ID, r.Sequence, r.Time.UTC().Format(timeKey), c.Members, c.Grants, c.Deletions, c.Attributes)
 }
 
 // Rebuild makes the derived tables anew from the records, each of which must have its hash.
@@ -227,6 +275,7 @@ func (l *Ledger) Rebuild(ctx context.Context) error {
 	if err := l.write(ctx, rebuild); err != nil {
 		return fmt.Errorf("rebuild: %w", err)
 	}
+	l.derived = derivedVersion
 	return nil
 }
 

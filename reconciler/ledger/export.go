@@ -29,7 +29,7 @@ const (
 // ExportRow is one operation, or one change without operation, with what an auditor asks of it. Times are
 // those of the machine that ran it, but for approvals, previews and merges, which are the forge's.
 type ExportRow struct {
-	// State is verified, pending (a read-back that waits for somebody, or an intent without outcome), differs,
+	// State is verified, attested (said to be done, and no read can show it), withdrawn, pending (a read-back that waits for somebody, or an intent without outcome), differs,
 	// unverifiable, applied (not read back yet), failed, blocked, cancelled or held. Without an operation it is
 	// quarantined, waiting (admitted, and nothing done yet), adopted (it was so already) or undone.
 	State string `json:"state"`
@@ -110,6 +110,16 @@ type ExportRow struct {
 	Error      string     `json:"error"`
 	ErrorCode  string     `json:"error_code"`
 
+	// Fulfilment: whom it was given to, and who said what became of it. Empty for what countersign carried out.
+	Provisioning      string     `json:"provisioning"`
+	Submission        string     `json:"submission"`
+	SubmittedAt       *time.Time `json:"submitted_at"`
+	FulfilledIn       string     `json:"fulfilled_in"` // the webhook's host, or the ticket
+	FulfilledBy       string     `json:"fulfilled_by"`
+	FulfilledByMethod string     `json:"fulfilled_by_method"` // answer, callback, ticket, operator or read
+	FulfilledAt       *time.Time `json:"fulfilled_at"`
+	FulfilmentMessage string     `json:"fulfilment_message"`
+
 	// Result, by reading back.
 	Before       any        `json:"before"`
 	After        any        `json:"after"`
@@ -129,6 +139,8 @@ type ExportRow struct {
 	IndependentApprover             Truth `json:"independent_approver"`
 	RationalePresent                Truth `json:"rationale_present"`
 	ExpiredInTime                   Truth `json:"expired_in_time"`
+	ApprovedBeforeSubmitted         Truth `json:"approved_before_submitted"`
+	IndependentFulfiller            Truth `json:"independent_fulfiller"`
 	ChainOK                         Truth `json:"chain_ok"`
 }
 
@@ -320,6 +332,9 @@ type admitted struct {
 type entry struct {
 	row *ExportRow
 	op  *schemas.Operation // nil for a change without operation
+	// vouched says that a signature or the forge stands for who fulfilled it, independent what that said of them.
+	vouched     bool
+	independent *bool
 	// authorities are the verdicts that admitted what the operation follows from, one for each document; nil
 	// where none is on record.
 	authorities []*admitted
@@ -419,6 +434,9 @@ func (c *collector) take(r schemas.Record) error {
 		e.row.Outcome, e.row.Attempts, e.row.Error, e.row.ErrorCode = o.Status, o.Attempts, o.Error, o.Code
 		e.row.Started, e.row.Finished = &o.Started, &o.Finished
 		e.row.State = o.Status
+		if o.Fulfilment != nil {
+			e.fulfilled(o)
+		}
 	case schemas.RecordVerification:
 		e := c.entry(&r, r.Operation)
 		v := r.Verification
@@ -427,7 +445,7 @@ func (c *collector) take(r schemas.Record) error {
 		if e.row.Outcome == statusApplied || e.row.Outcome == "" || v.Status == statusVerified {
 			e.row.State = v.Status
 		}
-		if v.Status == statusVerified {
+		if v.Status == statusVerified || v.Status == statusAttested {
 			c.settled(e, r.Time)
 		}
 	}
@@ -529,6 +547,25 @@ func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
 		return
 	}
 	e.row.State, e.row.IntentSequence = statusPending, r.Sequence
+	for i := range r.Fulfilments {
+		if f := &r.Fulfilments[i]; f.Operation == o.ID {
+			e.row.Provisioning, e.row.Submission, e.row.SubmittedAt, e.row.FulfilledIn = string(f.Via), f.Submission, &r.Time, f.To
+		}
+	}
+}
+
+// fulfilled notes what somebody outside said.
+func (e *entry) fulfilled(o *schemas.OutcomeRecord) {
+	f := o.Fulfilment
+	e.row.Provisioning, e.row.Submission, e.row.FulfilledIn, e.row.FulfilmentMessage = string(f.Via), f.Submission, f.To, f.Message
+	e.vouched, e.independent = f.Authenticated, f.Independent
+	e.row.FulfilledBy, e.row.FulfilledByMethod, e.row.FulfilledAt = f.By, f.Method, nil
+	switch o.Status {
+	case statusApplied, statusFailed:
+		e.row.FulfilledAt = &o.Finished
+	case statusPending:
+		e.row.FulfilledBy, e.row.FulfilledByMethod = "", ""
+	}
 }
 
 // entry is the row that an outcome or a read-back is about: that of the last intent, also when a later run

@@ -27,7 +27,10 @@ const (
 	// layoutVersion is the version of records and head. A file of a later one is not touched.
 	layoutVersion = 1
 	// derivedVersion is the version of the derived tables. They are made anew when it differs.
-	derivedVersion = 1
+	derivedVersion = 2
+	// unfulfilled is the version before anybody outside was asked for anything: the tables are the same but for the one
+	// that says so, and can be read.
+	unfulfilled = 1
 )
 
 // MaxPlanned is how many operations one record may hold: a run of more writes several.
@@ -83,6 +86,8 @@ func (c Config) nowUTC() time.Time { return c.Now().UTC().Truncate(time.Microsec
 type Ledger struct {
 	c  Config
 	db *sql.DB // nil for a read-only ledger without a file
+	// derived is the version of the tables.
+	derived int
 }
 
 var (
@@ -161,15 +166,14 @@ func (l *Ledger) open(ctx context.Context) error {
 			return err
 		}
 	}
-	var derived int
-	if err := db.QueryRowContext(ctx, `SELECT version FROM derived`).Scan(&derived); err != nil {
+	if err := db.QueryRowContext(ctx, `SELECT version FROM derived`).Scan(&l.derived); err != nil {
 		return err
 	}
 	switch {
-	case derived == derivedVersion:
+	case l.derived == derivedVersion, l.derived == unfulfilled && l.c.ReadOnly:
 		return nil
 	case l.c.ReadOnly:
-		return fmt.Errorf("its tables are of another version of countersign (%d, this one's are %d): an apply of this version brings them up to date", derived, derivedVersion)
+		return fmt.Errorf("its tables are of another version of countersign (%d, this one's are %d): an apply of this version brings them up to date", l.derived, derivedVersion)
 	}
 	return l.Rebuild(ctx)
 }
@@ -456,6 +460,8 @@ func check(r *schemas.Record) error {
 	case schemas.RecordIntent, schemas.RecordHeld:
 		if len(r.Planned) == 0 {
 			missing = "planned"
+		} else if len(r.Fulfilments) > 0 && len(r.Fulfilments) != len(r.Planned) {
+			missing = "fulfilment for each operation"
 		}
 	case schemas.RecordOutcome:
 		if r.Operation == nil || r.Outcome == nil {

@@ -22,6 +22,12 @@ func (l *Ledger) LastAdmission(ctx context.Context) (*schemas.AdmissionRecord, b
 	return l.admission(ctx, `SELECT body FROM records WHERE sequence = (SELECT max(sequence) FROM admissions)`)
 }
 
+// AdmissionOf returns the latest verdict that admitted a file's content; with last, whatever content it admitted of the
+// file, also its end.
+func (l *Ledger) AdmissionOf(ctx context.Context, path, blob string, last bool) (*schemas.AdmissionRecord, bool, error) {
+	return l.admission(ctx, `SELECT body FROM records WHERE sequence = (SELECT max(sequence) FROM approvals WHERE path = ? AND (? OR blob = ?) AND admitted)`, path, last, blob)
+}
+
 func (l *Ledger) admission(ctx context.Context, query string, args ...any) (*schemas.AdmissionRecord, bool, error) {
 	if l.db == nil {
 		return nil, false, nil

@@ -19,12 +19,14 @@ const (
 // The values of State.Provisioning.
 const (
 	ProvisioningNone    = "none"    // no operation follows from it: it is new, or what it wants was there
-	ProvisioningPending = "pending" // an intent is on record, and no outcome
+	ProvisioningPending = "pending" // an intent is on record, and no outcome: somebody outside is at it, perhaps
 	ProvisioningHeld    = "held"    // its operations are shown and not carried out
 	ProvisioningPartial = "partial" // some of its operations are applied
 	ProvisioningApplied = "applied"
 	ProvisioningFailed  = "failed"
 	ProvisioningBlocked = "blocked" // what it depends on failed
+	// Somebody outside was asked, and nothing wants it any more: they were told.
+	ProvisioningWithdrawn = "withdrawn"
 )
 
 // The values of State.Verification.
@@ -35,8 +37,9 @@ const (
 	VerificationPartial      = "partial" // some of its operations are verified
 	VerificationDiffers      = "differs" // the read-back showed something else
 	VerificationUnverifiable = "unverifiable"
-	VerificationDrifted      = "drifted" // it was so once, and no longer is
-	VerificationOverdue      = "overdue" // it has expired, and is held in place
+	VerificationAttested     = "attested" // it was said to be so by who may say it, and no read can show it
+	VerificationDrifted      = "drifted"  // it was so once, and no longer is
+	VerificationOverdue      = "overdue"  // it has expired, and is held in place
 )
 
 // State is where a request stands by the records, on three axes that don't follow from each other.
@@ -74,7 +77,7 @@ func (l *Ledger) States(ctx context.Context, documents ...schemas.DocumentID) (m
 		one = documents[0].Path
 	}
 	err := l.snapshot(ctx, func(q querier) error {
-		if err := tallies(ctx, q, one, sums); err != nil {
+		if err := l.tallies(ctx, q, one, sums); err != nil {
 			return err
 		}
 		return approvals(ctx, q, one, paths)
@@ -102,10 +105,12 @@ type tally struct {
 	operations              int
 	outcomes, verifications map[string]int
 	held, drifted, overdue  int
-	failure                 string
+	// waiting are operations that wait for somebody outside, and that nobody has been asked for yet.
+	waiting int
+	failure string
 }
 
-func tallies(ctx context.Context, q querier, path string, sums map[Key]*tally) error {
+func (l *Ledger) tallies(ctx context.Context, q querier, path string, sums map[Key]*tally) error {
 	of := func(k Key) *tally {
 		t := sums[k]
 		if t == nil {
@@ -118,10 +123,14 @@ func tallies(ctx context.Context, q querier, path string, sums map[Key]*tally) e
 	if path != "" {
 		only, args = " WHERE path = ?", []any{path}
 	}
-	err := rows(ctx, q, `SELECT path, idx, cause, outcome, verification, error FROM operations`+only, args, func(s *sql.Rows) error {
+	asked := `(SELECT state FROM fulfilments f WHERE f.application = o.application AND f.operation = o.operation)`
+	if l.derived == unfulfilled {
+		asked = "NULL"
+	}
+	err := rows(ctx, q, `SELECT path, idx, cause, outcome, verification, error, coalesce(`+asked+`, '') FROM operations o`+only, args, func(s *sql.Rows) error {
 		var k Key
-		var cause, outcome, verification, failure string
-		if err := s.Scan(&k.Path, &k.Index, &cause, &outcome, &verification, &failure); err != nil {
+		var cause, outcome, verification, failure, asked string
+		if err := s.Scan(&k.Path, &k.Index, &cause, &outcome, &verification, &failure, &asked); err != nil {
 			return err
 		}
 		t := of(k)
@@ -131,7 +140,8 @@ func tallies(ctx context.Context, q querier, path string, sums map[Key]*tally) e
 		if failure != "" {
 			t.failure = failure
 		}
-		if cause == string(schemas.CauseDrift) && verification != statusVerified {
+		// What somebody outside is at is on its way, and no drift.
+		if cause == string(schemas.CauseDrift) && verification != statusVerified && verification != statusAttested && !isOpen(asked) {
 			t.drifted++
 		}
 		return nil
@@ -139,17 +149,23 @@ func tallies(ctx context.Context, q querier, path string, sums map[Key]*tally) e
 	if err != nil {
 		return err
 	}
-	return rows(ctx, q, `SELECT path, idx, cause FROM held`+only, args, func(s *sql.Rows) error {
+	return rows(ctx, q, `SELECT path, idx, cause, hold, EXISTS (SELECT 1 FROM operations o WHERE o.path = h.path AND o.idx = h.idx AND o.application = h.application AND o.operation = h.operation)
+FROM held h`+only, args, func(s *sql.Rows) error {
 		var k Key
-		var cause string
-		if err := s.Scan(&k.Path, &k.Index, &cause); err != nil {
+		var cause, hold string
+		var begun bool
+		if err := s.Scan(&k.Path, &k.Index, &cause, &hold, &begun); err != nil {
 			return err
 		}
 		t := of(k)
-		switch schemas.Cause(cause) {
-		case schemas.CauseDrift:
+		switch {
+		case begun && (hold == string(schemas.HoldPending) || hold == string(schemas.HoldDeclined)):
+			// Its row above says how far it is.
+		case hold == string(schemas.HoldPending):
+			t.waiting++
+		case cause == string(schemas.CauseDrift):
 			t.drifted++
-		case schemas.CauseExpiry:
+		case cause == string(schemas.CauseExpiry):
 			t.overdue++
 		default:
 			t.held++
@@ -159,11 +175,15 @@ func tallies(ctx context.Context, q querier, path string, sums map[Key]*tally) e
 }
 
 func (t *tally) provisioning() string {
-	applied := t.outcomes[statusApplied]
+	applied, withdrawn := t.outcomes[statusApplied], t.outcomes[statusWithdrawn]
+	operations := t.operations - withdrawn
 	switch {
-	case t.operations == 0 && t.held == 0:
+	case operations == 0 && t.held == 0 && t.waiting == 0:
+		if withdrawn > 0 {
+			return ProvisioningWithdrawn
+		}
 		return ProvisioningNone
-	case applied == t.operations && t.held == 0:
+	case applied == operations && t.held == 0 && t.waiting == 0:
 		return ProvisioningApplied
 	case applied > 0:
 		return ProvisioningPartial
@@ -171,22 +191,28 @@ func (t *tally) provisioning() string {
 		return ProvisioningFailed
 	case t.outcomes[statusBlocked] > 0:
 		return ProvisioningBlocked
-	case t.operations > 0:
+	case operations > 0 || t.waiting > 0:
 		return ProvisioningPending
 	}
 	return ProvisioningHeld
 }
 
 func (t *tally) verification() string {
-	verified := t.verifications[statusVerified]
+	attested := t.verifications[statusAttested]
+	verified := t.verifications[statusVerified] + attested
+	operations := t.operations - t.outcomes[statusWithdrawn]
 	switch {
 	case t.overdue > 0:
 		return VerificationOverdue
 	case t.drifted > 0:
 		return VerificationDrifted
-	case t.operations == 0:
+	case operations == 0 && t.waiting > 0:
+		return VerificationPending
+	case operations == 0:
 		return VerificationNone
-	case verified == t.operations && t.held == 0:
+	case verified == operations && t.held == 0 && t.waiting == 0 && attested > 0:
+		return VerificationAttested
+	case verified == operations && t.held == 0 && t.waiting == 0:
 		return VerificationVerified
 	case verified > 0:
 		return VerificationPartial

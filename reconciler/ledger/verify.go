@@ -54,7 +54,7 @@ func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, err
 		if o.ChainOnly || len(v.report.Problems) > 0 {
 			return nil
 		}
-		return v.derived(ctx, q)
+		return v.derived(ctx, q, l.derived)
 	})
 	if err != nil {
 		return v.report, fmt.Errorf("verify the ledger: %w", err)
@@ -142,7 +142,7 @@ func (v *verifier) conclude() {
 }
 
 // derived derives everything again, beside the file, and compares.
-func (v *verifier) derived(ctx context.Context, q querier) (err error) {
+func (v *verifier) derived(ctx context.Context, q querier, version int) (err error) {
 	db, err := sql.Open("sqlite", ":memory:")
 	if err != nil {
 		return err
@@ -162,6 +162,9 @@ func (v *verifier) derived(ctx context.Context, q querier) (err error) {
 		return err
 	}
 	for _, t := range derivedTables {
+		if t.name == "fulfilments" && version == unfulfilled {
+			continue
+		}
 		want, err := derivation(ctx, tx, t.name, t.order)
 		if err != nil {
 			return err

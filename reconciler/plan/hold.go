@@ -21,6 +21,17 @@ type Rules struct {
 	Day, Run Counts
 	// Shrunken is Result.Shrunken, unless an admitted Acknowledgement says that the read was right.
 	Shrunken bool
+	// Outside are the operations that somebody outside was asked for already, by id: they are not begun again.
+	Outside map[string]Outside
+	// Unable says why nobody outside can be asked, by provisioning; one that is missing can be.
+	Unable map[schemas.Provisioning]string
+}
+
+// Outside is how far somebody outside is with an operation.
+type Outside struct {
+	// Hold is pending or declined, Reason the sentence.
+	Hold   schemas.Hold
+	Reason string
 }
 
 // Counts are removals by dimension.
@@ -79,15 +90,22 @@ func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
 		p.Incomplete = shrunken
 	}
 	holdDependents(p)
-	var total Counts
+	// What somebody outside was asked to remove may happen at any moment: it leaves the less for others.
+	var total, begun Counts
 	byRequest := map[string]Counts{}
 	for i := range p.Operations {
 		o := &p.Operations[i]
-		if o.Hold != schemas.HoldNone || Named(o) {
+		_, outside := r.Outside[o.ID]
+		outside = outside && o.Hold == schemas.HoldPending
+		if o.Hold != schemas.HoldNone && !outside || Named(o) {
 			continue
 		}
 		c := Count(o)
-		total = total.Add(c)
+		if outside {
+			begun = begun.Add(c)
+		} else {
+			total = total.Add(c)
+		}
 		for j, d := range o.Documents {
 			// A file is one request, however many of its documents lead to the operation.
 			if !slices.ContainsFunc(o.Documents[:j], func(e schemas.DocumentID) bool { return e.Path == d.Path }) {
@@ -95,12 +113,13 @@ func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
 			}
 		}
 	}
-	why := exceeded("this run", &r.Limits.LimitSet, total)
+	sum := total.Add(begun)
+	why := exceeded("this run", &r.Limits.LimitSet, sum)
 	if why == "" {
-		why = exceeded("the last 24 hours", r.Limits.Day, total.Add(r.Day))
+		why = exceeded("the last 24 hours", r.Limits.Day, sum.Add(r.Day))
 	}
 	if why == "" {
-		why = exceeded("this run over all applications", r.Limits.Run, total.Add(r.Run))
+		why = exceeded("this run over all applications", r.Limits.Run, sum.Add(r.Run))
 	}
 	for _, path := range slices.Sorted(maps.Keys(byRequest)) {
 		if why == "" {
@@ -124,15 +143,18 @@ func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
 
 func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomplete bool) (schemas.Hold, string) {
 	takes := o.Removes() || o.Kind == schemas.OperationUpdate
+	outside, asked := r.Outside[o.ID]
 	switch {
+	case asked:
+		return outside.Hold, outside.Reason
 	case p.Mode == schemas.ModeObserve:
 		return schemas.HoldObserve, "the application is in mode observe"
 	case incomplete:
 		return schemas.HoldUnknown, "the live state is not known whole: " + p.Incomplete
 	case r.Shrunken && !(Named(o) && o.Removes()):
 		return schemas.HoldUnknown, shrunken + ": an owner admits an Acknowledgement with first_run: " + p.Application + " when this is right"
-	case o.Provisioning != "" && o.Provisioning != schemas.ProvisioningDirect:
-		return schemas.HoldProvision, fmt.Sprintf("provisioning %s is not carried out by this version: use direct", o.Provisioning)
+	case r.Unable[o.Provisioning] != "":
+		return schemas.HoldProvision, r.Unable[o.Provisioning]
 	case p.Mode == schemas.ModeAdd && takes:
 		return schemas.HoldAdd, "the application is in mode add, which takes nothing away"
 	case (o.Cause == schemas.CauseDrift || o.Cause == schemas.CauseUnmanaged) && !r.Enforce:

@@ -187,7 +187,7 @@ func TestHoldProvisioning(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t).steps("A role/a provisioning=ticket +user/x", "A role/a +user/y", "live role/a")
 	res := w.diff()
-	plan.Hold(&res.Plan, plan.Rules{})
+	plan.Hold(&res.Plan, plan.Rules{Unable: map[schemas.Provisioning]string{schemas.ProvisioningTicket: "nobody can be asked"}})
 	want := []string{"grant role/a user/x MEMBER, request, held: provision", "grant role/a user/y MEMBER, request"}
 	if diff := cmp.Diff(want, lines(&res.Plan)); diff != "" {
 		t.Error(diff)

@@ -322,14 +322,24 @@ func release(h schemas.Hold) literal {
 	case schemas.HoldIdentity:
 		return "released by a new request that is approved for the present account"
 	case schemas.HoldProvision:
-		return "released by provisioning: direct"
+		return "released by another provisioning"
+	case schemas.HoldDeclined:
+		return "asked for again then, or undo the request"
 	}
 	return ""
 }
 
+// waits is why an operation waits, in a word or two.
+func waits(h schemas.Hold) line {
+	if h == schemas.HoldPending {
+		return say("pending")
+	}
+	return say("held: {}", word(h))
+}
+
 // saysRelease says whether the reason of a hold tells by itself what releases it.
 func saysRelease(reason string) bool {
-	for _, w := range []string{"mends it", "Acknowledgement", "BudgetOverride", "source_id", "anew", "use direct"} {
+	for _, w := range []string{"mends it", "Acknowledgement", "BudgetOverride", "source_id", "anew", "use direct", "use webhook", "an owner adds", "undo the request", "asked for again"} {
 		if strings.Contains(reason, w) {
 			return true
 		}
@@ -386,6 +396,10 @@ func (b *builder) holds(ops []schemas.Operation) items {
 			break
 		}
 		g := groups[id]
+		if g.hold == schemas.HoldPending {
+			out = append(out, item{markWait, say("{}: {}", say("{} pending", g.count).in(caution), g.reason), nil})
+			continue
+		}
 		out = append(out, item{markWait, say("{} ({}): {}", say("{} held", g.count).in(caution), word(g.hold), g.reason), nil})
 	}
 	return out
@@ -445,7 +459,7 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 			}
 		}
 		if o.Hold != schemas.HoldNone {
-			r.cells[1] = say("held: {}", word(o.Hold)).in(caution)
+			r.cells[1] = waits(o.Hold).in(caution)
 		}
 		if p.state != nil {
 			s, detail := p.state(o)
@@ -566,6 +580,9 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	var out []block
 	if p.Incomplete != "" {
 		out = append(out, items{{markWarn, say("{} {}", say("INCOMPLETE: the live state is not known whole:").in(bad), b.sentence(p.Incomplete)), nil}})
+	}
+	if p.Attested {
+		out = append(out, items{{markInfo, say("attested: it shows what was said to be done. Nothing can be read here, so drift is unknown"), nil}})
 	}
 	if len(p.Pending) > 0 {
 		var l items

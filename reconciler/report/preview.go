@@ -457,7 +457,7 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 					l = say("{} id={}", l, name(o.NativeID))
 				}
 				if o.Hold != schemas.HoldNone {
-					l = say("{} (held: {})", l, word(o.Hold))
+					l = say("{} ({})", l, waits(o.Hold))
 				}
 				v = append(v, l)
 			}

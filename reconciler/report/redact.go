@@ -63,7 +63,7 @@ func redact(v any) *redaction {
 		}
 	case *schemas.RunReport:
 		for _, a := range v.Applications {
-			plans([]schemas.ApplicationPlan{a.Plan})
+			plans([]schemas.ApplicationPlan{a.Plan, {Operations: a.Seen}, {Operations: a.Withdrawn}})
 		}
 	case *schemas.AccessReport:
 		for _, e := range v.Entries {

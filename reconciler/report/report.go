@@ -20,8 +20,8 @@ type Options struct {
 }
 
 // Text writes v for people at a terminal. v is a pointer to a Preview, RunReport, StatusReport, AccessReport,
-// ValidateReport, DoctorReport, Plan, ApplicationPlan or Decision, or a slice of ApplicationPlan or Finding. Anything else is
-// an error.
+// ValidateReport, DoctorReport, FulfilReport, ConnectorList, ConformanceReport, Plan, ApplicationPlan or Decision, or a slice of
+// ApplicationPlan or Finding. Anything else is an error.
 func Text(w io.Writer, v any, o Options) error {
 	d, words, err := build(v, o, textBounds)
 	if err != nil {
@@ -103,6 +103,12 @@ func build(v any, o Options, bo bounds) (document, *redaction, error) {
 		d = b.validate(v)
 	case *schemas.DoctorReport:
 		d = b.doctor(v)
+	case *schemas.FulfilReport:
+		d = b.fulfil(v)
+	case *schemas.ConnectorList:
+		d = b.connectors(v)
+	case *schemas.ConformanceReport:
+		d = b.conformance(v)
 	case *schemas.Plan:
 		d = b.plans(v.Applications, v.Digest)
 	case *schemas.ApplicationPlan:

@@ -20,6 +20,9 @@ const (
 	waiting
 	unconfirmed // applied, and no read-back yet
 	held
+	claimed // somebody outside says that it is done, and it is not seen yet
+	asked   // somebody outside is at it
+	attested
 	verified
 	planned // a dry run or a report: nothing was to be done
 )
@@ -44,6 +47,12 @@ func (f fate) line() line {
 		return say("applied, not verified").in(caution)
 	case held:
 		return say("held").in(caution)
+	case claimed:
+		return say("said to be done, not seen yet").in(caution)
+	case asked:
+		return say("asked for, pending").in(caution)
+	case attested:
+		return say("attested: said to be done").in(good)
 	case verified:
 		return say("verified").in(good)
 	}
@@ -62,6 +71,8 @@ func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 	for i := range a.Plan.Operations {
 		o := &a.Plan.Operations[i]
 		switch {
+		case o.Hold == schemas.HoldPending:
+			out[o.ID] = outcome{fate: asked}
 		case o.Hold != schemas.HoldNone:
 			out[o.ID] = outcome{fate: held}
 		case dry:
@@ -76,6 +87,11 @@ func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 		switch r.Status {
 		case "applied":
 			f = unconfirmed
+			if r.Fulfilment != nil {
+				f = claimed
+			}
+		case "pending":
+			f = asked
 		case "blocked":
 			f = blocked
 		case "cancelled":
@@ -90,11 +106,18 @@ func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 				continue // the failure says more
 			}
 		}
+		if o.fate == asked {
+			continue // it was asked for anew since
+		}
 		switch v.Status {
 		case "verified":
 			o.fate = verified
+		case "attested":
+			o.fate = attested
 		case "pending":
-			o.fate = waiting
+			if o.fate != claimed {
+				o.fate = waiting
+			}
 		case "differs":
 			o.fate = differs
 		default:
@@ -103,6 +126,18 @@ func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 		out[v.Operation] = o
 	}
 	return out
+}
+
+// fulfilment is whom somebody outside is, and what they say.
+func (b *builder) fulfilment(f *schemas.FulfilmentRecord) line {
+	l := say("{} {}", word(f.Via), name(f.To))
+	if f.By != "" {
+		l = say("{}, by {}", l, name(f.By))
+	}
+	if f.Message != "" {
+		l = say("{}: {}", l, b.sentence(f.Message))
+	}
+	return l
 }
 
 // advice says what to do about an error's code.
@@ -120,13 +155,33 @@ func advice(code string) literal {
 		return "the application refuses the value: correct it in a new request"
 	case "unavailable":
 		return "the next run tries again"
+	case "declined":
+		return "ask whoever carries it out, or undo the request"
 	case "blocked":
 		return "it goes ahead once what it depends on has succeeded"
 	}
 	return "run again once the cause is mended; only what failed is tried again"
 }
 
+// withSeen is a report in which operations that were asked for earlier, and are done by now, stand among the others.
+func withSeen(r *schemas.RunReport) *schemas.RunReport {
+	out := *r
+	out.Applications = slices.Clone(r.Applications)
+	for i := range out.Applications {
+		a := &out.Applications[i]
+		ops := slices.Clip(a.Plan.Operations)
+		for _, o := range a.Seen {
+			if !slices.ContainsFunc(a.Plan.Operations, func(p schemas.Operation) bool { return p.ID == o.ID }) {
+				ops = append(ops, o)
+			}
+		}
+		a.Plan.Operations = ops
+	}
+	return &out
+}
+
 func (b *builder) run(r *schemas.RunReport) document {
+	r = withSeen(r)
 	d := document{}
 	dry := r.DryRun || (r.Kind == "Drift" && !r.Enforce)
 	all := map[fate]int{}
@@ -146,7 +201,7 @@ func (b *builder) run(r *schemas.RunReport) document {
 	for i := range r.Applications {
 		a := &r.Applications[i]
 		if a.Error == "" && a.Plan.Incomplete == "" && len(a.Plan.Operations) == 0 && a.Adopted == 0 &&
-			len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 {
+			len(a.Withdrawn) == 0 && len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 {
 			quiet = append(quiet, say("{}", name(a.Application)))
 			continue
 		}
@@ -171,6 +226,9 @@ func (b *builder) run(r *schemas.RunReport) document {
 	if l := b.quarantined(files); len(l) > 0 {
 		d.blocks = append(d.blocks, section{title: say("Quarantined: on the branch, without effect"), blocks: []block{l}})
 	}
+	if r.Again != nil {
+		d.blocks = append(d.blocks, para(say("What others were asked for is looked at again at {}.", instant(*r.Again))))
+	}
 	if r.Next != nil {
 		d.blocks = append(d.blocks, para(say("The next start or expiry of a grant is at {}.", instant(*r.Next))))
 	}
@@ -180,10 +238,13 @@ func (b *builder) run(r *schemas.RunReport) document {
 
 func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (mark, line) {
 	plans := make([]schemas.ApplicationPlan, len(r.Applications))
-	var unread []line
+	var unread, said []line
 	left := 0
 	for i, a := range r.Applications {
 		plans[i] = a.Plan
+		if a.Plan.Attested {
+			said = append(said, say("{}", name(a.Application)))
+		}
 		if a.Error != "" || a.Plan.Incomplete != "" {
 			unread = append(unread, say("{}", name(a.Application)))
 		}
@@ -201,7 +262,12 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	}
 	n, total, apps := tally(plans, nil)
 	if r.Kind == "Drift" && dry {
-		return b.driftTitle(plans, unread, left)
+		m, title := b.driftTitle(plans, unread, left)
+		if len(said) > 0 {
+			// What nobody reads may have drifted all the same.
+			title = say("{} Of {} it is unknown: attested, not read", title, list(said, 2))
+		}
+		return m, title
 	}
 	if dry {
 		head := say("Dry run, nothing was written: {}{}", counts(n), places(apps))
@@ -216,7 +282,8 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 		}
 		return markIdle, head
 	}
-	open := total - all[verified] - all[held] - all[waiting]
+	done, outside := all[verified]+all[attested], all[asked]+all[claimed]
+	open := total - done - all[held] - all[waiting] - outside
 	switch {
 	case total == 0 && len(unread) > 0:
 		return markStop, say("Failed: {} could not be worked on{}", list(unread, 2), tail)
@@ -226,13 +293,17 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 		return markReady, say("Nothing to do: every application is as admitted requests want it.")
 	case total == 0:
 		return markReady, say("Nothing to apply: every application is as admitted requests want it.")
-	case open > 0 && all[verified]+all[waiting] == 0 && all[unconfirmed]+all[differs]+all[unverifiable] == 0:
+	case open > 0 && done+all[waiting]+outside == 0 && all[unconfirmed]+all[differs]+all[unverifiable] == 0:
 		return markStop, say("Failed: none of {}{} took effect{}", plural(total, "operation", "operations"), places(apps), tail)
 	case open > 0 || len(unread) > 0:
 		return markStop, say("Applied in part: {} of {} verified{}{}", all[verified], plural(total, "operation", "operations"), b.rest(all), tail)
-	case all[verified]+all[waiting] == 0:
+	case done+all[waiting] == 0 && outside > 0:
+		return markMissing, say("Pending: {}{}{}{}", counts(n), places(apps), b.rest(all), tail)
+	case done+all[waiting] == 0:
 		return markMissing, say("Nothing applied: {}{}, all held{}", counts(n), places(apps), tail)
-	case all[held]+all[waiting] > 0:
+	case all[verified] == 0 && all[attested] == total:
+		return markReady, say("Attested: {}{}{}", counts(n), places(apps), tail)
+	case all[held]+all[waiting]+outside+all[attested] > 0:
 		return markMissing, say("Applied: {} of {}{} verified{}{}", all[verified], plural(total, "operation", "operations"), places(apps), b.rest(all), tail)
 	}
 	return markReady, say("Applied and verified: {}{}{}", counts(n), places(apps), tail)
@@ -246,7 +317,7 @@ func (b *builder) rest(all map[fate]int) line {
 		word literal
 	}{
 		{failed, "failed"}, {blocked, "blocked"}, {differs, "not as expected"}, {unverifiable, "not read back"}, {cancelled, "cancelled"},
-		{untried, "not tried"}, {waiting, "pending"}, {unconfirmed, "not verified"}, {held, "held"},
+		{untried, "not tried"}, {waiting, "pending"}, {unconfirmed, "not verified"}, {attested, "attested"}, {claimed, "said to be done and not seen yet"}, {asked, "with somebody outside"}, {held, "held"},
 	} {
 		if all[w.fate] > 0 {
 			out = say("{}, {} {}", out, all[w.fate], w.word)
@@ -256,8 +327,11 @@ func (b *builder) rest(all map[fate]int) line {
 }
 
 func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, left int) (mark, line) {
-	_, differences, where := tally(plans, isDrift)
-	_, due, _ := tally(plans, func(o *schemas.Operation) bool { return !isDrift(o) })
+	// What somebody outside is at is on its way: no drift, and nothing that is due here.
+	outside := func(o *schemas.Operation) bool { return o.Hold == schemas.HoldPending }
+	_, differences, where := tally(plans, func(o *schemas.Operation) bool { return isDrift(o) && !outside(o) })
+	_, due, _ := tally(plans, func(o *schemas.Operation) bool { return !isDrift(o) && !outside(o) })
+	_, pending, _ := tally(plans, outside)
 	head, icon := say("No drift."), markReady
 	if differences > 0 {
 		head, icon = say("Drift: {}{}", plural(differences, "difference", "differences"), places(where)), markMissing
@@ -266,6 +340,9 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, lef
 	if due > 0 {
 		rest = append(rest, say("{} still to be applied", plural(due, "operation", "operations")))
 		icon = markMissing
+	}
+	if pending > 0 {
+		rest = append(rest, say("{} with somebody outside", plural(pending, "operation", "operations")))
 	}
 	if left > 0 {
 		rest = append(rest, plural(left, "unmanaged entitlement", "unmanaged entitlements"))
@@ -377,7 +454,10 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 			return nil, nil
 		}
 		var detail []line
-		if r := x.record; r != nil && r.Error != "" && x.fate != verified {
+		if r := x.record; r != nil && r.Fulfilment != nil && (x.fate == asked || x.fate == claimed) {
+			return x.fate.line(), []line{b.fulfilment(r.Fulfilment)}
+		}
+		if r := x.record; r != nil && r.Error != "" && x.fate != verified && x.fate != attested {
 			text := b.sentence(r.Error)
 			if r.Attempts > 1 {
 				text = say("{} (after {} attempts)", text, r.Attempts)
@@ -386,6 +466,18 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 		}
 		return x.fate.line(), detail
 	}, func(o *schemas.Operation) int { return int(by[o.ID].fate) }})...)
+	if len(a.Withdrawn) > 0 {
+		var l items
+		for i := range a.Withdrawn {
+			if i == b.list {
+				l = append(l, item{markInfo, more(len(a.Withdrawn)-i, "withdrawn"), nil})
+				break
+			}
+			o := &a.Withdrawn[i]
+			l = append(l, item{markInfo, say("withdrawn: {}", join(", ", say("{} {}", word(o.Kind), b.of(o.Connection)), b.subject(o))), nil})
+		}
+		out = append(out, l)
+	}
 	out = append(out, b.beside(&a.Plan, drift)...)
 	if dry {
 		return out
@@ -417,6 +509,9 @@ func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line
 		errs = errs || a.Error != "" || a.Plan.Incomplete != ""
 		left += len(unmanaged(&a.Plan))
 		for i := range a.Plan.Operations {
+			if a.Plan.Operations[i].Hold == schemas.HoldPending {
+				continue
+			}
 			total++
 			if a.Plan.Operations[i].Hold != schemas.HoldNone {
 				held++
@@ -445,6 +540,8 @@ func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line
 		return say("run countersign apply without --dry-run.")
 	case held > 0:
 		return say("release what is held, as its reason says.")
+	case all[asked]+all[claimed] > 0:
+		return say("nothing here: the next runs look whether what others were asked for shows.")
 	case all[waiting] > 0:
 		return say("nothing here: what is pending waits for somebody in the application.")
 	}

@@ -112,7 +112,9 @@ func heldEachWay() *schemas.Preview {
 		{schemas.HoldUnknown, "the live state is not known whole: a page is missing"},
 		{schemas.HoldProtected, "the role is the server's own"},
 		{schemas.HoldIdentity, "the name stood for id 17 when it was verified and stands for 42 now: approve it anew in a new request"},
-		{schemas.HoldProvision, "provisioning ticket is not carried out by this version: use direct"},
+		{schemas.HoldPending, "webhook it.acme.test since 2026-11-23T09:00:00Z"},
+		{schemas.HoldDeclined, "bob, ticket acme/access#12, closed it as not planned at 2026-11-23T09:00:00Z: reopen the issue, or undo the request"},
+		{schemas.HoldProvision, "provisioning ticket, and tickets are issues at GitHub, and the forge is local: use webhook or direct"},
 	}
 	var ops []schemas.Operation
 	for i, r := range reasons {
@@ -120,7 +122,7 @@ func heldEachWay() *schemas.Preview {
 		o.Hold, o.HoldReason = r.hold, r.reason
 		ops = append(ops, o)
 	}
-	dependent := operation("h9", schemas.OperationDelete, schemas.Name{}, "")
+	dependent := operation("h99", schemas.OperationDelete, schemas.Name{}, "")
 	dependent.Hold, dependent.HoldReason, dependent.DependsOn = schemas.HoldAdd, "it depends on operation h1, which waits", []string{"h1"}
 	p := preview(schemas.VerdictReady, warehouse(append(ops, dependent)...))
 	return p
@@ -226,6 +228,35 @@ func drifted() *schemas.RunReport {
 	return r
 }
 
+// outside is a pass in which somebody outside was asked for everything, and where each is at.
+func outside() *schemas.RunReport {
+	ops := operations()
+	a := warehouse(ops...)
+	a.Operations[1].Hold, a.Operations[1].HoldReason = schemas.HoldPending, "ticket acme/access#12 since 2026-11-23T09:00:00Z"
+	a.Operations[2].Hold, a.Operations[2].HoldReason, a.Operations[2].DependsOn = schemas.HoldPending, "it depends on operation o2, which waits", []string{"o2"}
+	asked := func(id, status, by, message string) schemas.OutcomeRecord {
+		o := outcomeOf(id, status)
+		o.Fulfilment = &schemas.FulfilmentRecord{Operation: id, Submission: "ful_" + id, Via: schemas.ProvisioningWebhook, To: "it.acme.test", By: by, Message: message}
+		return o
+	}
+	out := schemas.ApplicationOutcome{Application: "warehouse", Plan: a, Outcomes: []schemas.OutcomeRecord{asked("o1", "applied", "", ""), asked("o4", "pending", "", "case 881"), asked("o5", "applied", "svc@it", "")},
+		Verifications: []schemas.VerificationRecord{{Operation: "o1", Status: "attested"}, {Operation: "o5", Status: "pending"}}, Remaining: 4}
+	out.Plan.Attested = true
+	r := run("Apply", out)
+	r.Again = ptr(now.Add(10 * time.Minute))
+	return r
+}
+
+func statusOutside() *schemas.StatusReport {
+	r := statusReport()
+	r.Requests = r.Requests[:3]
+	r.Requests[1].Provisioning, r.Requests[1].Verification, r.Requests[1].Detail = "pending", "pending", "ticket acme/access#12 since 2026-11-23T09:00:00Z"
+	r.Requests[1].Fulfilment = []schemas.FulfilmentStatus{{Operation: "o2", Via: schemas.ProvisioningTicket, State: "pending", To: "acme/access#12", Since: now}}
+	r.Requests[2].Provisioning, r.Requests[2].Verification, r.Requests[2].Detail = "applied", "attested", "webhook it.acme.test: attested by svc@it"
+	r.Quarantined = nil
+	return r
+}
+
 func statusReport() *schemas.StatusReport {
 	one := func(path, conn, approval, provisioning, verification, detail string) schemas.RequestStatus {
 		return schemas.RequestStatus{Document: schemas.DocumentID{Path: path}, Kind: schemas.KindConnectionAssignment, Application: "warehouse", Connection: named("role", conn),
@@ -287,11 +318,24 @@ func states() map[string]any {
 		"drift-some":         drifted(),
 		"drift-unread":       unread,
 		"drift-enforced":     enforced,
+		"apply-outside":      outside(),
+		"status-outside":     statusOutside(),
+		"fulfil":             &schemas.FulfilReport{Application: "warehouse", Operation: "0011223344556677", Status: "applied", By: "bob@acme.test (local)", Recorded: true, At: now},
 		"status":             statusReport(),
 		"status-empty":       &schemas.StatusReport{},
 		"doctor": &schemas.DoctorReport{Checks: []schemas.Check{{State: schemas.CheckOK, Name: "approvals", Detail: "1 approvals are required"},
 			{State: schemas.CheckUnknown, Name: "bypass", Detail: "who may bypass ruleset 7 is not told to this token", Fix: "run it with the token of an administrator"},
 			{State: schemas.CheckOpen, Name: "stale reviews", Detail: "a push dismisses reviews", Fix: "dismiss stale reviews on push: else a reviewer sees a tick that does not count"}}},
+		"connectors": &schemas.ConnectorList{APIVersion: schemas.APIVersion, Kind: "Connectors", Connectors: []schemas.ListedConnector{{Name: "memory", Title: "Memory", Types: []schemas.ListedType{
+			{Type: "team", Title: "Team", Create: true, Update: true, Attributes: []string{"comment", "secret"}, Targets: []schemas.ListedTarget{
+				{Type: "repo", Edge: "resource", Privileges: []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"}, Grant: true, Revoke: true},
+				{Type: "team", Edge: "connection", Privileges: []string{"MEMBER"}, Revoke: true}, {Type: "user", Edge: "identity", Privileges: []string{"MEMBER", "ADMIN"}, Grant: true, Revoke: true}}}}}}},
+		"conformance-good": &schemas.ConformanceReport{APIVersion: schemas.APIVersion, Kind: "Conformance", Title: "Memory", Passed: 1, Skipped: 1, Cases: []schemas.ConformanceCase{
+			{Name: "create/team", Result: schemas.CasePassed, Log: []string{"1000 operations"}, Seconds: 0.5}, {Name: "protected", Result: schemas.CaseSkipped, Log: []string{"nothing is protected"}}}},
+		"conformance-bad": &schemas.ConformanceReport{APIVersion: schemas.APIVersion, Kind: "Conformance", Title: "Memory", Passed: 1, Failed: 1, Cases: []schemas.ConformanceCase{
+			{Name: "open", Result: schemas.CasePassed}, {Name: "names/team", Result: schemas.CaseFailed, Log: []string{"payload (-want +got):\n-\ta\n+\tb\u202e", "another"}, Seconds: 2}}},
+		"conformance-reduced": &schemas.ConformanceReport{APIVersion: schemas.APIVersion, Kind: "Conformance", Title: "Memory", Passed: 1, Reduced: "no application was opened", Cases: []schemas.ConformanceCase{
+			{Name: "describe", Result: schemas.CasePassed}}},
 		"access":        accessReport(),
 		"access-none":   &schemas.AccessReport{},
 		"validate-good": &schemas.ValidateReport{Files: 12, Documents: 14},

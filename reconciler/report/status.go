@@ -10,7 +10,9 @@ import (
 func (b *builder) status(r *schemas.StatusReport) document {
 	d := document{icon: markReady}
 	n := map[string]int{}
-	good3 := func(s *schemas.RequestStatus) bool { return s.Verification == "verified" && s.Approval == "admitted" }
+	good3 := func(s *schemas.RequestStatus) bool {
+		return (s.Verification == "verified" || s.Verification == "attested") && s.Approval == "admitted"
+	}
 	for i := range r.Requests {
 		s := &r.Requests[i]
 		switch {
@@ -18,8 +20,10 @@ func (b *builder) status(r *schemas.StatusReport) document {
 			n["quarantined"]++
 		case s.Provisioning == "failed":
 			n["failed"]++
-		case s.Verification == "verified":
-			n["verified"]++
+		case s.Verification == "verified", s.Verification == "attested":
+			n[s.Verification]++
+		case slices.ContainsFunc(s.Fulfilment, func(f schemas.FulfilmentStatus) bool { return f.State == "pending" || f.State == "applied" }):
+			n["outside"]++
 		default:
 			n["open"]++
 		}
@@ -29,7 +33,7 @@ func (b *builder) status(r *schemas.StatusReport) document {
 	for _, w := range []struct {
 		key  string
 		word literal
-	}{{"failed", "failed"}, {"quarantined", "quarantined"}, {"open", "not verified"}, {"verified", "verified"}} {
+	}{{"failed", "failed"}, {"quarantined", "quarantined"}, {"open", "not verified"}, {"outside", "with somebody outside"}, {"attested", "attested"}, {"verified", "verified"}} {
 		if n[w.key] > 0 {
 			parts = append(parts, say("{} {}", n[w.key], w.word))
 		}
@@ -48,7 +52,7 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		return d
 	case n["failed"]+n["quarantined"]+len(r.Quarantined) > 0:
 		d.icon = markStop
-	case n["open"] > 0:
+	case n["open"]+n["outside"] > 0:
 		d.icon = markMissing
 	}
 	t := table{head: []literal{"Request", "Connection", "Application", "Approval", "Provisioning", "Verification", "Detail"}, titled: true}
@@ -119,7 +123,7 @@ func detail(s string) line {
 func axis(s string) line {
 	l := word(s)
 	switch s {
-	case "admitted", "applied", "verified":
+	case "admitted", "applied", "verified", "attested":
 		return l.in(good)
 	case "quarantined", "failed", "differs":
 		return l.in(bad)
@@ -159,6 +163,13 @@ func (b *builder) access(r *schemas.AccessReport) document {
 		if unmanaged > 0 {
 			d.title = say("{}; {} through access that no request asked for", d.title, unmanaged)
 		}
+	}
+	if len(r.Attested) > 0 {
+		var apps []line
+		for _, a := range r.Attested {
+			apps = append(apps, say("{}", name(a)))
+		}
+		d.blocks = append(d.blocks, items{{markInfo, say("attested, not read: of {} it says what was said to be done", list(apps, b.list)), nil}})
 	}
 	if len(r.Incomplete) > 0 {
 		d.icon = markStop
@@ -315,6 +326,15 @@ func (b *builder) doctor(r *schemas.DoctorReport) document {
 		d.icon, d.title = markStop, say("{} of {} open", n, plural(len(r.Checks), "check", "checks"))
 		d.next = say("close them at the forge; until then countersign judges all the same, at the merge.")
 	}
+	return d
+}
+
+func (b *builder) fulfil(r *schemas.FulfilReport) document {
+	d := document{icon: markReady, title: say("Recorded: {} of {} is said to be {}", name(r.Operation), name(r.Application), word(r.Status)), next: say("run countersign apply: it reads the application, and verifies what shows.")}
+	if !r.Recorded {
+		d.title = say("Known already: {} of {} is {}", name(r.Operation), name(r.Application), word(r.Status))
+	}
+	d.blocks = append(d.blocks, para(say("by {}", name(r.By))))
 	return d
 }
 

@@ -5,5 +5,8 @@
 // judged anew each time, and a hint that was lost only delays. One pass is made at a time; what comes meanwhile leads
 // to one more. A pass that is killed is finished by the next.
 //
-// It may import reconciler, reconciler/github, reconciler/report and schemas.
+// Who carries operations out outside (a webhook) says so at /fulfilments: that is put on record as a claim, and is a hint
+// like the others.
+//
+// It may import reconciler, reconciler/fulfil, reconciler/github, reconciler/report and schemas.
 package server

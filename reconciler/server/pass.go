@@ -193,8 +193,14 @@ func drifted(a *schemas.ApplicationOutcome) bool {
 			mended[v.Operation] = true
 		}
 	}
+	// What somebody outside is at is on its way.
+	for _, o := range a.Outcomes {
+		if o.Fulfilment != nil && (o.Status == schemas.FulfilmentPending || o.Status == schemas.FulfilmentApplied) {
+			mended[o.Operation] = true
+		}
+	}
 	for _, o := range a.Plan.Operations {
-		if o.Cause == schemas.CauseDrift && !mended[o.ID] {
+		if o.Cause == schemas.CauseDrift && !mended[o.ID] && o.Hold != schemas.HoldPending {
 			return true
 		}
 	}

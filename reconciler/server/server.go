@@ -30,6 +30,8 @@ type Config struct {
 	Branch string
 	// Tip says which commit the branch is at in the clone. Required.
 	Tip func() (string, error)
+	// Serial says that the ledger is kept by a branch too, so that a callback waits until a pass has ended.
+	Serial bool
 	// Listener takes webhooks and answers about health; nil opens no port. The server closes it.
 	Listener net.Listener
 	// Secret is what GitHub signs webhooks with; they are refused without one.
@@ -62,8 +64,13 @@ type Server struct {
 	// previewed is what each open pull request was previewed at.
 	previewed map[int]string
 
+	// work is held for the time of a pass, where callbacks must not come in between.
+	work sync.Mutex
+
 	mu        sync.Mutex
 	schedules map[string]entry // by application
+	// webhooks are those of the admitted applications, by application; nil before the first pass.
+	webhooks map[string]*schemas.WebhookFulfilment
 }
 
 // hint says what may be due. The zero hint is to look whether the branch moved.
@@ -149,7 +156,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-poll.C:
 			s.pass(ctx, clock, hint{})
 		case <-s.next.C:
-			s.c.Logger.Info("a grant starts or expires now")
+			s.c.Logger.Info("a grant starts or expires now, or what others were asked for is looked at again")
 			s.pass(ctx, clock, hint{due: true})
 		}
 	}
@@ -165,6 +172,8 @@ func (s *Server) hint(h hint) {
 
 func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 	s.drain(h)
+	s.work.Lock()
+	defer s.work.Unlock()
 	tip, err := s.fetch(ctx)
 	if ctx.Err() != nil {
 		return
@@ -203,7 +212,7 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 			s.last, s.failed, s.failures = tip, "", 0
 		}
 		if rep != nil {
-			s.sleepUntil(rep.Next)
+			s.sleepUntil(earlier(rep.Next, rep.Again))
 		}
 	}
 	if err := s.reschedule(ctx, clock); err != nil {
@@ -272,12 +281,20 @@ func unfinished(rep *schemas.RunReport) bool {
 			return true
 		}
 		for _, o := range a.Outcomes {
-			if o.Status != "applied" {
+			// Somebody outside is at what is pending: that is heard of, or looked for when it is due.
+			if o.Status != "applied" && o.Status != schemas.FulfilmentPending {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+func earlier(a, b *time.Time) *time.Time {
+	if a == nil || b != nil && b.Before(*a) {
+		return b
+	}
+	return a
 }
 
 // drain takes the hints that this pass answers too.
@@ -310,8 +327,12 @@ func (s *Server) reschedule(ctx context.Context, clock *cron.Cron) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.webhooks = map[string]*schemas.WebhookFulfilment{}
 	want := map[string]bool{}
 	for _, a := range c.Applications {
+		if w := a.Spec.Webhook(); w != nil {
+			s.webhooks[a.Name] = w
+		}
 		d := a.Spec.Drift
 		if d.Schedule == "" {
 			continue

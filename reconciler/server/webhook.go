@@ -40,7 +40,7 @@ func (d *deliveries) first(id string) bool {
 	return true
 }
 
-// handler answers /webhook, /healthz and /readyz, and nothing else.
+// handler answers /webhook, /fulfilments, /healthz and /readyz, and nothing else.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
@@ -52,6 +52,7 @@ func (s *Server) handler() http.Handler {
 		say(w, http.StatusOK, "ok")
 	})
 	mux.HandleFunc("POST /webhook", s.webhook)
+	mux.HandleFunc("POST /fulfilments", s.fulfilment)
 	return mux
 }
 
@@ -91,6 +92,14 @@ func (s *Server) webhook(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case kind == "ping":
 		say(w, http.StatusOK, "pong")
+	case kind == "issues" && s.ticketMoved(body):
+		if id == "" || !s.seen.first(id) {
+			say(w, http.StatusAccepted, "heard already")
+			return
+		}
+		// The branch did not move: a pass looks at the ticket all the same.
+		s.hint(hint{due: true})
+		say(w, http.StatusAccepted, "heard")
 	case kind != "push" && kind != "pull_request" && kind != "pull_request_review" && kind != "merge_group":
 		say(w, http.StatusAccepted, "nothing to do for this event")
 	case id == "" || !s.seen.first(id):

@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/manual"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
@@ -35,6 +36,10 @@ type world struct {
 	app   *githubtest.App
 	// client speaks as the App.
 	client *github.Client
+	// step is told of each step of an apply; nil is not.
+	step func(string)
+	// spec are further lines of the application.
+	spec string
 	// skew is how far the clock of countersign is ahead of GitHub's.
 	skew time.Duration
 }
@@ -49,6 +54,7 @@ spec:
     - {login: dave, emails: [dave@acme.test], identities: {authz: [dave]}}
     - {emails: [erin@home.test], identities: {authz: [erin]}}
     - {login: frank, emails: [frank@acme.test]}
+    - {login: dora, emails: [dora@acme.test], identities: {hr: [dora]}}
 `
 
 const settings = `apiVersion: countersign.dev/v1
@@ -68,7 +74,7 @@ spec:
   owners: [%s]
   scope: {role: ["*"]}
   grantable: {object: ["sales.*"]}
-`, w.store, owners)
+%s`, w.store, owners, w.spec)
 }
 
 func creation(role string) string {
@@ -92,6 +98,20 @@ func newWorld(t *testing.T) *world {
 // newWorldOf is one whose application has these owners.
 func newWorldOf(t *testing.T, owners string) *world {
 	t.Helper()
+	w := bareWorld(t)
+	w.push("main", "carol", files{"countersign.yaml": settings, "people.yaml": people, "applications/authz.yaml": w.application(owners),
+		"requests/base.yaml": creation("base") + "---\n" + grant("base", reads)})
+	for _, a := range w.apply().Applications {
+		if a.Remaining != 0 || a.Error != "" {
+			t.Fatalf("the first run leaves %d operations: %s", a.Remaining, a.Error)
+		}
+	}
+	return w
+}
+
+// bareWorld is one with nothing in its repository yet.
+func bareWorld(t *testing.T) *world {
+	t.Helper()
 	dir := t.TempDir()
 	w := &world{t: t, Server: githubtest.New(t), work: filepath.Join(dir, "work"), clone: filepath.Join(dir, "clone.git"), state: filepath.Join(dir, "state"), store: filepath.Join(dir, "policy.csv")}
 	if err := casbin.Init(w.store, casbin.Contents{Users: []string{"alice", "bob", "dave", "erin"}, Objects: []string{"sales.orders", "sales.payroll"}}); err != nil {
@@ -106,13 +126,6 @@ func newWorldOf(t *testing.T, owners string) *world {
 	w.repo.Level("read", "mallory")
 	w.client = w.speak(github.Config{App: &github.App{ID: w.app.ID, Installation: w.app.Installation, Key: w.app.Key}})
 	w.git(dir, "clone", "-q", w.repo.Dir, w.work)
-	w.push("main", "carol", files{"countersign.yaml": settings, "people.yaml": people, "applications/authz.yaml": w.application(owners),
-		"requests/base.yaml": creation("base") + "---\n" + grant("base", reads)})
-	for _, a := range w.apply().Applications {
-		if a.Remaining != 0 || a.Error != "" {
-			t.Fatalf("the first run leaves %d operations: %s", a.Remaining, a.Error)
-		}
-	}
 	return w
 }
 
@@ -225,12 +238,15 @@ func (w *world) reconciler() *reconciler.Reconciler {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	registry, err := connectors.NewRegistry(casbin.New())
+	registry, err := connectors.NewRegistry(casbin.New(), manual.New())
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: "1", Now: w.now,
-		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Forge(s) }})
+		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Forge(s) },
+		Tickets: func(_ context.Context, _, publisher string) (reconciler.Tickets, error) {
+			return w.client.Tickets(publisher), nil
+		}, RetryWait: time.Millisecond, Step: w.step})
 	if err != nil {
 		w.t.Fatal(err)
 	}

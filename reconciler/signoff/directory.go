@@ -129,6 +129,12 @@ func (d *Directory) Eligible(principal string) []string {
 	return []string{d.Canonical(user)}
 }
 
+// Speaks says whether a person is meant by one of the principals.
+func (d *Directory) Speaks(name string, principals []string) bool {
+	capacities := d.Capacities(name)
+	return fold(name) != "" && slices.ContainsFunc(principals, func(p string) bool { return speaks(capacities, p) })
+}
+
 // speaks says whether a person with these capacities is meant by the principal.
 func speaks(capacities []string, principal string) bool {
 	if user, ok := strings.CutPrefix(principal, "user:"); ok {

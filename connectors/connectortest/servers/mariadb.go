@@ -64,7 +64,9 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 	server, install := program(t, "mariadbd"), program(t, "mariadb-install-db")
 	dir := folder(t, owner)
 	data := filepath.Join(dir, "data")
-	args := []string{"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"}
+	// A server that starts removes whatever temporary tables lie where it puts its own.
+	temporary := "--tmpdir=" + dir
+	args := []string{"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", temporary}
 	for _, o := range options {
 		if strings.HasPrefix(o, "--lower-case-table-names") {
 			args = append(args, o)
@@ -81,7 +83,7 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 		// The log of changes is off, and nothing is kept for a crash: the folder goes with the test.
 		cmd := command(t, owner, dir, server, append([]string{"--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1",
 			fmt.Sprintf("--port=%d", s.Port), "--socket=" + filepath.Join(dir, "s.sock"), "--pid-file=" + filepath.Join(dir, "pid"),
-			"--skip-log-bin", "--skip-name-resolve", "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0",
+			"--skip-log-bin", "--skip-name-resolve", temporary, "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0",
 			"--performance-schema=OFF", "--max-connections=400", "--thread-handling=one-thread-per-connection"}, options...)...)
 		// Another server may have been quicker on the port: ask which data this one serves.
 		err = try(t, cmd, func(ctx context.Context) error {

@@ -46,9 +46,8 @@ func (d *Directory) Dial(t testing.TB) *ldap.Conn {
 	return conn
 }
 
-// slapdConfig has overlays as many directories have them: memberOf is kept, and a deleted entry is taken out of
-// groups. The accounts countersign-plan and countersign-apply have what the connector's scripts give, in trees
-// of any name, and get no more than 25 entries in a page's time: only by pages do they get all.
+// slapdConfig gives nobody more than 25 entries, slapdRules the accounts all by pages, and what the connector's
+// scripts give, in trees of any name. With slapdOverlays a deleted entry is taken out of groups.
 const slapdConfig = `
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -64,6 +63,9 @@ TLSCACertificateFile %[1]s/ca.pem
 TLSCertificateFile %[1]s/server.pem
 TLSCertificateKeyFile %[1]s/server.key
 loglevel none
+database config
+rootdn "cn=admin,cn=config"
+rootpw admin-secret
 database mdb
 suffix "dc=example,dc=test"
 rootdn "cn=admin,dc=example,dc=test"
@@ -72,8 +74,14 @@ directory %[1]s/data
 maxsize 1073741824
 dbnosync
 index objectClass,cn,uid,member,uniqueMember,memberUid,gidNumber,entryUUID eq
-limits dn.regex="^cn=countersign-(plan|apply)," size.soft=25 size.hard=25 size.prtotal=unlimited
-limits dn.regex="^cn=bounded," size.soft=25 size.hard=25 size.prtotal=25
+sizelimit size.soft=25 size.hard=25
+%[2]saccess to dn.base="dc=example,dc=test" attrs=entry by users read by * break
+access to attrs=userPassword by anonymous auth by * none
+access to * by * none
+overlay ppolicy
+`
+
+const slapdRules = `limits dn.regex="^cn=countersign-(plan|apply)," size.prtotal=unlimited
 access to dn.regex="^(.+,)?ou=groups,(.+,)?dc=example,dc=test$"
   by dn.regex="^cn=(countersign-plan|bounded)," read
   by dn.regex="^cn=countersign-apply," write
@@ -88,19 +96,36 @@ access to dn.regex="^(.+,)?ou=(people|elsewhere),(.+,)?dc=example,dc=test$" attr
 access to dn.regex="^(.+,)?ou=groups,(.+,)?dc=example,dc=test$"
   by dn.regex="^cn=peopleless," read
   by * break
-access to dn.base="dc=example,dc=test" attrs=entry by users read by * break
-access to attrs=userPassword by anonymous auth by * none
-access to * by * none
+access to dn.regex="^ou=people,(.+,)?dc=example,dc=test$" attrs=entry,objectClass
+  by dn.regex="^cn=peopleless," read
+  by * break
+`
+
+const slapdOverlays = `
 overlay memberof
 memberof-refint TRUE
 overlay refint
 refint_attributes member uniqueMember memberOf
-overlay ppolicy
+refint_nothing cn=nothing,dc=example,dc=test
 `
+
+// Slapd says what a server has besides its tree.
+type Slapd struct {
+	// Overlays take entries that are deleted out of groups, and keep memberOf.
+	Overlays bool
+	// Closed gives the accounts no rights. Its configuration is the entry cn=config, with an administrator of its own.
+	Closed bool
+}
+
+// The administrator of a server's configuration, and the entry of its database there.
+const (
+	ConfigAdmin    = "cn=admin,cn=config"
+	ConfigDatabase = "olcDatabase={1}mdb,cn=config"
+)
 
 // OpenLDAP starts a slapd that stops with the test. It has nothing but the suffix, ou=services with the accounts
 // countersign-plan and countersign-apply (and some that may do less), each with its own name as password.
-func OpenLDAP(t testing.TB) *Directory {
+func OpenLDAP(t testing.TB, has Slapd) *Directory {
 	t.Helper()
 	const owner = "openldap"
 	bin := program(t, "slapd")
@@ -109,14 +134,28 @@ func OpenLDAP(t testing.TB) *Directory {
 		Suffix: "dc=example,dc=test", Admin: "cn=admin,dc=example,dc=test", Password: "admin-secret"}
 	certify(t, dir)
 	config := filepath.Join(dir, "slapd.conf")
-	write(t, config, fmt.Sprintf(slapdConfig, dir))
-	if err := os.Mkdir(filepath.Join(dir, "data"), 0o755); err != nil {
-		t.Fatal(err)
+	rules := slapdRules
+	if has.Closed {
+		rules = ""
+	}
+	text := fmt.Sprintf(slapdConfig, dir, rules)
+	if has.Overlays {
+		text += slapdOverlays
+	}
+	write(t, config, text)
+	for _, name := range []string{"data", "config"} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	give(t, owner, dir)
+	options := []string{"-f", config}
+	if has.Closed {
+		options = append(options, "-F", filepath.Join(dir, "config")) // which the file is turned into
+	}
 	for attempt := 1; ; attempt++ {
 		d.Address, d.TLSAddress = fmt.Sprintf("127.0.0.1:%d", freePort(t)), fmt.Sprintf("127.0.0.1:%d", freePort(t))
-		cmd := command(t, owner, dir, bin, "-f", config, "-h", "ldap://"+d.Address+"/ ldaps://"+d.TLSAddress+"/", "-d", "0")
+		cmd := command(t, owner, dir, bin, append(options, "-h", "ldap://"+d.Address+"/ ldaps://"+d.TLSAddress+"/", "-d", "0")...)
 		err := try(t, cmd, func(context.Context) error {
 			conn, err := ldap.DialURL("ldap://" + d.Address)
 			if err != nil {
@@ -155,6 +194,17 @@ func write(t testing.TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Shell runs a script of sh as an administrator of the server would, with variables NAME=value and arguments.
+func Shell(t testing.TB, script string, variables []string, args ...string) {
+	t.Helper()
+	program(t, "ldapmodify")
+	cmd := command(t, "", t.TempDir(), "sh", append([]string{"-euc", script, "sh"}, args...)...)
+	cmd.Env = append(cmd.Env, variables...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("the script: %v\n%s", err, out)
 	}
 }
 

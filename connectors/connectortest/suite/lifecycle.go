@@ -347,6 +347,7 @@ func testDelete[X T[X]](t X, h Harness[X]) {
 		if typ.Create {
 			f.must(f.create(full, f.payload(typ.Name, 0)))
 			f.holds(full)
+			f.holds(other, keep...)
 		}
 	})
 }

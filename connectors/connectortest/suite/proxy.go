@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"sync"
 	"time"
@@ -240,13 +239,39 @@ const (
 	answerEmpty     answerKind = "an empty answer with status" // for reads: 200 and no body
 )
 
+// site is an HTTP server on loopback. That of net/http/httptest brings a flag into each program that imports it.
+type site struct {
+	listener net.Listener
+}
+
+func newSite[X T[X]](t X, h http.Handler) *site {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("listen: %v", err)
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: patience}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = server.Serve(l) // until it is closed
+	}()
+	t.Cleanup(func() {
+		_ = server.Close() // with all its connections
+		<-done
+	})
+	return &site{listener: l}
+}
+
+func (s *site) url() string { return "http://" + s.listener.Addr().String() }
+
 // httpProxy stands between a connector and its HTTP server.
 type httpProxy struct {
-	server   *httptest.Server
+	server   *site
 	upstream string
 	client   *http.Client
 	// elsewhere is where redirects lead: it must never hear of the credential.
-	elsewhere *httptest.Server
+	elsewhere *site
 
 	mu         sync.Mutex
 	kind       answerKind
@@ -262,23 +287,18 @@ type httpProxy struct {
 func newHTTPProxy[X T[X]](t X, upstream string) *httpProxy {
 	t.Helper()
 	p := &httpProxy{upstream: upstream, client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
-	p.elsewhere = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p.elsewhere = newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.mu.Lock()
 		p.leaked = true
 		p.mu.Unlock()
 		w.WriteHeader(http.StatusOK)
 	}))
-	p.server = httptest.NewServer(p)
-	t.Cleanup(func() {
-		p.server.CloseClientConnections()
-		p.server.Close()
-		p.elsewhere.Close()
-		p.client.CloseIdleConnections()
-	})
+	p.server = newSite(t, p)
+	t.Cleanup(p.client.CloseIdleConnections)
 	return p
 }
 
-func (p *httpProxy) address() string { return p.server.Listener.Addr().String() }
+func (p *httpProxy) address() string { return p.server.listener.Addr().String() }
 
 // arm lets a fault strike the given request from now on, counted from 1; 0 strikes all.
 func (p *httpProxy) arm(kind answerKind, at int, retryAfter time.Duration) {
@@ -337,7 +357,7 @@ func (p *httpProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	case answerRedirect:
-		http.Redirect(w, r, p.elsewhere.URL+r.URL.Path, http.StatusTemporaryRedirect)
+		http.Redirect(w, r, p.elsewhere.url()+r.URL.Path, http.StatusTemporaryRedirect)
 		return
 	}
 	status, header, body, err := p.forward(r)

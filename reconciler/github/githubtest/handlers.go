@@ -42,6 +42,8 @@ func handlers() map[string]handler {
 		"pulls/request-reviewers":                         (*call).requestReviewers,
 		"pulls/merge":                                     (*call).mergePull,
 		"issues/list-for-repo":                            (*call).listIssues,
+		"issues/get":                                      (*call).getIssue,
+		"issues/list-events":                              (*call).issueEvents,
 		"issues/create":                                   (*call).createIssue,
 		"issues/update":                                   (*call).updateIssue,
 		"issues/list-comments":                            (*call).listComments,
@@ -485,7 +487,12 @@ func (c *call) labels(number int) []any {
 
 func (c *call) issueObject(i *issue) object {
 	o := object{"id": i.number, "node_id": "I", "number": i.number, "title": i.title, "body": i.body, "state": i.state, "user": c.user(i.login), "labels": c.labels(i.number), "html_url": "https://github.test/",
-		"created_at": i.created, "updated_at": i.created, "closed_at": nil, "comments": len(i.comments), "locked": false, "author_association": "NONE", "assignee": nil, "milestone": nil}
+		"created_at": i.created, "updated_at": i.updated(), "closed_at": nil, "state_reason": nil, "comments": len(i.comments), "locked": false, "author_association": "NONE", "assignee": nil, "milestone": nil}
+	if i.state == "closed" && len(i.events) > 0 {
+		last := i.events[len(i.events)-1]
+		o["closed_at"], o["state_reason"] = last.at, i.reason
+		o["closed_by"] = c.user(last.login)
+	}
 	if c.repo.pulls[i.number] != nil {
 		o["pull_request"] = object{"url": "https://github.test/", "html_url": "https://github.test/", "diff_url": "https://github.test/", "patch_url": "https://github.test/"}
 	}
@@ -511,6 +518,9 @@ func (c *call) listIssues() (int, any) {
 		if s := c.query.Get("labels"); s != "" && !slices.Contains(i.labels, s) {
 			continue
 		}
+		if s := c.query.Get("since"); s != "" && i.updated() < s {
+			continue
+		}
 		out = append(out, c.issueObject(i))
 	}
 	return http.StatusOK, out
@@ -522,20 +532,77 @@ func (c *call) createIssue() (int, any) {
 	if len([]rune(i.body)) > 65536 {
 		return fail(http.StatusUnprocessableEntity, "body is too long (maximum is 65536 characters)")
 	}
+	for _, who := range texts(c.body["assignees"]) {
+		if c.accounts[who] == nil {
+			return fail(http.StatusUnprocessableEntity, "Validation Failed")
+		}
+		i.assignees = append(i.assignees, who)
+	}
 	c.repo.issues[i.number] = i
 	return http.StatusCreated, c.issueObject(i)
 }
 
 func (c *call) updateIssue() (int, any) {
 	i := c.repo.issues[c.number()]
+	if i == nil {
+		return fail(http.StatusNotFound, "Not Found")
+	}
 	i.edits++
+	was := i.state
 	for name, to := range map[string]*string{"title": &i.title, "body": &i.body, "state": &i.state} {
 		if v, ok := c.body[name].(string); ok {
 			*to = v
 		}
 	}
-	c.tick()
+	i.moved(was, c.arg("state_reason"), c.login(), "", c.tick())
 	return http.StatusOK, c.issueObject(i)
+}
+
+// moved notes that an issue was closed or reopened, when it was.
+func (i *issue) moved(was, reason, login, commit, at string) {
+	i.touched = at
+	if i.state == was {
+		return
+	}
+	name := "closed"
+	i.reason = reason
+	if i.state == "open" {
+		name, i.reason = "reopened", "reopened"
+	} else if reason == "" {
+		i.reason = "completed"
+	}
+	i.events = append(i.events, issueEvent{name, login, commit, at})
+}
+
+func (i *issue) updated() string { return max(i.created, i.touched) }
+
+func (c *call) getIssue() (int, any) {
+	i := c.repo.issues[c.number()]
+	if i == nil {
+		return fail(http.StatusGone, "This issue was deleted")
+	}
+	return http.StatusOK, c.issueObject(i)
+}
+
+func (c *call) issueEvents() (int, any) {
+	i := c.repo.issues[c.number()]
+	if i == nil {
+		return fail(http.StatusNotFound, "Not Found")
+	}
+	out := []any{}
+	for n, e := range i.events {
+		if c.accounts[e.login] == nil {
+			e.login = "ghost" // who GitHub names in the place of accounts that are gone
+			c.account(e.login, "User")
+		}
+		o := object{"id": n + 1, "node_id": "E", "url": "https://github.test/", "actor": c.user(e.login), "event": e.name, "commit_id": nil, "commit_url": nil,
+			"created_at": e.at, "performed_via_github_app": nil}
+		if e.commit != "" {
+			o["commit_id"], o["commit_url"] = e.commit, "https://github.test/"
+		}
+		out = append(out, o)
+	}
+	return http.StatusOK, out
 }
 
 func (c *call) commentObject(k *comment) object {

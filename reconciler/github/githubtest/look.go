@@ -146,3 +146,53 @@ func (r *Repository) Edits(title string) int {
 	defer r.s.mu.Unlock()
 	return r.issue(title).edits
 }
+
+// CloseIssue closes an issue as somebody, for the reason completed or not_planned. With a commit it is the commit's
+// message that does it.
+func (r *Repository) CloseIssue(title, login, reason, commit string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	i := r.issue(title)
+	was := i.state
+	i.state = "closed"
+	i.moved(was, reason, login, commit, r.s.tick())
+}
+
+// ReopenIssue opens an issue again as somebody.
+func (r *Repository) ReopenIssue(title, login string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	i := r.issue(title)
+	was := i.state
+	i.state = "open"
+	i.moved(was, "", login, "", r.s.tick())
+}
+
+// EditIssue puts another text into an issue.
+func (r *Repository) EditIssue(title, body string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	i := r.issue(title)
+	i.body, i.touched = body, r.s.tick()
+}
+
+// DeleteIssue deletes an issue.
+func (r *Repository) DeleteIssue(title string) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	delete(r.issues, r.issue(title).number)
+}
+
+// IssueNumber is the number of an issue.
+func (r *Repository) IssueNumber(title string) int {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.issue(title).number
+}
+
+// IssueReason is why an issue is in its state.
+func (r *Repository) IssueReason(title string) string {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.issue(title).reason
+}

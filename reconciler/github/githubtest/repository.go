@@ -62,8 +62,14 @@ type issue struct {
 	labels                    []string
 	edits                     int
 	comments                  []*comment
-	created                   string
+	created, touched          string
+	assignees                 []string
+	// reason is why it is in its state, events are how it came there.
+	reason string
+	events []issueEvent
 }
+
+type issueEvent struct{ name, login, commit, at string }
 
 type comment struct {
 	id               int64

@@ -12,13 +12,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/connectors/all"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger/branch"
@@ -126,9 +125,12 @@ type app struct {
 	Environment
 	repo, state, anchor, format, application string
 	branchName, ledgerBranch, ledgerAnchor   string
+	execs, execArgs, execEnv                 []string
 	verbose                                  bool
 	lastProgress                             time.Time
 	progressOn                               bool
+	// desks are the tickets' repositories that were opened, by name and account.
+	desks sync.Map
 }
 
 // noSuchCommand is for what stands where a command should.
@@ -168,8 +170,11 @@ Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with --exit-co
 	f.StringVar(&a.ledgerAnchor, "ledger-anchor", "", "full hash of a commit that the ledger's branch must contain")
 	f.StringVar(&a.format, "format", "text", "text, markdown or json")
 	f.StringVar(&a.application, "application", "", "only this application")
+	f.StringArrayVar(&a.execs, "exec", nil, "NAME=PATH: the program PATH is the connector NAME (may stand several times; also $COUNTERSIGN_EXEC, with "+string(os.PathListSeparator)+" between)")
+	f.StringArrayVar(&a.execArgs, "exec-arg", nil, "NAME=ARG: the next argument of that program (may stand several times)")
+	f.StringArrayVar(&a.execEnv, "exec-env", nil, "NAME=VAR1,VAR2: variables that the program inherits beside PATH, HOME and the locale")
 	f.BoolVar(&a.verbose, "verbose", false, "say more on standard error")
-	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.access(), a.audit(), a.serve(), a.doctor(), a.policy(), a.schema(), a.version(), a.policyChild())
+	root.AddCommand(a.demo(), a.init(), a.validate(), a.preview(), a.apply(), a.drift(), a.status(), a.fulfil(), a.access(), a.audit(), a.serve(), a.doctor(), a.connector(), a.policy(), a.schema(), a.version(), a.policyChild())
 	root.CompletionOptions.HiddenDefaultCmd, root.SuggestionsMinimumDistance = true, 2
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return fmt.Errorf("%w; %s --help lists the flags", err, c.CommandPath())
@@ -207,9 +212,6 @@ func (a *app) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(a.Stderr, &slog.HandlerOptions{Level: level}))
 }
 
-// registry is the list of connectors.
-func (a *app) registry() (connectors.Registry, error) { return all.Registry() }
-
 // open opens the repository and a reconciler over it.
 func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Repository, error) {
 	if err := a.checkFormat(); err != nil {
@@ -219,7 +221,7 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	if err != nil {
 		return nil, nil, err
 	}
-	registry, err := a.registry()
+	registry, err := a.registry(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -229,7 +231,7 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	}
 	r, err := reconciler.New(reconciler.Config{
 		Repository: repo, Replica: replica, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
-		Forge: a.forge, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
+		Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
 }

@@ -25,7 +25,7 @@ the connectors, policy. All errors are listed at once, with file, line and colum
 			if err := a.checkFormat(); err != nil {
 				return err
 			}
-			registry, err := a.registry()
+			registry, err := a.registry(c.Context())
 			if err != nil {
 				return err
 			}
@@ -114,7 +114,10 @@ func previewExit(p *schemas.Preview, exitCode bool) error {
 	case schemas.VerdictSignoff:
 		return &exit{code: exitSignoff}
 	}
-	if exitCode && slices.ContainsFunc(p.Plan.Applications, func(x schemas.ApplicationPlan) bool { return len(x.Operations) > 0 }) {
+	pending := func(o schemas.Operation) bool { return o.Hold == schemas.HoldPending }
+	if exitCode && slices.ContainsFunc(p.Plan.Applications, func(x schemas.ApplicationPlan) bool {
+		return slices.ContainsFunc(x.Operations, func(o schemas.Operation) bool { return !pending(o) })
+	}) {
 		return &exit{code: exitDifference}
 	}
 	return nil
@@ -229,7 +232,7 @@ func runExit(rep *schemas.RunReport, exitCode bool) error {
 			last[o.Operation] = o.Status
 		}
 		for _, s := range last {
-			bad = bad || s != "applied"
+			bad = bad || s != "applied" && s != schemas.FulfilmentPending
 			worked++
 		}
 		for _, v := range x.Verifications {
@@ -238,7 +241,8 @@ func runExit(rep *schemas.RunReport, exitCode bool) error {
 		if bad {
 			failed++
 		}
-		differs = differs || len(x.Plan.Operations) > 0
+		// What somebody outside is at is on its way.
+		differs = differs || slices.ContainsFunc(x.Plan.Operations, func(o schemas.Operation) bool { return o.Hold != schemas.HoldPending })
 	}
 	switch {
 	case failed > 0 && failed == len(rep.Applications) && worked == 0:

@@ -32,7 +32,8 @@ hint only, and by polling. With --previews it also previews open pull requests, 
 /healthz says that it runs, /readyz that a pass has ended well.
 
 Webhooks are taken on /webhook when COUNTERSIGN_WEBHOOK_SECRET, or --webhook-secret-file, has the secret that
-GitHub signs them with. It ends on SIGTERM after the operation that it is at; killed outright, the next start
+GitHub signs them with. What a webhook of provisioning webhook says later of its operations is taken on
+/fulfilments, signed with the application's own secret. It ends on SIGTERM after the operation that it is at; killed outright, the next start
 finishes what was begun.
 ` + forgeHelp,
 		Example: "  countersign serve --repository acme/access --repo /var/lib/countersign/access.git --listen :8080 --previews\n  countersign serve --repository acme/access --repo ./access.git --poll 30s",
@@ -80,7 +81,7 @@ finishes what was begun.
 				return err
 			}
 			defer func() { err = errors.Join(err, r.Close()) }()
-			config := server.Config{Reconciler: r, Branch: ref, Tip: func() (string, error) { return repo.Resolve(ref) }, Secret: secret, Poll: poll, Now: a.Now,
+			config := server.Config{Reconciler: r, Branch: ref, Tip: func() (string, error) { return repo.Resolve(ref) }, Secret: secret, Serial: a.ledgerBranch != "", Poll: poll, Now: a.Now,
 				Pass: server.Pass{Fetch: func(ctx context.Context) error { return fetch(ctx, spec) }, Forge: client,
 					Previews: &server.Preview{Forge: client, Fetch: fetch, Branch: ref, BranchSpec: spec}}, Logger: slog.New(slog.NewTextHandler(a.Stderr, nil))}
 			if listen != "" {

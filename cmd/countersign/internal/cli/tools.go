@@ -18,6 +18,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/examples"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
@@ -158,7 +159,7 @@ and what may be granted; with --scripts the scripts that give it the least privi
 		Example: "  countersign schema\n  countersign schema ConnectionAssignment\n  countersign schema postgres\n  countersign schema postgres --scripts",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			registry, err := a.registry()
+			registry, err := a.registry(c.Context())
 			if err != nil {
 				return err
 			}
@@ -197,6 +198,9 @@ func (a *app) describe(d connectors.Description, scripts bool) error {
 		return nil
 	}
 	fmt.Fprintf(a.Stdout, "%s (%s)\n\nspec.config:\n%s\n", d.Title, d.Name, indent(d.Config))
+	if d.Attested {
+		fmt.Fprint(a.Stdout, "\nNothing is read: what it holds is what those who carry operations out say. Its types are those of spec.config.\n")
+	}
 	for _, t := range d.Types {
 		var can []string
 		for _, x := range []struct {
@@ -488,15 +492,16 @@ and merge: trust starts at that commit.
 
 With --github it writes settings for that repository and, from the owners that stand in the files, three workflows
 (and one that wakes the first), CODEOWNERS, and a ruleset to import.`,
-		Example: "  countersign init\n  countersign init --github acme/access --connector postgres\n  countersign init --connector postgres --name warehouse",
+		Example: "  countersign init\n  countersign init --github acme/access --connector postgres\n  countersign init --connector postgres --name warehouse\n  countersign init --connector slack",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			registry, err := a.registry()
+			registry, err := a.registry(c.Context())
 			if err != nil {
 				return err
 			}
-			if _, ok := registry.Get(connector); !ok {
-				return fmt.Errorf("--connector %s: the connectors are %s", connector, strings.Join(registry.Names(), ", "))
+			body, known, err := beginning(registry, connector)
+			if err != nil {
+				return err
 			}
 			if github != "" && !repositoryName.MatchString(github) {
 				return fmt.Errorf("--github %s: write OWNER/NAME", github)
@@ -521,7 +526,10 @@ With --github it writes settings for that repository and, from the owners that s
 				fmt.Fprintf(a.Stdout, "written  %s\n", f.path)
 				return nil
 			}
-			for _, f := range starter(connector, name) {
+			if name == "" {
+				name = known
+			}
+			for _, f := range starter(body, name) {
 				if github != "" && f.path == schemas.SettingsPath {
 					f.content = githubSettings(github)
 				}
@@ -544,7 +552,7 @@ With --github it writes settings for that repository and, from the owners that s
 				return nil
 			}
 			if connector == "casbin" {
-				if err := a.initStore(applicationName(connector, name) + "/policy.csv"); err != nil {
+				if err := a.initStore(name + "/policy.csv"); err != nil {
 					return err
 				}
 			}
@@ -560,9 +568,9 @@ Next: put your own people, owners and application in these files, then
 			return nil
 		},
 	}
-	c.Flags().StringVar(&connector, "connector", "casbin", "the connector of the first application")
+	c.Flags().StringVar(&connector, "connector", "casbin", "the connector of the first application, or an application that there is an example of, as slack")
 	c.Flags().StringVar(&github, "github", "", "the repository at GitHub, OWNER/NAME: write its workflows, CODEOWNERS and ruleset too")
-	c.Flags().StringVar(&name, "name", "", "what the first application is called (default: authz for casbin, warehouse for postgres)")
+	c.Flags().StringVar(&name, "name", "", "what the first application is called (default: authz for casbin, warehouse for postgres, else as the example)")
 	return c
 }
 
@@ -587,31 +595,77 @@ func (a *app) initStore(path string) error {
 
 type starterFile struct{ path, content string }
 
-func applicationName(connector, name string) string {
-	if name != "" {
-		return name
+// beginning is the application file to begin with, with APPLICATION for its name, and what it is called unless somebody
+// says otherwise. what is a connector, or an application that there is an example of.
+func beginning(registry connectors.Registry, what string) (body, name string, err error) {
+	switch what {
+	case "casbin":
+		return starterCasbin, "authz", nil
+	case "postgres":
+		what, name = "postgresql", "warehouse"
 	}
-	if known := map[string]string{"casbin": "authz", "postgres": "warehouse"}[connector]; known != "" {
-		return known
+	if _, ok := registry.Get(what); ok && !slices.Contains(examples.Names(), what) {
+		var of []string
+		for _, n := range examples.Names() {
+			docs, err := exampleOf(n)
+			if err != nil {
+				return "", "", err
+			}
+			if docs.Spec.Connector == what {
+				of = append(of, n)
+			}
+		}
+		switch len(of) {
+		case 0:
+			return fmt.Sprintf(starterOther, what), what, nil
+		case 1:
+			what = of[0]
+		default:
+			return "", "", fmt.Errorf("--connector %s: say which application it is: %s", what, strings.Join(of, ", "))
+		}
 	}
-	return connector
+	b, err := examples.Application(what)
+	if err != nil {
+		return "", "", fmt.Errorf("--connector %s: the connectors are %s; there are examples of %s", what, strings.Join(registry.Names(), ", "), strings.Join(examples.Names(), ", "))
+	}
+	if name == "" {
+		name = what
+	}
+	body = strings.Replace(string(b), "metadata: {name: "+what+"}", "metadata: {name: APPLICATION}", 1)
+	// The example's owners are a team of somebody else's; the people of a new repository are those of people.yaml.
+	return exampleOwners.ReplaceAllString(body, "owners: [user:bob@acme.test]"), name, nil
 }
 
-func starter(connector, name string) []starterFile {
-	name = applicationName(connector, name)
+var exampleOwners = regexp.MustCompile(`owners: \[[^\]]*\]`)
+
+// exampleOf is an example as it decodes.
+func exampleOf(name string) (*schemas.Application, error) {
+	b, err := examples.Application(name)
+	if err != nil {
+		return nil, err
+	}
+	docs, list := schemas.Decode("applications/"+name+".yaml", b)
+	if err := list.Err(); err != nil {
+		return nil, err
+	}
+	app, ok := docs[0].Value.(*schemas.Application)
+	if !ok {
+		return nil, fmt.Errorf("the example %s is no application", name)
+	}
+	return app, nil
+}
+
+func starter(body, name string) []starterFile {
 	files := []starterFile{
 		{"countersign.yaml", starterSettings},
 		{"people.yaml", strings.ReplaceAll(starterPeople, "APPLICATION", name)},
 		{"policy/data.yaml", starterData},
 		{"requests/README.md", starterRequests},
+		{"applications/" + name + ".yaml", strings.ReplaceAll(body, "APPLICATION", name)},
 	}
-	body := starterCasbin
-	if connector == "postgres" {
-		body = starterPostgres
-	} else {
+	if body == starterCasbin {
 		files = append(files, starterFile{".gitignore", "# The store is the live application, not a request.\n/" + name + "/policy.csv*\n"})
 	}
-	files = append(files, starterFile{"applications/" + name + ".yaml", strings.ReplaceAll(body, "APPLICATION", name)})
 	slices.SortFunc(files, func(a, b starterFile) int { return strings.Compare(a.path, b.path) })
 	return files
 }
@@ -650,16 +704,16 @@ spec:
   mode: observe                         # observe, then add, then full
 `
 
-const starterPostgres = `apiVersion: countersign.dev/v1
+// starterOther is for a connector that there is no example of, such as one in a program of its own.
+const starterOther = `apiVersion: countersign.dev/v1
 kind: Application
 metadata: {name: APPLICATION}
 spec:
-  connector: postgres
-  # Two credentials: countersign schema postgres --scripts prints what each needs, and no more.
-  config: {dsn: {env: WAREHOUSE_PLAN_DSN}, apply_dsn: {env: WAREHOUSE_APPLY_DSN}}
+  connector: %s
+  config: {}                            # countersign schema NAME says what belongs here
   owners: [user:bob@acme.test]
-  scope: {role: ["sales_*"]}            # nothing outside is ever changed
-  grantable: {user: ["*"], schema: ["sales"], table: ["sales.*"]}
+  scope: {group: ["sales-*"]}           # nothing outside is ever changed
+  grantable: {user: ["*"]}
   mode: observe                         # observe, then add, then full
 `
 

@@ -1,0 +1,212 @@
+package github
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// orgRole is a role of the organisation, of GitHub's own or made by the organisation, with whom it was assigned to.
+type orgRole struct {
+	id   int64
+	name string
+	// users are by login in lower case, teams by slug: those alone that have the role themselves.
+	users, teams map[string]int64
+}
+
+// assignment is a user or team that has a role. What has it through a team says so.
+type assignment struct {
+	ID         int64  `json:"id"`
+	Login      string `json:"login"`
+	Slug       string `json:"slug"`
+	Assignment string `json:"assignment"`
+}
+
+// orgRoles lists the roles; nobody is in them yet.
+func (r *reader) orgRoles(ctx context.Context, op string) ([]*orgRole, error) {
+	var answer struct {
+		Total *int `json:"total_count"`
+		Roles []struct {
+			ID   int64  `json:"id"`
+			Name string `json:"name"`
+		} `json:"roles"`
+	}
+	if _, _, err := r.c.send(ctx, op, http.MethodGet, path("orgs", r.c.organisation, "organization-roles"), nil, nil, &answer); err != nil {
+		return nil, err
+	}
+	if answer.Total == nil || *answer.Total != len(answer.Roles) {
+		return nil, strange(op)
+	}
+	var out []*orgRole
+	for _, a := range answer.Roles {
+		if a.ID == 0 || a.Name == "" {
+			return nil, strange(op)
+		}
+		out = append(out, &orgRole{id: a.ID, name: a.Name, users: map[string]int64{}, teams: map[string]int64{}})
+	}
+	return out, nil
+}
+
+// assigned reads whom a role was assigned to.
+func (r *reader) assigned(ctx context.Context, op string, x *orgRole) error {
+	for kind, to := range map[string]map[string]int64{"users": x.users, "teams": x.teams} {
+		found, err := list[assignment](ctx, r.c, op, path("orgs", r.c.organisation, "organization-roles", id(x.id), kind), nil)
+		if err != nil {
+			return err
+		}
+		for _, a := range found {
+			name := a.Slug
+			if kind == "users" {
+				name = strings.ToLower(a.Login)
+			}
+			switch {
+			case name == "" || a.ID == 0:
+				return strange(op)
+			case a.Assignment != "indirect":
+				to[name] = a.ID
+			}
+		}
+	}
+	return nil
+}
+
+func (x *orgRole) connection() connectors.Connection {
+	c := connectors.Connection{Name: schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}, NativeID: id(x.id)}
+	for typ, list := range map[string]map[string]int64{TypeUser: x.users, TypeTeam: x.teams} {
+		for name, target := range list {
+			c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id(target), Privilege: member})
+		}
+	}
+	return c
+}
+
+// role finds the role that an operation is about.
+func (b *batch) role(ctx context.Context, o *schemas.Operation) (*orgRole, error) {
+	if b.roles == nil {
+		all, err := b.orgRoles(ctx, connectors.Title(o))
+		if err != nil {
+			return nil, err
+		}
+		b.roles = map[string][]*orgRole{}
+		for _, x := range all {
+			b.roles[x.name] = append(b.roles[x.name], x)
+		}
+	}
+	named := b.roles[o.Connection.SourceName]
+	if o.NativeID != "" {
+		i := slices.IndexFunc(named, func(x *orgRole) bool { return id(x.id) == o.NativeID })
+		if i < 0 && len(named) > 0 {
+			return nil, refuse(connectors.Conflict, o, "the name stands for another role now")
+		}
+		if i >= 0 {
+			named = named[i : i+1]
+		}
+	}
+	switch {
+	case len(named) > 1:
+		return nil, refuse(connectors.Conflict, o, "the organisation has %d roles of that name: say which with source_id", len(named))
+	case len(named) == 0 && o.Removes():
+		return nil, nil
+	case len(named) == 0:
+		return nil, refuse(connectors.NotFound, o, "the organisation has no such role")
+	}
+	x := named[0]
+	if !b.known[x.id] {
+		if err := b.assigned(ctx, connectors.Title(o), x); err != nil {
+			return nil, err
+		}
+		b.known[x.id] = true
+	}
+	return x, nil
+}
+
+// assign gives a role to a user or team, or takes it away.
+func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
+	x, err := b.role(ctx, o)
+	if err != nil || x == nil {
+		return err
+	}
+	kind, name, holders := "teams", o.Target.SourceName, x.teams
+	if o.Target.Type == TypeUser {
+		kind, name, holders = "users", strings.ToLower(name), x.users
+	}
+	at := path("orgs", b.c.organisation, "organization-roles", kind, name, id(x.id))
+	has, holds := holders[name]
+	if holds {
+		if err := sameTarget(o, has); err != nil {
+			return err
+		}
+	}
+	grant := o.Kind == schemas.OperationGrant
+	if holds == grant {
+		return nil
+	}
+	if !grant {
+		if err := b.call(ctx, o, http.MethodDelete, at, nil, nil); err != nil && connectors.CodeOf(err) != connectors.NotFound {
+			return err
+		}
+		delete(holders, name)
+		return nil
+	}
+	var target int64
+	if o.Target.Type == TypeUser {
+		s, err := b.stands(ctx, o, name)
+		switch {
+		case err != nil:
+			return err
+		case !s.there:
+			return refuse(connectors.NotFound, o, "no such account is in the organisation %s", b.c.organisation)
+		case s.pending:
+			return refuse(connectors.Conflict, o, "the account has not taken up its invitation to the organisation, and has no roles until then")
+		}
+		target = s.id
+	} else {
+		t := b.bySlug[name]
+		if t == nil {
+			return refuse(connectors.NotFound, o, "the team is not there")
+		}
+		target = t.id
+	}
+	if err := sameTarget(o, target); err != nil {
+		return err
+	}
+	if err := b.call(ctx, o, http.MethodPut, at, nil, nil); err != nil {
+		return err
+	}
+	holders[name] = target
+	return nil
+}
+
+// readRoles adds the selected roles to a state.
+func (r *reader) readRoles(ctx context.Context, selected func(schemas.Name) bool, state *connectors.State) error {
+	all, err := r.orgRoles(ctx, opRead)
+	if err != nil {
+		return err
+	}
+	for _, x := range all {
+		if !selected(schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}) {
+			continue
+		}
+		if err := r.assigned(ctx, opRead, x); err != nil {
+			return err
+		}
+		state.Connections = append(state.Connections, x.connection())
+	}
+	return nil
+}
+
+func (r *reader) listRoles(ctx context.Context) ([]connectors.Item, error) {
+	all, err := r.orgRoles(ctx, opList)
+	if err != nil {
+		return nil, err
+	}
+	var items []connectors.Item
+	for _, x := range all {
+		items = append(items, connectors.Item{Name: schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}, NativeID: id(x.id), Connection: true})
+	}
+	return items, nil
+}

@@ -1,0 +1,34 @@
+package connectors_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+// What a description says of privileges that bring others has to make sense by itself.
+func TestImpliedPrivileges(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, want string
+		edge       connectors.Edge
+		implies    map[string][]string
+	}{
+		{"levels", "", connectors.EdgeResource, map[string][]string{"admin": {"push", "pull"}, "push": {"pull"}}},
+		{"not all below", "which that implies", connectors.EdgeResource, map[string][]string{"admin": {"push"}, "push": {"pull"}}},
+		{"the lower first", "does not stand after it", connectors.EdgeResource, map[string][]string{"pull": {"push"}}},
+		{"itself", "does not stand after it", connectors.EdgeResource, map[string][]string{"pull": {"pull"}}},
+		{"of no privilege", "is no privilege", connectors.EdgeResource, map[string][]string{"write": {"pull"}}},
+		{"to no privilege", "does not stand after it", connectors.EdgeResource, map[string][]string{"admin": {"read"}}},
+		{"in a membership", "only privileges on resources", connectors.EdgeIdentity, map[string][]string{"admin": {"pull"}}},
+	} {
+		d := connectors.Description{Types: []connectors.ConnectionType{{Name: "team", Grantable: []connectors.GrantableType{
+			{Type: "x", Edge: tt.edge, Privileges: []string{"admin", "push", "pull"}, Implies: tt.implies}}}}}
+		faults := slices.DeleteFunc(d.Faults(), func(f string) bool { return !strings.Contains(f, "impl") })
+		if got := strings.Join(faults, "; "); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,151 @@
+package manual_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/manual"
+	"github.com/countersign/countersign/schemas"
+)
+
+func values(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var v map[string]any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+const good = `{"title": "Ramp", "types": [
+  {"name": "group", "payload": {"limit": {"type": "integer", "default": 0}}, "privileged": ["admins"], "privileged_fields": ["limit"], "grantable": [
+    {"type": "user", "edge": "identity", "names": {"pattern": "[a-z.]+@acme\\.test", "max_bytes": 64}},
+    {"type": "group", "edge": "member", "privileges": ["MEMBER", "ADMIN"]},
+    {"type": "card", "edge": "resource", "privileges": ["USE", "APPROVE"], "default": ["USE"], "privileged_privileges": ["APPROVE"], "revoke": false}]}]}`
+
+func TestDescribeConfig(t *testing.T) {
+	t.Parallel()
+	d, err := manual.New().DescribeConfig(values(t, good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !d.Attested || d.Title != "Ramp" || len(d.Types) != 1 {
+		t.Fatalf("described %+v", d)
+	}
+	want := []connectors.GrantableType{
+		{Type: "user", Edge: connectors.EdgeIdentity, Privileges: []string{"MEMBER"}, Default: []string{"MEMBER"}, Names: connectors.NameRule{MaxBytes: 64, Pattern: `[a-z.]+@acme\.test`}, Grant: true, Revoke: true},
+		{Type: "group", Edge: connectors.EdgeMember, Privileges: []string{"MEMBER", "ADMIN"}, Default: []string{"MEMBER"}, Grant: true, Revoke: true},
+		{Type: "card", Edge: connectors.EdgeResource, Privileges: []string{"USE", "APPROVE"}, Default: []string{"USE"}, PrivilegedPrivileges: []string{"APPROVE"}, Grant: true},
+	}
+	if diff := cmp.Diff(want, d.Types[0].Grantable); diff != "" {
+		t.Errorf("grantable (-want +got):\n%s", diff)
+	}
+	if typ := d.Types[0]; !typ.Create || !typ.Update || !typ.Delete || typ.Reassign {
+		t.Errorf("the type can %+v", typ)
+	}
+	// A connector's checker takes it as any other's description.
+	if _, err := connectors.NewChecker(d); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestConfigSchema holds the schema to what DescribeConfig takes.
+func TestConfigSchema(t *testing.T) {
+	t.Parallel()
+	doc, err := jsonschema.UnmarshalJSON(strings.NewReader(string(manual.New().Describe().Config)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("urn:config", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("urn:config")
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := jsonschema.UnmarshalJSON(strings.NewReader(good))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Validate(v); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDescribeConfigRefuses(t *testing.T) {
+	t.Parallel()
+	of := func(typ string) string { return `{"types": [` + typ + `]}` }
+	for name, c := range map[string]struct{ config, want string }{
+		"no types":           {`{}`, "names no type"},
+		"unknown field":      {of(`{"name": "group", "color": "red"}`), "is not as"},
+		"twice":              {of(`{"name": "group"}, {"name": "group"}`), "types[1].name: group stands twice"},
+		"no privileges":      {of(`{"name": "group", "grantable": [{"type": "card", "edge": "resource"}]}`), "grantable[0].privileges: is missing"},
+		"odd membership":     {of(`{"name": "group", "grantable": [{"type": "user", "edge": "identity", "privileges": ["OWNER"]}]}`), "a membership's privileges"},
+		"member of no type":  {of(`{"name": "group", "grantable": [{"type": "team", "edge": "member"}]}`), "edge: member: identity is for accounts"},
+		"identity is a type": {of(`{"name": "group", "grantable": [{"type": "group", "edge": "identity"}]}`), "edge: identity: identity is for accounts"},
+		"edge":               {of(`{"name": "group", "grantable": [{"type": "user", "edge": "friend"}]}`), "none of identity"},
+		"target twice":       {of(`{"name": "group", "grantable": [{"type": "user", "edge": "identity"}, {"type": "user", "edge": "identity"}]}`), "user stands twice"},
+		"pattern":            {of(`{"name": "group", "names": {"pattern": "("}}`), "no regular expression"},
+		"glob":               {of(`{"name": "group", "privileged": ["a\\"]}`), "backslash"},
+		"payload":            {of(`{"name": "group", "payload": {"limit": {"type": "money"}}}`), "is no JSON Schema"},
+		"payload refers":     {of(`{"name": "group", "payload": {"limit": {"$ref": "file:///etc/passwd"}}}`), "has $ref"},
+		"default":            {of(`{"name": "group", "grantable": [{"type": "card", "edge": "resource", "privileges": ["USE"], "default": ["SEE"]}]}`), "none of its privileges"},
+		"privileged field":   {of(`{"name": "group", "privileged_fields": ["limit"]}`), "no attribute"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := manual.New().DescribeConfig(values(t, c.config))
+			if connectors.CodeOf(err) != connectors.Invalid || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+// TestReader reads nothing, says so, and forms states as the configuration has it.
+func TestReader(t *testing.T) {
+	t.Parallel()
+	cfg := connectors.Config{Application: "ramp", Values: values(t, good)}
+	r, err := manual.New().OpenReader(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := r.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unsupported {
+		t.Errorf("Read: %v", err)
+	}
+	if _, err := r.List(t.Context(), connectors.Query{Type: "user"}); connectors.CodeOf(err) != connectors.Unsupported {
+		t.Errorf("List: %v", err)
+	}
+	if _, err := manual.New().OpenWriter(t.Context(), cfg); connectors.CodeOf(err) != connectors.Unsupported {
+		t.Errorf("OpenWriter: %v", err)
+	}
+	user := schemas.Name{Type: "user", SourceName: "mallory@elsewhere.test"}
+	_, err = r.Normalize(connectors.State{Connections: []connectors.Connection{{Name: schemas.Name{Type: "group", SourceName: "finance"}, Entitlements: []connectors.Entitlement{{Target: user, Privilege: "MEMBER"}}}}})
+	if connectors.CodeOf(err) != connectors.Invalid {
+		t.Errorf("Normalize of a name that it cannot hold: %v", err)
+	}
+}
+
+func FuzzDescribeConfig(f *testing.F) {
+	f.Add(good)
+	f.Add(`{"types": [{"name": "group", "payload": {"a": true}}]}`)
+	f.Fuzz(func(t *testing.T, text string) {
+		var v map[string]any
+		if json.Unmarshal([]byte(text), &v) != nil {
+			return
+		}
+		d, err := manual.New().DescribeConfig(v)
+		if err == nil {
+			if _, err := connectors.NewChecker(d); err != nil {
+				t.Errorf("described, and not to be checked: %v", err)
+			}
+		}
+	})
+}

@@ -1,0 +1,99 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/countersign/countersign/reconciler/fulfil"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Answer is what somebody says became of an operation that they were asked for.
+type Answer struct {
+	// Application may be "" where the operation is known in one alone.
+	Application, Operation string
+	// Submission is the asking that it is about; "" is the last one.
+	Submission string
+	// Status is applied, failed or pending.
+	Status, Message string
+	// By is who says so, Method how (callback or operator); Authenticated says that a signature vouches for it.
+	By, Method    string
+	Authenticated bool
+}
+
+var (
+	// ErrNotAsked says that nobody was asked for the operation, or not so.
+	ErrNotAsked = errors.New("nobody was asked for this operation")
+	// ErrSaidOtherwise says that another word about the operation is on record.
+	ErrSaidOtherwise = errors.New("something else was said about this operation already")
+)
+
+// Fulfil puts on record that an operation which a webhook was asked for is said to be done, or to have failed. It is
+// trusted for no more: the next run reads the application. Saying the same twice records it once. It may be called
+// while a pass is under way, unless a Replica keeps the ledger.
+func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilReport, err error) {
+	if a.Status != schemas.FulfilmentApplied && a.Status != schemas.FulfilmentFailed && a.Status != schemas.FulfilmentPending {
+		return nil, fmt.Errorf("the status %q is none of applied, failed and pending", a.Status)
+	}
+	release, err := r.alone(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	l, err := r.openLedger(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	found, err := l.Fulfilment(ctx, a.Application, a.Operation)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(found) == 0:
+		return nil, ErrNotAsked
+	case len(found) > 1:
+		return nil, fmt.Errorf("several applications have an operation %s: name the application", a.Operation)
+	}
+	f := &found[0]
+	switch {
+	case f.Via != schemas.ProvisioningWebhook:
+		return nil, fmt.Errorf("%w by a webhook: it stands in the ticket %s, and is done when that is closed", ErrNotAsked, f.To)
+	case a.Submission != "" && a.Submission != f.Submission:
+		return nil, fmt.Errorf("%w under this id; it was asked for anew since", ErrNotAsked)
+	}
+	report := &schemas.FulfilReport{APIVersion: schemas.APIVersion, Kind: "Fulfil", Application: f.Application, Operation: f.Operation, Status: a.Status, By: fulfil.Plain(a.By), At: r.now()}
+	switch f.State {
+	case ledger.FulfilmentSubmitting, ledger.FulfilmentPending:
+		if a.Status == schemas.FulfilmentPending {
+			return report, nil
+		}
+	case ledger.FulfilmentWithdrawn:
+		if a.Status != schemas.FulfilmentApplied {
+			return report, nil
+		}
+		// Too late to be stopped: it is there now, and is to be taken back.
+	case ledger.FulfilmentFailed:
+		if a.Status != schemas.FulfilmentFailed {
+			return nil, fmt.Errorf("%w: that it failed. It is asked for again, under another id", ErrSaidOtherwise)
+		}
+		return report, nil
+	default:
+		if a.Status == schemas.FulfilmentFailed {
+			return nil, fmt.Errorf("%w: that it is done", ErrSaidOtherwise)
+		}
+		return report, nil
+	}
+	out := outcomeOf(f, a.Status, a.Method, report.At)
+	out.Fulfilment.By, out.Fulfilment.Message, out.Fulfilment.Authenticated = report.By, fulfil.Plain(a.Message), a.Authenticated
+	if a.Status == schemas.FulfilmentFailed {
+		out.Error, out.Code = strings.TrimSpace("said to have failed: "+out.Fulfilment.Message), codeDeclined
+	}
+	op := f.Plan
+	_, err = l.Append(ctx, schemas.Record{Type: schemas.RecordOutcome, Run: f.Run, Application: f.Application, Operation: &op, Outcome: &out})
+	report.Recorded = err == nil
+	return report, err
+}

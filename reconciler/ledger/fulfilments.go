@@ -1,0 +1,101 @@
+package ledger
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// The values of Fulfilment.State.
+const (
+	FulfilmentSubmitting = "submitting" // the intent is on record; whether they have heard of it is not known
+	FulfilmentPending    = statusPending
+	FulfilmentApplied    = statusApplied // said to be done, and not seen yet
+	FulfilmentFailed     = statusFailed
+	FulfilmentDiffers    = statusDiffers // said to be done, looked for and not found
+	FulfilmentWithdrawn  = statusWithdrawn
+	FulfilmentVerified   = statusVerified
+	FulfilmentAttested   = statusAttested
+)
+
+// isOpen says whether somebody outside is at it.
+func isOpen(state string) bool {
+	return state == FulfilmentSubmitting || state == FulfilmentPending || state == FulfilmentApplied
+}
+
+// Fulfilment is an operation that somebody outside was asked for, as the last asking stands.
+type Fulfilment struct {
+	schemas.FulfilmentRecord
+	Application string
+	State       string
+	// Since is when they were asked, Changed when the state came to be.
+	Since, Changed time.Time
+	// Run is the one that asked, Intent the sequence of its record.
+	Run    string
+	Intent int64
+	// Plan is the operation as they were asked for it.
+	Plan schemas.Operation
+}
+
+// Fulfilments returns what somebody outside was asked for in an application ("" is all), by application and
+// operation: each operation with its last asking, also those that have come to their end.
+func (l *Ledger) Fulfilments(ctx context.Context, application string) ([]Fulfilment, error) {
+	return l.fulfilments(ctx, ` WHERE ? IN ('', application)`, application)
+}
+
+// Fulfilment returns the last asking for an operation, in whatever application that is where none is named.
+func (l *Ledger) Fulfilment(ctx context.Context, application, operation string) ([]Fulfilment, error) {
+	return l.fulfilments(ctx, ` WHERE ? IN ('', application) AND operation = ?`, application, operation)
+}
+
+func (l *Ledger) fulfilments(ctx context.Context, where string, args ...any) ([]Fulfilment, error) {
+	if l.db == nil || l.derived == unfulfilled {
+		return nil, nil
+	}
+	var out []Fulfilment
+	err := rows(ctx, l.db, `SELECT application, state, since, changed, intent, run, record, body FROM fulfilments`+where+` ORDER BY application, operation`, args, func(s *sql.Rows) error {
+		var f Fulfilment
+		var since, changed string
+		var record, body sql.RawBytes
+		if err := s.Scan(&f.Application, &f.State, &since, &changed, &f.Intent, &f.Run, &record, &body); err != nil {
+			return err
+		}
+		var err error
+		if f.Since, err = time.Parse(timeKey, since); err != nil {
+			return err
+		}
+		if f.Changed, err = time.Parse(timeKey, changed); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(record, &f.FulfilmentRecord); err != nil {
+			return err
+		}
+		if err := json.Unmarshal(body, &f.Plan); err != nil {
+			return err
+		}
+		out = append(out, f)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what others were asked for: %w", err)
+	}
+	return out, nil
+}
+
+// Attestations calls fn for every operation that somebody outside said was done in an application, in order. fn must
+// not use the ledger.
+func (l *Ledger) Attestations(ctx context.Context, application string, fn func(o *schemas.Operation, f *schemas.FulfilmentRecord, at time.Time)) error {
+	if l.db == nil {
+		return nil
+	}
+	return l.Records(ctx, Filter{Application: application, Types: []schemas.RecordType{schemas.RecordOutcome}}, func(r schemas.Record) error {
+		if r.Outcome.Status == statusApplied && r.Outcome.Fulfilment != nil {
+			fn(r.Operation, r.Outcome.Fulfilment, r.Time)
+		}
+		return nil
+	})
+}

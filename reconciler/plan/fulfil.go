@@ -1,0 +1,160 @@
+package plan
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// SameEffect says whether two operations of one id bring about the same: what somebody outside was asked for need not
+// be asked for again. An id that became known since is no other one.
+func SameEffect(a, b *schemas.Operation) bool {
+	id := func(x, y string) bool { return x == "" || y == "" || x == y }
+	return a.ID == b.ID && a.Kind == b.Kind && a.Connection == b.Connection && a.Key() == b.Key() && a.ReassignTo == b.ReassignTo &&
+		id(a.NativeID, b.NativeID) && id(a.TargetID, b.TargetID) && equalAttributes(a.After, b.After)
+}
+
+func equalAttributes(a, b map[string]any) bool { return maps.EqualFunc(a, b, equalValue) }
+
+// Seen says whether the live state shows what an operation was to bring about. Of several of one name, an id decides;
+// without one nothing is seen.
+func Seen(o *schemas.Operation, live connectors.State) bool {
+	var found []*connectors.Connection
+	for i := range live.Connections {
+		if c := &live.Connections[i]; c.Name == o.Connection && (o.NativeID == "" || c.NativeID == "" || c.NativeID == o.NativeID) {
+			found = append(found, c)
+		}
+	}
+	if len(found) != 1 {
+		return len(found) == 0 && o.Removes()
+	}
+	c := found[0]
+	switch o.Kind {
+	case schemas.OperationCreate:
+		return true
+	case schemas.OperationUpdate:
+		for k, v := range o.After {
+			if have, ok := c.Payload[k]; !ok || !equalValue(v, have) {
+				return false
+			}
+		}
+		return true
+	case schemas.OperationGrant, schemas.OperationRevoke:
+		there := slices.ContainsFunc(c.Entitlements, func(e connectors.Entitlement) bool {
+			return e.Target == *o.Target && e.Privilege == o.Privilege && (o.TargetID == "" || e.TargetID == "" || e.TargetID == o.TargetID) &&
+				(o.Kind == schemas.OperationRevoke || e.State == "")
+		})
+		return there == (o.Kind == schemas.OperationGrant)
+	}
+	return false
+}
+
+// Attested is the live state of an application that nothing can read: what was said to be done, in that order. The
+// zero value is one of which nothing was said.
+type Attested struct {
+	connections map[schemas.Name]*attestedConnection
+	// done are the removals that were said to be done, by item, with the instant.
+	done map[string]time.Time
+}
+
+type attestedConnection struct {
+	payload map[string]any
+	has     map[schemas.Key]bool
+}
+
+// Add takes an operation that was said to be done.
+func (a *Attested) Add(o *schemas.Operation, at time.Time) {
+	if a.connections == nil {
+		a.connections, a.done = map[schemas.Name]*attestedConnection{}, map[string]time.Time{}
+	}
+	c := a.connections[o.Connection]
+	if c == nil && o.Kind != schemas.OperationDelete {
+		c = &attestedConnection{payload: map[string]any{}, has: map[schemas.Key]bool{}}
+		a.connections[o.Connection] = c
+	}
+	delete(a.done, OperationItem(o))
+	switch o.Kind {
+	case schemas.OperationCreate, schemas.OperationUpdate:
+		maps.Copy(c.payload, o.After)
+	case schemas.OperationGrant:
+		c.has[o.Key()] = true
+	case schemas.OperationRevoke:
+		delete(c.has, o.Key())
+		a.done[OperationItem(o)] = at
+	case schemas.OperationDelete:
+		delete(a.connections, o.Connection)
+		for _, other := range a.connections {
+			maps.DeleteFunc(other.has, func(k schemas.Key, _ bool) bool { return k.Target == o.Connection })
+		}
+		a.done[OperationItem(o)] = at
+	}
+}
+
+// State is the state as it is taken to be. What requests want to be gone, and of which nobody has said so since they
+// asked (baseline tells), is taken to be there: it may have been given before anybody kept count. A connection that
+// requests assign to and do not create is taken to exist.
+func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem, bool)) connectors.State {
+	assert := assertion{}
+	settled := func(item, word string, docs []schemas.DocumentID) bool {
+		base, known := baseline(item)
+		return known && !assert.anew(base, known, word, docs)
+	}
+	out := map[schemas.Name]*connectors.Connection{}
+	of := func(n schemas.Name) *connectors.Connection {
+		if out[n] == nil {
+			out[n] = &connectors.Connection{Name: n, Payload: map[string]any{}}
+		}
+		return out[n]
+	}
+	for _, c := range d.Connections {
+		n, c := c.Name, a.connections[c.Name]
+		if c == nil || out[n] != nil {
+			continue
+		}
+		l := of(n)
+		maps.Copy(l.Payload, c.payload)
+		for k := range c.has {
+			l.Entitlements = append(l.Entitlements, connectors.Entitlement{Target: k.Target, Privilege: k.Privilege})
+		}
+	}
+	for _, c := range d.Connections {
+		_, gone := a.done[ConnectionItem(c.Name)]
+		switch c.Existence {
+		case Unspecified:
+			if len(c.Entitlements)+len(c.Tombstones) > 0 {
+				of(c.Name)
+			}
+		case Deleted:
+			if !gone && !settled(ConnectionItem(c.Name), absent, c.Documents) {
+				of(c.Name)
+			}
+		}
+		l := out[c.Name]
+		if l == nil || c.Existence == Deleted {
+			continue
+		}
+		for k, v := range c.Payload {
+			if _, said := l.Payload[k]; !said && v != nil && c.Existence == Present {
+				l.Payload[k] = nil // whoever made it did not say: it is asked for
+			}
+		}
+		for _, t := range c.Tombstones {
+			k := schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege}
+			item := EntitlementItem(k)
+			_, gone := a.done[item]
+			held := a.connections[c.Name] != nil && a.connections[c.Name].has[k]
+			if t.Cause == schemas.CauseRequest && !gone && !held && !settled(item, absentFor(t.Cause), t.Documents) {
+				l.Entitlements = append(l.Entitlements, connectors.Entitlement{Target: t.Target, Privilege: t.Privilege})
+			}
+		}
+	}
+	s := connectors.State{}
+	for _, c := range out {
+		s.Connections = append(s.Connections, *c)
+	}
+	s.Sort()
+	return s
+}

@@ -1,0 +1,190 @@
+package plan_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+func named(typ, name string) schemas.Name { return schemas.Name{Type: typ, SourceName: name} }
+
+func opOf(kind schemas.OperationKind, target string) *schemas.Operation {
+	o := &schemas.Operation{ID: "o", Kind: kind, Connection: named("role", "a")}
+	if target != "" {
+		n := named("user", target)
+		o.Target, o.Privilege = &n, schemas.PrivilegeMember
+	}
+	return o
+}
+
+func TestSameEffect(t *testing.T) {
+	t.Parallel()
+	base := func() *schemas.Operation {
+		o := opOf(schemas.OperationUpdate, "")
+		o.NativeID, o.After = "7", map[string]any{"limit": 1, "comment": "x"}
+		return o
+	}
+	for name, c := range map[string]struct {
+		change func(*schemas.Operation)
+		same   bool
+	}{
+		"itself":              {func(*schemas.Operation) {}, true},
+		"other documents":     {func(o *schemas.Operation) { o.Documents = []schemas.DocumentID{{Path: "x"}} }, true},
+		"one and one point":   {func(o *schemas.Operation) { o.After = map[string]any{"limit": 1.0, "comment": "x"} }, true},
+		"an id that is known": {func(o *schemas.Operation) { o.NativeID = "" }, true},
+		"another id":          {func(o *schemas.Operation) { o.NativeID = "8" }, false},
+		"another value":       {func(o *schemas.Operation) { o.After = map[string]any{"limit": 2, "comment": "x"} }, false},
+		"one value more":      {func(o *schemas.Operation) { o.After = map[string]any{"limit": 1, "comment": "x", "y": 1} }, false},
+		"another heir":        {func(o *schemas.Operation) { o.ReassignTo = "b" }, false},
+		"another kind":        {func(o *schemas.Operation) { o.Kind = schemas.OperationCreate }, false},
+	} {
+		o := base()
+		c.change(o)
+		if got := plan.SameEffect(base(), o); got != c.same {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+func TestSeen(t *testing.T) {
+	t.Parallel()
+	role := func(id string, entitlements ...connectors.Entitlement) connectors.Connection {
+		return connectors.Connection{Name: named("role", "a"), NativeID: id, Payload: map[string]any{"comment": "x"}, Entitlements: entitlements}
+	}
+	alice := connectors.Entitlement{Target: named("user", "alice"), TargetID: "1", Privilege: schemas.PrivilegeMember}
+	invited := alice
+	invited.State = connectors.StateInvited
+	live := func(c ...connectors.Connection) connectors.State { return connectors.State{Connections: c} }
+	update := func(v string) *schemas.Operation {
+		o := opOf(schemas.OperationUpdate, "")
+		o.After = map[string]any{"comment": v}
+		return o
+	}
+	with := func(o *schemas.Operation, native, target string) *schemas.Operation {
+		o.NativeID, o.TargetID = native, target
+		return o
+	}
+	for name, c := range map[string]struct {
+		o    *schemas.Operation
+		live connectors.State
+		want bool
+	}{
+		"created":                        {opOf(schemas.OperationCreate, ""), live(role("7")), true},
+		"not created":                    {opOf(schemas.OperationCreate, ""), live(), false},
+		"deleted":                        {opOf(schemas.OperationDelete, ""), live(), true},
+		"not deleted":                    {opOf(schemas.OperationDelete, ""), live(role("7")), false},
+		"deleted, another of that name":  {with(opOf(schemas.OperationDelete, ""), "7", ""), live(role("8")), true},
+		"updated":                        {update("x"), live(role("7")), true},
+		"not updated":                    {update("y"), live(role("7")), false},
+		"granted":                        {opOf(schemas.OperationGrant, "alice"), live(role("7", alice)), true},
+		"granted to another alice":       {with(opOf(schemas.OperationGrant, "alice"), "7", "2"), live(role("7", alice)), false},
+		"granted in another of the name": {with(opOf(schemas.OperationGrant, "alice"), "8", ""), live(role("7", alice)), false},
+		"invited is not granted":         {opOf(schemas.OperationGrant, "alice"), live(role("7", invited)), false},
+		"not granted":                    {opOf(schemas.OperationGrant, "bob"), live(role("7", alice)), false},
+		"revoked":                        {opOf(schemas.OperationRevoke, "bob"), live(role("7", alice)), true},
+		"revoked with the connection":    {opOf(schemas.OperationRevoke, "bob"), live(), true},
+		"not revoked":                    {opOf(schemas.OperationRevoke, "alice"), live(role("7", alice)), false},
+		"an invitation is not revoked":   {opOf(schemas.OperationRevoke, "alice"), live(role("7", invited)), false},
+		"two of the name":                {opOf(schemas.OperationGrant, "alice"), live(role("7", alice), role("8", alice)), false},
+	} {
+		if got := plan.Seen(c.o, c.live); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestAttested is the live state of what nobody can read: what was said, and what has to be taken to be there.
+func TestAttested(t *testing.T) {
+	t.Parallel()
+	docs := []schemas.DocumentID{{Path: "r.yaml", Blob: "b"}}
+	a := named("role", "a")
+	entitled := func(who string) plan.Entitlement {
+		return plan.Entitlement{Target: named("user", who), Privilege: schemas.PrivilegeMember, Documents: docs}
+	}
+	gone := func(who string, cause schemas.Cause) plan.Tombstone {
+		return plan.Tombstone{Target: named("user", who), Privilege: schemas.PrivilegeMember, Cause: cause, Documents: docs}
+	}
+	grant, revoke := func(who string) *schemas.Operation { return opOf(schemas.OperationGrant, who) }, func(who string) *schemas.Operation { return opOf(schemas.OperationRevoke, who) }
+	create := opOf(schemas.OperationCreate, "")
+	create.After = map[string]any{"limit": 1}
+	for name, c := range map[string]struct {
+		said []*schemas.Operation
+		want plan.Connection
+		has  []string // nil: it is not there
+	}{
+		"nothing said":                    {nil, plan.Connection{Existence: plan.Present}, nil},
+		"created":                         {[]*schemas.Operation{create}, plan.Connection{Existence: plan.Present}, []string{}},
+		"granted":                         {[]*schemas.Operation{create, grant("alice")}, plan.Connection{Existence: plan.Present, Entitlements: []plan.Entitlement{entitled("alice"), entitled("bob")}}, []string{"alice"}},
+		"granted and taken":               {[]*schemas.Operation{create, grant("alice"), revoke("alice")}, plan.Connection{Existence: plan.Present}, []string{}},
+		"deleted":                         {[]*schemas.Operation{create, grant("alice"), opOf(schemas.OperationDelete, "")}, plan.Connection{Existence: plan.Present}, nil},
+		"made anew":                       {[]*schemas.Operation{create, grant("alice"), opOf(schemas.OperationDelete, ""), create}, plan.Connection{Existence: plan.Present}, []string{}},
+		"assigned to, and nobody made it": {nil, plan.Connection{Entitlements: []plan.Entitlement{entitled("alice")}}, []string{}},
+		"to be revoked, and nobody knows": {nil, plan.Connection{Tombstones: []plan.Tombstone{gone("old", schemas.CauseRequest)}}, []string{"old"}},
+		"to be revoked, and said":         {[]*schemas.Operation{revoke("old")}, plan.Connection{Tombstones: []plan.Tombstone{gone("old", schemas.CauseRequest)}}, []string{}},
+		"undone before it was said":       {nil, plan.Connection{Tombstones: []plan.Tombstone{gone("alice", schemas.CauseUndo)}}, []string{}},
+		"to be deleted, and nobody knows": {nil, plan.Connection{Existence: plan.Deleted, Documents: docs}, []string{}},
+		"to be deleted, and said":         {[]*schemas.Operation{opOf(schemas.OperationDelete, "")}, plan.Connection{Existence: plan.Deleted, Documents: docs}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var said plan.Attested
+			for _, o := range c.said {
+				said.Add(o, time.Time{})
+			}
+			c.want.Name = a
+			s := said.State(&plan.Desired{Connections: []*plan.Connection{&c.want}}, func(string) (schemas.BaselineItem, bool) { return schemas.BaselineItem{}, false })
+			var got []string
+			for _, l := range s.Connections {
+				got = []string{}
+				for _, e := range l.Entitlements {
+					got = append(got, e.Target.SourceName)
+				}
+			}
+			if diff := cmp.Diff(c.has, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestHoldOutside: what somebody outside is at is not begun again, keeps back what needs it, and uses up the budget.
+func TestHoldOutside(t *testing.T) {
+	t.Parallel()
+	two := 2
+	var ops []schemas.Operation
+	for _, id := range []string{"a", "b", "c"} {
+		o := opOf(schemas.OperationRevoke, id)
+		o.ID, o.Cause = id, schemas.CauseUndo
+		ops = append(ops, *o)
+	}
+	grant := opOf(schemas.OperationGrant, "z")
+	grant.ID, grant.Cause, grant.DependsOn = "z", schemas.CauseRequest, []string{"a"}
+	holds := func(outside map[string]plan.Outside) map[string]schemas.Hold {
+		p := schemas.ApplicationPlan{Application: "x", Operations: append(append([]schemas.Operation{}, ops...), *grant)}
+		plan.Hold(&p, plan.Rules{Outside: outside, Limits: schemas.Limits{LimitSet: schemas.LimitSet{Revokes: &two}}})
+		out := map[string]schemas.Hold{}
+		for _, o := range p.Operations {
+			out[o.ID] = o.Hold
+		}
+		return out
+	}
+	pending := plan.Outside{Hold: schemas.HoldPending, Reason: "webhook since"}
+	for name, c := range map[string]struct {
+		outside map[string]plan.Outside
+		want    map[string]schemas.Hold
+	}{
+		"three are too many":        {nil, map[string]schemas.Hold{"a": "budget", "b": "budget", "c": "budget", "z": "budget"}},
+		"also where two are begun":  {map[string]plan.Outside{"a": pending, "b": pending}, map[string]schemas.Hold{"a": "pending", "b": "pending", "c": "budget", "z": "pending"}},
+		"all begun hold no others":  {map[string]plan.Outside{"a": pending, "b": pending, "c": pending}, map[string]schemas.Hold{"a": "pending", "b": "pending", "c": "pending", "z": "pending"}},
+		"what was declined is none": {map[string]plan.Outside{"b": {Hold: schemas.HoldDeclined}}, map[string]schemas.Hold{"a": "", "b": "declined", "c": "", "z": ""}},
+	} {
+		if diff := cmp.Diff(c.want, holds(c.outside)); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", name, diff)
+		}
+	}
+}
