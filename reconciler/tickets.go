@@ -103,6 +103,12 @@ func (u *run) hearTicket(ctx context.Context, to string) error {
 			return f.State == ledger.FulfilmentSubmitting && !fulfil.Mentions(t.Body, f.Submission)
 		})
 	}
+	if t != nil {
+		// What was to be written there and was not is no part of it: nothing that people do there speaks of it.
+		rows = slices.DeleteFunc(rows, func(f ledger.Fulfilment) bool {
+			return f.State == ledger.FulfilmentSubmitting && !fulfil.Mentions(t.Body, f.Submission)
+		})
+	}
 	open := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return isUnseen(&f) })
 	switch {
 	case t == nil:
