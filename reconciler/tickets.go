@@ -103,12 +103,6 @@ func (u *run) hearTicket(ctx context.Context, to string) error {
 			return f.State == ledger.FulfilmentSubmitting && !fulfil.Mentions(t.Body, f.Submission)
 		})
 	}
-	if t != nil {
-		// What was to be written there and was not is no part of it: nothing that people do there speaks of it.
-		rows = slices.DeleteFunc(rows, func(f ledger.Fulfilment) bool {
-			return f.State == ledger.FulfilmentSubmitting && !fulfil.Mentions(t.Body, f.Submission)
-		})
-	}
 	open := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return isUnseen(&f) })
 	switch {
 	case t == nil:
@@ -188,11 +182,25 @@ func (u *run) judgeClosing(ctx context.Context, desk Tickets, t *fulfil.Ticket, 
 	if closing == nil {
 		closing = &fulfil.Closing{}
 	}
+	text, err := u.text(ctx, rows)
+	if err != nil {
+		return &ledgerError{err}
+	}
+	code, fix := "ticket-closer", "it was reopened: somebody else has to close it"
 	why, known := u.mayClose(closing, rows)
+	tampered := fulfil.Tampered(text.Body(), t.Body)
+	if why == "" && tampered {
+		// Whoever closed it did what they read there.
+		code, fix = "ticket-changed", "it was put back and reopened: see who edited it, in the issue's history, and what was done"
+		why = "its text was not what was signed off"
+	}
 	if why != "" {
-		u.find(rows, "ticket-closer", fmt.Sprintf("the ticket %s was closed, which does not count: %s", to, why), "it was reopened: somebody else has to close it")
-		_, err := desk.Write(ctx, fulfil.Edit{Number: t.Number, State: fulfil.StateOpen, Comment: "Closing this does not count: " + fulfil.Markdown(why) + ". It is open again."})
-		if err != nil {
+		u.find(rows, code, fmt.Sprintf("the ticket %s was closed, which does not count: %s", to, why), fix)
+		e := fulfil.Edit{Number: t.Number, State: fulfil.StateOpen, Comment: "Closing this does not count: " + fulfil.Markdown(why) + ". It is open again."}
+		if tampered {
+			e.Title, e.Body = text.Title(), text.Body()
+		}
+		if _, err := desk.Write(ctx, e); err != nil {
 			return err
 		}
 		for _, f := range rows {

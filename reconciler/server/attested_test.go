@@ -3,6 +3,7 @@ package server_test
 import (
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -59,4 +60,23 @@ func TestOldClosing(t *testing.T) {
 	}
 	w.repo.CloseIssue(w.repo.Issues("open")[0], "frank", "completed", "")
 	w.want("now somebody has", w.apply(), "beside the plan /attested")
+}
+
+// TestClosingOfAnotherText does not take the closing of a ticket whose text somebody changed for the word that what was
+// signed off is done.
+func TestClosingOfAnotherText(t *testing.T) {
+	t.Parallel()
+	w := attestedWorld(t)
+	w.land("member", files{"requests/member.yaml": inPersonnel + "  grants: [{type: user, source_name: dora}]\n"})
+	w.want("asked for", w.apply(), "grant pending")
+	body := w.repo.IssueBody(personnelTicket)
+	w.repo.EditIssue(personnelTicket, strings.ReplaceAll(body, "dora", "mallory"))
+	w.repo.CloseIssue(personnelTicket, "frank", "completed", "")
+	w.want("frank did something else", w.apply(), "! ticket-changed", "grant held:pending")
+	if got := w.repo.IssueBody(personnelTicket); got != body || !slices.Contains(w.repo.Issues("open"), personnelTicket) {
+		t.Errorf("the text is\n%s\nopen are %v", got, w.repo.Issues("open"))
+	}
+	w.repo.EditIssue(personnelTicket, strings.ReplaceAll(body, "- [ ]", "- [x]"))
+	w.repo.CloseIssue(personnelTicket, "frank", "completed", "")
+	w.want("then what was signed off", w.apply(), "beside the plan /attested")
 }
