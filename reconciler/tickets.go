@@ -188,7 +188,10 @@ func (u *run) judgeClosing(ctx context.Context, desk Tickets, t *fulfil.Ticket, 
 	}
 	code, fix := "ticket-closer", "it was reopened: somebody else has to close it"
 	why, known := u.mayClose(closing, rows)
-	tampered := fulfil.Tampered(text.Body(), t.Body)
+	// Once a closing was heard, a text that changes says nothing of it: that of ours does when the owners do.
+	tampered := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool {
+		return f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentSubmitting
+	}) && fulfil.Tampered(text.Body(), t.Body)
 	if why == "" && tampered {
 		// Whoever closed it did what they read there.
 		code, fix = "ticket-changed", "it was put back and reopened: see who edited it, in the issue's history, and what was done"

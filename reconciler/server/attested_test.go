@@ -28,6 +28,16 @@ const (
 	personnelTicket = "Access to carry out in hr: requests/member.yaml"
 )
 
+// change has the application changed, as the settings' owner approves.
+func (w *world) change(branch, application string) {
+	w.t.Helper()
+	n := w.ask(branch, files{"applications/hr.yaml": application})
+	w.preview(n)
+	w.repo.Review(n, "carol", "APPROVED")
+	w.repo.Review(n, "bob", "APPROVED")
+	w.repo.Merge(n, "merge", "bob")
+}
+
 // TestOldClosing takes the closing of a ticket for the word about what it listed then, and about nothing that was to be
 // written there since and never was.
 func TestOldClosing(t *testing.T) {
@@ -79,4 +89,38 @@ func TestClosingOfAnotherText(t *testing.T) {
 	w.repo.EditIssue(personnelTicket, strings.ReplaceAll(body, "- [ ]", "- [x]"))
 	w.repo.CloseIssue(personnelTicket, "frank", "completed", "")
 	w.want("then what was signed off", w.apply(), "beside the plan /attested")
+}
+
+// TestDeclinedStaysSo keeps a ticket closed that an owner declined, also where the text of today would be another one.
+func TestDeclinedStaysSo(t *testing.T) {
+	t.Parallel()
+	w := attestedWorld(t)
+	w.land("member", files{"requests/member.yaml": inPersonnel + "  grants: [{type: user, source_name: dora}]\n"})
+	w.want("asked for", w.apply(), "grant pending")
+	w.repo.CloseIssue(personnelTicket, "frank", "not_planned", "")
+	w.want("declined", w.apply(), "grant held:declined")
+	w.change("owners", strings.Replace(personnel, "user:frank]", "user:frank, user:carol]", 1))
+	rep := w.apply()
+	w.want("for good", rep, "grant held:declined")
+	if got := verdicts(rep); got != "admitted" {
+		t.Fatalf("the owners are %s", got)
+	}
+	if got := w.repo.Issues("open"); len(got) > 0 {
+		t.Errorf("open are %v", got)
+	}
+}
+
+// TestTypesThatChange holds what becomes of what was said, when an application's types become others.
+func TestTypesThatChange(t *testing.T) {
+	t.Parallel()
+	w := attestedWorld(t)
+	w.land("member", files{"requests/member.yaml": inPersonnel + "  grants: [{type: user, source_name: dora}]\n"})
+	w.apply()
+	w.repo.CloseIssue(personnelTicket, "frank", "completed", "")
+	w.want("attested", w.apply(), "beside the plan /attested")
+	w.change("accounts", strings.Replace(personnel, "type: user", "type: account", 1))
+	w.want("there are no users", w.apply(), "! refused-by-application")
+	w.wantStatus("requests/member.yaml", "applied", "attested")
+	w.change("back", personnel)
+	w.want("as before", w.apply())
 }
