@@ -116,7 +116,14 @@ func (u *run) hearTicket(ctx context.Context, to string) error {
 		}
 		return nil
 	case !open && t.Open:
-		u.retell(ctx, to, "")
+		comment := ""
+		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return f.State == ledger.FulfilmentAttested }) {
+			// It was closed by whoever said so. That word is all that there is, and others may rest on it by now.
+			u.find(rows, "ticket-reopened", fmt.Sprintf("the ticket %s was opened again after what it asks for was said to be done, and that is still taken to be so", to),
+				"where it is not so, a request revokes it, and another grants it anew")
+			comment = "This was said to be done, and is on record so: opening it again takes nothing back. Where it is not so, revoke it in a request, and ask for it anew in another."
+		}
+		u.retell(ctx, to, comment)
 		return nil
 	case !open:
 		return nil

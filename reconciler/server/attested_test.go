@@ -110,6 +110,23 @@ func TestDeclinedStaysSo(t *testing.T) {
 	}
 }
 
+// TestAttestedIsReopened does not pass over in silence that somebody opens a ticket again whose closing was taken for
+// the only word there is.
+func TestAttestedIsReopened(t *testing.T) {
+	t.Parallel()
+	w := attestedWorld(t)
+	w.land("member", files{"requests/member.yaml": inPersonnel + "  grants: [{type: user, source_name: dora}]\n"})
+	w.apply()
+	w.repo.CloseIssue(personnelTicket, "frank", "completed", "")
+	w.want("attested", w.apply(), "beside the plan /attested")
+	w.repo.ReopenIssue(personnelTicket, "frank")
+	w.want("it is told", w.apply(), "! ticket-reopened")
+	if got := strings.Join(w.repo.Comments(w.repo.IssueNumber(personnelTicket)), "\n"); !strings.Contains(got, "takes nothing back") || len(w.repo.Issues("open")) > 0 {
+		t.Errorf("open are %v; the comments are\n%s", w.repo.Issues("open"), got)
+	}
+	w.want("once", w.apply())
+}
+
 // TestTypesThatChange holds what becomes of what was said, when an application's types become others.
 func TestTypesThatChange(t *testing.T) {
 	t.Parallel()
