@@ -149,8 +149,14 @@ func (u *run) stillOpen(ctx context.Context, desk Tickets, t *fulfil.Ticket, row
 		}
 		out := outcomeOf(&f, schemas.FulfilmentPending, schemas.FulfilledByTicket, u.r.now())
 		out.Fulfilment.Message = "reopened"
+		back := f.State == ledger.FulfilmentApplied && u.lv.said != nil
 		if err := u.heard(ctx, &f, out); err != nil {
 			return err
+		}
+		if back {
+			if err := u.lv.attest(ctx, u.ledger); err != nil {
+				return &ledgerError{err}
+			}
 		}
 	}
 	text, err := u.text(ctx, rows)

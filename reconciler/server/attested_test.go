@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"net/http"
 	"regexp"
 	"slices"
@@ -125,6 +126,32 @@ func TestAttestedIsReopened(t *testing.T) {
 		t.Errorf("open are %v; the comments are\n%s", w.repo.Issues("open"), got)
 	}
 	w.want("once", w.apply())
+}
+
+// TestWordTakenBack takes a closing back that the ticket's being opened again took back, also where the run that heard
+// of it was cut short: nothing followed from it yet.
+func TestWordTakenBack(t *testing.T) {
+	t.Parallel()
+	w := attestedWorld(t)
+	w.land("member", files{"requests/member.yaml": inPersonnel + "  grants: [{type: user, source_name: dora}]\n"})
+	w.apply()
+	w.repo.CloseIssue(personnelTicket, "frank", "completed", "")
+	ctx, die := context.WithCancel(t.Context())
+	w.step = func(s string) {
+		if s == "run" {
+			die()
+		}
+	}
+	if rep, err := w.reconciler().RunOnce(ctx, reconciler.RunOptions{To: "refs/heads/main"}); err == nil {
+		t.Fatalf("the run that died ended well: %s", dump(rep))
+	}
+	w.step = nil
+	w.repo.ReopenIssue(personnelTicket, "frank")
+	w.want("it is not done", w.apply(), "grant held:pending")
+	w.wantStatus("requests/member.yaml", "pending", "pending")
+	w.want("nor later", w.apply(), "grant held:pending")
+	w.repo.CloseIssue(personnelTicket, "frank", "completed", "")
+	w.want("now it is", w.apply(), "beside the plan /attested")
 }
 
 // TestTypesThatChange holds what becomes of what was said, when an application's types become others.
