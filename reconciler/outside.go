@@ -591,7 +591,10 @@ func (u *run) submit(ctx context.Context, ops []schemas.Operation) (done []schem
 		token := u.result.Tokens[o.ID]
 		switch {
 		case ok && f.State == ledger.FulfilmentSubmitting && f.Via == o.Provisioning && plan.SameEffect(&f.Plan, o):
-			// They may have heard of it: it goes out as it did.
+			// They may have heard of it: it goes out as it did, to where the webhook is now.
+			if f.Via == schemas.ProvisioningWebhook {
+				f.To = fulfil.HostOf(u.app.Spec.Webhook().URL)
+			}
 		default:
 			round := 0
 			if ok {

@@ -607,6 +607,16 @@ func webhookRetried(t *testing.T, w *crm) {
 	if len(after) != 1 || after[0].id != before[0].id {
 		t.Errorf("asked as %v after %v", after, before)
 	}
+	// Asked at another address meanwhile: that one is on record.
+	w.say(always(503, ""))
+	w.land(files{"requests/c.yaml": w.assign("a", grants("{type: schema, source_name: sales, privileges: [USAGE]}"))})
+	w.mustRun()
+	w.say(nil)
+	w.land(files{"applications/crm.yaml": strings.Replace(w.application(w.spec), "127.0.0.1", "localhost", 1)})
+	w.mustRun()
+	if s := w.status("requests/c.yaml"); !strings.HasPrefix(s.Detail, "webhook localhost:") {
+		t.Errorf("the detail is %q", s.Detail)
+	}
 }
 
 // webhookCancelled is told what nothing wants any more.
