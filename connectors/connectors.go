@@ -28,8 +28,12 @@ type Configured interface {
 	DescribeConfig(values map[string]any) (Description, error)
 }
 
+// ApplyPrefix begins the names of the settings that only applying needs: its own credential.
+const ApplyPrefix = "apply_"
+
 // Config is an application's configuration, checked against Description.Config, with its secrets resolved:
-// where the file has {env: X} or {file: x}, Values has a Secret.
+// where the file has {env: X} or {file: x}, Values has a Secret. For OpenReader, settings that begin with
+// ApplyPrefix may lack their secret, or be absent altogether.
 type Config struct {
 	Application string
 	Values      map[string]any

@@ -138,7 +138,8 @@ func parse(cfg connectors.Config, apply bool) (settings, error) {
 		return s, invalid(opOpen, "config.url is missing: the organisation's address, as https://acme.okta.com")
 	}
 	for prefix, c := range map[string]credential{"": plan, "apply_": applying} {
-		if c.empty() && prefix != "" {
+		absent := !apply && c.token.Reveal() == "" && c.privateKey.Reveal() == "" // who only reads need not hold it
+		if prefix != "" && (c.empty() || absent) {
 			continue
 		}
 		token, app := c.token.Reveal() != "", c.clientID != "" && c.privateKey.Reveal() != ""

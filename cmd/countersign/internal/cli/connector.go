@@ -263,5 +263,5 @@ func readConfig(path string) (map[string]any, error) {
 	if doc == nil {
 		doc = map[string]any{}
 	}
-	return reconciler.ResolveSecrets(doc)
+	return reconciler.ResolveSecrets(doc, false)
 }
