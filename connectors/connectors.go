@@ -32,8 +32,8 @@ type Configured interface {
 const ApplyPrefix = "apply_"
 
 // Config is an application's configuration, checked against Description.Config, with its secrets resolved:
-// where the file has {env: X} or {file: x}, Values has a Secret. For OpenReader, settings that begin with
-// ApplyPrefix may lack their secret, or be absent altogether.
+// where the file has {env: X} or {file: x}, Values has a Secret. OpenReader may get none
+// of the settings that begin with ApplyPrefix: who only reads need not hold that credential.
 type Config struct {
 	Application string
 	Values      map[string]any

@@ -38,18 +38,17 @@ func noConnector(registry connectors.Registry, name string) string {
 }
 
 // ResolveSecrets replaces {env: NAME} and {file: /path} by the secrets that they name. The errors name the
-// reference, never what it holds. Who only reads need not hold the credential for applying: without applying, a
-// setting whose name begins with connectors.ApplyPrefix is left out where its secret is not there.
+// reference, never what it holds. Who only reads need not hold the credential for applying: without applying, all
+// settings that begin with connectors.ApplyPrefix are left out where one of their secrets is not there.
 func ResolveSecrets(config map[string]any, applying bool) (map[string]any, error) {
 	if !applying {
-		config = maps.Clone(config)
-		maps.DeleteFunc(config, func(k string, v any) bool {
-			if !strings.HasPrefix(k, connectors.ApplyPrefix) {
-				return false
-			}
-			_, err := resolve(map[string]any{k: v})
-			return err != nil
-		})
+		isApply := func(k string, _ any) bool { return strings.HasPrefix(k, connectors.ApplyPrefix) }
+		own := maps.Clone(config)
+		maps.DeleteFunc(own, func(k string, v any) bool { return !isApply(k, v) })
+		if _, err := resolve(own); err != nil {
+			config = maps.Clone(config)
+			maps.DeleteFunc(config, isApply)
+		}
 	}
 	return resolve(config)
 }

@@ -1,6 +1,7 @@
 package reconciler
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,35 +17,41 @@ func TestResolveSecrets(t *testing.T) {
 	t.Setenv("COUNTERSIGN_TEST_EMPTY", "")
 	env := func(name string) map[string]any { return map[string]any{"env": name} }
 	nowhere := map[string]any{"file": filepath.Join(t.TempDir(), "nowhere")}
-	config := map[string]any{
-		"token":       env("COUNTERSIGN_TEST_PLAN"),
-		"apply_token": env("COUNTERSIGN_TEST_EMPTY"),
-		"apply_file":  nowhere,
-		"apply_oauth": map[string]any{"client_id": "a", "client_secret": nowhere},
-		"apply_user":  "b",
-		"apply_same":  env("COUNTERSIGN_TEST_PLAN"),
+	token, user := env("COUNTERSIGN_TEST_PLAN"), "b"
+	tests := []struct {
+		name            string
+		config          map[string]any
+		plan            map[string]any
+		planErr, allErr string
+	}{
+		{"both are there", map[string]any{"token": token, "apply_user": user, "apply_token": token},
+			map[string]any{"token": "plan-canary", "apply_user": "b", "apply_token": "plan-canary"}, "", ""},
+		{"no secret for applying", map[string]any{"token": token, "apply_user": user, "apply_token": env("COUNTERSIGN_TEST_EMPTY")},
+			map[string]any{"token": "plan-canary"}, "", "config.apply_token: the environment variable COUNTERSIGN_TEST_EMPTY is not set"},
+		{"no file for applying, further in", map[string]any{"token": token, "apply_oauth": map[string]any{"client_id": "a", "client_secret": nowhere}},
+			map[string]any{"token": "plan-canary"}, "", "config.apply_oauth: config.client_secret: read the secret"},
+		{"none for planning", map[string]any{"token": env("COUNTERSIGN_TEST_EMPTY"), "apply_token": token},
+			nil, "config.token: the environment variable COUNTERSIGN_TEST_EMPTY is not set", "config.token: "},
 	}
-	got, err := ResolveSecrets(config, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for k, v := range got {
-		if secret, ok := v.(connectors.Secret); ok {
-			got[k] = secret.Reveal()
+	for _, tc := range tests {
+		before := len(tc.config)
+		got, err := ResolveSecrets(tc.config, false)
+		if text := fmt.Sprint(err); (err != nil) != (tc.planErr != "") || !strings.Contains(text, tc.planErr) {
+			t.Errorf("%s: to plan: %v, want %q", tc.name, err, tc.planErr)
 		}
-	}
-	want := map[string]any{"token": "plan-canary", "apply_user": "b", "apply_same": "plan-canary"}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if len(config) != 6 {
-		t.Error("the application's config was changed")
-	}
-	if _, err := ResolveSecrets(config, true); err == nil || !strings.Contains(err.Error(), "config.apply_file: ") {
-		t.Errorf("to apply: %v", err)
-	}
-	config["token"] = env("COUNTERSIGN_TEST_EMPTY")
-	if _, err := ResolveSecrets(config, false); err == nil || !strings.Contains(err.Error(), "COUNTERSIGN_TEST_EMPTY is not set") {
-		t.Errorf("to plan without its own credential: %v", err)
+		for k, v := range got {
+			if secret, ok := v.(connectors.Secret); ok {
+				got[k] = secret.Reveal()
+			}
+		}
+		if diff := cmp.Diff(tc.plan, got); diff != "" {
+			t.Errorf("%s: %s", tc.name, diff)
+		}
+		if _, err := ResolveSecrets(tc.config, true); (err != nil) != (tc.allErr != "") || !strings.Contains(fmt.Sprint(err), tc.allErr) {
+			t.Errorf("%s: to apply: %v, want %q", tc.name, err, tc.allErr)
+		}
+		if len(tc.config) != before {
+			t.Errorf("%s: the application's config was changed", tc.name)
+		}
 	}
 }

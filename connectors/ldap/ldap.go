@@ -248,12 +248,9 @@ func parse(cfg connectors.Config, apply bool) (*settings, error) {
 	s.accounts = []string{s.bind}
 	if other := v.text("apply_bind_dn"); other != "" {
 		s.accounts = append(s.accounts, other)
-		// Who only reads need not hold it.
-		if _, ok := cfg.Values["apply_password"]; ok || apply {
-			secret := v.secret("apply_password")
-			if apply {
-				s.bind, s.password = other, secret
-			}
+		secret := v.secret("apply_password")
+		if apply {
+			s.bind, s.password = other, secret
 		}
 	} else if _, ok := cfg.Values["apply_password"]; ok {
 		v.fail("apply_bind_dn", "is missing, and apply_password is there")

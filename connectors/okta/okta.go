@@ -138,8 +138,7 @@ func parse(cfg connectors.Config, apply bool) (settings, error) {
 		return s, invalid(opOpen, "config.url is missing: the organisation's address, as https://acme.okta.com")
 	}
 	for prefix, c := range map[string]credential{"": plan, "apply_": applying} {
-		absent := !apply && c.token.Reveal() == "" && c.privateKey.Reveal() == "" // who only reads need not hold it
-		if prefix != "" && (c.empty() || absent) {
+		if c.empty() && prefix != "" {
 			continue
 		}
 		token, app := c.token.Reveal() != "", c.clientID != "" && c.privateKey.Reveal() != ""

@@ -410,9 +410,6 @@ func parse(cfg connectors.Config, applying bool) (settings, error) {
 		return settings{}, invalid("config.timeout has a wrong form")
 	}
 	s.auth = plan
-	if !applying && apply.password.Reveal() == "" {
-		apply.username = "" // who only reads need not hold the other half
-	}
 	if applying && !apply.empty() {
 		s.auth = apply
 	}
