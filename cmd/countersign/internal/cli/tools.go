@@ -159,7 +159,7 @@ and what may be granted; with --scripts the scripts that give it the least privi
 --scripts=plan and --scripts=apply.`,
 		Example: "  countersign schema\n  countersign schema ConnectionAssignment\n  countersign schema postgres\n  countersign schema postgres --scripts\n" +
 			"  countersign schema ldap --scripts=plan > plan.sh",
-		Args:    cobra.MaximumNArgs(1),
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if !slices.Contains([]string{"", "both", "plan", "apply"}, scripts) {
 				return fmt.Errorf("--scripts=%s: there is a script to plan and one to apply", scripts)
