@@ -531,6 +531,9 @@ With --github it writes settings for that repository and, from the owners that s
 			if github != "" && !repositoryName.MatchString(github) {
 				return fmt.Errorf("--github %s: write OWNER/NAME", github)
 			}
+			if connector == "ticket" && github == "" {
+				return errors.New("--connector ticket: tickets are issues at GitHub: name the repository with --github OWNER/NAME")
+			}
 			write := func(f starterFile) error {
 				path := filepath.Join(a.repo, filepath.FromSlash(f.path))
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
