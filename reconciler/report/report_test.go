@@ -224,3 +224,27 @@ func TestWhatCannotBeIsInTheTitle(t *testing.T) {
 		}
 	}
 }
+
+// Requests lie in folders by day, and a second document of one stands under the others.
+func TestStatusLinesUp(t *testing.T) {
+	t.Parallel()
+	r := statusReport()
+	r.Requests = r.Requests[:2]
+	for i := range r.Requests {
+		r.Requests[i].Document = schemas.DocumentID{Path: "requests/2026/11/23/sales-reader.yaml", Index: i}
+		r.Requests[i].Approval = "admitted"
+	}
+	var b bytes.Buffer
+	if err := report.Text(&b, r, report.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	at := map[int]bool{}
+	for _, l := range strings.Split(b.String(), "\n") {
+		if i := strings.Index(l, "admitted"); i > 0 && strings.Contains(l, "requests/2026") {
+			at[len([]rune(l[:i]))] = true
+		}
+	}
+	if len(at) != 1 {
+		t.Errorf("the columns begin in different places:\n%s", b.String())
+	}
+}
