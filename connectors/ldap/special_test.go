@@ -144,6 +144,7 @@ func special(t *testing.T, server *servers.Directory) {
 		"the reader cannot write":   testReaderCannotWrite,
 		"a lost connection is made": testReconnect,
 		"more members than a page":  testManyMembers,
+		"letters that look alike":   testLetters,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
 	}
@@ -687,6 +688,34 @@ func TestScripts(t *testing.T) {
 		res, err := conn.Search(goldap.NewSearchRequest(a.userDN("alice"), goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"userPassword", "homeDirectory"}, nil))
 		if err != nil || len(res.Entries) != 1 || len(res.Entries[0].Attributes) > 0 {
 			t.Errorf("%s sees more of an account than it needs: %v %v", account, res, err)
+		}
+	}
+}
+
+// testLetters has pairs of names that some foldings take for one, and the server does not.
+func testLetters(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "groupOfNames")
+	w := openWriter(t, a.Config())
+	for _, pair := range [][2]string{{"weiß", "weiss"}, {"νίκος", "νίκοσ"}} {
+		for _, name := range pair {
+			dn := a.userDN(name)
+			req := goldap.NewAddRequest(dn, nil)
+			req.Attribute("objectClass", []string{"inetOrgPerson"})
+			req.Attribute("uid", []string{name})
+			req.Attribute("cn", []string{"x"})
+			req.Attribute("sn", []string{"x"})
+			if err := a.hand.Add(req); err != nil {
+				t.Fatalf("the server takes %q for one: %v", pair, err)
+			}
+		}
+		g := "g-" + pair[1]
+		a.group(t, a.groupDN(g), g, a.userDN(pair[0]))
+		same(t, "one of them", held(t, w, g), []string{"user/" + pair[0]})
+		must(t, w, revoke(g, pair[1]))
+		same(t, "the other was taken", a.raw(t, a.groupDN(g), "member"), []string{a.userDN(pair[0])})
+		must(t, w, grant(g, pair[1]))
+		if got := a.raw(t, a.groupDN(g), "member"); len(got) != 2 {
+			t.Errorf("after the grant of %q: %q", pair[1], got)
 		}
 	}
 }
