@@ -537,11 +537,7 @@ func (t *targets) one(g *group, o *schemas.Operation) (entry, error) {
 	name := fold(o.Target.SourceName)
 	if o.Target.Type == typeUser {
 		for _, u := range t.users[name] {
-			e := entry{dn: u.dn, id: u.id, uids: u.uids, primary: g.number != "" && u.primary == g.number}
-			if u.own {
-				e.protected = "countersign logs in with it"
-			}
-			list = append(list, e)
+			list = append(list, entry{dn: u.dn, id: u.id, uids: u.uids, primary: g.number != "" && u.primary == g.number, protected: u.protected})
 		}
 	} else {
 		for _, x := range t.groups[name] {
@@ -719,6 +715,9 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 		rdn = "cn"
 	}
 	req := &goldap.AddRequest{DN: w.s.create.parent.child(rdn, name)}
+	if d, err := parseDN(req.DN); err == nil && w.nobody(d) {
+		return nil, 0, refuse(o, connectors.Denied, "it is never made: %s", standsForNobody)
+	}
 	req.Attribute("objectClass", w.c.newClasses)
 	req.Attribute(rdn, []string{name})
 	if rdn != "cn" {

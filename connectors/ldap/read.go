@@ -310,7 +310,8 @@ type user struct {
 	uids    []string
 	state   string
 	primary string
-	own     bool
+	// protected says why nothing may be given to it.
+	protected string
 }
 
 // nameOf is an entry's name: of several values that which stands in its DN, else the first in order.
@@ -376,6 +377,9 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the groups", Message: "the directory gives an entry a name that is no distinguished name"}
 	}
 	g := &group{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.groupName), musts: map[string]bool{}}
+	if r.nobody(d) {
+		g.protected = standsForNobody
+	}
 	classes := e.GetEqualFoldAttributeValues("objectClass")
 	g.holds = r.membership(classes)
 	for _, attr := range []string{attrMember, attrUnique, attrMemberUID} {
@@ -454,7 +458,13 @@ func (r *reader) readUser(e *goldap.Entry) (*user, error) {
 	if err != nil {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the accounts", Message: "the directory gives an entry a name that is no distinguished name"}
 	}
-	u := &user{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.userName), uids: e.GetEqualFoldAttributeValues("uid"), own: r.own[d.key()] != ""}
+	u := &user{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.userName), uids: e.GetEqualFoldAttributeValues("uid")}
+	switch {
+	case r.own[d.key()] != "":
+		u.protected = "countersign logs in with it"
+	case r.nobody(d):
+		u.protected = standsForNobody
+	}
 	now := r.s.now()
 	if r.root.ad {
 		u.primary = e.GetEqualFoldAttributeValue("primaryGroupID")
@@ -640,9 +650,13 @@ type people struct {
 }
 
 // hidden says whether a value stands for nobody: the placeholder, and what the config says to ignore.
-func (r *reader) hidden(v value) bool {
-	return v.dn.text != "" && (v.dn.key() == r.s.placeholder.key() || r.s.ignored[v.dn.key()])
-}
+func (r *reader) hidden(v value) bool { return v.dn.text != "" && r.nobody(v.dn) }
+
+// nobody says whether a name is that of the placeholder, or one to ignore. An entry of such a name would be an unseen
+// member of groups, so that none is made, and none that is there is given.
+func (r *reader) nobody(d dn) bool { return d.key() == r.s.placeholder.key() || r.s.ignored[d.key()] }
+
+const standsForNobody = "its name stands for nobody in groups (placeholder_dn, ignored_members)"
 
 // members finds out who the members of groups are. known are all groups there are, nil when they were not read.
 func (r *reader) members(ctx context.Context, groups, known []*group) (*people, error) {
@@ -842,10 +856,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 			return connectors.Page{}, err
 		}
 		for _, u := range found {
-			item := connectors.Item{Name: schemas.Name{Type: typeUser, SourceName: u.name}, NativeID: u.id, State: u.state}
-			if u.own {
-				item.Protected = "countersign logs in with it"
-			}
+			item := connectors.Item{Name: schemas.Name{Type: typeUser, SourceName: u.name}, NativeID: u.id, State: u.state, Protected: u.protected}
 			items = append(items, item)
 		}
 	case typeForeign:

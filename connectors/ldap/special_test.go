@@ -145,6 +145,7 @@ func special(t *testing.T, server *servers.Directory) {
 		"a lost connection is made": testReconnect,
 		"more members than a page":  testManyMembers,
 		"letters that look alike":   testLetters,
+		"nobody's name":             testNobodysName,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
 	}
@@ -718,4 +719,22 @@ func testLetters(t *testing.T, server *servers.Directory) {
 			t.Errorf("after the grant of %q: %q", pair[1], got)
 		}
 	}
+}
+
+// testNobodysName makes a group whose DN is that of the placeholder: it would be in every empty group, unseen.
+func testNobodysName(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "groupOfNames")
+	w := openWriter(t, a.Config())
+	must(t, w, create("empty"))
+	refused(t, w, connectors.Denied, "nobody", create("Countersign-Placeholder"))
+	a.group(t, placeholder+a.groups, "countersign-placeholder")
+	a.user(t, "alice")
+	refused(t, w, connectors.Denied, "nobody", grant("countersign-placeholder", "alice"))
+	if got := read(t, w, "countersign-placeholder"); len(got) != 1 || got[0].Protected == "" {
+		t.Errorf("Read of it: %v, want it protected", got)
+	}
+	// What stands for nobody is not given: nobody would see it.
+	a.user(t, "quiet")
+	v := openWriter(t, changed(a.Config(), "ignored_members", []any{nobody, a.userDN("quiet")}))
+	refused(t, v, connectors.Denied, "nobody", grant("empty", "quiet"))
 }
