@@ -794,7 +794,16 @@ func (w *writer) free(ctx context.Context, o *schemas.Operation) (int, error) {
 	size := w.s.create.gidMax - w.s.create.gidMin + 1
 	start := int(h.Sum32() % uint32(size)) //nolint:gosec // a positive int32
 	for i := range size {
-		if n := w.s.create.gidMin + (start+i)%size; used[n] == 0 {
+		n := w.s.create.gidMin + (start+i)%size
+		if used[n] > 0 {
+			continue
+		}
+		// Accounts may have it as that of a group that is gone: they would be in the new one.
+		taken, err := w.some(ctx, connectors.Title(o), w.s.userBase, equals("gidNumber", strconv.Itoa(n)))
+		if err != nil {
+			return 0, err
+		}
+		if !taken {
 			return n, nil
 		}
 	}

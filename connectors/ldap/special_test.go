@@ -146,6 +146,7 @@ func special(t *testing.T, server *servers.Directory) {
 		"more members than a page":  testManyMembers,
 		"letters that look alike":   testLetters,
 		"nobody's name":             testNobodysName,
+		"the number of an account":  testNumberOfAccount,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
 	}
@@ -737,4 +738,16 @@ func testNobodysName(t *testing.T, server *servers.Directory) {
 	a.user(t, "quiet")
 	v := openWriter(t, changed(a.Config(), "ignored_members", []any{nobody, a.userDN("quiet")}))
 	refused(t, v, connectors.Denied, "nobody", grant("empty", "quiet"))
+}
+
+// testNumberOfAccount leaves accounts with the number of a group that was deleted: the next group must not get it.
+func testNumberOfAccount(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "posixGroup")
+	w := openWriter(t, changed(a.Config(), "create", map[string]any{"object_classes": []any{"posixGroup"}, "gid_numbers": map[string]any{"min": 300, "max": 301}}))
+	a.user(t, "alice")
+	a.modify(t, a.userDN("alice"), func(m *goldap.ModifyRequest) { m.Replace("gidNumber", []string{"300"}) })
+	must(t, w, create("g"))
+	same(t, "the number", a.raw(t, a.groupDN("g"), "gidNumber"), []string{"301"})
+	same(t, "who is in it", held(t, w, "g"), []string{})
+	refused(t, w, connectors.Conflict, "no number", create("h"))
 }
