@@ -458,6 +458,7 @@ type targets struct {
 	users  map[string][]*user
 	groups map[string][]*group
 	held   map[string]bool // by key of DN; nil where the group's values are known
+	uids   map[string]int  // how many accounts have each, where the group names its members so
 }
 
 func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation) (*targets, error) {
@@ -481,6 +482,11 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 	}
 	for _, x := range groups {
 		t.groups[x.name] = append(t.groups[x.name], x)
+	}
+	if len(g.holds) > 0 && g.holds[0] == attrMemberUID {
+		if err := w.countUIDs(ctx, t, users); err != nil {
+			return nil, err
+		}
 	}
 	if !w.root.ad {
 		return t, nil
@@ -521,6 +527,25 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 		}
 	}
 	return t, nil
+}
+
+// countUIDs finds out how many accounts have the uids of those that are named.
+func (w *writer) countUIDs(ctx context.Context, t *targets, users []*user) error {
+	var uids []string
+	for _, u := range users {
+		uids = append(uids, u.uids...)
+	}
+	all, err := w.usersBy(ctx, terms("uid", uids))
+	if err != nil {
+		return err
+	}
+	t.uids = map[string]int{}
+	for _, u := range all {
+		for _, uid := range u.uids {
+			t.uids[uid]++
+		}
+	}
+	return nil
 }
 
 // entry is the one account or group that an operation gives or takes; its dn is empty when there is none.
@@ -594,6 +619,9 @@ func (w *writer) add(g *group, o *schemas.Operation, t *targets) ([]value, error
 		v.raw, v.dn = e.uids[0], dn{}
 		if strings.EqualFold(e.dn.attr, "uid") && slices.Contains(e.uids, e.dn.name) {
 			v.raw = e.dn.name
+		}
+		if n := t.uids[v.raw]; n > 1 {
+			return nil, refuse(o, connectors.Conflict, "%d accounts have the uid %s, and a posixGroup would have all of them in it", n, strconv.QuoteToASCII(v.raw))
 		}
 	}
 	if t.held != nil {

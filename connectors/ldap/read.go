@@ -643,7 +643,7 @@ type people struct {
 	r       *reader
 	users   map[string]*user  // by key of DN
 	groups  map[string]*group // by key of DN
-	byUID   map[string]*user
+	byUID   map[string][]*user
 	others  map[string]bool    // keys of entries that are there and are neither
 	primary map[string][]*user // by the number of the group
 	unseen  bool
@@ -660,7 +660,7 @@ const standsForNobody = "its name stands for nobody in groups (placeholder_dn, i
 
 // members finds out who the members of groups are. known are all groups there are, nil when they were not read.
 func (r *reader) members(ctx context.Context, groups, known []*group) (*people, error) {
-	p := &people{r: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string]*user{}, others: map[string]bool{}, primary: map[string][]*user{}}
+	p := &people{r: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string][]*user{}, others: map[string]bool{}, primary: map[string][]*user{}}
 	for _, g := range known {
 		p.groups[g.dn.key()] = g
 	}
@@ -684,10 +684,13 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 	}
 	add := func(list []*user) {
 		for _, u := range list {
+			if p.users[u.dn.key()] != nil {
+				continue
+			}
 			p.users[u.dn.key()] = u
 			delete(pending, u.dn.key())
 			for _, uid := range u.uids {
-				p.byUID[uid] = u
+				p.byUID[uid] = append(p.byUID[uid], u)
 			}
 		}
 	}
@@ -790,6 +793,16 @@ func (p *people) of(g *group) []connectors.Entitlement {
 		if p.r.hidden(v) {
 			continue
 		}
+		if v.attr == attrMemberUID {
+			for _, u := range p.byUID[v.raw] {
+				give(typeUser, u.name, u.id, u.state)
+			}
+			if p.byUID[v.raw] == nil {
+				// The hosts that use the group look the name up for themselves: it is somebody, whoever we know.
+				give(typeForeign, fold(v.raw), "", "")
+			}
+			continue
+		}
 		typ, name, id, state, ok := p.who(v)
 		if ok {
 			give(typ, name, id, state)
@@ -801,15 +814,8 @@ func (p *people) of(g *group) []connectors.Entitlement {
 	return out
 }
 
-// who is behind a value. It returns false for nobody: an entry that is not there any more.
+// who is behind a value that is a DN. It returns false for nobody: an entry that is not there any more.
 func (p *people) who(v value) (typ, name, id, state string, ok bool) {
-	if v.attr == attrMemberUID {
-		// The hosts that use the group look the name up for themselves: it is somebody, whoever we know.
-		if u := p.byUID[v.raw]; u != nil {
-			return typeUser, u.name, u.id, u.state, true
-		}
-		return typeForeign, fold(v.raw), "", "", true
-	}
 	k := v.dn.key()
 	switch {
 	case v.dn.text == "":

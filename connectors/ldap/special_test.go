@@ -147,6 +147,7 @@ func special(t *testing.T, server *servers.Directory) {
 		"letters that look alike":   testLetters,
 		"nobody's name":             testNobodysName,
 		"the number of an account":  testNumberOfAccount,
+		"one uid of two accounts":   testUIDTwice,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
 	}
@@ -750,4 +751,19 @@ func testNumberOfAccount(t *testing.T, server *servers.Directory) {
 	same(t, "the number", a.raw(t, a.groupDN("g"), "gidNumber"), []string{"301"})
 	same(t, "who is in it", held(t, w, "g"), []string{})
 	refused(t, w, connectors.Conflict, "no number", create("h"))
+}
+
+// testUIDTwice has two accounts of one uid: a posixGroup cannot tell them apart.
+func testUIDTwice(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "posixGroup")
+	a.user(t, "alice")
+	second := "cn=Second," + a.people
+	a.add(t, second, map[string][]string{"objectClass": {"inetOrgPerson"}, "cn": {"Second"}, "sn": {"S"}, "uid": {"alice"}})
+	w := openWriter(t, a.Config())
+	must(t, w, create("g"))
+	byID := grant("g", "alice")
+	byID.TargetID = a.raw(t, a.userDN("alice"), "entryUUID")[0]
+	refused(t, w, connectors.Conflict, "uid", byID)
+	a.modify(t, a.groupDN("g"), func(m *goldap.ModifyRequest) { m.Replace("memberUid", []string{"alice"}) })
+	same(t, "both are in it", held(t, w, "g"), []string{"user/alice", "user/alice"})
 }
