@@ -324,6 +324,18 @@ func (w *writer) change(ctx context.Context, ops []*schemas.Operation) []result 
 			}
 			return results
 		}
+		if !w.root.ad {
+			why, err := w.unseen(ctx, []*group{g}, []string{g.name})
+			if err == nil && why != "" {
+				err = refuse(ops[0], connectors.Denied, "%s", why)
+			}
+			if err != nil {
+				for i, o := range ops {
+					results[i] = result{n, retitle(err, o)}
+				}
+				return results
+			}
+		}
 		m, err := w.work(ctx, g, ops)
 		if err != nil {
 			return all(n, err)
@@ -349,6 +361,9 @@ func (w *writer) change(ctx context.Context, ops []*schemas.Operation) []result 
 			for _, i := range m.touched {
 				one := w.change(ctx, ops[i:i+1])[0]
 				results[i] = result{one.attempts + n, one.err}
+				if gone(one.err) {
+					break // the others have nothing to hope for
+				}
 			}
 			return all(n, nil)
 		}

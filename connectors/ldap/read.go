@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -619,6 +620,11 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 			}
 		}
 	}
+	if state.Incomplete == "" {
+		if state.Incomplete, err = r.unseen(ctx, chosen, names); err != nil {
+			return connectors.State{}, err
+		}
+	}
 	known := all
 	if names != nil {
 		known = nil
@@ -636,6 +642,55 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	}
 	state.Sort()
 	return state, nil
+}
+
+// unseen says of which of the groups that may be empty, and seem to be, the members cannot be seen; "" when that is
+// none. A filter on what an account may not see is neither true nor false, so that its negation finds only groups that
+// are empty. names are those that the groups were asked for by, nil for all.
+func (r *reader) unseen(ctx context.Context, groups []*group, names []string) (string, error) {
+	const op = "read the groups"
+	empty := map[string][]*group{}
+	for _, g := range groups {
+		for _, attr := range g.holds {
+			if !g.musts[attr] && !slices.ContainsFunc(g.values, func(v value) bool { return v.attr == attr }) {
+				empty[attr] = append(empty[attr], g)
+			}
+		}
+	}
+	for _, attr := range slices.Sorted(maps.Keys(empty)) {
+		filter := both(r.c.groupFilter, "(!("+attr+"=*))")
+		var found []*goldap.Entry
+		var err error
+		if names == nil {
+			found, err = r.below(ctx, op, r.s.base, filter, []string{"1.1"})
+		} else {
+			found, err = r.anyOf(ctx, op, r.s.base, filter, terms(r.c.groupName, names), []string{"1.1"})
+		}
+		if err != nil {
+			return "", err
+		}
+		sure := make(map[string]bool, len(found))
+		for _, e := range found {
+			if d, err := parseDN(e.DN); err == nil {
+				sure[d.key()] = true
+			}
+		}
+		for _, g := range empty[attr] {
+			if sure[g.dn.key()] {
+				continue
+			}
+			// Perhaps somebody has come in meanwhile, or the group was deleted.
+			found, err := r.search(ctx, query{op: op, base: g.dn.text, scope: goldap.ScopeBaseObject, filter: "(objectClass=*)", attributes: []string{attr}})
+			switch {
+			case connectors.CodeOf(err) == connectors.NotFound:
+			case err != nil:
+				return "", err
+			case len(found) == 1 && len(found[0].GetEqualFoldAttributeValues(attr)) == 0:
+				return "the members of " + strconv.QuoteToASCII(g.name) + " cannot be seen: the account may not read or search its attribute " + attr, nil
+			}
+		}
+	}
+	return "", nil
 }
 
 // people are the members of some groups.

@@ -148,6 +148,7 @@ func special(t *testing.T, server *servers.Directory) {
 		"nobody's name":             testNobodysName,
 		"the number of an account":  testNumberOfAccount,
 		"one uid of two accounts":   testUIDTwice,
+		"no members are seen":       testMembersHidden,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
 	}
@@ -766,4 +767,25 @@ func testUIDTwice(t *testing.T, server *servers.Directory) {
 	refused(t, w, connectors.Conflict, "uid", byID)
 	a.modify(t, a.groupDN("g"), func(m *goldap.ModifyRequest) { m.Replace("memberUid", []string{"alice"}) })
 	same(t, "both are in it", held(t, w, "g"), []string{"user/alice", "user/alice"})
+}
+
+// testMembersHidden has groups that may be empty, read by an account that may not see who is in them.
+func testMembersHidden(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "posixGroup")
+	a.user(t, "alice")
+	w := openWriter(t, a.Config())
+	must(t, w, create("g"), grant("g", "alice"))
+	cfg := changed(changed(a.Config(), "bind_dn", "cn=memberless,ou=services,dc=example,dc=test"), "password", connectors.NewSecret("memberless"))
+	r, err := ldap.New().OpenReader(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s, err := r.Read(t.Context(), connectors.Selection{})
+	if err == nil && s.Incomplete == "" {
+		t.Errorf("the state passes for whole: %v", s.Connections)
+	}
+	// A revoke by such an account must not pass for done.
+	blind := changed(changed(cfg, "apply_bind_dn", cfg.Values["bind_dn"]), "apply_password", cfg.Values["password"])
+	refused(t, openWriter(t, blind), connectors.Denied, "cannot be seen", revoke("g", "alice"))
 }
