@@ -415,6 +415,31 @@ func TestDroppedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestUserOfTheRolesName drops a role between two operations, where a user of its name exists.
+func TestUserOfTheRolesName(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	first, second, sales := b.Name("first"), b.Name("second"), b.Name("sales")
+	b.exec(t, "CREATE USER "+name(second)+"@'%'")
+	b.must(t, b.create(second))
+	made := b.create(first)
+	given := b.grant(second, "database", sales, "SELECT")
+	given.DependsOn = []string{made.ID}
+	codes := map[string]connectors.Code{}
+	if err := b.w.Apply(t.Context(), []schemas.Operation{made, given}, func(o connectors.Outcome) {
+		codes[o.Operation] = connectors.CodeOf(o.Err)
+		if o.Operation == made.ID {
+			b.exec(t, "DROP ROLE "+name(second))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := b.server.DB.QueryRow("SELECT COUNT(*) FROM mysql.db WHERE User = ?", second).Scan(&n); err != nil || n != 0 {
+		t.Errorf("the user of that name has %d privileges (%v), want none; outcome %q", n, err, codes[given.ID])
+	}
+}
+
 // TestServerSettings reads and changes on a server whose defaults are as far from ours as they can be.
 func TestServerSettings(t *testing.T) {
 	t.Parallel()
