@@ -692,7 +692,11 @@ func (j *job) piece(o *schemas.Operation) (*piece, error) {
 	}
 	p := &piece{o: o, on: h.object, privilege: o.Privilege, who: id, held: h}
 	if h.typ == typeColumn {
-		p.privilege += " (" + quote(h.column) + ")"
+		name := h.column
+		if list := a.spelled[h]; !give && len(list) > 0 {
+			name = list[0]
+		}
+		p.privilege += " (" + quote(name) + ")"
 	}
 	return p, nil
 }

@@ -57,6 +57,7 @@ func TestMariaDB(t *testing.T) {
 		{"newer server", testNewerServer},
 		{"definers", testDefiners},
 		{"routine names", testRoutineNames},
+		{"column names", testColumnNames},
 		{"one moment", testReadSeesOneMoment},
 		{"quoting", testQuoting},
 	} {
@@ -603,6 +604,31 @@ func testRoutineNames(t *testing.T, b *bench) {
 	b.want(t, r, "function "+sales+".Total EXECUTE")
 	b.must(t, b.grant(r, "function", sales+".Total", "ALTER ROUTINE"), b.revoke(r, "function", sales+".Total", "EXECUTE"))
 	b.want(t, r, "function "+sales+".Total ALTER ROUTINE")
+}
+
+// testColumnNames gives a privilege on a column in another case than the table has it: the server takes both for one.
+func testColumnNames(t *testing.T, b *bench) {
+	r, sales := b.Name("r"), b.Name("sales")
+	b.must(t, b.create(r))
+	b.exec(t, "CREATE TABLE "+name(sales)+".c (id int, Amount int)", "GRANT SELECT (ID) ON "+name(sales)+".c TO "+name(r))
+	b.want(t, r, "column "+sales+".c.id SELECT")
+	db := b.session(t, r)
+	if _, err := db.Exec("SELECT id FROM " + name(sales) + ".c"); err != nil {
+		t.Fatalf("reading the column before: %v", err)
+	}
+	b.must(t, b.revoke(r, "column", sales+".c.id", "SELECT"))
+	b.want(t, r, "user "+b.Name("tester")+"@% MEMBER")
+	if _, err := db.Exec("SELECT id FROM " + name(sales) + ".c"); err == nil {
+		t.Error("the column can still be read")
+	}
+
+	// Given in both spellings, the server keeps two rows, and revokes both.
+	b.exec(t, "GRANT SELECT (ID) ON "+name(sales)+".c TO "+name(r), "GRANT SELECT (id) ON "+name(sales)+".c TO "+name(r), "GRANT SELECT (amount) ON "+name(sales)+".c TO "+name(r))
+	for range 2 {
+		b.must(t, b.revoke(r, "column", sales+".c.id", "SELECT"))
+		b.exec(t, "FLUSH PRIVILEGES")
+	}
+	b.want(t, r, "column "+sales+".c.Amount SELECT", "user "+b.Name("tester")+"@% MEMBER")
 }
 
 // TestLowerCaseTables is a server that keeps the names of databases and tables in lower case.
