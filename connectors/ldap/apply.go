@@ -523,25 +523,64 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 		}
 		found = append(found, list...)
 	}
-	for _, name := range names[typeForeign] {
-		if _, err := parseDN(name); err != nil {
-			continue
-		}
-		list, err := w.search(ctx, query{op: "look up members", base: name, scope: goldap.ScopeBaseObject, filter: within, attributes: []string{"1.1"}})
-		switch connectors.CodeOf(err) {
-		case "":
-			found = append(found, list...)
-		case connectors.NotFound: // an entry that is gone is in no group
-		default:
-			return nil, err
-		}
-	}
 	for _, e := range found {
 		if d, err := parseDN(e.DN); err == nil {
 			t.held[d.key()] = true
 		}
 	}
+	var others []dn
+	for _, u := range users {
+		others = append(others, u.dn)
+	}
+	for _, x := range groups {
+		others = append(others, x.dn)
+	}
+	for _, name := range names[typeForeign] {
+		if d, err := parseDN(name); err == nil {
+			others = append(others, d)
+		}
+	}
+	others = slices.DeleteFunc(others, func(d dn) bool { return t.held[d.key()] })
+	for part := range slices.Chunk(others, maxTerms) {
+		if err := w.holds(ctx, g, part, t.held); err != nil {
+			return nil, err
+		}
+	}
 	return t, nil
+}
+
+// holds finds out by the group which of some entries are in it. That an entry does not say it is in the group tells
+// nothing: it may not show that to us, or be one of another domain. A filter on what we may not see is neither true nor
+// false, so that only the one on the contrary is sure.
+func (w *writer) holds(ctx context.Context, g *group, entries []dn, held map[string]bool) error {
+	const op = "look up members"
+	var terms []string
+	for _, d := range entries {
+		terms = append(terms, equals(attrMember, d.text))
+	}
+	is := func(filter string) (bool, error) {
+		target, _ := w.handle(g)
+		found, err := w.search(ctx, query{op: op, base: target, scope: goldap.ScopeBaseObject, filter: filter, attributes: []string{"1.1"}})
+		return len(found) > 0, err
+	}
+	any := "(|" + strings.Join(terms, "") + ")"
+	if none, err := is("(!" + any + ")"); err != nil || none {
+		return err
+	}
+	if len(entries) > 1 {
+		for i := range entries {
+			if err := w.holds(ctx, g, entries[i:i+1], held); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	in, err := is(any)
+	if err == nil && !in {
+		err = &connectors.Error{Code: connectors.Denied, Op: op, Message: "the members of " + strconv.QuoteToASCII(g.name) + " cannot be seen: the account may not read its attribute member"}
+	}
+	held[entries[0].key()] = in
+	return err
 }
 
 // countUIDs finds out how many accounts have the uids of those that are named.

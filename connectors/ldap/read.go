@@ -882,7 +882,8 @@ func (p *people) who(v value) (typ, name, id, state string, ok bool) {
 		return typeGroup, p.groups[k].name, p.groups[k].id, "", true
 	case p.groups[k] != nil, p.others[k]:
 		return typeForeign, fold(v.dn.text), "", "", true
-	case !v.dn.below(p.r.s.userBase) && !v.dn.below(p.r.s.base):
+	case !v.dn.below(p.r.s.userBase) && !v.dn.below(p.r.s.base), p.r.root.ad:
+		// Active Directory takes who is gone out of groups by itself: who is left is one that we may not see.
 		return typeForeign, fold(v.dn.text), "", "", true
 	}
 	return "", "", "", "", false
