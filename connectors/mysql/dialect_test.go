@@ -164,7 +164,8 @@ func mysqlServer(version string) *fake {
 		"SELECT CONVERT('view'":    {},
 		"SELECT CONVERT('account'": {},
 	}}
-	for _, c := range []string{"Host", "Db", "User", "Select_priv", "Insert_priv", "Update_priv", "Delete_priv", "Create_priv", "Drop_priv", "Grant_priv"} {
+	for _, c := range []string{"Host", "Db", "User", "Select_priv", "Insert_priv", "Update_priv", "Delete_priv", "Create_priv", "Drop_priv", "Grant_priv",
+		"Alter_priv", "Execute_priv", "Alter_routine_priv"} {
 		f.answers["SHOW COLUMNS"] = append(f.answers["SHOW COLUMNS"], []string{c, "enum('N','Y')", "NO", "", "N", ""})
 	}
 	for _, p := range []string{"Alter", "Select", "Insert", "Update", "Delete", "Create", "Drop", "Grant option", "Create role", "Usage", "Proxy", "Execute", "Alter routine",

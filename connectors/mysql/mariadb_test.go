@@ -540,6 +540,50 @@ func TestOwnAccounts(t *testing.T) {
 	}
 }
 
+// TestColumnsHidden logs in with a credential to which a column of the grant tables is not shown.
+func TestColumnsHidden(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	rows, err := b.server.DB.Query("SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'mysql' AND TABLE_NAME = 'db'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var columns []string
+	for rows.Next() {
+		var c string
+		if err := rows.Scan(&c); err != nil {
+			t.Fatal(err)
+		}
+		if c != "Event_priv" {
+			columns = append(columns, name(c))
+		}
+	}
+	b.exec(t, "CREATE USER narrow@'%'", "GRANT SELECT ("+strings.Join(columns, ", ")+") ON mysql.db TO narrow@'%'")
+	for _, table := range []string{"global_priv", "tables_priv", "columns_priv", "procs_priv", "roles_mapping", "proc"} {
+		b.exec(t, "GRANT SELECT ON mysql."+table+" TO narrow@'%'")
+	}
+	cfg := b.Config()
+	cfg.Values = map[string]any{"dsn": connectors.NewSecret(b.server.DSN("narrow", ""))}
+	r, err := mysql.New().OpenReader(t.Context(), cfg)
+	if err == nil {
+		t.Cleanup(func() { _ = r.Close() })
+	}
+	if connectors.CodeOf(err) != connectors.Denied {
+		t.Errorf("OpenReader: %v, want %s", err, connectors.Denied)
+	}
+	b.exec(t, "GRANT SELECT (Event_priv) ON mysql.db TO narrow@'%'")
+	if r, err = mysql.New().OpenReader(t.Context(), cfg); err != nil {
+		t.Fatalf("OpenReader with all columns: %v", err)
+	}
+	if _, err := r.Read(t.Context(), connectors.Selection{}); err != nil {
+		t.Errorf("Read: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestHashesAreNotRead looks at every statement that the server got.
 func TestHashesAreNotRead(t *testing.T) {
 	t.Parallel()

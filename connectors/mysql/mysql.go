@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
@@ -130,9 +131,10 @@ func (r *reader) look(ctx context.Context) error {
 	if err := r.query(ctx, func(c []string) error { columns = append(columns, c[0]); return nil }, 6, "SHOW COLUMNS FROM mysql.db"); err != nil {
 		return err
 	}
-	for _, p := range []string{"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", grantOption} {
-		// The columns are listed only to whom may read them.
-		if !containsFold(columns, privilegeColumn(p)) || !shown[p] {
+	for _, p := range databasePrivileges() {
+		// A column is listed only to whom has some right to it. What stands in one that is not would look as if nobody had it.
+		always := slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", grantOption}, p)
+		if (shown[p] || always) && !containsFold(columns, privilegeColumn(p)) || always && !shown[p] {
 			return &connectors.Error{Code: connectors.Denied, Op: opConnect, Message: "the credential does not see all columns of mysql.db; countersign schema mysql --scripts says what it needs"}
 		}
 	}
