@@ -378,6 +378,35 @@ func change(kind, role string, on *schemas.Name, privilege string, after map[str
 
 func target(typ, name string) *schemas.Name { return &schemas.Name{Type: typ, SourceName: name} }
 
+// TestMandatoryRoles is a server that gives some roles to every account: what they are given, everybody has.
+func TestMandatoryRoles(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]accountID{
+		"":   nil,
+		"r1": {{"r1", "%"}},
+		" r1 ,r2@LocalHost,`r`` 3`@`%`, 'r,4'@'10.0.0.%',\"r@5\"": {{"r1", "%"}, {"r2", "localhost"}, {"r` 3", "%"}, {"r,4", "10.0.0.%"}, {"r@5", "%"}},
+		"zähler": {{"zähler", "%"}},
+	} {
+		if diff := cmp.Diff(want, parseMandatory(text), cmp.AllowUnexported(accountID{})); diff != "" {
+			t.Errorf("parseMandatory(%s) (-want +got):\n%s", text, diff)
+		}
+	}
+	f := mysqlServer("8.0.36")
+	f.answers["SHOW GLOBAL VARIABLES"] = [][]string{{"version", "8.0.36"}, {"mandatory_roles", "`reader`@`%`"}}
+	w, err := f.open(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := change("grant", "reader", target(typeGlobal, everything), "SELECT", nil)
+	if err := w.Apply(t.Context(), []schemas.Operation{o}, func(o connectors.Outcome) {
+		if connectors.CodeOf(o.Err) != connectors.Denied {
+			t.Errorf("a grant to a role that everybody has: %v, want %s", o.Err, connectors.Denied)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestVersions(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{"10.11.19-MariaDB-0+deb12u1": 101119, "8.0.36": 80036, "8.4.0-log": 80400, "11.4.2-MariaDB": 110402, "x": 0, "8.0": 80000} {

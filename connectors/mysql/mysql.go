@@ -66,6 +66,8 @@ type reader struct {
 	others map[string]bool
 	// active are the roles that our session has its own rights from.
 	active map[string]bool
+	// mandatory are the roles that MySQL gives to every account (mandatory_roles).
+	mandatory map[accountID]bool
 	// queries counts what was sent, for the benchmarks.
 	queries int
 }
@@ -103,6 +105,7 @@ func (r *reader) look(ctx context.Context) error {
 		return err
 	}
 	version := variables["version"]
+	r.mandatory = map[accountID]bool{}
 	unsupported := func(need string) error {
 		return &connectors.Error{Code: connectors.Unsupported, Op: opConnect, Message: fmt.Sprintf("the server has version %s, and this needs %s", version, need)}
 	}
@@ -118,6 +121,9 @@ func (r *reader) look(ctx context.Context) error {
 	case hasRoles:
 		r.dialect = mySQL
 		comments = versionOf(version) >= 80021
+		for _, a := range parseMandatory(variables["mandatory_roles"]) {
+			r.mandatory[a] = true
+		}
 	default:
 		return unsupported("MariaDB 10.11 or MySQL 8.0, or later")
 	}
@@ -186,6 +192,49 @@ func parseRoles(list string) []accountID {
 		}
 		out = append(out, a)
 	}
+	return out
+}
+
+// parseMandatory reads the value of mandatory_roles: names with commas between them, each half of which may be quoted,
+// such as role1, 'role2'@localhost, `role3`@`%`.
+func parseMandatory(list string) []accountID {
+	var out []accountID
+	a, at := accountID{}, false
+	half := func() *string {
+		if at {
+			return &a.host
+		}
+		return &a.user
+	}
+	end := func() {
+		a.user, a.host = strings.TrimSpace(a.user), strings.ToLower(strings.TrimSpace(a.host))
+		if a.host == "" {
+			a.host = "%"
+		}
+		if a.user != "" {
+			out = append(out, a)
+		}
+		a, at = accountID{}, false
+	}
+	var quoted byte
+	for i := 0; i < len(list); i++ {
+		switch c := list[i]; {
+		case quoted != 0 && c == quoted && i+1 < len(list) && list[i+1] == quoted:
+			*half() += string(rune(c))
+			i++
+		case quoted != 0 && c == quoted:
+			quoted = 0
+		case quoted == 0 && (c == '\'' || c == '"' || c == '`'):
+			quoted = c
+		case quoted == 0 && c == '@':
+			at = true
+		case quoted == 0 && c == ',':
+			end()
+		default:
+			*half() += list[i : i+1]
+		}
+	}
+	end()
 	return out
 }
 

@@ -270,6 +270,8 @@ func (r *reader) protected(a *account) string {
 	switch {
 	case r.dialect == mariaDB && name == "PUBLIC":
 		return "it stands for everybody"
+	case r.mandatory[a.id]:
+		return "every account has it (mandatory_roles)"
 	case r.active[name]:
 		return "countersign works through it"
 	case r.ours(a.id):
