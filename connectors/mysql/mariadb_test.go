@@ -58,6 +58,7 @@ func TestMariaDB(t *testing.T) {
 		{"definers", testDefiners},
 		{"routine names", testRoutineNames},
 		{"column names", testColumnNames},
+		{"the view of accounts", testViewPowerful},
 		{"one moment", testReadSeesOneMoment},
 		{"quoting", testQuoting},
 	} {
@@ -673,6 +674,35 @@ func testColumnNames(t *testing.T, b *bench) {
 		b.exec(t, "FLUSH PRIVILEGES")
 	}
 	b.want(t, r, "column "+sales+".c.Amount SELECT", "user "+b.Name("tester")+"@% MEMBER")
+}
+
+// testViewPowerful asks whether the database of the view, by which accounts are read, takes more sign-off.
+func testViewPowerful(t *testing.T, b *bench) {
+	for _, c := range []struct{ view, db string }{{"", "countersign"}, {"countersign_views.accounts", "countersign_views"}} {
+		cfg := b.Config()
+		cfg.Values = map[string]any{"dsn": b.config.Values["dsn"]}
+		if c.view != "" {
+			b.exec(t, "CREATE DATABASE "+name(c.db), "CREATE VIEW "+name(c.db)+".accounts AS SELECT User, Host, "+
+				"JSON_VALUE(Priv, '$.access') AS Access, JSON_VALUE(Priv, '$.is_role') AS Is_role, NULL AS Locked, NULL AS Expired FROM mysql.global_priv")
+			cfg.Values["accounts_view"] = c.view
+		}
+		r, err := mysql.New().OpenReader(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := r.Describe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for typ, target := range map[string]string{"database": c.db, "table": c.db + ".accounts", "column": c.db + ".accounts.User", "procedure": c.db + ".p"} {
+			if g, _ := d.Types[0].Target(typ); !connectors.Match(g.Privileged, target) || connectors.Match(g.Privileged, b.Name("sales")+".accounts") {
+				t.Errorf("view %q: %s %s is privileged by %v", c.view, typ, target, g.Privileged)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestLowerCaseTables is a server that keeps the names of databases and tables in lower case.

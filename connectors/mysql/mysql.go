@@ -147,6 +147,9 @@ func (r *reader) look(ctx context.Context) error {
 	accounts, _ := r.cfg.Values["accounts_view"].(string)
 	r.catalogue = r.dialect.catalogue(accounts, columns, comments)
 	r.description = r.dialect.narrow(version, comments, shown)
+	if db, _, ok := strings.Cut(accounts, "."); ok {
+		guardView(&r.description.Types[0], db)
+	}
 	var self, roles string
 	if err := r.query(ctx, func(c []string) error { self, roles = c[0], c[1]; return nil }, 2, "SELECT CURRENT_USER(), COALESCE(CURRENT_ROLE(), '')"); err != nil {
 		return err
@@ -164,6 +167,19 @@ func (r *reader) look(ctx context.Context) error {
 	}
 	return r.query(ctx, func(c []string) error { r.active[c[0]] = true; return nil }, 1,
 		"SELECT ROLE_NAME FROM information_schema.ENABLED_ROLES WHERE ROLE_NAME IS NOT NULL")
+}
+
+// guardView makes the database of the view of accounts, and all that is in it, powerful: whoever may change the view
+// decides what is read here.
+func guardView(role *connectors.ConnectionType, db string) {
+	for i := range role.Grantable {
+		switch g := &role.Grantable[i]; g.Type {
+		case typeDatabase:
+			g.Privileged = append(slices.Clone(g.Privileged), db)
+		case typeTable, typeColumn, typeFunction, typeProcedure, typePackage, typePackageBody:
+			g.Privileged = append(slices.Clone(g.Privileged), joinName(db)+".*")
+		}
+	}
 }
 
 func containsFold(list []string, s string) bool {
