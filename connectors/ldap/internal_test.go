@@ -371,3 +371,15 @@ func TestTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestPrivileged names groups whose members can make themselves masters of a domain or a host.
+func TestPrivileged(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{"domain admins": true, "enterprise key admins": true, "storage replica administrators": true, "account operators": true,
+		"admins": true, "trust admins": true, "incoming forest trust builders": true, "exchange servers": true, "lxd": true, "dnsadmins": true,
+		"sales": false, "administration staff": false, "docker-readers": false} {
+		if got := connectors.Match(privilegedGroups(), name); got != want {
+			t.Errorf("%s is privileged: %v, want %v", name, got, want)
+		}
+	}
+}
