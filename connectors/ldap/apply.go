@@ -233,7 +233,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 // renamed is the name that the group with the operation's id has now, "" when it is not there. To take something
 // from a group that only goes by another name must not pass for done.
 func (w *writer) renamed(o *schemas.Operation, find func(string) ([]*group, error)) (string, error) {
-	term := equals("entryUUID", o.NativeID)
+	term := or2(equals(attrUUID, o.NativeID), equals(attrUniqueID, o.NativeID))
 	if w.root.ad {
 		b, ok := guidBytes(o.NativeID)
 		if !ok {
@@ -268,7 +268,7 @@ func (w *writer) handle(g *group) (string, []goldap.Control) {
 	case w.root.ad:
 		return "<GUID=" + g.id + ">", nil
 	case w.root.controls[controlAssertion]:
-		filter, err := goldap.CompileFilter(equals("entryUUID", g.id))
+		filter, err := goldap.CompileFilter(equals(g.idAttr, g.id))
 		if err == nil {
 			return g.dn.text, []goldap.Control{goldap.NewControlString(controlAssertion, true, string(filter.Bytes()))}
 		}

@@ -383,3 +383,24 @@ func TestPrivileged(t *testing.T) {
 		}
 	}
 }
+
+// TestHandle asserts the id by the attribute that it is from: another would never fit, and nothing could be changed.
+func TestHandle(t *testing.T) {
+	t.Parallel()
+	w := &writer{reader: &reader{session: *testSession()}}
+	w.root.controls = map[string]bool{controlAssertion: true}
+	for attr, id := range map[string]string{"entryUUID": "e3532e07-97e9-42cb-a6ce-00c30e32325c", "nsUniqueId": "66446001-1dd211b2-66225011-2ee211db"} {
+		g, err := w.readGroup(goldap.NewEntry("cn=g,ou=groups,dc=test", map[string][]string{"objectClass": {"groupOfMembers"}, "cn": {"g"}, attr: {id}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, controls := w.handle(g)
+		want, err := goldap.CompileFilter(equals(attr, id))
+		if err != nil || len(controls) != 1 {
+			t.Fatalf("%d controls, %v", len(controls), err)
+		}
+		if got, ok := controls[0].(*goldap.ControlString); !ok || got.ControlValue != string(want.Bytes()) {
+			t.Errorf("%s is asserted by %v", attr, controls[0])
+		}
+	}
+}

@@ -44,6 +44,12 @@ const (
 	attrMemberUID = "memberUid"
 )
 
+// The attributes that have an entry's id: RFC 4530, and that of the 389 server, whose older entries have no other.
+const (
+	attrUUID     = "entryUUID"
+	attrUniqueID = "nsUniqueId"
+)
+
 func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, error) {
 	s, err := parse(cfg, apply)
 	if err != nil {
@@ -282,6 +288,7 @@ func (r *reader) under(ctx context.Context, q query) ([]*goldap.Entry, error) {
 type group struct {
 	dn      dn
 	id      string
+	idAttr  string // where the id is from
 	name    string
 	holds   []string // attributes with members, the one for new members first
 	musts   map[string]bool
@@ -347,7 +354,7 @@ func (r *reader) idOf(e *goldap.Entry) string {
 	if r.root.ad {
 		return guid(e.GetEqualFoldRawAttributeValue("objectGUID"))
 	}
-	return strings.ToLower(or(e.GetEqualFoldAttributeValue("entryUUID"), e.GetEqualFoldAttributeValue("nsUniqueId")))
+	return strings.ToLower(or(e.GetEqualFoldAttributeValue(attrUUID), e.GetEqualFoldAttributeValue(attrUniqueID)))
 }
 
 // Bits of groupType ([MS-ADTS] 2.2.12) and userAccountControl (2.2.16).
@@ -378,6 +385,10 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the groups", Message: "the directory gives an entry a name that is no distinguished name"}
 	}
 	g := &group{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.groupName), musts: map[string]bool{}}
+	g.idAttr = attrUUID
+	if e.GetEqualFoldAttributeValue(attrUUID) == "" {
+		g.idAttr = attrUniqueID
+	}
 	if r.nobody(d) {
 		g.protected = standsForNobody
 	}
