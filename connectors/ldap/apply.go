@@ -563,8 +563,8 @@ func (w *writer) holds(ctx context.Context, g *group, entries []dn, held map[str
 		found, err := w.search(ctx, query{op: op, base: target, scope: goldap.ScopeBaseObject, filter: filter, attributes: []string{"1.1"}})
 		return len(found) > 0, err
 	}
-	any := "(|" + strings.Join(terms, "") + ")"
-	if none, err := is("(!" + any + ")"); err != nil || none {
+	either := "(|" + strings.Join(terms, "") + ")"
+	if none, err := is("(!" + either + ")"); err != nil || none {
 		return err
 	}
 	if len(entries) > 1 {
@@ -575,7 +575,7 @@ func (w *writer) holds(ctx context.Context, g *group, entries []dn, held map[str
 		}
 		return nil
 	}
-	in, err := is(any)
+	in, err := is(either)
 	if err == nil && !in {
 		err = &connectors.Error{Code: connectors.Denied, Op: op, Message: "the members of " + strconv.QuoteToASCII(g.name) + " cannot be seen: the account may not read its attribute member"}
 	}

@@ -80,8 +80,8 @@ func (r *reader) columns(ctx context.Context, c *catalogue) error {
 		h.column, h.privilege = strings.ToLower(h.column), ""
 		return h
 	}
-	real := map[holding]string{}
-	if err := r.objects(ctx, typeColumn, within, func(h holding) { real[lower(h)] = h.column }); err != nil {
+	actual := map[holding]string{}
+	if err := r.objects(ctx, typeColumn, within, func(h holding) { actual[lower(h)] = h.column }); err != nil {
 		return err
 	}
 	for _, a := range c.accounts {
@@ -89,7 +89,7 @@ func (r *reader) columns(ctx context.Context, c *catalogue) error {
 			continue
 		}
 		for _, h := range slices.Collect(maps.Keys(a.held)) {
-			name, ok := real[lower(h)]
+			name, ok := actual[lower(h)]
 			if h.typ != typeColumn || !ok || name == h.column {
 				continue
 			}
