@@ -80,7 +80,7 @@ type Request struct {
 	OneTime bool
 }
 
-// Response is an answer with a status below 400.
+// Response is an answer with a status below 300.
 type Response struct {
 	Status   int
 	Header   http.Header
@@ -195,7 +195,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 			c.after = c.c.Now().Add(wait)
 		}
 	}
-	if resp.StatusCode >= 300 && resp.StatusCode != http.StatusNotModified {
+	if resp.StatusCode >= 300 {
 		return nil, attempts, c.refused(r, resp, body)
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, Attempts: attempts}, attempts, nil

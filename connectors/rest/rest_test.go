@@ -75,7 +75,7 @@ func TestStatusCodes(t *testing.T) {
 	for status, want := range map[int]connectors.Code{
 		400: connectors.Invalid, 401: connectors.Denied, 403: connectors.Denied, 404: connectors.NotFound, 405: connectors.Unsupported, 409: connectors.Conflict,
 		410: connectors.NotFound, 412: connectors.Conflict, 422: connectors.Invalid, 429: connectors.Unavailable, 500: connectors.Unavailable,
-		501: connectors.Unsupported, 503: connectors.Unavailable, 302: connectors.Unavailable,
+		501: connectors.Unsupported, 503: connectors.Unavailable, 302: connectors.Unavailable, 304: connectors.Unavailable,
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
