@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -234,6 +235,10 @@ func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request
 		if err != nil {
 			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "the path cannot be formed", Err: err}
 		}
+		if slices.ContainsFunc(strings.Split(r.Path, "/"), dots) {
+			// An id of dots would make a request about one thing a request about all that stands around it.
+			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "a name or id of dots alone cannot stand in an address"}
+		}
 		target.Path, target.RawPath = plain, path
 	}
 	if r.Query != nil {
@@ -273,8 +278,14 @@ func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request
 	return req, nil
 }
 
+// dots says whether a part of a path leads to where it stands, or up, also in its escaped form.
+func dots(part string) bool {
+	plain, err := url.PathUnescape(part)
+	return err == nil && (plain == "." || plain == "..")
+}
+
 // again says whether to try once more: after "too many" always, since nothing was done; after a fault of the
-// server or the network only where sending twice does no harm.
+// server or the network, whatever it says of the wait, only where sending twice does no harm.
 func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()

@@ -159,6 +159,25 @@ func TestOtherHosts(t *testing.T) {
 	}
 }
 
+// An id that is dots must not make the deletion of one thing that of the collection.
+func TestDots(t *testing.T) {
+	t.Parallel()
+	c := client(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.EscapedPath() != "/api/v1/groups/..a" {
+			t.Errorf("%s was asked", r.URL.EscapedPath())
+		}
+	}, nil)
+	for _, path := range []string{"groups/..", "groups/.", "groups/../users", "groups/%2e%2E", "..", "groups/%2e"} {
+		_, _, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodDelete, Path: path})
+		if err == nil || code(t, err).Code != connectors.Invalid {
+			t.Errorf("%s: got %v, want %s", path, err, connectors.Invalid)
+		}
+	}
+	if _, _, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodDelete, Path: "groups/..a"}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestAddresses(t *testing.T) {
 	t.Parallel()
 	for address, ok := range map[string]bool{
