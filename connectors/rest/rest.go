@@ -295,7 +295,8 @@ func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err 
 		return repeatable && !errors.Is(err, errTooLarge), nil
 	}
 	if wait, limited := c.limited(resp); limited {
-		return wait <= c.c.MaxWait, nil
+		// Whoever is in between says "unavailable", too, when it has given up waiting for what the application still does.
+		return wait <= c.c.MaxWait && (repeatable || resp.StatusCode < 500), nil
 	}
 	return repeatable && resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
 }
