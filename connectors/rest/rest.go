@@ -315,14 +315,17 @@ func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
 	return wait, ok || resp.StatusCode == http.StatusTooManyRequests
 }
 
-// RetryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3).
+// maxRetryAfter is the longest wait that is believed: more is a mistake, or would overflow.
+const maxRetryAfter = 24 * time.Hour
+
+// RetryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3). It is a day at most.
 func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	v := h.Get("Retry-After")
 	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second, true
+		return time.Duration(min(s, int(maxRetryAfter/time.Second))) * time.Second, true
 	}
 	if at, err := http.ParseTime(v); err == nil {
-		return max(at.Sub(now), 0), true
+		return min(max(at.Sub(now), 0), maxRetryAfter), true
 	}
 	return time.Second, false
 }

@@ -286,7 +286,8 @@ func TestLimitInTheBody(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
-	for v, want := range map[string]time.Duration{"5": 5 * time.Second, "0": 0, "Thu, 26 Nov 2026 12:01:00 GMT": time.Minute, "Thu, 26 Nov 2026 11:00:00 GMT": 0} {
+	for v, want := range map[string]time.Duration{"5": 5 * time.Second, "0": 0, "Thu, 26 Nov 2026 12:01:00 GMT": time.Minute, "Thu, 26 Nov 2026 11:00:00 GMT": 0,
+		"9223372037": 24 * time.Hour, "9000000000000000000": 24 * time.Hour, "Thu, 26 Nov 2998 12:01:00 GMT": 24 * time.Hour} {
 		if got, ok := rest.RetryAfter(http.Header{"Retry-After": {v}}, now); !ok || got != want {
 			t.Errorf("%s: got %v, %v; want %v", v, got, ok, want)
 		}
