@@ -197,7 +197,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 		}
 	}
 	if resp.StatusCode >= 300 {
-		return nil, attempts, c.refused(r, resp, body)
+		return nil, attempts, c.refused(r, req.Header, resp, body)
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, Attempts: attempts}, attempts, nil
 }
@@ -330,12 +330,17 @@ func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	return time.Second, false
 }
 
-// refused is the error of an answer.
-func (c *Client) refused(r Request, resp *http.Response, body []byte) error {
+// refused is the error of an answer. sent is the header of the request.
+func (c *Client) refused(r Request, sent http.Header, resp *http.Response, body []byte) error {
 	e := &connectors.Error{Op: r.Op, Err: &StatusError{Status: resp.StatusCode, Header: resp.Header, Body: body}}
 	said := ""
 	if c.c.Explain != nil {
-		said = c.plain(c.c.Explain(body))
+		said = c.c.Explain(body)
+		// A token that was fetched is not among the secrets of the config, and neither is a password's encoding.
+		if _, credential, ok := strings.Cut(sent.Get("Authorization"), " "); ok && credential != "" {
+			said = strings.ReplaceAll(said, credential, connectors.Secret{}.String())
+		}
+		said = c.plain(said)
 	}
 	wait, limited := c.limited(resp)
 	switch s := resp.StatusCode; {

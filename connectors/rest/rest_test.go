@@ -162,6 +162,26 @@ func TestOtherHosts(t *testing.T) {
 	}
 }
 
+// What the application repeats of the credential is not repeated here, also where it is none of the config's.
+func TestCredentialIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for name, authorize := range map[string]func(*http.Request){
+		"a token that was fetched": func(r *http.Request) { r.Header.Set("Authorization", "Bearer fetched-token") },
+		"user and password":        func(r *http.Request) { r.SetBasicAuth("user", "password") },
+	} {
+		var sent string
+		c := client(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, sent, _ = strings.Cut(r.Header.Get("Authorization"), " ")
+			fmt.Fprintf(w, "who are you, %s?", r.Header.Get("Authorization"))
+		}, func(c *rest.Config) { c.Authorize = func(r *http.Request) error { authorize(r); return nil } })
+		_, _, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodGet, Path: "x"})
+		if code(t, err); sent == "" || strings.Contains(err.Error(), sent) || !strings.Contains(err.Error(), "who are you") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 // An id that is dots must not make the deletion of one thing that of the collection.
 func TestDots(t *testing.T) {
 	t.Parallel()
