@@ -119,7 +119,8 @@ func (r *reader) ask(ctx context.Context, endpoint, filter string, q url.Values)
 	if _, _, err := r.http.JSON(ctx, rest.Request{Op: op, Method: http.MethodGet, Path: endpoint, Query: q}, &p); err != nil {
 		return page{}, err
 	}
-	if p.Total == nil && r.s.profile.paging != pagingByCursor {
+	// With cursors the total may be left out, and then no resources are an empty list all the same.
+	if p.Total == nil && (p.Resources == nil || r.s.profile.paging != pagingByCursor) {
 		return page{}, r.strange(op, nil)
 	}
 	return p, nil
