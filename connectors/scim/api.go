@@ -248,7 +248,11 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the name " + strconv.QuoteToASCII(value) +
 			" has characters that servers read in their own way in a filter, and " + r.s.profile.title + " has no list to look through"}
 	}
-	if !m.filter || !plain(value) {
+	switch {
+	case !m.filter && r.s.profile.paging == pagingNoLists:
+		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the application says that it has no filters, and " +
+			r.s.profile.title + " has no list to look through: if it has some, let config.filter be always"}
+	case !m.filter || !plain(value):
 		return nil, false, nil
 	}
 	resources, incomplete, err := r.list(ctx, endpoint, attribute+" eq "+quoted(value))
@@ -260,6 +264,8 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 		return nil, false, nil
 	case err != nil:
 		return nil, false, err
+	case incomplete != "" && r.s.profile.paging == pagingNoLists:
+		return nil, false, &connectors.Error{Code: connectors.Unavailable, Op: "look a name up", Message: incomplete}
 	case incomplete != "":
 		return nil, false, nil // the whole list will say the same, or be right
 	}

@@ -1,6 +1,7 @@
 package scim_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/countersign/countersign/connectors"
@@ -23,6 +24,29 @@ func TestNoListByCursor(t *testing.T) {
 			if s, err := b.w.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
 				t.Errorf("%s answers %v: %+v, %v; want %s", path, body, s, err, connectors.Unavailable)
 			}
+		}
+	}
+}
+
+// Where nothing can be listed, a filter that does not answer whole leaves the rest unknown.
+func TestNamesThatNobodyAnswersFor(t *testing.T) {
+	t.Parallel()
+	for name, q := range map[string]quirk{
+		"filters are not there": says("filter", map[string]any{"supported": false}),
+		"a part": func(r request, ask func(request) answer) answer {
+			a := ask(r)
+			if strings.Contains(r.query.Get("filter"), "SALES") {
+				object(a.body)["totalResults"] = 2
+			}
+			return a
+		},
+	} {
+		b := elimityBench(t, map[string]any{"profile": "snowflake"}, q, listsNothing, listsWithoutMembers)
+		b.seed("SALES")
+		b.seed("OPS")
+		s, err := b.w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"group": {"OPS", "SALES"}}})
+		if err == nil && s.Incomplete == "" {
+			t.Errorf("%s: %d groups, and the state is whole", name, len(s.Connections))
 		}
 	}
 }
