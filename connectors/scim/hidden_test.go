@@ -50,3 +50,29 @@ func TestNamesThatNobodyAnswersFor(t *testing.T) {
 		}
 	}
 }
+
+// A group that the list has, and that is not there, or is another, when it is read by itself, is not gone for that.
+func TestListedGroupsThatAreNotThere(t *testing.T) {
+	t.Parallel()
+	for name, q := range map[string]quirk{
+		"not there": func(r request, ask func(request) answer) answer {
+			if r.single() && strings.HasPrefix(r.path, "Groups/") {
+				return refusal(404, "", "not found")
+			}
+			return ask(r)
+		},
+		"another name": func(r request, ask func(request) answer) answer {
+			a := ask(r)
+			if r.single() && strings.HasPrefix(r.path, "Groups/") {
+				object(a.body)["displayName"] = "other"
+			}
+			return a
+		},
+	} {
+		b := elimityBench(t, nil, q, listsWithoutMembers)
+		b.seed("team")
+		if s := b.read(); s.Incomplete == "" {
+			t.Errorf("%s: %d groups, and the state is whole", name, len(s.Connections))
+		}
+	}
+}

@@ -217,9 +217,11 @@ func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok && full.name == g.name { // else it went, or was renamed, meanwhile
-			out = append(out, full)
+		if !ok || full.name != g.name {
+			v.lack("the group " + strconv.QuoteToASCII(g.name) + " is in the list, and went, or was renamed, before it was read by itself")
+			continue
 		}
+		out = append(out, full)
 	}
 	return out, nil
 }
