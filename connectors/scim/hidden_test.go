@@ -1,6 +1,8 @@
 package scim_test
 
 import (
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -74,5 +76,32 @@ func TestListedGroupsThatAreNotThere(t *testing.T) {
 		if s := b.read(); s.Incomplete == "" {
 			t.Errorf("%s: %d groups, and the state is whole", name, len(s.Connections))
 		}
+	}
+}
+
+// A member without an id is somebody.
+func TestMembersWithoutID(t *testing.T) {
+	t.Parallel()
+	b := elimityBench(t, nil, func(r request, ask func(request) answer) answer {
+		a := ask(r)
+		for _, g := range resources(a) {
+			if list, ok := g["members"].([]any); ok {
+				for _, m := range list {
+					delete(object(m), "value")
+				}
+			}
+		}
+		return a
+	})
+	b.seed("team", "ann")
+	b.must(b.create("empty", nil))
+	if s := b.read(); s.Incomplete != "" {
+		t.Errorf("without members: %s", s.Incomplete)
+	}
+	b.do(t, http.MethodPatch, "Groups/"+url.PathEscape(b.id(t, groupNamed("team"))), map[string]any{
+		"schemas":    []string{"urn:ietf:params:scim:api:messages:2.0:PatchOp"},
+		"Operations": []any{map[string]any{"op": "add", "path": "members", "value": []any{map[string]any{"value": b.id(t, userNamed("ann"))}}}}})
+	if s := b.read(); s.Incomplete == "" {
+		t.Errorf("%+v is whole, and ann is in it", s.Connections)
 	}
 }

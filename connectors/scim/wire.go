@@ -98,7 +98,7 @@ func (m member) kind() string {
 type group struct {
 	id, name, external string
 	members            []member
-	shown              bool // the answer has the attribute members
+	nameless           bool // some members come without an id
 	version            string
 	raw                map[string]json.RawMessage
 }
@@ -125,8 +125,8 @@ func decodeGroup(b []byte) (group, error) {
 	}
 	g.id, g.name, g.external, g.version = string(v.ID), v.Name, string(v.External), v.Meta.Version
 	if v.Members != nil {
-		g.shown = true
 		g.members = slices.DeleteFunc(*v.Members, func(m member) bool { return m.Value == "" })
+		g.nameless = len(*v.Members) > len(g.members)
 	}
 	return g, nil
 }
