@@ -1,6 +1,7 @@
 package scim
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -275,7 +276,10 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 // get reads one resource; ok is false when it is not there.
 func (r *reader) get(ctx context.Context, endpoint, id string) (body []byte, header http.Header, ok bool, err error) {
 	resp, _, err := r.http.Do(ctx, rest.Request{Op: "read one of the " + strings.ToLower(endpoint), Method: http.MethodGet, Path: endpoint + "/" + url.PathEscape(id)})
+	var status *rest.StatusError
 	switch {
+	case connectors.CodeOf(err) == connectors.NotFound && errors.As(err, &status) && bytes.HasPrefix(bytes.TrimSpace(status.Body), []byte("<")):
+		return nil, nil, false, r.strange("read one of the "+strings.ToLower(endpoint), err) // a page for people
 	case connectors.CodeOf(err) == connectors.NotFound:
 		return nil, nil, false, nil
 	case err != nil:

@@ -1,12 +1,17 @@
 package scim_test
 
 import (
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"strings"
 	"testing"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/scim"
+	"github.com/countersign/countersign/schemas"
 )
 
 // What an answer leaves out is not taken for nothing.
@@ -103,5 +108,38 @@ func TestMembersWithoutID(t *testing.T) {
 		"Operations": []any{map[string]any{"op": "add", "path": "members", "value": []any{map[string]any{"value": b.id(t, userNamed("ann"))}}}}})
 	if s := b.read(); s.Incomplete == "" {
 		t.Errorf("%+v is whole, and ann is in it", s.Connections)
+	}
+}
+
+// A page of something in between says nothing about who is there.
+func TestPagesOfSomethingInBetween(t *testing.T) {
+	t.Parallel()
+	b := elimityBench(t, nil)
+	b.seed("team", "ann")
+	b.must(b.grant("team", userNamed("ann")))
+	upstream, err := url.Parse(b.direct)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) }}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.EscapedPath(), "/Users/") {
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = io.WriteString(w, "\n<html>404</html>")
+			return
+		}
+		proxy.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	cfg := b.cfg
+	cfg.Values["url"] = server.URL
+	r, err := scim.New().OpenReader(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s, err := r.Read(t.Context(), connectors.Selection{Names: []schemas.Name{groupNamed("team")}})
+	if connectors.CodeOf(err) != connectors.Unavailable {
+		t.Errorf("%+v, %v; want %s", s, err, connectors.Unavailable)
 	}
 }
