@@ -445,6 +445,13 @@ func TestOrganisationRoles(t *testing.T) {
 		t.Fatal(failed)
 	}
 	same(t, all(), "all_repo_read: team/later")
+	// Their names are told apart by case, and found by the letters that they have.
+	for n, want := range map[string]int{"Deploys everything": 1, "deploys everything": 0, "all_repo_read": 1} {
+		p, err := w.List(t.Context(), connectors.Query{Type: "organisation_role", Names: []string{n}})
+		if err != nil || len(p.Items) != want {
+			t.Errorf("List of %q: %+v, %v; want %d", n, p.Items, err, want)
+		}
+	}
 	// Two of one name can be told apart by their ids alone.
 	h.change(func() {
 		h.roles = append(h.roles, &orgRole{h.next(), "all_repo_read", map[*user]bool{}, map[*team]bool{}})
