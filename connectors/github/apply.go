@@ -194,6 +194,9 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 		if again := b.call(ctx, o, http.MethodGet, b.c.team(slug), nil, &made); again != nil {
 			return err
 		}
+		if made.Slug != slug {
+			return strange(connectors.Title(o)) // that is none of what we asked for, so none of ours to delete
+		}
 		err = nil
 	}
 	if err != nil {

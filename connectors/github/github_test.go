@@ -515,6 +515,37 @@ func TestCreation(t *testing.T) {
 	}
 }
 
+// A team that answers to the name of one whose creation has no answer is deleted by nobody.
+func TestCreationWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	w := writer(t, h.config())
+	must(t, w, "create other")
+	h.change(func() {
+		h.before = func(w http.ResponseWriter, _ *http.Request, op string, _ []byte) bool {
+			if op == "teams/create" {
+				w.WriteHeader(http.StatusBadGateway)
+			}
+			return op == "teams/create"
+		}
+	})
+	refused(t, w, operation("create sales"), connectors.Unavailable, "")
+	h.change(func() {
+		answer := h.before
+		h.before = func(w http.ResponseWriter, req *http.Request, op string, body []byte) bool {
+			if op == "teams/get-by-name" {
+				fmt.Fprintf(w, `{"id": %d, "slug": "other"}`, h.teams["other"].id)
+				return true
+			}
+			return answer(w, req, op, body)
+		}
+	})
+	refused(t, w, operation("create sales"), connectors.Unavailable, "not what this API gives")
+	if h.teams["other"] == nil {
+		t.Error("another team was deleted")
+	}
+}
+
 func TestIDs(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
