@@ -607,6 +607,10 @@ func TestApp(t *testing.T) {
 	if err != nil || !strings.Contains(s.Incomplete, "selected repositories") {
 		t.Errorf("an App that does not see all repositories: %v, incomplete %q", err, s.Incomplete)
 	}
+	h.answer("apps/list-repos-accessible-to-installation", http.StatusOK, nil, `{"total_count": 0, "repositories": []}`)
+	if s, err := w.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
+		t.Errorf("an App of which nobody says what it sees: %v, %v", s, err)
+	}
 	cfg.Values["installation_id"] = 78
 	if _, err := writer(t, cfg).Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Denied || strings.Contains(err.Error(), "PRIVATE") {
 		t.Errorf("an installation that is not there: %v", err)

@@ -692,7 +692,10 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if q.Names != nil {
 		named := map[string]bool{}
 		for _, n := range q.Names {
-			named[strings.ToLower(n)] = true
+			if q.Type != TypeOrganisationRole { // their names alone are told apart by case
+				n = strings.ToLower(n)
+			}
+			named[n] = true
 		}
 		items = slices.DeleteFunc(items, func(i connectors.Item) bool { return !named[i.SourceName] })
 		if r.invite && q.Type == TypeUser {
