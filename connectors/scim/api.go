@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -120,8 +121,9 @@ func (r *reader) ask(ctx context.Context, endpoint, filter string, q url.Values)
 	if _, _, err := r.http.JSON(ctx, rest.Request{Op: op, Method: http.MethodGet, Path: endpoint, Query: q}, &p); err != nil {
 		return page{}, err
 	}
-	// With cursors the total may be left out, and then no resources are an empty list all the same.
-	if p.Total == nil && (p.Resources == nil || r.s.profile.paging != pagingByCursor) {
+	// With cursors the total may be left out. Then the answer has resources, or says that it is a list.
+	list := p.Total != nil || r.s.profile.paging == pagingByCursor && (p.Resources != nil || slices.Contains(p.Schemas, listMessage))
+	if !list {
 		return page{}, r.strange(op, nil)
 	}
 	return p, nil

@@ -13,6 +13,7 @@ import (
 // The messages of RFC 7644 and the schema of RFC 7643 that are sent.
 const (
 	patchMessage = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+	listMessage  = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 	groupSchema  = "urn:ietf:params:scim:schemas:core:2.0:Group"
 )
 
@@ -54,6 +55,7 @@ func (t *truth) UnmarshalJSON(b []byte) error {
 
 // page is a ListResponse, by index or by cursor.
 type page struct {
+	Schemas   []string          `json:"schemas"`
 	Total     *int              `json:"totalResults"`
 	Resources []json.RawMessage `json:"Resources"`
 	Next      string            `json:"nextCursor"`
