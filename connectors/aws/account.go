@@ -334,6 +334,9 @@ func (a *account) disagree(format string, args ...any) {
 
 // agree holds the parts of the account against each other: what one names must be in the others.
 func (r *reader) agree(a *account) {
+	if us := r.self; us.user != "" && a.users[us.user] == nil || us.role != "" && a.roles[us.role] == nil {
+		a.disagree("the user or role that countersign works with is not in it")
+	}
 	for _, key := range sortedKeys(a.users) {
 		for _, g := range a.users[key].groups {
 			if a.groups[fold(g)] == nil {
