@@ -349,6 +349,32 @@ func TestProtection(t *testing.T) {
 }
 
 // A policy that others hold, and a role that machines run with, stay; the error says who is in the way.
+// What was renamed since is there all the same: taking away what it had under its old name is not done.
+func TestRenamed(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	a.call(t, "CreateUser", "UserName", "alice")
+	w := writer(t, a.config)
+	must(t, w, create(name("group", "sales"), nil), create(name("policy", "sales"), nil), grant(name("group", "sales"), name("user", "alice"), "MEMBER"),
+		grant(name("group", "sales"), name("policy", "sales"), "MEMBER"))
+	group := one(t, w, name("group", "sales"))
+	for _, e := range group.Entitlements {
+		o := revoke(group.Name, name(e.Target.Type, "before"), e.Privilege)
+		o.TargetID = e.TargetID
+		if err := refused(t, w, connectors.Conflict, o); !strings.Contains(err.Message, "is named "+e.Target.SourceName) {
+			t.Error(err)
+		}
+		o.TargetID = "AIDAGONE"
+		must(t, w, o)
+	}
+	o := remove(name("group", "before"))
+	o.NativeID = group.NativeID
+	refused(t, w, connectors.Conflict, o)
+	if diff := cmp.Diff(group, one(t, w, group.Name)); diff != "" {
+		t.Errorf("something changed (-before +after):\n%s", diff)
+	}
+}
+
 func TestDeletionThatIsBlocked(t *testing.T) {
 	t.Parallel()
 	a := start(t)
