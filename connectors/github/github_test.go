@@ -440,6 +440,14 @@ func TestOrganisationRoles(t *testing.T) {
 	refused(t, w, wrong, connectors.Conflict, "another user")
 	wrong.TargetID, wrong.NativeID = "", "1"
 	refused(t, w, wrong, connectors.Conflict, "another role")
+	for kind, target := range map[string]int64{"user": h.user("alice").id, "team": h.teams["sales"].id} {
+		wrong = role("revoke", "all_repo_read", kind, "before")
+		wrong.TargetID = strconv.FormatInt(target, 10)
+		refused(t, w, wrong, connectors.Conflict, "now")
+		wrong = role("revoke", "before", kind, "alice")
+		wrong.NativeID = strconv.FormatInt(h.roles[0].id, 10)
+		refused(t, w, wrong, connectors.Conflict, "is named")
+	}
 	if failed := apply(t, w, role("revoke", "all_repo_read", "user", "alice"), role("revoke", "all_repo_read", "team", "sales"),
 		role("revoke", "no_such_role", "user", "alice"), role("revoke", "all_repo_read", "user", "bob")); len(failed) > 0 {
 		t.Fatal(failed)
@@ -574,6 +582,37 @@ func TestIDs(t *testing.T) {
 		}
 	}
 	same(t, read(t, w, "sales"))
+}
+
+// What was renamed since is there all the same: taking away what it had under its old name is not done.
+func TestRenamed(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.user("alice").role = "member"
+	h.repo("app")
+	w := writer(t, h.config())
+	must(t, w, "create base", "create sales", "grant sales user alice MEMBER", "grant sales repository app pull", "grant sales team base MEMBER")
+	before := read(t, w, "sales")
+	for text, id := range map[string]int64{"revoke sales user before MEMBER": h.user("alice").id, "revoke sales repository before pull": h.repo("app").id,
+		"revoke sales team before MEMBER": h.teams["base"].id} {
+		o := operation(text)
+		o.TargetID = strconv.FormatInt(id, 10)
+		refused(t, w, o, connectors.Conflict, "now")
+		o.TargetID = "1"
+		if failed := apply(t, w, o); len(failed) > 0 {
+			t.Error(failed)
+		}
+	}
+	for _, text := range []string{"delete before", "revoke before user alice MEMBER"} {
+		o := operation(text)
+		o.NativeID = strconv.FormatInt(h.teams["sales"].id, 10)
+		refused(t, w, o, connectors.Conflict, "has the slug sales now")
+		o.NativeID = "1"
+		if failed := apply(t, w, o); len(failed) > 0 {
+			t.Error(failed)
+		}
+	}
+	same(t, read(t, w, "sales"), before...)
 }
 
 // appConfig is the config of an App.
