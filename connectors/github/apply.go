@@ -112,6 +112,8 @@ func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
 	}
 	x := b.bySlug[o.Connection.SourceName]
 	switch {
+	case x == nil && o.Removes() && b.doubt != "" && !b.bot(): // Apps see all teams
+		return refuse(connectors.Denied, o, "whether the team is there is not known: %s", b.doubt)
 	case x == nil && o.Removes():
 		return b.gone(ctx, o)
 	case x == nil && o.Kind != schemas.OperationCreate:
@@ -566,6 +568,14 @@ func (b *batch) give(ctx context.Context, o *schemas.Operation, x *team) error {
 func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 	name := strings.ToLower(o.Target.SourceName)
 	h := x.repositories[name]
+	if h == nil && b.doubt != "" {
+		switch err := b.call(ctx, o, http.MethodGet, path("repos", b.c.organisation, name), nil, nil); {
+		case connectors.CodeOf(err) == connectors.NotFound:
+			return refuse(connectors.Denied, o, "whether the team has the repository is not known: %s", b.doubt)
+		case err != nil:
+			return err
+		}
+	}
 	if h == nil && o.TargetID != "" {
 		for now, other := range x.repositories {
 			if other.direct && id(other.id) == o.TargetID {

@@ -615,6 +615,27 @@ func TestRenamed(t *testing.T) {
 	same(t, read(t, w, "sales"), before...)
 }
 
+// What the credential for applying does not see is not gone for that.
+func TestRemovalOfWhatIsNotSeen(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	w := writer(t, h.config())
+	must(t, w, "create sales", "create inner")
+	h.change(func() {
+		h.teams["inner"].privacy = "secret"
+		h.tokens[applyToken].owner = false
+	})
+	refused(t, w, operation("delete inner"), connectors.Denied, "no secret teams")
+	refused(t, w, operation("revoke inner user alice MEMBER"), connectors.Denied, "no secret teams")
+	h.change(func() { h.chosen = true })
+	app := writer(t, appConfig(t, h))
+	refused(t, app, operation("revoke sales repository unseen pull"), connectors.Denied, "selected repositories")
+	h.repo("seen")
+	if failed := apply(t, app, operation("revoke sales user alice MEMBER"), operation("revoke sales repository seen pull"), operation("delete gone")); len(failed) > 0 {
+		t.Errorf("what is seen not to be there: %v", failed)
+	}
+}
+
 // appConfig is the config of an App.
 func appConfig(t *testing.T, h *hub) connectors.Config {
 	t.Helper()
