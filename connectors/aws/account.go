@@ -31,6 +31,7 @@ type entity struct {
 	groups              []string // of a user
 	attached            []string // ARNs of managed policies
 	inline              []string // names of policies within it
+	strong              bool     // of a group: one of these is powerful
 	profiles            []string // instance profiles of a role
 	boundary            string   // of a user or role
 	tags                map[string]string
@@ -133,6 +134,9 @@ func (r *reader) collect(a *account, out *iam.GetAccountAuthorizationDetailsOutp
 		e := a.groups.add(&entity{typ: typeGroup, name: sdk.ToString(g.GroupName), id: sdk.ToString(g.GroupId), arn: sdk.ToString(g.Arn), path: sdk.ToString(g.Path)})
 		e.attach(g.AttachedManagedPolicies)
 		e.embed(g.GroupPolicyList)
+		for _, p := range g.GroupPolicyList {
+			e.strong = e.strong || powerful(readDocument(sdk.ToString(p.PolicyDocument), permissions, r.partition))
+		}
 	}
 	for i := range out.RoleDetailList {
 		o := &out.RoleDetailList[i]

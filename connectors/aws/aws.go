@@ -406,13 +406,16 @@ func (r *reader) usable(ctx context.Context, op string) error {
 	return connectors.Stopped(ctx, op)
 }
 
-// Describe says what this account can do, which is what every account can.
+// Describe says what this account can do, which is what every account can, and what in it is powerful.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	if err := r.usable(ctx, "describe AWS IAM"); err != nil {
 		return connectors.Description{}, err
 	}
 	d := describe()
 	d.Version = "2010-05-08" // of the API
+	if err := r.privileged(ctx, &d); err != nil {
+		return connectors.Description{}, err
+	}
 	return d, nil
 }
 
