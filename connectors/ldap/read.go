@@ -278,8 +278,12 @@ func (r *reader) under(ctx context.Context, q query) ([]*goldap.Entry, error) {
 	if connectors.CodeOf(err) == connectors.NotFound {
 		var e *connectors.Error
 		errors.As(err, &e)
+		setting := "base_dn"
+		if q.base == r.s.userBase.text && q.base != r.s.base.text {
+			setting = "user_base_dn"
+		}
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: q.op, Err: e.Err,
-			Message: "the entry that base_dn or user_base_dn names is not there, or the account may not see it"}
+			Message: fmt.Sprintf("the entry that config.%s names is not there, or the account may not see it", setting)}
 	}
 	return found, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -350,6 +351,14 @@ func testOutside(t *testing.T, server *servers.Directory) {
 	a.user(t, "alice")
 	outside := "cn=g," + a.outside
 	a.group(t, outside, "g")
+	for _, setting := range []string{"base_dn", "user_base_dn"} {
+		cfg := a.Config()
+		cfg.Values = maps.Clone(cfg.Values)
+		cfg.Values[setting] = "ou=nowhere," + a.outside
+		if _, err := ldap.New().OpenReader(t.Context(), cfg); connectors.CodeOf(err) != connectors.Invalid || !strings.Contains(err.Error(), "config."+setting+" names is not there") {
+			t.Errorf("with a %s that is not there: %v", setting, err)
+		}
+	}
 	w := openWriter(t, a.Config())
 	if got := read(t, w); len(got) != 0 {
 		t.Errorf("groups outside of the base are read: %v", got)

@@ -182,3 +182,26 @@ func TestSafe(t *testing.T) {
 		}
 	}
 }
+
+// What is attested is said in a sentence of its own, whatever comes before.
+func TestDriftOfWhatIsAttested(t *testing.T) {
+	t.Parallel()
+	mail := schemas.ApplicationOutcome{Application: "mail", Plan: schemas.ApplicationPlan{Application: "mail", Attested: true}}
+	unread := schemas.ApplicationOutcome{Application: "hr", Error: "it is down"}
+	const attested = "Of mail it is unknown: attested, not read"
+	for _, tc := range []struct {
+		report *schemas.RunReport
+		want   string
+	}{
+		{run("Drift", mail), "No drift. " + attested},
+		{run("Drift", mail, unread), "Drift unknown: hr could not be read whole. " + attested},
+	} {
+		var b bytes.Buffer
+		if err := report.Text(&b, tc.report, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := strings.Cut(b.String(), "\n"); got != tc.want {
+			t.Errorf("got %q, want %q", got, tc.want)
+		}
+	}
+}

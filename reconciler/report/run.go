@@ -265,6 +265,9 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 		m, title := b.driftTitle(plans, unread, left)
 		if len(said) > 0 {
 			// What nobody reads may have drifted all the same.
+			if _, n, _ := tally(plans, func(o *schemas.Operation) bool { return isDrift(o) && o.Hold != schemas.HoldPending }); n > 0 || len(unread) > 0 {
+				title = say("{}.", title)
+			}
 			title = say("{} Of {} it is unknown: attested, not read", title, list(said, 2))
 		}
 		return m, title
