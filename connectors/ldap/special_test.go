@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -145,6 +148,7 @@ func special(t *testing.T, server *servers.Directory) {
 		"the reader cannot write":   testReaderCannotWrite,
 		"a lost connection is made": testReconnect,
 		"more members than a page":  testManyMembers,
+		"gone after a refusal":      testGoneAfterRefusal,
 		"letters that look alike":   testLetters,
 		"nobody's name":             testNobodysName,
 		"the number of an account":  testNumberOfAccount,
@@ -797,4 +801,74 @@ func testMembersHidden(t *testing.T, server *servers.Directory) {
 	// A revoke by such an account must not pass for done.
 	blind := changed(changed(cfg, "apply_bind_dn", cfg.Values["bind_dn"]), "apply_password", cfg.Values["password"])
 	refused(t, openWriter(t, blind), connectors.Denied, "cannot be seen", revoke("g", "alice"))
+}
+
+// testGoneAfterRefusal has a server that refuses many changes at once, and is gone before each is tried by itself.
+func testGoneAfterRefusal(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "groupOfNames")
+	a.add(t, "cn=hosts,"+a.groups, map[string][]string{"objectClass": {"posixGroup"}, "cn": {"hosts"}, "gidNumber": {"4711"}})
+	a.user(t, "zoë")
+	ops := []schemas.Operation{grant("hosts", "zoë")}
+	for i := range 20 {
+		name := fmt.Sprintf("user%02d", i)
+		a.user(t, name)
+		ops = append(ops, grant("hosts", name))
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dead atomic.Bool
+	var late atomic.Int64
+	var running sync.WaitGroup
+	serve := func(client net.Conn) {
+		defer client.Close()
+		if dead.Load() {
+			late.Add(1)
+			return
+		}
+		up, err := net.Dial("tcp", server.Address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer up.Close()
+		running.Go(func() { _, _ = io.Copy(up, client) }) // ends with either
+		buf := make([]byte, 64*1024)
+		for {
+			n, err := up.Read(buf)
+			if err != nil {
+				return
+			}
+			if _, err := client.Write(buf[:n]); err != nil {
+				return
+			}
+			// A short message whose operation is a modifyResponse (RFC 4511, 4.6).
+			if n > 5 && buf[0] == 0x30 && buf[1] < 0x80 && buf[2] == 0x02 && buf[4+buf[3]] == 0x67 {
+				dead.Store(true)
+				return
+			}
+		}
+	}
+	running.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { serve(client) })
+		}
+	})
+	w := openWriter(t, changed(a.Config(), "url", "ldap://"+l.Addr().String()))
+	err = w.Apply(t.Context(), ops, func(o connectors.Outcome) { t.Errorf("%s has an outcome: %v", o.Operation, o.Err) })
+	if connectors.CodeOf(err) != connectors.Unavailable || !dead.Load() {
+		t.Errorf("Apply: %v, want %s", err, connectors.Unavailable)
+	}
+	if n := late.Load(); n == 0 || n > 6 {
+		t.Errorf("the server that is gone was asked %d times", n)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	running.Wait()
 }
