@@ -205,3 +205,22 @@ func TestDriftOfWhatIsAttested(t *testing.T) {
 		}
 	}
 }
+
+// A request that cannot be carried out is no state in which nothing is left to do.
+func TestWhatCannotBeIsInTheTitle(t *testing.T) {
+	t.Parallel()
+	gone := schemas.Finding{Code: "target-not-found", Severity: "error", Message: "user/dave does not exist in files", Document: schemas.DocumentID{Path: "requests/a.yaml"}}
+	files := schemas.ApplicationOutcome{Application: "files", Plan: schemas.ApplicationPlan{Application: "files", Findings: []schemas.Finding{gone, gone}}}
+	for kind, want := range map[string]string{
+		"Apply": "Nothing to apply; 1 request cannot be carried out",
+		"Drift": "No drift. 1 request cannot be carried out.",
+	} {
+		var b bytes.Buffer
+		if err := report.Text(&b, run(kind, files), report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := strings.Cut(b.String(), "\n"); got != want {
+			t.Errorf("%s: got %q, want %q", kind, got, want)
+		}
+	}
+}
