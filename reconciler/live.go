@@ -126,13 +126,21 @@ func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application, l *
 	}
 	lv := &live{app: app, reader: reader, description: desc}
 	if desc.Attested {
-		lv.said = &plan.Attested{}
-		err := l.Attestations(ctx, app.Name, func(o *schemas.Operation, _ *schemas.FulfilmentRecord, at time.Time) { lv.said.Add(o, at) })
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("read what was said of %s: %w", app.Name, err), reader.Close())
+		if err := lv.attest(ctx, l); err != nil {
+			return nil, errors.Join(err, reader.Close())
 		}
 	}
 	return lv, nil
+}
+
+// attest takes from the ledger what was said of an application that nothing can read.
+func (l *live) attest(ctx context.Context, led *ledger.Ledger) error {
+	l.said = &plan.Attested{}
+	err := led.Attestations(ctx, l.app.Name, func(o *schemas.Operation, _ *schemas.FulfilmentRecord, at time.Time) { l.said.Add(o, at) })
+	if err != nil {
+		return fmt.Errorf("read what was said of %s: %w", l.app.Name, err)
+	}
+	return nil
 }
 
 // read reads what the scope covers and what the requests name.

@@ -97,6 +97,12 @@ func (u *run) hearTicket(ctx context.Context, to string) error {
 	if err != nil {
 		return err
 	}
+	if t != nil {
+		// What was to be written there and was not is no part of it: nothing that people do there speaks of it.
+		rows = slices.DeleteFunc(rows, func(f ledger.Fulfilment) bool {
+			return f.State == ledger.FulfilmentSubmitting && !fulfil.Mentions(t.Body, f.Submission)
+		})
+	}
 	open := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return isUnseen(&f) })
 	switch {
 	case t == nil:
@@ -110,7 +116,14 @@ func (u *run) hearTicket(ctx context.Context, to string) error {
 		}
 		return nil
 	case !open && t.Open:
-		u.retell(ctx, to, "")
+		comment := ""
+		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return f.State == ledger.FulfilmentAttested }) {
+			// It was closed by whoever said so. That word is all that there is, and others may rest on it by now.
+			u.find(rows, "ticket-reopened", fmt.Sprintf("the ticket %s was opened again after what it asks for was said to be done, and that is still taken to be so", to),
+				"where it is not so, a request revokes it, and another grants it anew")
+			comment = "This was said to be done, and is on record so: opening it again takes nothing back. Where it is not so, revoke it in a request, and ask for it anew in another."
+		}
+		u.retell(ctx, to, comment)
 		return nil
 	case !open:
 		return nil
@@ -136,8 +149,14 @@ func (u *run) stillOpen(ctx context.Context, desk Tickets, t *fulfil.Ticket, row
 		}
 		out := outcomeOf(&f, schemas.FulfilmentPending, schemas.FulfilledByTicket, u.r.now())
 		out.Fulfilment.Message = "reopened"
+		back := f.State == ledger.FulfilmentApplied && u.lv.said != nil
 		if err := u.heard(ctx, &f, out); err != nil {
 			return err
+		}
+		if back {
+			if err := u.lv.attest(ctx, u.ledger); err != nil {
+				return &ledgerError{err}
+			}
 		}
 	}
 	text, err := u.text(ctx, rows)
@@ -176,11 +195,28 @@ func (u *run) judgeClosing(ctx context.Context, desk Tickets, t *fulfil.Ticket, 
 	if closing == nil {
 		closing = &fulfil.Closing{}
 	}
+	text, err := u.text(ctx, rows)
+	if err != nil {
+		return &ledgerError{err}
+	}
+	code, fix := "ticket-closer", "it was reopened: somebody else has to close it"
 	why, known := u.mayClose(closing, rows)
+	// Once a closing was heard, a text that changes says nothing of it: that of ours does when the owners do.
+	tampered := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool {
+		return f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentSubmitting
+	}) && fulfil.Tampered(text.Body(), t.Body)
+	if why == "" && tampered {
+		// Whoever closed it did what they read there.
+		code, fix = "ticket-changed", "it was put back and reopened: see who edited it, in the issue's history, and what was done"
+		why = "its text was not what was signed off"
+	}
 	if why != "" {
-		u.find(rows, "ticket-closer", fmt.Sprintf("the ticket %s was closed, which does not count: %s", to, why), "it was reopened: somebody else has to close it")
-		_, err := desk.Write(ctx, fulfil.Edit{Number: t.Number, State: fulfil.StateOpen, Comment: "Closing this does not count: " + fulfil.Markdown(why) + ". It is open again."})
-		if err != nil {
+		u.find(rows, code, fmt.Sprintf("the ticket %s was closed, which does not count: %s", to, why), fix)
+		e := fulfil.Edit{Number: t.Number, State: fulfil.StateOpen, Comment: "Closing this does not count: " + fulfil.Markdown(why) + ". It is open again."}
+		if tampered {
+			e.Title, e.Body = text.Title(), text.Body()
+		}
+		if _, err := desk.Write(ctx, e); err != nil {
 			return err
 		}
 		for _, f := range rows {

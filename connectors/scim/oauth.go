@@ -38,7 +38,7 @@ func (c *client) open(s settings) error {
 		Authorize: func(r *http.Request) error {
 			r.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret.Reveal())) // RFC 6749, 2.3.1
 			return nil
-		}, Timeout: s.timeout, Retries: cmpRetries(s.retries), Transport: s.transport, Now: s.now})
+		}, Timeout: s.timeout, Retries: orNever(s.retries), Transport: s.transport, Now: s.now})
 	return err
 }
 

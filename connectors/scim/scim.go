@@ -205,15 +205,15 @@ func open(ctx context.Context, cfg connectors.Config, applying bool) (*reader, e
 	r := &reader{s: s}
 	r.http, err = rest.New(rest.Config{URL: s.url, Authorize: r.authorize, Secrets: secrets, ContentType: "application/scim+json",
 		Header:  http.Header{"Accept": {"application/scim+json, application/json;q=0.9"}},
-		Explain: explain, Timeout: s.timeout, MaxWait: 2 * s.timeout, Retries: cmpRetries(s.retries), Transport: s.transport, Now: s.now})
+		Explain: explain, Timeout: s.timeout, MaxWait: 2 * s.timeout, Retries: orNever(s.retries), Transport: s.transport, Now: s.now})
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
 }
 
-// cmpRetries turns none into what rest.Config calls never.
-func cmpRetries(n int) int {
+// orNever is a number of retries as rest.Config has it, where 0 is its default.
+func orNever(n int) int {
 	if n == 0 {
 		return -1
 	}

@@ -86,16 +86,39 @@ func (l *Ledger) fulfilments(ctx context.Context, where string, args ...any) ([]
 	return out, nil
 }
 
-// Attestations calls fn for every operation that somebody outside said was done in an application, in order. fn must
-// not use the ledger.
+// Attestations calls fn for every operation that somebody outside said was done in an application, in order, unless
+// they took it back or a read showed otherwise. fn must not use the ledger.
 func (l *Ledger) Attestations(ctx context.Context, application string, fn func(o *schemas.Operation, f *schemas.FulfilmentRecord, at time.Time)) error {
 	if l.db == nil {
 		return nil
 	}
-	return l.Records(ctx, Filter{Application: application, Types: []schemas.RecordType{schemas.RecordOutcome}}, func(r schemas.Record) error {
-		if r.Outcome.Status == statusApplied && r.Outcome.Fulfilment != nil {
-			fn(r.Operation, r.Outcome.Fulfilment, r.Time)
+	var said []schemas.Record
+	last := map[string]int{} // by operation
+	err := l.Records(ctx, Filter{Application: application, Types: []schemas.RecordType{schemas.RecordOutcome, schemas.RecordVerification}}, func(r schemas.Record) error {
+		i, known := last[r.Operation.ID]
+		if r.Type == schemas.RecordVerification {
+			if known && r.Verification.Status == statusDiffers {
+				said[i].Operation = nil
+			}
+			return nil
+		}
+		switch f := r.Outcome.Fulfilment; {
+		case f == nil:
+		case r.Outcome.Status == statusApplied:
+			last[r.Operation.ID] = len(said)
+			said = append(said, r)
+		case known && r.Outcome.Status == statusPending && f.Submission == said[i].Outcome.Fulfilment.Submission:
+			said[i].Operation = nil // the ticket was opened again before anything followed from its closing
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for i := range said {
+		if r := &said[i]; r.Operation != nil {
+			fn(r.Operation, r.Outcome.Fulfilment, r.Time)
+		}
+	}
+	return nil
 }
