@@ -28,8 +28,12 @@ type Configured interface {
 	DescribeConfig(values map[string]any) (Description, error)
 }
 
+// ApplyPrefix begins the names of the settings that only applying needs: its own credential.
+const ApplyPrefix = "apply_"
+
 // Config is an application's configuration, checked against Description.Config, with its secrets resolved:
-// where the file has {env: X} or {file: x}, Values has a Secret.
+// where the file has {env: X} or {file: x}, Values has a Secret. OpenReader may get none
+// of the settings that begin with ApplyPrefix: who only reads need not hold that credential.
 type Config struct {
 	Application string
 	Values      map[string]any

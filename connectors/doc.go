@@ -1,6 +1,21 @@
-// Package connectors says what it means to read and change an application. Each folder below is one
-// kind of application; all lists them; connectortest is the suite that each passes against a real server.
+// Package connectors says what it means to read and change an application. Each folder below is one kind of
+// application, but for those that connectors share:
 //
-// A connector knows nothing of Git, forges or Rego, and imports of countersign only this package and
-// schemas. Success is judged by reading back, never by what a server answers to a change.
+//	all            the one list of those that the program has
+//	connectortest  the suite that each passes against a real server, and the table of faults on the way to it;
+//	               servers starts the real ones
+//	rest           the HTTP client of those that speak to JSON APIs
+//	exec           connectors in programs of their own, in any language; it has no name of its own in the list
+//	manual         applications that nothing can read: what people say was done is all there is
+//
+// # To write one
+//
+// Begin with Describe: the description is the contract. Validation, forms, previews and the suite hold requests and the
+// connector to it, and Checker holds operations to it before anything is sent. Then Read, which is whole or says what is
+// missing (State.Incomplete): what is not known is never removed. Then List and Normalize (NormalizeWith), then Apply:
+// Each carries operations out one by one; applications with transactions or batches do better. Fill in a Harness, run
+// connectortest.Run against the real server, then RunFaults, and add the connector to all.
+//
+// A connector knows nothing of Git, forges or Rego, and imports of countersign only this package, rest and schemas.
+// Success is judged by reading back, never by what a server answers to a change.
 package connectors

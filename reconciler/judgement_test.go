@@ -509,3 +509,19 @@ func TestDigestIsOfTheAdmittedTree(t *testing.T) {
 		t.Error("the digest does not tell which admitted content is deleted")
 	}
 }
+
+// What is there already is told apart from what cannot be.
+func TestAlreadyThere(t *testing.T) {
+	t.Parallel()
+	w := settled(t, nil)
+	w.tamper("authz", "g, dave, sales_reader")
+	w.propose("x", files{"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave"))),
+		"requests/nothing.yaml": assignment("authz", "sales_nothing", grants(user("dave")))})
+	p := w.preview("x")
+	if !slices.Equal(codes(p.Errors), []string{"no-connection"}) {
+		t.Errorf("the errors are %v", p.Errors)
+	}
+	if len(p.Already) != 1 || p.Already[0].Connection.SourceName != "sales_reader" {
+		t.Errorf("there already: %v", p.Already)
+	}
+}

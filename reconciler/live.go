@@ -18,13 +18,13 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// configure resolves the secrets of an application's config.
-func (r *Reconciler) configure(app *schemas.Application) (connectors.Connector, connectors.Config, error) {
+// configure resolves the secrets of an application's config, for applying or for reading only.
+func (r *Reconciler) configure(app *schemas.Application, applying bool) (connectors.Connector, connectors.Config, error) {
 	c, ok := r.c.Connectors.Get(app.Spec.Connector)
 	if !ok {
 		return nil, connectors.Config{}, fmt.Errorf("application %s: %s", app.Name, noConnector(r.c.Connectors, app.Spec.Connector))
 	}
-	values, err := ResolveSecrets(app.Spec.Config)
+	values, err := ResolveSecrets(app.Spec.Config, applying)
 	if err != nil {
 		return nil, connectors.Config{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
@@ -38,8 +38,22 @@ func noConnector(registry connectors.Registry, name string) string {
 }
 
 // ResolveSecrets replaces {env: NAME} and {file: /path} by the secrets that they name. The errors name the
-// reference, never what it holds.
-func ResolveSecrets(config map[string]any) (map[string]any, error) {
+// reference, never what it holds. Who only reads need not hold the credential for applying: without applying, all
+// settings that begin with connectors.ApplyPrefix are left out where one of their secrets is not there.
+func ResolveSecrets(config map[string]any, applying bool) (map[string]any, error) {
+	if !applying {
+		isApply := func(k string, _ any) bool { return strings.HasPrefix(k, connectors.ApplyPrefix) }
+		own := maps.Clone(config)
+		maps.DeleteFunc(own, func(k string, v any) bool { return !isApply(k, v) })
+		if _, err := resolve(own); err != nil {
+			config = maps.Clone(config)
+			maps.DeleteFunc(config, isApply)
+		}
+	}
+	return resolve(config)
+}
+
+func resolve(config map[string]any) (map[string]any, error) {
 	out := make(map[string]any, len(config))
 	for _, k := range slices.Sorted(maps.Keys(config)) {
 		switch v := config[k].(type) {
@@ -52,7 +66,7 @@ func ResolveSecrets(config map[string]any) (map[string]any, error) {
 				out[k] = secret
 				continue
 			}
-			nested, err := ResolveSecrets(v)
+			nested, err := resolve(v)
 			if err != nil {
 				return nil, fmt.Errorf("config.%s: %w", k, err)
 			}
@@ -98,7 +112,7 @@ type live struct {
 
 // openLive connects for reading and describes the installation. Of one that nothing can read the ledger tells.
 func (r *Reconciler) openLive(ctx context.Context, app *schemas.Application, l *ledger.Ledger) (*live, error) {
-	c, cfg, err := r.configure(app)
+	c, cfg, err := r.configure(app, false)
 	if err != nil {
 		return nil, err
 	}

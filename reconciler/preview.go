@@ -251,7 +251,7 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 	if len(other) > 0 {
 		p.Drift = append(p.Drift, schemas.ApplicationPlan{Application: name, Connector: ap.Connector, Mode: ap.Mode, Operations: other})
 	}
-	p.Already = append(p.Already, e.already(name, own)...)
+	p.Already = append(p.Already, e.already(name, own, &ap)...)
 	// Findings of the live diff that the change brings are errors: it could not be carried out.
 	for _, f := range ap.Findings {
 		if e.fileOf(f.Document.Path) == nil || slices.ContainsFunc(p.Errors, func(o schemas.Finding) bool {
@@ -266,14 +266,23 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 }
 
 // already are the change's grants that need no operation.
-func (e *examined) already(name string, own []schemas.Operation) []schemas.Key {
+func (e *examined) already(name string, own []schemas.Operation, ap *schemas.ApplicationPlan) []schemas.Key {
 	todo := map[schemas.Key]bool{}
 	for i := range own {
 		todo[own[i].Key()] = true
 	}
+	for i := range ap.Pending {
+		todo[ap.Pending[i].Key] = true
+	}
+	wrong := map[schemas.DocumentID]bool{}
+	for _, f := range ap.Findings {
+		if f.Severity == "error" {
+			wrong[f.Document] = true
+		}
+	}
 	var out []schemas.Key
 	for _, o := range e.changes[name].Operations {
-		if o.Kind == schemas.OperationGrant && !todo[o.Key()] {
+		if o.Kind == schemas.OperationGrant && !todo[o.Key()] && !slices.ContainsFunc(o.Documents, func(d schemas.DocumentID) bool { return wrong[d] }) {
 			out = append(out, o.Key())
 		}
 	}

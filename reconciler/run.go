@@ -517,7 +517,7 @@ func credentialName(app *schemas.Application) string {
 // write carries the operations out, with the intent on record before and the outcome after. What failed
 // because the application was not available is tried again.
 func (u *run) write(ctx context.Context, todo []schemas.Operation) (err error) {
-	c, cfg, err := u.r.configure(u.app)
+	c, cfg, err := u.r.configure(u.app, true)
 	if err != nil {
 		return err
 	}

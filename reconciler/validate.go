@@ -44,6 +44,7 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 		refuse(schemas.SettingsPath, "is missing", "countersign init writes one")
 	}
 	var all []schemas.Document
+	unread := false // whether an application's file could not be read, so that its name is not known
 	modules := map[string][]byte{}
 	var data map[string]any
 	keep := filter{settings}
@@ -106,6 +107,7 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 		}
 		docs, errs := schemas.Decode(p, content)
 		fail(errs)
+		unread = unread || class == schemas.ClassApplication && len(errs) > 0
 		fail(schemas.CheckPlaces(p, docs, settings))
 		report.Documents += len(docs)
 		all = append(all, docs...)
@@ -114,7 +116,7 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 	if err != nil {
 		return nil, fmt.Errorf("read the control files: %w", err)
 	}
-	validateTogether(all, registry, fail, refuse)
+	validateTogether(all, unread, registry, fail, refuse)
 	if engine, err := policy.New(policy.Config{Modules: modules, Data: data}); err != nil {
 		refuse(settings.Folders.Policy, err.Error(), "")
 	} else if err := engine.Close(); err != nil {
@@ -129,10 +131,11 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 	return report, nil
 }
 
-// validateTogether holds documents against the connectors and against each other.
-func validateTogether(all []schemas.Document, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
+// validateTogether holds documents against the connectors and against each other. With unread, all lacks an application.
+func validateTogether(all []schemas.Document, unread bool, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
 	checker := schemas.NewChecker()
 	apps := map[string]connectors.Description{}
+	unheld := map[string]bool{} // applications without a connector, which their requests cannot be held against
 	lacks := map[string]map[schemas.Provisioning]fault{}
 	forge := "local"
 	for _, d := range all {
@@ -147,6 +150,7 @@ func validateTogether(all []schemas.Document, registry connectors.Registry, fail
 			if !ok {
 				fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("there is no connector %q", v.Spec.Connector),
 					Hint: fmt.Sprintf("the connectors are %s; where a program of its own is the connector, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
+				unheld[v.Name] = true
 				continue
 			}
 			desc := c.Describe()
@@ -171,6 +175,9 @@ func validateTogether(all []schemas.Document, registry connectors.Registry, fail
 			continue
 		}
 		desc, ok := apps[v.Application]
+		if !ok && (unread || unheld[v.Application]) {
+			continue
+		}
 		if !ok {
 			fail(schemas.ErrorList{{Position: d.At("spec.application"), Field: "spec.application", Msg: fmt.Sprintf("there is no application %q", v.Application),
 				Hint: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")}})

@@ -34,6 +34,11 @@ func TestValidate(t *testing.T) {
 		{name: "policy that does not compile", change: files{"policy/own.rego": "package countersign\n\ndeny contains x if {\n"}, want: []string{"policy:0 refused"}},
 		{name: "a document in the wrong folder", change: files{"requests/people.yaml": people}, want: []string{"requests/people.yaml:1 invalid"}},
 		{name: "two faults in two files", change: files{"requests/a.yaml": creation("nowhere", "x"), "requests/b.yaml": creation("nowhere", "y")}, want: []string{"requests/a.yaml:5 invalid", "requests/b.yaml:5 invalid"}},
+		{name: "requests of an application whose file cannot be read", change: files{"applications/hr.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: hr}\n" +
+			"spec:\n  connector: casbin\n  config: {policy: x.csv, token: hunter2}\n  owners: [user:bob@acme.test]\n  scope: {role: [x]}\n", "requests/a.yaml": creation("hr", "x")}, want: []string{"applications/hr.yaml:6 invalid"}},
+		{name: "requests of an application whose connector is not there", change: files{"applications/hr.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: hr}\n" +
+			"spec:\n  connector: casbinn\n  config: {policy: x.csv}\n  owners: [user:bob@acme.test]\n  scope: {role: [x]}\n", "requests/a.yaml": creation("hr", "x"), "requests/b.yaml": creation("nowhere", "x")},
+			want: []string{"applications/hr.yaml:5 invalid", "requests/b.yaml:5 invalid"}},
 		{name: "other files are nobody's business", change: files{"README.md": "# Access", "docs/a.yaml": "kind: [", "requests/notes.txt": "x"}},
 	}
 	for _, tc := range tests {

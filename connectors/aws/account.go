@@ -31,6 +31,7 @@ type entity struct {
 	groups              []string // of a user
 	attached            []string // ARNs of managed policies
 	inline              []string // names of policies within it
+	strong              bool     // of a group: one of these is powerful
 	profiles            []string // instance profiles of a role
 	boundary            string   // of a user or role
 	tags                map[string]string
@@ -133,6 +134,9 @@ func (r *reader) collect(a *account, out *iam.GetAccountAuthorizationDetailsOutp
 		e := a.groups.add(&entity{typ: typeGroup, name: sdk.ToString(g.GroupName), id: sdk.ToString(g.GroupId), arn: sdk.ToString(g.Arn), path: sdk.ToString(g.Path)})
 		e.attach(g.AttachedManagedPolicies)
 		e.embed(g.GroupPolicyList)
+		for _, p := range g.GroupPolicyList {
+			e.strong = e.strong || powerful(readDocument(sdk.ToString(p.PolicyDocument), permissions, r.partition))
+		}
 	}
 	for i := range out.RoleDetailList {
 		o := &out.RoleDetailList[i]
@@ -334,6 +338,9 @@ func (a *account) disagree(format string, args ...any) {
 
 // agree holds the parts of the account against each other: what one names must be in the others.
 func (r *reader) agree(a *account) {
+	if us := r.self; us.user != "" && a.users[us.user] == nil || us.role != "" && a.roles[us.role] == nil {
+		a.disagree("the user or role that countersign works with is not in it")
+	}
 	for _, key := range sortedKeys(a.users) {
 		for _, g := range a.users[key].groups {
 			if a.groups[fold(g)] == nil {

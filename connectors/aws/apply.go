@@ -124,6 +124,13 @@ func (r *run) find(ctx context.Context, o *schemas.Operation, n schemas.Name, id
 			r.index(n.Type)[fold(n.SourceName)] = e
 		}
 	}
+	if e == nil && id != "" {
+		for _, other := range r.index(n.Type) {
+			if other.id == id {
+				return nil, refuse(connectors.Conflict, o, "the %s with the id %s is named %s now", n.Type, id, other.name)
+			}
+		}
+	}
 	switch {
 	case e == nil:
 		return nil, nil

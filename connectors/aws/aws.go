@@ -225,8 +225,11 @@ type reader struct {
 }
 
 // self are the accounts that we work with, by folded name: whoever changed what they may do would change the
-// rules for countersign itself.
-type self struct{ users, roles map[string]bool }
+// rules for countersign itself. user or role is the one that STS says we are: a reading without it is not whole.
+type self struct {
+	users, roles map[string]bool
+	user, role   string
+}
 
 func (s self) add(arn string) {
 	_, resource, _ := strings.Cut(arn, ":")
@@ -266,7 +269,7 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{settings: s, d: describe(), self: self{map[string]bool{}, map[string]bool{}}}
+	r := &reader{settings: s, d: describe(), self: self{users: map[string]bool{}, roles: map[string]bool{}}}
 	if r.transport, err = newTransport(s); err != nil {
 		return nil, err
 	}
@@ -293,6 +296,14 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 		if accountOf(known) == s.account {
 			r.self.add(known)
 		}
+	}
+	who := self{users: map[string]bool{}, roles: map[string]bool{}}
+	who.add(arn)
+	for name := range who.users {
+		r.self.user = name
+	}
+	for name := range who.roles {
+		r.self.role = name
 	}
 	r.iam = iam.NewFromConfig(base, func(o *iam.Options) {
 		if s.endpoint != "" {
@@ -395,13 +406,16 @@ func (r *reader) usable(ctx context.Context, op string) error {
 	return connectors.Stopped(ctx, op)
 }
 
-// Describe says what this account can do, which is what every account can.
+// Describe says what this account can do, which is what every account can, and what in it is powerful.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	if err := r.usable(ctx, "describe AWS IAM"); err != nil {
 		return connectors.Description{}, err
 	}
 	d := describe()
 	d.Version = "2010-05-08" // of the API
+	if err := r.privileged(ctx, &d); err != nil {
+		return connectors.Description{}, err
+	}
 	return d, nil
 }
 

@@ -349,6 +349,86 @@ func TestProtection(t *testing.T) {
 }
 
 // A policy that others hold, and a role that machines run with, stay; the error says who is in the way.
+// A harmless name makes no policy harmless, nor the group that has it.
+func TestPowerfulPolicies(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	allow := func(rest string) string {
+		return `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"*","Resource":"*"},{"Effect":"Allow","Resource":"*",` + rest + `}]}`
+	}
+	powerful := map[string]bool{
+		`"Action":"*"`: true, `"Action":["s3:GetObject","IAM:PutUserPolicy"]`: true, `"Action":"iam:g*"`: true, `"Action":"i?m:Get"`: true, `"NotAction":"s3:*"`: true,
+		`"Action":"sts:AssumeRole"`: true, `"Action":"iam:PassRole"`: true, `"Action":"organizations:*"`: true,
+		`"Action":"s3:*"`: false, `"Action":["iam:Get*","iam:ListRoles"]`: false, `"Action":"sts:GetCallerIdentity"`: false,
+	}
+	var policies, groups []string
+	n := 0
+	for action, is := range powerful {
+		n++
+		attached, embedded := fmt.Sprintf("a%02d", n), fmt.Sprintf("e%02d", n)
+		a.call(t, "CreatePolicy", "PolicyName", attached, "Path", teamPath, "PolicyDocument", allow(action))
+		a.call(t, "CreateGroup", "GroupName", attached, "Path", teamPath)
+		a.call(t, "AttachGroupPolicy", "GroupName", attached, "PolicyArn", "arn:aws:iam::"+accountID+":policy"+teamPath+attached)
+		a.call(t, "CreateGroup", "GroupName", embedded, "Path", teamPath)
+		a.call(t, "PutGroupPolicy", "GroupName", embedded, "PolicyName", "x", "PolicyDocument", allow(action))
+		if is {
+			policies, groups = append(policies, attached), append(groups, attached, embedded)
+		}
+	}
+	a.call(t, "CreateGroup", "GroupName", "plain", "Path", teamPath)
+	groups = append(groups, "keeper") // it has AdministratorAccess
+	slices.Sort(groups)
+	d, err := writer(t, a.config).Describe(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := func(patterns []string) []string {
+		return slices.DeleteFunc(slices.Clone(patterns), func(p string) bool { return strings.Contains(p, "*") })
+	}
+	for _, typ := range d.Types {
+		switch typ.Name {
+		case "group":
+			if diff := cmp.Diff(groups, named(typ.Privileged)); diff != "" {
+				t.Errorf("groups (-want +got):\n%s", diff)
+			}
+		case "policy":
+			if diff := cmp.Diff(policies, named(typ.Privileged)); diff != "" {
+				t.Errorf("policies (-want +got):\n%s", diff)
+			}
+			continue
+		}
+		if g, _ := typ.Target("policy"); !cmp.Equal(policies, named(g.Privileged)) {
+			t.Errorf("policies for a %s: %v, want %v", typ.Name, g.Privileged, policies)
+		}
+	}
+}
+
+// What was renamed since is there all the same: taking away what it had under its old name is not done.
+func TestRenamed(t *testing.T) {
+	t.Parallel()
+	a := start(t)
+	a.call(t, "CreateUser", "UserName", "alice")
+	w := writer(t, a.config)
+	must(t, w, create(name("group", "sales"), nil), create(name("policy", "sales"), nil), grant(name("group", "sales"), name("user", "alice"), "MEMBER"),
+		grant(name("group", "sales"), name("policy", "sales"), "MEMBER"))
+	group := one(t, w, name("group", "sales"))
+	for _, e := range group.Entitlements {
+		o := revoke(group.Name, name(e.Target.Type, "before"), e.Privilege)
+		o.TargetID = e.TargetID
+		if err := refused(t, w, connectors.Conflict, o); !strings.Contains(err.Message, "is named "+e.Target.SourceName) {
+			t.Error(err)
+		}
+		o.TargetID = "AIDAGONE"
+		must(t, w, o)
+	}
+	o := remove(name("group", "before"))
+	o.NativeID = group.NativeID
+	refused(t, w, connectors.Conflict, o)
+	if diff := cmp.Diff(group, one(t, w, group.Name)); diff != "" {
+		t.Errorf("something changed (-before +after):\n%s", diff)
+	}
+}
+
 func TestDeletionThatIsBlocked(t *testing.T) {
 	t.Parallel()
 	a := start(t)

@@ -361,6 +361,10 @@ func (a *app) Break(t *testing.T) []connectortest.Broken {
 		broken("details without a role", details, func(status int, body []byte) (int, []byte) {
 			return status, element("RoleDetailList").ReplaceAll(body, nil)
 		}),
+		broken("details without the users", details, func(status int, body []byte) (int, []byte) {
+			return status, element("UserDetailList").ReplaceAll(body, nil)
+		}),
+		broken("details of nothing", details, text("<"+details+"Response></"+details+"Response>")),
 		broken("nobody", "GetCallerIdentity", text("")),
 	}
 	for _, action := range []string{details, "ListRoles", "ListPolicies"} {

@@ -15,6 +15,14 @@
 //
 // Not read are policies of AWS attached to, or embedded in, users themselves: no connection holds them.
 //
+// # What is powerful
+//
+// Powerful are the policies of AWS whose names say so (*Admin*, *FullAccess*, *PowerUser*), and of the account's own those
+// whose names say so or whose documents allow every action, changes of IAM, of the organisation or of who signs in, or
+// to assume roles; and the groups that have one of these, attached or embedded. The reader's description lists them, for
+// which it reads the account once more. What gets there by way of a service (a function that runs with a role) is not seen:
+// name such policies in the application's list.
+//
 // # Names
 //
 // IAM keeps a name as it was written and does not tell upper from lower case: there can be no Sales beside sales. A

@@ -210,9 +210,6 @@ func (k *connector) OpenWriter(ctx context.Context, cfg connectors.Config) (conn
 	return s, nil
 }
 
-// applyPrefix begins the settings of the credential for applying.
-const applyPrefix = "apply_"
-
 func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string) (_ *session, err error) {
 	op := "open " + k.c.Name
 	values, secrets, err := k.reveal(op, cfg.Values)
@@ -220,7 +217,7 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 		return nil, err
 	}
 	if mode == "read" {
-		maps.DeleteFunc(values, func(name string, _ any) bool { return strings.HasPrefix(name, applyPrefix) })
+		maps.DeleteFunc(values, func(name string, _ any) bool { return strings.HasPrefix(name, connectors.ApplyPrefix) })
 	}
 	if n := k.children.Add(1); n > int64(k.c.Limits.Children) {
 		k.children.Add(-1)

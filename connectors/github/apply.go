@@ -67,6 +67,7 @@ type batch struct {
 	failed, done map[string]bool
 	people       map[string]*standing // of the organisation, by login
 	tries        int
+	all          []connectors.Item     // each team of the organisation; nil before they were listed
 	roles        map[string][]*orgRole // of the organisation, by name; nil before they were read
 	known        map[int64]bool        // of which of them it was read whom they were assigned to
 }
@@ -111,8 +112,10 @@ func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
 	}
 	x := b.bySlug[o.Connection.SourceName]
 	switch {
+	case x == nil && o.Removes() && b.doubt != "" && !b.bot(): // Apps see all teams
+		return refuse(connectors.Denied, o, "whether the team is there is not known: %s", b.doubt)
 	case x == nil && o.Removes():
-		return nil
+		return b.gone(ctx, o)
 	case x == nil && o.Kind != schemas.OperationCreate:
 		return refuse(connectors.NotFound, o, "the team is not there")
 	case x != nil && x.protected() != "":
@@ -149,6 +152,25 @@ func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
 		return b.nest(ctx, o, x)
 	}
 	return b.unnest(ctx, o, x)
+}
+
+// gone refuses to take a team's slug for the team: with another slug, the team that was meant lives on.
+func (b *batch) gone(ctx context.Context, o *schemas.Operation) error {
+	if o.NativeID == "" {
+		return nil
+	}
+	if b.all == nil {
+		var err error
+		if b.all, err = b.items(ctx, TypeTeam); err != nil {
+			return err
+		}
+	}
+	for _, i := range b.all {
+		if i.NativeID == o.NativeID {
+			return refuse(connectors.Conflict, o, "the team with the id %s has the slug %s now", o.NativeID, i.SourceName)
+		}
+	}
+	return nil
 }
 
 // answered is what GitHub says of a team that was made or changed.
@@ -193,6 +215,9 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 		// Nothing says whether it was made.
 		if again := b.call(ctx, o, http.MethodGet, b.c.team(slug), nil, &made); again != nil {
 			return err
+		}
+		if made.Slug != slug {
+			return strange(connectors.Title(o)) // that is none of what we asked for, so none of ours to delete
 		}
 		err = nil
 	}
@@ -406,6 +431,18 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 	return nil
 }
 
+// otherName refuses to take a login for the account: with another login, the account that was meant is still in.
+func otherName(o *schemas.Operation, lists ...map[string]person) error {
+	for _, list := range lists {
+		for login, p := range list {
+			if o.TargetID != "" && id(p.id) == o.TargetID {
+				return refuse(connectors.Conflict, o, "the account with the id %s has the login %s now", o.TargetID, login)
+			}
+		}
+	}
+	return nil
+}
+
 func (b *batch) removeMember(ctx context.Context, o *schemas.Operation, x *team) error {
 	login := strings.ToLower(o.Target.SourceName)
 	list := x.members
@@ -413,7 +450,7 @@ func (b *batch) removeMember(ctx context.Context, o *schemas.Operation, x *team)
 	if !in {
 		list = x.invited
 		if p, in = list[login]; !in {
-			return nil
+			return otherName(o, x.members, x.invited)
 		}
 	}
 	if err := sameTarget(o, p.id); err != nil {
@@ -531,6 +568,21 @@ func (b *batch) give(ctx context.Context, o *schemas.Operation, x *team) error {
 func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 	name := strings.ToLower(o.Target.SourceName)
 	h := x.repositories[name]
+	if h == nil && b.doubt != "" {
+		switch err := b.call(ctx, o, http.MethodGet, path("repos", b.c.organisation, name), nil, nil); {
+		case connectors.CodeOf(err) == connectors.NotFound:
+			return refuse(connectors.Denied, o, "whether the team has the repository is not known: %s", b.doubt)
+		case err != nil:
+			return err
+		}
+	}
+	if h == nil && o.TargetID != "" {
+		for now, other := range x.repositories {
+			if other.direct && id(other.id) == o.TargetID {
+				return refuse(connectors.Conflict, o, "the repository with the id %s is named %s now", o.TargetID, now)
+			}
+		}
+	}
 	if h == nil || !h.direct {
 		return nil
 	}
@@ -618,6 +670,9 @@ func (b *batch) nest(ctx context.Context, o *schemas.Operation, x *team) error {
 }
 
 func (b *batch) unnest(ctx context.Context, o *schemas.Operation, x *team) error {
+	if x.parent != nil && x.parent.slug != o.Target.SourceName && o.TargetID == id(x.parent.id) {
+		return refuse(connectors.Conflict, o, "the team with the id %s has the slug %s now", o.TargetID, x.parent.slug)
+	}
 	if x.parent == nil || x.parent.slug != o.Target.SourceName {
 		return nil
 	}

@@ -440,11 +440,26 @@ func TestOrganisationRoles(t *testing.T) {
 	refused(t, w, wrong, connectors.Conflict, "another user")
 	wrong.TargetID, wrong.NativeID = "", "1"
 	refused(t, w, wrong, connectors.Conflict, "another role")
+	for kind, target := range map[string]int64{"user": h.user("alice").id, "team": h.teams["sales"].id} {
+		wrong = role("revoke", "all_repo_read", kind, "before")
+		wrong.TargetID = strconv.FormatInt(target, 10)
+		refused(t, w, wrong, connectors.Conflict, "now")
+		wrong = role("revoke", "before", kind, "alice")
+		wrong.NativeID = strconv.FormatInt(h.roles[0].id, 10)
+		refused(t, w, wrong, connectors.Conflict, "is named")
+	}
 	if failed := apply(t, w, role("revoke", "all_repo_read", "user", "alice"), role("revoke", "all_repo_read", "team", "sales"),
 		role("revoke", "no_such_role", "user", "alice"), role("revoke", "all_repo_read", "user", "bob")); len(failed) > 0 {
 		t.Fatal(failed)
 	}
 	same(t, all(), "all_repo_read: team/later")
+	// Their names are told apart by case, and found by the letters that they have.
+	for n, want := range map[string]int{"Deploys everything": 1, "deploys everything": 0, "all_repo_read": 1} {
+		p, err := w.List(t.Context(), connectors.Query{Type: "organisation_role", Names: []string{n}})
+		if err != nil || len(p.Items) != want {
+			t.Errorf("List of %q: %+v, %v; want %d", n, p.Items, err, want)
+		}
+	}
 	// Two of one name can be told apart by their ids alone.
 	h.change(func() {
 		h.roles = append(h.roles, &orgRole{h.next(), "all_repo_read", map[*user]bool{}, map[*team]bool{}})
@@ -508,6 +523,37 @@ func TestCreation(t *testing.T) {
 	}
 }
 
+// A team that answers to the name of one whose creation has no answer is deleted by nobody.
+func TestCreationWithoutAnswer(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	w := writer(t, h.config())
+	must(t, w, "create other")
+	h.change(func() {
+		h.before = func(w http.ResponseWriter, _ *http.Request, op string, _ []byte) bool {
+			if op == "teams/create" {
+				w.WriteHeader(http.StatusBadGateway)
+			}
+			return op == "teams/create"
+		}
+	})
+	refused(t, w, operation("create sales"), connectors.Unavailable, "")
+	h.change(func() {
+		answer := h.before
+		h.before = func(w http.ResponseWriter, req *http.Request, op string, body []byte) bool {
+			if op == "teams/get-by-name" {
+				fmt.Fprintf(w, `{"id": %d, "slug": "other"}`, h.teams["other"].id)
+				return true
+			}
+			return answer(w, req, op, body)
+		}
+	})
+	refused(t, w, operation("create sales"), connectors.Unavailable, "not what this API gives")
+	if h.teams["other"] == nil {
+		t.Error("another team was deleted")
+	}
+}
+
 func TestIDs(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
@@ -536,6 +582,58 @@ func TestIDs(t *testing.T) {
 		}
 	}
 	same(t, read(t, w, "sales"))
+}
+
+// What was renamed since is there all the same: taking away what it had under its old name is not done.
+func TestRenamed(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.user("alice").role = "member"
+	h.repo("app")
+	w := writer(t, h.config())
+	must(t, w, "create base", "create sales", "grant sales user alice MEMBER", "grant sales repository app pull", "grant sales team base MEMBER")
+	before := read(t, w, "sales")
+	for text, id := range map[string]int64{"revoke sales user before MEMBER": h.user("alice").id, "revoke sales repository before pull": h.repo("app").id,
+		"revoke sales team before MEMBER": h.teams["base"].id} {
+		o := operation(text)
+		o.TargetID = strconv.FormatInt(id, 10)
+		refused(t, w, o, connectors.Conflict, "now")
+		o.TargetID = "1"
+		if failed := apply(t, w, o); len(failed) > 0 {
+			t.Error(failed)
+		}
+	}
+	for _, text := range []string{"delete before", "revoke before user alice MEMBER"} {
+		o := operation(text)
+		o.NativeID = strconv.FormatInt(h.teams["sales"].id, 10)
+		refused(t, w, o, connectors.Conflict, "has the slug sales now")
+		o.NativeID = "1"
+		if failed := apply(t, w, o); len(failed) > 0 {
+			t.Error(failed)
+		}
+	}
+	same(t, read(t, w, "sales"), before...)
+}
+
+// What the credential for applying does not see is not gone for that.
+func TestRemovalOfWhatIsNotSeen(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	w := writer(t, h.config())
+	must(t, w, "create sales", "create inner")
+	h.change(func() {
+		h.teams["inner"].privacy = "secret"
+		h.tokens[applyToken].owner = false
+	})
+	refused(t, w, operation("delete inner"), connectors.Denied, "no secret teams")
+	refused(t, w, operation("revoke inner user alice MEMBER"), connectors.Denied, "no secret teams")
+	h.change(func() { h.chosen = true })
+	app := writer(t, appConfig(t, h))
+	refused(t, app, operation("revoke sales repository unseen pull"), connectors.Denied, "selected repositories")
+	h.repo("seen")
+	if failed := apply(t, app, operation("revoke sales user alice MEMBER"), operation("revoke sales repository seen pull"), operation("delete gone")); len(failed) > 0 {
+		t.Errorf("what is seen not to be there: %v", failed)
+	}
 }
 
 // appConfig is the config of an App.
@@ -568,6 +666,10 @@ func TestApp(t *testing.T) {
 	s, err := w.Read(t.Context(), connectors.Selection{})
 	if err != nil || !strings.Contains(s.Incomplete, "selected repositories") {
 		t.Errorf("an App that does not see all repositories: %v, incomplete %q", err, s.Incomplete)
+	}
+	h.answer("apps/list-repos-accessible-to-installation", http.StatusOK, nil, `{"total_count": 0, "repositories": []}`)
+	if s, err := w.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
+		t.Errorf("an App of which nobody says what it sees: %v, %v", s, err)
 	}
 	cfg.Values["installation_id"] = 78
 	if _, err := writer(t, cfg).Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Denied || strings.Contains(err.Error(), "PRIVATE") {

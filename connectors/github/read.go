@@ -329,8 +329,12 @@ func (r *reader) sight(ctx context.Context, op string, t *teams) error {
 	if _, _, err := r.c.send(ctx, op, http.MethodGet, "installation/repositories", url.Values{"per_page": {"1"}}, nil, &answer); err != nil {
 		return err
 	}
-	if answer.Selection == "selected" {
+	switch answer.Selection {
+	case "all":
+	case "selected":
 		t.doubt = "the App is installed on selected repositories only, so it does not see what teams hold on others"
+	default:
+		return strange(op)
 	}
 	return nil
 }
@@ -688,7 +692,10 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if q.Names != nil {
 		named := map[string]bool{}
 		for _, n := range q.Names {
-			named[strings.ToLower(n)] = true
+			if q.Type != TypeOrganisationRole { // their names alone are told apart by case
+				n = strings.ToLower(n)
+			}
+			named[n] = true
 		}
 		items = slices.DeleteFunc(items, func(i connectors.Item) bool { return !named[i.SourceName] })
 		if r.invite && q.Type == TypeUser {

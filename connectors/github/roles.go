@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
@@ -110,6 +111,11 @@ func (b *batch) role(ctx context.Context, o *schemas.Operation) (*orgRole, error
 	case len(named) > 1:
 		return nil, refuse(connectors.Conflict, o, "the organisation has %d roles of that name: say which with source_id", len(named))
 	case len(named) == 0 && o.Removes():
+		for name, list := range b.roles {
+			if slices.ContainsFunc(list, func(x *orgRole) bool { return id(x.id) == o.NativeID }) {
+				return nil, refuse(connectors.Conflict, o, "the role with the id %s is named %s now", o.NativeID, strconv.QuoteToASCII(name))
+			}
+		}
 		return nil, nil
 	case len(named) == 0:
 		return nil, refuse(connectors.NotFound, o, "the organisation has no such role")
@@ -143,6 +149,11 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 	}
 	grant := o.Kind == schemas.OperationGrant
 	if holds == grant {
+		for now, other := range holders {
+			if !grant && o.TargetID == id(other) {
+				return refuse(connectors.Conflict, o, "the %s with the id %s is named %s now", o.Target.Type, o.TargetID, now)
+			}
+		}
 		return nil
 	}
 	if !grant {

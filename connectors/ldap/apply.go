@@ -233,7 +233,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 // renamed is the name that the group with the operation's id has now, "" when it is not there. To take something
 // from a group that only goes by another name must not pass for done.
 func (w *writer) renamed(o *schemas.Operation, find func(string) ([]*group, error)) (string, error) {
-	term := equals("entryUUID", o.NativeID)
+	term := or2(equals(attrUUID, o.NativeID), equals(attrUniqueID, o.NativeID))
 	if w.root.ad {
 		b, ok := guidBytes(o.NativeID)
 		if !ok {
@@ -268,7 +268,7 @@ func (w *writer) handle(g *group) (string, []goldap.Control) {
 	case w.root.ad:
 		return "<GUID=" + g.id + ">", nil
 	case w.root.controls[controlAssertion]:
-		filter, err := goldap.CompileFilter(equals("entryUUID", g.id))
+		filter, err := goldap.CompileFilter(equals(g.idAttr, g.id))
 		if err == nil {
 			return g.dn.text, []goldap.Control{goldap.NewControlString(controlAssertion, true, string(filter.Bytes()))}
 		}
@@ -324,6 +324,18 @@ func (w *writer) change(ctx context.Context, ops []*schemas.Operation) []result 
 			}
 			return results
 		}
+		if !w.root.ad {
+			why, err := w.unseen(ctx, []*group{g}, []string{g.name})
+			if err == nil && why != "" {
+				err = refuse(ops[0], connectors.Denied, "%s", why)
+			}
+			if err != nil {
+				for i, o := range ops {
+					results[i] = result{n, retitle(err, o)}
+				}
+				return results
+			}
+		}
 		m, err := w.work(ctx, g, ops)
 		if err != nil {
 			return all(n, err)
@@ -349,6 +361,9 @@ func (w *writer) change(ctx context.Context, ops []*schemas.Operation) []result 
 			for _, i := range m.touched {
 				one := w.change(ctx, ops[i:i+1])[0]
 				results[i] = result{one.attempts + n, one.err}
+				if gone(one.err) {
+					break // the others have nothing to hope for
+				}
 			}
 			return all(n, nil)
 		}
@@ -458,6 +473,7 @@ type targets struct {
 	users  map[string][]*user
 	groups map[string][]*group
 	held   map[string]bool // by key of DN; nil where the group's values are known
+	uids   map[string]int  // how many accounts have each, where the group names its members so
 }
 
 func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation) (*targets, error) {
@@ -482,6 +498,11 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 	for _, x := range groups {
 		t.groups[x.name] = append(t.groups[x.name], x)
 	}
+	if len(g.holds) > 0 && g.holds[0] == attrMemberUID {
+		if err := w.countUIDs(ctx, t, users); err != nil {
+			return nil, err
+		}
+	}
 	if !w.root.ad {
 		return t, nil
 	}
@@ -502,25 +523,83 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 		}
 		found = append(found, list...)
 	}
-	for _, name := range names[typeForeign] {
-		if _, err := parseDN(name); err != nil {
-			continue
-		}
-		list, err := w.search(ctx, query{op: "look up members", base: name, scope: goldap.ScopeBaseObject, filter: within, attributes: []string{"1.1"}})
-		switch connectors.CodeOf(err) {
-		case "":
-			found = append(found, list...)
-		case connectors.NotFound: // an entry that is gone is in no group
-		default:
-			return nil, err
-		}
-	}
 	for _, e := range found {
 		if d, err := parseDN(e.DN); err == nil {
 			t.held[d.key()] = true
 		}
 	}
+	var others []dn
+	for _, u := range users {
+		others = append(others, u.dn)
+	}
+	for _, x := range groups {
+		others = append(others, x.dn)
+	}
+	for _, name := range names[typeForeign] {
+		if d, err := parseDN(name); err == nil {
+			others = append(others, d)
+		}
+	}
+	others = slices.DeleteFunc(others, func(d dn) bool { return t.held[d.key()] })
+	for part := range slices.Chunk(others, maxTerms) {
+		if err := w.holds(ctx, g, part, t.held); err != nil {
+			return nil, err
+		}
+	}
 	return t, nil
+}
+
+// holds finds out by the group which of some entries are in it. That an entry does not say it is in the group tells
+// nothing: it may not show that to us, or be one of another domain. A filter on what we may not see is neither true nor
+// false, so that only the one on the contrary is sure.
+func (w *writer) holds(ctx context.Context, g *group, entries []dn, held map[string]bool) error {
+	const op = "look up members"
+	var terms []string
+	for _, d := range entries {
+		terms = append(terms, equals(attrMember, d.text))
+	}
+	is := func(filter string) (bool, error) {
+		target, _ := w.handle(g)
+		found, err := w.search(ctx, query{op: op, base: target, scope: goldap.ScopeBaseObject, filter: filter, attributes: []string{"1.1"}})
+		return len(found) > 0, err
+	}
+	either := "(|" + strings.Join(terms, "") + ")"
+	if none, err := is("(!" + either + ")"); err != nil || none {
+		return err
+	}
+	if len(entries) > 1 {
+		for i := range entries {
+			if err := w.holds(ctx, g, entries[i:i+1], held); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	in, err := is(either)
+	if err == nil && !in {
+		err = &connectors.Error{Code: connectors.Denied, Op: op, Message: "the members of " + strconv.QuoteToASCII(g.name) + " cannot be seen: the account may not read its attribute member"}
+	}
+	held[entries[0].key()] = in
+	return err
+}
+
+// countUIDs finds out how many accounts have the uids of those that are named.
+func (w *writer) countUIDs(ctx context.Context, t *targets, users []*user) error {
+	var uids []string
+	for _, u := range users {
+		uids = append(uids, u.uids...)
+	}
+	all, err := w.usersBy(ctx, terms("uid", uids))
+	if err != nil {
+		return err
+	}
+	t.uids = map[string]int{}
+	for _, u := range all {
+		for _, uid := range u.uids {
+			t.uids[uid]++
+		}
+	}
+	return nil
 }
 
 // entry is the one account or group that an operation gives or takes; its dn is empty when there is none.
@@ -537,11 +616,7 @@ func (t *targets) one(g *group, o *schemas.Operation) (entry, error) {
 	name := fold(o.Target.SourceName)
 	if o.Target.Type == typeUser {
 		for _, u := range t.users[name] {
-			e := entry{dn: u.dn, id: u.id, uids: u.uids, primary: g.number != "" && u.primary == g.number}
-			if u.own {
-				e.protected = "countersign logs in with it"
-			}
-			list = append(list, e)
+			list = append(list, entry{dn: u.dn, id: u.id, uids: u.uids, primary: g.number != "" && u.primary == g.number, protected: u.protected})
 		}
 	} else {
 		for _, x := range t.groups[name] {
@@ -598,6 +673,9 @@ func (w *writer) add(g *group, o *schemas.Operation, t *targets) ([]value, error
 		v.raw, v.dn = e.uids[0], dn{}
 		if strings.EqualFold(e.dn.attr, "uid") && slices.Contains(e.uids, e.dn.name) {
 			v.raw = e.dn.name
+		}
+		if n := t.uids[v.raw]; n > 1 {
+			return nil, refuse(o, connectors.Conflict, "%d accounts have the uid %s, and a posixGroup would have all of them in it", n, strconv.QuoteToASCII(v.raw))
 		}
 	}
 	if t.held != nil {
@@ -719,6 +797,9 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 		rdn = "cn"
 	}
 	req := &goldap.AddRequest{DN: w.s.create.parent.child(rdn, name)}
+	if d, err := parseDN(req.DN); err == nil && w.nobody(d) {
+		return nil, 0, refuse(o, connectors.Denied, "it is never made: %s", standsForNobody)
+	}
 	req.Attribute("objectClass", w.c.newClasses)
 	req.Attribute(rdn, []string{name})
 	if rdn != "cn" {
@@ -795,7 +876,16 @@ func (w *writer) free(ctx context.Context, o *schemas.Operation) (int, error) {
 	size := w.s.create.gidMax - w.s.create.gidMin + 1
 	start := int(h.Sum32() % uint32(size)) //nolint:gosec // a positive int32
 	for i := range size {
-		if n := w.s.create.gidMin + (start+i)%size; used[n] == 0 {
+		n := w.s.create.gidMin + (start+i)%size
+		if used[n] > 0 {
+			continue
+		}
+		// Accounts may have it as that of a group that is gone: they would be in the new one.
+		taken, err := w.some(ctx, connectors.Title(o), w.s.userBase, equals("gidNumber", strconv.Itoa(n)))
+		if err != nil {
+			return 0, err
+		}
+		if !taken {
 			return n, nil
 		}
 	}

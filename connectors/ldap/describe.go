@@ -94,11 +94,12 @@ const namePatternPosix = `[!-~]+(?: [!-~]+)*`
 
 func privilegedGroups() []string {
 	return []string{
-		"administrators", "domain admins", "enterprise admins", "schema admins", "key admins", "enterprise key admins", "* operators",
+		"admin", "admins", "* admins", "administrators", "* administrators", "* operators",
 		"group policy creator owners", "cert publishers", "dnsadmins", "domain controllers", "read-only domain controllers",
-		"enterprise read-only domain controllers", "hyper-v administrators", "remote desktop users", "remote management users",
-		"organization management", "exchange windows permissions", "exchange trusted subsystem",
-		"root", "wheel", "sudo", "sudoers", "adm", "docker", "shadow", "disk",
+		"enterprise read-only domain controllers", "cloneable domain controllers", "incoming forest trust builders",
+		"allowed rodc password replication group", "adsyncadmins", "remote desktop users", "remote management users",
+		"organization management", "exchange windows permissions", "exchange trusted subsystem", "exchange servers",
+		"root", "wheel", "sudo", "sudoers", "adm", "docker", "lxd", "incus-admin", "libvirt", "shadow", "disk", "kmem",
 	}
 }
 

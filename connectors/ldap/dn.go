@@ -8,7 +8,6 @@ import (
 	"unicode/utf8"
 
 	goldap "github.com/go-ldap/ldap/v3"
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -133,7 +132,8 @@ func prepare(s string) string {
 	if ascii {
 		s = strings.ToLower(s)
 	} else {
-		s = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(s)))
+		// Not the full folding of Unicode, which makes ss of ß: to OpenLDAP, weiß and weiss are two accounts.
+		s = norm.NFKC.String(strings.ToLower(norm.NFKC.String(s)))
 	}
 	return strings.Join(strings.FieldsFunc(s, unicode.IsSpace), " ")
 }

@@ -371,3 +371,36 @@ func TestTogether(t *testing.T) {
 		}
 	}
 }
+
+// TestPrivileged names groups whose members can make themselves masters of a domain or a host.
+func TestPrivileged(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]bool{"domain admins": true, "enterprise key admins": true, "storage replica administrators": true, "account operators": true,
+		"admins": true, "trust admins": true, "incoming forest trust builders": true, "exchange servers": true, "lxd": true, "dnsadmins": true,
+		"sales": false, "administration staff": false, "docker-readers": false} {
+		if got := connectors.Match(privilegedGroups(), name); got != want {
+			t.Errorf("%s is privileged: %v, want %v", name, got, want)
+		}
+	}
+}
+
+// TestHandle asserts the id by the attribute that it is from: another would never fit, and nothing could be changed.
+func TestHandle(t *testing.T) {
+	t.Parallel()
+	w := &writer{reader: &reader{session: *testSession()}}
+	w.root.controls = map[string]bool{controlAssertion: true}
+	for attr, id := range map[string]string{"entryUUID": "e3532e07-97e9-42cb-a6ce-00c30e32325c", "nsUniqueId": "66446001-1dd211b2-66225011-2ee211db"} {
+		g, err := w.readGroup(goldap.NewEntry("cn=g,ou=groups,dc=test", map[string][]string{"objectClass": {"groupOfMembers"}, "cn": {"g"}, attr: {id}}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, controls := w.handle(g)
+		want, err := goldap.CompileFilter(equals(attr, id))
+		if err != nil || len(controls) != 1 {
+			t.Fatalf("%d controls, %v", len(controls), err)
+		}
+		if got, ok := controls[0].(*goldap.ControlString); !ok || got.ControlValue != string(want.Bytes()) {
+			t.Errorf("%s is asserted by %v", attr, controls[0])
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,12 @@ const (
 	attrMember    = "member"
 	attrUnique    = "uniqueMember"
 	attrMemberUID = "memberUid"
+)
+
+// The attributes that have an entry's id: RFC 4530, and that of the 389 server, whose older entries have no other.
+const (
+	attrUUID     = "entryUUID"
+	attrUniqueID = "nsUniqueId"
 )
 
 func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, error) {
@@ -271,8 +278,12 @@ func (r *reader) under(ctx context.Context, q query) ([]*goldap.Entry, error) {
 	if connectors.CodeOf(err) == connectors.NotFound {
 		var e *connectors.Error
 		errors.As(err, &e)
+		setting := "base_dn"
+		if q.base == r.s.userBase.text && q.base != r.s.base.text {
+			setting = "user_base_dn"
+		}
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: q.op, Err: e.Err,
-			Message: "the entry that base_dn or user_base_dn names is not there, or the account may not see it"}
+			Message: fmt.Sprintf("the entry that config.%s names is not there, or the account may not see it", setting)}
 	}
 	return found, err
 }
@@ -281,6 +292,7 @@ func (r *reader) under(ctx context.Context, q query) ([]*goldap.Entry, error) {
 type group struct {
 	dn      dn
 	id      string
+	idAttr  string // where the id is from
 	name    string
 	holds   []string // attributes with members, the one for new members first
 	musts   map[string]bool
@@ -310,7 +322,8 @@ type user struct {
 	uids    []string
 	state   string
 	primary string
-	own     bool
+	// protected says why nothing may be given to it.
+	protected string
 }
 
 // nameOf is an entry's name: of several values that which stands in its DN, else the first in order.
@@ -345,7 +358,7 @@ func (r *reader) idOf(e *goldap.Entry) string {
 	if r.root.ad {
 		return guid(e.GetEqualFoldRawAttributeValue("objectGUID"))
 	}
-	return strings.ToLower(or(e.GetEqualFoldAttributeValue("entryUUID"), e.GetEqualFoldAttributeValue("nsUniqueId")))
+	return strings.ToLower(or(e.GetEqualFoldAttributeValue(attrUUID), e.GetEqualFoldAttributeValue(attrUniqueID)))
 }
 
 // Bits of groupType ([MS-ADTS] 2.2.12) and userAccountControl (2.2.16).
@@ -376,6 +389,13 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the groups", Message: "the directory gives an entry a name that is no distinguished name"}
 	}
 	g := &group{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.groupName), musts: map[string]bool{}}
+	g.idAttr = attrUUID
+	if e.GetEqualFoldAttributeValue(attrUUID) == "" {
+		g.idAttr = attrUniqueID
+	}
+	if r.nobody(d) {
+		g.protected = standsForNobody
+	}
 	classes := e.GetEqualFoldAttributeValues("objectClass")
 	g.holds = r.membership(classes)
 	for _, attr := range []string{attrMember, attrUnique, attrMemberUID} {
@@ -454,7 +474,13 @@ func (r *reader) readUser(e *goldap.Entry) (*user, error) {
 	if err != nil {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the accounts", Message: "the directory gives an entry a name that is no distinguished name"}
 	}
-	u := &user{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.userName), uids: e.GetEqualFoldAttributeValues("uid"), own: r.own[d.key()] != ""}
+	u := &user{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.userName), uids: e.GetEqualFoldAttributeValues("uid")}
+	switch {
+	case r.own[d.key()] != "":
+		u.protected = "countersign logs in with it"
+	case r.nobody(d):
+		u.protected = standsForNobody
+	}
 	now := r.s.now()
 	if r.root.ad {
 		u.primary = e.GetEqualFoldAttributeValue("primaryGroupID")
@@ -609,6 +635,11 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 			}
 		}
 	}
+	if state.Incomplete == "" {
+		if state.Incomplete, err = r.unseen(ctx, chosen, names); err != nil {
+			return connectors.State{}, err
+		}
+	}
 	known := all
 	if names != nil {
 		known = nil
@@ -628,25 +659,78 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	return state, nil
 }
 
+// unseen says of which of the groups that may be empty, and seem to be, the members cannot be seen; "" when that is
+// none. A filter on what an account may not see is neither true nor false, so that its negation finds only groups that
+// are empty. names are those that the groups were asked for by, nil for all.
+func (r *reader) unseen(ctx context.Context, groups []*group, names []string) (string, error) {
+	const op = "read the groups"
+	empty := map[string][]*group{}
+	for _, g := range groups {
+		for _, attr := range g.holds {
+			if !g.musts[attr] && !slices.ContainsFunc(g.values, func(v value) bool { return v.attr == attr }) {
+				empty[attr] = append(empty[attr], g)
+			}
+		}
+	}
+	for _, attr := range slices.Sorted(maps.Keys(empty)) {
+		filter := both(r.c.groupFilter, "(!("+attr+"=*))")
+		var found []*goldap.Entry
+		var err error
+		if names == nil {
+			found, err = r.below(ctx, op, r.s.base, filter, []string{"1.1"})
+		} else {
+			found, err = r.anyOf(ctx, op, r.s.base, filter, terms(r.c.groupName, names), []string{"1.1"})
+		}
+		if err != nil {
+			return "", err
+		}
+		sure := make(map[string]bool, len(found))
+		for _, e := range found {
+			if d, err := parseDN(e.DN); err == nil {
+				sure[d.key()] = true
+			}
+		}
+		for _, g := range empty[attr] {
+			if sure[g.dn.key()] {
+				continue
+			}
+			// Perhaps somebody has come in meanwhile, or the group was deleted.
+			found, err := r.search(ctx, query{op: op, base: g.dn.text, scope: goldap.ScopeBaseObject, filter: "(objectClass=*)", attributes: []string{attr}})
+			switch {
+			case connectors.CodeOf(err) == connectors.NotFound:
+			case err != nil:
+				return "", err
+			case len(found) == 1 && len(found[0].GetEqualFoldAttributeValues(attr)) == 0:
+				return "the members of " + strconv.QuoteToASCII(g.name) + " cannot be seen: the account may not read or search its attribute " + attr, nil
+			}
+		}
+	}
+	return "", nil
+}
+
 // people are the members of some groups.
 type people struct {
 	r       *reader
 	users   map[string]*user  // by key of DN
 	groups  map[string]*group // by key of DN
-	byUID   map[string]*user
+	byUID   map[string][]*user
 	others  map[string]bool    // keys of entries that are there and are neither
 	primary map[string][]*user // by the number of the group
 	unseen  bool
 }
 
 // hidden says whether a value stands for nobody: the placeholder, and what the config says to ignore.
-func (r *reader) hidden(v value) bool {
-	return v.dn.text != "" && (v.dn.key() == r.s.placeholder.key() || r.s.ignored[v.dn.key()])
-}
+func (r *reader) hidden(v value) bool { return v.dn.text != "" && r.nobody(v.dn) }
+
+// nobody says whether a name is that of the placeholder, or one to ignore. An entry of such a name would be an unseen
+// member of groups, so that none is made, and none that is there is given.
+func (r *reader) nobody(d dn) bool { return d.key() == r.s.placeholder.key() || r.s.ignored[d.key()] }
+
+const standsForNobody = "its name stands for nobody in groups (placeholder_dn, ignored_members)"
 
 // members finds out who the members of groups are. known are all groups there are, nil when they were not read.
 func (r *reader) members(ctx context.Context, groups, known []*group) (*people, error) {
-	p := &people{r: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string]*user{}, others: map[string]bool{}, primary: map[string][]*user{}}
+	p := &people{r: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string][]*user{}, others: map[string]bool{}, primary: map[string][]*user{}}
 	for _, g := range known {
 		p.groups[g.dn.key()] = g
 	}
@@ -670,10 +754,13 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 	}
 	add := func(list []*user) {
 		for _, u := range list {
+			if p.users[u.dn.key()] != nil {
+				continue
+			}
 			p.users[u.dn.key()] = u
 			delete(pending, u.dn.key())
 			for _, uid := range u.uids {
-				p.byUID[uid] = u
+				p.byUID[uid] = append(p.byUID[uid], u)
 			}
 		}
 	}
@@ -776,6 +863,16 @@ func (p *people) of(g *group) []connectors.Entitlement {
 		if p.r.hidden(v) {
 			continue
 		}
+		if v.attr == attrMemberUID {
+			for _, u := range p.byUID[v.raw] {
+				give(typeUser, u.name, u.id, u.state)
+			}
+			if p.byUID[v.raw] == nil {
+				// The hosts that use the group look the name up for themselves: it is somebody, whoever we know.
+				give(typeForeign, fold(v.raw), "", "")
+			}
+			continue
+		}
 		typ, name, id, state, ok := p.who(v)
 		if ok {
 			give(typ, name, id, state)
@@ -787,15 +884,8 @@ func (p *people) of(g *group) []connectors.Entitlement {
 	return out
 }
 
-// who is behind a value. It returns false for nobody: an entry that is not there any more.
+// who is behind a value that is a DN. It returns false for nobody: an entry that is not there any more.
 func (p *people) who(v value) (typ, name, id, state string, ok bool) {
-	if v.attr == attrMemberUID {
-		// The hosts that use the group look the name up for themselves: it is somebody, whoever we know.
-		if u := p.byUID[v.raw]; u != nil {
-			return typeUser, u.name, u.id, u.state, true
-		}
-		return typeForeign, fold(v.raw), "", "", true
-	}
 	k := v.dn.key()
 	switch {
 	case v.dn.text == "":
@@ -807,7 +897,8 @@ func (p *people) who(v value) (typ, name, id, state string, ok bool) {
 		return typeGroup, p.groups[k].name, p.groups[k].id, "", true
 	case p.groups[k] != nil, p.others[k]:
 		return typeForeign, fold(v.dn.text), "", "", true
-	case !v.dn.below(p.r.s.userBase) && !v.dn.below(p.r.s.base):
+	case !v.dn.below(p.r.s.userBase) && !v.dn.below(p.r.s.base), p.r.root.ad:
+		// Active Directory takes who is gone out of groups by itself: who is left is one that we may not see.
 		return typeForeign, fold(v.dn.text), "", "", true
 	}
 	return "", "", "", "", false
@@ -842,10 +933,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 			return connectors.Page{}, err
 		}
 		for _, u := range found {
-			item := connectors.Item{Name: schemas.Name{Type: typeUser, SourceName: u.name}, NativeID: u.id, State: u.state}
-			if u.own {
-				item.Protected = "countersign logs in with it"
-			}
+			item := connectors.Item{Name: schemas.Name{Type: typeUser, SourceName: u.name}, NativeID: u.id, State: u.state, Protected: u.protected}
 			items = append(items, item)
 		}
 	case typeForeign:

@@ -51,6 +51,7 @@ func TestActiveDirectory(t *testing.T) {
 			"not delegated":       testNotDelegated,
 			"another name for it": testRenamedAD,
 			"replaced in between": testReplacedAD,
+			"hidden accounts":     testHiddenAD,
 		} {
 			t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
 		}
@@ -417,4 +418,25 @@ func testReplacedAD(t *testing.T, server *servers.Directory) {
 		t.Errorf("a change of what was replaced: %v, want %s", err, connectors.NotFound)
 	}
 	same(t, "the new group", held(t, w, c), []string{})
+}
+
+// testHiddenAD has members that do not say so, or are not seen at all.
+func testHiddenAD(t *testing.T, server *servers.Directory) {
+	o := newOU(t, server)
+	w := openWriter(t, o.Config())
+	c, alice, bob := o.Name("g"), o.Name("alice"), o.Name("bob")
+	o.user(t, alice)
+	o.user(t, bob)
+	must(t, w, create(c), grant(c, alice), grant(c, bob))
+	const memberOf = "bf967991-0de6-11d0-a285-00aa003049e2"
+	server.Allow(t, o.dn(account(alice)), "(OD;;RP;"+memberOf+";;AU)")
+	must(t, w, grant(c, alice), revoke(c, alice))
+	server.Allow(t, o.dn(account(bob)), "(D;;RP;;;AU)")
+	same(t, "who is left", held(t, w, c), []string{"foreign/" + strings.ToLower(o.dn(account(bob)))})
+	must(t, w, operation(schemas.OperationRevoke, group(c), schemas.Name{Type: "foreign", SourceName: strings.ToLower(o.dn(account(bob)))}))
+	res, err := o.hand.Search(goldap.NewSearchRequest(o.dn(group(c)), goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{"member"}, nil))
+	if err != nil || len(res.Entries) != 1 {
+		t.Fatal(err)
+	}
+	same(t, "members", res.Entries[0].GetAttributeValues("member"), []string{})
 }

@@ -4,9 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	goldap "github.com/go-ldap/ldap/v3"
@@ -144,6 +148,12 @@ func special(t *testing.T, server *servers.Directory) {
 		"the reader cannot write":   testReaderCannotWrite,
 		"a lost connection is made": testReconnect,
 		"more members than a page":  testManyMembers,
+		"gone after a refusal":      testGoneAfterRefusal,
+		"letters that look alike":   testLetters,
+		"nobody's name":             testNobodysName,
+		"the number of an account":  testNumberOfAccount,
+		"one uid of two accounts":   testUIDTwice,
+		"no members are seen":       testMembersHidden,
 	} {
 		t.Run(name, func(t *testing.T) { t.Parallel(); run(t, server) })
 	}
@@ -345,6 +355,14 @@ func testOutside(t *testing.T, server *servers.Directory) {
 	a.user(t, "alice")
 	outside := "cn=g," + a.outside
 	a.group(t, outside, "g")
+	for _, setting := range []string{"base_dn", "user_base_dn"} {
+		cfg := a.Config()
+		cfg.Values = maps.Clone(cfg.Values)
+		cfg.Values[setting] = "ou=nowhere," + a.outside
+		if _, err := ldap.New().OpenReader(t.Context(), cfg); connectors.CodeOf(err) != connectors.Invalid || !strings.Contains(err.Error(), "config."+setting+" names is not there") {
+			t.Errorf("with a %s that is not there: %v", setting, err)
+		}
+	}
 	w := openWriter(t, a.Config())
 	if got := read(t, w); len(got) != 0 {
 		t.Errorf("groups outside of the base are read: %v", got)
@@ -689,4 +707,168 @@ func TestScripts(t *testing.T) {
 			t.Errorf("%s sees more of an account than it needs: %v %v", account, res, err)
 		}
 	}
+}
+
+// testLetters has pairs of names that some foldings take for one, and the server does not.
+func testLetters(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "groupOfNames")
+	w := openWriter(t, a.Config())
+	for _, pair := range [][2]string{{"weiß", "weiss"}, {"νίκος", "νίκοσ"}} {
+		for _, name := range pair {
+			dn := a.userDN(name)
+			req := goldap.NewAddRequest(dn, nil)
+			req.Attribute("objectClass", []string{"inetOrgPerson"})
+			req.Attribute("uid", []string{name})
+			req.Attribute("cn", []string{"x"})
+			req.Attribute("sn", []string{"x"})
+			if err := a.hand.Add(req); err != nil {
+				t.Fatalf("the server takes %q for one: %v", pair, err)
+			}
+		}
+		g := "g-" + pair[1]
+		a.group(t, a.groupDN(g), g, a.userDN(pair[0]))
+		same(t, "one of them", held(t, w, g), []string{"user/" + pair[0]})
+		must(t, w, revoke(g, pair[1]))
+		same(t, "the other was taken", a.raw(t, a.groupDN(g), "member"), []string{a.userDN(pair[0])})
+		must(t, w, grant(g, pair[1]))
+		if got := a.raw(t, a.groupDN(g), "member"); len(got) != 2 {
+			t.Errorf("after the grant of %q: %q", pair[1], got)
+		}
+	}
+}
+
+// testNobodysName makes a group whose DN is that of the placeholder: it would be in every empty group, unseen.
+func testNobodysName(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "groupOfNames")
+	w := openWriter(t, a.Config())
+	must(t, w, create("empty"))
+	refused(t, w, connectors.Denied, "nobody", create("Countersign-Placeholder"))
+	a.group(t, placeholder+a.groups, "countersign-placeholder")
+	a.user(t, "alice")
+	refused(t, w, connectors.Denied, "nobody", grant("countersign-placeholder", "alice"))
+	if got := read(t, w, "countersign-placeholder"); len(got) != 1 || got[0].Protected == "" {
+		t.Errorf("Read of it: %v, want it protected", got)
+	}
+	// What stands for nobody is not given: nobody would see it.
+	a.user(t, "quiet")
+	v := openWriter(t, changed(a.Config(), "ignored_members", []any{nobody, a.userDN("quiet")}))
+	refused(t, v, connectors.Denied, "nobody", grant("empty", "quiet"))
+}
+
+// testNumberOfAccount leaves accounts with the number of a group that was deleted: the next group must not get it.
+func testNumberOfAccount(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "posixGroup")
+	w := openWriter(t, changed(a.Config(), "create", map[string]any{"object_classes": []any{"posixGroup"}, "gid_numbers": map[string]any{"min": 300, "max": 301}}))
+	a.user(t, "alice")
+	a.modify(t, a.userDN("alice"), func(m *goldap.ModifyRequest) { m.Replace("gidNumber", []string{"300"}) })
+	must(t, w, create("g"))
+	same(t, "the number", a.raw(t, a.groupDN("g"), "gidNumber"), []string{"301"})
+	same(t, "who is in it", held(t, w, "g"), []string{})
+	refused(t, w, connectors.Conflict, "no number", create("h"))
+}
+
+// testUIDTwice has two accounts of one uid: a posixGroup cannot tell them apart.
+func testUIDTwice(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "posixGroup")
+	a.user(t, "alice")
+	second := "cn=Second," + a.people
+	a.add(t, second, map[string][]string{"objectClass": {"inetOrgPerson"}, "cn": {"Second"}, "sn": {"S"}, "uid": {"alice"}})
+	w := openWriter(t, a.Config())
+	must(t, w, create("g"))
+	byID := grant("g", "alice")
+	byID.TargetID = a.raw(t, a.userDN("alice"), "entryUUID")[0]
+	refused(t, w, connectors.Conflict, "uid", byID)
+	a.modify(t, a.groupDN("g"), func(m *goldap.ModifyRequest) { m.Replace("memberUid", []string{"alice"}) })
+	same(t, "both are in it", held(t, w, "g"), []string{"user/alice", "user/alice"})
+}
+
+// testMembersHidden has groups that may be empty, read by an account that may not see who is in them.
+func testMembersHidden(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "posixGroup")
+	a.user(t, "alice")
+	w := openWriter(t, a.Config())
+	must(t, w, create("g"), grant("g", "alice"))
+	cfg := changed(changed(a.Config(), "bind_dn", "cn=memberless,ou=services,dc=example,dc=test"), "password", connectors.NewSecret("memberless"))
+	r, err := ldap.New().OpenReader(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	s, err := r.Read(t.Context(), connectors.Selection{})
+	if err == nil && s.Incomplete == "" {
+		t.Errorf("the state passes for whole: %v", s.Connections)
+	}
+	// A revoke by such an account must not pass for done.
+	blind := changed(changed(cfg, "apply_bind_dn", cfg.Values["bind_dn"]), "apply_password", cfg.Values["password"])
+	refused(t, openWriter(t, blind), connectors.Denied, "cannot be seen", revoke("g", "alice"))
+}
+
+// testGoneAfterRefusal has a server that refuses many changes at once, and is gone before each is tried by itself.
+func testGoneAfterRefusal(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "groupOfNames")
+	a.add(t, "cn=hosts,"+a.groups, map[string][]string{"objectClass": {"posixGroup"}, "cn": {"hosts"}, "gidNumber": {"4711"}})
+	a.user(t, "zoë")
+	ops := []schemas.Operation{grant("hosts", "zoë")}
+	for i := range 20 {
+		name := fmt.Sprintf("user%02d", i)
+		a.user(t, name)
+		ops = append(ops, grant("hosts", name))
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var dead atomic.Bool
+	var late atomic.Int64
+	var running sync.WaitGroup
+	serve := func(client net.Conn) {
+		defer client.Close()
+		if dead.Load() {
+			late.Add(1)
+			return
+		}
+		up, err := net.Dial("tcp", server.Address)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer up.Close()
+		running.Go(func() { _, _ = io.Copy(up, client) }) // ends with either
+		buf := make([]byte, 64*1024)
+		for {
+			n, err := up.Read(buf)
+			if err != nil {
+				return
+			}
+			if _, err := client.Write(buf[:n]); err != nil {
+				return
+			}
+			// A short message whose operation is a modifyResponse (RFC 4511, 4.6).
+			if n > 5 && buf[0] == 0x30 && buf[1] < 0x80 && buf[2] == 0x02 && buf[4+buf[3]] == 0x67 {
+				dead.Store(true)
+				return
+			}
+		}
+	}
+	running.Go(func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() { serve(client) })
+		}
+	})
+	w := openWriter(t, changed(a.Config(), "url", "ldap://"+l.Addr().String()))
+	err = w.Apply(t.Context(), ops, func(o connectors.Outcome) { t.Errorf("%s has an outcome: %v", o.Operation, o.Err) })
+	if connectors.CodeOf(err) != connectors.Unavailable || !dead.Load() {
+		t.Errorf("Apply: %v, want %s", err, connectors.Unavailable)
+	}
+	if n := late.Load(); n == 0 || n > 6 {
+		t.Errorf("the server that is gone was asked %d times", n)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	running.Wait()
 }

@@ -201,6 +201,8 @@ type job struct {
 	kind    schemas.OperationKind
 	started time.Time
 	again   bool // one by one, after together did not work
+	// pieces are what grants and revokes come to.
+	pieces map[*schemas.Operation]piece
 }
 
 func (j *job) tell(o *schemas.Operation, err error) {
@@ -288,10 +290,11 @@ func (w *writer) all(ctx context.Context, statements []string, oracle bool) erro
 // together runs statements for many operations at once, and where the server refuses, for each by itself. done is
 // called for those that were carried out. An error ends the whole.
 func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle bool, statements func([]*schemas.Operation) []string, done func(*schemas.Operation)) error {
-	if len(ops) == 0 {
-		return nil
+	ops, err := j.present(ctx, ops)
+	if err != nil || len(ops) == 0 {
+		return err
 	}
-	err := j.w.all(ctx, statements(ops), oracle)
+	err = j.w.all(ctx, statements(ops), oracle)
 	if lost(err) {
 		return err
 	}
@@ -320,6 +323,42 @@ func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle boo
 		}
 	}
 	return nil
+}
+
+// present leaves out, and tells of, operations on roles that were dropped meanwhile and have a user of their name:
+// MariaDB takes a name without a host for the role's and, where there is none, for the user's at %. It has no way to
+// say which is meant, so that what is done in the moment after this look remains.
+func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas.Operation, error) {
+	if j.w.dialect != mariaDB || j.pieces == nil {
+		return ops, nil
+	}
+	named := map[string]bool{}
+	for _, o := range ops {
+		if who := j.pieces[o].who; who.host == "" && j.c.accounts[accountID{who.user, "%"}] != nil {
+			named[who.user] = true
+		}
+	}
+	if len(named) == 0 {
+		return ops, nil
+	}
+	var args []any
+	for _, n := range sortedKeys(named) {
+		args = append(args, n)
+	}
+	view, _ := j.w.cfg.Values["accounts_view"].(string)
+	err := j.w.query(ctx, func(c []string) error { delete(named, c[0]); return nil }, 1, rolesNamed(view, len(args)), args...)
+	if err != nil {
+		return nil, err
+	}
+	var left []*schemas.Operation
+	for _, o := range ops {
+		if who := j.pieces[o].who; who.host == "" && named[who.user] {
+			j.tell(o, refuse(o, connectors.NotFound, "the role %s was dropped meanwhile, and there is a user of that name", who.user))
+			continue
+		}
+		left = append(left, o)
+	}
+	return left, nil
 }
 
 // already says whether an error means that what was to be taken is not held any more.
@@ -499,6 +538,7 @@ type piece struct {
 // change gives and takes entitlements.
 func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 	pieces := map[*schemas.Operation]piece{}
+	j.pieces = pieces
 	type bundle struct {
 		on  object
 		who accountID
@@ -652,7 +692,11 @@ func (j *job) piece(o *schemas.Operation) (*piece, error) {
 	}
 	p := &piece{o: o, on: h.object, privilege: o.Privilege, who: id, held: h}
 	if h.typ == typeColumn {
-		p.privilege += " (" + quote(h.column) + ")"
+		name := h.column
+		if list := a.spelled[h]; !give && len(list) > 0 {
+			name = list[0]
+		}
+		p.privilege += " (" + quote(name) + ")"
 	}
 	return p, nil
 }

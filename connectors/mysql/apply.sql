@@ -9,6 +9,7 @@ GRANT SELECT ON mysql.columns_priv TO 'countersign_apply'@'%';
 GRANT SELECT ON mysql.procs_priv TO 'countersign_apply'@'%';
 GRANT SHOW DATABASES, REFERENCES ON *.* TO 'countersign_apply'@'%';
 -- MariaDB has no smaller right to make and drop roles than that to make and drop users.
+-- With it one can set the password of any account, root's as well: keep this credential as you keep root's.
 /*M! GRANT CREATE USER ON *.* TO 'countersign_apply'@'%' */;
 /*M! GRANT SELECT ON countersign.accounts TO 'countersign_apply'@'%' */;
 /*M! GRANT SELECT ON mysql.roles_mapping TO 'countersign_apply'@'%' */;

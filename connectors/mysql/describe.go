@@ -202,12 +202,13 @@ func description() connectors.Description {
 		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1],
 			Names: names, Privileged: serviceRoles(), PrivilegedPrivileges: []string{schemas.PrivilegeAdmin}, Grant: true, Revoke: true})
 	}
-	inSystem := []string{"mysql.*", "sys.*", "performance_schema.*"}
+	// Whoever may change the view of accounts decides what is read here. The script for planning puts it into countersign.
+	inSystem := []string{"mysql.*", "sys.*", "performance_schema.*", "countersign.*"}
 	for _, g := range []connectors.GrantableType{
 		// Whatever holds everywhere holds in the database mysql, too, where the passwords' hashes are.
 		{Type: typeGlobal, Privileges: globalPrivileges(), Privileged: []string{"*"}, Names: connectors.NameRule{Pattern: `\*\.\*`},
 			PrivilegedPrivileges: globalPrivileges(), Grant: true},
-		{Type: typeDatabase, Privileges: databasePrivileges(), Privileged: systemDatabases(), PrivilegedPrivileges: []string{grantOption}, Grant: true,
+		{Type: typeDatabase, Privileges: databasePrivileges(), Privileged: append(systemDatabases(), "countersign"), PrivilegedPrivileges: []string{grantOption}, Grant: true,
 			Names: connectors.NameRule{Pattern: plane + `{1,64}`}},
 		// Nobody can say what a pattern will reach, so none is given.
 		{Type: typePattern, Privileges: databasePrivileges(), Privileged: []string{"*"}, PrivilegedPrivileges: []string{grantOption},

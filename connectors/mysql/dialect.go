@@ -78,13 +78,7 @@ func (d dialect) catalogue(accounts string, databaseColumns []string, comments b
 	routines := " FROM mysql.procs_priv t"
 	if d == mariaDB {
 		roles = " WHERE t.Host = ''"
-		from := "(SELECT User, Host, JSON_VALUE(Priv, '$.access') AS Access, JSON_VALUE(Priv, '$.is_role') AS Is_role, " +
-			"JSON_VALUE(Priv, '$.account_locked') AS Locked, JSON_VALUE(Priv, '$.password_last_changed') = '0' AS Expired FROM mysql.global_priv)"
-		if accounts != "" {
-			db, view, _ := strings.Cut(accounts, ".")
-			from = quote(db) + "." + quote(view)
-		}
-		add(rowAccount, "User", "Host", " FROM "+from+" t", "COALESCE(Access, '0')", "COALESCE(Is_role, '0')", "COALESCE(Locked, '0')", "COALESCE(Expired, '0')")
+		add(rowAccount, "User", "Host", " FROM "+accountsOf(accounts)+" t", "COALESCE(Access, '0')", "COALESCE(Is_role, '0')", "COALESCE(Locked, '0')", "COALESCE(Expired, '0')")
 		add(rowEdge, "User", "Host", " FROM mysql.roles_mapping t", "Role", "''", "Admin_option")
 		// The name of a routine is kept as it was first granted, in whatever case.
 		routine = "COALESCE(p.name, t.Routine_name)"
@@ -104,6 +98,22 @@ func (d dialect) catalogue(accounts string, databaseColumns []string, comments b
 	add(rowRoutine, "t.User", "t.Host", routines+roles, "t.Db", routine, "t.Routine_type", "t.Proc_priv")
 	add(rowEnd, "''", "''", "")
 	return strings.Join(branches, "\nUNION ALL ")
+}
+
+// accountsOf is the table of MariaDB's accounts, without their passwords' hashes.
+func accountsOf(view string) string {
+	if view == "" {
+		return "(SELECT User, Host, JSON_VALUE(Priv, '$.access') AS Access, JSON_VALUE(Priv, '$.is_role') AS Is_role, " +
+			"JSON_VALUE(Priv, '$.account_locked') AS Locked, JSON_VALUE(Priv, '$.password_last_changed') = '0' AS Expired FROM mysql.global_priv)"
+	}
+	db, view, _ := strings.Cut(view, ".")
+	return quote(db) + "." + quote(view)
+}
+
+// rolesNamed finds which of n names are those of MariaDB's roles now.
+func rolesNamed(view string, n int) string {
+	return "SELECT CONVERT(User USING utf8mb4) FROM " + accountsOf(view) + " t WHERE COALESCE(Is_role, '0') = '1' AND User IN (" +
+		strings.TrimSuffix(strings.Repeat("?, ", n), ", ") + ")"
 }
 
 // object is what a statement gives privileges on: a level and its names, or a role that others become members of.

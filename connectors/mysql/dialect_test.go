@@ -164,7 +164,8 @@ func mysqlServer(version string) *fake {
 		"SELECT CONVERT('view'":    {},
 		"SELECT CONVERT('account'": {},
 	}}
-	for _, c := range []string{"Host", "Db", "User", "Select_priv", "Insert_priv", "Update_priv", "Delete_priv", "Create_priv", "Drop_priv", "Grant_priv"} {
+	for _, c := range []string{"Host", "Db", "User", "Select_priv", "Insert_priv", "Update_priv", "Delete_priv", "Create_priv", "Drop_priv", "Grant_priv",
+		"Alter_priv", "Execute_priv", "Alter_routine_priv"} {
 		f.answers["SHOW COLUMNS"] = append(f.answers["SHOW COLUMNS"], []string{c, "enum('N','Y')", "NO", "", "N", ""})
 	}
 	for _, p := range []string{"Alter", "Select", "Insert", "Update", "Delete", "Create", "Drop", "Grant option", "Create role", "Usage", "Proxy", "Execute", "Alter routine",
@@ -376,6 +377,35 @@ func change(kind, role string, on *schemas.Name, privilege string, after map[str
 }
 
 func target(typ, name string) *schemas.Name { return &schemas.Name{Type: typ, SourceName: name} }
+
+// TestMandatoryRoles is a server that gives some roles to every account: what they are given, everybody has.
+func TestMandatoryRoles(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]accountID{
+		"":   nil,
+		"r1": {{"r1", "%"}},
+		" r1 ,r2@LocalHost,`r`` 3`@`%`, 'r,4'@'10.0.0.%',\"r@5\"": {{"r1", "%"}, {"r2", "localhost"}, {"r` 3", "%"}, {"r,4", "10.0.0.%"}, {"r@5", "%"}},
+		"zähler": {{"zähler", "%"}},
+	} {
+		if diff := cmp.Diff(want, parseMandatory(text), cmp.AllowUnexported(accountID{})); diff != "" {
+			t.Errorf("parseMandatory(%s) (-want +got):\n%s", text, diff)
+		}
+	}
+	f := mysqlServer("8.0.36")
+	f.answers["SHOW GLOBAL VARIABLES"] = [][]string{{"version", "8.0.36"}, {"mandatory_roles", "`reader`@`%`"}}
+	w, err := f.open(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := change("grant", "reader", target(typeGlobal, everything), "SELECT", nil)
+	if err := w.Apply(t.Context(), []schemas.Operation{o}, func(o connectors.Outcome) {
+		if connectors.CodeOf(o.Err) != connectors.Denied {
+			t.Errorf("a grant to a role that everybody has: %v, want %s", o.Err, connectors.Denied)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func TestVersions(t *testing.T) {
 	t.Parallel()

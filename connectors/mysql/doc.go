@@ -56,6 +56,7 @@
 // is a role, besides those that have members; that an account with members that can log in is left alone; the
 // comment of a role as its one attribute, from 8.0.21 on; dynamic privileges, and taking away the right to hand one
 // on by revoking and granting it; taking away ADMIN in the same way, which may also take the role out of the
-// member's default roles; that DROP ROLE refuses (4006) while something has the role as definer.
+// member's default roles; that DROP ROLE refuses (4006) while something has the role as definer; that a role of
+// mandatory_roles is every account's, and so never changed.
 // With partial_revokes, a role may have less than is shown.
 package mysql

@@ -57,6 +57,8 @@ func TestMariaDB(t *testing.T) {
 		{"newer server", testNewerServer},
 		{"definers", testDefiners},
 		{"routine names", testRoutineNames},
+		{"column names", testColumnNames},
+		{"the view of accounts", testViewPowerful},
 		{"one moment", testReadSeesOneMoment},
 		{"quoting", testQuoting},
 	} {
@@ -415,6 +417,31 @@ func TestDroppedMeanwhile(t *testing.T) {
 	}
 }
 
+// TestUserOfTheRolesName drops a role between two operations, where a user of its name exists.
+func TestUserOfTheRolesName(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	first, second, sales := b.Name("first"), b.Name("second"), b.Name("sales")
+	b.exec(t, "CREATE USER "+name(second)+"@'%'")
+	b.must(t, b.create(second))
+	made := b.create(first)
+	given := b.grant(second, "database", sales, "SELECT")
+	given.DependsOn = []string{made.ID}
+	codes := map[string]connectors.Code{}
+	if err := b.w.Apply(t.Context(), []schemas.Operation{made, given}, func(o connectors.Outcome) {
+		codes[o.Operation] = connectors.CodeOf(o.Err)
+		if o.Operation == made.ID {
+			b.exec(t, "DROP ROLE "+name(second))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	if err := b.server.DB.QueryRow("SELECT COUNT(*) FROM mysql.db WHERE User = ?", second).Scan(&n); err != nil || n != 0 {
+		t.Errorf("the user of that name has %d privileges (%v), want none; outcome %q", n, err, codes[given.ID])
+	}
+}
+
 // TestServerSettings reads and changes on a server whose defaults are as far from ours as they can be.
 func TestServerSettings(t *testing.T) {
 	t.Parallel()
@@ -514,6 +541,50 @@ func TestOwnAccounts(t *testing.T) {
 	}
 }
 
+// TestColumnsHidden logs in with a credential to which a column of the grant tables is not shown.
+func TestColumnsHidden(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	rows, err := b.server.DB.Query("SELECT COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = 'mysql' AND TABLE_NAME = 'db'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var columns []string
+	for rows.Next() {
+		var c string
+		if err := rows.Scan(&c); err != nil {
+			t.Fatal(err)
+		}
+		if c != "Event_priv" {
+			columns = append(columns, name(c))
+		}
+	}
+	b.exec(t, "CREATE USER narrow@'%'", "GRANT SELECT ("+strings.Join(columns, ", ")+") ON mysql.db TO narrow@'%'")
+	for _, table := range []string{"global_priv", "tables_priv", "columns_priv", "procs_priv", "roles_mapping", "proc"} {
+		b.exec(t, "GRANT SELECT ON mysql."+table+" TO narrow@'%'")
+	}
+	cfg := b.Config()
+	cfg.Values = map[string]any{"dsn": connectors.NewSecret(b.server.DSN("narrow", ""))}
+	r, err := mysql.New().OpenReader(t.Context(), cfg)
+	if err == nil {
+		t.Cleanup(func() { _ = r.Close() })
+	}
+	if connectors.CodeOf(err) != connectors.Denied {
+		t.Errorf("OpenReader: %v, want %s", err, connectors.Denied)
+	}
+	b.exec(t, "GRANT SELECT (Event_priv) ON mysql.db TO narrow@'%'")
+	if r, err = mysql.New().OpenReader(t.Context(), cfg); err != nil {
+		t.Fatalf("OpenReader with all columns: %v", err)
+	}
+	if _, err := r.Read(t.Context(), connectors.Selection{}); err != nil {
+		t.Errorf("Read: %v", err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestHashesAreNotRead looks at every statement that the server got.
 func TestHashesAreNotRead(t *testing.T) {
 	t.Parallel()
@@ -578,6 +649,60 @@ func testRoutineNames(t *testing.T, b *bench) {
 	b.want(t, r, "function "+sales+".Total EXECUTE")
 	b.must(t, b.grant(r, "function", sales+".Total", "ALTER ROUTINE"), b.revoke(r, "function", sales+".Total", "EXECUTE"))
 	b.want(t, r, "function "+sales+".Total ALTER ROUTINE")
+}
+
+// testColumnNames gives a privilege on a column in another case than the table has it: the server takes both for one.
+func testColumnNames(t *testing.T, b *bench) {
+	r, sales := b.Name("r"), b.Name("sales")
+	b.must(t, b.create(r))
+	b.exec(t, "CREATE TABLE "+name(sales)+".c (id int, Amount int)", "GRANT SELECT (ID) ON "+name(sales)+".c TO "+name(r))
+	b.want(t, r, "column "+sales+".c.id SELECT")
+	db := b.session(t, r)
+	if _, err := db.Exec("SELECT id FROM " + name(sales) + ".c"); err != nil {
+		t.Fatalf("reading the column before: %v", err)
+	}
+	b.must(t, b.revoke(r, "column", sales+".c.id", "SELECT"))
+	b.want(t, r, "user "+b.Name("tester")+"@% MEMBER")
+	if _, err := db.Exec("SELECT id FROM " + name(sales) + ".c"); err == nil {
+		t.Error("the column can still be read")
+	}
+
+	// Given in both spellings, the server keeps two rows, and revokes both.
+	b.exec(t, "GRANT SELECT (ID) ON "+name(sales)+".c TO "+name(r), "GRANT SELECT (id) ON "+name(sales)+".c TO "+name(r), "GRANT SELECT (amount) ON "+name(sales)+".c TO "+name(r))
+	for range 2 {
+		b.must(t, b.revoke(r, "column", sales+".c.id", "SELECT"))
+		b.exec(t, "FLUSH PRIVILEGES")
+	}
+	b.want(t, r, "column "+sales+".c.Amount SELECT", "user "+b.Name("tester")+"@% MEMBER")
+}
+
+// testViewPowerful asks whether the database of the view, by which accounts are read, takes more sign-off.
+func testViewPowerful(t *testing.T, b *bench) {
+	for _, c := range []struct{ view, db string }{{"", "countersign"}, {"countersign_views.accounts", "countersign_views"}} {
+		cfg := b.Config()
+		cfg.Values = map[string]any{"dsn": b.config.Values["dsn"]}
+		if c.view != "" {
+			b.exec(t, "CREATE DATABASE "+name(c.db), "CREATE VIEW "+name(c.db)+".accounts AS SELECT User, Host, "+
+				"JSON_VALUE(Priv, '$.access') AS Access, JSON_VALUE(Priv, '$.is_role') AS Is_role, NULL AS Locked, NULL AS Expired FROM mysql.global_priv")
+			cfg.Values["accounts_view"] = c.view
+		}
+		r, err := mysql.New().OpenReader(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := r.Describe(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for typ, target := range map[string]string{"database": c.db, "table": c.db + ".accounts", "column": c.db + ".accounts.User", "procedure": c.db + ".p"} {
+			if g, _ := d.Types[0].Target(typ); !connectors.Match(g.Privileged, target) || connectors.Match(g.Privileged, b.Name("sales")+".accounts") {
+				t.Errorf("view %q: %s %s is privileged by %v", c.view, typ, target, g.Privileged)
+			}
+		}
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestLowerCaseTables is a server that keeps the names of databases and tables in lower case.

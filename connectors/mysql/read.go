@@ -23,6 +23,8 @@ type account struct {
 	comment         string
 	// held are privileges by object. Those on columns are as SELECT (`name`).
 	held map[holding]bool
+	// spelled are the names of columns as the grant tables have them, where another hand wrote them in another case.
+	spelled map[holding][]string
 }
 
 type holding struct {
@@ -53,7 +55,58 @@ func (r *reader) load(ctx context.Context) (*catalogue, error) {
 	if err := r.query(ctx, l.row, 7, r.catalogue); err != nil {
 		return nil, err
 	}
-	return l.finish()
+	c, err := l.finish()
+	if err != nil {
+		return nil, err
+	}
+	return c, r.columns(ctx, c)
+}
+
+// columns gives the columns that roles have privileges on the names that they have in their tables: the servers keep
+// that in which the privilege was given, and do not tell upper from lower case.
+func (r *reader) columns(ctx context.Context, c *catalogue) error {
+	within := map[string]bool{}
+	for _, a := range c.accounts {
+		for h := range a.held {
+			if a.role && h.typ == typeColumn {
+				within[h.db] = true
+			}
+		}
+	}
+	if len(within) == 0 {
+		return nil
+	}
+	lower := func(h holding) holding {
+		h.column, h.privilege = strings.ToLower(h.column), ""
+		return h
+	}
+	actual := map[holding]string{}
+	if err := r.objects(ctx, typeColumn, within, func(h holding) { actual[lower(h)] = h.column }); err != nil {
+		return err
+	}
+	for _, a := range c.accounts {
+		if !a.role {
+			continue
+		}
+		for _, h := range slices.Collect(maps.Keys(a.held)) {
+			name, ok := actual[lower(h)]
+			if h.typ != typeColumn || !ok || name == h.column {
+				continue
+			}
+			is := h
+			is.column = name
+			if a.spelled == nil {
+				a.spelled = map[holding][]string{}
+			}
+			if a.held[is] && len(a.spelled[is]) == 0 {
+				a.spelled[is] = []string{name}
+			}
+			a.spelled[is] = append(a.spelled[is], h.column)
+			delete(a.held, h)
+			a.hold(is)
+		}
+	}
+	return nil
 }
 
 // loader makes a catalogue of the rows of the catalogue query.
@@ -217,6 +270,8 @@ func (r *reader) protected(a *account) string {
 	switch {
 	case r.dialect == mariaDB && name == "PUBLIC":
 		return "it stands for everybody"
+	case r.mandatory[a.id]:
+		return "every account has it (mandatory_roles)"
 	case r.active[name]:
 		return "countersign works through it"
 	case r.ours(a.id):

@@ -266,6 +266,7 @@ const (
 	errNoGrant             = 1141
 	errNoTableGrant        = 1147
 	errNoRoutineGrant      = 1403
+	errNotReady            = 1047 // a node of a Galera cluster that does not have the data yet
 	errReadOnly            = 1290
 	errReadOnlyTransaction = 1792
 	errCannotRevokeRole    = 1962 // MariaDB
@@ -281,7 +282,7 @@ func codeOf(number uint16) connectors.Code {
 		return connectors.NotFound
 	case errRoleExists, 1410, 1961, errCannotRevokeRole, 3530, 3638, errDefiner:
 		return connectors.Conflict
-	case 1040, 1041, 1053, 1129, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1213, 1226, 1317, 1637, 1927, 1969, 3024, 3168:
+	case 1021, 1037, 1038, 1040, 1041, errNotReady, 1053, 1129, 1135, 1152, 1158, 1159, 1160, 1161, 1203, 1205, 1206, 1213, 1226, 1317, 1637, 1927, 1969, 3024, 3168:
 		return connectors.Unavailable
 	}
 	return connectors.Invalid

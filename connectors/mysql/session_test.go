@@ -206,3 +206,13 @@ func BenchmarkApply(b *testing.B) {
 		})
 	}
 }
+
+// TestWorthAnotherTry are errors that go away by themselves: none may end a run for good.
+func TestWorthAnotherTry(t *testing.T) {
+	t.Parallel()
+	for _, number := range []uint16{1037, 1040, errNotReady, 1053, 1135, 1205, 1213, 1317} {
+		if got := connectors.CodeOf(wrap("read", &driverapi.MySQLError{Number: number})); got != connectors.Unavailable {
+			t.Errorf("error %d is %s, want %s", number, got, connectors.Unavailable)
+		}
+	}
+}

@@ -271,6 +271,34 @@ func TestAmbiguousApplications(t *testing.T) {
 	}
 }
 
+// An application that the credential does not see is not gone.
+func TestHiddenApplication(t *testing.T) {
+	t.Parallel()
+	o := newOrganisation(t)
+	o.AddConnection(t, named("group", "Sales"))
+	var id string
+	o.set(func() {
+		id = o.id("0oa")
+		o.apps = append(o.apps, &appState{id: id, name: "bookmark", label: "Wiki", groups: []*assignmentState{{group: o.named("Sales").id}}})
+	})
+	o.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/api/v1/apps" {
+			return false
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, err := w.Write([]byte("[]"))
+		return err == nil
+	})
+	w := o.writer(t)
+	revoke := change("revoke", "Sales", named("application", "Wiki"))
+	revoke.TargetID = id
+	refused(t, apply(t, w, revoke), connectors.Denied, "does not let it see")
+	revoke.TargetID = "0oagone"
+	if err := apply(t, w, revoke); err != nil {
+		t.Errorf("an application that is gone: %v", err)
+	}
+}
+
 // An assignment that is there keeps what administrators set in it.
 func TestAssignmentIsKept(t *testing.T) {
 	t.Parallel()

@@ -431,7 +431,7 @@ func (r *run) assign(ctx context.Context, o *schemas.Operation, g *group, grant 
 	case a == nil && grant:
 		return refuse(connectors.NotFound, "Okta has no application of that label, or the credential does not see it")
 	case a == nil:
-		return nil
+		return r.unlisted(ctx, o, g)
 	case a.protected() != "":
 		return refuse(connectors.Denied, "the application is "+a.protected())
 	}
@@ -450,6 +450,22 @@ func (r *run) assign(ctx context.Context, o *schemas.Operation, g *group, grant 
 		return err
 	}
 	return r.changing(ctx, "assign an application to a group", http.MethodPut, path, map[string]any{})
+}
+
+// unlisted refuses to take an application that the list leaves out for one that is gone: the list holds what the credential's
+// administrator role may see.
+func (r *run) unlisted(ctx context.Context, o *schemas.Operation, g *group) error {
+	if !ids.MatchString(o.TargetID) {
+		return nil
+	}
+	_, err := r.api.do(ctx, rest.Request{Op: "read an assignment", Method: http.MethodGet, Path: applicationPath(o.TargetID) + "/" + url.PathEscape(g.ID)}, nil)
+	switch {
+	case absent(err):
+		return nil
+	case err != nil:
+		return err
+	}
+	return refuse(connectors.Denied, "the group has the application, and the credential's administrator role does not let it see that")
 }
 
 func (r *run) role(ctx context.Context, o *schemas.Operation, g *group, grant bool) error {

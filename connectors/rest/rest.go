@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -80,7 +81,7 @@ type Request struct {
 	OneTime bool
 }
 
-// Response is an answer with a status below 400.
+// Response is an answer with a status below 300.
 type Response struct {
 	Status   int
 	Header   http.Header
@@ -195,8 +196,8 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 			c.after = c.c.Now().Add(wait)
 		}
 	}
-	if resp.StatusCode >= 300 && resp.StatusCode != http.StatusNotModified {
-		return nil, attempts, c.refused(r, resp, body)
+	if resp.StatusCode >= 300 {
+		return nil, attempts, c.refused(r, req.Header, resp, body)
 	}
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, Attempts: attempts}, attempts, nil
 }
@@ -233,6 +234,10 @@ func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request
 		plain, err := url.PathUnescape(path)
 		if err != nil {
 			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "the path cannot be formed", Err: err}
+		}
+		if slices.ContainsFunc(strings.Split(r.Path, "/"), dots) {
+			// An id of dots would make a request about one thing a request about all that stands around it.
+			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "a name or id of dots alone cannot stand in an address"}
 		}
 		target.Path, target.RawPath = plain, path
 	}
@@ -273,8 +278,14 @@ func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request
 	return req, nil
 }
 
+// dots says whether a part of a path leads to where it stands, or up, also in its escaped form.
+func dots(part string) bool {
+	plain, err := url.PathUnescape(part)
+	return err == nil && (plain == "." || plain == "..")
+}
+
 // again says whether to try once more: after "too many" always, since nothing was done; after a fault of the
-// server or the network only where sending twice does no harm.
+// server or the network, whatever it says of the wait, only where sending twice does no harm.
 func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -284,7 +295,8 @@ func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err 
 		return repeatable && !errors.Is(err, errTooLarge), nil
 	}
 	if wait, limited := c.limited(resp); limited {
-		return wait <= c.c.MaxWait, nil
+		// Whoever is in between says "unavailable", too, when it has given up waiting for what the application still does.
+		return wait <= c.c.MaxWait && (repeatable || resp.StatusCode < 500), nil
 	}
 	return repeatable && resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
 }
@@ -303,24 +315,32 @@ func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
 	return wait, ok || resp.StatusCode == http.StatusTooManyRequests
 }
 
-// RetryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3).
+// maxRetryAfter is the longest wait that is believed: more is a mistake, or would overflow.
+const maxRetryAfter = 24 * time.Hour
+
+// RetryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3). It is a day at most.
 func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	v := h.Get("Retry-After")
 	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second, true
+		return time.Duration(min(s, int(maxRetryAfter/time.Second))) * time.Second, true
 	}
 	if at, err := http.ParseTime(v); err == nil {
-		return max(at.Sub(now), 0), true
+		return min(max(at.Sub(now), 0), maxRetryAfter), true
 	}
 	return time.Second, false
 }
 
-// refused is the error of an answer.
-func (c *Client) refused(r Request, resp *http.Response, body []byte) error {
+// refused is the error of an answer. sent is the header of the request.
+func (c *Client) refused(r Request, sent http.Header, resp *http.Response, body []byte) error {
 	e := &connectors.Error{Op: r.Op, Err: &StatusError{Status: resp.StatusCode, Header: resp.Header, Body: body}}
 	said := ""
 	if c.c.Explain != nil {
-		said = c.plain(c.c.Explain(body))
+		said = c.c.Explain(body)
+		// A token that was fetched is not among the secrets of the config, and neither is a password's encoding.
+		if _, credential, ok := strings.Cut(sent.Get("Authorization"), " "); ok && credential != "" {
+			said = strings.ReplaceAll(said, credential, connectors.Secret{}.String())
+		}
+		said = c.plain(said)
 	}
 	wait, limited := c.limited(resp)
 	switch s := resp.StatusCode; {

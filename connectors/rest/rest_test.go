@@ -75,7 +75,7 @@ func TestStatusCodes(t *testing.T) {
 	for status, want := range map[int]connectors.Code{
 		400: connectors.Invalid, 401: connectors.Denied, 403: connectors.Denied, 404: connectors.NotFound, 405: connectors.Unsupported, 409: connectors.Conflict,
 		410: connectors.NotFound, 412: connectors.Conflict, 422: connectors.Invalid, 429: connectors.Unavailable, 500: connectors.Unavailable,
-		501: connectors.Unsupported, 503: connectors.Unavailable, 302: connectors.Unavailable,
+		501: connectors.Unsupported, 503: connectors.Unavailable, 302: connectors.Unavailable, 304: connectors.Unavailable,
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
@@ -119,6 +119,9 @@ func TestRepeats(t *testing.T) {
 		{"a search by POST after 500", rest.Request{Method: http.MethodPost, Repeatable: true}, func(w http.ResponseWriter) { w.WriteHeader(500) }, 2},
 		{"what is sent once after 500", rest.Request{Method: http.MethodPatch, OneTime: true}, func(w http.ResponseWriter) { w.WriteHeader(500) }, 1},
 		{"a creation after 429", rest.Request{Method: http.MethodPost}, func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(429) }, 2},
+		{"a creation after 503 that names a time", rest.Request{Method: http.MethodPost}, func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(503) }, 1},
+		{"what is sent once after 503 that names a time", rest.Request{Method: http.MethodPatch, OneTime: true}, func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(503) }, 1},
+		{"a change after 503 that names a time", rest.Request{Method: http.MethodPut}, func(w http.ResponseWriter) { w.Header().Set("Retry-After", "0"); w.WriteHeader(503) }, 2},
 		{"a creation after a broken connection", rest.Request{Method: http.MethodPost}, func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 1},
 		{"a read after a broken connection", rest.Request{Method: http.MethodGet}, func(http.ResponseWriter) { panic(http.ErrAbortHandler) }, 2},
 		{"a wrong request", rest.Request{Method: http.MethodGet}, func(w http.ResponseWriter) { w.WriteHeader(400) }, 1},
@@ -156,6 +159,45 @@ func TestOtherHosts(t *testing.T) {
 		if e := code(t, err); e.Code != connectors.Unavailable {
 			t.Errorf("%s: got %v, want %s", path, err, connectors.Unavailable)
 		}
+	}
+}
+
+// What the application repeats of the credential is not repeated here, also where it is none of the config's.
+func TestCredentialIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	for name, authorize := range map[string]func(*http.Request){
+		"a token that was fetched": func(r *http.Request) { r.Header.Set("Authorization", "Bearer fetched-token") },
+		"user and password":        func(r *http.Request) { r.SetBasicAuth("user", "password") },
+	} {
+		var sent string
+		c := client(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusForbidden)
+			_, sent, _ = strings.Cut(r.Header.Get("Authorization"), " ")
+			fmt.Fprintf(w, "who are you, %s?", r.Header.Get("Authorization"))
+		}, func(c *rest.Config) { c.Authorize = func(r *http.Request) error { authorize(r); return nil } })
+		_, _, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodGet, Path: "x"})
+		if code(t, err); sent == "" || strings.Contains(err.Error(), sent) || !strings.Contains(err.Error(), "who are you") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// An id that is dots must not make the deletion of one thing that of the collection.
+func TestDots(t *testing.T) {
+	t.Parallel()
+	c := client(t, func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.EscapedPath() != "/api/v1/groups/..a" {
+			t.Errorf("%s was asked", r.URL.EscapedPath())
+		}
+	}, nil)
+	for _, path := range []string{"groups/..", "groups/.", "groups/../users", "groups/%2e%2E", "..", "groups/%2e"} {
+		_, _, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodDelete, Path: path})
+		if err == nil || code(t, err).Code != connectors.Invalid {
+			t.Errorf("%s: got %v, want %s", path, err, connectors.Invalid)
+		}
+	}
+	if _, _, err := c.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodDelete, Path: "groups/..a"}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -264,7 +306,8 @@ func TestLimitInTheBody(t *testing.T) {
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
-	for v, want := range map[string]time.Duration{"5": 5 * time.Second, "0": 0, "Thu, 26 Nov 2026 12:01:00 GMT": time.Minute, "Thu, 26 Nov 2026 11:00:00 GMT": 0} {
+	for v, want := range map[string]time.Duration{"5": 5 * time.Second, "0": 0, "Thu, 26 Nov 2026 12:01:00 GMT": time.Minute, "Thu, 26 Nov 2026 11:00:00 GMT": 0,
+		"9223372037": 24 * time.Hour, "9000000000000000000": 24 * time.Hour, "Thu, 26 Nov 2998 12:01:00 GMT": 24 * time.Hour} {
 		if got, ok := rest.RetryAfter(http.Header{"Retry-After": {v}}, now); !ok || got != want {
 			t.Errorf("%s: got %v, %v; want %v", v, got, ok, want)
 		}

@@ -1,12 +1,14 @@
 package scim
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -119,7 +121,9 @@ func (r *reader) ask(ctx context.Context, endpoint, filter string, q url.Values)
 	if _, _, err := r.http.JSON(ctx, rest.Request{Op: op, Method: http.MethodGet, Path: endpoint, Query: q}, &p); err != nil {
 		return page{}, err
 	}
-	if p.Total == nil && r.s.profile.paging != pagingByCursor {
+	// With cursors the total may be left out. Then the answer has resources, or says that it is a list.
+	list := p.Total != nil || r.s.profile.paging == pagingByCursor && (p.Resources != nil || slices.Contains(p.Schemas, listMessage))
+	if !list {
 		return page{}, r.strange(op, nil)
 	}
 	return p, nil
@@ -247,7 +251,11 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the name " + strconv.QuoteToASCII(value) +
 			" has characters that servers read in their own way in a filter, and " + r.s.profile.title + " has no list to look through"}
 	}
-	if !m.filter || !plain(value) {
+	switch {
+	case !m.filter && r.s.profile.paging == pagingNoLists:
+		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the application says that it has no filters, and " +
+			r.s.profile.title + " has no list to look through: if it has some, let config.filter be always"}
+	case !m.filter || !plain(value):
 		return nil, false, nil
 	}
 	resources, incomplete, err := r.list(ctx, endpoint, attribute+" eq "+quoted(value))
@@ -259,6 +267,8 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 		return nil, false, nil
 	case err != nil:
 		return nil, false, err
+	case incomplete != "" && r.s.profile.paging == pagingNoLists:
+		return nil, false, &connectors.Error{Code: connectors.Unavailable, Op: "look a name up", Message: incomplete}
 	case incomplete != "":
 		return nil, false, nil // the whole list will say the same, or be right
 	}
@@ -268,7 +278,10 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 // get reads one resource; ok is false when it is not there.
 func (r *reader) get(ctx context.Context, endpoint, id string) (body []byte, header http.Header, ok bool, err error) {
 	resp, _, err := r.http.Do(ctx, rest.Request{Op: "read one of the " + strings.ToLower(endpoint), Method: http.MethodGet, Path: endpoint + "/" + url.PathEscape(id)})
+	var status *rest.StatusError
 	switch {
+	case connectors.CodeOf(err) == connectors.NotFound && errors.As(err, &status) && bytes.HasPrefix(bytes.TrimSpace(status.Body), []byte("<")):
+		return nil, nil, false, r.strange("read one of the "+strings.ToLower(endpoint), err) // a page for people
 	case connectors.CodeOf(err) == connectors.NotFound:
 		return nil, nil, false, nil
 	case err != nil:

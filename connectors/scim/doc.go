@@ -8,8 +8,8 @@
 // profile's assumption, where it has one. These habits decided the design:
 //
 //   - A group without members, and a group whose members a list leaves out, look alike. Where a list shows no members
-//     at all, groups are read one by one until one tells which it is. AWS IAM Identity Center shows members nowhere:
-//     it is asked for each group and user whether one is in the other.
+//     at all, each group that matters is read by itself. AWS IAM Identity Center shows members nowhere: it is asked
+//     for each group and user whether one is in the other.
 //   - Paging goes by index over what may change meanwhile. The pages are held against the total that each of them
 //     gives; what does not add up is read again, and then said to be incomplete. Applications that ignore paging and
 //     answer with everything are recognised by it.

@@ -81,10 +81,11 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	if err := v.resolve(ctx, groups); err != nil {
 		return connectors.State{}, err
 	}
-	state := connectors.State{Incomplete: v.incomplete}
+	var state connectors.State
 	for _, g := range groups {
 		state.Connections = append(state.Connections, v.connection(g))
 	}
+	state.Incomplete = v.incomplete
 	state.Sort()
 	return state, nil
 }
@@ -217,9 +218,11 @@ func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok && full.name == g.name { // else it went, or was renamed, meanwhile
-			out = append(out, full)
+		if !ok || full.name != g.name {
+			v.lack("the group " + strconv.QuoteToASCII(g.name) + " is in the list, and went, or was renamed, before it was read by itself")
+			continue
 		}
+		out = append(out, full)
 	}
 	return out, nil
 }
@@ -237,7 +240,7 @@ func (v *view) byFilter(ctx context.Context, groups []group) error {
 	}
 	slices.Sort(ids)
 	for i := range groups {
-		groups[i].members, groups[i].shown = nil, true
+		groups[i].members, groups[i].nameless = nil, false
 		for _, id := range ids {
 			if !v.single() {
 				return nil
@@ -421,6 +424,9 @@ func (v *view) connection(g group) connectors.Connection {
 	c := connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: v.r.protected(g.name)}
 	if v.r.s.profile.external != externalNone {
 		c.Payload = map[string]any{"external_id": g.external}
+	}
+	if g.nameless {
+		v.lack("members of the group " + strconv.QuoteToASCII(g.name) + " come without an id, so that nobody knows who they are")
 	}
 	for _, m := range g.members {
 		if e, known := v.who(m); known && e.Target.Type != "" {

@@ -13,6 +13,7 @@ import (
 // The messages of RFC 7644 and the schema of RFC 7643 that are sent.
 const (
 	patchMessage = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
+	listMessage  = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 	groupSchema  = "urn:ietf:params:scim:schemas:core:2.0:Group"
 )
 
@@ -54,6 +55,7 @@ func (t *truth) UnmarshalJSON(b []byte) error {
 
 // page is a ListResponse, by index or by cursor.
 type page struct {
+	Schemas   []string          `json:"schemas"`
 	Total     *int              `json:"totalResults"`
 	Resources []json.RawMessage `json:"Resources"`
 	Next      string            `json:"nextCursor"`
@@ -98,7 +100,7 @@ func (m member) kind() string {
 type group struct {
 	id, name, external string
 	members            []member
-	shown              bool // the answer has the attribute members
+	nameless           bool // some members come without an id
 	version            string
 	raw                map[string]json.RawMessage
 }
@@ -125,8 +127,8 @@ func decodeGroup(b []byte) (group, error) {
 	}
 	g.id, g.name, g.external, g.version = string(v.ID), v.Name, string(v.External), v.Meta.Version
 	if v.Members != nil {
-		g.shown = true
 		g.members = slices.DeleteFunc(*v.Members, func(m member) bool { return m.Value == "" })
+		g.nameless = len(*v.Members) > len(g.members)
 	}
 	return g, nil
 }

@@ -405,8 +405,13 @@ func (d *differ) absent(it *subject) bool {
 			return true
 		}
 	}
-	if !typ.Delete || (c.ReassignTo != "" && !typ.Reassign) {
+	if !typ.Delete {
 		d.unsupported(c.Name, c.Documents, "delete "+c.String())
+		return false
+	}
+	if c.ReassignTo != "" && !typ.Reassign {
+		d.find(c.Name, c.Documents, "error", "unsupported", d.in.Description.Title+" cannot hand over what "+c.String()+" owns (reassign_to)",
+			"leave reassign_to out, where it owns nothing or its owners hand that over by hand")
 		return false
 	}
 	op := d.op(schemas.OperationDelete, c.Name, c.Documents)

@@ -234,6 +234,18 @@ func executable(t interface {
 	}
 }
 
+// A type that can be deleted and hands nothing over is not said to be one that cannot be deleted.
+func TestReassignIsNamed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.desc.Types[0].Reassign = false
+	w.steps("D role/a reassign=b", "live role/a")
+	found := w.diff().Plan.Findings
+	if len(found) != 1 || !strings.Contains(found[0].Message, "cannot hand over what role/a owns (reassign_to)") {
+		t.Errorf("findings %v", found)
+	}
+}
+
 func TestDiffOfTwoConnectionsOfOneName(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {

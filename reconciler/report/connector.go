@@ -16,6 +16,10 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 		return say("no")
 	}
 	for _, c := range l.Connectors {
+		if len(c.Types) == 0 {
+			t.rows = append(t.rows, row{cells: []line{say("{}", name(c.Name)), nil, nil, nil, nil, nil, nil},
+				more: []line{say("as its application file says")}})
+		}
 		for _, typ := range c.Types {
 			r := row{cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Type)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(typ.Attributes, len(typ.Attributes))}}
 			for _, g := range typ.Targets {

@@ -182,3 +182,69 @@ func TestSafe(t *testing.T) {
 		}
 	}
 }
+
+// What is attested is said in a sentence of its own, whatever comes before.
+func TestDriftOfWhatIsAttested(t *testing.T) {
+	t.Parallel()
+	mail := schemas.ApplicationOutcome{Application: "mail", Plan: schemas.ApplicationPlan{Application: "mail", Attested: true}}
+	unread := schemas.ApplicationOutcome{Application: "hr", Error: "it is down"}
+	const attested = "Of mail it is unknown: attested, not read"
+	for _, tc := range []struct {
+		report *schemas.RunReport
+		want   string
+	}{
+		{run("Drift", mail), "No drift. " + attested},
+		{run("Drift", mail, unread), "Drift unknown: hr could not be read whole. " + attested},
+	} {
+		var b bytes.Buffer
+		if err := report.Text(&b, tc.report, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := strings.Cut(b.String(), "\n"); got != tc.want {
+			t.Errorf("got %q, want %q", got, tc.want)
+		}
+	}
+}
+
+// A request that cannot be carried out is no state in which nothing is left to do.
+func TestWhatCannotBeIsInTheTitle(t *testing.T) {
+	t.Parallel()
+	gone := schemas.Finding{Code: "target-not-found", Severity: "error", Message: "user/dave does not exist in files", Document: schemas.DocumentID{Path: "requests/a.yaml"}}
+	files := schemas.ApplicationOutcome{Application: "files", Plan: schemas.ApplicationPlan{Application: "files", Findings: []schemas.Finding{gone, gone}}}
+	for kind, want := range map[string]string{
+		"Apply": "Nothing to apply; 1 request cannot be carried out",
+		"Drift": "No drift. 1 request cannot be carried out.",
+	} {
+		var b bytes.Buffer
+		if err := report.Text(&b, run(kind, files), report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if got, _, _ := strings.Cut(b.String(), "\n"); got != want {
+			t.Errorf("%s: got %q, want %q", kind, got, want)
+		}
+	}
+}
+
+// Requests lie in folders by day, and a second document of one stands under the others.
+func TestStatusLinesUp(t *testing.T) {
+	t.Parallel()
+	r := statusReport()
+	r.Requests = r.Requests[:2]
+	for i := range r.Requests {
+		r.Requests[i].Document = schemas.DocumentID{Path: "requests/2026/11/23/sales-reader.yaml", Index: i}
+		r.Requests[i].Approval = "admitted"
+	}
+	var b bytes.Buffer
+	if err := report.Text(&b, r, report.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	at := map[int]bool{}
+	for _, l := range strings.Split(b.String(), "\n") {
+		if i := strings.Index(l, "admitted"); i > 0 && strings.Contains(l, "requests/2026") {
+			at[len([]rune(l[:i]))] = true
+		}
+	}
+	if len(at) != 1 {
+		t.Errorf("the columns begin in different places:\n%s", b.String())
+	}
+}

@@ -260,11 +260,18 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	if quarantined > 0 {
 		tail = say("; {}", plural(quarantined, "commit quarantined", "commits quarantined"))
 	}
+	lost := impossible(plans)
+	if lost > 0 {
+		tail = say("{}; {} cannot be carried out", tail, plural(lost, "request", "requests"))
+	}
 	n, total, apps := tally(plans, nil)
 	if r.Kind == "Drift" && dry {
 		m, title := b.driftTitle(plans, unread, left)
 		if len(said) > 0 {
 			// What nobody reads may have drifted all the same.
+			if _, n, _ := tally(plans, func(o *schemas.Operation) bool { return isDrift(o) && o.Hold != schemas.HoldPending }); n > 0 || len(unread) > 0 {
+				title = say("{}.", title)
+			}
 			title = say("{} Of {} it is unknown: attested, not read", title, list(said, 2))
 		}
 		return m, title
@@ -306,7 +313,24 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	case all[held]+all[waiting]+outside+all[attested] > 0:
 		return markMissing, say("Applied: {} of {}{} verified{}{}", all[verified], plural(total, "operation", "operations"), places(apps), b.rest(all), tail)
 	}
-	return markReady, say("Applied and verified: {}{}{}", counts(n), places(apps), tail)
+	icon := markReady
+	if lost > 0 {
+		icon = markMissing
+	}
+	return icon, say("Applied and verified: {}{}{}", counts(n), places(apps), tail)
+}
+
+// impossible counts the documents that ask for what cannot be.
+func impossible(plans []schemas.ApplicationPlan) int {
+	wrong := map[schemas.DocumentID]bool{}
+	for _, p := range plans {
+		for _, f := range p.Findings {
+			if f.Severity == "error" && f.Document.Path != "" {
+				wrong[f.Document] = true
+			}
+		}
+	}
+	return len(wrong)
 }
 
 // rest counts what was not verified.
@@ -343,6 +367,10 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, lef
 	}
 	if pending > 0 {
 		rest = append(rest, say("{} with somebody outside", plural(pending, "operation", "operations")))
+	}
+	if n := impossible(plans); n > 0 {
+		rest = append(rest, say("{} cannot be carried out", plural(n, "request", "requests")))
+		icon = markMissing
 	}
 	if left > 0 {
 		rest = append(rest, plural(left, "unmanaged entitlement", "unmanaged entitlements"))

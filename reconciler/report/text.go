@@ -15,8 +15,8 @@ type text struct {
 const (
 	// textClip bounds one foreign text, in bytes.
 	textClip = 1500
-	// maxColumn is how far a long cell pushes the next column.
-	maxColumn = 44
+	// maxColumn is how far a long cell pushes the next column: as far as a request by day, with its document, is long.
+	maxColumn = 52
 )
 
 func (t *text) document(d document) {

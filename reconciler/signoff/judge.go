@@ -118,7 +118,9 @@ func Judge(in JudgeInput) Verdict {
 		v.Unmet = append(v.Unmet, r)
 		v.Reasons = append(v.Reasons, fmt.Sprintf("%s: %d of %d sign-offs from %s (%s)", r.Code, len(who), need, strings.Join(r.From, ", "), r.Why))
 		if reason := unmeetable(r, need, who, in.Directory, barred); reason != "" {
-			v.Blocking = append(v.Blocking, reason)
+			if !slices.Contains(v.Blocking, reason) { // two applications may have the same owners
+				v.Blocking = append(v.Blocking, reason)
+			}
 		}
 	}
 	v.Reasons = append(v.Reasons, v.Blocking...)
@@ -154,7 +156,11 @@ func unmeetable(r schemas.Requirement, need int, who []string, d *Directory, bar
 	if len(out) > 0 {
 		why = strings.Join(out, "; ")
 	}
-	return fmt.Sprintf("%s needs %d sign-offs from %s, and only %d of them may give one: %s", r.Code, need, strings.Join(r.From, ", "), len(left), why)
+	signoffs := "1 sign-off"
+	if need != 1 {
+		signoffs = fmt.Sprintf("%d sign-offs", need)
+	}
+	return fmt.Sprintf("%s needs %s from %s, and only %d of them may give one: %s", r.Code, signoffs, strings.Join(r.From, ", "), len(left), why)
 }
 
 // Independent are the sign-offs that count by the core rules, before anybody knows what is required.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -64,7 +65,7 @@ func (a *app) listConnectors(ctx context.Context, only string) error {
 
 func listed(k connectors.Connector) schemas.ListedConnector {
 	d := k.Describe()
-	out := schemas.ListedConnector{Name: d.Name, Title: d.Title}
+	out := schemas.ListedConnector{Name: d.Name, Title: d.Title, Types: []schemas.ListedType{}}
 	for _, r := range suite.Capabilities(k) {
 		typ, _ := d.Type(r.Type)
 		l := schemas.ListedType{Type: r.Type, Title: typ.Title, Create: r.Create, Update: r.Update, Delete: r.Delete, Reassign: r.Reassign,
@@ -172,6 +173,9 @@ func (a *app) testConnector(ctx context.Context, o trial) (err error) {
 		return a.listConnectors(ctx, o.path)
 	case cfg.Path == "":
 		if cfg.Path, err = program(o.path); err != nil {
+			if errors.Is(err, fs.ErrPermission) {
+				return fmt.Errorf("%s is not executable: chmod +x makes it so", o.path)
+			}
 			return fmt.Errorf("there is no program %s, and no connector of that name (%s)", o.path, strings.Join(registry.Names(), ", "))
 		}
 		cfg.Name = testedName(cfg.Path)
@@ -263,5 +267,5 @@ func readConfig(path string) (map[string]any, error) {
 	if doc == nil {
 		doc = map[string]any{}
 	}
-	return reconciler.ResolveSecrets(doc)
+	return reconciler.ResolveSecrets(doc, false)
 }

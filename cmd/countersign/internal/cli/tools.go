@@ -149,16 +149,21 @@ func (a *app) printTests(rep *policy.TestReport, coverage bool) {
 }
 
 func (a *app) schema() *cobra.Command {
-	var scripts bool
+	var scripts string
 	c := &cobra.Command{
 		Use:   "schema [NAME]",
 		Short: "Print a JSON Schema, or what a connector can do",
 		Long: `Without a name: lists the schemas of documents and outputs, and the connectors. With the name of a schema:
 prints it (draft 2020-12), for editors. With the name of a connector: its connection types, payload schemas
-and what may be granted; with --scripts the scripts that give it the least privileges.`,
-		Example: "  countersign schema\n  countersign schema ConnectionAssignment\n  countersign schema postgres\n  countersign schema postgres --scripts",
-		Args:    cobra.MaximumNArgs(1),
+and what may be granted; with --scripts the scripts that give it the least privileges, each as it stands with
+--scripts=plan and --scripts=apply.`,
+		Example: "  countersign schema\n  countersign schema ConnectionAssignment\n  countersign schema postgres\n  countersign schema postgres --scripts\n" +
+			"  countersign schema ldap --scripts=plan > plan.sh",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if !slices.Contains([]string{"", "both", "plan", "apply"}, scripts) {
+				return fmt.Errorf("--scripts=%s: there is a script to plan and one to apply", scripts)
+			}
 			registry, err := a.registry(c.Context())
 			if err != nil {
 				return err
@@ -185,15 +190,24 @@ and what may be granted; with --scripts the scripts that give it the least privi
 			return err
 		},
 	}
-	c.Flags().BoolVar(&scripts, "scripts", false, "for a connector: the scripts of least privileges, for planning and for applying")
+	c.Flags().StringVar(&scripts, "scripts", "", "for a connector: the scripts of least privileges, for planning and for applying; =plan or =apply: that one alone")
+	c.Flags().Lookup("scripts").NoOptDefVal = "both"
 	return c
 }
 
-func (a *app) describe(d connectors.Description, scripts bool) error {
+func (a *app) describe(d connectors.Description, scripts string) error {
 	if a.format == "json" {
 		return report.JSON(a.Stdout, d)
 	}
-	if scripts {
+	switch scripts {
+	case "plan", "apply":
+		text := d.PlanScript
+		if scripts == "apply" {
+			text = d.ApplyScript
+		}
+		fmt.Fprintln(a.Stdout, strings.TrimSpace(text))
+		return nil
+	case "both":
 		fmt.Fprintf(a.Stdout, "# %s: planning, read only\n\n%s\n\n# %s: applying\n\n%s\n", d.Title, strings.TrimSpace(d.PlanScript), d.Title, strings.TrimSpace(d.ApplyScript))
 		return nil
 	}
@@ -211,9 +225,20 @@ func (a *app) describe(d connectors.Description, scripts bool) error {
 				can = append(can, x.name)
 			}
 		}
+		if len(can) == 0 {
+			can = append(can, "assign only")
+		}
 		fmt.Fprintf(a.Stdout, "\nConnection type %s: %s\npayload:\n%s\nmay be given:\n", t.Name, strings.Join(can, ", "), indent(t.Payload))
+		widest := 0
 		for _, g := range t.Grantable {
-			fmt.Fprintf(a.Stdout, "  %-14s %-10s %s\n", g.Type, g.Edge, strings.Join(g.Privileges, ", "))
+			widest = max(widest, len(g.Type))
+		}
+		for _, g := range t.Grantable {
+			what := strings.Join(g.Privileges, ", ")
+			if !g.Grant {
+				what += " (taken away only)"
+			}
+			fmt.Fprintf(a.Stdout, "  %-*s %-10s %s\n", widest, g.Type, g.Edge, what)
 		}
 	}
 	return nil
@@ -505,6 +530,9 @@ With --github it writes settings for that repository and, from the owners that s
 			}
 			if github != "" && !repositoryName.MatchString(github) {
 				return fmt.Errorf("--github %s: write OWNER/NAME", github)
+			}
+			if connector == "ticket" && github == "" {
+				return errors.New("--connector ticket: tickets are issues at GitHub: name the repository with --github OWNER/NAME")
 			}
 			write := func(f starterFile) error {
 				path := filepath.Join(a.repo, filepath.FromSlash(f.path))
