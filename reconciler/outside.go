@@ -540,8 +540,8 @@ func (u *run) fulfil(ctx context.Context, todo []schemas.Operation) (done []sche
 			break
 		}
 		after, err := u.readBack(ctx)
-		if err != nil {
-			break // the read-back after all of it says so
+		if err != nil || after.Plan.Incomplete != "" {
+			break // what was not read may be undone: nothing follows from it, and the read-back after all of it says so
 		}
 		clear(outstanding)
 		now := map[string]*schemas.Operation{}

@@ -143,6 +143,8 @@ type crm struct {
 	state  string
 	step   func(string)
 	landed int
+	// dim makes reads incomplete from the first delivery on.
+	dim bool
 	// spec are further lines of the application.
 	spec string
 }
@@ -244,7 +246,7 @@ func (w *crm) open() *reconciler.Reconciler {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	registry, err := connectors.NewRegistry(postgres.New())
+	registry, err := connectors.NewRegistry(dimming{postgres.New(), w})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -258,6 +260,35 @@ func (w *crm) open() *reconciler.Reconciler {
 		}
 	})
 	return r
+}
+
+// dimming is the connector of a crm.
+type dimming struct {
+	connectors.Connector
+	w *crm
+}
+
+func (d dimming) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
+	r, err := d.Connector.OpenReader(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return dimmed{r, d.w}, nil
+}
+
+type dimmed struct {
+	connectors.Reader
+	w *crm
+}
+
+func (r dimmed) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+	s, err := r.Reader.Read(ctx, sel)
+	r.w.mu.Lock()
+	defer r.w.mu.Unlock()
+	if r.w.dim && len(r.w.seen) > 0 {
+		s.Incomplete = "the line went dead"
+	}
+	return s, err
 }
 
 func (w *crm) runWith(o reconciler.RunOptions) schemas.ApplicationOutcome {
@@ -400,7 +431,7 @@ func TestWebhook(t *testing.T) {
 	server := servers.PostgreSQL(t)
 	for name, test := range map[string]func(*testing.T, *crm){
 		"now": webhookNow, "later": webhookLater, "silent": webhookSilent, "liar": webhookLiar, "failed": webhookFailed, "retried": webhookRetried, "cancelled": webhookCancelled,
-		"crash": webhookCrash, "drift": webhookDrift, "payload": webhookPayload, "expiry": webhookExpiry, "refused": webhookRefused, "answers": webhookAnswers, "moved": webhookMoved,
+		"crash": webhookCrash, "drift": webhookDrift, "payload": webhookPayload, "expiry": webhookExpiry, "refused": webhookRefused, "answers": webhookAnswers, "moved": webhookMoved, "dim": webhookDim,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -443,6 +474,27 @@ func webhookNow(t *testing.T, w *crm) {
 	if got := w.deliveries(); len(got) > 0 {
 		t.Errorf("asked again: %v", texts(got))
 	}
+}
+
+// webhookDim does the first thing, and is not read whole after that: nothing follows from it until it is.
+func webhookDim(t *testing.T, w *crm) {
+	w.say(func(_ int, r *schemas.FulfilmentRequest) (int, string) {
+		if o := r.Data.Operation; o.Kind == schemas.OperationCreate {
+			w.sql("CREATE ROLE " + o.Connection.SourceName)
+		} else {
+			w.sql("GRANT " + o.Connection.SourceName + " TO " + o.Target.SourceName)
+		}
+		return http.StatusOK, `{"status": "applied"}`
+	})
+	w.land(files{asked: w.creation("a") + "---\n" + w.assign("a", grants(w.member("alice", "")))})
+	w.dim = true
+	w.mustRun()
+	if got := w.deliveries(); len(got) != 1 || got[0].body.Data.Operation.Kind != schemas.OperationCreate {
+		t.Fatalf("delivered %v, want the creation alone", texts(got))
+	}
+	w.dim = false
+	w.mustRun()
+	w.wantStatus(asked, "applied", "verified")
 }
 
 // webhookLater accepts, and calls back. What depends on it waits.
