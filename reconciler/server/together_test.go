@@ -38,6 +38,9 @@ func TestTwoRunnersAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
 	applied := 0
 	for _, rep := range reports {
 		for _, a := range rep.Applications {

@@ -175,6 +175,39 @@ func (b *Branch) remoteTip(ctx context.Context, name plumbing.ReferenceName) (pl
 	if err != nil {
 		return plumbing.ZeroHash, err
 	}
+	found, err := b.listed(ctx, name, auth)
+	if err != nil || found.IsZero() {
+		return found, err
+	}
+	spec := config.RefSpec(fmt.Sprintf("+%s:refs/countersign/fetched/%s", name, name.Short()))
+	for attempt := 1; ; attempt++ {
+		err = b.remote().FetchContext(ctx, &gogit.FetchOptions{RemoteName: "origin", RefSpecs: []config.RefSpec{spec}, Auth: auth, Tags: gogit.NoTags, Force: true})
+		if err == nil || errors.Is(err, gogit.NoErrAlreadyUpToDate) {
+			break
+		}
+		err = fmt.Errorf("fetch %s: %w", name.Short(), err)
+		// Another run may have moved the branch, or let go of the lease, since it was listed.
+		now, lerr := b.listed(ctx, name, auth)
+		switch {
+		case lerr != nil || now == found || attempt == maxFetches:
+			return plumbing.ZeroHash, errors.Join(err, lerr)
+		case now.IsZero():
+			return now, nil
+		}
+		found = now
+	}
+	r, err := b.repo.Reference(plumbing.ReferenceName("refs/countersign/fetched/"+name.Short()), true)
+	if err != nil {
+		return plumbing.ZeroHash, err
+	}
+	return r.Hash(), nil
+}
+
+// maxFetches is how often a branch that keeps moving is fetched.
+const maxFetches = 5
+
+// listed is what a branch of the remote is at; the zero hash where there is none.
+func (b *Branch) listed(ctx context.Context, name plumbing.ReferenceName, auth transport.AuthMethod) (plumbing.Hash, error) {
 	refs, err := b.remote().ListContext(ctx, &gogit.ListOptions{Auth: auth})
 	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
 		return plumbing.ZeroHash, nil
@@ -182,25 +215,12 @@ func (b *Branch) remoteTip(ctx context.Context, name plumbing.ReferenceName) (pl
 	if err != nil {
 		return plumbing.ZeroHash, fmt.Errorf("read the branches of the remote: %w", err)
 	}
-	found := plumbing.ZeroHash
 	for _, r := range refs {
 		if r.Name() == name {
-			found = r.Hash()
+			return r.Hash(), nil
 		}
 	}
-	if found.IsZero() {
-		return found, nil
-	}
-	spec := config.RefSpec(fmt.Sprintf("+%s:refs/countersign/fetched/%s", name, name.Short()))
-	err = b.remote().FetchContext(ctx, &gogit.FetchOptions{RemoteName: "origin", RefSpecs: []config.RefSpec{spec}, Auth: auth, Tags: gogit.NoTags, Force: true})
-	if err != nil && !errors.Is(err, gogit.NoErrAlreadyUpToDate) {
-		return plumbing.ZeroHash, fmt.Errorf("fetch %s: %w", name.Short(), err)
-	}
-	r, err := b.repo.Reference(plumbing.ReferenceName("refs/countersign/fetched/"+name.Short()), true)
-	if err != nil {
-		return plumbing.ZeroHash, err
-	}
-	return r.Hash(), nil
+	return plumbing.ZeroHash, nil
 }
 
 // Pull brings what the branch has into the ledger, having proven it. A ledger with records and no branch yet begins one.
