@@ -345,7 +345,7 @@ func applyThroughStream[X T[X]](t X, h FaultHarness[X], kind streamKind, once bo
 }
 
 // maxPoints bounds how many requests of an exchange are struck, one in each run.
-const maxPoints = 8
+const maxPoints = 5
 
 // requestsToStrike are spread over so many requests; 0 stands for all of them.
 func requestsToStrike(total int) []int {
