@@ -151,19 +151,12 @@ func (s *store) connection(n schemas.Name) connectors.Connection {
 			hold(kind, member, schemas.PrivilegeMember)
 		}
 	}
-	slices.SortFunc(c.Entitlements, compareEntitlements)
+	slices.SortFunc(c.Entitlements, connectors.Entitlement.Compare)
 	return c
 }
 
 func (d declaration) payload() map[string]any {
 	return map[string]any{"title": d.title, "description": d.description, "critical": d.critical}
-}
-
-func compareEntitlements(a, b connectors.Entitlement) int {
-	if c := a.Target.Compare(b.Target); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Privilege, b.Privilege)
 }
 
 // maxPage bounds the pages of List where the query does not.
@@ -249,8 +242,8 @@ func (r *reader) Normalize(state connectors.State) (connectors.State, error) {
 				return connectors.State{}, err
 			}
 		}
-		slices.SortStableFunc(c.Entitlements, compareEntitlements)
-		c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b connectors.Entitlement) bool { return compareEntitlements(a, b) == 0 })
+		slices.SortStableFunc(c.Entitlements, connectors.Entitlement.Compare)
+		c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b connectors.Entitlement) bool { return a.Compare(b) == 0 })
 		out.Connections = append(out.Connections, c)
 	}
 	slices.SortStableFunc(out.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })

@@ -377,24 +377,12 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 	}
 	for _, x := range all {
 		if x.conn != nil {
-			sortEntitlements(x.conn)
+			x.conn.SortEntitlements()
 			state.Connections = append(state.Connections, *x.conn)
 		}
 	}
 	slices.SortFunc(state.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
 	return state, nil
-}
-
-// sortEntitlements sorts by target and privilege, and keeps one of each.
-func sortEntitlements(c *connectors.Connection) {
-	compare := func(a, b connectors.Entitlement) int {
-		if x := a.Target.Compare(b.Target); x != 0 {
-			return x
-		}
-		return strings.Compare(a.Privilege, b.Privilege)
-	}
-	slices.SortFunc(c.Entitlements, compare)
-	c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b connectors.Entitlement) bool { return compare(a, b) == 0 })
 }
 
 // memberships shows each membership once: at the group as a user, when the member is a role that logs in and
@@ -649,26 +637,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if err != nil {
 		return connectors.Page{}, wrap(op, err)
 	}
-	slices.SortFunc(items, func(a, b connectors.Item) int {
-		if c := a.Name.Compare(b.Name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.NativeID, b.NativeID)
-	})
-	// The cursor is the name that the last page ended with.
-	if q.Cursor != "" {
-		i := slices.IndexFunc(items, func(i connectors.Item) bool { return i.SourceName > q.Cursor })
-		if i < 0 {
-			return connectors.Page{}, nil
-		}
-		items = items[i:]
-	}
-	page := connectors.Page{Items: items}
-	if q.Limit > 0 && len(items) > q.Limit {
-		page.Items = items[:q.Limit]
-		page.Next = page.Items[q.Limit-1].SourceName
-	}
-	return page, nil
+	return connectors.PageOf(items, q), nil
 }
 
 func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
@@ -743,48 +712,18 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) { return normalize(s) }
 
 func normalize(s connectors.State) (connectors.State, error) {
-	typ := description().Types[0]
-	attributes, names := typ.Attributes(), connectors.Names{}
-	out := connectors.State{Incomplete: s.Incomplete, Connections: slices.Clone(s.Connections)}
-	for i := range out.Connections {
-		c := &out.Connections[i]
-		refuse := func(format string, args ...any) (connectors.State, error) {
-			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: c.Name.String(), Message: fmt.Sprintf(format, args...)}
-		}
-		if c.Type != typeRole {
-			return refuse("PostgreSQL has no connections of type %s", c.Type)
-		}
-		if err := names.Check(typ.Names, c.SourceName); err != nil {
-			return refuse("%v", err)
-		}
-		for k := range c.Payload {
-			if !attributes[k] {
-				return refuse("a role has no attribute %s", k)
-			}
-		}
-		c.Entitlements = slices.Clone(c.Entitlements)
+	return connectors.NormalizeWith(description(), s, func(c *connectors.Connection) error {
 		login, _ := c.Payload["login"].(bool)
-		for _, e := range c.Entitlements {
-			target, ok := typ.Target(e.Target.Type)
-			if !ok {
-				return refuse("a role cannot be given a %s", e.Target.Type)
-			}
-			if login && e.Target.Type == typeRole {
-				return refuse("a role that logs in is a user: assign it, as type user, to the role %s", e.Target.SourceName)
-			}
-			if err := names.Check(target.Names, e.Target.SourceName); err != nil {
-				return refuse("%v", err)
-			}
-		}
-		// Whoever may hand a membership on has it.
 		for _, e := range slices.Clone(c.Entitlements) {
+			if login && e.Target.Type == typeRole {
+				return fmt.Errorf("a role that logs in is a user: assign it, as type user, to the role %s", e.Target.SourceName)
+			}
+			// Whoever may hand a membership on has it.
 			if e.Privilege == schemas.PrivilegeAdmin {
 				e.Privilege = schemas.PrivilegeMember
 				c.Entitlements = append(c.Entitlements, e)
 			}
 		}
-		sortEntitlements(c)
-	}
-	slices.SortFunc(out.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
-	return out, nil
+		return nil
+	})
 }

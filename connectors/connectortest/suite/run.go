@@ -339,7 +339,7 @@ func stateFaults(d connectors.Description, s connectors.State) []string {
 			}
 		}
 		for j, e := range c.Entitlements {
-			if j > 0 && compareEntitlements(c.Entitlements[j-1], e) >= 0 {
+			if j > 0 && c.Entitlements[j-1].Compare(e) >= 0 {
 				faults = append(faults, fmt.Sprintf("entitlements of %q are not sorted or stand twice: %q %s", c.Name, e.Target, e.Privilege))
 			}
 			if !slices.Contains([]string{"", connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked}, e.State) {
@@ -348,13 +348,6 @@ func stateFaults(d connectors.Description, s connectors.State) []string {
 		}
 	}
 	return faults
-}
-
-func compareEntitlements(a, b connectors.Entitlement) int {
-	if c := a.Target.Compare(b.Target); c != 0 {
-		return c
-	}
-	return strings.Compare(a.Privilege, b.Privilege)
 }
 
 // compare leaves out what is the application's own affair (ids) and what means the same (nil and empty,
