@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -48,7 +48,7 @@ func (r *Reconciler) Access(ctx context.Context, o AccessOptions) (_ *schemas.Ac
 	return report, nil
 }
 
-func (r *Reconciler) accessOf(ctx context.Context, app *schemas.Application, x *order.Index, l *ledger.Ledger, o AccessOptions, report *schemas.AccessReport) (err error) {
+func (r *Reconciler) accessOf(ctx context.Context, app *schemas.Application, x *index.Index, l *ledger.Ledger, o AccessOptions, report *schemas.AccessReport) (err error) {
 	lv, err := r.openLive(ctx, app, l)
 	if err != nil {
 		return err
@@ -146,7 +146,7 @@ func steps(a schemas.Access, desc connectors.Description) []schemas.Key {
 type provenance struct {
 	ctx   context.Context
 	r     *Reconciler
-	x     *order.Index
+	x     *index.Index
 	l     *ledger.Ledger
 	cache map[string]*schemas.AdmissionRecord
 }
@@ -232,7 +232,7 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 }
 
 // origins fills in by which commit and which pull request requests came.
-func origins(ctx context.Context, x *order.Index, l *ledger.Ledger, requests []schemas.RequestStatus) error {
+func origins(ctx context.Context, x *index.Index, l *ledger.Ledger, requests []schemas.RequestStatus) error {
 	pulls := map[string]int{}
 	for i := range requests {
 		s := &requests[i]

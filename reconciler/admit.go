@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/reconciler/history"
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
@@ -27,7 +27,7 @@ var errFound = errors.New("found")
 
 // advance brings the index to the commit, judging each first-parent commit since the last one judged. A
 // verdict that the ledger holds already is taken as it is.
-func (r *Reconciler) advance(ctx context.Context, x *order.Index, l *ledger.Ledger, to string) error {
+func (r *Reconciler) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) error {
 	if x.Head.Tip == to && (r.c.Anchor == "" || x.Head.Anchor == r.c.Anchor) {
 		return r.checkRewritten(ctx, x, l, to)
 	}
@@ -68,7 +68,7 @@ func (r *Reconciler) advance(ctx context.Context, x *order.Index, l *ledger.Ledg
 // checkRewritten stops when the last commit on record is not on the first-parent line of the branch, unless an
 // admitted Acknowledgement names it. A merge that has it behind another parent is no better: what was admitted
 // would come as the content of one change that nobody has approved.
-func (r *Reconciler) checkRewritten(ctx context.Context, x *order.Index, l *ledger.Ledger, to string) error {
+func (r *Reconciler) checkRewritten(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) error {
 	last, ok, err := l.LastAdmission(ctx)
 	if err != nil || !ok || last.Commit == to {
 		return err
@@ -110,7 +110,7 @@ func (r *Reconciler) checkRewritten(ctx context.Context, x *order.Index, l *ledg
 
 // rolledBack names a file that the acknowledging change was judged by and that is not the one admitted last: an
 // older state of the branch brings owners back who are none any more. "" when there is none.
-func (r *Reconciler) rolledBack(ctx context.Context, x *order.Index, l *ledger.Ledger, ack order.Control) (string, error) {
+func (r *Reconciler) rolledBack(ctx context.Context, x *index.Index, l *ledger.Ledger, ack index.Control) (string, error) {
 	t, err := r.trust(ctx, x.Layer)
 	if err != nil {
 		return "", err
@@ -132,7 +132,7 @@ func (r *Reconciler) rolledBack(ctx context.Context, x *order.Index, l *ledger.L
 	if err != nil {
 		return "", err
 	}
-	files := map[string]*order.File{}
+	files := map[string]*index.File{}
 	for _, f := range list {
 		files[f.Path] = f
 		last[f.Path] += "" // also those that the ledger has not
@@ -145,7 +145,7 @@ func (r *Reconciler) rolledBack(ctx context.Context, x *order.Index, l *ledger.L
 		}
 		f := files[p]
 		if f == nil {
-			f = &order.File{}
+			f = &index.File{}
 		}
 		if f.Admitted != last[p] {
 			return p, nil
@@ -162,7 +162,7 @@ func (r *Reconciler) rolledBack(ctx context.Context, x *order.Index, l *ledger.L
 }
 
 // anchor finds where trust starts, and takes what stands there as it is.
-func (r *Reconciler) anchor(ctx context.Context, x *order.Index, to string) error {
+func (r *Reconciler) anchor(ctx context.Context, x *index.Index, to string) error {
 	sequence := -1
 	var found *history.Commit
 	err := r.c.Repository.Walk(ctx, "", to, settingsOnly{}, func(c *history.Commit) error {
@@ -225,7 +225,7 @@ func (r *Reconciler) anchor(ctx context.Context, x *order.Index, to string) erro
 		return fmt.Errorf("the commit %s that trust starts with has errors:\n%w", short(found.Hash), findingsError(e.errors))
 	}
 	for _, f := range e.files {
-		if err := e.apply(ctx, f, sequence, map[order.ConnectionKey]bool{}); err != nil {
+		if err := e.apply(ctx, f, sequence, map[index.ConnectionKey]bool{}); err != nil {
 			return err
 		}
 	}
@@ -233,7 +233,7 @@ func (r *Reconciler) anchor(ctx context.Context, x *order.Index, to string) erro
 	record.Verdict = verdictAnchor
 	e.stamp(found.Hash)
 	e.head.Merge()
-	x.Head = order.Head{Tip: found.Hash, Sequence: sequence, Anchor: found.Hash, Instant: found.CommittedAt.Unix()}
+	x.Head = index.Head{Tip: found.Hash, Sequence: sequence, Anchor: found.Hash, Instant: found.CommittedAt.Unix()}
 	x.Verdicts = append(x.Verdicts, *record)
 	return nil
 }
@@ -372,7 +372,7 @@ func (r *Reconciler) rangeOf(settings *schemas.SettingsSpec) func(context.Contex
 
 // freshAdmissions are the verdicts that the ledger has not yet, in order. They are put on record, except in a
 // dry run.
-func (r *Reconciler) freshAdmissions(ctx context.Context, x *order.Index, l *ledger.Ledger, record bool) ([]schemas.AdmissionRecord, error) {
+func (r *Reconciler) freshAdmissions(ctx context.Context, x *index.Index, l *ledger.Ledger, record bool) ([]schemas.AdmissionRecord, error) {
 	from := 0
 	if last, ok, err := l.LastAdmission(ctx); err != nil {
 		return nil, err

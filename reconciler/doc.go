@@ -6,7 +6,7 @@
 //   - history reads Git: which control files each first-parent commit of the branch changed.
 //   - examine decodes the changed files and says what they would do (plan.Fold and plan.Between).
 //   - admit judges each commit: policy says which sign-offs are needed and signoff whether they are there.
-//     What is admitted goes into the order index (history/order); what is not is quarantined and has no
+//     What is admitted goes into the index (index); what is not is quarantined and has no
 //     effect. Verdicts are kept in the ledger and never judged again.
 //   - preview does the same for a pull request's head, and diffs against the live applications besides.
 //   - run is one pass over one application: fold, read, diff, hold, apply, read back, record.

@@ -17,7 +17,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/history"
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
@@ -30,7 +30,7 @@ const regularFile = 0o100644
 type file struct {
 	path   string
 	class  schemas.FileClass
-	was    *order.File // nil when the index has none
+	was    *index.File // nil when the index has none
 	before string      // the admitted blob, "" for none
 	after  string      // "" for none
 	old    []schemas.Document
@@ -39,13 +39,13 @@ type file struct {
 
 // examined is a change with what it means, judged against the layer it was examined on.
 type examined struct {
-	base, head *order.Layer
+	base, head *index.Layer
 	trust      *trust
 	sequence   int
 	decoded    decodedFiles // what was decoded beforehand; nil for nothing
 	files      []*file
 	// restored are files whose content on the branch is again what holds.
-	restored []*order.File
+	restored []*index.File
 	// errors keep the change from being judged; findings make no sense of it but leave it judgeable.
 	errors   []schemas.Finding
 	findings []schemas.Finding
@@ -75,7 +75,7 @@ type examination struct {
 }
 
 // examine decodes the changed files and folds them over the base.
-func (r *Reconciler) examine(ctx context.Context, base *order.Layer, t *trust, in examination) (*examined, error) {
+func (r *Reconciler) examine(ctx context.Context, base *index.Layer, t *trust, in examination) (*examined, error) {
 	e := &examined{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded,
 		changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}}
 	for _, c := range in.changes {
@@ -97,7 +97,7 @@ func (r *Reconciler) examine(ctx context.Context, base *order.Layer, t *trust, i
 	if len(e.errors) > 0 {
 		return e, nil
 	}
-	seeds := map[order.ConnectionKey]bool{}
+	seeds := map[index.ConnectionKey]bool{}
 	for _, f := range e.files {
 		if err := e.apply(ctx, f, in.sequence, seeds); err != nil {
 			return nil, err
@@ -483,7 +483,7 @@ func (r *Reconciler) checkTrust(ctx context.Context, e *examined) error {
 		if f.class == schemas.ClassRequest {
 			continue
 		}
-		probe.SetFile(&order.File{Path: f.path, Class: string(f.class), Admitted: f.after, Raw: f.after})
+		probe.SetFile(&index.File{Path: f.path, Class: string(f.class), Admitted: f.after, Raw: f.after})
 	}
 	// The forge that the change names is asked nothing: that is the change's own word, and a forge that is down today
 	// says nothing about the configuration.
@@ -521,17 +521,17 @@ func (unasked) Pending(context.Context, signoff.Pending) (schemas.Evidence, erro
 }
 
 // apply writes a file's change to the head layer and notes the connections it speaks of.
-func (e *examined) apply(ctx context.Context, f *file, sequence int, seeds map[order.ConnectionKey]bool) error {
+func (e *examined) apply(ctx context.Context, f *file, sequence int, seeds map[index.ConnectionKey]bool) error {
 	place := sequence
 	if f.was != nil && f.before != "" {
 		place = f.was.Place
 	}
-	next := &order.File{Path: f.path, Class: string(f.class), Admitted: f.after, Raw: f.after, Place: place}
+	next := &index.File{Path: f.path, Class: string(f.class), Admitted: f.after, Raw: f.after, Place: place}
 	e.head.SetFile(next)
 	if f.class != schemas.ClassRequest {
 		return nil
 	}
-	var controls []order.Control
+	var controls []index.Control
 	oldControls := false
 	for i := range max(len(f.old), len(f.new)) {
 		var was, is *schemas.Request
@@ -550,14 +550,14 @@ func (e *examined) apply(ctx context.Context, f *file, sequence int, seeds map[o
 			continue
 		}
 		if was != nil {
-			k := order.ConnectionKey{Application: was.Application, Name: was.Connection.Name()}
+			k := index.ConnectionKey{Application: was.Application, Name: was.Connection.Name()}
 			seeds[k] = true
 			if err := e.change(ctx, k, at, nil); err != nil {
 				return err
 			}
 		}
 		if is != nil {
-			k := order.ConnectionKey{Application: is.Application, Name: is.Connection.Name()}
+			k := index.ConnectionKey{Application: is.Application, Name: is.Connection.Name()}
 			seeds[k] = true
 			if err := e.change(ctx, k, at, &plan.Version{Blob: f.after, Request: is}); err != nil {
 				return err
@@ -575,8 +575,8 @@ func (e *examined) apply(ctx context.Context, f *file, sequence int, seeds map[o
 	return nil
 }
 
-func control(f *file, d schemas.Document, sequence int) (order.Control, bool) {
-	c := order.Control{ID: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after}, Kind: d.Kind, Commit: sequence}
+func control(f *file, d schemas.Document, sequence int) (index.Control, bool) {
+	c := index.Control{ID: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after}, Kind: d.Kind, Commit: sequence}
 	switch v := d.Value.(type) {
 	case *schemas.AdmissionSpec:
 		c.Admission = v
@@ -592,7 +592,7 @@ func control(f *file, d schemas.Document, sequence int) (order.Control, bool) {
 
 // change sets the standing version of the document at a place of one connection; nil undoes it. The
 // former version stays as such.
-func (e *examined) change(ctx context.Context, k order.ConnectionKey, at schemas.Place, v *plan.Version) error {
+func (e *examined) change(ctx context.Context, k index.ConnectionKey, at schemas.Place, v *plan.Version) error {
 	docs, err := e.head.Documents(ctx, k)
 	if err != nil {
 		return err
@@ -620,7 +620,7 @@ func (e *examined) change(ctx context.Context, k order.ConnectionKey, at schemas
 }
 
 // between folds the touched connections, and all that is nested with them, before and after the change.
-func (r *Reconciler) between(ctx context.Context, e *examined, seeds map[order.ConnectionKey]bool, now time.Time) error {
+func (r *Reconciler) between(ctx context.Context, e *examined, seeds map[index.ConnectionKey]bool, now time.Time) error {
 	byApp := map[string][]schemas.Name{}
 	for k := range seeds {
 		byApp[k.Application] = append(byApp[k.Application], k.Name)
@@ -717,7 +717,7 @@ func (e *examined) closure(ctx context.Context, app string, seeds []schemas.Name
 		}
 	}
 	for id := range identities {
-		in, err := e.head.Mentioning(ctx, order.ConnectionKey{Application: app, Name: id})
+		in, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: id})
 		if err != nil {
 			return nil, err
 		}
@@ -746,8 +746,8 @@ func (e *examined) closure(ctx context.Context, app string, seeds []schemas.Name
 
 // entries calls fn with every entry that any version of a connection's documents names, before or after.
 func (e *examined) entries(ctx context.Context, app string, n schemas.Name, fn func(schemas.Name)) error {
-	for _, l := range []*order.Layer{e.base, e.head} {
-		docs, err := l.Documents(ctx, order.ConnectionKey{Application: app, Name: n})
+	for _, l := range []*index.Layer{e.base, e.head} {
+		docs, err := l.Documents(ctx, index.ConnectionKey{Application: app, Name: n})
 		if err != nil {
 			return err
 		}
@@ -778,7 +778,7 @@ func (e *examined) members(ctx context.Context, app string, n schemas.Name, desc
 	if err != nil {
 		return nil, nil, err
 	}
-	naming, err := e.head.Mentioning(ctx, order.ConnectionKey{Application: app, Name: n})
+	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -801,7 +801,7 @@ func (e *examined) groups(ctx context.Context, app string, n schemas.Name, desc 
 	if err != nil {
 		return nil, err
 	}
-	naming, err := e.head.Mentioning(ctx, order.ConnectionKey{Application: app, Name: n})
+	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
 	if err != nil {
 		return nil, err
 	}
@@ -818,7 +818,7 @@ func (e *examined) groups(ctx context.Context, app string, n schemas.Name, desc 
 func (e *examined) foldPair(ctx context.Context, app string, set map[schemas.Name]bool, desc connectors.Description, now time.Time) (before, after *plan.Desired, err error) {
 	var unchanged, was, is []*plan.Document
 	for n := range set {
-		k := order.ConnectionKey{Application: app, Name: n}
+		k := index.ConnectionKey{Application: app, Name: n}
 		b, err := e.base.Documents(ctx, k)
 		if err != nil {
 			return nil, nil, err
@@ -1037,7 +1037,7 @@ func (e *examined) membersLeft(ctx context.Context, app string, o *schemas.Opera
 // request is either's: which, is the connector's to say.
 func (e *examined) granted(ctx context.Context, app string, connection, member schemas.Name) (bool, error) {
 	for _, way := range [][2]schemas.Name{{connection, member}, {member, connection}} {
-		docs, err := e.head.Documents(ctx, order.ConnectionKey{Application: app, Name: way[0]})
+		docs, err := e.head.Documents(ctx, index.ConnectionKey{Application: app, Name: way[0]})
 		if err != nil {
 			return false, err
 		}

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -227,7 +227,7 @@ func baseline(ctx context.Context, l *ledger.Ledger, app string) (func(string) (
 }
 
 // quarantined are the files of the index that have no effect.
-func quarantined(ctx context.Context, l *order.Layer) ([]schemas.QuarantinedFile, error) {
+func quarantined(ctx context.Context, l *index.Layer) ([]schemas.QuarantinedFile, error) {
 	files, err := l.QuarantinedFiles(ctx)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/fulfil"
 	"github.com/countersign/countersign/reconciler/history"
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
@@ -165,10 +165,10 @@ func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() e
 }
 
 // openIndex opens the order index and brings it to the commit, judging what was not judged yet.
-func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*order.Index, error) {
+func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*index.Index, error) {
 	path := filepath.Join(r.c.State, "index.db")
 	for range 5 {
-		x, err := order.Open(ctx, path)
+		x, err := index.Open(ctx, path)
 		if err == nil {
 			if err = r.advance(ctx, x, l, to); err == nil {
 				return x, nil
@@ -176,17 +176,17 @@ func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string)
 			err = errors.Join(err, x.Close())
 		}
 		switch {
-		case order.Damaged(err):
+		case index.Damaged(err):
 			r.c.Logger.Warn("the order index is damaged and is built again", "path", path, "error", err)
-			if rerr := order.Remove(path); rerr != nil {
+			if rerr := index.Remove(path); rerr != nil {
 				return nil, errors.Join(err, rerr)
 			}
-		case !errors.Is(err, order.ErrChanged):
+		case !errors.Is(err, index.ErrChanged):
 			return nil, err
 		}
 	}
 	// Others keep writing it, about another branch perhaps: it is a cache, and can be done without.
-	x, err := order.Open(ctx, "")
+	x, err := index.Open(ctx, "")
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string)
 // standing is a commit of the branch as it was admitted: the records, the index brought to it, and what it is judged by.
 type standing struct {
 	ledger *ledger.Ledger
-	index  *order.Index
+	index  *index.Index
 	trust  *trust
 }
 

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -111,10 +111,10 @@ type pass struct {
 	r        *Reconciler
 	o        RunOptions
 	ledger   *ledger.Ledger
-	index    *order.Index
+	index    *index.Index
 	trust    *trust
 	tip      string
-	controls []order.Control
+	controls []index.Control
 	readOnly bool
 	removed  plan.Counts // by the applications so far
 }

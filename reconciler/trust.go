@@ -12,7 +12,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/policy"
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 )
@@ -55,7 +55,7 @@ func (r *Reconciler) refresh() error {
 func (r *Reconciler) Close() error { return r.cache.close() }
 
 // trust reads the control configuration that stands in the layer.
-func (r *Reconciler) trust(ctx context.Context, l *order.Layer) (*trust, error) {
+func (r *Reconciler) trust(ctx context.Context, l *index.Layer) (*trust, error) {
 	files, err := l.Files(ctx)
 	if err != nil {
 		return nil, err

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/reconciler/history"
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/schemas"
 )
@@ -107,7 +107,7 @@ func (r *Reconciler) ahead(ctx context.Context, from, to string, settings *schem
 // judging is a walk along the branch.
 type judging struct {
 	r *Reconciler
-	x *order.Index
+	x *index.Index
 	l *ledger.Ledger
 	t *trust
 	// known says that the ledger has verdicts.
@@ -117,8 +117,8 @@ type judging struct {
 	// what the index becomes when each turns out as assumed.
 	waiting []*waiting
 	weight  int
-	layer   *order.Layer
-	head    order.Head
+	layer   *index.Layer
+	head    index.Head
 	// again are merges to examine anew.
 	again []*prepared
 	// limit is how many may wait; age is how many were examined since the layer was made.
@@ -135,7 +135,7 @@ type judging struct {
 type waiting struct {
 	*prepared
 	e      *examined // nil when no control file changed
-	head   order.Head
+	head   index.Head
 	weight int
 	admits bool // as is assumed
 	// verdict is closed when record and err are there.
@@ -150,7 +150,7 @@ func (w *waiting) reconfigures() bool {
 }
 
 // walk judges the commits after the index's tip.
-func (r *Reconciler) walk(ctx context.Context, x *order.Index, l *ledger.Ledger, to string) (err error) {
+func (r *Reconciler) walk(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) (err error) {
 	if x.Head.Tip == to {
 		return nil
 	}
@@ -316,7 +316,7 @@ func (w *waiting) admitted() bool {
 }
 
 // write puts what the merge leaves into a layer.
-func (w *waiting) write(to *order.Layer, admitted bool) {
+func (w *waiting) write(to *index.Layer, admitted bool) {
 	for _, f := range w.e.restored {
 		to.SetFile(f)
 	}
@@ -330,7 +330,7 @@ func (w *waiting) write(to *order.Layer, admitted bool) {
 	}
 	// Quarantined: the branch has it, and it has no effect.
 	for _, f := range w.e.files {
-		q := &order.File{Path: f.path, Class: string(f.class)}
+		q := &index.File{Path: f.path, Class: string(f.class)}
 		if f.was != nil {
 			*q = *f.was
 		}

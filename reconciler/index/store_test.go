@@ -1,4 +1,4 @@
-package order_test
+package index_test
 
 import (
 	"bytes"
@@ -13,24 +13,24 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
 
 // turn writes what the i-th commit leaves: every part of the index says i.
-func turn(x *order.Index, i int) {
+func turn(x *index.Index, i int) {
 	text := fmt.Sprint("turn ", i)
-	x.SetFile(&order.File{Path: "requests/a.yaml", Class: order.ClassRequest, Admitted: text, Raw: text, Commit: text})
-	x.SetFile(&order.File{Path: "requests/b.yaml", Class: order.ClassRequest, Raw: text, Quarantine: text})
-	x.SetFile(&order.File{Path: "countersign.yaml", Class: "settings", Admitted: text, Raw: text})
+	x.SetFile(&index.File{Path: "requests/a.yaml", Class: index.ClassRequest, Admitted: text, Raw: text, Commit: text})
+	x.SetFile(&index.File{Path: "requests/b.yaml", Class: index.ClassRequest, Raw: text, Quarantine: text})
+	x.SetFile(&index.File{Path: "countersign.yaml", Class: "settings", Admitted: text, Raw: text})
 	for n, k := range connectionKeys() {
 		x.SetDocuments(k, []*plan.Document{{Place: schemas.Place{Commit: i, Path: text, Index: n},
 			Current: &plan.Version{Blob: text, Request: &schemas.Request{Metadata: schemas.Metadata{Reason: strings.Repeat(text, 50)}}}}})
 	}
-	x.SetControls("admissions/x.yaml", []order.Control{{ID: schemas.DocumentID{Path: text}, Kind: schemas.KindAdmission, Commit: i}})
+	x.SetControls("admissions/x.yaml", []index.Control{{ID: schemas.DocumentID{Path: text}, Kind: schemas.KindAdmission, Commit: i}})
 	x.Verdicts = append(x.Verdicts, schemas.AdmissionRecord{Commit: fmt.Sprint("c", i), Sequence: i, Verdict: "admitted"})
-	x.Head = order.Head{Tip: fmt.Sprint("c", i), Sequence: i, Anchor: "c0"}
+	x.Head = index.Head{Tip: fmt.Sprint("c", i), Sequence: i, Anchor: "c0"}
 }
 
 // turned is what an index answers after turns 0 to n; after none for -1.
@@ -122,7 +122,7 @@ CREATE TABLE connections (id INTEGER PRIMARY KEY); CREATE TABLE commits (hash BL
 				}
 			}
 			c.prepare(t, path)
-			x, err := order.Open(t.Context(), path)
+			x, err := index.Open(t.Context(), path)
 			if c.fails {
 				if err == nil {
 					_, err = tryAsk(t, x)
@@ -174,7 +174,7 @@ func TestCutFile(t *testing.T) {
 	path := filepath.Join(dir, "cut.db")
 	for at := 0; at < len(content); at += 1 + len(content)/60 {
 		write(t, path, content[:at])
-		x, err := order.Open(t.Context(), path)
+		x, err := index.Open(t.Context(), path)
 		if err != nil {
 			failed++
 			continue
@@ -215,7 +215,7 @@ func TestDamagedRows(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "index.db")
 			saved(t, path, 1)
 			execute(t, path, c.damage)
-			x, err := order.Open(t.Context(), path)
+			x, err := index.Open(t.Context(), path)
 			if err == nil {
 				_, err = tryAsk(t, x)
 				shut(t, x)
@@ -242,7 +242,7 @@ func TestAnotherWrites(t *testing.T) {
 	}
 	turn(first, 4)
 	turn(first, 5)
-	if err := first.Save(t.Context()); !errors.Is(err, order.ErrChanged) {
+	if err := first.Save(t.Context()); !errors.Is(err, index.ErrChanged) {
 		t.Errorf("Save = %v, want ErrChanged", err)
 	}
 	third := open(t, path)
@@ -290,7 +290,7 @@ func TestAllAtOnce(t *testing.T) {
 	for i := range won {
 		wg.Go(func() {
 			<-start
-			x, err := order.Open(t.Context(), path)
+			x, err := index.Open(t.Context(), path)
 			if err != nil {
 				won[i] = err
 				return
@@ -317,7 +317,7 @@ func TestAllAtOnce(t *testing.T) {
 		}
 	}
 	for i, err := range won {
-		if err != nil && !errors.Is(err, order.ErrChanged) {
+		if err != nil && !errors.Is(err, index.ErrChanged) {
 			t.Errorf("%d: %v", i, err)
 		}
 	}

@@ -1,4 +1,4 @@
-package order_test
+package index_test
 
 import (
 	"encoding/json"
@@ -11,28 +11,28 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
 
-func open(t testing.TB, path string) *order.Index {
+func open(t testing.TB, path string) *index.Index {
 	t.Helper()
-	x, err := order.Open(t.Context(), path)
+	x, err := index.Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return x
 }
 
-func save(t testing.TB, x *order.Index) {
+func save(t testing.TB, x *index.Index) {
 	t.Helper()
 	if err := x.Save(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func shut(t testing.TB, x *order.Index) {
+func shut(t testing.TB, x *index.Index) {
 	t.Helper()
 	if err := x.Close(); err != nil {
 		t.Fatal(err)
@@ -41,21 +41,21 @@ func shut(t testing.TB, x *order.Index) {
 
 // content is all that an index answers.
 type content struct {
-	Head        order.Head
-	Files       []*order.File
-	Few         []*order.File
-	File        map[string]*order.File
-	Quarantined []*order.File
-	Documents   map[order.ConnectionKey][]*plan.Document
+	Head        index.Head
+	Files       []*index.File
+	Few         []*index.File
+	File        map[string]*index.File
+	Quarantined []*index.File
+	Documents   map[index.ConnectionKey][]*plan.Document
 	All         map[string][]*plan.Document
-	Mentioning  map[order.ConnectionKey][]schemas.Name
-	Controls    []order.Control
+	Mentioning  map[index.ConnectionKey][]schemas.Name
+	Controls    []index.Control
 	Verdicts    []schemas.AdmissionRecord
 	Verdict     map[string]schemas.AdmissionRecord
 }
 
 // ask asks an index everything about the names that the tests use.
-func ask(t testing.TB, x *order.Index) *content {
+func ask(t testing.TB, x *index.Index) *content {
 	t.Helper()
 	c, err := tryAsk(t, x)
 	if err != nil {
@@ -64,10 +64,10 @@ func ask(t testing.TB, x *order.Index) *content {
 	return c
 }
 
-func tryAsk(t testing.TB, x *order.Index) (*content, error) {
+func tryAsk(t testing.TB, x *index.Index) (*content, error) {
 	ctx := t.Context()
-	c := &content{Head: x.Head, File: map[string]*order.File{}, Documents: map[order.ConnectionKey][]*plan.Document{},
-		All: map[string][]*plan.Document{}, Mentioning: map[order.ConnectionKey][]schemas.Name{}, Verdict: map[string]schemas.AdmissionRecord{}}
+	c := &content{Head: x.Head, File: map[string]*index.File{}, Documents: map[index.ConnectionKey][]*plan.Document{},
+		All: map[string][]*plan.Document{}, Mentioning: map[index.ConnectionKey][]schemas.Name{}, Verdict: map[string]schemas.AdmissionRecord{}}
 	var err error
 	if c.Files, err = x.Files(ctx, classes()...); err != nil {
 		return nil, err
@@ -133,26 +133,26 @@ func number(v any) bool {
 	return false
 }
 
-func classes() []string      { return []string{order.ClassRequest, "settings", "application"} }
+func classes() []string      { return []string{index.ClassRequest, "settings", "application"} }
 func applications() []string { return []string{"warehouse", "corp"} }
 
 func paths() []string {
 	return []string{"requests/a.yaml", "requests/b.yaml", "requests/é ü.yaml", "applications/warehouse.yaml", "countersign.yaml", "admissions/x.yaml"}
 }
 
-func connectionKeys() []order.ConnectionKey {
-	var out []order.ConnectionKey
+func connectionKeys() []index.ConnectionKey {
+	var out []index.ConnectionKey
 	for _, a := range applications() {
 		for _, n := range []string{"sales", "Sales", "sales'; --", "größe"} {
-			out = append(out, order.ConnectionKey{Application: a, Name: schemas.Name{Type: "role", SourceName: n}})
+			out = append(out, index.ConnectionKey{Application: a, Name: schemas.Name{Type: "role", SourceName: n}})
 		}
-		out = append(out, order.ConnectionKey{Application: a, Name: schemas.Name{Type: "user", SourceName: "sales"}})
+		out = append(out, index.ConnectionKey{Application: a, Name: schemas.Name{Type: "user", SourceName: "sales"}})
 	}
 	return out
 }
 
 // writing is one change of an index, which may be made of several.
-type writing func(*order.Layer)
+type writing func(*index.Layer)
 
 // story is a history of commits, each with what it writes.
 type story struct {
@@ -161,7 +161,7 @@ type story struct {
 }
 
 type commit struct {
-	head    order.Head
+	head    index.Head
 	writes  []writing
 	verdict schemas.AdmissionRecord
 	// fork says that the writes go to a fork that is merged; lost to one that is not.
@@ -225,20 +225,20 @@ func (s *story) write(sequence int) writing {
 	switch rapid.SampledFrom([]string{"file", "file", "documents", "documents", "mention", "controls"}).Draw(s.r, "write") {
 	case "file":
 		blob := rapid.SampledFrom([]string{"", "b1", "b2"})
-		f := order.File{Path: path, Class: rapid.SampledFrom(classes()).Draw(s.r, "class"), Admitted: blob.Draw(s.r, "admitted"), Raw: blob.Draw(s.r, "raw"),
+		f := index.File{Path: path, Class: rapid.SampledFrom(classes()).Draw(s.r, "class"), Admitted: blob.Draw(s.r, "admitted"), Raw: blob.Draw(s.r, "raw"),
 			Place: rapid.IntRange(0, sequence).Draw(s.r, "place"), Commit: s.text("commit"), Quarantine: s.text("quarantine"),
 			Reasons: rapid.SliceOfN(rapid.String(), 0, 2).Draw(s.r, "reasons")}
-		return func(l *order.Layer) { g := f; l.SetFile(&g) }
+		return func(l *index.Layer) { g := f; l.SetFile(&g) }
 	case "documents":
 		docs := s.documents(sequence)
-		return func(l *order.Layer) { l.SetDocuments(key, docs) }
+		return func(l *index.Layer) { l.SetDocuments(key, docs) }
 	case "mention":
 		target := rapid.SampledFrom(connectionKeys()).Draw(s.r, "target")
-		return func(l *order.Layer) { l.Mention(key, target.Name) }
+		return func(l *index.Layer) { l.Mention(key, target.Name) }
 	}
-	var list []order.Control
+	var list []index.Control
 	for i := range rapid.IntRange(0, 2).Draw(s.r, "controls") {
-		c := order.Control{ID: schemas.DocumentID{Path: path, Index: i, Blob: s.text("blob")}, Commit: rapid.IntRange(0, sequence).Draw(s.r, "commit")}
+		c := index.Control{ID: schemas.DocumentID{Path: path, Index: i, Blob: s.text("blob")}, Commit: rapid.IntRange(0, sequence).Draw(s.r, "commit")}
 		switch i {
 		case 0:
 			c.Kind, c.Admission = schemas.KindAdmission, &schemas.AdmissionSpec{Path: s.text("path"), Blob: s.text("blob")}
@@ -247,14 +247,14 @@ func (s *story) write(sequence int) writing {
 		}
 		list = append(list, c)
 	}
-	return func(l *order.Layer) { l.SetControls(path, list) }
+	return func(l *index.Layer) { l.SetControls(path, list) }
 }
 
 // tell draws a history.
 func tell(r *rapid.T, atMost int) *story {
 	s := &story{r: r}
 	for i := range rapid.IntRange(1, atMost).Draw(r, "commits") {
-		c := commit{head: order.Head{Tip: fmt.Sprintf("c%d", i), Sequence: i, Anchor: "c0", Instant: int64(1000 + i)}}
+		c := commit{head: index.Head{Tip: fmt.Sprintf("c%d", i), Sequence: i, Anchor: "c0", Instant: int64(1000 + i)}}
 		for range rapid.IntRange(0, 5).Draw(r, "writes") {
 			c.writes = append(c.writes, s.write(i))
 		}
@@ -268,7 +268,7 @@ func tell(r *rapid.T, atMost int) *story {
 	return s
 }
 
-func (c *commit) play(x *order.Index) {
+func (c *commit) play(x *index.Index) {
 	to := x.Layer
 	if c.fork {
 		to = x.Fork()
@@ -336,7 +336,7 @@ func TestInstants(t *testing.T) {
 			k := connectionKeys()[0]
 			path := filepath.Join(t.TempDir(), "index.db")
 			x := open(t, path)
-			x.Head = order.Head{Tip: "c0"}
+			x.Head = index.Head{Tip: "c0"}
 			x.SetDocuments(k, []*plan.Document{{Current: &plan.Version{Request: &schemas.Request{Grants: []schemas.Entry{{Starts: &want, Expires: &want}}}}}})
 			save(t, x)
 			shut(t, x)

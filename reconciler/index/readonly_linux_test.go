@@ -1,4 +1,4 @@
-package order_test
+package index_test
 
 import (
 	"errors"
@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/countersign/countersign/reconciler/history/order"
+	"github.com/countersign/countersign/reconciler/index"
 )
 
 // In a folder that may not be written there is an error that names the file, and what lies there stays as it is.
@@ -25,7 +25,7 @@ func TestReadOnlyFolder(t *testing.T) {
 			t.Fatal(err)
 		}
 		unprivileged(t, func() {
-			x, err := order.Open(t.Context(), path)
+			x, err := index.Open(t.Context(), path)
 			if err == nil {
 				turn(x, 2)
 				err = x.Save(t.Context())
