@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
@@ -73,14 +74,14 @@ func (r *Reconciler) accessOf(ctx context.Context, app *schemas.Application, x *
 	if lv.state.Incomplete != "" {
 		report.Incomplete[app.Name] = lv.state.Incomplete
 	}
-	g := plan.NewGraph(app.Name, lv.description, lv.state)
+	effective := graph.New(app.Name, lv.description, lv.state)
 	origins := originsOf(desired)
 	provenance := provenance{ctx: ctx, r: r, x: x, l: l, cache: map[string]*schemas.AdmissionRecord{}}
-	for _, id := range g.Identities() {
+	for _, id := range effective.Identities() {
 		if o.Identity != "" && !names(o.Identity, id) {
 			continue
 		}
-		for _, a := range g.AccessOf(id) {
+		for _, a := range effective.AccessOf(id) {
 			if o.Resource != "" && !names(o.Resource, a.Target) {
 				continue
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/signoff"
@@ -342,7 +343,7 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 			if v.Kind == schemas.KindConnectionCreation {
 				refuse(r.checker.Payload(d, typ.Payload))
 			}
-			refuse(provisioningErrors(d, v.Provisioning, missing(app, desc)))
+			refuse(hold.ProvisioningErrors(d, v.Provisioning, missing(app, desc)))
 			e.checkNames(r.names, f, d, v, typ)
 		}
 	}
@@ -359,7 +360,7 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 
 // checkProvisioning refuses applications and settings by which operations could not be carried out, and returns what an
 // application cannot do.
-func (r *Reconciler) checkProvisioning(ctx context.Context, e *examined, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, connectors.Description) map[schemas.Provisioning]fault, error) {
+func (r *Reconciler) checkProvisioning(ctx context.Context, e *examined, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, connectors.Description) map[schemas.Provisioning]hold.Fault, error) {
 	forge := e.trust.settings.Spec.Forge.Kind
 	var settings *schemas.Document
 	for _, f := range e.files {
@@ -369,8 +370,8 @@ func (r *Reconciler) checkProvisioning(ctx context.Context, e *examined, apps ma
 			}
 		}
 	}
-	missing := func(app *schemas.Application, desc connectors.Description) map[schemas.Provisioning]fault {
-		return faults(app, forge, desc)
+	missing := func(app *schemas.Application, desc connectors.Description) map[schemas.Provisioning]hold.Fault {
+		return hold.Unprovisionable(app, forge, desc)
 	}
 	changed := map[string]schemas.Document{}
 	for _, f := range e.files {
@@ -392,7 +393,7 @@ func (r *Reconciler) checkProvisioning(ctx context.Context, e *examined, apps ma
 		}
 		lacks := missing(app, desc)
 		if own {
-			refuse(provisioningErrors(d, app.Spec.Provisioning, lacks))
+			refuse(hold.ProvisioningErrors(d, app.Spec.Provisioning, lacks))
 		}
 		docs, err := e.base.All(ctx, name)
 		if err != nil {
@@ -411,8 +412,8 @@ func (r *Reconciler) checkProvisioning(ctx context.Context, e *examined, apps ma
 				if !own {
 					at, field = *settings, "spec.forge"
 				}
-				refuse(schemas.ErrorList{{Position: at.At(field), Field: field, Msg: fmt.Sprintf("requests that stand, as %s, are carried out by provisioning %s, and %s", doc.Place.Path, p, f.why),
-					Hint: f.fix + ", or undo those requests first"}})
+				refuse(schemas.ErrorList{{Position: at.At(field), Field: field, Msg: fmt.Sprintf("requests that stand, as %s, are carried out by provisioning %s, and %s", doc.Place.Path, p, f.Why),
+					Hint: f.Fix + ", or undo those requests first"}})
 				break
 			}
 		}

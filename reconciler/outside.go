@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/fulfil"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -41,7 +42,7 @@ type outside struct {
 	// asked are the last askings, by operation.
 	asked map[string]ledger.Fulfilment
 	// holds are the operations of the plan that are not begun again.
-	holds map[string]plan.Outside
+	holds map[string]hold.Outside
 	// seen are those whose effect the read shows, vanished those that nothing wants any more, with why.
 	seen     []string
 	vanished map[string]string
@@ -76,7 +77,7 @@ func isUnseen(f *ledger.Fulfilment) bool {
 
 // begin reads what was asked for, and hears what became of tickets.
 func (u *run) begin(ctx context.Context) error {
-	u.outside = &outside{vanished: map[string]string{}, gone: map[string]bool{}, sources: map[schemas.DocumentID]source{}, holds: map[string]plan.Outside{}}
+	u.outside = &outside{vanished: map[string]string{}, gone: map[string]bool{}, sources: map[schemas.DocumentID]source{}, holds: map[string]hold.Outside{}}
 	if err := u.askings(ctx); err != nil {
 		return err
 	}
@@ -103,29 +104,11 @@ func graceOf(app *schemas.Application, round int) time.Duration {
 	return app.Spec.Fulfilment.GraceTime() << min(round, 5)
 }
 
-// fault is why operations cannot be carried out in one way, and what mends it.
-type fault struct{ why, fix string }
-
-// faults are the ways of provisioning that an application does not have.
-func faults(app *schemas.Application, forge string, d connectors.Description) map[schemas.Provisioning]fault {
-	out := map[schemas.Provisioning]fault{}
-	if app.Spec.Webhook() == nil {
-		out[schemas.ProvisioningWebhook] = fault{"the application " + app.Name + " has no fulfilment.webhook", "an owner adds spec.fulfilment.webhook with url and secret"}
-	}
-	if forge != "github" {
-		out[schemas.ProvisioningTicket] = fault{"tickets are issues at GitHub, and the forge is " + forge, "use webhook or direct"}
-	}
-	if d.Attested {
-		out[schemas.ProvisioningDirect] = fault{d.Title + " is attested: nothing can be changed from here", "use webhook or ticket"}
-	}
-	return out
-}
-
 // unable says which ways of provisioning cannot be gone in this run, and why.
 func (r *Reconciler) unable(app *schemas.Application, settings *schemas.Settings, d connectors.Description) map[schemas.Provisioning]string {
 	out := map[schemas.Provisioning]string{}
-	for p, f := range faults(app, settings.Spec.Forge.Kind, d) {
-		out[p] = fmt.Sprintf("provisioning %s, and %s: %s", p, f.why, f.fix)
+	for p, f := range hold.Unprovisionable(app, settings.Spec.Forge.Kind, d) {
+		out[p] = fmt.Sprintf("provisioning %s, and %s: %s", p, f.Why, f.Fix)
 	}
 	if r.c.Tickets == nil && out[schemas.ProvisioningTicket] == "" {
 		out[schemas.ProvisioningTicket] = "provisioning ticket, and no forge is served here: run it where the others run"
@@ -133,18 +116,9 @@ func (r *Reconciler) unable(app *schemas.Application, settings *schemas.Settings
 	return out
 }
 
-// provisioningErrors refuses a document that asks for a way of provisioning that its application does not have.
-func provisioningErrors(d schemas.Document, p schemas.Provisioning, missing map[schemas.Provisioning]fault) schemas.ErrorList {
-	f, bad := missing[p]
-	if !bad {
-		return nil
-	}
-	return schemas.ErrorList{{Position: d.At("spec.provisioning"), Field: "spec.provisioning", Msg: fmt.Sprintf("%s cannot be carried out: %s", p, f.why), Hint: f.fix}}
-}
-
 // classify says of everything asked for what this run does about it.
 func classify(app *schemas.Application, asked map[string]ledger.Fulfilment, gone map[string]bool, seenBy func(*ledger.Fulfilment) bool, p *schemas.ApplicationPlan, unknown bool, now time.Time) *outside {
-	o := &outside{asked: asked, gone: gone, holds: map[string]plan.Outside{}, vanished: map[string]string{}}
+	o := &outside{asked: asked, gone: gone, holds: map[string]hold.Outside{}, vanished: map[string]string{}}
 	planned := map[string]*schemas.Operation{}
 	for i := range p.Operations {
 		planned[p.Operations[i].ID] = &p.Operations[i]
@@ -193,7 +167,7 @@ func (o *outside) wanted(app *schemas.Application, f *ledger.Fulfilment, unknown
 		until = now.Add(time.Minute) // what was not read may be there
 	}
 	wait := func(h schemas.Hold, reason string, at time.Time) {
-		o.holds[f.Operation] = plan.Outside{Hold: h, Reason: reason}
+		o.holds[f.Operation] = hold.Outside{Hold: h, Reason: reason}
 		if o.again.IsZero() || at.Before(o.again) {
 			o.again = at
 		}

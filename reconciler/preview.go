@@ -8,7 +8,9 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/signoff"
@@ -222,18 +224,18 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 		byID[f.Operation] = f
 	}
 	out := classify(&judged, byID, nil, func(*ledger.Fulfilment) bool { return false }, &ap, true, now)
-	plan.Hold(&ap, plan.Rules{Limits: limits(&judged, e.trust.settings), Shrunken: toBe.Shrunken, Enforce: true,
+	hold.Operations(&ap, hold.Rules{Limits: hold.Limits(&judged, e.trust.settings), Shrunken: toBe.Shrunken, Enforce: true,
 		Outside: out.holds, Unable: r.unable(&judged, e.trust.settings, lv.description)})
 	// What the base alone would need is not this change's doing.
 	base := map[string]bool{}
 	for _, op := range asIs.Plan.Operations {
 		base[op.ID] = true
 	}
-	start := plan.NewGraph(name, lv.description, lv.whole)
+	start := graph.New(name, lv.description, lv.whole)
 	for i := range asIs.Plan.Operations {
 		start.Apply(&asIs.Plan.Operations[i])
 	}
-	end := plan.NewGraph(name, lv.description, lv.whole)
+	end := graph.New(name, lv.description, lv.whole)
 	for i := range toBe.Plan.Operations {
 		end.Apply(&toBe.Plan.Operations[i])
 	}
@@ -245,7 +247,7 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 			own = append(own, op)
 		}
 	}
-	gained, lost := plan.Effects(own, start, end)
+	gained, lost := graph.Effects(own, start, end)
 	ap.Operations = own
 	p.Gained, p.Lost = append(p.Gained, gained...), append(p.Lost, lost...)
 	if len(other) > 0 {

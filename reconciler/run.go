@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
@@ -116,7 +117,7 @@ type pass struct {
 	tip      string
 	controls []index.Control
 	readOnly bool
-	removed  plan.Counts // by the applications so far
+	removed  hold.Counts // by the applications so far
 }
 
 // maxApplications is how many applications are open and worked on at a time.
@@ -193,17 +194,17 @@ func overdue(p *schemas.ApplicationPlan) {
 type release struct{ note string }
 
 // rules are what holds operations of this application back in this run.
-func (p *pass) rules(ctx context.Context, app *schemas.Application, res plan.Result, now time.Time) (plan.Rules, release, error) {
-	rules := plan.Rules{Limits: limits(app, p.trust.settings), Run: p.removed, Shrunken: res.Shrunken,
+func (p *pass) rules(ctx context.Context, app *schemas.Application, res plan.Result, now time.Time) (hold.Rules, release, error) {
+	rules := hold.Rules{Limits: hold.Limits(app, p.trust.settings), Run: p.removed, Shrunken: res.Shrunken,
 		Enforce: p.o.Enforce || (!p.o.Drift && app.Spec.Drift.Mode == schemas.DriftEnforce)}
 	day, err := p.ledger.Removals(ctx, app.Name, now.Add(-24*time.Hour))
 	if err != nil {
 		return rules, release{}, fmt.Errorf("count the removals of the last day: %w", err)
 	}
-	rules.Day = plan.Counts{Members: day.Members, Grants: day.Grants, Deletions: day.Deletions, Attributes: day.Attributes}
+	rules.Day = hold.Counts{Members: day.Members, Grants: day.Grants, Deletions: day.Deletions, Attributes: day.Attributes}
 	for _, c := range p.controls {
 		if b := c.BudgetOverride; b != nil && b.Application == app.Name && now.Before(b.Until) {
-			rules.Limits = override(rules.Limits, b.Limits)
+			rules.Limits = hold.Override(rules.Limits, b.Limits)
 		}
 	}
 	done, err := p.ledger.FirstRunDone(ctx, app.Name, p.r.c.Version)
@@ -349,7 +350,7 @@ func (u *run) hold(ctx context.Context) error {
 	u.release = release
 	rules.Outside, rules.Unable = u.outside.holds, u.r.unable(u.app, u.trust.settings, u.lv.description)
 	u.again = u.outside.again
-	u.pass.removed = u.pass.removed.Add(plan.Hold(&u.out.Plan, rules))
+	u.pass.removed = u.pass.removed.Add(hold.Operations(&u.out.Plan, rules))
 	overdue(&u.out.Plan)
 	u.out.Remaining = len(u.out.Plan.Operations)
 	return nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 )
@@ -136,7 +137,7 @@ func validateTogether(all []schemas.Document, unread bool, registry connectors.R
 	checker := schemas.NewChecker()
 	apps := map[string]connectors.Description{}
 	unheld := map[string]bool{} // applications without a connector, which their requests cannot be held against
-	lacks := map[string]map[schemas.Provisioning]fault{}
+	lacks := map[string]map[schemas.Provisioning]hold.Fault{}
 	forge := "local"
 	for _, d := range all {
 		if v, ok := d.Value.(*schemas.Settings); ok {
@@ -161,8 +162,8 @@ func validateTogether(all []schemas.Document, unread bool, registry connectors.R
 					fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
 				}
 			}
-			apps[v.Name], lacks[v.Name] = desc, faults(v, forge, desc)
-			fail(provisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
+			apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
+			fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
 		case *schemas.People:
 			if _, err := signoff.NewDirectory(v.Spec); err != nil {
 				refuse(d.Position.Path, err.Error(), "")
@@ -192,7 +193,7 @@ func validateTogether(all []schemas.Document, unread bool, registry connectors.R
 		if v.Kind == schemas.KindConnectionCreation {
 			fail(checker.Payload(d, typ.Payload))
 		}
-		fail(provisioningErrors(d, v.Provisioning, lacks[v.Application]))
+		fail(hold.ProvisioningErrors(d, v.Provisioning, lacks[v.Application]))
 		for list, entries := range map[string][]schemas.Entry{"grants": v.Grants, "revokes": v.Revokes} {
 			for i, e := range entries {
 				field := fmt.Sprintf("spec.%s[%d]", list, i)

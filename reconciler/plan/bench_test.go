@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/graph"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -102,11 +104,11 @@ func BenchmarkEffects(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		before, after := plan.NewGraph("app", desc, connectors.State{}), plan.NewGraph("app", desc, connectors.State{})
+		before, after := graph.New("app", desc, connectors.State{}), graph.New("app", desc, connectors.State{})
 		for i := range res.Plan.Operations {
 			after.Apply(&res.Plan.Operations[i])
 		}
-		if gained, _ := plan.Effects(res.Plan.Operations, before, after); len(gained) == 0 {
+		if gained, _ := graph.Effects(res.Plan.Operations, before, after); len(gained) == 0 {
 			b.Fatal("nothing is gained")
 		}
 	}
@@ -132,7 +134,7 @@ func BenchmarkHoldAndDigest(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		p := res.Plan
-		plan.Hold(&p, plan.Rules{Enforce: true})
+		hold.Operations(&p, hold.Rules{Enforce: true})
 		if _, err := plan.Digest([]schemas.ApplicationPlan{p}); err != nil {
 			b.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -437,7 +438,7 @@ func TestAReadThatIsNotWhole(t *testing.T) {
 		for _, f := range res.Plan.Findings {
 			t.Errorf("finding %v", f)
 		}
-		plan.Hold(&res.Plan, plan.Rules{Enforce: true, Shrunken: true})
+		hold.Operations(&res.Plan, hold.Rules{Enforce: true, Shrunken: true})
 		for i := range res.Plan.Operations {
 			if o := &res.Plan.Operations[i]; o.Hold != schemas.HoldUnknown {
 				t.Errorf("%s", line(o))

@@ -12,6 +12,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/graph"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -133,7 +135,7 @@ func TestPropertyPlansConverge(t *testing.T) {
 			d.run() // what was unmanaged and is named by an undone request is remembered as such only now
 		}
 		again := d.diff()
-		plan.Hold(&again.Plan, d.rules)
+		hold.Operations(&again.Plan, d.rules)
 		for i := range again.Plan.Operations {
 			if o := &again.Plan.Operations[i]; o.Hold == schemas.HoldNone {
 				r.Errorf("after %q and a run: %s", d.history, line(o))
@@ -499,8 +501,8 @@ func TestPropertyNobodyGainsInSilence(t *testing.T) {
 		// On every later day, whoever can do more by the change than without it was told of.
 		for n := range 8 {
 			at := day.AddDate(0, 0, n)
-			without := plan.NewGraph("app", d.desc, plan.StateOf(plan.Fold(before, d.desc, at), d.desc))
-			with := plan.NewGraph("app", d.desc, plan.StateOf(plan.Fold(d.docs, d.desc, at), d.desc))
+			without := graph.New("app", d.desc, plan.StateOf(plan.Fold(before, d.desc, at), d.desc))
+			with := graph.New("app", d.desc, plan.StateOf(plan.Fold(d.docs, d.desc, at), d.desc))
 			for _, id := range with.Identities() {
 				was := without.AccessOf(id)
 				for _, a := range with.AccessOf(id) {
@@ -620,8 +622,8 @@ func TestPropertyPairIsFoldTwice(t *testing.T) {
 			if diff := cmp.Diff(changeLines(want), changeLines(got)); diff != "" {
 				r.Errorf("after %q: %s", d.history, diff)
 			}
-			for i, g := range []*plan.Graph{got.Before, got.After} {
-				w := []*plan.Graph{want.Before, want.After}[i]
+			for i, g := range []*graph.Graph{got.Before, got.After} {
+				w := []*graph.Graph{want.Before, want.After}[i]
 				if diff := cmp.Diff(w.Identities(), g.Identities()); diff != "" {
 					r.Fatalf("after %q: identities: %s", d.history, diff)
 				}

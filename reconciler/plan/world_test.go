@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -94,11 +95,11 @@ type world struct {
 	baseline map[string]schemas.BaselineItem
 	ids      int
 	adjust   func(*plan.Input)
-	rules    plan.Rules
+	rules    hold.Rules
 }
 
 func newWorld(t testing.TB) *world {
-	return &world{t: t, app: application(), desc: description(), now: day(0), rules: plan.Rules{Enforce: true},
+	return &world{t: t, app: application(), desc: description(), now: day(0), rules: hold.Rules{Enforce: true},
 		live: map[schemas.Name]connectors.Connection{}, baseline: map[string]schemas.BaselineItem{}}
 }
 
@@ -316,7 +317,7 @@ func (w *world) diff() plan.Result { return plan.Diff(w.input()) }
 // run is what the reconciler does: carry out, read back, remember.
 func (w *world) run() plan.Result {
 	res := w.diff()
-	plan.Hold(&res.Plan, w.rules)
+	hold.Operations(&res.Plan, w.rules)
 	done := map[string]*schemas.Operation{}
 	for i := range res.Plan.Operations {
 		if o := &res.Plan.Operations[i]; o.Hold == schemas.HoldNone {

@@ -1,10 +1,11 @@
-package reconciler
+package hold_test
 
 import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -34,9 +35,9 @@ func TestLimits(t *testing.T) {
 			t.Parallel()
 			app, settings := &schemas.Application{}, &schemas.Settings{}
 			app.Spec.Limits, settings.Spec.Limits = tc.own, tc.settings
-			got := limits(app, settings)
+			got := hold.Limits(app, settings)
 			if tc.override != nil {
-				got = override(got, *tc.override)
+				got = hold.Override(got, *tc.override)
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Error(diff)

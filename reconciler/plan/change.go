@@ -1,12 +1,12 @@
 package plan
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -41,14 +41,17 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 	res := run(*app, second)
 	c := Change{
 		Operations: res.Plan.Operations,
-		Before:     NewGraph(app.Name, description, assumed), After: NewGraph(app.Name, description, assumed),
+		Before:     graph.New(app.Name, description, assumed), After: graph.New(app.Name, description, assumed),
 	}
 	for i := range c.Operations {
 		c.After.Apply(&c.Operations[i])
 	}
-	c.Gained, c.Lost = Effects(c.Operations, c.Before, c.After)
+	c.Gained, c.Lost = graph.Effects(c.Operations, c.Before, c.After)
 	if supposed || bounded(before) || bounded(after) {
-		c.prolonged(NewGraph(app.Name, description, held()), before, after, now)
+		// What the change takes to be held only because it revokes it is left out of what was in effect: else a revoke
+		// of what somebody never had would hide what the same change gives.
+		formerly := graph.New(app.Name, description, held())
+		c.Gained = graph.Later(c.Operations, c.Gained, formerly, boundedEntitlements(before), c.After, boundedEntitlements(after), now)
 	}
 	if len(res.Plan.Findings) == 0 {
 		return c
@@ -90,93 +93,9 @@ func bounded(d *Desired) bool {
 	})
 }
 
-// prolonged adds to what is gained the access that an identity has already, but would lose one day, or get
-// later: a permanent grant beside a way that ends is a gain. So is what the change takes to be held only
-// because it revokes it: else a revoke of what somebody never had would hide what the same change gives.
-// formerly is the graph of what was in effect by the requests alone.
-func (c *Change) prolonged(formerly *Graph, before, after *Desired, now time.Time) {
-	formerly.windows = windowsOf(formerly, before)
-	c.After.windows = windowsOf(c.After, after)
-	defer func() { c.After.windows = nil }()
-	touched := map[schemas.Name]bool{}
-	adds := newSteps(c.After)
-	for i := range c.Operations {
-		if o := &c.Operations[i]; o.Kind == schemas.OperationGrant {
-			adds.edge(i, o)
-			for _, n := range c.After.behind(o) {
-				touched[n] = true
-			}
-		}
-	}
-	type access struct {
-		identity schemas.Name
-		right    right
-	}
-	said := map[access]bool{}
-	for _, a := range c.Gained {
-		said[access{a.Identity, right{a.Target, a.Privilege}}] = true
-	}
-	for _, id := range slices.SortedFunc(maps.Keys(touched), schemas.Name.Compare) {
-		for _, at := range c.instants(id, formerly, now) {
-			was := formerly.accessOf(id, formerly.inForce(at))
-			for _, a := range c.After.accessOf(id, c.After.inForce(at)) {
-				k := access{id, right{a.Target, a.Privilege}}
-				_, had := slices.BinarySearchFunc(was, k.right, func(a schemas.Access, r right) int {
-					return compareTarget(a.Target, a.Privilege, r.target, r.privilege)
-				})
-				if had || said[k] {
-					continue
-				}
-				said[k] = true
-				c.Gained = append(c.Gained, a)
-				if i := adds.first(&a); i >= 0 {
-					c.Operations[i].Gained = append(c.Operations[i].Gained, a)
-				}
-			}
-		}
-	}
-	sortAccess(c.Gained)
-	for i := range c.Operations {
-		sortAccess(c.Operations[i].Gained)
-	}
-}
-
-// instants are those at which the access of an identity may change, before or after.
-func (c *Change) instants(id schemas.Name, formerly *Graph, now time.Time) []time.Time {
-	out := []time.Time{now}
-	for _, g := range []*Graph{formerly, c.After} {
-		from := g.nodes[id]
-		if from == nil {
-			continue
-		}
-		add := func(k edgeKey) {
-			for _, w := range g.windows[k] {
-				for _, t := range []*time.Time{w.Starts, w.Expires} {
-					if t != nil && t.After(now) {
-						out = append(out, *t)
-					}
-				}
-			}
-		}
-		for _, n := range g.walk(from, (*node).groups) {
-			for _, to := range n.up {
-				add(edgeKey{n.name, to.name, schemas.PrivilegeMember})
-			}
-			for _, to := range n.admins {
-				add(edgeKey{n.name, to.name, schemas.PrivilegeAdmin})
-			}
-			for _, r := range n.uses {
-				add(edgeKey{n.name, r.target, r.privilege})
-			}
-		}
-	}
-	slices.SortFunc(out, time.Time.Compare)
-	return slices.CompactFunc(out, time.Time.Equal)
-}
-
-// windowsOf are the windows of the desired edges that are not in force at all times; nil when all are.
-func windowsOf(g *Graph, d *Desired) map[edgeKey][]schemas.Window {
-	var out map[edgeKey][]schemas.Window
+// boundedEntitlements are the desired entitlements that are not in force at all times.
+func boundedEntitlements(d *Desired) []graph.Bounded {
+	var out []graph.Bounded
 	for _, c := range d.Connections {
 		always := func(e Entitlement) bool {
 			return slices.ContainsFunc(c.Entitlements, func(o Entitlement) bool {
@@ -185,26 +104,14 @@ func windowsOf(g *Graph, d *Desired) map[edgeKey][]schemas.Window {
 		}
 		for _, list := range [][]Entitlement{c.Entitlements, c.Scheduled} {
 			for _, e := range list {
-				if e.Starts == nil && e.Expires == nil || always(e) {
-					continue
+				if (e.Starts != nil || e.Expires != nil) && !always(e) {
+					out = append(out, graph.Bounded{Connection: c.Name, Target: e.Target, Privilege: e.Privilege,
+						Window: schemas.Window{Starts: e.Starts, Expires: e.Expires}})
 				}
-				if out == nil {
-					out = map[edgeKey][]schemas.Window{}
-				}
-				k := g.key(c.Name, e.Target, e.Privilege)
-				out[k] = append(out[k], schemas.Window{Starts: e.Starts, Expires: e.Expires})
 			}
 		}
 	}
 	return out
-}
-
-// inForce says of edges whether they are in force at an instant.
-func (g *Graph) inForce(t time.Time) func(edgeKey) bool {
-	return func(k edgeKey) bool {
-		windows, bounded := g.windows[k]
-		return !bounded || slices.ContainsFunc(windows, func(w schemas.Window) bool { return w.Started(t) && !w.Expired(t) })
-	}
 }
 
 // assume is the live state that a change is judged against: what the requests brought about before it, which
@@ -366,7 +273,7 @@ type Change struct {
 	Gained, Lost []schemas.Access
 	Findings     []schemas.Finding
 	// Before and After are the graphs at both ends.
-	Before, After *Graph
+	Before, After *graph.Graph
 }
 
 func revoked(former []Tombstone, t Tombstone) bool {
@@ -381,11 +288,26 @@ func holds(c *connectors.Connection, t Tombstone) bool {
 	})
 }
 
-func sortAccess(list []schemas.Access) {
-	slices.SortFunc(list, func(a, b schemas.Access) int {
-		if c := a.Identity.Compare(b.Identity); c != 0 {
-			return c
+// StateOf is the state that the requests want, as if nothing else were there. Connections that only
+// assignments speak of are taken to exist.
+func StateOf(desired *Desired, description connectors.Description) connectors.State {
+	var s connectors.State
+	known := newTypes(description)
+	for _, c := range desired.Connections {
+		if c.Existence == Deleted || c.Existence == Undone {
+			continue
 		}
-		return compareTarget(a.Target, a.Privilege, b.Target, b.Privilege)
-	})
+		out := connectors.Connection{Name: c.Name}
+		if c.Existence == Present {
+			out.Payload = known.get(c.Type).complete(c.Payload)
+		}
+		if len(c.Entitlements) > 0 {
+			out.Entitlements = make([]connectors.Entitlement, len(c.Entitlements))
+		}
+		for i, e := range c.Entitlements {
+			out.Entitlements[i] = connectors.Entitlement{Target: e.Target, TargetID: e.TargetID, Privilege: e.Privilege}
+		}
+		s.Connections = append(s.Connections, out)
+	}
+	return s
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -132,7 +133,7 @@ func TestBetweenApplications(t *testing.T) {
 
 func TestGraph(t *testing.T) {
 	t.Parallel()
-	g := plan.NewGraph("app", description(), connectors.State{Connections: []connectors.Connection{
+	g := graph.New("app", description(), connectors.State{Connections: []connectors.Connection{
 		parseLive("role/a role/b:MEMBER user/x:MEMBER user/z:ADMIN"), parseLive("role/b role/a:MEMBER role/c:MEMBER role/c:ADMIN table/t:SELECT"),
 		parseLive("role/c table/t:SELECT table/u:SELECT user/y:MEMBER"),
 	}})
@@ -163,10 +164,10 @@ func TestGraph(t *testing.T) {
 		t.Error("a name that is not there has access or members")
 	}
 	ops := []schemas.Operation{{ID: "1", Kind: schemas.OperationDelete, Connection: name("role/a")}}
-	after := plan.NewGraph("app", description(), connectors.State{Connections: []connectors.Connection{
+	after := graph.New("app", description(), connectors.State{Connections: []connectors.Connection{
 		parseLive("role/b role/c:MEMBER role/c:ADMIN table/t:SELECT"), parseLive("role/c table/t:SELECT table/u:SELECT user/y:MEMBER"),
 	}})
-	_, lost := plan.Effects(ops, g, after)
+	_, lost := graph.Effects(ops, g, after)
 	var got []string
 	for _, a := range lost {
 		got = append(got, accessLine(a))

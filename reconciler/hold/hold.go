@@ -1,10 +1,11 @@
-package plan
+package hold
 
 import (
 	"fmt"
 	"maps"
 	"slices"
 
+	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -47,16 +48,6 @@ func (c Counts) Add(o Counts) Counts {
 	return Counts{c.Members + o.Members, c.Grants + o.Grants, c.Deletions + o.Deletions, c.Attributes + o.Attributes}
 }
 
-// Named says whether an approved document names the operation's effect: a revoke, a deletion or an expiry
-// that reviewers saw. Such removals pass the first run's hold and the budget.
-func Named(o *schemas.Operation) bool {
-	switch o.Cause {
-	case schemas.CauseRequest, schemas.CauseExpiry, schemas.CauseStart:
-		return true
-	}
-	return false
-}
-
 // Count returns what the operation removes.
 func Count(o *schemas.Operation) Counts {
 	switch o.Kind {
@@ -76,9 +67,9 @@ func Count(o *schemas.Operation) Counts {
 // shrunken is why nothing is known for sure after a read that misses most of what was there.
 const shrunken = "most connections that were verified before are missing from what was read"
 
-// Hold marks the operations that must wait and says why. An operation that depends on a held one waits
+// Operations marks the operations that must wait and says why. An operation that depends on a held one waits
 // with it. It returns the removals that go ahead and count against the budget.
-func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
+func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 	incomplete := p.Incomplete != ""
 	for i := range p.Operations {
 		o := &p.Operations[i]
@@ -97,7 +88,7 @@ func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
 		o := &p.Operations[i]
 		_, outside := r.Outside[o.ID]
 		outside = outside && o.Hold == schemas.HoldPending
-		if o.Hold != schemas.HoldNone && !outside || Named(o) {
+		if o.Hold != schemas.HoldNone && !outside || plan.Named(o) {
 			continue
 		}
 		c := Count(o)
@@ -133,7 +124,7 @@ func Hold(p *schemas.ApplicationPlan, r Rules) Counts {
 	// Too much at once is a sign that something else is wrong: nothing goes ahead but the removals that
 	// approved documents name.
 	for i := range p.Operations {
-		if o := &p.Operations[i]; o.Hold == schemas.HoldNone && !(Named(o) && o.Removes()) {
+		if o := &p.Operations[i]; o.Hold == schemas.HoldNone && !(plan.Named(o) && o.Removes()) {
 			o.Hold, o.HoldReason = schemas.HoldBudget, why+": an owner raises spec.limits, or admits a BudgetOverride"
 		}
 	}
@@ -151,7 +142,7 @@ func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomple
 		return schemas.HoldObserve, "the application is in mode observe"
 	case incomplete:
 		return schemas.HoldUnknown, "the live state is not known whole: " + p.Incomplete
-	case r.Shrunken && !(Named(o) && o.Removes()):
+	case r.Shrunken && !(plan.Named(o) && o.Removes()):
 		return schemas.HoldUnknown, shrunken + ": an owner admits an Acknowledgement with first_run: " + p.Application + " when this is right"
 	case r.Unable[o.Provisioning] != "":
 		return schemas.HoldProvision, r.Unable[o.Provisioning]
@@ -159,7 +150,7 @@ func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomple
 		return schemas.HoldAdd, "the application is in mode add, which takes nothing away"
 	case (o.Cause == schemas.CauseDrift || o.Cause == schemas.CauseUnmanaged) && !r.Enforce:
 		return schemas.HoldDrift, "nobody asked for this; countersign drift --enforce mends it"
-	case r.FirstRun && takes && !Named(o):
+	case r.FirstRun && takes && !plan.Named(o):
 		return schemas.HoldFirstRun, "a first run takes nothing away: the next one does, once an owner has admitted an Acknowledgement with first_run: " + p.Application
 	}
 	return schemas.HoldNone, ""

@@ -1,13 +1,13 @@
-package reconciler
+package hold
 
 import "github.com/countersign/countersign/schemas"
 
 // The removal budget where neither the application nor the settings say one.
 const defaultRevokes, defaultDeletions = 50, 5
 
-// limits are those of an application: what it leaves open the settings say, and what they leave open is the
+// Limits returns those of an application: what it leaves open the settings set, and what they leave open is the
 // default.
-func limits(app *schemas.Application, s *schemas.Settings) schemas.Limits {
+func Limits(app *schemas.Application, s *schemas.Settings) schemas.Limits {
 	out := s.Spec.Limits
 	if own := app.Spec.Limits; own != nil {
 		out.LimitSet = fill(own.LimitSet, out.LimitSet)
@@ -43,9 +43,9 @@ func fill(set, from schemas.LimitSet) schemas.LimitSet {
 	return set
 }
 
-// override puts an approved BudgetOverride in the place of the limits that it names, for a request, a run and
+// Override puts an approved BudgetOverride in the place of the limits that it names, for a request, a run and
 // a day as well. What it does not name stays limited.
-func override(l schemas.Limits, by schemas.LimitSet) schemas.Limits {
+func Override(l schemas.Limits, by schemas.LimitSet) schemas.Limits {
 	named := by.Revokes != nil || by.Members != nil || by.Grants != nil
 	l.LimitSet = fill(by, l.LimitSet)
 	for _, set := range []**schemas.LimitSet{&l.Request, &l.Run, &l.Day} {

@@ -1,4 +1,4 @@
-package plan
+package graph
 
 import (
 	"slices"
@@ -12,13 +12,17 @@ import (
 // reading.
 type Graph struct {
 	application string
-	types       types
-	nodes       map[schemas.Name]*node
-	// windows are those of edges that are not in force at all times.
+	// edges are what each connection type's grantable types make: a membership, or the use of a resource.
+	edges map[edgeType]connectors.Edge
+	nodes map[schemas.Name]*node
+	// windows are when edges are in force that are not at all times.
 	windows map[edgeKey][]schemas.Window
 	// round tells the marks of one walk from those of the walks before.
 	round int
 }
+
+// edgeType is a connection's type with the type that is granted to it.
+type edgeType struct{ connection, target string }
 
 // edgeKey is a membership, from member to group, or the use of a resource.
 type edgeKey struct {
@@ -48,10 +52,19 @@ func (r right) compare(o right) int {
 	return compareTarget(r.target, r.privilege, o.target, o.privilege)
 }
 
-// NewGraph returns the graph of a state. Entitlements that are not in force (invited, blocked, expired)
+// New returns the graph of a state. Entitlements that are not in force (invited, blocked, expired)
 // count: they may come into force without us.
-func NewGraph(application string, description connectors.Description, state connectors.State) *Graph {
-	g := &Graph{application: application, types: newTypes(description), nodes: make(map[schemas.Name]*node, 2*len(state.Connections))}
+func New(application string, description connectors.Description, state connectors.State) *Graph {
+	g := &Graph{application: application, edges: map[edgeType]connectors.Edge{}, nodes: make(map[schemas.Name]*node, 2*len(state.Connections))}
+	for i := range description.Types {
+		for j := range description.Types[i].Grantable {
+			target := &description.Types[i].Grantable[j]
+			k := edgeType{description.Types[i].Name, target.Type}
+			if _, ok := g.edges[k]; !ok {
+				g.edges[k] = target.Edge
+			}
+		}
+	}
 	for i := range state.Connections {
 		c := &state.Connections[i]
 		n := g.node(c.Name)
@@ -64,30 +77,6 @@ func NewGraph(application string, description connectors.Description, state conn
 	return g
 }
 
-// StateOf is the state that the requests want, as if nothing else were there. Connections that only
-// assignments speak of are taken to exist.
-func StateOf(desired *Desired, description connectors.Description) connectors.State {
-	var s connectors.State
-	known := newTypes(description)
-	for _, c := range desired.Connections {
-		if c.Existence == Deleted || c.Existence == Undone {
-			continue
-		}
-		out := connectors.Connection{Name: c.Name}
-		if c.Existence == Present {
-			out.Payload = known.get(c.Type).complete(c.Payload)
-		}
-		if len(c.Entitlements) > 0 {
-			out.Entitlements = make([]connectors.Entitlement, len(c.Entitlements))
-		}
-		for i, e := range c.Entitlements {
-			out.Entitlements[i] = connectors.Entitlement{Target: e.Target, TargetID: e.TargetID, Privilege: e.Privilege}
-		}
-		s.Connections = append(s.Connections, out)
-	}
-	return s
-}
-
 func (g *Graph) node(n schemas.Name) *node {
 	at := g.nodes[n]
 	if at == nil {
@@ -98,8 +87,8 @@ func (g *Graph) node(n schemas.Name) *node {
 }
 
 func (g *Graph) edge(c schemas.Name, target string) connectors.Edge {
-	if t := g.types.get(c.Type).target(target); t != nil {
-		return t.Edge
+	if edge, ok := g.edges[edgeType{c.Type, target}]; ok {
+		return edge
 	}
 	return connectors.EdgeResource
 }
@@ -309,164 +298,4 @@ func (g *Graph) Identities() []schemas.Name {
 	}
 	slices.SortFunc(out, schemas.Name.Compare)
 	return out
-}
-
-// Effects fills in, for each operation, which identities gain or lose what when the whole plan is carried
-// out. before is the graph that the plan starts from, after the one that it leads to; neither is changed.
-// Each gain and loss stands at the first operation that leads to it. It returns all gains and losses, sorted
-// by identity.
-func Effects(ops []schemas.Operation, before *Graph, after *Graph) (gained, lost []schemas.Access) {
-	adds, takes := newSteps(before), newSteps(after)
-	for i := range ops {
-		o := &ops[i]
-		o.Gained, o.Lost = nil, nil
-		switch o.Kind {
-		case schemas.OperationGrant:
-			adds.edge(i, o)
-		case schemas.OperationRevoke:
-			takes.edge(i, o)
-		case schemas.OperationDelete:
-			takes.deleted[o.Connection] = i
-		}
-	}
-	touched := map[schemas.Name]bool{}
-	collect := func(g *Graph, o *schemas.Operation) {
-		for _, n := range g.behind(o) {
-			touched[n] = true
-		}
-	}
-	// Members of the same connection are looked for once.
-	type end struct {
-		n     schemas.Name
-		after bool
-	}
-	seen := map[end]bool{}
-	once := func(g *Graph, o *schemas.Operation) {
-		k := end{g.source(o), g == after}
-		if o.Kind == schemas.OperationDelete || !seen[k] {
-			seen[k] = true
-			collect(g, o)
-		}
-	}
-	for i := range ops {
-		switch o := &ops[i]; o.Kind {
-		case schemas.OperationGrant:
-			once(after, o)
-		case schemas.OperationRevoke, schemas.OperationDelete:
-			once(before, o)
-		}
-	}
-	ids := make([]schemas.Name, 0, len(touched))
-	for n := range touched {
-		ids = append(ids, n)
-	}
-	slices.SortFunc(ids, schemas.Name.Compare)
-	for _, id := range ids {
-		was, will := before.AccessOf(id), after.AccessOf(id)
-		i, j := 0, 0
-		for i < len(was) || j < len(will) {
-			c := 0
-			switch {
-			case i == len(was):
-				c = 1
-			case j == len(will):
-				c = -1
-			default:
-				c = compareTarget(was[i].Target, was[i].Privilege, will[j].Target, will[j].Privilege)
-			}
-			switch {
-			case c < 0:
-				if at := takes.first(&was[i]); at >= 0 {
-					ops[at].Lost = append(ops[at].Lost, was[i])
-				}
-				lost = append(lost, was[i])
-				i++
-			case c > 0:
-				if at := adds.first(&will[j]); at >= 0 {
-					ops[at].Gained = append(ops[at].Gained, will[j])
-				}
-				gained = append(gained, will[j])
-				j++
-			default:
-				i++
-				j++
-			}
-		}
-	}
-	return gained, lost // identities were taken in order, and so were what each of them can do
-}
-
-// source is the node whose members are touched by a grant or revoke.
-func (g *Graph) source(o *schemas.Operation) schemas.Name {
-	if o.Kind != schemas.OperationDelete {
-		switch g.edge(o.Connection, o.Target.Type) {
-		case connectors.EdgeIdentity, connectors.EdgeMember:
-			return *o.Target
-		}
-	}
-	return o.Connection
-}
-
-// behind are the identities whose access may run through what the operation is about.
-func (g *Graph) behind(o *schemas.Operation) []schemas.Name {
-	at := g.nodes[g.source(o)]
-	if at == nil {
-		return nil
-	}
-	from := []*node{at}
-	if o.Kind == schemas.OperationDelete {
-		from = append(from, at.handedOnBy...)
-	}
-	var out []schemas.Name
-	for _, n := range from {
-		for _, m := range g.walk(n, (*node).members) {
-			if m.identity {
-				out = append(out, m.name)
-			}
-		}
-	}
-	return out
-}
-
-// steps finds the operation that first adds or takes away a part of a way.
-type steps struct {
-	graph   *Graph
-	edges   map[edgeKey]int
-	deleted map[schemas.Name]int
-}
-
-func newSteps(g *Graph) *steps {
-	return &steps{graph: g, edges: map[edgeKey]int{}, deleted: map[schemas.Name]int{}}
-}
-
-func (s *steps) edge(i int, o *schemas.Operation) {
-	k := s.graph.key(o.Connection, *o.Target, o.Privilege)
-	if _, ok := s.edges[k]; !ok {
-		s.edges[k] = i
-	}
-}
-
-// first returns the index of the first operation on the access's way, -1 when none is.
-func (s *steps) first(a *schemas.Access) int {
-	at := -1
-	found := func(i int, ok bool) {
-		if ok && (at < 0 || i < at) {
-			at = i
-		}
-	}
-	look := func(from, to schemas.Name, privilege string) {
-		i, ok := s.edges[edgeKey{from, to, privilege}]
-		found(i, ok)
-		if len(s.deleted) > 0 {
-			i, ok = s.deleted[to]
-			found(i, ok)
-		}
-	}
-	from := a.Identity
-	for _, n := range a.Via {
-		look(from, n, schemas.PrivilegeMember)
-		from = n
-	}
-	look(from, a.Target, a.Privilege)
-	return at
 }

@@ -1,0 +1,224 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// existence plans creation, update and deletion, and says whether entitlements are to be compared.
+func (d *differ) existence(it *subject) {
+	if it.info == nil || !d.identify(it) {
+		return
+	}
+	switch it.c.Existence {
+	case Present:
+		it.open = d.present(it)
+	case Deleted, Undone:
+		it.open = d.absent(it)
+	case Unspecified:
+		it.open = d.foreign(it)
+	}
+}
+
+// identify finds the one live connection that is meant, and says whether it may be touched.
+func (d *differ) identify(it *subject) bool {
+	c, app, docs := it.c, d.in.Application, it.c.documents()
+	if !it.info.known {
+		d.find(c.Name, docs, "error", "unknown-type", fmt.Sprintf("%s has no connections of type %s", app.Spec.Connector, c.Type),
+			"the types are "+strings.Join(typeNames(d.in.Description), ", "))
+		return false
+	}
+	if !d.inScope(c.Name) {
+		d.find(c.Name, docs, "error", "out-of-scope", c.String()+" is not in the scope of "+app.Name,
+			"an owner widens spec.scope in a pull request of its own, or the request names another connection")
+		return false
+	}
+	if it.form != nil && it.form.err != nil {
+		d.find(c.Name, docs, "error", "refused-by-application", it.form.err.Error(), "correct the request")
+		return false
+	}
+	live := it.live
+	if len(live) > 1 {
+		i := slices.IndexFunc(live, func(l *connectors.Connection) bool { return c.SourceID != "" && l.NativeID == c.SourceID })
+		if i < 0 {
+			var ids []string
+			for _, l := range live {
+				ids = append(ids, l.NativeID)
+			}
+			slices.Sort(ids)
+			d.find(c.Name, docs, "error", "ambiguous-name", fmt.Sprintf("%s stands for %d connections: %s", c.Name, len(live), strings.Join(ids, ", ")),
+				"say which with source_id")
+			return false
+		}
+		live = live[i : i+1]
+	}
+	if len(live) == 1 {
+		it.l = live[0]
+		if c.SourceID != "" && c.SourceID != it.l.NativeID {
+			d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s has the id %s, the request names %s", c.Name, it.l.NativeID, c.SourceID),
+				"correct source_id, or leave it out")
+			return false
+		}
+	}
+	it.base, it.known = d.baseline(ConnectionItem(c.Name))
+	if it.known && says(it.base.Token, present) {
+		d.known++
+		if it.l == nil {
+			d.missing++
+		}
+	}
+	if it.l == nil {
+		return true
+	}
+	if it.l.Protected != "" {
+		d.find(c.Name, docs, "error", "protected", c.String()+" is never changed: "+it.l.Protected, "")
+		return false
+	}
+	it.identity = it.known && !says(it.base.Token, absent) && it.base.NativeID != "" && it.l.NativeID != "" && it.base.NativeID != it.l.NativeID &&
+		(c.Existence != Present || !d.assert.anew(it.base, it.known, present, c.Documents))
+	if it.identity && (c.Existence == Present || c.Existence == Unspecified) {
+		d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s stood for id %s when it was verified and stands for %s now", c.Name, it.base.NativeID, it.l.NativeID),
+			"find out who replaced it, and approve it anew with a ConnectionCreation")
+	}
+	return true
+}
+
+func (d *differ) present(it *subject) bool {
+	c, l, typ := it.c, it.l, it.info.typ
+	if l == nil {
+		want := d.want(it)
+		if !typ.Create {
+			d.unsupported(c.Name, c.Documents, "create "+c.String())
+			return false
+		}
+		op := d.op(schemas.OperationCreate, c.Name, c.Documents)
+		op.After, op.Provisioning = want, c.Provisioning
+		op.Privileged = PrivilegedConnection(d.in.Application, *typ, c.Name) || len(privilegedFields(it.info, want)) > 0
+		d.plan(op, present, c.Documents, it.base, it.known)
+		if d.made == nil {
+			d.made = map[schemas.Name]bool{}
+		}
+		d.made[c.Name] = op.Cause != schemas.CauseDrift
+		return true
+	}
+	d.settle(ConnectionItem(c.Name), present, c.Documents, l.NativeID, it.base, it.known)
+	before, after := d.attributes(it)
+	docs := c.Documents[len(c.Documents)-1:]
+	base, known := d.baseline(PayloadItem(c.Name))
+	if len(after) == 0 {
+		d.settle(PayloadItem(c.Name), present, docs, "", base, known)
+		return true
+	}
+	if !typ.Update {
+		d.unsupported(c.Name, docs, "change attributes of "+c.String())
+		return true
+	}
+	op := d.op(schemas.OperationUpdate, c.Name, docs)
+	op.NativeID, op.Before, op.After, op.Provisioning = l.NativeID, before, after, c.Provisioning
+	op.Privileged = PrivilegedConnection(d.in.Application, *typ, c.Name) || len(privilegedFields(it.info, after)) > 0
+	d.holdIdentity(op, it.identity, it.base.NativeID, l.NativeID)
+	d.plan(op, present, docs, base, known)
+	return true
+}
+
+func (d *differ) absent(it *subject) bool {
+	c, l, typ := it.c, it.l, it.info.typ
+	if l == nil {
+		if c.Existence == Deleted || it.known {
+			d.settle(ConnectionItem(c.Name), absent, c.Documents, "", it.base, it.known)
+		}
+		return false
+	}
+	if c.Existence == Undone && !d.owned {
+		switch {
+		case it.known && says(it.base.Token, present) && it.base.Made:
+		case it.known && !says(it.base.Token, absent):
+			return true // it was there before us
+		default:
+			d.find(c.Name, c.Documents, "warning", "undone-unknown", c.String()+" is there, its creation was undone, and no record says that we made it",
+				"delete it with a ConnectionDeletion if it shall go")
+			return true
+		}
+	}
+	if !typ.Delete {
+		d.unsupported(c.Name, c.Documents, "delete "+c.String())
+		return false
+	}
+	if c.ReassignTo != "" && !typ.Reassign {
+		d.find(c.Name, c.Documents, "error", "unsupported", d.in.Description.Title+" cannot hand over what "+c.String()+" owns (reassign_to)",
+			"leave reassign_to out, where it owns nothing or its owners hand that over by hand")
+		return false
+	}
+	op := d.op(schemas.OperationDelete, c.Name, c.Documents)
+	op.NativeID, op.Before, op.ReassignTo, op.Provisioning = l.NativeID, l.Payload, c.ReassignTo, c.Provisioning
+	op.Privileged = PrivilegedConnection(d.in.Application, *typ, c.Name)
+	if c.Existence == Undone || c.Reverted {
+		op.Cause = schemas.CauseUndo
+	}
+	if it.identity && c.SourceID == "" {
+		op.Hold = schemas.HoldIdentity
+		op.HoldReason = fmt.Sprintf("the name stood for id %s when it was verified and stands for %s now: name the one that shall go with source_id", it.base.NativeID, l.NativeID)
+	}
+	d.plan(op, absent, c.Documents, it.base, it.known)
+	return false
+}
+
+// foreign is for connections whose existence is not ours: it binds the native id at the first verification.
+func (d *differ) foreign(it *subject) bool {
+	c := it.c
+	if it.l == nil {
+		if len(c.Entitlements) > 0 {
+			d.find(c.Name, c.documents(), "error", "no-connection", c.String()+" does not exist in "+d.in.Application.Name,
+				"create it with a ConnectionCreation, or correct the name")
+		}
+		return false
+	}
+	if !it.known || says(it.base.Token, absent) {
+		d.settle(ConnectionItem(c.Name), foreign, nil, it.l.NativeID, it.base, it.known)
+	}
+	return true
+}
+
+func (d *differ) unsupported(c schemas.Name, docs []schemas.DocumentID, what string) {
+	d.find(c, docs, "error", "unsupported", d.in.Description.Title+" cannot "+what+" through this connector", "ask the application's owners to do it by hand")
+}
+
+func (d *differ) holdIdentity(op *schemas.Operation, identity bool, was, is string) {
+	if identity {
+		op.Hold = schemas.HoldIdentity
+		op.HoldReason = fmt.Sprintf("the name stood for id %s when it was verified and stands for %s now: approve it anew in a new request", was, is)
+	}
+}
+
+// want is the payload as the schema completes it, in the application's form.
+func (d *differ) want(it *subject) map[string]any {
+	if !it.has {
+		it.want, it.has = it.info.complete(it.c.Payload), true
+	}
+	return it.want
+}
+
+func (c *Connection) documents() []schemas.DocumentID {
+	if len(c.Documents) > 0 {
+		return c.Documents
+	}
+	for _, e := range c.Entitlements {
+		return e.Documents
+	}
+	for _, t := range c.Tombstones {
+		return t.Documents
+	}
+	return nil
+}
+
+func typeNames(desc connectors.Description) []string {
+	var names []string
+	for _, t := range desc.Types {
+		names = append(names, t.Name)
+	}
+	return names
+}
