@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Registry is the set of connectors that a program has. The zero Registry is empty.
@@ -26,6 +27,16 @@ func NewRegistry(list ...Connector) (Registry, error) {
 func (r Registry) Get(name string) (Connector, bool) {
 	c, ok := r.byName[name]
 	return c, ok
+}
+
+// Find returns the connector of that name, or an error that lists those there are and says who can add one: no file in
+// Git can.
+func (r Registry) Find(name string) (Connector, error) {
+	if c, ok := r.byName[name]; ok {
+		return c, nil
+	}
+	return nil, fmt.Errorf("there is no connector %q (there are %s); where a program of its own is the connector, whoever runs countersign names it: --exec %s=/path/to/program",
+		name, strings.Join(r.Names(), ", "), name)
 }
 
 // With returns a registry that has more connectors. Two of one name are an error.

@@ -3,14 +3,10 @@ package reconciler
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/graph"
-	"github.com/countersign/countersign/reconciler/index"
-	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -25,75 +21,57 @@ type AccessOptions struct {
 // Access answers who can do what in the live applications, through nested connections, and which request,
 // commit and approvers made it so.
 func (r *Reconciler) Access(ctx context.Context, o AccessOptions) (_ *schemas.AccessReport, err error) {
-	tip, err := r.c.Repository.Resolve(o.To)
+	b, err := r.open(ctx, o.To, true)
 	if err != nil {
 		return nil, err
 	}
-	s, err := r.standing(ctx, tip, true)
+	defer func() { err = errors.Join(err, b.close()) }()
+	names, err := b.names(o.Application)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	l, x, t := s.ledger, s.index, s.trust
-	names, err := t.affectedOrAll(o.Application)
-	if err != nil {
-		return nil, err
-	}
-	report := &schemas.AccessReport{APIVersion: schemas.APIVersion, Kind: "Access", Tip: tip, At: r.now(),
+	report := &schemas.AccessReport{APIVersion: schemas.APIVersion, Kind: "Access", Tip: b.tip, At: r.now(),
 		Entries: []schemas.AccessEntry{}, Incomplete: map[string]string{}}
 	for _, name := range names {
-		if err := r.accessOf(ctx, t.applications[name], x, l, o, report); err != nil {
+		if err := r.accessOf(ctx, b, b.admitted.Trust.Applications[name], o, report); err != nil {
 			report.Incomplete[name] = err.Error()
 		}
 	}
 	return report, nil
 }
 
-func (r *Reconciler) accessOf(ctx context.Context, app *schemas.Application, x *index.Index, l *ledger.Ledger, o AccessOptions, report *schemas.AccessReport) (err error) {
-	lv, err := r.openLive(ctx, app, l)
+func (r *Reconciler) accessOf(ctx context.Context, b *base, app *schemas.Application, o AccessOptions, report *schemas.AccessReport) error {
+	docs, err := b.admitted.All(ctx, app.Name)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lv.reader.Close()) }()
-	docs, err := x.All(ctx, app.Name)
+	read, err := r.runner.Read(ctx, b.ledger, app, docs)
 	if err != nil {
 		return err
 	}
-	desired := plan.Fold(docs, lv.description, r.now())
-	if err := lv.read(ctx, desired); err != nil {
-		return err
-	}
-	if lv.said != nil {
-		remembered, err := baseline(ctx, l, app.Name)
-		if err != nil {
-			return err
-		}
-		lv.state = lv.said.State(desired, remembered)
+	if read.Attested {
 		report.Attested = append(report.Attested, app.Name)
 	}
-	if lv.state.Incomplete != "" {
-		report.Incomplete[app.Name] = lv.state.Incomplete
+	if read.State.Incomplete != "" {
+		report.Incomplete[app.Name] = read.State.Incomplete
 	}
-	effective := graph.New(app.Name, lv.description, lv.state)
-	origins := originsOf(desired)
-	provenance := provenance{ctx: ctx, r: r, x: x, l: l, cache: map[string]*schemas.AdmissionRecord{}}
+	effective := graph.New(app.Name, read.Description, read.State)
+	origins := originsOf(read.Desired)
+	provenance := provenance{base: b, records: map[string]*schemas.AdmissionRecord{}}
 	for _, id := range effective.Identities() {
 		if o.Identity != "" && !names(o.Identity, id) {
 			continue
 		}
 		for _, a := range effective.AccessOf(id) {
-			if o.Resource != "" && !names(o.Resource, a.Target) {
-				continue
-			}
-			if o.Connection != "" && !names(o.Connection, a.Target) && !slices.ContainsFunc(a.Via, func(n schemas.Name) bool { return names(o.Connection, n) }) {
+			if !o.asks(a) {
 				continue
 			}
 			e := schemas.AccessEntry{Access: a}
-			for _, k := range steps(a, lv.description) {
+			for _, k := range steps(a, read.Description) {
 				s := schemas.AccessStep{Key: k, Origin: "unmanaged"}
 				if from, ok := origins[k]; ok {
 					s.Origin, s.Documents, s.Expires = "request", from.Documents, from.Expires
-					if err := provenance.fill(&s); err != nil {
+					if err := provenance.fill(ctx, &s); err != nil {
 						return err
 					}
 				}
@@ -103,6 +81,14 @@ func (r *Reconciler) accessOf(ctx context.Context, app *schemas.Application, x *
 		}
 	}
 	return nil
+}
+
+// asks says whether the question is about this access, of the identity that it names.
+func (o AccessOptions) asks(a schemas.Access) bool {
+	if o.Resource != "" && !names(o.Resource, a.Target) {
+		return false
+	}
+	return o.Connection == "" || names(o.Connection, a.Target) || slices.ContainsFunc(a.Via, func(n schemas.Name) bool { return names(o.Connection, n) })
 }
 
 // names says whether what a person typed means the name.
@@ -145,30 +131,27 @@ func steps(a schemas.Access, desc connectors.Description) []schemas.Key {
 
 // provenance finds the commit and approvers behind documents.
 type provenance struct {
-	ctx   context.Context
-	r     *Reconciler
-	x     *index.Index
-	l     *ledger.Ledger
-	cache map[string]*schemas.AdmissionRecord
+	*base
+	records map[string]*schemas.AdmissionRecord // by commit
 }
 
-func (p *provenance) fill(s *schemas.AccessStep) error {
+func (p *provenance) fill(ctx context.Context, s *schemas.AccessStep) error {
 	if len(s.Documents) == 0 {
 		return nil
 	}
 	doc := s.Documents[len(s.Documents)-1]
-	f, err := p.x.File(p.ctx, doc.Path)
+	f, err := p.admitted.File(ctx, doc.Path)
 	if err != nil || f == nil {
 		return err
 	}
 	s.Commit = f.Commit
-	rec, ok := p.cache[f.Commit]
+	rec, ok := p.records[f.Commit]
 	if !ok {
-		if rec, _, err = p.l.Admission(p.ctx, f.Commit); err != nil {
+		if rec, _, err = p.ledger.Admission(ctx, f.Commit); err != nil {
 			return err
 		}
 		if rec == nil {
-			v, known, err := p.x.Verdict(p.ctx, f.Commit)
+			v, known, err := p.admitted.Verdict(ctx, f.Commit)
 			if err != nil {
 				return err
 			}
@@ -176,7 +159,7 @@ func (p *provenance) fill(s *schemas.AccessStep) error {
 				rec = &v
 			}
 		}
-		p.cache[f.Commit] = rec
+		p.records[f.Commit] = rec
 	}
 	if rec == nil || rec.Evidence == nil {
 		return nil
@@ -188,260 +171,4 @@ func (p *provenance) fill(s *schemas.AccessStep) error {
 		}
 	}
 	return nil
-}
-
-// Status says where every request stands: approval, provisioning, verification. It reads the ledger and
-// opens no application.
-func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *schemas.StatusReport, err error) {
-	tip, err := r.c.Repository.Resolve(to)
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.standing(ctx, tip, true)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	l, x, t := s.ledger, s.index, s.trust
-	apps, err := t.affectedOrAll(application)
-	if err != nil {
-		return nil, err
-	}
-	report := &schemas.StatusReport{APIVersion: schemas.APIVersion, Kind: "Status", Tip: tip, At: r.now(), Requests: []schemas.RequestStatus{}}
-	if report.Quarantined, err = quarantined(ctx, x.Layer); err != nil {
-		return nil, err
-	}
-	for _, app := range apps {
-		docs, err := x.All(ctx, app)
-		if err != nil {
-			return nil, err
-		}
-		if err := r.statusOf(ctx, l, t.applications[app], docs, report); err != nil {
-			return nil, err
-		}
-	}
-	if err := origins(ctx, x, l, report.Requests); err != nil {
-		return nil, err
-	}
-	slices.SortStableFunc(report.Requests, func(a, b schemas.RequestStatus) int {
-		if c := strings.Compare(a.Document.Path, b.Document.Path); c != 0 {
-			return c
-		}
-		return a.Document.Index - b.Document.Index
-	})
-	return report, nil
-}
-
-// origins fills in by which commit and which pull request requests came.
-func origins(ctx context.Context, x *index.Index, l *ledger.Ledger, requests []schemas.RequestStatus) error {
-	pulls := map[string]int{}
-	for i := range requests {
-		s := &requests[i]
-		f, err := x.File(ctx, s.Document.Path)
-		if err != nil {
-			return err
-		}
-		if f == nil {
-			continue
-		}
-		s.Commit = f.Commit
-		n, known := pulls[f.Commit]
-		if !known {
-			rec, ok, err := l.Admission(ctx, f.Commit)
-			if err != nil {
-				return fmt.Errorf("read the verdict on %s: %w", short(f.Commit), err)
-			}
-			if ok && rec.Evidence != nil {
-				n = rec.Evidence.PullRequest
-			}
-			pulls[f.Commit] = n
-		}
-		s.PullRequest = n
-	}
-	return nil
-}
-
-func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schemas.Application, docs []*plan.Document, report *schemas.StatusReport) error {
-	desc, err := r.describe(app)
-	if err != nil {
-		return err
-	}
-	remembered, err := baseline(ctx, l, app.Name)
-	if err != nil {
-		return err
-	}
-	desired := plan.Fold(docs, desc, r.now())
-	items := plan.ItemsOf(desired)
-	ids := make([]schemas.DocumentID, 0, len(docs))
-	type row struct {
-		doc     *plan.Document
-		version *plan.Version
-	}
-	var rows []row
-	for _, d := range docs {
-		v := d.Current
-		if v == nil && len(d.Former) > 0 {
-			v = d.Former[len(d.Former)-1]
-		}
-		if v == nil {
-			continue
-		}
-		rows = append(rows, row{d, v})
-		ids = append(ids, schemas.DocumentID{Path: d.Place.Path, Index: d.Place.Index, Blob: v.Blob})
-	}
-	states, err := l.States(ctx, ids...)
-	if err != nil {
-		return fmt.Errorf("read the states of requests: %w", err)
-	}
-	held, err := l.Held(ctx, app.Name)
-	if err != nil {
-		return err
-	}
-	drifted := map[ledger.Key]bool{}
-	for h, s := range held {
-		drifted[h.Document] = drifted[h.Document] || s.Cause == schemas.CauseDrift && s.Hold != schemas.HoldPending
-	}
-	asked, open, err := fulfilmentsOf(ctx, l, app.Name)
-	if err != nil {
-		return err
-	}
-	verified := ledger.VerificationVerified
-	if desc.Attested {
-		verified = ledger.VerificationAttested
-	}
-	for i, w := range rows {
-		q := w.version.Request
-		s := schemas.RequestStatus{Document: ids[i], Kind: q.Kind, Name: q.Metadata.Name, Application: q.Application, Connection: q.Connection.Name(),
-			Approval: "admitted", Provisioning: "none", Verification: "none"}
-		key := ledger.Key{Path: ids[i].Path, Index: ids[i].Index}
-		if st, ok := states[key]; ok {
-			s.Provisioning, s.Verification, s.Detail = st.Provisioning, st.Verification, st.Error
-		}
-		s.Fulfilment = asked[key]
-		if w.doc.Current == nil {
-			s.Approval = "undone"
-		}
-		// What the read-backs have shown of everything that the request wants decides over single operations.
-		wanted, shown := 0, 0
-		for _, it := range items[plan.DocumentKey{Path: ids[i].Path, Index: ids[i].Index}] {
-			wanted++
-			// What somebody outside was asked for is not as it was verified once.
-			if b, ok := remembered(it.Item); ok && b.Token == it.Token && !open[it.Item] {
-				shown++
-			}
-		}
-		switch {
-		case drifted[key]: // the last run saw some of it gone, and left it so
-		case wanted > 0 && shown == wanted:
-			s.Verification = verified
-			if s.Provisioning == "none" {
-				s.Provisioning, s.Detail = "applied", "it was so already"
-			}
-		case shown > 0:
-			s.Verification, s.Detail = "partial", fmt.Sprintf("%d of %d items %s", shown, wanted, verified)
-		case wanted > 0 && (s.Verification == "none" || s.Verification == verified):
-			// What was verified is not what is wanted now: a grant that has expired since, say.
-			s.Verification = "pending"
-			if s.Provisioning == "none" {
-				s.Provisioning = "pending"
-			}
-		}
-		if d := fulfilling(s.Fulfilment); d != "" && s.Detail == "" || d != "" && s.Verification == ledger.VerificationPartial {
-			s.Detail = strings.TrimPrefix(s.Detail+"; "+d, "; ")
-		}
-		report.Requests = append(report.Requests, s)
-	}
-	return nil
-}
-
-// fulfilmentsOf is what somebody outside was asked for, by the document that asks for it, and the items of which that
-// is not seen yet.
-func fulfilmentsOf(ctx context.Context, l *ledger.Ledger, app string) (out map[ledger.Key][]schemas.FulfilmentStatus, open map[string]bool, err error) {
-	list, err := l.Fulfilments(ctx, app)
-	if err != nil {
-		return nil, nil, err
-	}
-	out, open = map[ledger.Key][]schemas.FulfilmentStatus{}, map[string]bool{}
-	for _, f := range list {
-		if isUnseen(&f) {
-			open[plan.OperationItem(&f.Plan)] = true
-		}
-		s := schemas.FulfilmentStatus{Operation: f.Operation, Via: f.Via, State: f.State, To: f.To, URL: f.URL, Since: f.Since, By: f.By, Message: f.Message}
-		for _, d := range f.Plan.Documents {
-			k := ledger.Key{Path: d.Path, Index: d.Index}
-			out[k] = append(out[k], s)
-		}
-	}
-	return out, open, nil
-}
-
-// fulfilling says in a sentence whom a request's operations wait for; "" for nobody.
-func fulfilling(list []schemas.FulfilmentStatus) string {
-	var parts []string
-	for _, f := range list {
-		text := strings.TrimSpace(string(f.Via) + " " + f.To)
-		switch f.State {
-		case ledger.FulfilmentSubmitting, ledger.FulfilmentPending:
-			text += " since " + stamp(f.Since)
-		case ledger.FulfilmentApplied:
-			text += ": said to be done, not seen yet"
-		case ledger.FulfilmentDiffers:
-			text += ": said to be done, not seen"
-		case ledger.FulfilmentAttested:
-			text += ": attested"
-			if f.By != "" {
-				text += " by " + f.By
-			}
-		default:
-			continue
-		}
-		if !slices.Contains(parts, text) {
-			parts = append(parts, text)
-		}
-	}
-	if len(parts) > 3 {
-		parts = append(parts[:3], fmt.Sprintf("and %d more", len(parts)-3))
-	}
-	return strings.Join(parts, "; ")
-}
-
-// Configuration is what the admitted tree of a revision says about the work itself.
-type Configuration struct {
-	Settings     schemas.SettingsSpec
-	Applications []*schemas.Application // sorted by name
-}
-
-// Configuration reads settings and applications as they stand admitted at a revision.
-func (r *Reconciler) Configuration(ctx context.Context, to string) (_ *Configuration, err error) {
-	tip, err := r.c.Repository.Resolve(to)
-	if err != nil {
-		return nil, err
-	}
-	s, err := r.standing(ctx, tip, true)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
-	c := &Configuration{Settings: s.trust.settings.Spec}
-	for _, name := range s.trust.names() {
-		c.Applications = append(c.Applications, s.trust.applications[name])
-	}
-	return c, nil
-}
-
-// AdmittedBy is the latest verdict on record about a pull request; nil for none.
-func (r *Reconciler) AdmittedBy(ctx context.Context, pull int) (_ *schemas.AdmissionRecord, err error) {
-	l, err := r.openLedger(ctx, true)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
-	var found *schemas.AdmissionRecord
-	err = l.Admissions(ctx, func(a schemas.AdmissionRecord) error {
-		if a.Verdict == verdictAdmitted && a.Evidence != nil && a.Evidence.PullRequest == pull {
-			found = &a
-		}
-		return nil
-	})
-	return found, err
 }

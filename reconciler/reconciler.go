@@ -7,19 +7,21 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/fulfil"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/judge"
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 )
 
-// Config is what a Reconciler works with.
+// Config configures a Reconciler.
 type Config struct {
 	// Repository is the access repository. Required.
 	Repository *history.Repository
@@ -54,14 +56,7 @@ type Config struct {
 }
 
 // Tickets is where people are asked to carry operations out: the issues of one repository. *github.Tickets is one.
-type Tickets interface {
-	// Find returns the tickets of ours with a marker: the open ones, and with since those that changed after it too.
-	Find(ctx context.Context, marker string, since time.Time) ([]fulfil.Ticket, error)
-	// Read returns one; nil where it is gone.
-	Read(ctx context.Context, number int) (*fulfil.Ticket, error)
-	// Write opens or changes one, and returns it as it stands then.
-	Write(context.Context, fulfil.Edit) (fulfil.Ticket, error)
-}
+type Tickets = run.Tickets
 
 // Replica is where the ledger is kept beside its file: its truth, where there is one.
 type Replica interface {
@@ -75,16 +70,13 @@ type Replica interface {
 // maxWaitForRun is how long a run waits for another one to end.
 const maxWaitForRun = 15 * time.Minute
 
-// Reconciler turns admitted requests into access. Its methods may be called one at a time.
+// Reconciler turns admitted requests into access. Its methods may be called one at a time. Close it.
 type Reconciler struct {
-	c     Config
-	cache trustCache
+	config Config
+	judge  *judge.Judge
+	runner *run.Runner
 	// pulled says that the ledger has what the replica had when this pass began.
-	pulled  bool
-	checker *schemas.Checker
-	names   connectors.Names
-	// described are the connectors' static descriptions.
-	described map[string]connectors.Description
+	pulled bool
 }
 
 // New checks the configuration. It opens nothing.
@@ -105,8 +97,16 @@ func New(c Config) (*Reconciler, error) {
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
-	return newReconciler(c), nil
+	return &Reconciler{config: c,
+		judge: judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, Forge: c.Forge, Isolate: c.Isolate,
+			Now: c.Now, Logger: c.Logger, Progress: c.Progress}),
+		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), State: c.State, Version: c.Version, Tickets: c.Tickets,
+			RetryWait: c.RetryWait, Now: c.Now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
+	}, nil
 }
+
+// Close ends the policy engine's child process.
+func (r *Reconciler) Close() error { return r.judge.Close() }
 
 func oneAtATime(tell func(string, int, int)) func(string, int, int) {
 	if tell == nil {
@@ -120,28 +120,24 @@ func oneAtATime(tell func(string, int, int)) func(string, int, int) {
 	}
 }
 
-func newReconciler(c Config) *Reconciler {
-	return &Reconciler{c: c, checker: schemas.NewChecker(), names: connectors.Names{}, described: map[string]connectors.Description{}}
-}
-
 // LedgerPath is where the ledger of a state folder lies.
 func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") }
 
 // now is the instant in UTC, without what JSON would lose.
-func (r *Reconciler) now() time.Time { return r.c.Now().UTC().Truncate(time.Microsecond) }
+func (r *Reconciler) now() time.Time { return r.config.Now().UTC().Truncate(time.Microsecond) }
 
 func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Ledger, error) {
-	c := ledger.Config{Path: LedgerPath(r.c.State), ReadOnly: readOnly, Now: r.c.Now, Logger: r.c.Logger}
-	if r.c.Replica == nil {
+	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Now: r.config.Now, Logger: r.config.Logger}
+	if r.config.Replica == nil {
 		return ledger.Open(ctx, c)
 	}
 	// Also who only reads has to know what other runs did.
-	c.ReadOnly, c.Replicate = readOnly && r.pulled, r.c.Replica.Replicate
+	c.ReadOnly, c.Replicate = readOnly && r.pulled, r.config.Replica.Replicate
 	l, err := ledger.Open(ctx, c)
 	if err != nil || r.pulled {
 		return l, err
 	}
-	if err := r.c.Replica.Pull(ctx, l); err != nil {
+	if err := r.config.Replica.Pull(ctx, l); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	r.pulled = true
@@ -150,13 +146,13 @@ func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Led
 
 // alone keeps other runs away for the time of a pass, where runs share a ledger.
 func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() error, err error) {
-	if r.c.Replica == nil {
+	if r.config.Replica == nil {
 		return func() error { return nil }, nil
 	}
 	if r.pulled = false; readOnly {
 		return func() error { return nil }, nil
 	}
-	free, err := r.c.Replica.Acquire(ctx, maxWaitForRun)
+	free, err := r.config.Replica.Acquire(ctx, maxWaitForRun)
 	if err != nil {
 		return nil, err
 	}
@@ -164,107 +160,62 @@ func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() e
 	return func() error { return free(context.WithoutCancel(ctx)) }, nil
 }
 
-// openIndex opens the order index and brings it to the commit, judging what was not judged yet.
-func (r *Reconciler) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*index.Index, error) {
-	path := filepath.Join(r.c.State, "index.db")
-	for range 5 {
-		x, err := index.Open(ctx, path)
-		if err == nil {
-			if err = r.advance(ctx, x, l, to); err == nil {
-				return x, nil
-			}
-			err = errors.Join(err, x.Close())
-		}
-		switch {
-		case index.Damaged(err):
-			r.c.Logger.Warn("the order index is damaged and is built again", "path", path, "error", err)
-			if rerr := index.Remove(path); rerr != nil {
-				return nil, errors.Join(err, rerr)
-			}
-		case !errors.Is(err, index.ErrChanged):
-			return nil, err
-		}
-	}
-	// Others keep writing it, about another branch perhaps: it is a cache, and can be done without.
-	x, err := index.Open(ctx, "")
-	if err != nil {
+// base is a commit of the branch as it was admitted, with the ledger. Close it.
+type base struct {
+	tip      string
+	ledger   *ledger.Ledger
+	admitted *judge.Admitted
+}
+
+// open opens what is admitted at a revision of the branch, judging what was not judged yet. Close it.
+func (r *Reconciler) open(ctx context.Context, revision string, readOnly bool) (_ *base, err error) {
+	b := &base{}
+	if b.tip, err = r.config.Repository.Resolve(revision); err != nil {
 		return nil, err
 	}
-	return x, r.advance(ctx, x, l, to)
-}
-
-// standing is a commit of the branch as it was admitted: the records, the index brought to it, and what it is judged by.
-type standing struct {
-	ledger *ledger.Ledger
-	index  *index.Index
-	trust  *trust
-}
-
-// standing opens what stands at a commit of the branch, judging what was not judged yet. Close it.
-func (r *Reconciler) standing(ctx context.Context, tip string, readOnly bool) (_ *standing, err error) {
-	s := &standing{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.close())
+			err = errors.Join(err, b.close())
 		}
 	}()
-	if s.ledger, err = r.openLedger(ctx, readOnly); err != nil {
+	if b.ledger, err = r.openLedger(ctx, readOnly); err != nil {
 		return nil, err
 	}
-	if s.index, err = r.openIndex(ctx, s.ledger, tip); err != nil {
-		return nil, err
-	}
-	if s.trust, err = r.trust(ctx, s.index.Layer); err != nil {
-		return nil, err
-	}
-	return s, nil
+	b.admitted, err = r.judge.Admit(ctx, b.ledger, b.tip)
+	return b, err
 }
 
-func (s *standing) close() (err error) {
-	if s.index != nil {
-		err = s.index.Close()
+func (b *base) close() (err error) {
+	if b.admitted != nil {
+		err = b.admitted.Close()
 	}
-	if s.ledger != nil {
-		err = errors.Join(err, s.ledger.Close())
+	if b.ledger != nil {
+		err = errors.Join(err, b.ledger.Close())
 	}
 	return err
 }
 
+// runs is the base as runs take it.
+func (b *base) runs(controls []index.Control) run.Base {
+	t := b.admitted.Trust
+	return run.Base{Tip: b.tip, Ledger: b.ledger, Documents: b.admitted, Controls: controls,
+		Settings: t.Settings, Applications: t.Applications, People: t.Directory}
+}
+
+// names are the applications that a question is about, sorted: all where only is "".
+func (b *base) names(only string) ([]string, error) {
+	t := b.admitted.Trust
+	if only == "" {
+		return t.Names(), nil
+	}
+	if t.Applications[only] == nil {
+		return nil, fmt.Errorf("there is no application %q; the applications are %s", only, strings.Join(t.Names(), ", "))
+	}
+	return []string{only}, nil
+}
+
 // ErrNoAnchor says that a branch has no countersign.yaml, so that nothing is trusted yet.
-var ErrNoAnchor = errors.New("no commit of the branch has a countersign.yaml: make one with countersign init and merge it")
+var ErrNoAnchor = judge.ErrNoAnchor
 
 // RewrittenError says that the last commit that was judged is no longer on the first-parent line of the branch.
-type RewrittenError struct {
-	Last, Tip string
-	// Anchor is where trust would start now, where that is another commit than before: "" when it is not.
-	Anchor string
-	// Rolled is a file that an Acknowledgement was judged by and that is not the one admitted last: "" for none.
-	Rolled string
-}
-
-// Error says what to do.
-func (e *RewrittenError) Error() string {
-	if e.Anchor != "" {
-		return fmt.Sprintf("the branch was rewritten from its beginning: %s was admitted last and is not on the first-parent line of %s, which "+
-			"starts trust anew at %s; nothing is done until the operator names that commit as the anchor, or the branch is put back",
-			short(e.Last), short(e.Tip), e.Anchor)
-	}
-	if e.Rolled != "" {
-		return fmt.Sprintf("the branch was rewritten: %s was admitted last and is not on the first-parent line of %s; its Acknowledgement does not count, since "+
-			"%s was another one when that was judged: put back the content admitted last and acknowledge it then, or the operator names the anchor",
-			short(e.Last), short(e.Tip), e.Rolled)
-	}
-	return fmt.Sprintf("the branch was rewritten: %s was admitted last and is not on the first-parent line of %s; nothing is done until an Acknowledgement "+
-		"with rewritten_from: %s is admitted (its sign-off is that of the settings' owners), or the branch is put back", short(e.Last), short(e.Tip), e.Last)
-}
-
-func short(hash string) string { return hash[:min(len(hash), 8)] }
-
-func findingOf(e schemas.Error, code string) schemas.Finding {
-	msg := e.Msg
-	if e.Field != "" {
-		msg = e.Field + ": " + msg
-	}
-	return schemas.Finding{Code: code, Severity: "error", Message: msg, Fix: e.Hint, Position: e.Position,
-		Document: schemas.DocumentID{Path: e.Path}}
-}
+type RewrittenError = judge.RewrittenError

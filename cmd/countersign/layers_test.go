@@ -13,12 +13,10 @@ const module = "github.com/countersign/countersign/"
 // arrows says which packages of countersign each package may import: those that match one of the prefixes.
 // A package below another inherits nothing. Changing an arrow is changing the architecture: say why.
 func arrows() map[string][]string {
-	core := []string{"reconciler/plan", "reconciler/graph", "reconciler/hold", "reconciler/history", "reconciler/index", "reconciler/signoff", "reconciler/ledger",
-		"policy", "connectors", "schemas"}
 	return map[string][]string{
 		"cmd/countersign":              {"cmd/countersign/internal/cli"},
 		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
-		"reconciler":                   append(core, "reconciler/fulfil"),
+		"reconciler":                   {"reconciler/judge", "reconciler/run", "reconciler/run/fulfilment", "reconciler/validate", "reconciler/index", "reconciler/plan", "reconciler/graph", "reconciler/history", "reconciler/signoff", "reconciler/ledger", "connectors", "schemas"},
 		"reconciler/graph":             {"connectors", "schemas"},
 		// What a change means by itself is told by who gains and loses access.
 		"reconciler/plan":            {"reconciler/graph", "connectors", "schemas"},
@@ -47,9 +45,15 @@ func arrows() map[string][]string {
 		"examples":                   {},
 		"schemas":                    {},
 		"examples/exec-go/connector": {"connectors", "connectors/exec", "schemas"},
+		// Judging opens no application and runs nothing; running is handed what was judged, and knows neither Git nor policy.
+		"reconciler/judge": {"reconciler/history", "reconciler/index", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/ledger", "policy", "connectors", "schemas"},
+		"reconciler/run":   {"reconciler/index", "reconciler/plan", "reconciler/graph", "reconciler/hold", "reconciler/ledger", "reconciler/run/fulfilment", "connectors", "schemas"},
 		// Webhooks are posted by the client that connectors to JSON APIs share: it knows when sending again helps and harms nothing.
-		"reconciler/fulfil": {"reconciler/report", "connectors", "connectors/rest", "schemas"},
-		"connectors/manual": {"connectors", "schemas"},
+		"reconciler/run/fulfilment": {"reconciler/ledger", "reconciler/plan", "reconciler/hold", "reconciler/report", "connectors", "connectors/rest", "schemas"},
+		"reconciler/fulfil":         {"reconciler/run/fulfilment", "connectors", "schemas"},
+		// A work tree is checked by the same rules as a merge, without anything being admitted.
+		"reconciler/validate": {"reconciler/judge", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas"},
+		"connectors/manual":   {"connectors", "schemas"},
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},
 		"connectors/connectortest/suite":   {"connectors", "schemas"},

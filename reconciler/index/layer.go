@@ -192,6 +192,19 @@ func (l *Layer) QuarantinedFiles(ctx context.Context) ([]*File, error) {
 	return filesOf(all, func(string) bool { return true }), nil
 }
 
+// Quarantined returns the QuarantinedFiles as reports have them.
+func (l *Layer) Quarantined(ctx context.Context) ([]schemas.QuarantinedFile, error) {
+	files, err := l.QuarantinedFiles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := []schemas.QuarantinedFile{}
+	for _, f := range files {
+		out = append(out, schemas.QuarantinedFile{Path: f.Path, Blob: f.Raw, Admitted: f.Admitted, Commit: f.Quarantine, Reasons: f.Reasons})
+	}
+	return out, nil
+}
+
 func filesOf(all map[string]*File, want func(class string) bool) []*File {
 	var out []*File
 	for _, p := range slices.Sorted(maps.Keys(all)) {
@@ -236,6 +249,35 @@ func (l *Layer) Documents(ctx context.Context, k ConnectionKey) ([]*plan.Documen
 func (l *Layer) SetDocuments(k ConnectionKey, docs []*plan.Document) {
 	l.documents[k] = docs
 	l.dirtyConns[k] = true
+}
+
+// SetVersion sets the current version of the document at a place of one connection; nil undoes it. The version before
+// is kept as a former one, until the sequence.
+func (l *Layer) SetVersion(ctx context.Context, k ConnectionKey, at schemas.Place, v *plan.Version, sequence int) error {
+	docs, err := l.Documents(ctx, k)
+	if err != nil {
+		return err
+	}
+	docs = slices.Clone(docs)
+	i := slices.IndexFunc(docs, func(d *plan.Document) bool { return d.Place == at })
+	if i < 0 {
+		if v != nil {
+			docs = append(docs, &plan.Document{Place: at, Current: v})
+			slices.SortFunc(docs, func(a, b *plan.Document) int { return a.Place.Compare(b.Place) })
+			l.SetDocuments(k, docs)
+		}
+		return nil
+	}
+	d := *docs[i]
+	if d.Current != nil {
+		former := *d.Current
+		former.Until = sequence
+		d.Former = append(slices.Clone(d.Former), &former)
+	}
+	d.Current = v
+	docs[i] = &d
+	l.SetDocuments(k, docs)
+	return nil
 }
 
 // Mention notes that documents of k name the target. It is never forgotten: one too many costs a look.

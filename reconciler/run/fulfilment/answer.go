@@ -1,12 +1,12 @@
-package reconciler
+package fulfilment
 
 import (
 	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
-	"github.com/countersign/countersign/reconciler/fulfil"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/schemas"
 )
@@ -24,6 +24,14 @@ type Answer struct {
 	Authenticated bool
 }
 
+// Check refuses an unknown status.
+func (a Answer) Check() error {
+	if a.Status != schemas.FulfilmentApplied && a.Status != schemas.FulfilmentFailed && a.Status != schemas.FulfilmentPending {
+		return fmt.Errorf("the status %q is none of applied, failed and pending", a.Status)
+	}
+	return nil
+}
+
 var (
 	// ErrNotAsked says that nobody was asked for the operation, or not so.
 	ErrNotAsked = errors.New("nobody was asked for this operation")
@@ -31,23 +39,12 @@ var (
 	ErrSaidOtherwise = errors.New("something else was said about this operation already")
 )
 
-// Fulfil puts on record that an operation which a webhook was asked for is said to be done, or to have failed. It is
-// trusted for no more: the next run reads the application. Saying the same twice records it once. It may be called
-// while a pass is under way, unless a Replica keeps the ledger.
-func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilReport, err error) {
-	if a.Status != schemas.FulfilmentApplied && a.Status != schemas.FulfilmentFailed && a.Status != schemas.FulfilmentPending {
-		return nil, fmt.Errorf("the status %q is none of applied, failed and pending", a.Status)
-	}
-	release, err := r.alone(ctx, false)
-	if err != nil {
+// RecordAnswer records that an operation which a webhook was asked for is said to be done, or to have failed. It is
+// trusted for no more: the next run reads the application. It is idempotent, and may be called while a pass is under way.
+func RecordAnswer(ctx context.Context, l *ledger.Ledger, a Answer, now time.Time) (*schemas.FulfilReport, error) {
+	if err := a.Check(); err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, release()) }()
-	l, err := r.openLedger(ctx, false)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, l.Close()) }()
 	found, err := l.Fulfilment(ctx, a.Application, a.Operation)
 	if err != nil {
 		return nil, err
@@ -65,7 +62,7 @@ func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilRep
 	case a.Submission != "" && a.Submission != f.Submission:
 		return nil, fmt.Errorf("%w under this id; it was asked for anew since", ErrNotAsked)
 	}
-	report := &schemas.FulfilReport{APIVersion: schemas.APIVersion, Kind: "Fulfil", Application: f.Application, Operation: f.Operation, Status: a.Status, By: fulfil.Plain(a.By), At: r.now()}
+	report := &schemas.FulfilReport{APIVersion: schemas.APIVersion, Kind: "Fulfil", Application: f.Application, Operation: f.Operation, Status: a.Status, By: Plain(a.By), At: now}
 	switch f.State {
 	case ledger.FulfilmentSubmitting, ledger.FulfilmentPending:
 		if a.Status == schemas.FulfilmentPending {
@@ -87,10 +84,10 @@ func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilRep
 		}
 		return report, nil
 	}
-	out := outcomeOf(f, a.Status, a.Method, report.At)
-	out.Fulfilment.By, out.Fulfilment.Message, out.Fulfilment.Authenticated = report.By, fulfil.Plain(a.Message), a.Authenticated
+	out := OutcomeOf(f, a.Status, a.Method, report.At)
+	out.Fulfilment.By, out.Fulfilment.Message, out.Fulfilment.Authenticated = report.By, Plain(a.Message), a.Authenticated
 	if a.Status == schemas.FulfilmentFailed {
-		out.Error, out.Code = strings.TrimSpace("said to have failed: "+out.Fulfilment.Message), codeDeclined
+		out.Error, out.Code = strings.TrimSpace("said to have failed: "+out.Fulfilment.Message), CodeDeclined
 	}
 	op := f.Plan
 	_, err = l.Append(ctx, schemas.Record{Type: schemas.RecordOutcome, Run: f.Run, Application: f.Application, Operation: &op, Outcome: &out})

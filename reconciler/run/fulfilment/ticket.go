@@ -1,4 +1,4 @@
-package fulfil
+package fulfilment
 
 import (
 	"crypto/sha256"

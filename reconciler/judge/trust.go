@@ -1,4 +1,4 @@
-package reconciler
+package judge
 
 import (
 	"context"
@@ -17,23 +17,24 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// trust is what a change is judged by: settings, applications, people and policy as they stand admitted
+// Trust is what a change is judged by: settings, applications, people and policy as they stand admitted
 // before it. Nothing of it ever comes from the change itself.
-type trust struct {
-	digest       string
-	settings     *schemas.Settings
-	applications map[string]*schemas.Application
+type Trust struct {
+	digest string
+	// Settings, Applications (by name) and Directory are those admitted.
+	Settings     *schemas.Settings
+	Applications map[string]*schemas.Application
+	Directory    *signoff.Directory
 	policy       map[string]*schemas.PolicyApplication // the applications as policy sees them
 	people       *schemas.PeopleSpec
-	directory    *signoff.Directory
 	forge        signoff.Forge
 	engine       *policy.Engine
 }
 
 // trustCache keeps the last trust: most changes are judged by the same.
-type trustCache struct{ last *trust }
+type trustCache struct{ last *Trust }
 
-// Close ends what a trust holds open.
+// close ends what a trust holds open.
 func (c *trustCache) close() error {
 	if c.last == nil || c.last.engine == nil {
 		return nil
@@ -43,19 +44,8 @@ func (c *trustCache) close() error {
 	return err
 }
 
-// refresh forgets what a forge was asked: teams are read once for each pass, not once for ever.
-func (r *Reconciler) refresh() error {
-	if r.c.Forge == nil {
-		return nil
-	}
-	return r.cache.close()
-}
-
-// Close ends the policy engine's child process.
-func (r *Reconciler) Close() error { return r.cache.close() }
-
-// trust reads the control configuration that stands in the layer.
-func (r *Reconciler) trust(ctx context.Context, l *index.Layer) (*trust, error) {
+// readTrust reads the control configuration that stands in the layer.
+func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	files, err := l.Files(ctx)
 	if err != nil {
 		return nil, err
@@ -67,10 +57,10 @@ func (r *Reconciler) trust(ctx context.Context, l *index.Layer) (*trust, error) 
 		}
 	}
 	digest := hex.EncodeToString(h.Sum(nil))
-	if t := r.cache.last; t != nil && t.digest == digest {
+	if t := j.cache.last; t != nil && t.digest == digest {
 		return t, nil
 	}
-	t := &trust{digest: digest, applications: map[string]*schemas.Application{}, policy: map[string]*schemas.PolicyApplication{}, people: &schemas.PeopleSpec{}}
+	t := &Trust{digest: digest, Applications: map[string]*schemas.Application{}, policy: map[string]*schemas.PolicyApplication{}, people: &schemas.PeopleSpec{}}
 	modules := map[string][]byte{}
 	var data map[string]any
 	var signers []byte
@@ -78,7 +68,7 @@ func (r *Reconciler) trust(ctx context.Context, l *index.Layer) (*trust, error) 
 		if f.Admitted == "" {
 			continue
 		}
-		content, err := r.c.Repository.Blob(f.Admitted, schemas.MaxFileBytes)
+		content, err := j.config.Repository.Blob(f.Admitted, schemas.MaxFileBytes)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", f.Path, err)
 		}
@@ -106,28 +96,28 @@ func (r *Reconciler) trust(ctx context.Context, l *index.Layer) (*trust, error) 
 		for _, d := range docs {
 			switch v := d.Value.(type) {
 			case *schemas.Settings:
-				t.settings = v
+				t.Settings = v
 			case *schemas.Application:
-				t.applications[v.Name], t.policy[v.Name] = v, policyApplication(v)
+				t.Applications[v.Name], t.policy[v.Name] = v, policyApplication(v)
 			case *schemas.People:
 				t.people = &v.Spec
 			}
 		}
 	}
-	if t.settings == nil {
+	if t.Settings == nil {
 		return nil, ErrNoAnchor
 	}
-	if t.forge, err = r.forge(ctx, t, signers); err != nil {
+	if t.forge, err = j.forge(ctx, t, signers); err != nil {
 		return nil, err
 	}
 	if err := t.directoryOf(ctx, modules, data); err != nil {
 		return nil, err
 	}
-	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Isolate: r.c.Isolate, Logger: r.c.Logger}); err != nil {
+	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Isolate: j.config.Isolate, Logger: j.config.Logger}); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}
-	err = r.cache.close()
-	r.cache.last = t
+	err = j.cache.close()
+	j.cache.last = t
 	return t, err
 }
 
@@ -136,11 +126,11 @@ var team = regexp.MustCompile(`\bteam:([A-Za-z0-9._-]+/[A-Za-z0-9._-]+)`)
 
 // directoryOf builds the directory of people.yaml and of the teams that the forge knows, whose word is the later.
 // Asked for are the teams that anything of the configuration names.
-func (t *trust) directoryOf(ctx context.Context, modules map[string][]byte, data map[string]any) error {
+func (t *Trust) directoryOf(ctx context.Context, modules map[string][]byte, data map[string]any) error {
 	people := *t.people
 	if forge, ok := t.forge.(signoff.Teams); ok {
 		var text strings.Builder
-		for _, owners := range [][]string{t.settings.Spec.Owners, t.owners()} {
+		for _, owners := range [][]string{t.Settings.Spec.Owners, t.owners()} {
 			fmt.Fprintln(&text, owners)
 		}
 		for _, m := range modules {
@@ -163,25 +153,25 @@ func (t *trust) directoryOf(ctx context.Context, modules map[string][]byte, data
 		maps.Copy(people.Teams, teams)
 	}
 	var err error
-	if t.directory, err = signoff.NewDirectory(people); err != nil {
+	if t.Directory, err = signoff.NewDirectory(people); err != nil {
 		return fmt.Errorf("%s: %w", schemas.PeoplePath, err)
 	}
 	return nil
 }
 
 // owners are those of all applications, and those who may close their tickets.
-func (t *trust) owners() []string {
+func (t *Trust) owners() []string {
 	var out []string
-	for _, name := range t.names() {
-		spec := &t.applications[name].Spec
+	for _, name := range t.Names() {
+		spec := &t.Applications[name].Spec
 		out = append(out, spec.Owners...)
 		out = append(out, spec.Ticket("").Closers...)
 	}
 	return out
 }
 
-func (r *Reconciler) forge(ctx context.Context, t *trust, signers []byte) (signoff.Forge, error) {
-	s := t.settings.Spec
+func (j *Judge) forge(ctx context.Context, t *Trust, signers []byte) (signoff.Forge, error) {
+	s := t.Settings.Spec
 	switch s.Forge.Kind {
 	case "local":
 		if s.Signoff != "unauthenticated" && s.AllowedSigners == "" {
@@ -192,36 +182,37 @@ func (r *Reconciler) forge(ctx context.Context, t *trust, signers []byte) (signo
 			Unauthenticated: s.Signoff == "unauthenticated", AllowedSigners: signers, AllowedSignersPath: s.AllowedSigners,
 		})
 	}
-	if r.c.Forge == nil {
+	if j.config.Forge == nil {
 		return nil, fmt.Errorf("%s: forge kind %s is not served here; use local", schemas.SettingsPath, s.Forge.Kind)
 	}
-	return r.c.Forge(ctx, s)
+	return j.config.Forge(ctx, s)
 }
 
-// describe returns the static description of an application's connector.
-func (r *Reconciler) describe(app *schemas.Application) (connectors.Description, error) {
-	if d, ok := r.described[app.Spec.Connector]; ok {
+// Describe returns the static description of an application's connector.
+func (j *Judge) Describe(app *schemas.Application) (connectors.Description, error) {
+	if d, ok := j.described[app.Spec.Connector]; ok {
 		return d, nil
 	}
-	c, ok := r.c.Connectors.Get(app.Spec.Connector)
-	if own, is := c.(connectors.Configured); ok && is {
+	c, err := j.config.Connectors.Find(app.Spec.Connector)
+	if own, is := c.(connectors.Configured); err == nil && is {
 		d, err := own.DescribeConfig(app.Spec.Config)
 		if err != nil {
 			return d, fmt.Errorf("application %s: %w", app.Name, err)
 		}
 		return d, nil
 	}
-	if !ok {
-		return connectors.Description{}, fmt.Errorf("application %s: %s", app.Name, noConnector(r.c.Connectors, app.Spec.Connector))
+	if err != nil {
+		return connectors.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
 	d := c.Describe()
-	r.described[app.Spec.Connector] = d
+	j.described[app.Spec.Connector] = d
 	return d, nil
 }
 
-func (t *trust) names() []string {
+// Names are those of the applications, sorted.
+func (t *Trust) Names() []string {
 	var names []string
-	for n := range t.applications {
+	for n := range t.Applications {
 		names = append(names, n)
 	}
 	slices.Sort(names)

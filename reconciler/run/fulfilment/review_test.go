@@ -1,10 +1,11 @@
-package reconciler
+package fulfilment_test
 
 import (
 	"testing"
 	"time"
 
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/run/fulfilment"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -74,13 +75,13 @@ func TestClassify(t *testing.T) {
 			if c.invited {
 				p.Pending = append(p.Pending, schemas.PendingEntitlement{Key: op.Key(), State: "invited"})
 			}
-			o := classify(app, map[string]ledger.Fulfilment{"o": f}, map[string]bool{"o": c.gone}, func(*ledger.Fulfilment) bool { return c.seen }, p, c.unknown, now)
-			got := want{hold: o.holds["o"].Hold, seen: len(o.seen) > 0, vanished: o.vanished["o"] != "", differing: len(o.differing) > 0}
+			o := fulfilment.Classify(app, map[string]ledger.Fulfilment{"o": f}, map[string]bool{"o": c.gone}, func(*ledger.Fulfilment) bool { return c.seen }, p, c.unknown, now)
+			got := want{hold: o.Holds["o"].Hold, seen: len(o.Seen) > 0, vanished: o.Vanished["o"] != "", differing: len(o.Differing) > 0}
 			if got != c.want {
 				t.Errorf("got %+v, want %+v", got, c.want)
 			}
-			if got.hold != "" && (o.again.IsZero() || !o.again.After(now)) {
-				t.Errorf("it waits, and is looked at again at %s", o.again)
+			if got.hold != "" && (o.LookAgain.IsZero() || !o.LookAgain.After(now)) {
+				t.Errorf("it waits, and is looked at again at %s", o.LookAgain)
 			}
 		})
 	}

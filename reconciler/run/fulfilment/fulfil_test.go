@@ -1,4 +1,4 @@
-package fulfil_test
+package fulfilment_test
 
 import (
 	"encoding/base64"
@@ -13,7 +13,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/fulfil"
+	"github.com/countersign/countersign/reconciler/run/fulfilment"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -27,12 +27,12 @@ func TestKeyRefusesSecrets(t *testing.T) {
 		"empty": {}, "short": secretOf(23), "long": secretOf(65), "no prefix": connectors.NewSecret(base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))),
 		"no base64": connectors.NewSecret("whsec_hunter2!hunter2!hunter2!hunter2!"),
 	} {
-		if _, err := fulfil.NewKey(s); err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "kkk") {
+		if _, err := fulfilment.NewKey(s); err == nil || strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "kkk") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, n := range []int{24, 64} {
-		if _, err := fulfil.NewKey(secretOf(n)); err != nil {
+		if _, err := fulfilment.NewKey(secretOf(n)); err != nil {
 			t.Errorf("%d bytes: %v", n, err)
 		}
 	}
@@ -41,7 +41,7 @@ func TestKeyRefusesSecrets(t *testing.T) {
 // TestSign holds signatures to the example of the specification's own library, and to time.
 func TestSign(t *testing.T) {
 	t.Parallel()
-	key, err := fulfil.NewKey(secretOf(32))
+	key, err := fulfilment.NewKey(secretOf(32))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestSign(t *testing.T) {
 		after time.Duration
 		holds bool
 	}{{0, true}, {4 * time.Minute, true}, {-4 * time.Minute, true}, {6 * time.Minute, false}, {-6 * time.Minute, false}} {
-		if err := key.Verify(h, body, now.Add(c.after)); (err == nil) != c.holds || err != nil && !errors.Is(err, fulfil.ErrSignature) {
+		if err := key.Verify(h, body, now.Add(c.after)); (err == nil) != c.holds || err != nil && !errors.Is(err, fulfilment.ErrSignature) {
 			t.Errorf("%s later: %v", c.after, err)
 		}
 	}
@@ -79,7 +79,7 @@ func TestSign(t *testing.T) {
 func TestSendSignsEachTry(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	key, err := fulfil.NewKey(secretOf(32))
+	key, err := fulfilment.NewKey(secretOf(32))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestSendSignsEachTry(t *testing.T) {
 		}
 	}))
 	defer s.Close()
-	w, err := fulfil.NewWebhook(fulfil.WebhookConfig{URL: s.URL + "/a", Secret: secretOf(32), MinWait: time.Millisecond, Now: func() time.Time { return now }})
+	w, err := fulfilment.NewWebhook(fulfilment.WebhookConfig{URL: s.URL + "/a", Secret: secretOf(32), MinWait: time.Millisecond, Now: func() time.Time { return now }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestSendStops(t *testing.T) {
 		w.WriteHeader(http.StatusTooManyRequests)
 	}))
 	defer s.Close()
-	w, err := fulfil.NewWebhook(fulfil.WebhookConfig{URL: s.URL, Secret: secretOf(32)})
+	w, err := fulfilment.NewWebhook(fulfilment.WebhookConfig{URL: s.URL, Secret: secretOf(32)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ func TestTicketTextIsHarmless(t *testing.T) {
 	t.Parallel()
 	op := &schemas.Operation{ID: "o1", Kind: schemas.OperationGrant, Connection: schemas.Name{Type: "role", SourceName: hostile}, Target: &schemas.Name{Type: "user", SourceName: hostile}, Privilege: hostile,
 		Documents: []schemas.DocumentID{{Path: "requests/x.yaml"}}}
-	text := fulfil.Text{Application: "crm", Document: op.Documents[0], Source: schemas.FulfilmentSource{Reason: hostile, Name: hostile, Ticket: hostile}, Items: []fulfil.Item{{Submission: "ful_1", Operation: op}}, Closers: []string{"user:frank"}}
+	text := fulfilment.Text{Application: "crm", Document: op.Documents[0], Source: schemas.FulfilmentSource{Reason: hostile, Name: hostile, Ticket: hostile}, Items: []fulfilment.Item{{Submission: "ful_1", Operation: op}}, Closers: []string{"user:frank"}}
 	body := text.Body()
 	boxes := 0
 	// In a code span it means nothing; the spans are longer than any run of backticks in it.
@@ -152,7 +152,7 @@ func TestTicketTextIsHarmless(t *testing.T) {
 	if boxes != 1 {
 		t.Errorf("%d boxes:\n%s", boxes, body)
 	}
-	if fulfil.Mentions(body, "ful_forged") || !fulfil.Mentions(body, "ful_1") {
+	if fulfilment.Mentions(body, "ful_forged") || !fulfilment.Mentions(body, "ful_1") {
 		t.Errorf("the submissions that it lists:\n%s", body)
 	}
 	if strings.Contains(text.Title(), "\n") || len([]rune(text.Title())) > 250 {
@@ -166,7 +166,7 @@ func TestTampered(t *testing.T) {
 	for theirs, want := range map[string]bool{
 		ours: false, "a\r\n- [X] one\r\n- [ ] two": false, "a\n- [ ] one, and more\n- [x] two\n": true, "a\n- [ ] one\n": true,
 	} {
-		if got := fulfil.Tampered(ours, theirs); got != want {
+		if got := fulfilment.Tampered(ours, theirs); got != want {
 			t.Errorf("Tampered(%q) = %v", theirs, got)
 		}
 	}
@@ -176,7 +176,7 @@ func FuzzReadAnswer(f *testing.F) {
 	f.Add([]byte(`{"application": "crm", "operation": "o", "id": "ful_1", "status": "applied", "message": "done"}`))
 	f.Add([]byte(`{"application": "crm", "Application": "hr", "operation": "o", "id": "i", "status": "failed"} {}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		a, err := fulfil.ReadAnswer(body)
+		a, err := fulfilment.ReadAnswer(body)
 		if err != nil {
 			return
 		}

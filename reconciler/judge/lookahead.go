@@ -1,4 +1,4 @@
-package reconciler
+package judge
 
 import (
 	"context"
@@ -53,7 +53,7 @@ type decodedFile struct {
 }
 
 // prepare reads a commit's files and where it came from.
-func (r *Reconciler) prepare(ctx context.Context, c *history.Commit, settings *schemas.SettingsSpec) *prepared {
+func (j *Judge) prepare(ctx context.Context, c *history.Commit, settings *schemas.SettingsSpec) *prepared {
 	p := &prepared{commit: c}
 	if len(c.Changes) == 0 {
 		return p
@@ -64,25 +64,25 @@ func (r *Reconciler) prepare(ctx context.Context, c *history.Commit, settings *s
 			continue
 		}
 		// What cannot be read is read again, and said, where it is judged.
-		if content, err := r.c.Repository.Blob(f.After.Blob, schemas.MaxFileBytes); err == nil {
+		if content, err := j.config.Repository.Blob(f.After.Blob, schemas.MaxFileBytes); err == nil {
 			docs, errs := schemas.Decode(f.Path, content)
 			p.decoded[f.Path] = decodedFile{f.After.Blob, docs, errs}
 		}
 	}
-	p.merged, p.mergedErr = r.c.Repository.MergedCommits(ctx, c)
+	p.merged, p.mergedErr = j.config.Repository.MergedCommits(ctx, c)
 	return p
 }
 
-// ahead reads the commits after from, in a goroutine of its own. Call stop before anything else is done.
-func (r *Reconciler) ahead(ctx context.Context, from, to string, settings *schemas.SettingsSpec) (next func() (*prepared, error), stop func()) {
+// readAhead reads the commits after from, in a goroutine of its own. Call stop before anything else is done.
+func (j *Judge) readAhead(ctx context.Context, from, to string, settings *schemas.SettingsSpec) (next func() (*prepared, error), stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	out := make(chan *prepared, maxPrepared)
 	var walked error
 	go func() {
 		defer close(out)
-		walked = r.c.Repository.Walk(ctx, from, to, filter{settings}, func(c *history.Commit) error {
+		walked = j.config.Repository.Walk(ctx, from, to, ControlFiles{settings}, func(c *history.Commit) error {
 			select {
-			case out <- r.prepare(ctx, c, settings):
+			case out <- j.prepare(ctx, c, settings):
 				return nil
 			case <-ctx.Done():
 				return ctx.Err()
@@ -104,12 +104,12 @@ func (r *Reconciler) ahead(ctx context.Context, from, to string, settings *schem
 	return next, stop
 }
 
-// judging is a walk along the branch.
-type judging struct {
-	r *Reconciler
-	x *index.Index
-	l *ledger.Ledger
-	t *trust
+// lookahead is a walk along the branch.
+type lookahead struct {
+	judge  *Judge
+	index  *index.Index
+	ledger *ledger.Ledger
+	trust  *Trust
 	// known says that the ledger has verdicts.
 	known bool
 
@@ -124,8 +124,8 @@ type judging struct {
 	// limit is how many may wait; age is how many were examined since the layer was made.
 	limit, age int
 	done       int
-	// taken is how many were examined, was the garbage collector's percentage where it was raised.
-	taken, was int
+	// examined is how many were examined, percentage the garbage collector's where it was raised.
+	examined, percentage int
 
 	slots   chan struct{}
 	judging sync.WaitGroup
@@ -134,10 +134,10 @@ type judging struct {
 // waiting is a merge that was examined.
 type waiting struct {
 	*prepared
-	e      *examined // nil when no control file changed
-	head   index.Head
-	weight int
-	admits bool // as is assumed
+	examination *Examination // nil when no control file changed
+	head        index.Head
+	weight      int
+	admits      bool // as is assumed
 	// verdict is closed when record and err are there.
 	verdict chan struct{}
 	record  *schemas.AdmissionRecord
@@ -146,60 +146,60 @@ type waiting struct {
 
 // reconfigures says whether the merge may change what later ones are judged by.
 func (w *waiting) reconfigures() bool {
-	return w.e != nil && slices.ContainsFunc(w.e.files, func(f *file) bool { return f.class != schemas.ClassRequest })
+	return w.examination != nil && slices.ContainsFunc(w.examination.files, func(f *file) bool { return f.class != schemas.ClassRequest })
 }
 
 // walk judges the commits after the index's tip.
-func (r *Reconciler) walk(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) (err error) {
+func (j *Judge) walk(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) (err error) {
 	if x.Head.Tip == to {
 		return nil
 	}
-	j := &judging{r: r, x: x, l: l, limit: maxAhead, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
-	if _, j.known, err = l.LastAdmission(ctx); err != nil {
+	a := &lookahead{judge: j, index: x, ledger: l, limit: maxAhead, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	if _, a.known, err = l.LastAdmission(ctx); err != nil {
 		return err
 	}
-	if j.t, err = r.trust(ctx, x.Layer); err != nil {
+	if a.trust, err = j.readTrust(ctx, x.Layer); err != nil {
 		return err
 	}
-	defer j.judging.Wait()
-	defer j.warm()
-	j.restart()
+	defer a.judging.Wait()
+	defer a.restoreCollector()
+	a.restart()
 	for x.Head.Tip != to {
-		settings := &j.t.settings.Spec
-		if err := j.along(ctx, to, settings); err != nil {
+		settings := &a.trust.Settings.Spec
+		if err := a.judgeUntil(ctx, to, settings); err != nil {
 			return fmt.Errorf("judge the merges: %w", err)
 		}
 	}
 	return nil
 }
 
-// cold has garbage collected less often from the time on that many merges are judged, unless the operator says how
+// collectLess has garbage collected less often from the time on that many merges are judged, unless the operator says how
 // often (GOGC).
-func (j *judging) cold() {
-	if j.taken++; j.taken != coldAfter {
+func (a *lookahead) collectLess() {
+	if a.examined++; a.examined != coldAfter {
 		return
 	}
-	if j.was = debug.SetGCPercent(coldGC); j.was != 100 {
-		debug.SetGCPercent(j.was)
-		j.was = 0
+	if a.percentage = debug.SetGCPercent(coldGC); a.percentage != 100 {
+		debug.SetGCPercent(a.percentage)
+		a.percentage = 0
 	}
 }
 
-func (j *judging) warm() {
-	if j.was != 0 {
-		debug.SetGCPercent(j.was)
+func (a *lookahead) restoreCollector() {
+	if a.percentage != 0 {
+		debug.SetGCPercent(a.percentage)
 	}
 }
 
-// along judges until the end of the branch, or until other files than the settings said are to be read.
-func (j *judging) along(ctx context.Context, to string, settings *schemas.SettingsSpec) error {
-	next, stop := j.r.ahead(ctx, j.x.Head.Tip, to, settings)
+// judgeUntil judges until the end of the branch, or until other files than the settings said are to be read.
+func (a *lookahead) judgeUntil(ctx context.Context, to string, settings *schemas.SettingsSpec) error {
+	next, stop := a.judge.readAhead(ctx, a.index.Head.Tip, to, settings)
 	defer stop()
 	for {
 		var p *prepared
 		switch {
-		case len(j.again) > 0:
-			p, j.again = j.again[0], j.again[1:]
+		case len(a.again) > 0:
+			p, a.again = a.again[0], a.again[1:]
 		default:
 			var err error
 			if p, err = next(); err != nil {
@@ -207,129 +207,129 @@ func (j *judging) along(ctx context.Context, to string, settings *schemas.Settin
 			}
 		}
 		if p == nil {
-			if len(j.waiting) == 0 {
+			if len(a.waiting) == 0 {
 				return nil
 			}
-			if err := j.settle(ctx); err != nil {
+			if err := a.settle(ctx); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := j.take(ctx, p); err != nil {
+		if err := a.begin(ctx, p); err != nil {
 			return err
 		}
-		if now := &j.t.settings.Spec; now.AllowedSigners != settings.AllowedSigners || now.Folders != settings.Folders {
-			j.again = nil
-			j.restart()
+		if now := &a.trust.Settings.Spec; now.AllowedSigners != settings.AllowedSigners || now.Folders != settings.Folders {
+			a.again = nil
+			a.restart()
 			return nil
 		}
 	}
 }
 
 // restart forgets what was examined ahead.
-func (j *judging) restart() {
-	j.waiting, j.weight, j.age = nil, 0, 0
-	j.layer, j.head = j.x.Fork(), j.x.Head
+func (a *lookahead) restart() {
+	a.waiting, a.weight, a.age = nil, 0, 0
+	a.layer, a.head = a.index.Fork(), a.index.Head
 }
 
-func (j *judging) full() bool {
-	n := len(j.waiting)
-	return n > 0 && (n >= j.limit || j.weight > maxAheadWeight || j.age > maxAge || j.waiting[n-1].reconfigures())
+func (a *lookahead) full() bool {
+	n := len(a.waiting)
+	return n > 0 && (n >= a.limit || a.weight > maxAheadWeight || a.age > maxAge || a.waiting[n-1].reconfigures())
 }
 
-// take examines the next commit and has it judged.
-func (j *judging) take(ctx context.Context, p *prepared) error {
-	for j.full() {
-		redo := len(j.again)
-		if err := j.settle(ctx); err != nil {
+// begin examines the next commit and has it judged.
+func (a *lookahead) begin(ctx context.Context, p *prepared) error {
+	for a.full() {
+		redo := len(a.again)
+		if err := a.settle(ctx); err != nil {
 			return err
 		}
-		if len(j.again) > redo {
+		if len(a.again) > redo {
 			// Those before it come first.
-			j.again = slices.Insert(j.again, len(j.again)-redo, p)
+			a.again = slices.Insert(a.again, len(a.again)-redo, p)
 			return nil
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j.cold()
+	a.collectLess()
 	c := p.commit
-	w := &waiting{prepared: p, head: j.head, admits: true, verdict: make(chan struct{})}
-	w.head.Tip, w.head.Sequence = c.Hash, j.head.Sequence+1
+	w := &waiting{prepared: p, head: a.head, admits: true, verdict: make(chan struct{})}
+	w.head.Tip, w.head.Sequence = c.Hash, a.head.Sequence+1
 	// The pusher chooses commit dates: never before what came before, never ahead of the clock.
-	w.head.Instant = min(max(j.head.Instant, c.CommittedAt.Unix()), j.r.now().Unix())
-	if err := j.examine(ctx, w); err != nil {
+	w.head.Instant = min(max(a.head.Instant, c.CommittedAt.Unix()), a.judge.now().Unix())
+	if err := a.examine(ctx, w); err != nil {
 		return fmt.Errorf("commit %s: %w", short(c.Hash), err)
 	}
-	j.head = w.head
-	j.age++
-	j.waiting = append(j.waiting, w)
+	a.head = w.head
+	a.age++
+	a.waiting = append(a.waiting, w)
 	return nil
 }
 
 // examine says what the commit means on top of those before it, and begins to judge it.
-func (j *judging) examine(ctx context.Context, w *waiting) (err error) {
+func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 	c := w.commit
 	if len(c.Changes) == 0 {
 		close(w.verdict)
 		return nil
 	}
 	now := time.Unix(w.head.Instant, 0).UTC()
-	in := examination{changes: c.Changes, decoded: w.decoded, sequence: w.head.Sequence, now: now}
-	if j.known {
-		if w.record, in.known, err = j.l.Admission(ctx, c.Hash); err != nil {
+	in := proposal{changes: c.Changes, decoded: w.decoded, sequence: w.head.Sequence, now: now}
+	if a.known {
+		if w.record, in.known, err = a.ledger.Admission(ctx, c.Hash); err != nil {
 			return err
 		}
 	}
-	if w.e, err = j.r.examine(ctx, j.layer, j.t, in); err != nil {
+	if w.examination, err = a.judge.examine(ctx, a.layer, a.trust, in); err != nil {
 		return err
 	}
-	w.weight = len(w.e.files) + w.e.bearing
-	j.weight += w.weight
+	w.weight = len(w.examination.files) + w.examination.bearing
+	a.weight += w.weight
 	switch {
-	case len(w.e.files) == 0:
+	case len(w.examination.files) == 0:
 		close(w.verdict)
-	case w.record != nil || len(w.e.errors) > 0:
+	case w.record != nil || len(w.examination.Errors) > 0:
 		if w.record == nil {
-			w.record = w.e.refuse(c)
+			w.record = w.examination.refuse(c)
 		}
 		w.admits = w.admitted()
 		close(w.verdict)
 	default:
-		w.record = w.e.record(c)
-		j.slots <- struct{}{}
-		j.judging.Go(func() {
-			w.err = j.r.verdict(ctx, w.e, w.prepared, w.record, now)
-			w.e.changes, w.e.desired = nil, nil // large, and of no further use
-			<-j.slots
+		w.record = w.examination.record(c)
+		a.slots <- struct{}{}
+		a.judging.Go(func() {
+			w.err = a.judge.verdict(ctx, w.examination, w.prepared, w.record, now)
+			w.examination.Changes, w.examination.desired = nil, nil // large, and of no further use
+			<-a.slots
 			close(w.verdict)
 		})
 	}
-	w.write(j.layer, w.admits)
+	w.write(a.layer, w.admits)
 	return nil
 }
 
 // admitted says how it was judged.
 func (w *waiting) admitted() bool {
-	return w.record.Verdict != verdictQuarantined && len(w.e.errors) == 0
+	return w.record.Verdict != VerdictQuarantined && len(w.examination.Errors) == 0
 }
 
 // write puts what the merge leaves into a layer.
 func (w *waiting) write(to *index.Layer, admitted bool) {
-	for _, f := range w.e.restored {
+	for _, f := range w.examination.restored {
 		to.SetFile(f)
 	}
-	if len(w.e.files) == 0 {
+	if len(w.examination.files) == 0 {
 		return
 	}
 	if admitted {
-		w.e.stamp(w.commit.Hash)
-		w.e.head.MergeInto(to)
+		w.examination.stamp(w.commit.Hash)
+		w.examination.head.MergeInto(to)
 		return
 	}
 	// Quarantined: the branch has it, and it has no effect.
-	for _, f := range w.e.files {
+	for _, f := range w.examination.files {
 		q := &index.File{Path: f.path, Class: string(f.class)}
 		if f.was != nil {
 			*q = *f.was
@@ -340,52 +340,52 @@ func (w *waiting) write(to *index.Layer, admitted bool) {
 }
 
 // settle waits for the verdict on the oldest merge and writes it to the index.
-func (j *judging) settle(ctx context.Context) error {
-	w := j.waiting[0]
+func (a *lookahead) settle(ctx context.Context) error {
+	w := a.waiting[0]
 	<-w.verdict
 	if w.err != nil {
 		return fmt.Errorf("commit %s: %w", short(w.commit.Hash), w.err)
 	}
-	j.waiting = j.waiting[1:]
-	if j.done++; j.done%100 == 0 {
-		j.r.c.Progress("judge merges", j.done, 0)
+	a.waiting = a.waiting[1:]
+	if a.done++; a.done%100 == 0 {
+		a.judge.config.Progress("judge merges", a.done, 0)
 	}
-	j.x.Head = w.head
-	if w.e == nil {
+	a.index.Head = w.head
+	if w.examination == nil {
 		return nil
 	}
-	j.weight -= w.weight
+	a.weight -= w.weight
 	admitted := true
-	if len(w.e.files) > 0 {
+	if len(w.examination.files) > 0 {
 		admitted = w.admitted()
-		j.x.Verdicts = append(j.x.Verdicts, *w.record)
+		a.index.Verdicts = append(a.index.Verdicts, *w.record)
 	}
-	w.write(j.x.Layer, admitted)
+	w.write(a.index.Layer, admitted)
 	switch {
 	case admitted != w.admits:
-		redo := make([]*prepared, 0, len(j.waiting)+len(j.again))
-		for _, later := range j.waiting {
+		redo := make([]*prepared, 0, len(a.waiting)+len(a.again))
+		for _, later := range a.waiting {
 			redo = append(redo, later.prepared)
 		}
-		j.again = append(redo, j.again...)
-		j.restart()
-		j.limit = 1
-	case len(j.waiting) == 0:
-		j.restart()
+		a.again = append(redo, a.again...)
+		a.restart()
+		a.limit = 1
+	case len(a.waiting) == 0:
+		a.restart()
 		fallthrough
 	default:
-		j.limit = min(j.limit*2, maxAhead)
+		a.limit = min(a.limit*2, maxAhead)
 	}
 	if admitted && w.reconfigures() {
 		// The next commit is judged by what this one left.
-		j.judging.Wait()
+		a.judging.Wait()
 		var err error
-		if j.t, err = j.r.trust(ctx, j.x.Layer); err != nil {
+		if a.trust, err = a.judge.readTrust(ctx, a.index.Layer); err != nil {
 			return fmt.Errorf("commit %s: %w", short(w.commit.Hash), err)
 		}
 	}
-	if len(j.x.Verdicts) >= saveEvery {
-		return j.x.Save(ctx)
+	if len(a.index.Verdicts) >= saveEvery {
+		return a.index.Save(ctx)
 	}
 	return nil
 }

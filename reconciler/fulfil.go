@@ -1,0 +1,49 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/run"
+	"github.com/countersign/countersign/reconciler/run/fulfilment"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Answer is what somebody says became of an operation that they were asked for.
+type Answer = fulfilment.Answer
+
+var (
+	// ErrNotAsked says that nobody was asked for the operation, or not so.
+	ErrNotAsked = fulfilment.ErrNotAsked
+	// ErrSaidOtherwise says that another word about the operation is on record.
+	ErrSaidOtherwise = fulfilment.ErrSaidOtherwise
+)
+
+// Fulfil records that an operation which a webhook was asked for is said to be done, or to have failed. It is
+// trusted for no more: the next run reads the application. It is idempotent. It may be called
+// while a pass is under way, unless a Replica keeps the ledger.
+func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilReport, err error) {
+	if err := a.Check(); err != nil {
+		return nil, err
+	}
+	release, err := r.alone(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, release()) }()
+	l, err := r.openLedger(ctx, false)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	return fulfilment.RecordAnswer(ctx, l, a, r.now())
+}
+
+// ResolveSecrets replaces references to secrets by the secrets; run.ResolveSecrets has the contract.
+func ResolveSecrets(config map[string]any, applying bool) (map[string]any, error) {
+	return run.ResolveSecrets(config, applying)
+}
+
+// Secret resolves one reference to a secret. The errors name the reference, never what it holds.
+func Secret(ref schemas.SecretReference) (connectors.Secret, error) { return run.Secret(ref) }

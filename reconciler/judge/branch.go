@@ -1,0 +1,262 @@
+package judge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/schemas"
+)
+
+// The verdicts on a first-parent commit.
+const (
+	VerdictAnchor      = "anchor"
+	VerdictAdmitted    = "admitted"
+	VerdictQuarantined = "quarantined"
+)
+
+var errFound = errors.New("found")
+
+// advance brings the index to the commit, judging each first-parent commit since the last one judged. A
+// verdict that the ledger holds already is taken as it is.
+func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) error {
+	if x.Head.Tip == to && (j.config.Anchor == "" || x.Head.Anchor == j.config.Anchor) {
+		return j.checkRewritten(ctx, x, l, to)
+	}
+	reset := x.Head.Tip != "" && j.config.Anchor != "" && x.Head.Anchor != j.config.Anchor
+	if x.Head.Tip != "" && !reset {
+		ancestor, err := j.config.Repository.IsAncestor(ctx, x.Head.Tip, to)
+		// A commit that Git no longer has was rewritten away and swept up.
+		if err != nil && !errors.Is(err, history.ErrNotFound) {
+			return fmt.Errorf("compare %s with %s: %w", short(x.Head.Tip), short(to), err)
+		}
+		reset = err != nil || !ancestor
+	}
+	if reset {
+		x.Reset()
+	}
+	if x.Head.Tip == "" {
+		if err := j.anchor(ctx, x, to); err != nil {
+			return err
+		}
+	}
+	err := j.walk(ctx, x, l, to)
+	if errors.Is(err, history.ErrOffLine) {
+		// The index's tip is behind another parent of a merge: the first-parent line is another.
+		x.Reset()
+		if err = j.anchor(ctx, x, to); err == nil {
+			err = j.walk(ctx, x, l, to)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := j.checkRewritten(ctx, x, l, to); err != nil {
+		return err
+	}
+	return x.Save(ctx)
+}
+
+// checkRewritten stops when the last commit on record is not on the first-parent line of the branch, unless an
+// admitted Acknowledgement names it. A merge that has it behind another parent is no better: what was admitted
+// would come as the content of one change that nobody has approved.
+func (j *Judge) checkRewritten(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) error {
+	last, ok, err := l.LastAdmission(ctx)
+	if err != nil || !ok || last.Commit == to {
+		return err
+	}
+	if _, judged, err := x.Verdict(ctx, last.Commit); err != nil || judged {
+		return err
+	}
+	if j.config.Anchor != "" {
+		// What lies before the anchor that the operator named is trusted with it.
+		before, err := j.config.Repository.IsAncestor(ctx, last.Commit, x.Head.Anchor)
+		if err == nil && before {
+			return nil
+		}
+		if err != nil && !errors.Is(err, history.ErrNotFound) {
+			return fmt.Errorf("compare %s with %s: %w", short(last.Commit), short(x.Head.Anchor), err)
+		}
+	} else if _, known, err := l.Admission(ctx, x.Head.Anchor); err != nil || !known {
+		// Another beginning brings its own owners and what they acknowledge along.
+		return errors.Join(err, &RewrittenError{Last: last.Commit, Tip: to, Anchor: x.Head.Anchor})
+	}
+	controls, err := x.Controls(ctx)
+	if err != nil {
+		return err
+	}
+	rewritten := &RewrittenError{Last: last.Commit, Tip: to}
+	for _, c := range controls {
+		if c.Acknowledgement == nil || c.Acknowledgement.RewrittenFrom != last.Commit {
+			continue
+		}
+		if j.config.Anchor != "" {
+			return nil
+		}
+		if rewritten.Rolled, err = j.rolledBack(ctx, x, l, c); err != nil || rewritten.Rolled == "" {
+			return err
+		}
+	}
+	return rewritten
+}
+
+// rolledBack names a file that the acknowledging change was judged by and that is not the one admitted last: an
+// older state of the branch brings owners back who are none any more. "" when there is none.
+func (j *Judge) rolledBack(ctx context.Context, x *index.Index, l *ledger.Ledger, ack index.Control) (string, error) {
+	t, err := j.readTrust(ctx, x.Layer)
+	if err != nil {
+		return "", err
+	}
+	last := map[string]string{}
+	err = l.Admissions(ctx, func(a schemas.AdmissionRecord) error {
+		if a.Verdict == VerdictQuarantined {
+			return nil
+		}
+		for _, f := range a.Changes {
+			last[f.Path] = f.After
+		}
+		return nil
+	})
+	if err != nil {
+		return "", fmt.Errorf("read what was admitted last: %w", err)
+	}
+	list, err := x.Files(ctx)
+	if err != nil {
+		return "", err
+	}
+	files := map[string]*index.File{}
+	for _, f := range list {
+		files[f.Path] = f
+		last[f.Path] += "" // also those that the ledger has not
+	}
+	for _, p := range slices.Sorted(maps.Keys(last)) {
+		switch class, _ := schemas.IsControlFile(p, &t.Settings.Spec); class {
+		case schemas.ClassSettings, schemas.ClassPeople, schemas.ClassPolicy, schemas.ClassSigners:
+		default:
+			continue
+		}
+		f := files[p]
+		if f == nil {
+			f = &index.File{}
+		}
+		if f.Admitted != last[p] {
+			return p, nil
+		}
+		v, known, err := x.Verdict(ctx, f.Commit)
+		if err != nil {
+			return "", err
+		}
+		if known && v.Sequence > ack.Commit {
+			return p, nil // it became so after the acknowledgement
+		}
+	}
+	return "", nil
+}
+
+// anchor finds where trust starts, and takes what stands there as it is.
+func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
+	sequence := -1
+	var found *history.Commit
+	err := j.config.Repository.Walk(ctx, "", to, settingsOnly{}, func(c *history.Commit) error {
+		sequence++
+		switch {
+		case j.config.Anchor != "" && c.Hash != j.config.Anchor:
+			return nil
+		case j.config.Anchor == "" && (len(c.Changes) == 0 || c.Changes[0].After.Blob == ""):
+			return nil
+		}
+		found = c
+		return errFound
+	})
+	if err != nil && !errors.Is(err, errFound) {
+		return fmt.Errorf("look for the trust anchor: %w", err)
+	}
+	if found == nil && j.config.Anchor != "" {
+		return fmt.Errorf("the anchor %s is not on the first-parent line of %s", j.config.Anchor, short(to))
+	}
+	if found == nil {
+		return ErrNoAnchor
+	}
+	files, err := j.config.Repository.Snapshot(ctx, found.Hash, settingsOnly{})
+	if err != nil {
+		return err
+	}
+	if len(files) != 1 || files[0].Mode != regularFile {
+		return fmt.Errorf("the anchor %s has no ordinary file %s", short(found.Hash), schemas.SettingsPath)
+	}
+	content, err := j.config.Repository.Blob(files[0].Blob, schemas.MaxFileBytes)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", schemas.SettingsPath, err)
+	}
+	docs, errs := schemas.Decode(schemas.SettingsPath, content)
+	if err := errs.Err(); err != nil {
+		return fmt.Errorf("the settings that trust starts with are wrong: %w", err)
+	}
+	settings, ok := docs[0].Value.(*schemas.Settings)
+	if !ok {
+		return fmt.Errorf("%s holds no Settings", schemas.SettingsPath)
+	}
+	if files, err = j.config.Repository.Snapshot(ctx, found.Hash, ControlFiles{&settings.Spec}); err != nil {
+		return err
+	}
+	e := &Examination{base: x.Layer, head: x.Fork(), sequence: sequence,
+		trust: &Trust{Settings: settings, Applications: map[string]*schemas.Application{}}}
+	for _, f := range files {
+		if err := j.examineFile(ctx, e, f.Path, f.Entry); err != nil {
+			return err
+		}
+	}
+	if len(e.Errors) > 0 {
+		return fmt.Errorf("the commit %s that trust starts with has errors:\n%w", short(found.Hash), findingsError(e.Errors))
+	}
+	e.Digest = contentDigest(e.files)
+	if err := j.checkConfiguration(ctx, e); err != nil {
+		return err
+	}
+	if len(e.Errors) > 0 {
+		return fmt.Errorf("the commit %s that trust starts with has errors:\n%w", short(found.Hash), findingsError(e.Errors))
+	}
+	for _, f := range e.files {
+		if err := e.apply(ctx, f, sequence, map[index.ConnectionKey]bool{}); err != nil {
+			return err
+		}
+	}
+	record := e.record(found)
+	record.Verdict = VerdictAnchor
+	e.stamp(found.Hash)
+	e.head.Merge()
+	x.Head = index.Head{Tip: found.Hash, Sequence: sequence, Anchor: found.Hash, Instant: found.CommittedAt.Unix()}
+	x.Verdicts = append(x.Verdicts, *record)
+	return nil
+}
+
+type findingList []schemas.Finding
+
+func findingsError(list []schemas.Finding) error { return findingList(list) }
+
+// Error is one line for each finding.
+func (l findingList) Error() string {
+	var lines []string
+	for _, f := range l {
+		line := f.Message
+		if f.Position.Path != "" {
+			line = fmt.Sprintf("%s:%d:%d: %s", f.Position.Path, max(f.Position.Line, 1), max(f.Position.Column, 1), line)
+		}
+		if f.Fix != "" {
+			line += "; " + f.Fix
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+type settingsOnly struct{}
+
+func (settingsOnly) Dir(string) bool    { return false }
+func (settingsOnly) File(p string) bool { return p == schemas.SettingsPath }

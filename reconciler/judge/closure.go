@@ -1,0 +1,220 @@
+package judge
+
+import (
+	"context"
+	"maps"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// between folds the touched connections, and all that is nested with them, before and after the change.
+func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.ConnectionKey]bool, now time.Time) error {
+	byApp := map[string][]schemas.Name{}
+	for k := range seeds {
+		byApp[k.Application] = append(byApp[k.Application], k.Name)
+	}
+	for name, app := range e.After {
+		// A changed application wakes and puts to sleep what its scope and grantables no longer cover.
+		if was := e.trust.Applications[name]; was == nil || !reflect.DeepEqual(was.Spec, app.Spec) {
+			docs, err := e.head.All(ctx, name)
+			if err != nil {
+				return err
+			}
+			for _, d := range docs {
+				for _, v := range append(slices.Clone(d.Former), d.Current) {
+					if v != nil {
+						byApp[name] = append(byApp[name], v.Request.Connection.Name())
+					}
+				}
+			}
+			if _, ok := byApp[name]; !ok {
+				byApp[name] = nil
+			}
+		}
+	}
+	e.Affected = slices.Sorted(maps.Keys(byApp))
+	for _, name := range e.Affected {
+		app := e.After[name]
+		if app == nil {
+			continue
+		}
+		desc, err := j.Describe(app)
+		if err != nil {
+			return err
+		}
+		set, err := e.closure(ctx, name, byApp[name], desc)
+		if err != nil {
+			return err
+		}
+		e.bearing += len(set)
+		b, a, err := e.foldPair(ctx, name, set, desc, now)
+		if err != nil {
+			return err
+		}
+		was := e.trust.Applications[name]
+		e.desired[name] = [2]*plan.Desired{b, a}
+		c := plan.Between(was, app, desc, b, a, now)
+		e.Changes[name] = c
+		for i := range c.Operations {
+			if o := &c.Operations[i]; o.Kind == schemas.OperationDelete {
+				if e.left[o.ID], err = e.membersLeft(ctx, name, o, c); err != nil {
+					return err
+				}
+			}
+		}
+		for _, f := range c.Findings {
+			e.Findings = append(e.Findings, e.Place(f))
+		}
+	}
+	return nil
+}
+
+// closure is every connection whose documents bear on who gains what: those that are members of the seeds
+// at any depth, the connections in which the members are, and all that these are in.
+func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.Name, desc connectors.Description) (map[schemas.Name]bool, error) {
+	set := map[schemas.Name]bool{}
+	identities := map[schemas.Name]bool{}
+	// Down to the members.
+	queue := slices.Clone(seeds)
+	for len(queue) > 0 {
+		n := queue[0]
+		queue = queue[1:]
+		if set[n] {
+			continue
+		}
+		set[n] = true
+		members, ids, err := e.members(ctx, app, n, desc)
+		if err != nil {
+			return nil, err
+		}
+		queue = append(queue, members...)
+		for _, id := range ids {
+			identities[id] = true
+		}
+	}
+	for id := range identities {
+		in, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: id})
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range in {
+			set[n] = true
+		}
+	}
+	// Up to all that they are in.
+	up := slices.Collect(maps.Keys(set))
+	for len(up) > 0 {
+		n := up[0]
+		up = up[1:]
+		groups, err := e.groups(ctx, app, n, desc)
+		if err != nil {
+			return nil, err
+		}
+		for _, g := range groups {
+			if !set[g] {
+				set[g] = true
+				up = append(up, g)
+			}
+		}
+	}
+	return set, nil
+}
+
+// entries calls fn with every entry that any version of a connection's documents names, before or after.
+func (e *Examination) entries(ctx context.Context, app string, n schemas.Name, fn func(schemas.Name)) error {
+	for _, l := range []*index.Layer{e.base, e.head} {
+		docs, err := l.Documents(ctx, index.ConnectionKey{Application: app, Name: n})
+		if err != nil {
+			return err
+		}
+		for _, d := range docs {
+			if d.Current == nil {
+				continue
+			}
+			for _, list := range [][]schemas.Entry{d.Current.Request.Grants, d.Current.Request.Revokes} {
+				for i := range list {
+					fn(list[i].Name())
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func (e *Examination) members(ctx context.Context, app string, n schemas.Name, desc connectors.Description) (members, identities []schemas.Name, err error) {
+	typ, _ := desc.Type(n.Type)
+	err = e.entries(ctx, app, n, func(t schemas.Name) {
+		switch g, _ := typ.Target(t.Type); g.Edge {
+		case connectors.EdgeMember:
+			members = append(members, t)
+		case connectors.EdgeIdentity:
+			identities = append(identities, t)
+		}
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, c := range naming {
+		ct, _ := desc.Type(c.Type)
+		if g, ok := ct.Target(n.Type); ok && g.Edge == connectors.EdgeConnection {
+			members = append(members, c)
+		}
+	}
+	return members, identities, nil
+}
+
+func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, desc connectors.Description) (groups []schemas.Name, err error) {
+	typ, _ := desc.Type(n.Type)
+	err = e.entries(ctx, app, n, func(t schemas.Name) {
+		if g, _ := typ.Target(t.Type); g.Edge == connectors.EdgeConnection {
+			groups = append(groups, t)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range naming {
+		ct, _ := desc.Type(c.Type)
+		if g, ok := ct.Target(n.Type); ok && g.Edge == connectors.EdgeMember {
+			groups = append(groups, c)
+		}
+	}
+	return groups, nil
+}
+
+// foldPair folds the connections before and after the change.
+func (e *Examination) foldPair(ctx context.Context, app string, set map[schemas.Name]bool, desc connectors.Description, now time.Time) (before, after *plan.Desired, err error) {
+	var unchanged, was, is []*plan.Document
+	for n := range set {
+		k := index.ConnectionKey{Application: app, Name: n}
+		b, err := e.base.Documents(ctx, k)
+		if err != nil {
+			return nil, nil, err
+		}
+		a, err := e.head.Documents(ctx, k)
+		if err != nil {
+			return nil, nil, err
+		}
+		if slices.Equal(b, a) {
+			unchanged = append(unchanged, b...)
+		} else {
+			was, is = append(was, b...), append(is, a...)
+		}
+	}
+	before, after = plan.Pair(unchanged, was, is, desc, now)
+	return before, after, nil
+}

@@ -1,0 +1,280 @@
+package judge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/reconciler/hold"
+	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/signoff"
+	"github.com/countersign/countersign/schemas"
+)
+
+// checkConfiguration holds applications, payloads, policy and people of the change against connectors and
+// against themselves, and says which applications the change touches.
+func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
+	apps := maps.Clone(e.trust.Applications)
+	refuse := func(list schemas.ErrorList) {
+		for _, x := range list {
+			e.Errors = append(e.Errors, FindingOf(x, "invalid"))
+		}
+	}
+	configuration := false
+	for _, f := range e.files {
+		configuration = configuration || f.class != schemas.ClassRequest
+		for _, d := range f.old {
+			if a, ok := d.Value.(*schemas.Application); ok {
+				delete(apps, a.Name)
+			}
+		}
+	}
+	for _, f := range e.files {
+		for _, d := range f.new {
+			switch v := d.Value.(type) {
+			case *schemas.Application:
+				desc, err := j.Describe(v)
+				if c, ok := j.config.Connectors.Get(v.Spec.Connector); err != nil && ok {
+					// What its types are is the configuration's word, and that is wrong: its schema has the places.
+					list := j.checker.Config(d, c.Describe().Config)
+					if len(list) == 0 {
+						list = schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error(), Hint: "countersign schema " + v.Spec.Connector + " has its form"}}
+					}
+					refuse(list)
+					if was := e.trust.Applications[v.Name]; was != nil {
+						apps[v.Name] = was // it is wrong, and not removed
+					}
+					continue
+				}
+				if err != nil {
+					e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: "error", Message: err.Error(), Position: d.At("spec.connector"),
+						Document: schemas.DocumentID{Path: f.path, Index: d.Index}})
+					continue
+				}
+				apps[v.Name] = v
+				refuse(j.checker.Config(d, desc.Config))
+				for _, t := range slices.Sorted(maps.Keys(v.Spec.Scope)) {
+					if _, ok := desc.Type(t); !ok {
+						e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: "error", Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
+							Message: fmt.Sprintf("spec.scope: %s has no connections of type %s", desc.Title, t)})
+					}
+				}
+			case *schemas.Settings:
+				if v.Spec.Folders != e.trust.Settings.Spec.Folders {
+					e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: "error", Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
+						Message: "the folders cannot be changed: what stands in the old ones would lose its effect unseen", Fix: "start a new access repository, or keep the folders"})
+				}
+			}
+		}
+	}
+	missing, err := j.checkProvisioning(ctx, e, apps, refuse)
+	if err != nil {
+		return err
+	}
+	for _, f := range e.files {
+		for _, d := range f.new {
+			v, ok := d.Value.(*schemas.Request)
+			if !ok {
+				continue
+			}
+			app := apps[v.Application]
+			if app == nil {
+				e.Findings = append(e.Findings, schemas.Finding{Code: "no-application", Severity: "error", Position: d.At("spec.application"),
+					Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
+					Message:  fmt.Sprintf("there is no application %q", v.Application), Fix: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")})
+				continue
+			}
+			desc, err := j.Describe(app)
+			if err != nil {
+				return err
+			}
+			typ, ok := desc.Type(v.Connection.Type)
+			if !ok {
+				continue // the diff says so, with the types there are
+			}
+			if v.Kind == schemas.KindConnectionCreation {
+				refuse(j.checker.Payload(d, typ.Payload))
+			}
+			refuse(hold.ProvisioningErrors(d, v.Provisioning, missing(app, desc)))
+			e.checkNames(j.names, f, d, v, typ)
+		}
+	}
+	e.checkInsertions()
+	e.After = apps
+	if err := e.checkRemovedApplications(ctx); err != nil {
+		return err
+	}
+	if configuration && len(e.Errors) == 0 {
+		return j.checkTrust(ctx, e)
+	}
+	return nil
+}
+
+// checkProvisioning refuses applications and settings by which operations could not be carried out, and returns what an
+// application cannot do.
+func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, connectors.Description) map[schemas.Provisioning]hold.Fault, error) {
+	forge := e.trust.Settings.Spec.Forge.Kind
+	var settings *schemas.Document
+	for _, f := range e.files {
+		for _, d := range f.new {
+			if v, ok := d.Value.(*schemas.Settings); ok {
+				forge, settings = v.Spec.Forge.Kind, &d
+			}
+		}
+	}
+	missing := func(app *schemas.Application, desc connectors.Description) map[schemas.Provisioning]hold.Fault {
+		return hold.Unprovisionable(app, forge, desc)
+	}
+	changed := map[string]schemas.Document{}
+	for _, f := range e.files {
+		for _, d := range f.new {
+			if v, ok := d.Value.(*schemas.Application); ok && apps[v.Name] == v {
+				changed[v.Name] = d
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(apps)) {
+		d, own := changed[name]
+		if !own && settings == nil {
+			continue
+		}
+		app := apps[name]
+		desc, err := j.Describe(app)
+		if err != nil {
+			return nil, err
+		}
+		lacks := missing(app, desc)
+		if own {
+			refuse(hold.ProvisioningErrors(d, app.Spec.Provisioning, lacks))
+		}
+		docs, err := e.base.All(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		for _, doc := range docs {
+			if doc.Current == nil || e.fileOf(doc.Place.Path) != nil {
+				continue
+			}
+			p := doc.Current.Request.Provisioning
+			if p == "" && !own {
+				p = app.Spec.Provisioning
+			}
+			if f, bad := lacks[p]; bad {
+				at, field := d, "spec.fulfilment"
+				if !own {
+					at, field = *settings, "spec.forge"
+				}
+				refuse(schemas.ErrorList{{Position: at.At(field), Field: field, Msg: fmt.Sprintf("requests that stand, as %s, are carried out by provisioning %s, and %s", doc.Place.Path, p, f.Why),
+					Hint: f.Fix + ", or undo those requests first"}})
+				break
+			}
+		}
+	}
+	return missing, nil
+}
+
+// checkNames holds a request's names against the application's rules.
+func (e *Examination) checkNames(names connectors.Names, f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
+	bad := func(field string, err error) {
+		if err != nil {
+			e.Findings = append(e.Findings, schemas.Finding{Code: "name", Severity: "error", Message: err.Error(), Position: d.At(field),
+				Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after}})
+		}
+	}
+	bad("spec.connection.source_name", names.Check(typ.Names, v.Connection.SourceName))
+	for list, entries := range map[string][]schemas.Entry{"grants": v.Grants, "revokes": v.Revokes} {
+		for i, g := range entries {
+			if target, ok := typ.Target(g.Type); ok {
+				bad(fmt.Sprintf("spec.%s[%d].source_name", list, i), names.Check(target.Names, g.SourceName))
+			}
+		}
+	}
+}
+
+// checkInsertions refuses a document put before existing ones: every document behind it would change places.
+func (e *Examination) checkInsertions() {
+	for _, f := range e.files {
+		for i, d := range f.new {
+			for j, o := range f.old {
+				if j < i && j < len(f.new) && reflect.DeepEqual(o.Value, d.Value) && !reflect.DeepEqual(f.new[j].Value, o.Value) {
+					e.Errors = append(e.Errors, schemas.Finding{Code: "inserted", Severity: "error", Position: d.Position, Document: schemas.DocumentID{Path: f.path, Index: i},
+						Message: "a document was put before this one, which stood at place " + fmt.Sprint(j+1) + " of the file", Fix: "add documents at the end, or in a file of their own"})
+					break
+				}
+			}
+		}
+	}
+}
+
+// checkRemovedApplications refuses to forget an application while anything that it granted stands.
+func (e *Examination) checkRemovedApplications(ctx context.Context) error {
+	for name, app := range e.trust.Applications {
+		if _, still := e.After[name]; still {
+			continue
+		}
+		docs, err := e.base.All(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, d := range docs {
+			if d.Current != nil && d.Current.Request.Kind != schemas.KindConnectionDeletion {
+				e.Errors = append(e.Errors, schemas.Finding{Code: "application-in-use", Severity: "error", Position: app.Position,
+					Document: schemas.DocumentID{Path: app.Position.Path},
+					Message:  fmt.Sprintf("application %s is removed or renamed while requests to it stand, as %s", name, d.Place.Path), Fix: "undo its requests first: delete their files; then remove the application"})
+				break
+			}
+		}
+	}
+	return nil
+}
+
+// checkTrust proves that the configuration still makes a whole after the change: a repository that could
+// no longer judge anything would be stuck.
+func (j *Judge) checkTrust(ctx context.Context, e *Examination) error {
+	probe := e.base.Fork()
+	for _, f := range e.files {
+		if f.class == schemas.ClassRequest {
+			continue
+		}
+		probe.SetFile(&index.File{Path: f.path, Class: string(f.class), Admitted: f.after, Raw: f.after})
+	}
+	// The forge that the change names is asked nothing: that is the change's own word, and a forge that is down today
+	// says nothing about the configuration.
+	c := j.config
+	c.Forge = func(context.Context, schemas.SettingsSpec) (signoff.Forge, error) { return unasked{}, nil }
+	sub := New(c)
+	if _, err := sub.readTrust(ctx, probe); err != nil {
+		at := schemas.Position{}
+		for _, f := range e.files {
+			if f.class != schemas.ClassRequest {
+				at.Path = f.path
+			}
+		}
+		finding := schemas.Finding{Code: "configuration", Severity: "error", Message: err.Error(), Position: at, Document: schemas.DocumentID{Path: at.Path}}
+		var compile *policy.CompileError
+		if errors.As(err, &compile) {
+			finding.Code = "policy"
+		}
+		e.Errors = append(e.Errors, finding)
+	}
+	return sub.Close()
+}
+
+// unasked stands in for a forge where nobody is to be asked.
+type unasked struct{}
+
+var errUnasked = errors.New("no forge was opened")
+
+func (unasked) Evidence(context.Context, signoff.Change) (schemas.Evidence, error) {
+	return schemas.Evidence{}, errUnasked
+}
+
+func (unasked) Pending(context.Context, signoff.Pending) (schemas.Evidence, error) {
+	return schemas.Evidence{}, errUnasked
+}

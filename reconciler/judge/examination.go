@@ -1,0 +1,280 @@
+package judge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// regularFile is the only mode of a control file: no link, no executable, no submodule.
+const regularFile = 0o100644
+
+// file is one control file of a change: as it is admitted, and as the change leaves it.
+type file struct {
+	path   string
+	class  schemas.FileClass
+	was    *index.File // nil when the index has none
+	before string      // the admitted blob, "" for none
+	after  string      // "" for none
+	old    []schemas.Document
+	new    []schemas.Document
+}
+
+// Examination is a change with what it means, on top of the layer that it was examined on.
+type Examination struct {
+	// Digest is the SHA-256 (hex) over the changed control files: what is approved.
+	Digest string
+	// Errors keep the change from being judged; Findings make no sense of it but leave it judgeable.
+	Errors, Findings []schemas.Finding
+	// Conflicts are files that the base changed as well since the change was begun.
+	Conflicts []schemas.Finding
+	// Changes are what the change means for each application, live state apart.
+	Changes map[string]plan.Change
+	// Affected are the applications that the change touches, sorted; After all of them as the change leaves them.
+	Affected []string
+	After    map[string]*schemas.Application
+
+	base, head *index.Layer
+	trust      *Trust
+	sequence   int
+	decoded    decodedFiles // what was decoded beforehand; nil for nothing
+	files      []*file
+	// restored are files whose content on the branch is again what holds.
+	restored []*index.File
+	// admits are quarantined files that an Admission of this change admits.
+	admits []schemas.FileChange
+	// desired is what the requests want before and after, by application.
+	desired map[string][2]*plan.Desired
+	// left are the members that connections still have when they are deleted, by operation.
+	left map[string]int
+	// bearing is how many connections were folded.
+	bearing int
+	// fork is the commit where a proposed change left its base.
+	fork string
+}
+
+// proposal is a change to examine.
+type proposal struct {
+	changes []history.Change
+	decoded decodedFiles // what was decoded beforehand
+	// sequence is that of the commit that would bring the change, now the instant that it is judged at.
+	sequence int
+	now      time.Time
+	// known says that it was judged before: what it means for anybody's access is not asked again.
+	known bool
+}
+
+// examine decodes the changed files and folds them over the base.
+func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in proposal) (*Examination, error) {
+	e := &Examination{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded,
+		Changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}}
+	for _, c := range in.changes {
+		if err := j.examineFile(ctx, e, c.Path, c.After); err != nil {
+			return nil, err
+		}
+	}
+	if err := j.admissions(ctx, e); err != nil {
+		return nil, err
+	}
+	slices.SortFunc(e.files, func(a, b *file) int { return strings.Compare(a.path, b.path) })
+	e.Digest = contentDigest(e.files)
+	if len(e.Errors) > 0 {
+		return e, nil
+	}
+	if err := j.checkConfiguration(ctx, e); err != nil {
+		return nil, err
+	}
+	if len(e.Errors) > 0 {
+		return e, nil
+	}
+	seeds := map[index.ConnectionKey]bool{}
+	for _, f := range e.files {
+		if err := e.apply(ctx, f, in.sequence, seeds); err != nil {
+			return nil, err
+		}
+	}
+	if in.known {
+		return e, nil
+	}
+	return e, j.between(ctx, e, seeds, in.now)
+}
+
+// contentDigest is the SHA-256 (hex) over the changed control files' paths and blobs: what is approved.
+func contentDigest(files []*file) string {
+	h := sha256.New()
+	for _, f := range files {
+		fmt.Fprintf(h, "%s\x00%s\x00%s\n", f.path, f.before, f.after)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func (e *Examination) fail(p string, msg, fix string) {
+	e.Errors = append(e.Errors, schemas.Finding{Code: "refused", Severity: "error", Message: msg, Fix: fix,
+		Position: schemas.Position{Path: p}, Document: schemas.DocumentID{Path: p}})
+}
+
+func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after history.Entry) error {
+	class, ok := schemas.IsControlFile(p, &e.trust.Settings.Spec)
+	was, err := e.base.File(ctx, p)
+	if err != nil {
+		return err
+	}
+	if !ok && was == nil {
+		// Something that leads to control files and is none: a link in place of their folder, say.
+		if after.Blob != "" && after.Mode != regularFile && after.Mode != 0o40000 {
+			e.fail(p, "is "+modeName(after.Mode)+" where control files stand", "control files are ordinary files in ordinary folders")
+			e.files = append(e.files, &file{path: p, class: schemas.ClassRequest, after: after.Blob})
+		}
+		return nil
+	}
+	if !ok {
+		class = schemas.FileClass(was.Class)
+	}
+	f := &file{path: p, class: class, was: was, after: after.Blob}
+	if was != nil {
+		f.before = was.Admitted
+	}
+	if f.before == f.after && (after.Blob == "" || after.Mode == regularFile) {
+		if was != nil {
+			back := *was
+			back.Raw, back.Quarantine, back.Reasons = f.after, "", nil
+			e.restored = append(e.restored, &back)
+		}
+		return nil
+	}
+	e.files = append(e.files, f)
+	if err := schemas.CheckPath(p); err != nil {
+		e.fail(p, err.Error(), "")
+		return nil
+	}
+	if after.Blob != "" && after.Mode != regularFile {
+		e.fail(p, "is "+modeName(after.Mode), "control files are ordinary files: git update-index --chmod=-x, or replace the link by its content")
+		return nil
+	}
+	if f.before != "" {
+		if f.old, err = j.decode(e, f, f.before, false); err != nil {
+			return err
+		}
+	}
+	if f.after != "" {
+		if f.new, err = j.decode(e, f, f.after, true); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func modeName(mode uint32) string {
+	switch mode {
+	case 0o120000:
+		return "a symbolic link"
+	case 0o160000:
+		return "a submodule"
+	case 0o100755:
+		return "executable"
+	}
+	return fmt.Sprintf("of mode %o", mode)
+}
+
+// decode reads one version of a control file. Only the new version's faults are faults of the change.
+func (j *Judge) decode(e *Examination, f *file, blob string, isNew bool) ([]schemas.Document, error) {
+	ready, ok := e.decoded[f.path]
+	if !ok || ready.blob != blob || f.class != schemas.ClassRequest {
+		content, err := j.config.Repository.Blob(blob, schemas.MaxFileBytes)
+		if errors.Is(err, history.ErrTooLarge) && isNew {
+			e.fail(f.path, fmt.Sprintf("is larger than %d bytes", schemas.MaxFileBytes), "split it")
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", f.path, err)
+		}
+		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners {
+			return nil, nil
+		}
+		ready.docs, ready.errs = schemas.Decode(f.path, content)
+	}
+	docs, errs := ready.docs, slices.Clip(ready.errs)
+	if isNew {
+		errs = append(errs, schemas.CheckPlaces(f.path, docs, &e.trust.Settings.Spec)...)
+		for _, x := range errs {
+			e.Errors = append(e.Errors, FindingOf(x, "invalid"))
+		}
+	}
+	return docs, nil
+}
+
+// admissions adds the quarantined files that an Admission of this change names.
+func (j *Judge) admissions(ctx context.Context, e *Examination) error {
+	for _, f := range slices.Clone(e.files) {
+		for _, d := range f.new {
+			a, ok := d.Value.(*schemas.AdmissionSpec)
+			if !ok || slices.ContainsFunc(f.old, func(o schemas.Document) bool { return reflect.DeepEqual(o.Value, d.Value) }) {
+				continue
+			}
+			was, err := e.base.File(ctx, a.Path)
+			if err != nil {
+				return err
+			}
+			pos := d.At("spec.path")
+			switch {
+			case slices.ContainsFunc(e.files, func(o *file) bool { return o.path == a.Path }):
+				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: "error", Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+					Message: a.Path + " is changed by this very change", Fix: "an Admission is for quarantined content that stays as it is"})
+			case was == nil || !was.Quarantined():
+				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: "error", Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+					Message: a.Path + " is not quarantined", Fix: "countersign status lists what is"})
+			case was.Raw != a.Blob:
+				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: "error", Position: d.At("spec.blob"), Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+					Message: fmt.Sprintf("%s is quarantined with blob %s", a.Path, orNone(was.Raw)), Fix: "look at that content, then name it"})
+			default:
+				entry := history.Entry{Blob: a.Blob, Mode: regularFile}
+				if a.Blob == "" {
+					entry = history.Entry{}
+				}
+				if err := j.examineFile(ctx, e, a.Path, entry); err != nil {
+					return err
+				}
+				e.admits = append(e.admits, schemas.FileChange{Path: a.Path, Before: was.Admitted, After: a.Blob})
+			}
+		}
+	}
+	return nil
+}
+
+func orNone(blob string) string {
+	if blob == "" {
+		return "none (it was deleted)"
+	}
+	return blob
+}
+
+// Place gives a finding about a document of the change its line.
+func (e *Examination) Place(f schemas.Finding) schemas.Finding {
+	for _, x := range e.files {
+		if x.path == f.Document.Path && f.Document.Index < len(x.new) {
+			f.Position = x.new[f.Document.Index].Position
+			return f
+		}
+	}
+	f.Position = schemas.Position{Path: f.Document.Path}
+	return f
+}
+
+func (e *Examination) fileOf(p string) *file {
+	i := slices.IndexFunc(e.files, func(f *file) bool { return f.path == p })
+	if i < 0 {
+		return nil
+	}
+	return e.files[i]
+}

@@ -1,0 +1,227 @@
+package judge
+
+import (
+	"context"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// beneficiaries are the people whose effective access the change makes grow, and the gaining identities
+// that map to nobody. Sorted.
+func (e *Examination) beneficiaries() (people, unknown []string) {
+	seen := map[string]bool{}
+	for _, app := range e.Affected {
+		for _, a := range e.Changes[app].Gained {
+			id := app + ": " + a.Identity.String()
+			if seen[id] {
+				continue
+			}
+			seen[id] = true
+			p, ok := e.trust.Directory.Identity(app, a.Identity.SourceName)
+			// Where people approve by their account, somebody who is known by an address alone could not be told from them.
+			if ok = ok && (e.trust.Settings.Spec.Forge.Kind == "local" || !strings.Contains(p, "@")); ok {
+				people = append(people, p)
+			} else {
+				unknown = append(unknown, id)
+			}
+		}
+	}
+	slices.Sort(people)
+	slices.Sort(unknown)
+	return slices.Compact(people), unknown
+}
+
+// input is what policy sees of the change.
+func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, now time.Time) schemas.PolicyInput {
+	in := schemas.PolicyInput{
+		APIVersion: schemas.APIVersion, Phase: phase, Now: now,
+		Change: []schemas.ChangedDocument{}, ControlFiles: []string{}, Plan: []schemas.PolicyOperation{},
+		Applications: map[string]*schemas.PolicyApplication{}, Holdings: map[string][]string{},
+		Signoffs: signoffs,
+		Settings: schemas.PolicySettings{Owners: e.trust.Settings.Spec.Owners, Tickets: e.trust.Settings.Spec.Tickets},
+		PullRequest: schemas.PolicyPullRequest{Number: ev.PullRequest, Title: ev.Title, Contributors: orEmpty(ev.Authors),
+			Beneficiaries: orEmpty(people), Base: baseCommit, Head: headCommit},
+	}
+	if in.Signoffs == nil {
+		in.Signoffs = []schemas.PolicySignoff{}
+	}
+	touch := func(name string) {
+		// Owners and lists as they stand in the base: a change never vouches for itself.
+		if a := e.trust.policy[name]; a != nil {
+			in.Applications[name] = a
+		} else if a := e.After[name]; a != nil {
+			in.Applications[name] = policyApplication(a)
+		}
+	}
+	for _, f := range e.files {
+		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners {
+			in.ControlFiles = append(in.ControlFiles, f.path)
+			continue
+		}
+		for i := range max(len(f.old), len(f.new)) {
+			c := schemas.ChangedDocument{Path: f.path, Index: i, Merged: i < len(f.old)}
+			var was, is any
+			if i < len(f.old) {
+				was = f.old[i].Value
+				c.Action, c.Line, c.Kind, c.Metadata = "deleted", f.old[i].Position.Line, f.old[i].Kind, f.old[i].Metadata
+			}
+			if i < len(f.new) {
+				is = f.new[i].Value
+				if was != nil && reflect.DeepEqual(was, is) {
+					continue
+				}
+				c.Action, c.Line, c.Kind, c.Metadata = "added", f.new[i].Position.Line, f.new[i].Kind, f.new[i].Metadata
+				if was != nil {
+					c.Action = "modified"
+				}
+			}
+			now := is
+			if now == nil {
+				now = was
+			}
+			switch v := now.(type) {
+			case *schemas.Request:
+				c.Request = v
+				touch(v.Application)
+				if b, ok := was.(*schemas.Request); ok && is != nil {
+					c.Before = b
+					touch(b.Application)
+				}
+			case *schemas.Application:
+				c.Application = policyApplication(v)
+				touch(v.Name)
+			}
+			in.Change = append(in.Change, c)
+		}
+	}
+	for _, app := range e.Affected {
+		touch(app)
+		ch := e.Changes[app]
+		for i := range ch.Operations {
+			in.Plan = append(in.Plan, e.policyOperation(app, &ch.Operations[i], ch))
+		}
+		for _, a := range ch.Gained {
+			k := app + "/" + a.Identity.String()
+			if _, done := in.Holdings[k]; done {
+				continue
+			}
+			held := []string{}
+			for _, x := range ch.After.AccessOf(a.Identity) {
+				if x.Privilege == schemas.PrivilegeMember {
+					held = append(held, app+"/"+x.Target.String())
+				}
+			}
+			in.Holdings[k] = held
+		}
+	}
+	return in
+}
+
+func orEmpty(l []string) []string {
+	if l == nil {
+		return []string{}
+	}
+	return l
+}
+
+func (e *Examination) policyOperation(app string, o *schemas.Operation, ch plan.Change) schemas.PolicyOperation {
+	p := schemas.PolicyOperation{
+		Kind: o.Kind, Application: app, Connection: o.Connection, Target: o.Target, Privilege: o.Privilege, Privileged: o.Privileged,
+		Expires: o.Expires, After: o.After, Gained: o.Gained, Lost: o.Lost,
+	}
+	if o.Privileged {
+		p.PrivilegedWhy = "powerful by the connector's list or the application's"
+	}
+	for i := len(o.Documents) - 1; i >= 0; i-- {
+		doc := o.Documents[i]
+		f := e.fileOf(doc.Path)
+		if f == nil || doc.Index >= len(f.new) {
+			continue
+		}
+		d := f.new[doc.Index]
+		p.Path, p.Index, p.Line = doc.Path, doc.Index, d.Position.Line
+		if req, ok := d.Value.(*schemas.Request); ok && o.Target != nil {
+			names := func(g *schemas.Entry) bool {
+				return g.Type == o.Target.Type && g.SourceName == o.Target.SourceName && (len(g.Privileges) == 0 || slices.Contains(g.Privileges, o.Privilege))
+			}
+			list, entries := "grants", req.Grants
+			if o.Kind == schemas.OperationRevoke {
+				list, entries = "revokes", req.Revokes
+			}
+			for j := range entries {
+				if names(&entries[j]) {
+					p.Field = "spec." + list + "[" + strconv.Itoa(j) + "]"
+					p.Line = d.At(p.Field).Line
+				}
+			}
+		}
+		break
+	}
+	if p.Path == "" && len(o.Documents) > 0 {
+		p.Path, p.Index = o.Documents[0].Path, o.Documents[0].Index
+	}
+	if o.Kind == schemas.OperationDelete {
+		p.Members = e.left[o.ID]
+	}
+	return p
+}
+
+// membersLeft counts the members that a connection still has when it is deleted: those that the desired
+// state had before, less those that this very change takes away, by a revoke or by undoing all that grants them.
+func (e *Examination) membersLeft(ctx context.Context, app string, o *schemas.Operation, ch plan.Change) (int, error) {
+	revoked := map[schemas.Name]bool{}
+	for _, f := range e.files {
+		for _, d := range f.new {
+			req, ok := d.Value.(*schemas.Request)
+			if !ok || req.Application != app {
+				continue
+			}
+			for _, g := range req.Revokes {
+				if req.Connection.Name() == o.Connection {
+					revoked[g.Name()] = true
+				}
+				if g.Name() == o.Connection {
+					revoked[req.Connection.Name()] = true
+				}
+			}
+		}
+	}
+	left := 0
+	for _, m := range ch.Before.DirectMembers(o.Connection) {
+		if revoked[m] || !ch.After.Exists(m) {
+			continue
+		}
+		granted, err := e.granted(ctx, app, o.Connection, m)
+		if err != nil {
+			return 0, err
+		}
+		if granted {
+			left++
+		}
+	}
+	return left, nil
+}
+
+// granted says whether a request that stands after the change makes the one a member of the connection. The
+// request is either's: which, is the connector's to say.
+func (e *Examination) granted(ctx context.Context, app string, connection, member schemas.Name) (bool, error) {
+	for _, way := range [][2]schemas.Name{{connection, member}, {member, connection}} {
+		docs, err := e.head.Documents(ctx, index.ConnectionKey{Application: app, Name: way[0]})
+		if err != nil {
+			return false, err
+		}
+		for _, d := range docs {
+			if d.Current != nil && slices.ContainsFunc(d.Current.Request.Grants, func(g schemas.Entry) bool { return g.Name() == way[1] }) {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}

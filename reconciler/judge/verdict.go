@@ -1,0 +1,214 @@
+package judge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/reconciler/signoff"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Judgement is the verdict on an examined change.
+type Judgement struct {
+	Verdict  signoff.Verdict
+	Decision *schemas.Decision
+	// PolicyError is why policy could not judge, which denies; nil when it could.
+	PolicyError error
+}
+
+// judge asks policy what the change needs and holds the evidence against it.
+func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, headCommit string, ev schemas.Evidence, now time.Time) (*Judgement, error) {
+	people, unknown := e.beneficiaries()
+	ev.ContentDigest = e.Digest
+	ev.Beneficiaries = people
+	signoffs := signoff.Independent(ev, e.trust.Directory, people)
+	decision, err := e.trust.engine.Evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, now))
+	if err != nil {
+		return nil, fmt.Errorf("policy could not be evaluated, which denies: %w", err)
+	}
+	v := signoff.Judge(signoff.JudgeInput{
+		Evidence: ev, Required: decision.Required, Beneficiaries: people, UnknownBeneficiaries: unknown, Directory: e.trust.Directory, Now: now,
+	})
+	for _, d := range decision.Denials {
+		v.Admitted = false
+		v.Reasons = append(v.Reasons, strings.TrimSpace(fmt.Sprintf("%s denies: %s %s", d.Code, d.Msg, at(d))))
+	}
+	return &Judgement{Verdict: v, Decision: &decision}, nil
+}
+
+func at(d schemas.RuleResult) string {
+	switch {
+	case d.Path == "":
+		return ""
+	case d.Line == 0:
+		return "(" + d.Path + ")"
+	}
+	return fmt.Sprintf("(%s:%d)", d.Path, d.Line)
+}
+
+// record is what the ledger keeps of a commit's files and requests, quarantined until it is judged.
+func (e *Examination) record(c *history.Commit) *schemas.AdmissionRecord {
+	r := &schemas.AdmissionRecord{Commit: c.Hash, Parent: c.Parent, Sequence: e.sequence, Verdict: VerdictQuarantined, Admits: e.admits}
+	for _, f := range e.files {
+		r.Changes = append(r.Changes, schemas.FileChange{Path: f.path, Before: f.before, After: f.after})
+		for _, d := range f.new {
+			if v, ok := d.Value.(*schemas.Request); ok {
+				r.Requests = append(r.Requests, schemas.RequestInfo{Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
+					Kind: d.Kind, Metadata: d.Metadata, Application: v.Application, Connection: v.Connection.Name()})
+			}
+		}
+	}
+	return r
+}
+
+// stamp notes on the files that the change leaves which commit it was.
+func (e *Examination) stamp(commit string) {
+	for _, f := range e.head.Touched() {
+		f.Commit = commit
+	}
+}
+
+// refuse is the record of a commit that makes no sense.
+func (e *Examination) refuse(c *history.Commit) *schemas.AdmissionRecord {
+	r := e.record(c)
+	for _, f := range e.Errors {
+		r.Reasons = append(r.Reasons, findingsError([]schemas.Finding{f}).Error())
+	}
+	return r
+}
+
+// verdict judges a commit that makes sense, and completes its record.
+func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record *schemas.AdmissionRecord, now time.Time) error {
+	c := p.commit
+	if p.mergedErr != nil {
+		record.Reasons = append(record.Reasons, "its commits could not be told: "+p.mergedErr.Error())
+		return nil
+	}
+	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: p.merged, Digest: e.Digest, Instant: now,
+		Directory: e.trust.Directory, Range: j.rangeOf(&e.trust.Settings.Spec)})
+	if err != nil {
+		return fmt.Errorf("ask who approved it: %w", err)
+	}
+	judgement, err := j.judge(ctx, e, "merge", c.Parent, c.Hash, ev, now)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil {
+		// Loud, and closed: what policy could not judge is not admitted.
+		j.config.Logger.Error("policy could not be evaluated", "commit", c.Hash, "error", err)
+		record.Evidence = &ev
+		record.Reasons = append(record.Reasons, err.Error())
+		return nil
+	}
+	record.Evidence, record.Decision, record.Unmet = &judgement.Verdict.Evidence, judgement.Decision, judgement.Verdict.Unmet
+	record.Reasons = judgement.Verdict.Reasons
+	if record.PlanDigest, err = e.planDigest(); err != nil {
+		return err
+	}
+	if judgement.Verdict.Admitted {
+		record.Verdict = VerdictAdmitted
+	}
+	return nil
+}
+
+// rangeOf says what several commits of the branch changed together. Unlike a commit's own digest it is taken
+// against the tree before them, and so differs from what was previewed where something quarantined lies there.
+//
+// Where two of them change the same file there is no digest: each of them takes effect by itself, and what the former
+// did there is not in what was previewed. An Admission that is added and taken away again would have admitted.
+func (j *Judge) rangeOf(settings *schemas.SettingsSpec) func(context.Context, string, int) ([]string, string, error) {
+	return func(ctx context.Context, last string, n int) ([]string, string, error) {
+		commits := make([]string, n)
+		before := last
+		touched := map[string]bool{}
+		for i := n - 1; i >= 0; i-- {
+			c, err := j.config.Repository.Commit(before)
+			if err != nil {
+				return nil, "", err
+			}
+			if c.Parent == "" {
+				return nil, "", fmt.Errorf("%s has fewer than %d commits before it: %w", short(last), n, history.ErrNotFound)
+			}
+			changes, err := j.config.Repository.Compare(ctx, c.Parent, before, ControlFiles{settings})
+			if err != nil {
+				return nil, "", err
+			}
+			for _, f := range changes {
+				if touched[f.Path] {
+					return nil, "", fmt.Errorf("%s is changed by two of the %d commits up to %s: %w", f.Path, n, short(last), history.ErrNotFound)
+				}
+				touched[f.Path] = true
+			}
+			commits[i], before = before, c.Parent
+		}
+		changes, err := j.config.Repository.Compare(ctx, before, last, ControlFiles{settings})
+		if err != nil {
+			return nil, "", err
+		}
+		var files []*file
+		for _, c := range changes {
+			files = append(files, &file{path: c.Path, before: c.Before.Blob, after: c.After.Blob})
+		}
+		return commits, contentDigest(files), nil
+	}
+}
+
+// RecordVerdicts returns the verdicts that the ledger has not yet, in order, and records them unless record is false.
+func (j *Judge) RecordVerdicts(ctx context.Context, x *index.Index, l *ledger.Ledger, record bool) ([]schemas.AdmissionRecord, error) {
+	from := 0
+	if last, ok, err := l.LastAdmission(ctx); err != nil {
+		return nil, err
+	} else if ok {
+		if seen, _, err := x.Verdict(ctx, last.Commit); err != nil {
+			return nil, err
+		} else if seen.Commit == last.Commit {
+			from = seen.Sequence + 1
+		}
+	}
+	var fresh []schemas.AdmissionRecord
+	var batch []schemas.Record
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		_, err := l.Append(ctx, batch...)
+		batch = batch[:0]
+		return err
+	}
+	err := x.EachVerdict(ctx, from, func(v schemas.AdmissionRecord) error {
+		if _, known, err := l.Admission(ctx, v.Commit); err != nil || known {
+			return err
+		}
+		fresh = append(fresh, v)
+		if !record {
+			return nil
+		}
+		batch = append(batch, schemas.Record{Type: schemas.RecordAdmission, Admission: &v})
+		if len(batch) < 500 {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil {
+		err = flush()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("record the verdicts: %w", err)
+	}
+	return fresh, nil
+}
+
+// planDigest is the digest of what the change means, live state apart.
+func (e *Examination) planDigest() (string, error) {
+	var plans []schemas.ApplicationPlan
+	for _, app := range e.Affected {
+		plans = append(plans, schemas.ApplicationPlan{Application: app, Operations: e.Changes[app].Operations})
+	}
+	return plan.Digest(plans)
+}

@@ -1,0 +1,260 @@
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/hold"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// application is one pass over one application: fold, read, diff, hold, apply, read back, record.
+type application struct {
+	*pass
+	id         string
+	app        *schemas.Application
+	documents  []*plan.Document
+	live       *liveApplication
+	input      plan.Input
+	result     plan.Result
+	outcome    *schemas.ApplicationOutcome
+	next       time.Time // when a start or an expiry changes what is wanted
+	release    release
+	remembered func(string) (schemas.BaselineItem, bool)
+	// interrupted are the operations of runs that were cut short between the intent and the read-back, by item.
+	interrupted map[string]schemas.Operation
+	// fulfilments are what somebody outside was asked for, and lookAgain when to look at it again; zero for nothing.
+	fulfilments *fulfilments
+	lookAgain   time.Time
+	// unlock gives the application back; nil when it was not taken.
+	unlock func() error
+	err    error
+}
+
+func newApplication(p *pass, app *schemas.Application) *application {
+	return &application{pass: p, app: app, outcome: &schemas.ApplicationOutcome{Application: app.Name, Outcomes: []schemas.OutcomeRecord{}, Verifications: []schemas.VerificationRecord{},
+		Plan: schemas.ApplicationPlan{Application: app.Name, Connector: app.Spec.Connector, Mode: app.Spec.Mode, Operations: []schemas.Operation{}}}}
+}
+
+// close lets go of the application and of what was read of it.
+func (a *application) close() {
+	if a.live != nil {
+		a.err = errors.Join(a.err, a.live.reader.Close())
+	}
+	if a.unlock != nil {
+		a.err = errors.Join(a.err, a.unlock())
+	}
+	a.live, a.input, a.result, a.documents, a.remembered, a.fulfilments = nil, plan.Input{}, plan.Result{}, nil, nil, nil
+}
+
+// prepare reads the application and says what it would take to have it as it should be.
+func (a *application) prepare(ctx context.Context) (err error) {
+	if a.live, err = a.openLive(ctx, a.app, a.base.Ledger); err != nil {
+		return err
+	}
+	if err := a.readFulfilments(ctx); err != nil {
+		return err
+	}
+	now := a.now()
+	desired := plan.Fold(a.documents, a.live.description, now)
+	a.documents, a.next = nil, desired.Next
+	if a.remembered, err = Baseline(ctx, a.base.Ledger, a.app.Name); err != nil {
+		return err
+	}
+	if err := a.live.read(ctx, desired); err != nil {
+		return err
+	}
+	a.input = plan.Input{Desired: desired, Baseline: a.remembered, Now: now}
+	if a.result, err = a.live.diff(ctx, a.input); err != nil {
+		return err
+	}
+	a.outcome.Plan = a.result.Plan
+	a.outcome.Plan.ReadAt = now
+	a.classifyFulfilments()
+	a.outcome.Plan.LiveDigest, err = plan.LiveDigest(a.live.state)
+	return err
+}
+
+// holdBack says which operations wait, and why.
+func (a *application) holdBack(ctx context.Context) error {
+	rules, release, err := a.rules(ctx, a.app, a.result, a.input.Now)
+	if err != nil {
+		return err
+	}
+	a.release = release
+	rules.Outside, rules.Unable = a.fulfilments.Holds, a.unable(a.app, a.base.Settings, a.live.description)
+	a.lookAgain = a.fulfilments.LookAgain
+	a.pass.removed = a.pass.removed.Add(hold.Operations(&a.outcome.Plan, rules))
+	overdue(&a.outcome.Plan)
+	a.outcome.Remaining = len(a.outcome.Plan.Operations)
+	return nil
+}
+
+// chunk is how many operations or items share one record.
+const chunk = ledger.MaxPlanned
+
+// recordsAtOnce is how many records are written together, chunksAtOnce how many of those that speak of a chunk:
+// each time the disk is waited for.
+const recordsAtOnce, chunksAtOnce = 5000, 10
+
+func (a *application) append(ctx context.Context, records ...schemas.Record) error {
+	for i := range records {
+		records[i].Run, records[i].Application = a.id, a.app.Name
+	}
+	if _, err := a.base.Ledger.Append(ctx, records...); err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	return nil
+}
+
+func (a *application) carryOut(ctx context.Context) error {
+	var id [8]byte
+	if _, err := rand.Read(id[:]); err != nil {
+		return fmt.Errorf("make a run id: %w", err)
+	}
+	a.id = hex.EncodeToString(id[:])
+	a.outcome.Run = a.id
+	var todo []schemas.Operation
+	for _, o := range a.outcome.Plan.Operations {
+		if o.Hold == schemas.HoldNone {
+			todo = append(todo, o)
+		}
+	}
+	done, err := a.base.Ledger.FirstRunDone(ctx, a.app.Name, a.config.Version)
+	if err != nil {
+		return err
+	}
+	unsettled, err := a.base.Ledger.Unsettled(ctx, a.app.Name)
+	if err != nil {
+		return err
+	}
+	a.interrupted = map[string]schemas.Operation{}
+	for _, o := range unsettled {
+		a.interrupted[plan.OperationItem(&o)] = o
+	}
+	waiting, err := a.base.Ledger.Held(ctx, a.app.Name)
+	if err != nil {
+		return err
+	}
+	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && len(a.interrupted) == 0 && done && a.release.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
+		return nil // nothing to do, nothing to remember: the ledger stays as it is
+	}
+	digest, err := plan.Digest([]schemas.ApplicationPlan{a.outcome.Plan})
+	if err != nil {
+		return err
+	}
+	info := &schemas.RunRecord{Version: a.config.Version, Connector: a.app.Spec.Connector, Credential: credentialName(a.app), Tip: a.base.Tip,
+		PlanDigest: digest, LiveDigest: a.outcome.Plan.LiveDigest, Operations: len(todo), Held: len(a.outcome.Plan.Operations) - len(todo)}
+	records := []schemas.Record{{Type: schemas.RecordRun, RunInfo: info}}
+	if a.release.note != "" {
+		records = append(records, schemas.Record{Type: schemas.RecordAcknowledged, Note: a.release.note})
+	}
+	if err := a.append(ctx, records...); err != nil {
+		return err
+	}
+	a.config.Step("run")
+	if err := a.recordHeld(ctx); err != nil {
+		return err
+	}
+	ours := map[string]bool{}
+	if err := a.withdraw(ctx); err != nil {
+		return err
+	}
+	if err := a.recordSeen(ctx, ours); err != nil {
+		return err
+	}
+	if err := a.recordDiffering(ctx); err != nil {
+		return err
+	}
+	todo = todo[:0]
+	var others []schemas.Operation
+	for _, o := range a.outcome.Plan.Operations {
+		switch {
+		case o.Hold != schemas.HoldNone:
+		case o.Provisioning == schemas.ProvisioningDirect:
+			todo = append(todo, o)
+		default:
+			others = append(others, o)
+		}
+	}
+	if todo, others = a.splitDependents(todo, others); len(todo) > 0 {
+		if err := a.write(ctx, todo); err != nil {
+			return err
+		}
+	}
+	// What was carried out before is read back all the same.
+	said, unasked := a.requestFulfilment(ctx, others)
+	after, err := a.verify(ctx, append(todo, said...), ours)
+	if err = errors.Join(unasked, err); err != nil {
+		return err
+	}
+	a.config.Step("verified")
+	a.scheduleNextLook()
+	return a.end(ctx, info, after)
+}
+
+// held is what waits, as the ledger tells it.
+func held(ops []schemas.Operation) map[ledger.HeldFor]ledger.HeldState {
+	out := map[ledger.HeldFor]ledger.HeldState{}
+	for i := range ops {
+		o := &ops[i]
+		if o.Hold == schemas.HoldNone {
+			continue
+		}
+		for _, d := range o.Documents {
+			out[ledger.HeldFor{Document: ledger.Key{Path: d.Path, Index: d.Index}, Operation: o.ID}] = ledger.HeldState{Cause: o.Cause, Hold: o.Hold}
+		}
+	}
+	return out
+}
+
+// recordHeld puts on record what waits, and why.
+func (a *application) recordHeld(ctx context.Context) error {
+	var held []schemas.Operation
+	for _, o := range a.outcome.Plan.Operations {
+		if o.Hold != schemas.HoldNone {
+			held = append(held, o)
+		}
+	}
+	for part := range slices.Chunk(held, ledger.MaxPlanned) {
+		if err := a.append(ctx, schemas.Record{Type: schemas.RecordHeld, Planned: part}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end closes the run. A first run is over when nothing of it was held back for being the first.
+func (a *application) end(ctx context.Context, info *schemas.RunRecord, after *plan.Result) error {
+	counts := map[string]int{}
+	for _, v := range a.outcome.Verifications {
+		counts[v.Status]++
+	}
+	last := map[string]string{}
+	for _, o := range a.outcome.Outcomes {
+		last[o.Operation] = o.Status
+	}
+	for _, s := range last {
+		counts[s]++
+	}
+	for _, o := range a.outcome.Plan.Operations {
+		if o.Hold != schemas.HoldNone {
+			counts["held-"+string(o.Hold)]++
+		}
+	}
+	if a.outcome.Plan.Incomplete != "" {
+		counts[ledger.CountIncomplete] = 1 // who saw nothing whole has not had its first run
+	}
+	a.outcome.Remaining = len(after.Plan.Operations)
+	ended := *info
+	ended.Counts = counts
+	return a.append(ctx, schemas.Record{Type: schemas.RecordRunEnd, RunInfo: &ended})
+}

@@ -1,0 +1,191 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/reconciler/run/fulfilment"
+	"github.com/countersign/countersign/schemas"
+)
+
+// fulfilments are what somebody outside was asked of one application, and what comes of it in this run.
+type fulfilments struct {
+	*fulfilment.Review
+	// findings of what was read of tickets before there was a plan.
+	findings []schemas.Finding
+	tickets  Tickets
+	sources  map[schemas.DocumentID]source
+}
+
+// readFulfilments reads what was asked for, and hears what became of tickets.
+func (a *application) readFulfilments(ctx context.Context) error {
+	a.fulfilments = &fulfilments{Review: &fulfilment.Review{Gone: map[string]bool{}}, sources: map[schemas.DocumentID]source{}}
+	if err := a.loadFulfilments(ctx); err != nil {
+		return err
+	}
+	if a.options.ReadOnly {
+		return nil
+	}
+	return a.readTickets(ctx)
+}
+
+func (a *application) loadFulfilments(ctx context.Context) error {
+	list, err := a.base.Ledger.Fulfilments(ctx, a.app.Name)
+	if err != nil {
+		return err
+	}
+	a.fulfilments.Asked = make(map[string]ledger.Fulfilment, len(list))
+	for _, f := range list {
+		a.fulfilments.Asked[f.Operation] = f
+	}
+	return nil
+}
+
+// classifyFulfilments sorts what was asked for by what the read shows.
+func (a *application) classifyFulfilments() {
+	p := &a.outcome.Plan
+	unknown := p.Incomplete != "" || a.result.Shrunken
+	seen := func(f *ledger.Fulfilment) bool {
+		// Of what nobody can read it is the word itself that shows.
+		return plan.Seen(&f.Plan, a.live.state) && (a.live.attested == nil || f.State == ledger.FulfilmentApplied)
+	}
+	a.fulfilments.Review = fulfilment.Classify(a.app, a.fulfilments.Asked, a.fulfilments.Gone, seen, p, unknown, a.input.Now)
+	p.Findings = append(p.Findings, a.fulfilments.findings...)
+	for _, id := range a.fulfilments.Differing {
+		f := a.fulfilments.Asked[id]
+		p.Findings = append(p.Findings, schemas.Finding{Code: "said-not-seen", Severity: "error", Application: a.app.Name, Connection: f.Plan.Connection, Document: fulfilment.LastDocument(&f.Plan),
+			Message: fmt.Sprintf("%s: said to be done (%s, %s), not seen", fulfilment.Words(&f.Plan, a.live.description), fulfilment.Where(&f), fulfilment.Timestamp(f.Changed)),
+			Fix:     "it is asked for again; see whether they change another application than the one that is read"})
+	}
+}
+
+// recordOutcome records what is known of an asking, with the record that said so.
+func (a *application) recordOutcome(ctx context.Context, f *ledger.Fulfilment, out schemas.OutcomeRecord, run string) error {
+	op := f.Plan
+	rec := schemas.Record{Type: schemas.RecordOutcome, Run: run, Application: a.app.Name, Operation: &op, Outcome: &out}
+	if _, err := a.base.Ledger.Append(context.WithoutCancel(ctx), rec); err != nil {
+		return fmt.Errorf("write the ledger: %w", err)
+	}
+	if out.Status == schemas.FulfilmentApplied && a.live != nil && a.live.attested != nil {
+		a.live.attested.Add(&op, a.now())
+	}
+	return nil
+}
+
+// recordSeen records what the read shows of what was asked for: it is verified, whatever was said.
+func (a *application) recordSeen(ctx context.Context, ours map[string]bool) error {
+	settled := map[string]schemas.BaselineItem{}
+	for _, s := range a.result.Settled {
+		settled[s.Item] = s
+	}
+	tickets := map[string]bool{}
+	for _, id := range a.fulfilments.Seen {
+		f := a.fulfilments.Asked[id]
+		if f.State != ledger.FulfilmentApplied {
+			out := fulfilment.OutcomeOf(&f, schemas.FulfilmentApplied, schemas.FulfilledByRead, a.now())
+			out.Fulfilment.Message = "the application shows it"
+			if err := a.recordOutcome(ctx, &f, out, a.id); err != nil {
+				return err
+			}
+		}
+		op := f.Plan
+		v := schemas.VerificationRecord{Operation: id, Status: a.verified(), Before: op.Before, After: op.After}
+		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &op, Verification: &v}
+		items := []string{plan.OperationItem(&op)}
+		if op.Kind == schemas.OperationCreate {
+			items = append(items, plan.PayloadItem(op.Connection))
+		}
+		for i, item := range items {
+			s, ok := settled[item]
+			if b, known := a.remembered(item); !ok && i == 0 && !op.Removes() && (!known || !strings.HasPrefix(b.Token, "present")) {
+				// Nothing wants it any more, and it was made all the same: what takes it back has to know that it is ours.
+				s, ok = schemas.BaselineItem{Item: item, Token: f.Token}, true
+				a.lookAgain = a.now().Add(time.Minute)
+			}
+			if ok {
+				s.Made = true
+				ours[item] = true
+				rec.Baseline = append(rec.Baseline, s)
+			}
+		}
+		a.outcome.Verifications, a.outcome.Seen = append(a.outcome.Verifications, v), append(a.outcome.Seen, op)
+		if err := a.append(ctx, rec); err != nil {
+			return err
+		}
+		f.State = v.Status
+		a.fulfilments.Asked[id] = f
+		if f.Via == schemas.ProvisioningTicket && f.To != "" {
+			tickets[f.To] = true
+		}
+	}
+	for _, to := range slices.Sorted(maps.Keys(tickets)) {
+		a.updateTicket(ctx, to, "The application shows what was asked for, as far as it is ticked off above.")
+	}
+	return nil
+}
+
+// verified is what a read-back that shows the effect is called.
+func (a *application) verified() string {
+	if a.live.attested != nil {
+		return ledger.FulfilmentAttested
+	}
+	return ledger.FulfilmentVerified
+}
+
+// withdraw tells them what nothing wants any more. What cannot be told stays as it is, and nothing else is asked for
+// in its place.
+func (a *application) withdraw(ctx context.Context) error {
+	tickets := map[string]string{}
+	for _, id := range slices.Sorted(maps.Keys(a.fulfilments.Vanished)) {
+		f, why := a.fulfilments.Asked[id], a.fulfilments.Vanished[id]
+		out := fulfilment.OutcomeOf(&f, ledger.FulfilmentWithdrawn, schemas.FulfilledByPlan, a.now())
+		out.Fulfilment.Message = why
+		open := f.State == ledger.FulfilmentSubmitting || f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentApplied
+		if open && f.Via == schemas.ProvisioningWebhook {
+			switch err := a.cancelWebhook(ctx, &f, why); {
+			case errors.Is(err, errNotTold):
+				a.holdUntold(&f, err)
+				continue
+			case err != nil:
+				out.Fulfilment.Message = why + "; nobody was told: " + err.Error()
+			}
+		}
+		if err := a.recordOutcome(ctx, &f, out, a.id); err != nil {
+			return err
+		}
+		f.State = ledger.FulfilmentWithdrawn
+		a.fulfilments.Asked[id] = f
+		a.outcome.Withdrawn = append(a.outcome.Withdrawn, f.Plan)
+		if f.Via == schemas.ProvisioningTicket && f.To != "" {
+			tickets[f.To] = why
+		}
+	}
+	for _, to := range slices.Sorted(maps.Keys(tickets)) {
+		a.updateTicket(ctx, to, "Not wanted any more, as far as it is struck out above: "+tickets[to]+".")
+	}
+	return nil
+}
+
+// recordDiffering puts on record that what was said to be done is not there. It is asked for anew after that.
+func (a *application) recordDiffering(ctx context.Context) error {
+	for _, id := range a.fulfilments.Differing {
+		f := a.fulfilments.Asked[id]
+		op := f.Plan
+		v := schemas.VerificationRecord{Operation: id, Status: ledger.FulfilmentDiffers, Before: op.Before, After: op.After}
+		a.outcome.Verifications = append(a.outcome.Verifications, v)
+		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &op, Verification: &v, Note: "said to be done, not seen"}
+		if err := a.append(ctx, rec); err != nil {
+			return err
+		}
+		f.State = ledger.FulfilmentDiffers
+		a.fulfilments.Asked[id] = f
+	}
+	return nil
+}

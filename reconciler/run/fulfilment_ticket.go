@@ -1,0 +1,336 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/run/fulfilment"
+	"github.com/countersign/countersign/schemas"
+)
+
+// ticketRepository opens the issues of the application's tickets.
+func (a *application) ticketRepository(ctx context.Context) (Tickets, error) {
+	if a.fulfilments.tickets != nil {
+		return a.fulfilments.tickets, nil
+	}
+	forge := a.base.Settings.Spec.Forge
+	if forge.Kind != "github" || a.config.Tickets == nil {
+		return nil, errors.New("no forge with issues is served here")
+	}
+	var err error
+	a.fulfilments.tickets, err = a.config.Tickets(ctx, a.app.Spec.Ticket(forge.Repository).Repository, forge.Publisher)
+	return a.fulfilments.tickets, err
+}
+
+// numberOf is the issue of a ticket of the application's repository; 0 for one elsewhere, where the application's
+// tickets were once.
+func (a *application) numberOf(to string) int {
+	repository, number, ok := strings.Cut(to, "#")
+	n, err := strconv.Atoi(number)
+	if !ok || err != nil || !strings.EqualFold(repository, a.app.Spec.Ticket(a.base.Settings.Spec.Forge.Repository).Repository) {
+		return 0
+	}
+	return n
+}
+
+// onTicket are the askings of a ticket, sorted.
+func (o *fulfilments) onTicket(to string) []ledger.Fulfilment {
+	var out []ledger.Fulfilment
+	for _, id := range slices.Sorted(maps.Keys(o.Asked)) {
+		if f := o.Asked[id]; f.Via == schemas.ProvisioningTicket && f.To == to {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// settleTime is for how long a ticket is looked at after its last operation came to an end: a run that was cut short
+// may have left it open.
+const settleTime = 24 * time.Hour
+
+// readTickets reads the tickets, and puts on record what people did with them. A forge that cannot be asked is no reason to
+// stop: what is pending stays so.
+func (a *application) readTickets(ctx context.Context) error {
+	tickets := map[string]bool{}
+	for _, f := range a.fulfilments.Asked {
+		if f.Via == schemas.ProvisioningTicket && f.To != "" && (fulfilment.Awaited(&f) || a.now().Sub(f.Changed) < settleTime) {
+			tickets[f.To] = true
+		}
+	}
+	for _, to := range slices.Sorted(maps.Keys(tickets)) {
+		if err := a.readTicket(ctx, to); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			var broken *LedgerError
+			if errors.As(err, &broken) {
+				return err
+			}
+			a.fulfilments.findings = append(a.fulfilments.findings, schemas.Finding{Code: "ticket-unread", Severity: "warning", Application: a.app.Name,
+				Message: fmt.Sprintf("the ticket %s could not be read or written: %v", to, err), Fix: "the next run tries again"})
+		}
+	}
+	return nil
+}
+
+// LedgerError is a fault of the ledger or the index, which stops a run.
+type LedgerError struct{ error }
+
+// Unwrap returns the fault.
+func (e *LedgerError) Unwrap() error { return e.error }
+
+func (a *application) readTicket(ctx context.Context, to string) error {
+	rows := a.fulfilments.onTicket(to)
+	number := a.numberOf(to)
+	if number == 0 {
+		return errors.New("the application's tickets are in another repository now: close it by hand, and undo the request or reopen it there")
+	}
+	tickets, err := a.ticketRepository(ctx)
+	if err != nil {
+		return err
+	}
+	t, err := tickets.Read(ctx, number)
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		// What was to be written there and was not is no part of it: nothing that people do there speaks of it.
+		rows = slices.DeleteFunc(rows, func(f ledger.Fulfilment) bool {
+			return f.State == ledger.FulfilmentSubmitting && !fulfilment.Mentions(t.Body, f.Submission)
+		})
+	}
+	open := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return fulfilment.Awaited(&f) })
+	switch {
+	case t == nil:
+		for _, f := range rows {
+			if fulfilment.Awaited(&f) {
+				a.fulfilments.Gone[f.Operation] = true
+			}
+		}
+		if open {
+			a.ticketFinding(rows, "ticket-gone", fmt.Sprintf("the ticket %s is gone", to), "another one is opened")
+		}
+		return nil
+	case !open && t.Open:
+		comment := ""
+		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return f.State == ledger.FulfilmentAttested }) {
+			// It was closed by whoever said so. That word is all that there is, and others may rest on it by now.
+			a.ticketFinding(rows, "ticket-reopened", fmt.Sprintf("the ticket %s was opened again after what it asks for was said to be done, and that is still taken to be so", to),
+				"where it is not so, a request revokes it, and another grants it anew")
+			comment = "This was said to be done, and is on record so: opening it again takes nothing back. Where it is not so, revoke it in a request, and ask for it anew in another."
+		}
+		a.updateTicket(ctx, to, comment)
+		return nil
+	case !open:
+		return nil
+	case t.Open:
+		return a.ticketOpen(ctx, tickets, t, rows)
+	}
+	return a.ticketClosed(ctx, tickets, t, to, rows)
+}
+
+func (a *application) ticketFinding(rows []ledger.Fulfilment, code, message, fix string) {
+	f := schemas.Finding{Code: code, Severity: "warning", Application: a.app.Name, Message: message, Fix: fix}
+	if len(rows) > 0 {
+		f.Document, f.Connection = fulfilment.LastDocument(&rows[0].Plan), rows[0].Plan.Connection
+	}
+	a.fulfilments.findings = append(a.fulfilments.findings, f)
+}
+
+// ticketOpen takes back what was said by closing, and puts back a text that somebody changed.
+func (a *application) ticketOpen(ctx context.Context, tickets Tickets, t *fulfilment.Ticket, rows []ledger.Fulfilment) error {
+	for _, f := range rows {
+		if f.State != ledger.FulfilmentFailed && f.State != ledger.FulfilmentApplied {
+			continue
+		}
+		out := fulfilment.OutcomeOf(&f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
+		out.Fulfilment.Message = "reopened"
+		back := f.State == ledger.FulfilmentApplied && a.live.attested != nil
+		if err := a.recordTicketOutcome(ctx, &f, out); err != nil {
+			return err
+		}
+		if back {
+			if err := a.live.attest(ctx, a.base.Ledger); err != nil {
+				return &LedgerError{err}
+			}
+		}
+	}
+	text, err := a.ticketText(ctx, rows)
+	if err != nil {
+		return &LedgerError{err}
+	}
+	if body := text.Body(); fulfilment.Tampered(body, t.Body) {
+		a.ticketFinding(rows, "ticket-changed", fmt.Sprintf("the text of the ticket %s was not what was signed off, and was put back", rows[0].To), "see who edited it, in the issue's history")
+		_, err := tickets.Write(ctx, fulfilment.Edit{Number: t.Number, Title: text.Title(), Body: body})
+		return err
+	}
+	return nil
+}
+
+// recordTicketOutcome records word of an asking that came between two runs.
+func (a *application) recordTicketOutcome(ctx context.Context, f *ledger.Fulfilment, out schemas.OutcomeRecord) error {
+	if err := a.recordOutcome(ctx, f, out, f.Run); err != nil {
+		return &LedgerError{err}
+	}
+	f.State, f.Changed, f.FulfilmentRecord = out.Status, out.Finished, *out.Fulfilment
+	a.fulfilments.Asked[f.Operation] = *f
+	return nil
+}
+
+// ticketClosed takes a closed ticket at the word of who closed it, when that is somebody who may say so. Anybody else's
+// is no word: the ticket is reopened.
+func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *fulfilment.Ticket, to string, rows []ledger.Fulfilment) error {
+	var ops []*schemas.Operation
+	for i := range rows {
+		ops = append(ops, &rows[i].Plan)
+	}
+	if err := a.findSources(ctx, ops...); err != nil {
+		return &LedgerError{err}
+	}
+	closing := t.Closing
+	if closing == nil {
+		closing = &fulfilment.Closing{}
+	}
+	text, err := a.ticketText(ctx, rows)
+	if err != nil {
+		return &LedgerError{err}
+	}
+	code, fix := "ticket-closer", "it was reopened: somebody else has to close it"
+	why, known := a.mayClose(closing, rows)
+	// Once a closing was heard, a text that changes says nothing of it: that of ours does when the owners do.
+	tampered := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool {
+		return f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentSubmitting
+	}) && fulfilment.Tampered(text.Body(), t.Body)
+	if why == "" && tampered {
+		// Whoever closed it did what they read there.
+		code, fix = "ticket-changed", "it was put back and reopened: see who edited it, in the issue's history, and what was done"
+		why = "its text was not what was signed off"
+	}
+	if why != "" {
+		a.ticketFinding(rows, code, fmt.Sprintf("the ticket %s was closed, which does not count: %s", to, why), fix)
+		e := fulfilment.Edit{Number: t.Number, State: fulfilment.StateOpen, Comment: "Closing this does not count: " + fulfilment.Markdown(why) + ". It is open again."}
+		if tampered {
+			e.Title, e.Body = text.Title(), text.Body()
+		}
+		if _, err := tickets.Write(ctx, e); err != nil {
+			return err
+		}
+		for _, f := range rows {
+			if f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentSubmitting {
+				out := fulfilment.OutcomeOf(&f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
+				out.Fulfilment.Message = "closed, which does not count: " + why
+				if err := a.recordTicketOutcome(ctx, &f, out); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	}
+	for _, f := range rows {
+		if f.State != ledger.FulfilmentPending && f.State != ledger.FulfilmentSubmitting {
+			continue
+		}
+		out := fulfilment.OutcomeOf(&f, schemas.FulfilmentApplied, schemas.FulfilledByTicket, a.now())
+		out.Fulfilment.By, out.Fulfilment.Authenticated = closing.By, true
+		if known {
+			yes := true
+			out.Fulfilment.Independent = &yes
+		}
+		if !closing.Completed {
+			out.Status, out.Error, out.Code = schemas.FulfilmentFailed, closing.By+" closed "+to+" as not planned", fulfilment.CodeDeclined
+		}
+		if err := a.recordTicketOutcome(ctx, &f, out); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mayClose says why a closing does not count, or "". known says that all who made the requests are on record.
+func (a *application) mayClose(c *fulfilment.Closing, rows []ledger.Fulfilment) (why string, known bool) {
+	d := a.base.People
+	closers := a.app.Spec.Ticket("").Closers
+	switch {
+	case c.By == "":
+		return "the forge does not tell who did it", false
+	case c.Bot || d.Canonical(c.By) == d.Canonical(a.base.Settings.Spec.Forge.Publisher):
+		return c.By + " is a bot", false
+	case c.Indirect:
+		return "a commit or pull request did it, and who merges one need not have seen this", false
+	case !d.Speaks(c.By, closers):
+		return c.By + " is none of " + strings.Join(closers, ", "), false
+	}
+	known = true
+	for i := range rows {
+		docs := rows[i].Plan.Documents
+		known = known && len(docs) > 0
+		for _, doc := range docs {
+			s := a.fulfilments.sources[doc]
+			known = known && s.known
+			if slices.ContainsFunc(s.people, func(p string) bool { return d.Canonical(p) == d.Canonical(c.By) }) {
+				return c.By + " made the request or gains by it", false
+			}
+		}
+	}
+	return "", known
+}
+
+// ticketText is what a ticket says of its askings, which are of one document.
+func (a *application) ticketText(ctx context.Context, rows []ledger.Fulfilment) (*fulfilment.Text, error) {
+	t := &fulfilment.Text{Application: a.app.Name, Closers: a.app.Spec.Ticket("").Closers, Description: a.live.description}
+	for i := range rows {
+		f := &rows[i]
+		if err := a.findSources(ctx, &f.Plan); err != nil {
+			return nil, err
+		}
+		t.Document = fulfilment.LastDocument(&f.Plan)
+		t.Source = a.fulfilments.sources[t.Document].FulfilmentSource
+		t.Items = append(t.Items, fulfilment.Item{Submission: f.Submission, Operation: &f.Plan, Withdrawn: f.State == ledger.FulfilmentWithdrawn,
+			Done: f.State == ledger.FulfilmentVerified || f.State == ledger.FulfilmentAttested})
+	}
+	return t, nil
+}
+
+// updateTicket brings a ticket's text up to date, and closes it when nothing of it is left. What fails is done by a later
+// run: the ticket is looked at for a day.
+func (a *application) updateTicket(ctx context.Context, to, comment string) {
+	err := func() error {
+		rows := a.fulfilments.onTicket(to)
+		number := a.numberOf(to)
+		if number == 0 {
+			return errors.New("it is in another repository now")
+		}
+		tickets, err := a.ticketRepository(ctx)
+		if err != nil {
+			return err
+		}
+		text, err := a.ticketText(ctx, rows)
+		if err != nil {
+			return err
+		}
+		e := fulfilment.Edit{Number: number, Title: text.Title(), Body: text.Body(), Comment: fulfilment.Markdown(comment), State: fulfilment.StateNotPlanned}
+		for _, f := range rows {
+			switch {
+			case fulfilment.Awaited(&f):
+				e.State = ""
+			case f.State != ledger.FulfilmentWithdrawn && e.State != "":
+				e.State = fulfilment.StateCompleted
+			}
+		}
+		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return fulfilment.Awaited(&f) }) {
+			e.State = ""
+		}
+		_, err = tickets.Write(ctx, e)
+		return err
+	}()
+	if err != nil {
+		a.config.Logger.Warn("a ticket could not be brought up to date; a later run does it", "ticket", to, "error", err)
+	}
+}

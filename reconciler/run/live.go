@@ -1,0 +1,155 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// configure resolves the secrets of an application's config, for applying or for reading only.
+func (r *Runner) configure(app *schemas.Application, applying bool) (connectors.Connector, connectors.Config, error) {
+	c, err := r.config.Connectors.Find(app.Spec.Connector)
+	if err != nil {
+		return nil, connectors.Config{}, fmt.Errorf("application %s: %w", app.Name, err)
+	}
+	values, err := ResolveSecrets(app.Spec.Config, applying)
+	if err != nil {
+		return nil, connectors.Config{}, fmt.Errorf("application %s: %w", app.Name, err)
+	}
+	return c, connectors.Config{Application: app.Name, Values: values, Directory: r.config.Directory, Now: r.config.Now, Logger: r.config.Logger}, nil
+}
+
+// liveApplication is one application with what was read of it.
+type liveApplication struct {
+	app         *schemas.Application
+	reader      connectors.Reader
+	description connectors.Description
+	state       connectors.State
+	whole       connectors.State // what state was taken from, where it is a part
+	// attested is what was said to be done, for an application that nothing can read; nil for others.
+	attested *plan.Attested
+}
+
+// openLive connects for reading and describes the installation. Of one that nothing can read the ledger tells.
+func (r *Runner) openLive(ctx context.Context, app *schemas.Application, l *ledger.Ledger) (*liveApplication, error) {
+	c, cfg, err := r.configure(app, false)
+	if err != nil {
+		return nil, err
+	}
+	reader, err := c.OpenReader(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open %s for reading: %w", app.Name, err)
+	}
+	desc, err := reader.Describe(ctx)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("describe %s: %w", app.Name, err), reader.Close())
+	}
+	lv := &liveApplication{app: app, reader: reader, description: desc}
+	if desc.Attested {
+		if err := lv.attest(ctx, l); err != nil {
+			return nil, errors.Join(err, reader.Close())
+		}
+	}
+	return lv, nil
+}
+
+// attest takes from the ledger what was said of an application that nothing can read.
+func (l *liveApplication) attest(ctx context.Context, led *ledger.Ledger) error {
+	l.attested = &plan.Attested{}
+	err := led.Attestations(ctx, l.app.Name, func(o *schemas.Operation, _ *schemas.FulfilmentRecord, at time.Time) { l.attested.Add(o, at) })
+	if err != nil {
+		return fmt.Errorf("read what was said of %s: %w", l.app.Name, err)
+	}
+	return nil
+}
+
+// read reads what the scope covers and what the requests name.
+func (l *liveApplication) read(ctx context.Context, desired *plan.Desired) error {
+	if l.attested != nil {
+		return nil // the diff asks, with what is wanted
+	}
+	sel := connectors.Selection{Scope: l.app.Spec.Scope}
+	for _, c := range desired.Connections {
+		if !plan.InScope(l.app, c.Name) {
+			sel.Names = append(sel.Names, c.Name)
+		}
+	}
+	var err error
+	if l.state, err = l.reader.Read(ctx, sel); err != nil {
+		return fmt.Errorf("read %s: %w", l.app.Name, err)
+	}
+	return nil
+}
+
+// diff plans, looks up the targets of the grants that are missing, and plans again with what is known of them.
+func (l *liveApplication) diff(ctx context.Context, in plan.Input) (plan.Result, error) {
+	if l.attested != nil {
+		l.state = l.attested.State(in.Desired, in.Baseline)
+		l.whole = l.state
+	}
+	in.Application, in.Description, in.Live, in.Normalize = l.app, l.description, l.state, l.reader.Normalize
+	res := plan.Diff(in)
+	if l.attested != nil {
+		res.Plan.Attested = true
+		return res, nil // what exists, nobody can be asked
+	}
+	wanted := map[string]map[string]bool{}
+	for i := range res.Plan.Operations {
+		o := &res.Plan.Operations[i]
+		if o.Kind != schemas.OperationGrant {
+			continue
+		}
+		if wanted[o.Target.Type] == nil {
+			wanted[o.Target.Type] = map[string]bool{}
+		}
+		wanted[o.Target.Type][o.Target.SourceName] = true
+	}
+	if len(wanted) == 0 {
+		return res, nil
+	}
+	in.Targets = map[schemas.Name][]connectors.Item{}
+	for _, typ := range slices.Sorted(maps.Keys(wanted)) {
+		q := connectors.Query{Type: typ, Names: slices.Sorted(maps.Keys(wanted[typ]))}
+		for {
+			page, err := l.reader.List(ctx, q)
+			if err != nil {
+				return res, fmt.Errorf("look up what is granted in %s: %w", l.app.Name, err)
+			}
+			for _, i := range page.Items {
+				in.Targets[i.Name] = append(in.Targets[i.Name], i)
+			}
+			if page.Next == "" {
+				break
+			}
+			if page.Next == q.Cursor {
+				return res, fmt.Errorf("look up what is granted in %s: the pages do not end", l.app.Name)
+			}
+			q.Cursor = page.Next
+		}
+	}
+	return plan.Diff(in), nil
+}
+
+// Baseline returns what the ledger remembers of an application, by item.
+func Baseline(ctx context.Context, l *ledger.Ledger, app string) (func(string) (schemas.BaselineItem, bool), error) {
+	items := map[string]schemas.BaselineItem{}
+	err := l.AllBaseline(ctx, app, func(i schemas.BaselineItem) error {
+		items[i.Item] = i
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read what was verified of %s: %w", app, err)
+	}
+	return func(item string) (schemas.BaselineItem, bool) {
+		i, ok := items[item]
+		return i, ok
+	}, nil
+}

@@ -1,0 +1,134 @@
+package run
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/graph"
+	"github.com/countersign/countersign/reconciler/hold"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/reconciler/run/fulfilment"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Proposal is the change that a preview is about. *judge.Examination is one.
+type Proposal interface {
+	// Closure returns the connections of an application that bear on who gains what by the change.
+	Closure(ctx context.Context, application string, description connectors.Description) (map[schemas.Name]bool, error)
+	// Fold returns what the requests want of the connections, before and after the change.
+	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description connectors.Description, now time.Time) (before, after *plan.Desired, err error)
+}
+
+// Foreseen is what a change would do to one application as it is now.
+type Foreseen struct {
+	// Plan holds the change's own operations, Drift those that are needed without it.
+	Plan  schemas.ApplicationPlan
+	Drift []schemas.Operation
+	// Gained and Lost are the effects of the plan.
+	Gained, Lost []schemas.Access
+}
+
+// Preview compares what a change wants with what its base wants, both against what the application holds now. app is the
+// application as the base has it, judged as the change leaves it, connected as in the base. An error means that the
+// application could not be read; a *LedgerError that the ledger could not.
+func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, judged *schemas.Application, now time.Time) (*Foreseen, error) {
+	live, err := r.openLive(ctx, judged, base.Ledger)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := live.reader.Close(); err != nil {
+			r.config.Logger.Warn("close the application", "application", app.Name, "error", err)
+		}
+	}()
+	set, err := live.readClosure(ctx, change)
+	if err != nil {
+		return nil, err
+	}
+	remembered, err := Baseline(ctx, base.Ledger, app.Name)
+	if err != nil {
+		return nil, &LedgerError{err}
+	}
+	before, after, err := change.Fold(ctx, app.Name, set, live.description, now)
+	if err != nil {
+		return nil, &LedgerError{err}
+	}
+	// The base's needs are those of the application as the base has it: what wakes when its scope is widened
+	// is this change's doing.
+	was := *live
+	was.app = app
+	asIs, err := was.diff(ctx, plan.Input{Desired: before, Baseline: remembered, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	toBe, err := live.diff(ctx, plan.Input{Desired: after, Baseline: remembered, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	out := &Foreseen{Plan: toBe.Plan}
+	out.Plan.ReadAt = now
+	if out.Plan.LiveDigest, err = plan.LiveDigest(live.state); err != nil {
+		return nil, &LedgerError{err}
+	}
+	asked, err := base.Ledger.Fulfilments(ctx, app.Name)
+	if err != nil {
+		return nil, &LedgerError{err}
+	}
+	byID := map[string]ledger.Fulfilment{}
+	for _, f := range asked {
+		byID[f.Operation] = f
+	}
+	waiting := fulfilment.Classify(judged, byID, nil, func(*ledger.Fulfilment) bool { return false }, &out.Plan, true, now)
+	hold.Operations(&out.Plan, hold.Rules{Limits: hold.Limits(judged, base.Settings), Shrunken: toBe.Shrunken, Enforce: true,
+		Outside: waiting.Holds, Unable: r.unable(judged, base.Settings, live.description)})
+	live.effects(out, asIs, toBe)
+	return out, nil
+}
+
+// effects parts what the change needs from what the base alone would need, and tells who gains and loses by it.
+func (l *liveApplication) effects(out *Foreseen, asIs, toBe plan.Result) {
+	base := map[string]bool{}
+	for _, op := range asIs.Plan.Operations {
+		base[op.ID] = true
+	}
+	start := graph.New(l.app.Name, l.description, l.whole)
+	for i := range asIs.Plan.Operations {
+		start.Apply(&asIs.Plan.Operations[i])
+	}
+	end := graph.New(l.app.Name, l.description, l.whole)
+	for i := range toBe.Plan.Operations {
+		end.Apply(&toBe.Plan.Operations[i])
+	}
+	own := []schemas.Operation{}
+	for _, op := range out.Plan.Operations {
+		if base[op.ID] {
+			out.Drift = append(out.Drift, op)
+		} else {
+			own = append(own, op)
+		}
+	}
+	out.Gained, out.Lost = graph.Effects(own, start, end)
+	out.Plan.Operations = own
+}
+
+// readClosure reads the application, and leaves in the state the connections that bear on the change.
+func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map[schemas.Name]bool, error) {
+	set, err := change.Closure(ctx, l.app.Name, l.description)
+	if err != nil {
+		return nil, err
+	}
+	names := &plan.Desired{}
+	for n := range set {
+		names.Connections = append(names.Connections, &plan.Connection{Name: n})
+	}
+	if err := l.read(ctx, names); err != nil {
+		return nil, err
+	}
+	// The diff is about the change's connections; who gains what is asked of all that was read.
+	l.whole = l.state
+	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] })
+	return set, nil
+}

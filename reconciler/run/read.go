@@ -1,0 +1,42 @@
+package run
+
+import (
+	"context"
+	"errors"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Reading is what an application holds now, with what the requests want of it.
+type Reading struct {
+	Description connectors.Description
+	State       connectors.State
+	Desired     *plan.Desired
+	// Attested says that nothing can read the application: the state is what was said to be done.
+	Attested bool
+}
+
+// Read reads an application without changing it.
+func (r *Runner) Read(ctx context.Context, l *ledger.Ledger, app *schemas.Application, docs []*plan.Document) (_ *Reading, err error) {
+	live, err := r.openLive(ctx, app, l)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, live.reader.Close()) }()
+	desired := plan.Fold(docs, live.description, r.now())
+	if err := live.read(ctx, desired); err != nil {
+		return nil, err
+	}
+	out := &Reading{Description: live.description, State: live.state, Desired: desired}
+	if live.attested != nil {
+		remembered, err := Baseline(ctx, l, app.Name)
+		if err != nil {
+			return nil, err
+		}
+		out.State, out.Attested = live.attested.State(desired, remembered), true
+	}
+	return out, nil
+}

@@ -1,0 +1,208 @@
+package run
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/hold"
+	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/reconciler/run/fulfilment"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Config configures a Runner. All but Tickets and RetryWait are required.
+type Config struct {
+	// Connectors are those that applications may name, Directory the folder that their relative paths start at.
+	Connectors connectors.Registry
+	Directory  string
+	// State is the folder of the leases.
+	State string
+	// Version is that of the program: its first run takes nothing away.
+	Version string
+	// Tickets opens the issues of a repository at the forge, as the account that publishes; nil serves no tickets.
+	Tickets func(ctx context.Context, repository, publisher string) (Tickets, error)
+	// RetryWait is the first wait before a webhook is tried again; 0 is that of package rest.
+	RetryWait time.Duration
+	// Now is the clock.
+	Now func() time.Time
+	// Logger takes diagnostics.
+	Logger *slog.Logger
+	// Progress is told what a long job is at; total is 0 while unknown.
+	Progress func(what string, done, total int)
+	// Step is called after each step that a crash could follow, by several goroutines where there are several
+	// applications.
+	Step func(string)
+}
+
+// Tickets is where people are asked to carry operations out: the issues of one repository.
+type Tickets interface {
+	// Find returns the tickets of ours with a marker: the open ones, and with since those that changed after it too.
+	Find(ctx context.Context, marker string, since time.Time) ([]fulfilment.Ticket, error)
+	// Read returns one; nil where it is gone.
+	Read(ctx context.Context, number int) (*fulfilment.Ticket, error)
+	// Write opens or changes one, and returns it as it is then.
+	Write(context.Context, fulfilment.Edit) (fulfilment.Ticket, error)
+}
+
+// Documents are the admitted control files and requests. *index.Index has them.
+type Documents interface {
+	// All returns all documents of an application, in merge order for each connection.
+	All(ctx context.Context, application string) ([]*plan.Document, error)
+	// File returns the control file at a path; nil when there is none.
+	File(ctx context.Context, path string) (*index.File, error)
+}
+
+// People tells who people are. *signoff.Directory does.
+type People interface {
+	// Canonical is the one name of a person, whichever of their logins is given.
+	Canonical(login string) string
+	// Speaks says whether a login is among owners, which may be teams.
+	Speaks(login string, owners []string) bool
+}
+
+// Base is what runs start from: what is admitted at a commit, and the ledger.
+type Base struct {
+	// Tip is the commit.
+	Tip          string
+	Ledger       *ledger.Ledger
+	Documents    Documents
+	Controls     []index.Control
+	Settings     *schemas.Settings
+	Applications map[string]*schemas.Application
+	People       People
+}
+
+// Options say what a pass does.
+type Options struct {
+	// Applications are the names of those to go over.
+	Applications []string
+	// ReadOnly plans and writes nothing, neither to applications nor to the ledger.
+	ReadOnly bool
+	// Drift reports differences without carrying out what is pending, unless Enforce is set.
+	Drift bool
+	// Enforce corrects drift as well, on every application; otherwise those do whose drift mode says so.
+	Enforce bool
+}
+
+// Runner takes applications from their live to their desired state. Its methods may be called one at a time, except that
+// RecordAnswer, a function, may run beside them.
+type Runner struct{ config Config }
+
+// New opens nothing.
+func New(c Config) *Runner { return &Runner{c} }
+
+// now is the instant in UTC, without what JSON would lose.
+func (r *Runner) now() time.Time { return r.config.Now().UTC().Truncate(time.Microsecond) }
+
+// Result is what came of a pass.
+type Result struct {
+	// Applications are in the order of Options. Those that failed have an Error.
+	Applications []schemas.ApplicationOutcome
+	// Next is when a start or an expiry changes what is wanted, Again when to look again for what somebody outside was
+	// asked for; nil for never.
+	Next, Again *time.Time
+}
+
+// Once is one pass over the applications, each by itself. The result is complete even where an error is returned
+// beside it.
+func (r *Runner) Once(ctx context.Context, base Base, o Options) (Result, error) {
+	p := &pass{Runner: r, options: o, base: base}
+	runs, err := p.applications(ctx, o.Applications)
+	var out Result
+	for _, a := range runs {
+		if a.err != nil {
+			// One application that cannot be reached stops nothing but itself.
+			a.outcome.Error = a.err.Error()
+		}
+		out.Applications = append(out.Applications, *a.outcome)
+		out.Next, out.Again = earlier(out.Next, a.next), earlier(out.Again, a.lookAgain)
+	}
+	if err == nil {
+		err = ctx.Err()
+	}
+	return out, err
+}
+
+// earlier returns the earlier of two instants; a zero one is never.
+func earlier(a *time.Time, b time.Time) *time.Time {
+	if b.IsZero() || a != nil && !b.Before(*a) {
+		return a
+	}
+	return &b
+}
+
+// pass is one invocation over several applications.
+type pass struct {
+	*Runner
+	options Options
+	base    Base
+	removed hold.Counts // by the applications so far
+}
+
+// maxApplications is how many applications are open and worked on at a time.
+const maxApplications = 4
+
+// applications takes each application through one pass of its own, a few at a time. What may be removed is one
+// question for all of them, asked in their order.
+func (p *pass) applications(ctx context.Context, names []string) ([]*application, error) {
+	var runs []*application
+	for part := range slices.Chunk(names, maxApplications) {
+		some := make([]*application, len(part))
+		for i, name := range part {
+			some[i] = newApplication(p, p.base.Applications[name])
+		}
+		err := p.together(ctx, some, len(runs), len(names))
+		for _, a := range some {
+			a.close()
+		}
+		if runs = append(runs, some...); err != nil || ctx.Err() != nil {
+			return runs, err
+		}
+	}
+	return runs, nil
+}
+
+func (p *pass) together(ctx context.Context, runs []*application, done, all int) error {
+	for _, a := range runs {
+		// One after the other, in their order: two processes that took them in different ones would wait for
+		// each other.
+		if !p.options.ReadOnly {
+			a.unlock, a.err = p.lease(ctx, a.app.Name)
+		}
+		var err error
+		if a.documents, err = p.base.Documents.All(ctx, a.app.Name); err != nil {
+			return err
+		}
+	}
+	each := func(what string, fn func(*application) error) {
+		var g errgroup.Group
+		for i, a := range runs {
+			if a.err != nil {
+				continue
+			}
+			g.Go(func() error {
+				p.config.Progress(what+" "+a.app.Name, done+i, all)
+				a.err = fn(a)
+				return nil
+			})
+		}
+		_ = g.Wait() // each has kept its own error
+	}
+	each("read", func(a *application) error { return a.prepare(ctx) })
+	for _, a := range runs {
+		if a.err == nil {
+			a.err = a.holdBack(ctx)
+		}
+	}
+	if !p.options.ReadOnly {
+		each("reconcile", func(a *application) error { return a.carryOut(ctx) })
+	}
+	return nil
+}

@@ -1,0 +1,210 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
+)
+
+// verify reads back, records what the read showed of each operation, and remembers what is as desired.
+func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours map[string]bool) (*plan.Result, error) {
+	if len(todo) == 0 {
+		ours, err := a.recover(ctx, &a.result, ours)
+		if err != nil {
+			return nil, err
+		}
+		return &a.result, a.adopt(ctx, &a.result, ours)
+	}
+	last := map[string]string{}
+	for _, o := range a.outcome.Outcomes {
+		last[o.Operation] = o.Status
+	}
+	var after plan.Result
+	var err error
+	for attempt := 1; ; attempt++ {
+		after, err = a.readBack(ctx)
+		if err != nil || attempt == maxAttempts {
+			break
+		}
+		missing := slices.ContainsFunc(after.Plan.Operations, func(o schemas.Operation) bool { return last[o.ID] == "applied" })
+		if !missing {
+			break
+		}
+		// Some applications show a change a moment after they accepted it.
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(time.Duration(attempt*attempt) * 200 * time.Millisecond):
+		}
+	}
+	var records []schemas.Record
+	if err != nil {
+		for i := range todo {
+			v := schemas.VerificationRecord{Operation: todo[i].ID, Status: "unverifiable"}
+			a.outcome.Verifications = append(a.outcome.Verifications, v)
+			records = append(records, schemas.Record{Type: schemas.RecordVerification, Operation: &todo[i], Verification: &v, Note: err.Error()})
+		}
+		return nil, errors.Join(fmt.Errorf("read back: %w", err), a.append(context.WithoutCancel(ctx), records...))
+	}
+	differs := map[string]bool{}
+	for _, o := range after.Plan.Operations {
+		differs[o.ID] = true
+	}
+	pending := map[string]bool{}
+	for _, p := range after.Plan.Pending {
+		pending[plan.EntitlementItem(p.Key)] = true
+	}
+	settled := map[string]schemas.BaselineItem{}
+	for _, s := range after.Settled {
+		settled[s.Item] = s
+	}
+	for i := range todo {
+		o := &todo[i]
+		item := plan.OperationItem(o)
+		v := schemas.VerificationRecord{Operation: o.ID, Status: a.verified(), Before: o.Before, After: o.After}
+		if v.Before == nil && v.After == nil {
+			v.Before, v.After = o.Kind == schemas.OperationRevoke, o.Kind == schemas.OperationGrant
+		}
+		rec := schemas.Record{Type: schemas.RecordVerification, Operation: o, Verification: &v}
+		switch {
+		case after.Plan.Incomplete != "":
+			v.Status = "unverifiable"
+		case pending[item]:
+			v.Status = "pending"
+		case differs[o.ID] && o.Provisioning != schemas.ProvisioningDirect && o.Provisioning != "":
+			// Somebody outside said that it is done: they have the grace to let it show.
+			v.Status = "pending"
+		case differs[o.ID]:
+			v.Status = "differs"
+		default:
+			s, ok := settled[item]
+			if !ok && !o.Removes() {
+				// It is in no plan any more, and yet not seen to be there: something else is wrong with it.
+				if b, known := a.remembered(item); !known || b.Token != a.result.Tokens[o.ID] {
+					v.Status = "differs"
+					break
+				}
+			}
+			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == ledger.FulfilmentApplied {
+				f.State = v.Status
+				a.fulfilments.Asked[o.ID] = f
+			}
+			if !ok {
+				s = schemas.BaselineItem{Item: item, Token: a.result.Tokens[o.ID]}
+			}
+			s.Made = true
+			ours[item] = true
+			rec.Baseline = []schemas.BaselineItem{s}
+			if o.Kind == schemas.OperationCreate {
+				// The payload was made with the connection.
+				if ps, ok := settled[plan.PayloadItem(o.Connection)]; ok {
+					ps.Made = true
+					ours[ps.Item] = true
+					rec.Baseline = append(rec.Baseline, ps)
+				}
+			}
+		}
+		a.outcome.Verifications = append(a.outcome.Verifications, v)
+		records = append(records, rec)
+		if len(records) >= recordsAtOnce {
+			if err := a.append(ctx, records...); err != nil {
+				return nil, err
+			}
+			records = records[:0]
+		}
+	}
+	if err := a.append(ctx, records...); err != nil {
+		return nil, err
+	}
+	for i := range todo {
+		delete(a.interrupted, plan.OperationItem(&todo[i]))
+	}
+	if ours, err = a.recover(ctx, &after, ours); err != nil {
+		return nil, err
+	}
+	return &after, a.adopt(ctx, &after, ours)
+}
+
+// recover closes the intents of runs that were cut short: what they meant to do and is so now was theirs.
+func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[string]bool) (map[string]bool, error) {
+	if len(a.interrupted) == 0 || a.outcome.Plan.Incomplete != "" || seen.Plan.Incomplete != "" {
+		return ours, nil
+	}
+	settled := map[string]schemas.BaselineItem{}
+	for _, s := range seen.Settled {
+		settled[s.Item] = s
+	}
+	differs := map[string]bool{}
+	for _, o := range seen.Plan.Operations {
+		differs[o.ID] = true
+	}
+	pending := map[string]bool{}
+	for _, p := range seen.Plan.Pending {
+		pending[plan.EntitlementItem(p.Key)] = true
+	}
+	var records []schemas.Record
+	for _, item := range slices.Sorted(maps.Keys(a.interrupted)) {
+		o := a.interrupted[item]
+		if differs[o.ID] || pending[item] {
+			continue // held back now, or waiting for somebody: it stays open until it is carried out
+		}
+		v := schemas.VerificationRecord{Operation: o.ID, Status: "verified", Before: o.Before, After: o.After}
+		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "an earlier run was cut short after its intent"}
+		items := []string{item}
+		if o.Kind == schemas.OperationCreate {
+			items = append(items, plan.PayloadItem(o.Connection))
+		}
+		for _, i := range items {
+			if s, ok := settled[i]; ok {
+				s.Made = true
+				ours[i] = true
+				rec.Baseline = append(rec.Baseline, s)
+			}
+		}
+		if len(rec.Baseline) == 0 && !o.Removes() {
+			v.Status, rec.Note = "differs", "an earlier run was cut short after its intent, and nothing wants it now"
+		}
+		records = append(records, rec)
+	}
+	return ours, a.append(ctx, records...)
+}
+
+func (a *application) readBack(ctx context.Context) (plan.Result, error) {
+	// The wanted state is that of the plan: an expiry that falls between is the next run's.
+	if err := a.live.read(ctx, a.input.Desired); err != nil {
+		return plan.Result{}, err
+	}
+	return a.live.diff(ctx, a.input)
+}
+
+// adopt remembers what was found as desired without an operation of this run.
+func (a *application) adopt(ctx context.Context, seen *plan.Result, ours map[string]bool) error {
+	// A partial read settles nothing: what this run made would pass for found.
+	if a.outcome.Plan.Incomplete != "" || seen.Plan.Incomplete != "" {
+		return nil
+	}
+	var items []schemas.BaselineItem
+	for _, s := range seen.Settled {
+		if ours[s.Item] {
+			continue
+		}
+		if _, known := a.remembered(s.Item); !known {
+			a.outcome.Adopted++
+		}
+		items = append(items, s)
+	}
+	for start := 0; start < len(items); start += chunk {
+		part := items[start:min(start+chunk, len(items))]
+		if err := a.append(ctx, schemas.Record{Type: schemas.RecordAdoption, Baseline: part}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,225 @@
+package reconciler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/reconciler/run"
+	"github.com/countersign/countersign/reconciler/run/fulfilment"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Status says where every request stands: approval, provisioning, verification. It reads the ledger and
+// opens no application.
+func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *schemas.StatusReport, err error) {
+	b, err := r.open(ctx, to, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	apps, err := b.names(application)
+	if err != nil {
+		return nil, err
+	}
+	report := &schemas.StatusReport{APIVersion: schemas.APIVersion, Kind: "Status", Tip: b.tip, At: r.now(), Requests: []schemas.RequestStatus{}}
+	if report.Quarantined, err = b.admitted.Quarantined(ctx); err != nil {
+		return nil, err
+	}
+	for _, app := range apps {
+		docs, err := b.admitted.All(ctx, app)
+		if err != nil {
+			return nil, err
+		}
+		if err := r.statusOf(ctx, b.ledger, b.admitted.Trust.Applications[app], docs, report); err != nil {
+			return nil, err
+		}
+	}
+	if err := b.origins(ctx, report.Requests); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(report.Requests, func(a, b schemas.RequestStatus) int {
+		if c := strings.Compare(a.Document.Path, b.Document.Path); c != 0 {
+			return c
+		}
+		return a.Document.Index - b.Document.Index
+	})
+	return report, nil
+}
+
+// origins fills in by which commit and which pull request requests came.
+func (b *base) origins(ctx context.Context, requests []schemas.RequestStatus) error {
+	pulls := map[string]int{}
+	for i := range requests {
+		s := &requests[i]
+		f, err := b.admitted.File(ctx, s.Document.Path)
+		if err != nil {
+			return err
+		}
+		if f == nil {
+			continue
+		}
+		s.Commit = f.Commit
+		n, known := pulls[f.Commit]
+		if !known {
+			rec, ok, err := b.ledger.Admission(ctx, f.Commit)
+			if err != nil {
+				return fmt.Errorf("read the verdict on %.8s: %w", f.Commit, err)
+			}
+			if ok && rec.Evidence != nil {
+				n = rec.Evidence.PullRequest
+			}
+			pulls[f.Commit] = n
+		}
+		s.PullRequest = n
+	}
+	return nil
+}
+
+func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schemas.Application, docs []*plan.Document, report *schemas.StatusReport) error {
+	desc, err := r.judge.Describe(app)
+	if err != nil {
+		return err
+	}
+	remembered, err := run.Baseline(ctx, l, app.Name)
+	if err != nil {
+		return err
+	}
+	desired := plan.Fold(docs, desc, r.now())
+	items := plan.ItemsOf(desired)
+	ids := make([]schemas.DocumentID, 0, len(docs))
+	type row struct {
+		doc     *plan.Document
+		version *plan.Version
+	}
+	var rows []row
+	for _, d := range docs {
+		v := d.Current
+		if v == nil && len(d.Former) > 0 {
+			v = d.Former[len(d.Former)-1]
+		}
+		if v == nil {
+			continue
+		}
+		rows = append(rows, row{d, v})
+		ids = append(ids, schemas.DocumentID{Path: d.Place.Path, Index: d.Place.Index, Blob: v.Blob})
+	}
+	states, err := l.States(ctx, ids...)
+	if err != nil {
+		return fmt.Errorf("read the states of requests: %w", err)
+	}
+	held, err := l.Held(ctx, app.Name)
+	if err != nil {
+		return err
+	}
+	drifted := map[ledger.Key]bool{}
+	for h, s := range held {
+		drifted[h.Document] = drifted[h.Document] || s.Cause == schemas.CauseDrift && s.Hold != schemas.HoldPending
+	}
+	asked, open, err := fulfilmentsOf(ctx, l, app.Name)
+	if err != nil {
+		return err
+	}
+	verified := ledger.VerificationVerified
+	if desc.Attested {
+		verified = ledger.VerificationAttested
+	}
+	for i, w := range rows {
+		q := w.version.Request
+		s := schemas.RequestStatus{Document: ids[i], Kind: q.Kind, Name: q.Metadata.Name, Application: q.Application, Connection: q.Connection.Name(),
+			Approval: "admitted", Provisioning: "none", Verification: "none"}
+		key := ledger.Key{Path: ids[i].Path, Index: ids[i].Index}
+		if st, ok := states[key]; ok {
+			s.Provisioning, s.Verification, s.Detail = st.Provisioning, st.Verification, st.Error
+		}
+		s.Fulfilment = asked[key]
+		if w.doc.Current == nil {
+			s.Approval = "undone"
+		}
+		// What the read-backs have shown of everything that the request wants decides over single operations.
+		wanted, shown := 0, 0
+		for _, it := range items[plan.DocumentKey{Path: ids[i].Path, Index: ids[i].Index}] {
+			wanted++
+			// What somebody outside was asked for is not as it was verified once.
+			if b, ok := remembered(it.Item); ok && b.Token == it.Token && !open[it.Item] {
+				shown++
+			}
+		}
+		switch {
+		case drifted[key]: // the last run saw some of it gone, and left it so
+		case wanted > 0 && shown == wanted:
+			s.Verification = verified
+			if s.Provisioning == "none" {
+				s.Provisioning, s.Detail = "applied", "it was so already"
+			}
+		case shown > 0:
+			s.Verification, s.Detail = "partial", fmt.Sprintf("%d of %d items %s", shown, wanted, verified)
+		case wanted > 0 && (s.Verification == "none" || s.Verification == verified):
+			// What was verified is not what is wanted now: a grant that has expired since, say.
+			s.Verification = "pending"
+			if s.Provisioning == "none" {
+				s.Provisioning = "pending"
+			}
+		}
+		if d := fulfilling(s.Fulfilment); d != "" && s.Detail == "" || d != "" && s.Verification == ledger.VerificationPartial {
+			s.Detail = strings.TrimPrefix(s.Detail+"; "+d, "; ")
+		}
+		report.Requests = append(report.Requests, s)
+	}
+	return nil
+}
+
+// fulfilmentsOf is what somebody outside was asked for, by the document that asks for it, and the items of which that
+// is not seen yet.
+func fulfilmentsOf(ctx context.Context, l *ledger.Ledger, app string) (out map[ledger.Key][]schemas.FulfilmentStatus, open map[string]bool, err error) {
+	list, err := l.Fulfilments(ctx, app)
+	if err != nil {
+		return nil, nil, err
+	}
+	out, open = map[ledger.Key][]schemas.FulfilmentStatus{}, map[string]bool{}
+	for _, f := range list {
+		if fulfilment.Awaited(&f) {
+			open[plan.OperationItem(&f.Plan)] = true
+		}
+		s := schemas.FulfilmentStatus{Operation: f.Operation, Via: f.Via, State: f.State, To: f.To, URL: f.URL, Since: f.Since, By: f.By, Message: f.Message}
+		for _, d := range f.Plan.Documents {
+			k := ledger.Key{Path: d.Path, Index: d.Index}
+			out[k] = append(out[k], s)
+		}
+	}
+	return out, open, nil
+}
+
+// fulfilling says in a sentence whom a request's operations wait for; "" for nobody.
+func fulfilling(list []schemas.FulfilmentStatus) string {
+	var parts []string
+	for _, f := range list {
+		text := strings.TrimSpace(string(f.Via) + " " + f.To)
+		switch f.State {
+		case ledger.FulfilmentSubmitting, ledger.FulfilmentPending:
+			text += " since " + fulfilment.Timestamp(f.Since)
+		case ledger.FulfilmentApplied:
+			text += ": said to be done, not seen yet"
+		case ledger.FulfilmentDiffers:
+			text += ": said to be done, not seen"
+		case ledger.FulfilmentAttested:
+			text += ": attested"
+			if f.By != "" {
+				text += " by " + f.By
+			}
+		default:
+			continue
+		}
+		if !slices.Contains(parts, text) {
+			parts = append(parts, text)
+		}
+	}
+	if len(parts) > 3 {
+		parts = append(parts[:3], fmt.Sprintf("and %d more", len(parts)-3))
+	}
+	return strings.Join(parts, "; ")
+}

@@ -1,0 +1,275 @@
+package validate
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/policy"
+	"github.com/countersign/countersign/reconciler/hold"
+	"github.com/countersign/countersign/reconciler/judge"
+	"github.com/countersign/countersign/reconciler/signoff"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Folder checks the control files of a folder offline, without Git or any application, and without a policy decision.
+// It follows no symbolic link.
+func Folder(ctx context.Context, dir string, registry connectors.Registry) (*schemas.ValidateReport, error) {
+	report := &schemas.ValidateReport{APIVersion: schemas.APIVersion, Kind: "Validate", Errors: []schemas.Finding{}}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the repository's folder: %w", err)
+	}
+	defer root.Close()
+	fail := func(list schemas.ErrorList) {
+		for _, e := range list {
+			report.Errors = append(report.Errors, judge.FindingOf(e, "invalid"))
+		}
+	}
+	refuse := func(path, msg, fix string) {
+		report.Errors = append(report.Errors, schemas.Finding{Code: "refused", Severity: "error", Message: msg, Fix: fix,
+			Position: schemas.Position{Path: path}, Document: schemas.DocumentID{Path: path}})
+	}
+	settings := &schemas.SettingsSpec{Folders: schemas.DefaultFolders()}
+	if b, err := root.ReadFile(schemas.SettingsPath); err == nil {
+		if docs, errs := schemas.Decode(schemas.SettingsPath, b); len(errs) == 0 {
+			if s, ok := docs[0].Value.(*schemas.Settings); ok {
+				settings = &s.Spec
+			}
+		}
+	} else {
+		refuse(schemas.SettingsPath, "is missing", "countersign init writes one")
+	}
+	var all []schemas.Document
+	unread := false // whether an application's file could not be read, so that its name is not known
+	modules := map[string][]byte{}
+	var data map[string]any
+	keep := judge.ControlFiles{Settings: settings}
+	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if d.IsDir() {
+			if p != "." && !keep.Dir(p) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		class, ok := schemas.IsControlFile(p, settings)
+		if !ok {
+			if d.Type()&fs.ModeSymlink != 0 && keep.File(p) {
+				refuse(p, "is a symbolic link where control files stand", "control files are ordinary files in ordinary folders")
+			}
+			return nil
+		}
+		report.Files++
+		if err := schemas.CheckPath(p); err != nil {
+			refuse(p, err.Error(), "")
+			return nil
+		}
+		if !d.Type().IsRegular() {
+			refuse(p, "is a symbolic link", "replace the link by its content")
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if info.Mode()&0o111 != 0 {
+			refuse(p, "is executable", "control files are ordinary files: git update-index --chmod=-x")
+		}
+		if info.Size() > schemas.MaxFileBytes {
+			refuse(p, fmt.Sprintf("is larger than %d bytes", schemas.MaxFileBytes), "split it")
+			return nil
+		}
+		content, err := root.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		switch class {
+		case schemas.ClassPolicy:
+			if strings.HasSuffix(p, ".rego") {
+				modules[p] = content
+				return nil
+			}
+			if data, err = policy.ParseData(p, content); err != nil {
+				refuse(p, err.Error(), "")
+			}
+			return nil
+		case schemas.ClassSigners:
+			return nil
+		}
+		docs, errs := schemas.Decode(p, content)
+		fail(errs)
+		unread = unread || class == schemas.ClassApplication && len(errs) > 0
+		fail(schemas.CheckPlaces(p, docs, settings))
+		report.Documents += len(docs)
+		all = append(all, docs...)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the control files: %w", err)
+	}
+	checkTogether(all, unread, registry, fail, refuse)
+	if engine, err := policy.New(policy.Config{Modules: modules, Data: data}); err != nil {
+		refuse(settings.Folders.Policy, err.Error(), "")
+	} else if err := engine.Close(); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(report.Errors, func(a, b schemas.Finding) int {
+		if c := strings.Compare(a.Position.Path, b.Position.Path); c != 0 {
+			return c
+		}
+		return a.Position.Line - b.Position.Line
+	})
+	return report, nil
+}
+
+// checkTogether checks documents against the connectors and against each other. With unread, all lacks an application.
+func checkTogether(all []schemas.Document, unread bool, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
+	checker := schemas.NewChecker()
+	apps := map[string]connectors.Description{}
+	unheld := map[string]bool{} // applications without a connector, which their requests cannot be held against
+	lacks := map[string]map[schemas.Provisioning]hold.Fault{}
+	forge := "local"
+	for _, d := range all {
+		if v, ok := d.Value.(*schemas.Settings); ok {
+			forge = v.Spec.Forge.Kind
+		}
+	}
+	for _, d := range all {
+		switch v := d.Value.(type) {
+		case *schemas.Application:
+			c, ok := registry.Get(v.Spec.Connector)
+			if !ok {
+				fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("there is no connector %q", v.Spec.Connector),
+					Hint: fmt.Sprintf("the connectors are %s; where a program of its own is the connector, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
+				unheld[v.Name] = true
+				continue
+			}
+			desc := c.Describe()
+			fail(checker.Config(d, desc.Config))
+			if own, is := c.(connectors.Configured); is {
+				var err error
+				if desc, err = own.DescribeConfig(v.Spec.Config); err != nil {
+					fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
+				}
+			}
+			apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
+			fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
+		case *schemas.People:
+			if _, err := signoff.NewDirectory(v.Spec); err != nil {
+				refuse(d.Position.Path, err.Error(), "")
+			}
+		}
+	}
+	for _, d := range all {
+		v, ok := d.Value.(*schemas.Request)
+		if !ok {
+			continue
+		}
+		desc, ok := apps[v.Application]
+		if !ok && (unread || unheld[v.Application]) {
+			continue
+		}
+		if !ok {
+			fail(schemas.ErrorList{{Position: d.At("spec.application"), Field: "spec.application", Msg: fmt.Sprintf("there is no application %q", v.Application),
+				Hint: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")}})
+			continue
+		}
+		typ, ok := desc.Type(v.Connection.Type)
+		if !ok {
+			fail(schemas.ErrorList{{Position: d.At("spec.connection.type"), Field: "spec.connection.type",
+				Msg: fmt.Sprintf("%s has no connections of type %s", desc.Title, v.Connection.Type)}})
+			continue
+		}
+		if v.Kind == schemas.KindConnectionCreation {
+			fail(checker.Payload(d, typ.Payload))
+		}
+		fail(hold.ProvisioningErrors(d, v.Provisioning, lacks[v.Application]))
+		for list, entries := range map[string][]schemas.Entry{"grants": v.Grants, "revokes": v.Revokes} {
+			for i, e := range entries {
+				field := fmt.Sprintf("spec.%s[%d]", list, i)
+				target, ok := typ.Target(e.Type)
+				if !ok {
+					fail(schemas.ErrorList{{Position: d.At(field + ".type"), Field: field + ".type", Msg: fmt.Sprintf("a %s cannot be granted to a %s", e.Type, typ.Name),
+						Hint: "it may be given " + strings.Join(targetNames(typ), ", ")}})
+					continue
+				}
+				if err := target.Names.Check(e.SourceName); err != nil {
+					fail(schemas.ErrorList{{Position: d.At(field + ".source_name"), Field: field + ".source_name", Msg: err.Error()}})
+				}
+				for _, p := range e.Privileges {
+					if len(target.Privileges) > 0 && !slices.Contains(target.Privileges, p) {
+						fail(schemas.ErrorList{{Position: d.At(field + ".privileges"), Field: field + ".privileges", Msg: fmt.Sprintf("%s is no privilege on a %s", p, e.Type),
+							Hint: "the privileges are " + strings.Join(target.Privileges, ", ")}})
+					}
+				}
+			}
+		}
+		if err := typ.Names.Check(v.Connection.SourceName); err != nil {
+			fail(schemas.ErrorList{{Position: d.At("spec.connection.source_name"), Field: "spec.connection.source_name", Msg: err.Error()}})
+		}
+	}
+}
+
+func targetNames(typ connectors.ConnectionType) []string {
+	var names []string
+	for _, g := range typ.Grantable {
+		names = append(names, g.Type)
+	}
+	return names
+}
+
+// Policy reads the policy folder of a work tree as it lies there, for testing it.
+func Policy(dir string) (modules map[string][]byte, data map[string]any, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the repository's folder: %w", err)
+	}
+	defer root.Close()
+	settings := &schemas.SettingsSpec{Folders: schemas.DefaultFolders()}
+	if b, err := root.ReadFile(schemas.SettingsPath); err == nil {
+		docs, errs := schemas.Decode(schemas.SettingsPath, b)
+		if err := errs.Err(); err != nil {
+			return nil, nil, err
+		}
+		if s, ok := docs[0].Value.(*schemas.Settings); ok {
+			settings = &s.Spec
+		}
+	}
+	modules = map[string][]byte{}
+	if _, err := root.Stat(settings.Folders.Policy); os.IsNotExist(err) {
+		return modules, nil, nil
+	}
+	err = fs.WalkDir(root.FS(), settings.Folders.Policy, func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !d.Type().IsRegular() {
+			return err
+		}
+		if class, ok := schemas.IsControlFile(p, settings); !ok || class != schemas.ClassPolicy {
+			return nil
+		}
+		content, err := root.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		if strings.HasSuffix(p, ".rego") {
+			modules[p] = content
+			return nil
+		}
+		if data != nil {
+			return fmt.Errorf("%s: there are two data files in the policy folder; keep one", p)
+		}
+		data, err = policy.ParseData(p, content)
+		return err
+	})
+	return modules, data, err
+}
