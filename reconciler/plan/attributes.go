@@ -9,7 +9,7 @@ import (
 // know is left alone.
 func (d *differ) attributes(it *subject) (before, after map[string]any) {
 	compare := func(k string, want any) {
-		l, ok := it.l.Payload[k]
+		l, ok := it.found.Payload[k]
 		if !ok || equalValue(want, l) {
 			return
 		}
@@ -26,11 +26,11 @@ func (d *differ) attributes(it *subject) (before, after map[string]any) {
 	}
 	// The completed payload without building it: almost always nothing differs.
 	for k, w := range it.info.payloadDefaults() {
-		if _, written := it.c.Payload[k]; !written {
+		if _, written := it.connection.Payload[k]; !written {
 			compare(k, w)
 		}
 	}
-	for k, w := range it.c.Payload {
+	for k, w := range it.connection.Payload {
 		if w != nil {
 			compare(k, w)
 		}

@@ -6,8 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -128,57 +126,6 @@ func TestBetweenApplications(t *testing.T) {
 				t.Error(diff)
 			}
 		})
-	}
-}
-
-func TestGraph(t *testing.T) {
-	t.Parallel()
-	g := graph.New("app", description(), connectors.State{Connections: []connectors.Connection{
-		parseLive("role/a role/b:MEMBER user/x:MEMBER user/z:ADMIN"), parseLive("role/b role/a:MEMBER role/c:MEMBER role/c:ADMIN table/t:SELECT"),
-		parseLive("role/c table/t:SELECT table/u:SELECT user/y:MEMBER"),
-	}})
-	lines := func(n string) []string {
-		var out []string
-		for _, a := range g.AccessOf(name(n)) {
-			out = append(out, accessLine(a))
-		}
-		return out
-	}
-	want := []string{
-		"user/x role/a MEMBER", "user/x role/b MEMBER via role/a", "user/x role/c ADMIN via role/a via role/b", "user/x role/c MEMBER via role/a via role/b",
-		"user/x table/t SELECT via role/a via role/b", "user/x table/u SELECT via role/a via role/b via role/c",
-	}
-	if diff := cmp.Diff(want, lines("user/x")); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff([]schemas.Name{name("user/x"), name("user/y")}, g.Members(name("role/c"))); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff([]schemas.Name{name("role/b"), name("user/y")}, g.DirectMembers(name("role/c"))); diff != "" {
-		t.Error(diff)
-	}
-	if diff := cmp.Diff([]schemas.Name{name("user/x"), name("user/y"), name("user/z")}, g.Identities()); diff != "" {
-		t.Error(diff)
-	}
-	if len(g.AccessOf(name("user/nobody"))) > 0 || len(g.Members(name("role/none"))) > 0 || len(g.DirectMembers(name("role/none"))) > 0 {
-		t.Error("a name that is not there has access or members")
-	}
-	ops := []schemas.Operation{{ID: "1", Kind: schemas.OperationDelete, Connection: name("role/a")}}
-	after := graph.New("app", description(), connectors.State{Connections: []connectors.Connection{
-		parseLive("role/b role/c:MEMBER role/c:ADMIN table/t:SELECT"), parseLive("role/c table/t:SELECT table/u:SELECT user/y:MEMBER"),
-	}})
-	_, lost := graph.Effects(ops, g, after)
-	var got []string
-	for _, a := range lost {
-		got = append(got, accessLine(a))
-	}
-	// Whoever could only hand it on loses that too.
-	if diff := cmp.Diff(append(want, "user/z role/a ADMIN"), got); diff != "" {
-		t.Error(diff)
-	}
-	g.Apply(&ops[0])
-	if g.Exists(name("role/a")) || !g.Exists(name("role/b")) || !g.Exists(name("user/x")) || len(g.AccessOf(name("user/x"))) > 0 || len(g.AccessOf(name("user/z"))) > 0 {
-		t.Errorf("after the deletion: %q, %q", lines("user/x"), lines("user/z"))
 	}
 }
 

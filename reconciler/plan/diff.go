@@ -125,15 +125,15 @@ type differ struct {
 
 // subject is one desired connection on its way through the diff.
 type subject struct {
-	// c is in the application's own spelling; the others of the same spelling are in no item.
-	c    *Connection
-	form *form // nil where the requests are spelt as the application has it
-	want map[string]any
-	has  bool // want is known
-	info *typeInfo
-	l    *connectors.Connection
-	live []*connectors.Connection
-	base schemas.BaselineItem
+	// connection is in the application's own spelling; the others of the same spelling are in no item.
+	connection *Connection
+	form       *form // nil where the requests are spelt as the application has it
+	want       map[string]any
+	has        bool // want is known
+	info       *typeInfo
+	found      *connectors.Connection // live
+	live       []*connectors.Connection
+	base       schemas.BaselineItem
 	// known says that base is known, identity that the name stood for another id when it was verified and
 	// nothing was approved since.
 	known, identity bool
@@ -158,11 +158,11 @@ func (d *differ) match() (spoken []bool) {
 	i := 0
 	for j := range d.items {
 		it := &d.items[j]
-		for i < len(d.live) && d.live[i].Compare(it.c.Name) < 0 {
+		for i < len(d.live) && d.live[i].Compare(it.connection.Name) < 0 {
 			i++
 		}
 		start := i
-		for i < len(d.live) && d.live[i].Name == it.c.Name {
+		for i < len(d.live) && d.live[i].Name == it.connection.Name {
 			spoken[i] = true
 			i++
 		}

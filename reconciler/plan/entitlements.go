@@ -11,10 +11,10 @@ import (
 
 // entitlements walks what is wanted, what is to be gone and what is there, all in the order of keys.
 func (d *differ) entitlements(it *subject) {
-	c := it.c
+	c := it.connection
 	var live []connectors.Entitlement
-	if it.l != nil {
-		live = sortedEntitlements(it.l.Entitlements)
+	if it.found != nil {
+		live = sortedEntitlements(it.found.Entitlements)
 	}
 	i, j, k := 0, 0, 0
 	for i < len(c.Entitlements) || j < len(c.Tombstones) || k < len(live) {
@@ -55,7 +55,7 @@ func (d *differ) entitlements(it *subject) {
 		}
 		for h := range have {
 			if e := &have[h]; e != taken {
-				d.leftover(c.Name, it.info, it.l, e)
+				d.leftover(c.Name, it.info, it.found, e)
 			}
 		}
 	}
@@ -104,7 +104,7 @@ func targetIDs(have []connectors.Entitlement) []string {
 // grant compares one wanted entitlement with what is there of its name. It returns which of those it
 // speaks of, or that it speaks of all.
 func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement) (taken *connectors.Entitlement, all bool) {
-	c, app := it.c, d.in.Application
+	c, app := it.connection, d.in.Application
 	have, ok := pick(of, e.TargetID)
 	target := it.info.target(e.Target.Type)
 	switch {
@@ -160,8 +160,8 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 	}
 	op := d.op(schemas.OperationGrant, c.Name, e.Documents)
 	op.Target, op.TargetID, op.Privilege, op.Expires, op.Provisioning = &e.Target, id, e.Privilege, e.Expires, e.Provisioning
-	if it.l != nil {
-		op.NativeID = it.l.NativeID
+	if it.found != nil {
+		op.NativeID = it.found.NativeID
 	}
 	if e.Started {
 		op.Cause = schemas.CauseStart
@@ -191,7 +191,7 @@ func (d *differ) notIdentity(c schemas.Name, e *Entitlement) {
 
 // target finds the one target that is meant, and its id where the application told.
 func (d *differ) target(it *subject, e *Entitlement, target *connectors.GrantableType, key schemas.Key) (id string, ok bool) {
-	c := it.c
+	c := it.connection
 	if d.in.Targets == nil {
 		return e.TargetID, true
 	}
@@ -226,7 +226,7 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 // revoke compares one entitlement that is to be gone with what is there of its name. It returns which of
 // those it takes away, or that nothing of the name is left over.
 func (d *differ) revoke(it *subject, t *Tombstone, of []connectors.Entitlement) (taken *connectors.Entitlement, all bool) {
-	c := it.c
+	c := it.connection
 	name := EntitlementItem(schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege})
 	word := absentFor(t.Cause)
 	base, known := d.baseline(name)
@@ -255,7 +255,7 @@ func (d *differ) revoke(it *subject, t *Tombstone, of []connectors.Entitlement) 
 	}
 	op := d.op(schemas.OperationRevoke, c.Name, t.Documents)
 	op.Target, op.TargetID, op.Privilege, op.Cause = &t.Target, have.TargetID, t.Privilege, t.Cause
-	op.NativeID = it.l.NativeID
+	op.NativeID = it.found.NativeID
 	op.Privileged = PrivilegedGrant(d.in.Application, *it.info.typ, *target, c.Name, t.Target, t.Privilege)
 	d.plan(op, word, t.Documents, base, known)
 	return have, false

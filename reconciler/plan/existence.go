@@ -14,7 +14,7 @@ func (d *differ) existence(it *subject) {
 	if it.info == nil || !d.identify(it) {
 		return
 	}
-	switch it.c.Existence {
+	switch it.connection.Existence {
 	case Present:
 		it.open = d.present(it)
 	case Deleted, Undone:
@@ -26,7 +26,7 @@ func (d *differ) existence(it *subject) {
 
 // identify finds the one live connection that is meant, and says whether it may be touched.
 func (d *differ) identify(it *subject) bool {
-	c, app, docs := it.c, d.in.Application, it.c.documents()
+	c, app, docs := it.connection, d.in.Application, it.connection.documents()
 	if !it.info.known {
 		d.find(c.Name, docs, "error", "unknown-type", fmt.Sprintf("%s has no connections of type %s", app.Spec.Connector, c.Type),
 			"the types are "+strings.Join(typeNames(d.in.Description), ", "))
@@ -57,9 +57,9 @@ func (d *differ) identify(it *subject) bool {
 		live = live[i : i+1]
 	}
 	if len(live) == 1 {
-		it.l = live[0]
-		if c.SourceID != "" && c.SourceID != it.l.NativeID {
-			d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s has the id %s, the request names %s", c.Name, it.l.NativeID, c.SourceID),
+		it.found = live[0]
+		if c.SourceID != "" && c.SourceID != it.found.NativeID {
+			d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s has the id %s, the request names %s", c.Name, it.found.NativeID, c.SourceID),
 				"correct source_id, or leave it out")
 			return false
 		}
@@ -67,28 +67,28 @@ func (d *differ) identify(it *subject) bool {
 	it.base, it.known = d.baseline(ConnectionItem(c.Name))
 	if it.known && says(it.base.Token, present) {
 		d.known++
-		if it.l == nil {
+		if it.found == nil {
 			d.missing++
 		}
 	}
-	if it.l == nil {
+	if it.found == nil {
 		return true
 	}
-	if it.l.Protected != "" {
-		d.find(c.Name, docs, "error", "protected", c.String()+" is never changed: "+it.l.Protected, "")
+	if it.found.Protected != "" {
+		d.find(c.Name, docs, "error", "protected", c.String()+" is never changed: "+it.found.Protected, "")
 		return false
 	}
-	it.identity = it.known && !says(it.base.Token, absent) && it.base.NativeID != "" && it.l.NativeID != "" && it.base.NativeID != it.l.NativeID &&
+	it.identity = it.known && !says(it.base.Token, absent) && it.base.NativeID != "" && it.found.NativeID != "" && it.base.NativeID != it.found.NativeID &&
 		(c.Existence != Present || !d.assert.anew(it.base, it.known, present, c.Documents))
 	if it.identity && (c.Existence == Present || c.Existence == Unspecified) {
-		d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s stood for id %s when it was verified and stands for %s now", c.Name, it.base.NativeID, it.l.NativeID),
+		d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s stood for id %s when it was verified and stands for %s now", c.Name, it.base.NativeID, it.found.NativeID),
 			"find out who replaced it, and approve it anew with a ConnectionCreation")
 	}
 	return true
 }
 
 func (d *differ) present(it *subject) bool {
-	c, l, typ := it.c, it.l, it.info.typ
+	c, l, typ := it.connection, it.found, it.info.typ
 	if l == nil {
 		want := d.want(it)
 		if !typ.Create {
@@ -126,7 +126,7 @@ func (d *differ) present(it *subject) bool {
 }
 
 func (d *differ) absent(it *subject) bool {
-	c, l, typ := it.c, it.l, it.info.typ
+	c, l, typ := it.connection, it.found, it.info.typ
 	if l == nil {
 		if c.Existence == Deleted || it.known {
 			d.settle(ConnectionItem(c.Name), absent, c.Documents, "", it.base, it.known)
@@ -169,8 +169,8 @@ func (d *differ) absent(it *subject) bool {
 
 // foreign is for connections whose existence is not ours: it binds the native id at the first verification.
 func (d *differ) foreign(it *subject) bool {
-	c := it.c
-	if it.l == nil {
+	c := it.connection
+	if it.found == nil {
 		if len(c.Entitlements) > 0 {
 			d.find(c.Name, c.documents(), "error", "no-connection", c.String()+" does not exist in "+d.in.Application.Name,
 				"create it with a ConnectionCreation, or correct the name")
@@ -178,7 +178,7 @@ func (d *differ) foreign(it *subject) bool {
 		return false
 	}
 	if !it.known || says(it.base.Token, absent) {
-		d.settle(ConnectionItem(c.Name), foreign, nil, it.l.NativeID, it.base, it.known)
+		d.settle(ConnectionItem(c.Name), foreign, nil, it.found.NativeID, it.base, it.known)
 	}
 	return true
 }
@@ -197,7 +197,7 @@ func (d *differ) holdIdentity(op *schemas.Operation, identity bool, was, is stri
 // want is the payload as the schema completes it, in the application's form.
 func (d *differ) want(it *subject) map[string]any {
 	if !it.has {
-		it.want, it.has = it.info.complete(it.c.Payload), true
+		it.want, it.has = it.info.complete(it.connection.Payload), true
 	}
 	return it.want
 }

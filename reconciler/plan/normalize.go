@@ -48,7 +48,7 @@ func (f *form) written(target schemas.Name, priv string) []string {
 func (d *differ) normalize() {
 	d.items = make([]subject, len(d.in.Desired.Connections))
 	for i, c := range d.in.Desired.Connections {
-		d.items[i] = subject{c: c, info: d.types.get(c.Type)}
+		d.items[i] = subject{connection: c, info: d.types.get(c.Type)}
 	}
 	if d.in.Normalize == nil || len(d.items) == 0 {
 		return
@@ -60,7 +60,7 @@ func (d *differ) normalize() {
 	for i := range d.items {
 		it := &d.items[i]
 		if aligned && sameConnection(&whole[i], &got.Connections[i]) {
-			it.want, it.has = got.Connections[i].Payload, it.c.Existence == Present
+			it.want, it.has = got.Connections[i].Payload, it.connection.Existence == Present
 			continue
 		}
 		renamed = d.spell(it, whole[i]) || renamed
@@ -75,12 +75,12 @@ func (d *differ) normalize() {
 func (d *differ) states() []connectors.Connection {
 	total := 0
 	for _, it := range d.items {
-		total += len(it.c.Entitlements) + len(it.c.Tombstones)
+		total += len(it.connection.Entitlements) + len(it.connection.Tombstones)
 	}
 	all := make([]connectors.Entitlement, 0, total)
 	out := make([]connectors.Connection, len(d.items))
 	for i, it := range d.items {
-		c := it.c
+		c := it.connection
 		start := len(all)
 		for j, k := 0, 0; j < len(c.Entitlements) || k < len(c.Tombstones); {
 			if k == len(c.Tombstones) || j < len(c.Entitlements) &&
@@ -122,7 +122,7 @@ func sameConnection(a, b *connectors.Connection) bool {
 // spell asks for one connection's own form, and for that of each entry where they are not all as written.
 // It says whether the connection has another name.
 func (d *differ) spell(it *subject, state connectors.Connection) bool {
-	f := &form{name: it.c.Name}
+	f := &form{name: it.connection.Name}
 	it.form = f
 	bare := state
 	bare.Entitlements = nil
@@ -131,10 +131,10 @@ func (d *differ) spell(it *subject, state connectors.Connection) bool {
 		f.err = err
 		return false
 	}
-	it.want, it.has = one.Payload, it.c.Existence == Present
-	c := *it.c
+	it.want, it.has = one.Payload, it.connection.Existence == Present
+	c := *it.connection
 	c.Name = one.Name
-	it.c = &c
+	it.connection = &c
 	if with, err := d.one(state); err == nil {
 		expected := state
 		expected.Name, expected.Payload = one.Name, one.Payload
@@ -266,14 +266,14 @@ func mergeGrants(a, b Entitlement) Entitlement {
 // merge sorts the items by the application's spelling. Two connections that it holds for one are a fault
 // of the requests: which of them would win, nobody approved.
 func (d *differ) merge() {
-	slices.SortStableFunc(d.items, func(a, b subject) int { return a.c.Name.Compare(b.c.Name) })
+	slices.SortStableFunc(d.items, func(a, b subject) int { return a.connection.Name.Compare(b.connection.Name) })
 	for i := range d.items {
-		same := i > 0 && d.items[i-1].c.Name == d.items[i].c.Name || i+1 < len(d.items) && d.items[i+1].c.Name == d.items[i].c.Name
+		same := i > 0 && d.items[i-1].connection.Name == d.items[i].connection.Name || i+1 < len(d.items) && d.items[i+1].connection.Name == d.items[i].connection.Name
 		if !same {
 			continue
 		}
 		it := &d.items[i]
-		d.find(it.c.Name, it.c.documents(), "error", "two-spellings", it.c.String()+" is spelt in two ways, and is one connection to the application",
+		d.find(it.connection.Name, it.connection.documents(), "error", "two-spellings", it.connection.String()+" is spelt in two ways, and is one connection to the application",
 			"write it as the application does in all requests")
 		it.info = nil // nothing is planned for it
 	}

@@ -100,9 +100,9 @@ type WebhookConfig struct {
 
 // Webhook posts to one service. It is used by one goroutine at a time.
 type Webhook struct {
-	c    WebhookConfig
-	key  Key
-	next http.RoundTripper
+	config WebhookConfig
+	key    Key
+	next   http.RoundTripper
 }
 
 // NewWebhook checks the configuration. It opens nothing.
@@ -114,7 +114,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
-	w := &Webhook{c: c, key: key, next: http.DefaultTransport}
+	w := &Webhook{config: c, key: key, next: http.DefaultTransport}
 	if c.CAFile != "" {
 		pem, err := os.ReadFile(filepath.Clean(c.CAFile))
 		if err != nil {
@@ -132,7 +132,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 }
 
 // Host is where it goes, for people.
-func (w *Webhook) Host() string { return HostOf(w.c.URL) }
+func (w *Webhook) Host() string { return HostOf(w.config.URL) }
 
 // HostOf is the host of an address; "" when it has none.
 func HostOf(address string) string {
@@ -151,7 +151,7 @@ type signing struct {
 }
 
 func (s *signing) RoundTrip(req *http.Request) (*http.Response, error) {
-	if err := s.key.Sign(req.Header, s.id, s.c.Now(), s.body); err != nil {
+	if err := s.key.Sign(req.Header, s.id, s.config.Now(), s.body); err != nil {
 		return nil, err
 	}
 	return s.next.RoundTrip(req)
@@ -166,12 +166,12 @@ func (w *Webhook) Send(ctx context.Context, id string, request *schemas.Fulfilme
 	if err != nil {
 		return answer, 0, &connectors.Error{Code: connectors.Invalid, Op: op, Message: "the operation cannot be encoded", Err: err}
 	}
-	client, err := rest.New(rest.Config{URL: w.c.URL, Timeout: w.c.Timeout, MinWait: w.c.MinWait, MaxWait: w.c.MaxWait, MaxAnswer: MaxBody,
-		Secrets: []connectors.Secret{w.c.Secret}, Transport: &signing{w, id, body}, Now: w.c.Now})
+	client, err := rest.New(rest.Config{URL: w.config.URL, Timeout: w.config.Timeout, MinWait: w.config.MinWait, MaxWait: w.config.MaxWait, MaxAnswer: MaxBody,
+		Secrets: []connectors.Secret{w.config.Secret}, Transport: &signing{w, id, body}, Now: w.config.Now})
 	if err != nil {
 		return answer, 0, err
 	}
-	resp, attempts, err := client.Do(ctx, rest.Request{Op: op, Method: http.MethodPost, Path: w.c.URL, Body: body, Repeatable: true})
+	resp, attempts, err := client.Do(ctx, rest.Request{Op: op, Method: http.MethodPost, Path: w.config.URL, Body: body, Repeatable: true})
 	if err != nil {
 		return answer, attempts, err
 	}
