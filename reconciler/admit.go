@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // The verdicts on a first-parent commit.
@@ -196,7 +197,7 @@ func (r *Reconciler) anchor(ctx context.Context, x *order.Index, to string) erro
 	if err != nil {
 		return fmt.Errorf("read %s: %w", schemas.SettingsPath, err)
 	}
-	docs, errs := schemas.Decode(schemas.SettingsPath, content)
+	docs, errs := strict.Decode(schemas.SettingsPath, content)
 	if err := errs.Err(); err != nil {
 		return fmt.Errorf("the settings that trust starts with are wrong: %w", err)
 	}

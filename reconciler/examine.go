@@ -21,6 +21,7 @@ import (
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // regularFile is the only mode of a control file: no link, no executable, no submodule.
@@ -201,11 +202,11 @@ func (r *Reconciler) decode(e *examined, f *file, blob string, isNew bool) ([]sc
 		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners {
 			return nil, nil
 		}
-		ready.docs, ready.errs = schemas.Decode(f.path, content)
+		ready.docs, ready.errs = strict.Decode(f.path, content)
 	}
 	docs, errs := ready.docs, slices.Clip(ready.errs)
 	if isNew {
-		errs = append(errs, schemas.CheckPlaces(f.path, docs, &e.trust.settings.Spec)...)
+		errs = append(errs, strict.CheckPlaces(f.path, docs, &e.trust.settings.Spec)...)
 		for _, x := range errs {
 			e.errors = append(e.errors, findingOf(x, "invalid"))
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Config is what a Reconciler works with.
@@ -81,7 +82,7 @@ type Reconciler struct {
 	cache trustCache
 	// pulled says that the ledger has what the replica had when this pass began.
 	pulled  bool
-	checker *schemas.Checker
+	checker *strict.Checker
 	names   connectors.Names
 	// described are the connectors' static descriptions.
 	described map[string]connectors.Description
@@ -121,7 +122,7 @@ func oneAtATime(tell func(string, int, int)) func(string, int, int) {
 }
 
 func newReconciler(c Config) *Reconciler {
-	return &Reconciler{c: c, checker: schemas.NewChecker(), names: connectors.Names{}, described: map[string]connectors.Description{}}
+	return &Reconciler{c: c, checker: strict.NewChecker(), names: connectors.Names{}, described: map[string]connectors.Description{}}
 }
 
 // LedgerPath is where the ledger of a state folder lies.

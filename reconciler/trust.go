@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/reconciler/history/order"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // trust is what a change is judged by: settings, applications, people and policy as they stand admitted
@@ -99,7 +100,7 @@ func (r *Reconciler) trust(ctx context.Context, l *order.Layer) (*trust, error) 
 			signers = content
 			continue
 		}
-		docs, errs := schemas.Decode(f.Path, content)
+		docs, errs := strict.Decode(f.Path, content)
 		if err := errs.Err(); err != nil {
 			return nil, fmt.Errorf("what was admitted does not decode with this version: %w", err)
 		}

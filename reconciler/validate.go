@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Validate checks all control files of a folder by themselves: no Git, no application, no policy decision.
@@ -35,7 +36,7 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 	}
 	settings := &schemas.SettingsSpec{Folders: schemas.DefaultFolders()}
 	if b, err := root.ReadFile(schemas.SettingsPath); err == nil {
-		if docs, errs := schemas.Decode(schemas.SettingsPath, b); len(errs) == 0 {
+		if docs, errs := strict.Decode(schemas.SettingsPath, b); len(errs) == 0 {
 			if s, ok := docs[0].Value.(*schemas.Settings); ok {
 				settings = &s.Spec
 			}
@@ -105,10 +106,10 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 		case schemas.ClassSigners:
 			return nil
 		}
-		docs, errs := schemas.Decode(p, content)
+		docs, errs := strict.Decode(p, content)
 		fail(errs)
 		unread = unread || class == schemas.ClassApplication && len(errs) > 0
-		fail(schemas.CheckPlaces(p, docs, settings))
+		fail(strict.CheckPlaces(p, docs, settings))
 		report.Documents += len(docs)
 		all = append(all, docs...)
 		return nil
@@ -133,7 +134,7 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 
 // validateTogether holds documents against the connectors and against each other. With unread, all lacks an application.
 func validateTogether(all []schemas.Document, unread bool, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
-	checker := schemas.NewChecker()
+	checker := strict.NewChecker()
 	apps := map[string]connectors.Description{}
 	unheld := map[string]bool{} // applications without a connector, which their requests cannot be held against
 	lacks := map[string]map[schemas.Provisioning]fault{}
@@ -236,7 +237,7 @@ func ReadPolicy(dir string) (modules map[string][]byte, data map[string]any, err
 	defer root.Close()
 	settings := &schemas.SettingsSpec{Folders: schemas.DefaultFolders()}
 	if b, err := root.ReadFile(schemas.SettingsPath); err == nil {
-		docs, errs := schemas.Decode(schemas.SettingsPath, b)
+		docs, errs := strict.Decode(schemas.SettingsPath, b)
 		if err := errs.Err(); err != nil {
 			return nil, nil, err
 		}

@@ -14,10 +14,10 @@ const module = "github.com/countersign/countersign/"
 // A package below another inherits nothing. Changing an arrow is changing the architecture: say why.
 func arrows() map[string][]string {
 	core := []string{"reconciler/plan", "reconciler/history", "reconciler/history/order", "reconciler/signoff", "reconciler/ledger",
-		"policy", "connectors", "schemas"}
+		"policy", "connectors", "schemas", "schemas/strict"}
 	return map[string][]string{
 		"cmd/countersign":              {"cmd/countersign/internal/cli"},
-		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas", "schemas/strict", "schemas/jsonschema"},
 		"reconciler":                   append(core, "reconciler/fulfil"),
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},
@@ -28,7 +28,7 @@ func arrows() map[string][]string {
 		"reconciler/report":            {"schemas"},
 		"reconciler/github":            {"reconciler/signoff", "reconciler/history", "reconciler/report", "schemas", "reconciler/fulfil"},
 		"reconciler/server":            {"reconciler", "reconciler/github", "reconciler/report", "schemas", "reconciler/fulfil"},
-		"policy":                       {"schemas"},
+		"policy":                       {"schemas", "schemas/jsonschema"},
 		"connectors":                   {"schemas"},
 		"connectors/all":               {"connectors", "connectors/aws", "connectors/casbin", "connectors/github", "connectors/ldap", "connectors/manual", "connectors/mysql", "connectors/okta", "connectors/postgres", "connectors/scim"},
 		"connectors/aws":               {"connectors", "schemas"},
@@ -39,10 +39,12 @@ func arrows() map[string][]string {
 		"connectors/github":            {"connectors", "connectors/rest", "schemas"},
 		"connectors/postgres":          {"connectors", "schemas"},
 		"connectors/scim":              {"connectors", "connectors/rest", "schemas"},
-		"connectors/exec":              {"connectors", "schemas"},
+		"connectors/exec":              {"connectors", "schemas", "schemas/strict"},
 		"connectors/rest":              {"connectors"},
 		"examples":                     {},
 		"schemas":                      {},
+		"schemas/jsonschema":           {},
+		"schemas/strict":               {"schemas", "schemas/jsonschema"},
 		"examples/exec-go/connector":   {"connectors", "connectors/exec", "schemas"},
 		// Webhooks are posted by the client that connectors to JSON APIs share: it knows when sending again helps and harms nothing.
 		"reconciler/fulfil": {"reconciler/report", "connectors", "connectors/rest", "schemas"},

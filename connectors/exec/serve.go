@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Serve is the other end, for connectors written in Go: it answers on out what it is asked on in, until it is closed
@@ -91,7 +92,7 @@ func (s *server) scan(ctx context.Context, in io.Reader, requests chan<- *schema
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), maxRequest)
 	for lines.Scan() {
-		req, err := schemas.DecodeConnectorRequest(lines.Bytes())
+		req, err := strict.DecodeConnectorRequest(lines.Bytes())
 		if err != nil {
 			return err
 		}

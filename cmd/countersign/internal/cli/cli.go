@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger/branch"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // The exit codes. They are part of the interface.
@@ -336,7 +337,7 @@ func settingsAt(ctx context.Context, repo *history.Repository, rev string) *sche
 	if err != nil {
 		return nil
 	}
-	docs, errs := schemas.Decode(schemas.SettingsPath, content)
+	docs, errs := strict.Decode(schemas.SettingsPath, content)
 	if len(errs) > 0 {
 		return nil
 	}

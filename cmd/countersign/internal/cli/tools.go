@@ -25,6 +25,8 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/jsonschema"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 const policyChildCommand = "policy-child"
@@ -170,7 +172,7 @@ and what may be granted; with --scripts the scripts that give it the least privi
 			}
 			if len(args) == 0 {
 				fmt.Fprintln(a.Stdout, "Documents and outputs:")
-				for _, n := range schemas.SchemaNames() {
+				for _, n := range jsonschema.Names() {
 					fmt.Fprintln(a.Stdout, "  "+n)
 				}
 				fmt.Fprintln(a.Stdout, "Connectors:")
@@ -182,7 +184,7 @@ and what may be granted; with --scripts the scripts that give it the least privi
 			if k, ok := registry.Get(args[0]); ok {
 				return a.describe(k.Describe(), scripts)
 			}
-			b, err := schemas.JSONSchema(args[0])
+			b, err := jsonschema.Get(args[0])
 			if err != nil {
 				return fmt.Errorf("%w; the connectors are %s", err, strings.Join(registry.Names(), ", "))
 			}
@@ -672,7 +674,7 @@ func exampleOf(name string) (*schemas.Application, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs, list := schemas.Decode("applications/"+name+".yaml", b)
+	docs, list := strict.Decode("applications/"+name+".yaml", b)
 	if err := list.Err(); err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package schemas
+package jsonschema
 
 import (
 	"bytes"
@@ -14,23 +14,25 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/invopop/jsonschema"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 var update = flag.Bool("update", false, "write golden files and JSON Schemas anew")
 
 // envelope is what stands around the spec of a document with metadata.
 type envelope[M, S any] struct {
-	APIVersion string `json:"apiVersion" jsonschema_description:"The version of this format."`
-	Kind       Kind   `json:"kind" jsonschema_description:"What the document asks for."`
-	Metadata   M      `json:"metadata" jsonschema_description:"What the document is called, and why it was made."`
-	Spec       S      `json:"spec" jsonschema_description:"What is asked for."`
+	APIVersion string       `json:"apiVersion" jsonschema_description:"The version of this format."`
+	Kind       schemas.Kind `json:"kind" jsonschema_description:"What the document asks for."`
+	Metadata   M            `json:"metadata" jsonschema_description:"What the document is called, and why it was made."`
+	Spec       S            `json:"spec" jsonschema_description:"What is asked for."`
 }
 
 // bare is what stands around the spec of a document without metadata.
 type bare[S any] struct {
-	APIVersion string `json:"apiVersion" jsonschema_description:"The version of this format."`
-	Kind       Kind   `json:"kind" jsonschema_description:"What the document is."`
-	Spec       S      `json:"spec" jsonschema_description:"What it says."`
+	APIVersion string       `json:"apiVersion" jsonschema_description:"The version of this format."`
+	Kind       schemas.Kind `json:"kind" jsonschema_description:"What the document is."`
+	Spec       S            `json:"spec" jsonschema_description:"What it says."`
 }
 
 type published struct {
@@ -42,39 +44,39 @@ type published struct {
 
 func publishedSchemas() []published {
 	return []published{
-		{"ConnectionCreation", "ConnectionCreation", "Asks for a group, role or policy in an application, or for another payload of one.", envelope[Metadata, ConnectionCreationSpec]{}, true, false},
-		{"ConnectionAssignment", "ConnectionAssignment", "Grants and revokes entitlements of a group, role or policy.", envelope[Metadata, ConnectionAssignmentSpec]{}, true, false},
-		{"ConnectionDeletion", "ConnectionDeletion", "Ends a group, role or policy and everything granted to it.", envelope[Metadata, ConnectionDeletionSpec]{}, true, false},
-		{"Application", "Application", "One installation of a system that holds access. It stands in the applications folder, in a file of its name.", envelope[ApplicationMetadata, ApplicationSpec]{}, true, false},
-		{"Settings", "Settings", "The settings of an access repository: countersign.yaml.", bare[SettingsSpec]{}, true, false},
-		{"People", "People", "Who is who on the forge, in commits and in each application: people.yaml.", bare[PeopleSpec]{}, true, false},
-		{"Admission", "Admission", "Admits quarantined content as it stands.", envelope[Metadata, AdmissionSpec]{}, true, false},
-		{"BudgetOverride", "BudgetOverride", "Lifts the removal budget of one application until an instant.", envelope[Metadata, BudgetOverrideSpec]{}, true, false},
-		{"Acknowledgement", "Acknowledgement", "Accepts what only a person may accept: a rewritten branch, or the removals of a first run.", envelope[Metadata, AcknowledgementSpec]{}, true, false},
-		{"plan", "Plan", "The ordered operations that take the applications from live to desired.", Plan{}, false, false},
-		{"decision", "Decision", "What policy says of a change.", Decision{}, false, false},
-		{"policy-input", "PolicyInput", "What a policy sees as input.", PolicyInput{}, false, false},
-		{"record", "Record", "One record of the ledger.", Record{}, false, false},
-		{"preview", "Preview", "The answer of countersign preview.", Preview{}, false, false},
-		{"run", "Run", "The answer of countersign apply and drift.", RunReport{}, false, false},
-		{"status", "Status", "The answer of countersign status.", StatusReport{}, false, false},
-		{"access", "Access", "The answer of countersign access.", AccessReport{}, false, false},
-		{"doctor", "Doctor", "The answer of countersign doctor.", DoctorReport{}, false, false},
-		{"connectors", "Connectors", "The answer of countersign connector list.", ConnectorList{}, false, false},
-		{"conformance", "Conformance", "The answer of countersign connector test.", ConformanceReport{}, false, false},
-		{"connector-request", "ConnectorRequest", "A line to a connector in a process of its own.", ConnectorRequest{}, false, true},
-		{"connector-answer", "ConnectorAnswer", "A line from a connector in a process of its own.", ConnectorAnswer{}, false, true},
-		{"validate", "Validate", "The answer of countersign validate.", ValidateReport{}, false, false},
-		{"fulfil", "Fulfil", "The answer of countersign fulfil.", FulfilReport{}, false, false},
-		{"fulfilment-request", "FulfilmentRequest", "What a webhook is sent to carry out.", FulfilmentRequest{}, false, false},
-		{"fulfilment-answer", "FulfilmentAnswer", "What a webhook says became of it.", FulfilmentAnswer{}, false, false},
+		{"ConnectionCreation", "ConnectionCreation", "Asks for a group, role or policy in an application, or for another payload of one.", envelope[schemas.Metadata, schemas.ConnectionCreationSpec]{}, true, false},
+		{"ConnectionAssignment", "ConnectionAssignment", "Grants and revokes entitlements of a group, role or policy.", envelope[schemas.Metadata, schemas.ConnectionAssignmentSpec]{}, true, false},
+		{"ConnectionDeletion", "ConnectionDeletion", "Ends a group, role or policy and everything granted to it.", envelope[schemas.Metadata, schemas.ConnectionDeletionSpec]{}, true, false},
+		{"Application", "Application", "One installation of a system that holds access. It stands in the applications folder, in a file of its name.", envelope[schemas.ApplicationMetadata, schemas.ApplicationSpec]{}, true, false},
+		{"Settings", "Settings", "The settings of an access repository: countersign.yaml.", bare[schemas.SettingsSpec]{}, true, false},
+		{"People", "People", "Who is who on the forge, in commits and in each application: people.yaml.", bare[schemas.PeopleSpec]{}, true, false},
+		{"Admission", "Admission", "Admits quarantined content as it stands.", envelope[schemas.Metadata, schemas.AdmissionSpec]{}, true, false},
+		{"BudgetOverride", "BudgetOverride", "Lifts the removal budget of one application until an instant.", envelope[schemas.Metadata, schemas.BudgetOverrideSpec]{}, true, false},
+		{"Acknowledgement", "Acknowledgement", "Accepts what only a person may accept: a rewritten branch, or the removals of a first run.", envelope[schemas.Metadata, schemas.AcknowledgementSpec]{}, true, false},
+		{"plan", "Plan", "The ordered operations that take the applications from live to desired.", schemas.Plan{}, false, false},
+		{"decision", "Decision", "What policy says of a change.", schemas.Decision{}, false, false},
+		{"policy-input", "PolicyInput", "What a policy sees as input.", schemas.PolicyInput{}, false, false},
+		{"record", "Record", "One record of the ledger.", schemas.Record{}, false, false},
+		{"preview", "Preview", "The answer of countersign preview.", schemas.Preview{}, false, false},
+		{"run", "Run", "The answer of countersign apply and drift.", schemas.RunReport{}, false, false},
+		{"status", "Status", "The answer of countersign status.", schemas.StatusReport{}, false, false},
+		{"access", "Access", "The answer of countersign access.", schemas.AccessReport{}, false, false},
+		{"doctor", "Doctor", "The answer of countersign doctor.", schemas.DoctorReport{}, false, false},
+		{"connectors", "Connectors", "The answer of countersign connector list.", schemas.ConnectorList{}, false, false},
+		{"conformance", "Conformance", "The answer of countersign connector test.", schemas.ConformanceReport{}, false, false},
+		{"connector-request", "ConnectorRequest", "A line to a connector in a process of its own.", schemas.ConnectorRequest{}, false, true},
+		{"connector-answer", "ConnectorAnswer", "A line from a connector in a process of its own.", schemas.ConnectorAnswer{}, false, true},
+		{"validate", "Validate", "The answer of countersign validate.", schemas.ValidateReport{}, false, false},
+		{"fulfil", "Fulfil", "The answer of countersign fulfil.", schemas.FulfilReport{}, false, false},
+		{"fulfilment-request", "FulfilmentRequest", "What a webhook is sent to carry out.", schemas.FulfilmentRequest{}, false, false},
+		{"fulfilment-answer", "FulfilmentAnswer", "What a webhook says became of it.", schemas.FulfilmentAnswer{}, false, false},
 	}
 }
 
 func reflector(t *testing.T) *jsonschema.Reflector {
 	t.Helper()
 	r := &jsonschema.Reflector{Anonymous: true, ExpandedStruct: true}
-	if err := r.AddGoComments("github.com/countersign/countersign/schemas", "./"); err != nil {
+	if err := r.AddGoComments("github.com/countersign/countersign/schemas/jsonschema", "../"); err != nil {
 		t.Fatal(err)
 	}
 	for key, text := range r.CommentMap {
@@ -93,7 +95,7 @@ func generate(t *testing.T) map[string][]byte {
 		s := reflector(t).ReflectFromType(reflect.TypeOf(p.value))
 		s.ID, s.Title, s.Description = jsonschema.ID(baseURL+p.name+".json"), p.title, p.description
 		if p.document {
-			constant(s, "apiVersion", APIVersion)
+			constant(s, "apiVersion", schemas.APIVersion)
 			constant(s, "kind", p.name)
 			refine(s)
 			kinds = append(kinds, p.name)
@@ -107,7 +109,7 @@ func generate(t *testing.T) map[string][]byte {
 		} else if p.message {
 			bodies(s, connectorBodies(p.name))
 		} else {
-			constant(s, "apiVersion", APIVersion)
+			constant(s, "apiVersion", schemas.APIVersion)
 			switch kind, ok := s.Properties.Get("kind"); {
 			case p.name == "run":
 				kind.Enum = []any{"Apply", "Drift"}
@@ -133,7 +135,7 @@ func generate(t *testing.T) map[string][]byte {
 	}
 	slices.SortFunc(kinds, func(a, b any) int { return strings.Compare(a.(string), b.(string)) })
 	properties := jsonschema.NewProperties()
-	properties.Set("apiVersion", &jsonschema.Schema{Const: APIVersion, Description: "The version of this format."})
+	properties.Set("apiVersion", &jsonschema.Schema{Const: schemas.APIVersion, Description: "The version of this format."})
 	properties.Set("kind", &jsonschema.Schema{Enum: kinds, Description: "What the document is."})
 	files["document"] = marshal(t, &jsonschema.Schema{
 		Version: jsonschema.Version, ID: baseURL + "document.json", Title: "Document", Type: "object",
@@ -226,12 +228,12 @@ func TestSchemasAreGenerated(t *testing.T) {
 	want := generate(t)
 	if *update {
 		for name, data := range want {
-			if err := os.WriteFile(filepath.Join("jsonschema", name+".json"), data, 0o644); err != nil {
+			if err := os.WriteFile(name+".json", data, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	files, err := filepath.Glob("jsonschema/*.json")
+	files, err := filepath.Glob("*.json")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,13 +241,23 @@ func TestSchemasAreGenerated(t *testing.T) {
 		t.Errorf("%d schema files, want %d", len(files), len(want))
 	}
 	for name, data := range want {
-		got, err := os.ReadFile(filepath.Join("jsonschema", name+".json"))
+		got, err := os.ReadFile(name + ".json")
 		if err != nil {
 			t.Error(err)
 			continue
 		}
 		if diff := cmp.Diff(string(data), string(got)); diff != "" {
-			t.Errorf("%s differs from the Go type; run go test ./schemas -run TestSchemasAreGenerated -update (-want +got):\n%s", name, diff)
+			t.Errorf("%s differs from the Go type; run go test ./schemas/jsonschema -run TestSchemasAreGenerated -update (-want +got):\n%s", name, diff)
 		}
 	}
+}
+
+// connectorBodies says which field of a message each of its types has; "" is none.
+func connectorBodies(message string) map[string]string {
+	if message == "connector-request" {
+		return map[string]string{"hello": "hello", "describe": "", "open": "open", "describe_installation": "", "read": "read", "list": "list",
+			"normalize": "connections", "apply": "operations", "cancel": "cancel", "close": "", "test": "test"}
+	}
+	return map[string]string{"hello": "hello", "description": "description", "connections": "connections", "entitlements": "entitlements",
+		"items": "items", "outcome": "outcome", "test": "test", "done": "done", "error": "error"}
 }
