@@ -24,7 +24,7 @@ import (
 // identities, ownership, protected connections, one server for all tests, and names without case.
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	s := &server{teams: map[string]*team{}, users: map[string]string{}, repos: map[string]bool{}}
+	s := &server{teams: map[string]*team{}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}}
 	s.teams["owners"] = &team{id: "team-0", protected: "the organisation's owners", entries: map[connectors.Entitlement]bool{}}
 	connectortest.Run(t, connectortest.Harness{
 		Connector: memory{s},
@@ -61,7 +61,7 @@ type server struct {
 	mu    sync.Mutex
 	next  int
 	teams map[string]*team
-	users map[string]string // name to state
+	users map[string]connectors.EntitlementState // name to state
 	repos map[string]bool
 }
 
@@ -409,7 +409,7 @@ func (a *tenant) DropConnection(t *testing.T, n schemas.Name) {
 func (a *tenant) Grant(t *testing.T, k schemas.Key)  { a.hand(t, schemas.OperationGrant, k) }
 func (a *tenant) Revoke(t *testing.T, k schemas.Key) { a.hand(t, schemas.OperationRevoke, k) }
 
-func (a *tenant) SetIdentityState(_ *testing.T, n schemas.Name, state string) bool {
+func (a *tenant) SetIdentityState(_ *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	a.locked(func() { a.s.users[n.SourceName] = state })
 	return true
 }
