@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -38,22 +37,6 @@ func TestMemory(t *testing.T) {
 			return cfg
 		}}},
 	})
-}
-
-func TestCapabilities(t *testing.T) {
-	t.Parallel()
-	want := []connectortest.Row{{
-		Connector: "memory", Title: "Memory", Type: "team", Create: true, Update: true, Delete: true, Reassign: true,
-		Attributes: []string{"comment", "secret"},
-		Targets: []connectortest.Target{
-			{Type: "repo", Edge: connectors.EdgeResource, Privileges: []string{"pull", "push"}, Grant: true, Revoke: true},
-			{Type: "team", Edge: connectors.EdgeMember, Privileges: []string{"MEMBER"}, Grant: true, Revoke: true},
-			{Type: "user", Edge: connectors.EdgeIdentity, Privileges: []string{"MEMBER", "ADMIN"}, Grant: true, Revoke: true},
-		},
-	}}
-	if got := connectortest.Capabilities(memory{}); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
 }
 
 // server is the application; all tests share it.

@@ -15,8 +15,10 @@ func TestSchemaNames(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"Acknowledgement", "Admission", "Application", "BudgetOverride", "ConnectionAssignment", "ConnectionCreation",
-		"ConnectionDeletion", "People", "Settings", "access", "conformance", "connector-answer", "connector-request", "connectors", "decision", "doctor", "document", "fulfil", "fulfilment-answer", "fulfilment-request", "plan", "policy-input", "preview", "record",
-		"run", "status", "validate",
+		"ConnectionDeletion", "People", "Settings", "access", "audit-entitlements", "audit-manifest", "audit-row", "audit-verify",
+		"conformance", "connector", "connector-answer", "connector-request", "connectors", "decision", "doctor", "document", "fulfil",
+		"fulfilment-answer", "fulfilment-request", "plan", "policy-input", "policy-rules", "policy-test", "preview", "record",
+		"run", "status", "validate", "version",
 	}
 	if diff := cmp.Diff(want, Names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)

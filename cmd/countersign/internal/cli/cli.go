@@ -193,7 +193,7 @@ func (a *app) checkFormat() error {
 }
 
 // print writes a result in the format that was asked for.
-func (a *app) print(v any) error {
+func (a *app) print(v schemas.Output) error {
 	a.progressEnd()
 	o := report.Options{Color: a.Color, Width: a.Width}
 	switch a.format {
