@@ -122,8 +122,8 @@ func WithSecrets(schema json.RawMessage, values map[string]any) map[string]any {
 	return out
 }
 
-// Faults says what is wrong with a description by itself, whatever the application.
-func (d Description) Faults() []string {
+// Faults lists what is wrong with a description by itself, whatever the application.
+func Faults(d Description) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(d.Name) {
@@ -284,8 +284,8 @@ func impliedFaults(g GrantableType) []string {
 	return faults
 }
 
-// Exceeds says where the description of an installation claims more than its connector's static one.
-func (d Description) Exceeds(static Description) []string {
+// Exceeds lists where the description of an installation claims more than its connector's static one.
+func Exceeds(d, static Description) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if d.Name != static.Name || d.Title != static.Title || !bytes.Equal(d.Config, static.Config) {

@@ -1,7 +1,6 @@
 package connectors
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -55,81 +54,4 @@ func (r Registry) Names() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// Type returns the connection type of that name.
-func (d Description) Type(name string) (ConnectionType, bool) {
-	i := slices.IndexFunc(d.Types, func(t ConnectionType) bool { return t.Name == name })
-	if i < 0 {
-		return ConnectionType{}, false
-	}
-	return d.Types[i], true
-}
-
-// Attributes are the properties of the payload schema.
-func (t ConnectionType) Attributes() map[string]bool {
-	var schema struct {
-		Properties map[string]json.RawMessage `json:"properties"`
-	}
-	out := map[string]bool{}
-	if json.Unmarshal(t.Payload, &schema) != nil {
-		return out // no schema, no attribute
-	}
-	for name := range schema.Properties {
-		out[name] = true
-	}
-	return out
-}
-
-// Target returns the grantable type of that name.
-func (t ConnectionType) Target(name string) (GrantableType, bool) {
-	i := slices.IndexFunc(t.Grantable, func(g GrantableType) bool { return g.Type == name })
-	if i < 0 {
-		return GrantableType{}, false
-	}
-	return t.Grantable[i], true
-}
-
-// Match says whether a name matches one of the glob patterns. A star matches any run of characters, also
-// none, also slashes and dots; a question mark one character; a backslash takes the next character as it
-// is. A malformed pattern matches nothing: decoding refuses it with its place.
-func Match(patterns []string, name string) bool {
-	return slices.ContainsFunc(patterns, func(p string) bool { return glob(p, name) })
-}
-
-// glob is iterative: at a mismatch it returns to the last star, so that a hostile pattern costs at most
-// the product of the lengths.
-func glob(pattern, name string) bool {
-	p, n := []rune(pattern), []rune(name)
-	star, back := -1, 0
-	i, j := 0, 0
-	for j < len(n) {
-		switch {
-		case i < len(p) && p[i] == '*':
-			star, back = i, j
-			i++
-			continue
-		case i < len(p) && p[i] == '?':
-			i++
-			j++
-			continue
-		case i+1 < len(p) && p[i] == '\\' && p[i+1] == n[j]:
-			i += 2
-			j++
-			continue
-		case i < len(p) && p[i] != '\\' && p[i] == n[j]:
-			i++
-			j++
-			continue
-		}
-		if star < 0 {
-			return false
-		}
-		back++
-		i, j = star+1, back
-	}
-	for i < len(p) && p[i] == '*' {
-		i++
-	}
-	return i == len(p)
 }

@@ -9,54 +9,6 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Everything says whether the selection is of all that the connector can see.
-func (s Selection) Everything() bool { return len(s.Names) == 0 && len(s.Scope) == 0 }
-
-// Selector answers quickly whether a connection is selected. same is the application's own form of a name, in
-// which names that are one to it are equal; nil compares to the letter.
-func (s Selection) Selector(same func(schemas.Name) schemas.Name) func(schemas.Name) bool {
-	if same == nil {
-		same = func(n schemas.Name) schemas.Name { return n }
-	}
-	named := make(map[schemas.Name]bool, len(s.Names))
-	for _, n := range s.Names {
-		named[same(n)] = true
-	}
-	all := s.Everything()
-	return func(n schemas.Name) bool {
-		return all || named[same(n)] || Match(s.Scope[n.Type], n.SourceName)
-	}
-}
-
-// Compare orders entitlements by target and privilege.
-func (e Entitlement) Compare(o Entitlement) int {
-	return cmp.Or(e.Target.Compare(o.Target), strings.Compare(e.Privilege, o.Privilege))
-}
-
-// SortEntitlements sorts by target, privilege and the target's id, and keeps one of each. Two targets of one name
-// are two, so that an ambiguous name is seen to be one; an entitlement without an id is the one that has it.
-func (c *Connection) SortEntitlements() {
-	slices.SortFunc(c.Entitlements, func(a, b Entitlement) int {
-		return cmp.Or(a.Compare(b), strings.Compare(b.TargetID, a.TargetID))
-	})
-	c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b Entitlement) bool {
-		return a.Compare(b) == 0 && (a.TargetID == b.TargetID || a.TargetID == "" || b.TargetID == "")
-	})
-	slices.SortStableFunc(c.Entitlements, func(a, b Entitlement) int {
-		return cmp.Or(a.Compare(b), strings.Compare(a.TargetID, b.TargetID))
-	})
-}
-
-// Sort brings a state into the order that Reader.Read promises: connections by name, then id.
-func (s *State) Sort() {
-	for i := range s.Connections {
-		s.Connections[i].SortEntitlements()
-	}
-	slices.SortFunc(s.Connections, func(a, b Connection) int {
-		return cmp.Or(a.Name.Compare(b.Name), strings.Compare(a.NativeID, b.NativeID))
-	})
-}
-
 // NormalizeWith is Reader.Normalize for a description: it refuses types, attributes, targets and names that the
 // application cannot hold, lets each change a copy of every connection (to fold names, to add what is implied;
 // nil changes nothing), and sorts. An error of each is wrapped as Invalid, with the connection's name.

@@ -18,6 +18,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/util"
 
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/jsonschema"
 )
 
 // maxOwnBytes bounds own rules, all files together: compiling is not bounded in time otherwise.
@@ -147,7 +148,7 @@ func newStore(data map[string]any) storage.Store {
 
 // inputSchemas make a field that the input does not have an error at compile time, in every module.
 func inputSchemas() (*ast.SchemaSet, error) {
-	text, err := schemas.JSONSchema("policy-input")
+	text, err := jsonschema.Get("policy-input")
 	if err != nil {
 		return nil, err
 	}

@@ -114,15 +114,6 @@ func compileLibrary(store storage.Store) (p *program, rules int, manifest ast.Va
 	return p, rules, manifest, err
 }
 
-// RuleDoc describes one rule of the built-in library.
-type RuleDoc struct {
-	Code        string `json:"code"`
-	Title       string `json:"title"`
-	Description string `json:"description"`
-	// Severity is the set that the rule adds to: deny, require_signoff or warn.
-	Severity string `json:"severity"`
-}
-
 // Rules are the rules of the built-in library, sorted by code, then severity and title. A code may have
 // several rules.
 func Rules() []RuleDoc {

@@ -16,8 +16,6 @@ import (
 	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/tester"
 	"github.com/open-policy-agent/opa/v1/topdown"
-
-	"github.com/countersign/countersign/schemas"
 )
 
 // TestOptions say which Rego tests run, and how.
@@ -28,52 +26,6 @@ type TestOptions struct {
 	// was not true.
 	Coverage bool
 }
-
-// TestResult is the outcome of one Rego test.
-type TestResult struct {
-	// Suite is library or own.
-	Suite string `json:"suite"`
-	Name  string `json:"name"`
-	// Outcome is pass, fail, error or skip.
-	Outcome  string           `json:"outcome"`
-	Position schemas.Position `json:"position"`
-	Duration time.Duration    `json:"duration"`
-	// Message says why a test failed or could not run.
-	Message string `json:"message,omitempty"`
-	// Output is what the test printed.
-	Output string `json:"output,omitempty"`
-}
-
-// FileCoverage is how much of a file the tests reach.
-type FileCoverage struct {
-	Suite string `json:"suite"`
-	Path  string `json:"path"`
-	// Percent of the lines with something to evaluate.
-	Percent float64 `json:"percent"`
-	// NotCovered are line numbers, sorted.
-	NotCovered []int `json:"not_covered,omitempty"`
-}
-
-// TestReport is what came of the Rego tests.
-type TestReport struct {
-	Results []TestResult   `json:"results"`
-	Files   []FileCoverage `json:"files,omitempty"`
-	// LibraryCoverage and OwnCoverage are percentages; 0 where coverage was not asked for.
-	LibraryCoverage float64 `json:"library_coverage,omitempty"`
-	OwnCoverage     float64 `json:"own_coverage,omitempty"`
-	Passed          int     `json:"passed"`
-	Failed          int     `json:"failed"`
-	Errors          int     `json:"errors"`
-	Skipped         int     `json:"skipped"`
-	// OwnRules and OwnTests are how many rules and tests the repository has of its own.
-	OwnRules int `json:"own_rules"`
-	OwnTests int `json:"own_tests"`
-	// NoOwnTests says that there are own rules and no test of them ran.
-	NoOwnTests bool `json:"no_own_tests"`
-}
-
-// OK says whether every test that ran passed, and one ran at least.
-func (r *TestReport) OK() bool { return r.Passed > 0 && r.Failed == 0 && r.Errors == 0 }
 
 // Test runs the Rego tests of the library and of the repository's own rules, in this process, with the
 // same capabilities that decisions have. Tests that don't compile are a *CompileError.
@@ -145,7 +97,7 @@ func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered ma
 		return fmt.Errorf("policy tests: %w", err)
 	}
 	for r := range results {
-		report.add(suite, r)
+		addTestResult(report, suite, r)
 	}
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("policy tests: %w", err)
@@ -155,12 +107,12 @@ func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered ma
 			covered = maps.Clone(modules)
 			maps.DeleteFunc(covered, func(p string, _ *ast.Module) bool { return isTest(p) })
 		}
-		report.cover(suite, tracer.Report(covered), covered)
+		addCoverage(report, suite, tracer.Report(covered), covered)
 	}
 	return nil
 }
 
-func (r *TestReport) add(suite string, t *tester.Result) {
+func addTestResult(r *TestReport, suite string, t *tester.Result) {
 	out := TestResult{
 		Suite: suite, Name: strings.TrimPrefix(t.Package, "data.") + "." + t.Name, Outcome: "pass",
 		Duration: t.Duration, Output: string(t.Output),
@@ -193,7 +145,7 @@ func (r *TestReport) add(suite string, t *tester.Result) {
 	r.Results = append(r.Results, out)
 }
 
-func (r *TestReport) cover(suite string, c cover.Report, modules map[string]*ast.Module) {
+func addCoverage(r *TestReport, suite string, c cover.Report, modules map[string]*ast.Module) {
 	covered, missed := 0, 0
 	for _, p := range slices.Sorted(maps.Keys(modules)) {
 		f := c.Files[p]

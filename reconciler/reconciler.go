@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Config configures a Reconciler.

@@ -1,21 +1,5 @@
 package schemas
 
-import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"slices"
-	"strconv"
-	"strings"
-	"sync"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
-
-	"github.com/santhosh-tekuri/jsonschema/v6"
-)
-
 // ConnectorProtocol is the version of the protocol that countersign speaks with connectors in processes of their own.
 const ConnectorProtocol = 1
 
@@ -30,12 +14,12 @@ type ConnectorRequest struct {
 	// Open comes after hello, at most once. It is answered with done, when the application can be reached.
 	Open *ConnectorOpen `json:"open,omitempty"`
 	// Read asks for connections with their entitlements. It is answered with connections and entitlements, then done.
-	Read *ConnectorSelection `json:"read,omitempty"`
+	Read *Selection `json:"read,omitempty"`
 	// List asks what exists of a type. It is answered with items, then done.
 	List *ConnectorQuery `json:"list,omitempty"`
 	// Connections are to be normalized, each by itself. They come back as connections, as many and in the same
 	// order, then done.
-	Connections []ConnectorConnection `json:"connections,omitempty"`
+	Connections []Connection `json:"connections,omitempty"`
 	// Operations are to be carried out in order. An outcome answers each as it happens, then done. None depends on
 	// another of the same request.
 	Operations []ConnectorOperation `json:"operations,omitempty"`
@@ -60,14 +44,6 @@ type ConnectorOpen struct {
 	Directory string `json:"directory,omitempty"`
 	// Config is the application's spec.config with its secrets resolved.
 	Config map[string]any `json:"config"`
-}
-
-// ConnectorSelection says which connections to read: those named, and all that match a pattern. Neither is
-// everything. An answer may hold more than was selected: what is beyond is dropped.
-type ConnectorSelection struct {
-	Names []Name `json:"names,omitempty"`
-	// Scope has glob patterns by type.
-	Scope map[string][]string `json:"scope,omitempty"`
 }
 
 // ConnectorQuery asks what exists of a type: identities, resources or connections.
@@ -108,13 +84,13 @@ type ConnectorAnswer struct {
 	// Hello answers hello.
 	Hello *ConnectorWelcome `json:"hello,omitempty"`
 	// Description answers describe and describe_installation.
-	Description *ConnectorDescription `json:"description,omitempty"`
+	Description *Description `json:"description,omitempty"`
 	// Connections are the next ones of a state, sorted by type, then source_name, then native_id, over all parts.
-	Connections []ConnectorConnection `json:"connections,omitempty"`
+	Connections []Connection `json:"connections,omitempty"`
 	// Entitlements belong to the last connection of the part before, and follow those that it has.
-	Entitlements []ConnectorEntitlement `json:"entitlements,omitempty"`
+	Entitlements []Entitlement `json:"entitlements,omitempty"`
 	// Items are what exists, in any order.
-	Items []ConnectorItem `json:"items,omitempty"`
+	Items []Item `json:"items,omitempty"`
 	// Outcome is what became of one operation.
 	Outcome *ConnectorOutcome `json:"outcome,omitempty"`
 	// Test answers test.
@@ -169,103 +145,6 @@ type ConnectorOutcome struct {
 	Error *ConnectorError `json:"error,omitempty"`
 }
 
-// ConnectorConnection is a group, role or policy with its entitlements.
-type ConnectorConnection struct {
-	Name
-	NativeID string `json:"native_id,omitempty" jsonschema:"maxLength=4096"`
-	// Payload has the attributes that the type's schema names. A key that is absent is not known.
-	Payload map[string]any `json:"payload,omitempty"`
-	// Protected says why the connection must never be changed; "" for ordinary ones.
-	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
-	// Entitlements are sorted by target, then privilege, then target_id.
-	Entitlements []ConnectorEntitlement `json:"entitlements,omitempty"`
-}
-
-// ConnectorEntitlement is one privilege on one target.
-type ConnectorEntitlement struct {
-	Target    Name   `json:"target"`
-	TargetID  string `json:"target_id,omitempty" jsonschema:"maxLength=4096"`
-	Privilege string `json:"privilege" jsonschema:"minLength=1,maxLength=1024"`
-	// State is absent when it is in force.
-	State string `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked"`
-}
-
-// ConnectorItem is an identity, resource or connection that exists.
-type ConnectorItem struct {
-	Name
-	NativeID string `json:"native_id,omitempty" jsonschema:"maxLength=4096"`
-	// State is absent, or invited, expired or blocked, for identities.
-	State string `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked"`
-	// Protected says why it must never be given or changed.
-	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
-	// Connection says that the item has members of its own.
-	Connection bool `json:"connection,omitempty"`
-}
-
-// ConnectorDescription is what a connector can do, or one installation of its application. The connector's name is
-// the operator's to give.
-type ConnectorDescription struct {
-	Title string `json:"title" jsonschema:"minLength=1,maxLength=200"`
-	// Version is the application's, once it was opened.
-	Version string `json:"version,omitempty" jsonschema:"maxLength=200"`
-	// Config is the JSON Schema (draft 2020-12, closed) of spec.config. "x-secret": true marks a secret.
-	Config map[string]any `json:"config"`
-	// Types are the types of connections, sorted by name.
-	Types       []ConnectorType `json:"types" jsonschema:"minItems=1,maxItems=100"`
-	PlanScript  string          `json:"plan_script" jsonschema:"minLength=1"`
-	ApplyScript string          `json:"apply_script" jsonschema:"minLength=1"`
-}
-
-// ConnectorType is one type of connection and what can be done with it.
-type ConnectorType struct {
-	Name  string `json:"name" jsonschema:"pattern=^[a-z][a-z0-9_]*$,maxLength=100"`
-	Title string `json:"title" jsonschema:"minLength=1,maxLength=200"`
-	// Payload is the JSON Schema of the payload (draft 2020-12, closed).
-	Payload  map[string]any `json:"payload"`
-	Create   bool           `json:"create,omitempty"`
-	Update   bool           `json:"update,omitempty"`
-	Delete   bool           `json:"delete,omitempty"`
-	Reassign bool           `json:"reassign,omitempty"`
-	// Grantable are the types of targets.
-	Grantable []ConnectorTarget `json:"grantable,omitempty" jsonschema:"maxItems=100"`
-	Names     ConnectorNames    `json:"names"`
-	// Privileged are glob patterns of connections that are powerful by themselves, PrivilegedFields attributes.
-	Privileged       []string `json:"privileged,omitempty"`
-	PrivilegedFields []string `json:"privileged_fields,omitempty"`
-}
-
-// ConnectorTarget is a type of target that can be given.
-type ConnectorTarget struct {
-	Type string `json:"type" jsonschema:"pattern=^[a-z][a-z0-9_]*$,maxLength=100"`
-	// Edge is resource (the connection may use the target), connection (it becomes a member of the target), member
-	// (the target connection becomes a member of it) or identity (the target identity does).
-	Edge       string   `json:"edge" jsonschema:"enum=resource,enum=connection,enum=member,enum=identity"`
-	Privileges []string `json:"privileges" jsonschema:"minItems=1,maxItems=1000"`
-	// Default is what an entry without privileges means.
-	Default []string `json:"default,omitempty"`
-	// Implies says which other privileges a privilege on a resource brings with it, all of them. In privileges a
-	// higher one stands before those that it implies. What is read and normalized names each by itself.
-	Implies map[string][]string `json:"implies,omitempty"`
-	// Single says that a connection has at most one target of this type.
-	Single               bool           `json:"single,omitempty"`
-	Names                ConnectorNames `json:"names"`
-	Privileged           []string       `json:"privileged,omitempty"`
-	PrivilegedPrivileges []string       `json:"privileged_privileges,omitempty"`
-	Grant                bool           `json:"grant,omitempty"`
-	Revoke               bool           `json:"revoke,omitempty"`
-}
-
-// ConnectorNames says which names the application can hold.
-type ConnectorNames struct {
-	// MaxBytes bounds the length in UTF-8; 0 is no bound.
-	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"minimum=0"`
-	// Pattern is RE2 and matches the whole name. It lets no control character pass, nor the empty name.
-	Pattern  string   `json:"pattern" jsonschema:"minLength=1,maxLength=4000"`
-	Reserved []string `json:"reserved,omitempty"`
-	// FoldCase says that the application does not tell upper from lower case.
-	FoldCase bool `json:"fold_case,omitempty"`
-}
-
 // ConnectorTest asks the outside hand of connector test: it changes an application without the connector's code.
 type ConnectorTest struct {
 	// Do is harness (say what the hand can do), start and stop (an application of its own for one case), or a change.
@@ -276,9 +155,9 @@ type ConnectorTest struct {
 	Type string `json:"type,omitempty"`
 	Word string `json:"word,omitempty"`
 	// Name is of what is removed, made or changed, Key the entitlement, State the identity's.
-	Name  *Name  `json:"name,omitempty"`
-	Key   *Key   `json:"key,omitempty"`
-	State string `json:"state,omitempty"`
+	Name  *Name            `json:"name,omitempty"`
+	Key   *Key             `json:"key,omitempty"`
+	State EntitlementState `json:"state,omitempty"`
 	// Break is the name of one of the ways of breaking.
 	Break string `json:"break,omitempty"`
 }
@@ -326,145 +205,4 @@ type ConnectorFaulty struct {
 	// Set has the settings that change, Remove those that go.
 	Set    map[string]any `json:"set,omitempty"`
 	Remove []string       `json:"remove,omitempty"`
-}
-
-// connectorBodies says which field of a message each of its types has; "" is none.
-func connectorBodies(message string) map[string]string {
-	if message == "connector-request" {
-		return map[string]string{"hello": "hello", "describe": "", "open": "open", "describe_installation": "", "read": "read", "list": "list",
-			"normalize": "connections", "apply": "operations", "cancel": "cancel", "close": "", "test": "test"}
-	}
-	return map[string]string{"hello": "hello", "description": "description", "connections": "connections", "entitlements": "entitlements",
-		"items": "items", "outcome": "outcome", "test": "test", "done": "done", "error": "error"}
-}
-
-// DecodeConnectorRequest reads a line that a connector was sent. The error says where the line is wrong, and holds
-// no value of it.
-func DecodeConnectorRequest(line []byte) (*ConnectorRequest, error) {
-	var r ConnectorRequest
-	if err := decodeConnectorLine("connector-request", line, &r); err != nil {
-		return nil, fmt.Errorf("request: %w", err)
-	}
-	return &r, nil
-}
-
-// DecodeConnectorAnswer reads a line that a connector has written. The error says where the line is wrong, and
-// holds no value of it.
-func DecodeConnectorAnswer(line []byte) (*ConnectorAnswer, error) {
-	var a ConnectorAnswer
-	if err := decodeConnectorLine("connector-answer", line, &a); err != nil {
-		return nil, fmt.Errorf("answer: %w", err)
-	}
-	return &a, nil
-}
-
-type protocolSchema struct {
-	schema *jsonschema.Schema
-	index  schemaIndex
-}
-
-// connectorSchemas compiles the schemas of the two messages at the first use.
-var connectorSchemas = sync.OnceValues(func() (map[string]protocolSchema, error) {
-	set := map[string]protocolSchema{}
-	for _, name := range []string{"connector-request", "connector-answer"} {
-		raw, err := schemaFiles.ReadFile("jsonschema/" + name + ".json")
-		if err != nil {
-			return nil, fmt.Errorf("read the schema of %s: %w", name, err)
-		}
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(raw))
-		if err != nil {
-			return nil, fmt.Errorf("parse the schema of %s: %w", name, err)
-		}
-		c := newCompiler()
-		if err := c.AddResource(baseURL+name+".json", doc); err != nil {
-			return nil, fmt.Errorf("add the schema of %s: %w", name, err)
-		}
-		s, err := c.Compile(baseURL + name + ".json")
-		if err != nil {
-			return nil, fmt.Errorf("compile the schema of %s: %w", name, err)
-		}
-		p := protocolSchema{schema: s, index: schemaIndex{}}
-		p.index.add(s)
-		set[name] = p
-	}
-	return set, nil
-})
-
-// maxFaults bounds how many faults of a line an error names.
-const maxFaults = 3
-
-func decodeConnectorLine(message string, line []byte, into any) error {
-	set, err := connectorSchemas()
-	if err != nil {
-		return err
-	}
-	if !utf8.Valid(line) {
-		return errors.New("the line is not UTF-8")
-	}
-	if halfSurrogate(line) {
-		return errors.New("the line has half of a surrogate pair, which would make one name of two")
-	}
-	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(line))
-	if err != nil {
-		return errors.New("the line is not one JSON value")
-	}
-	p := set[message]
-	if err := p.schema.Validate(instance); err != nil {
-		var faults []string
-		for _, f := range findings(p.index, instance, err) {
-			faults = append(faults, strings.TrimPrefix(strings.Join(plainSteps(f), ".")+" ", " ")+f.msg)
-		}
-		slices.Sort(faults)
-		if n := len(faults); n > maxFaults {
-			faults = append(faults[:maxFaults], fmt.Sprintf("and %d more", n-maxFaults))
-		}
-		return errors.New(strings.Join(faults, "; "))
-	}
-	if err := json.Unmarshal(line, into); err != nil {
-		return errors.New("the line has a number that does not fit")
-	}
-	return nil
-}
-
-// halfSurrogate says whether an escape of UTF-16 stands without its other half: encoding/json would read each as
-// the same character.
-func halfSurrogate(line []byte) bool {
-	unit := func(i int) (rune, bool) {
-		if i+6 > len(line) || line[i] != '\\' || line[i+1] != 'u' {
-			return 0, false
-		}
-		n, err := strconv.ParseUint(string(line[i+2:i+6]), 16, 16)
-		return rune(n), err == nil
-	}
-	for i := 0; i < len(line); i++ {
-		if line[i] != '\\' {
-			continue
-		}
-		r, ok := unit(i)
-		switch {
-		case !ok:
-			i++ // the escaped character, perhaps another backslash
-		case utf16.IsSurrogate(r):
-			low, _ := unit(i + 6)
-			if utf16.DecodeRune(r, low) == unicode.ReplacementChar {
-				return true
-			}
-			i += 11
-		default:
-			i += 5
-		}
-	}
-	return false
-}
-
-// plainSteps is the way to a fault without what a connector may have put into keys.
-func plainSteps(f finding) []string {
-	var steps []string
-	for _, s := range f.way {
-		if len(s) > 40 || strings.ContainsFunc(s, func(r rune) bool { return r != '_' && r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }) {
-			s = "…"
-		}
-		steps = append(steps, s)
-	}
-	return steps
 }

@@ -1,10 +1,10 @@
-// Package schemas holds the documents that cross a boundary: what people write in YAML (requests,
-// applications, settings, people), what policies see and answer, and what countersign prints and
-// records (plan, decision, ledger record). Each has a JSON Schema (draft 2020-12) that is generated
-// from the Go type, so that editors, policies and programs hold to the same contract as the code.
+// Package schemas holds the types that cross a boundary, each of them once: the documents that people write in YAML
+// (requests, applications, settings, people), what connectors describe and read, what policies see and answer, and
+// what countersign prints and records (plan, decision, ledger record), with the constants of their states and kinds.
 //
-// Decoding is strict and total: all errors of a file at once, each with its line and column, and
-// nothing of a file that has one. A type belongs here only if it is serialised across a boundary.
+// A type belongs here only if it is serialised across a boundary. Package schemas/jsonschema publishes a JSON Schema
+// (draft 2020-12) of each, generated from the Go type, so that editors, policies and programs hold to the same
+// contract as the code. Package schemas/strict decodes documents.
 //
 // schemas imports no other package of countersign.
 package schemas

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// maxErrors bounds how many errors of one file are reported: a hostile file must not fill a terminal or
+// MaxErrors bounds how many errors of one file are reported: a hostile file must not fill a terminal or
 // a pull request's comment.
-const maxErrors = 200
+const MaxErrors = 200
 
 // Error is one fault of a file that a person wrote. Its text never holds a value out of an application's
 // config.
@@ -82,11 +82,12 @@ func (l ErrorList) Sort() ErrorList {
 	return slices.Compact(l)
 }
 
-// bounded is the sorted list cut to maxErrors, with a last line that says how many are not shown.
-func (l ErrorList) bounded(dropped int) ErrorList {
+// Bounded is the sorted list cut to MaxErrors, with a last line that says how many are not shown: those that it cuts,
+// and those that its caller dropped before.
+func (l ErrorList) Bounded(dropped int) ErrorList {
 	l = l.Sort()
-	if over := len(l) - maxErrors; over > 0 {
-		l = l[:maxErrors]
+	if over := len(l) - MaxErrors; over > 0 {
+		l = l[:MaxErrors]
 		dropped += over
 	}
 	if dropped > 0 {
@@ -98,7 +99,7 @@ func (l ErrorList) bounded(dropped int) ErrorList {
 
 // quotePath makes a path safe to print: a name with control or invisible characters is quoted in ASCII.
 func quotePath(path string) string {
-	if textFault(path, false) == "" {
+	if TextFault(path, false) == "" {
 		return path
 	}
 	return strconv.QuoteToASCII(path)

@@ -1,10 +1,6 @@
 package schemas
 
 import (
-	"net"
-	"net/url"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -36,19 +32,6 @@ type TicketFulfilment struct {
 	Labels     []string `yaml:"labels,omitempty" json:"labels,omitempty" jsonschema:"maxItems=20" jsonschema_description:"Labels of the issue, beside countersign."`
 	Assignees  []string `yaml:"assignees,omitempty" json:"assignees,omitempty" jsonschema:"maxItems=10" jsonschema_description:"Logins that the issue is assigned to."`
 	Closers    []string `yaml:"closers,omitempty" json:"closers,omitempty" jsonschema_description:"Whose closing of the issue counts: user:LOGIN or team:NAME; default: the application's owners. Never who made the request or gains by it."`
-}
-
-// The defaults of a fulfilment.
-const (
-	defaultGrace          = "1h"
-	defaultWebhookTimeout = "30s"
-)
-
-func (f *Fulfilment) setDefaults() {
-	f.Grace = orDefault(f.Grace, defaultGrace)
-	if f.Webhook != nil {
-		f.Webhook.Timeout = orDefault(f.Webhook.Timeout, defaultWebhookTimeout)
-	}
 }
 
 // GraceTime is Grace as a duration: the default's where it is not given.
@@ -92,63 +75,6 @@ func (s *ApplicationSpec) Ticket(access string) TicketFulfilment {
 		t.Closers = s.Owners
 	}
 	return t
-}
-
-// urlFault says why something signed must not be sent to an address, or "".
-func urlFault(s string) string {
-	u, err := url.Parse(s)
-	switch {
-	case err != nil || u.Host == "" || u.Hostname() == "" || u.Opaque != "":
-		return "is no address (expected https://HOST/PATH)"
-	case u.User != nil:
-		return "has credentials in it (expected https://HOST/PATH; the signature says who sends)"
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return "has a query or fragment, where secrets hide (expected https://HOST/PATH)"
-	case u.Scheme == "http" && isLoopback(u.Hostname()):
-		return ""
-	case u.Scheme != "https":
-		return "is not https (http is for loopback alone)"
-	}
-	return ""
-}
-
-func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-func (d *decoder) checkFulfilment(f *Fulfilment) {
-	way := func(more ...string) []string { return append([]string{"spec", "fulfilment"}, more...) }
-	bounds := func(s, least, most string, more ...string) {
-		if v := duration(s); s != "" && (v < duration(least) || v > duration(most)) {
-			d.failPath("is out of bounds (expected "+least+" to "+most+")", "", way(more...)...)
-		}
-	}
-	bounds(f.Grace, "1m", "720h", "grace")
-	if w := f.Webhook; w != nil {
-		bounds(w.Timeout, "1s", "10m", "webhook", "timeout")
-		for _, a := range []struct{ name, url string }{{"url", w.URL}, {"callback", w.Callback}} {
-			if a.url == "" {
-				continue
-			}
-			if f := d.nameFault(a.url); f != "" {
-				d.failPath(f, "", way("webhook", a.name)...)
-			} else if f := urlFault(a.url); f != "" {
-				d.failPath(f, "", way("webhook", a.name)...)
-			}
-		}
-		d.checkLine(w.CAFile, way("webhook", "ca_file")...)
-	}
-	if t := f.Ticket; t != nil {
-		for name, list := range map[string][]string{"labels": t.Labels, "assignees": t.Assignees, "closers": t.Closers} {
-			for i, s := range list {
-				d.checkLine(s, way("ticket", name, strconv.Itoa(i))...)
-				if strings.TrimSpace(s) == "" {
-					d.failPath("is empty", "", way("ticket", name, strconv.Itoa(i))...)
-				}
-			}
-		}
-	}
 }
 
 // The values of FulfilmentRequest.Type.

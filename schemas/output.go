@@ -2,6 +2,44 @@ package schemas
 
 import "time"
 
+// Output is a JSON output of a command. Only types of this package are outputs, each with a published JSON Schema:
+// what a command prints as JSON, it prints by one of these.
+type Output interface {
+	// schema is the name of the output's JSON Schema.
+	schema() string
+}
+
+// SchemaOf is the name of an output's JSON Schema, as countersign schema has it.
+func SchemaOf(o Output) string { return o.schema() }
+
+// Outputs are an empty one of each, sorted by the names of their schemas.
+func Outputs() []Output {
+	return []Output{
+		&AccessReport{}, &AuditEntitlements{}, &AuditManifest{}, &AuditVerification{}, &ConformanceReport{}, &ConnectorReport{},
+		&ConnectorList{}, &Decision{}, &DoctorReport{}, &FulfilReport{}, &Plan{}, &PolicyRules{}, &PolicyTestReport{}, &Preview{},
+		&RunReport{}, &StatusReport{}, &ValidateReport{}, &VersionReport{},
+	}
+}
+
+func (*AccessReport) schema() string      { return "access" }
+func (*AuditEntitlements) schema() string { return "audit-entitlements" }
+func (*AuditManifest) schema() string     { return "audit-manifest" }
+func (*AuditVerification) schema() string { return "audit-verify" }
+func (*ConformanceReport) schema() string { return "conformance" }
+func (*ConnectorReport) schema() string   { return "connector" }
+func (*ConnectorList) schema() string     { return "connectors" }
+func (*Decision) schema() string          { return "decision" }
+func (*DoctorReport) schema() string      { return "doctor" }
+func (*FulfilReport) schema() string      { return "fulfil" }
+func (*Plan) schema() string              { return "plan" }
+func (*PolicyRules) schema() string       { return "policy-rules" }
+func (*PolicyTestReport) schema() string  { return "policy-test" }
+func (*Preview) schema() string           { return "preview" }
+func (*RunReport) schema() string         { return "run" }
+func (*StatusReport) schema() string      { return "status" }
+func (*ValidateReport) schema() string    { return "validate" }
+func (*VersionReport) schema() string     { return "version" }
+
 // Preview is the answer of countersign preview: what a change would do, what policy says of it, and who
 // must still approve.
 type Preview struct {
@@ -193,40 +231,30 @@ const (
 	CheckUnknown = "unknown"
 )
 
-// ConnectorList is the answer of countersign connector list: what every connector can do.
+// ConnectorReport is the answer of countersign schema with the name of a connector.
+type ConnectorReport struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"` // Connector
+	Description
+}
+
+// ConnectorList is the answer of countersign connector list: what every connector can do, at most.
 type ConnectorList struct {
-	APIVersion string            `json:"apiVersion"`
-	Kind       string            `json:"kind"` // Connectors
-	Connectors []ListedConnector `json:"connectors"`
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"` // Connectors
+	// Connectors are sorted by name.
+	Connectors []Description `json:"connectors"`
 }
 
-// ListedConnector is one connector with its connection types, sorted.
-type ListedConnector struct {
-	Name  string       `json:"name"`
-	Title string       `json:"title"`
-	Types []ListedType `json:"types"`
-}
-
-// ListedType is one connection type of a connector.
-type ListedType struct {
-	Type     string `json:"type"`
-	Title    string `json:"title"`
-	Create   bool   `json:"create"`
-	Update   bool   `json:"update"`
-	Delete   bool   `json:"delete"`
-	Reassign bool   `json:"reassign"`
-	// Attributes are those of the payload, sorted.
-	Attributes []string       `json:"attributes"`
-	Targets    []ListedTarget `json:"targets"`
-}
-
-// ListedTarget is a type that can be granted or revoked.
-type ListedTarget struct {
-	Type       string   `json:"type"`
-	Edge       string   `json:"edge"` // resource | connection | member | identity
-	Privileges []string `json:"privileges"`
-	Grant      bool     `json:"grant"`
-	Revoke     bool     `json:"revoke"`
+// VersionReport is the answer of countersign version: that of the program, and of what it is built on. "" is unknown.
+type VersionReport struct {
+	APIVersion  string `json:"apiVersion"`
+	Kind        string `json:"kind"` // Version
+	Countersign string `json:"countersign"`
+	API         string `json:"api"`
+	Go          string `json:"go"`
+	OPA         string `json:"opa,omitempty"`
+	GoGit       string `json:"go-git,omitempty"`
 }
 
 // ConformanceReport is the answer of countersign connector test: how a connector stands against the contract.

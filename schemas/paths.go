@@ -32,8 +32,8 @@ func DefaultFolders() Folders {
 	return Folders{Requests: "requests", Applications: "applications", Policy: "policy"}
 }
 
-// withDefaults fills in what is empty.
-func (f Folders) withDefaults() Folders {
+// WithDefaults fills in what is empty.
+func (f Folders) WithDefaults() Folders {
 	d := DefaultFolders()
 	if f.Requests != "" {
 		d.Requests = f.Requests
@@ -54,7 +54,7 @@ func IsControlFile(file string, s *SettingsSpec) (FileClass, bool) {
 	folders := DefaultFolders()
 	signers := ""
 	if s != nil {
-		folders, signers = s.Folders.withDefaults(), s.AllowedSigners
+		folders, signers = s.Folders.WithDefaults(), s.AllowedSigners
 	}
 	switch {
 	case file == SettingsPath:
@@ -102,7 +102,7 @@ func CheckPath(file string) error {
 		return fmt.Errorf("path %s: has a NUL byte", quoted)
 	}
 	for _, r := range file {
-		if f := runeFault(r); f != "" {
+		if f := RuneFault(r); f != "" {
 			return fmt.Errorf("path %s: has %s", quoted, f)
 		}
 	}
@@ -131,42 +131,21 @@ func CheckPath(file string) error {
 	return nil
 }
 
-// CheckPlaces reports documents that stand in a folder where their kind does not belong, by the settings
-// (nil for the default folders). Decode has checked what needs no settings.
-func CheckPlaces(file string, docs []Document, s *SettingsSpec) ErrorList {
-	var list ErrorList
-	fail := func(p Position, field, msg, hint string) {
-		list = append(list, Error{Position: p, Field: field, Msg: msg, Hint: hint})
+// CheckPattern reports why a glob pattern is malformed, or nil. A star matches any run of characters, a
+// question mark one; a backslash takes the next character as it is.
+func CheckPattern(pattern string) error {
+	switch {
+	case pattern == "":
+		return errors.New("the pattern is empty")
+	case strings.HasSuffix(strings.ReplaceAll(pattern, `\\`, ""), `\`):
+		return errors.New("the pattern ends in a backslash that takes no character")
 	}
-	folders := DefaultFolders()
-	if s != nil {
-		folders = s.Folders.withDefaults()
-	}
-	class, _ := IsControlFile(file, s)
-	for _, doc := range docs {
-		request := doc.Kind.IsRequest() || doc.Kind.IsControl()
-		switch {
-		case class == ClassRequest && !request:
-			hint := "move it to " + folders.Applications + "/"
-			if doc.Kind != KindApplication {
-				hint = ""
-			}
-			fail(doc.At("kind"), "kind", fmt.Sprintf("%s documents do not stand in %s/ (expected requests, Admission, BudgetOverride or Acknowledgement)",
-				doc.Kind, folders.Requests), hint)
-		case class == ClassApplication && doc.Kind != KindApplication:
-			fail(doc.At("kind"), "kind", fmt.Sprintf("%s documents do not stand in %s/ (expected Application)", doc.Kind, folders.Applications),
-				"move it to "+folders.Requests+"/")
-		case class == ClassApplication:
-			base := strings.TrimSuffix(strings.TrimSuffix(path.Base(file), ".yaml"), ".yml")
-			if doc.Metadata.Name != base {
-				fail(doc.At("metadata.name"), "metadata.name", fmt.Sprintf("the application is not called as its file (expected %s)", strconv.QuoteToASCII(base)),
-					"rename the file or the application")
-			} else if doc.Index > 0 {
-				fail(doc.Position, "", "a second application in one file", "give each application a file of its own")
-			}
-		case class == ClassPolicy || class == ClassSigners || class == "":
-			fail(doc.Position, "", fmt.Sprintf("%s documents do not stand here (expected %s/ or %s/)", doc.Kind, folders.Requests, folders.Applications), "")
-		}
-	}
-	return list.Sort()
+	return nil
+}
+
+// Overlap says whether two paths are the same or one lies in the other, on file systems that tell upper
+// from lower case and on those that don't.
+func Overlap(a, b string) bool {
+	a, b = FoldKey(a), FoldKey(b)
+	return a == b || below(a, b) || below(b, a)
 }

@@ -143,8 +143,8 @@ type ApplicationPlan struct {
 
 // PendingEntitlement waits for somebody outside: an invitation to be accepted, an account to be unblocked.
 type PendingEntitlement struct {
-	Key   Key    `json:"entitlement"`
-	State string `json:"state"`
+	Key   Key              `json:"entitlement"`
+	State EntitlementState `json:"state"`
 }
 
 // Plan is the ordered operations that take the applications from live to desired.

@@ -1,7 +1,6 @@
 package schemas
 
 import (
-	"bytes"
 	"fmt"
 	"strings"
 	"unicode"
@@ -11,12 +10,12 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// runeFault says why a character has no place in an access repository, or "". Line ends and tabs are
+// RuneFault says why a character has no place in an access repository, or "". Line ends and tabs are
 // judged by the caller.
 //
 // Refused are Cc (control), Cf (format: zero-width, bidirectional, soft hyphen, tags) and the line and
 // paragraph separators, which YAML, editors and reviews break lines at differently.
-func runeFault(r rune) string {
+func RuneFault(r rune) string {
 	switch {
 	case r < 0x20 || r == 0x7f || (r >= 0x80 && r <= 0x9f):
 		return fmt.Sprintf("the control character U+%04X", r)
@@ -36,9 +35,9 @@ func runeFault(r rune) string {
 	return ""
 }
 
-// textFault says what is wrong with a text, or "": invalid UTF-8, a refused character, or not NFC.
+// TextFault says what is wrong with a text, or "": invalid UTF-8, a refused character, or not NFC.
 // Line feeds and tabs pass only where lines says so.
-func textFault(s string, lines bool) string {
+func TextFault(s string, lines bool) string {
 	ascii := true
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -50,7 +49,7 @@ func textFault(s string, lines bool) string {
 			if lines && (c == '\n' || c == '\t') {
 				continue
 			}
-			return runeFault(rune(c))
+			return RuneFault(rune(c))
 		}
 	}
 	if ascii {
@@ -63,7 +62,7 @@ func textFault(s string, lines bool) string {
 		if lines && (r == '\n' || r == '\t') {
 			continue
 		}
-		if f := runeFault(r); f != "" {
+		if f := RuneFault(r); f != "" {
 			return f
 		}
 	}
@@ -73,10 +72,10 @@ func textFault(s string, lines bool) string {
 	return ""
 }
 
-// nameFault says why a text cannot name anything, or "". Beyond textFault, names have no white space
+// NameFault says why a text cannot name anything, or "". Beyond TextFault, names have no white space
 // around them and no characters that are drawn as nothing, which would make twins of two names.
-func nameFault(s string) string {
-	if f := textFault(s, false); f != "" {
+func NameFault(s string) string {
+	if f := TextFault(s, false); f != "" {
 		return "has " + f
 	}
 	if strings.TrimSpace(s) != s {
@@ -90,20 +89,20 @@ func nameFault(s string) string {
 	return ""
 }
 
-// foldKey is the form in which two keys of a mapping must differ: without upper and lower case, and in NFC.
-func foldKey(s string) string {
+// FoldKey is the form in which two keys of a mapping must differ: without upper and lower case, and in NFC.
+func FoldKey(s string) string {
 	if isASCII(s) {
 		return strings.ToLower(s)
 	}
 	return norm.NFC.String(cases.Fold().String(norm.NFC.String(s)))
 }
 
-// sameKey says whether two keys have the same folded form.
-func sameKey(a, b string) bool {
+// SameKey says whether two keys have the same folded form.
+func SameKey(a, b string) bool {
 	if isASCII(a) && isASCII(b) {
 		return strings.EqualFold(a, b)
 	}
-	return foldKey(a) == foldKey(b)
+	return FoldKey(a) == FoldKey(b)
 }
 
 func isASCII(s string) bool {
@@ -113,81 +112,4 @@ func isASCII(s string) bool {
 		}
 	}
 	return true
-}
-
-// checkRaw reports what is wrong with a file's bytes, before any parser sees them. parse says whether
-// a parser may see them all the same.
-func (d *decoder) checkRaw(content []byte) (parse bool) {
-	switch {
-	case bytes.HasPrefix(content, []byte{0xef, 0xbb, 0xbf}):
-		d.failAt(1, 1, "", "the file begins with a byte order mark", "save it as UTF-8 without BOM")
-		return false
-	case bytes.HasPrefix(content, []byte{0xff, 0xfe}), bytes.HasPrefix(content, []byte{0xfe, 0xff}):
-		d.failAt(1, 1, "", "the file is in UTF-16 (expected UTF-8)", "save it as UTF-8 without BOM")
-		return false
-	}
-	parse = true
-	line, start := 1, 0
-	column := func(at int) int { return utf8.RuneCount(content[start:at]) + 1 }
-	ascii := true
-	for i := 0; i < len(content); {
-		c := content[i]
-		if c >= ' ' && c < 0x7f {
-			i++
-			continue
-		}
-		switch {
-		case c == '\n':
-			line, start = line+1, i+1
-			i++
-		case c == '\t' || (c == '\r' && i+1 < len(content) && content[i+1] == '\n'):
-			i++
-		case c == 0:
-			d.failAt(line, column(i), "", "a NUL byte (expected text)", "this is no YAML file")
-			return false
-		case c < utf8.RuneSelf:
-			d.failAt(line, column(i), "", runeFault(rune(c))+" (expected visible text)", "remove it")
-			parse = false
-			i++
-		default:
-			ascii = false
-			r, size := utf8.DecodeRune(content[i:])
-			if r == utf8.RuneError && size == 1 {
-				d.failAt(line, column(i), "", "invalid UTF-8", "save the file as UTF-8")
-				return false
-			}
-			if f := runeFault(r); f != "" {
-				d.failAt(line, column(i), "", f+" (expected visible text)", "remove it")
-				d.dirty = true
-				if r <= 0x9f || r == 0x2028 || r == 0x2029 || r == 0xfeff {
-					// The parser breaks lines or gives up here: everything after would be misplaced.
-					parse = false
-				}
-			}
-			i += size
-		}
-		if d.full() {
-			return false
-		}
-	}
-	if !ascii && !norm.NFC.IsNormal(content) {
-		d.dirty = true
-		d.failNFC(content)
-	}
-	return parse
-}
-
-// failNFC reports each line that is not in NFC.
-func (d *decoder) failNFC(content []byte) {
-	line := 0
-	for text := range bytes.Lines(content) {
-		line++
-		if at, ok := norm.NFC.QuickSpan(text), norm.NFC.IsNormal(text); !ok {
-			d.failAt(line, utf8.RuneCount(text[:min(at, len(text))])+1, "",
-				"text that is not in Unicode's normal form NFC", "write letters with accents as one character")
-		}
-		if d.full() {
-			return
-		}
-	}
 }

@@ -23,7 +23,7 @@ var _ = flag.Bool("update", false, "write the golden files anew")
 // code 1, and no operation.
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
-	files, err := filepath.Glob("../../schemas/testdata/bad/*.yaml")
+	files, err := filepath.Glob("../../schemas/strict/testdata/bad/*.yaml")
 	if err != nil || len(files) < 50 {
 		t.Fatalf("%d bad files (%v)", len(files), err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/connectors/all"
 	"github.com/countersign/countersign/examples"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 const readme = "../../README.md"
@@ -123,7 +124,7 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 			continue
 		}
 		left = slices.DeleteFunc(left, func(n string) bool { return n == r.Example })
-		docs, list := schemas.Decode(file, content)
+		docs, list := strict.Decode(file, content)
 		if err := list.Err(); err != nil {
 			t.Errorf("%s: %v", r.Application, err)
 			continue
@@ -139,7 +140,7 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 			continue
 		}
 		d := c.Describe()
-		if list := schemas.NewChecker().Config(docs[0], d.Config); len(list) > 0 {
+		if list := strict.NewChecker().Config(docs[0], d.Config); len(list) > 0 {
 			t.Errorf("%s: %v", r.Application, list)
 		}
 		for typ := range app.Spec.Scope {

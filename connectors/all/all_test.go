@@ -9,7 +9,6 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/all"
-	"github.com/countersign/countersign/connectors/connectortest"
 )
 
 // Each folder beside this one that has code, but for the suite's, what connectors share, and exec, which has no name of its own, is a connector in the
@@ -48,9 +47,10 @@ func TestRegistry(t *testing.T) {
 		}
 		// The suite of connectors holds what is read against what was written: of one that reads and writes nothing
 		// (manual) there is nothing to hold, and its own tests are about its configuration.
-		for _, row := range connectortest.Capabilities(c) {
-			if row.Connector != name || row.Type == "" || row.Title == "" {
-				t.Errorf("%s: a row of the table is empty: %+v", name, row)
+		d := c.Describe()
+		for _, typ := range d.Types {
+			if d.Name != name || typ.Name == "" || typ.Title == "" {
+				t.Errorf("%s: a row of the table is empty: %+v", name, typ)
 			}
 		}
 	}

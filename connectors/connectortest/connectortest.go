@@ -3,7 +3,6 @@ package connectortest
 import (
 	"testing"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/suite"
 )
 
@@ -24,15 +23,6 @@ type (
 
 // Run holds a connector to the contract of package connectors.
 func Run(t *testing.T, h Harness) { suite.Run(t, h) }
-
-// Row is a line of the table of what connectors can do, and Target a type that can be granted.
-type (
-	Row    = suite.Row
-	Target = suite.Target
-)
-
-// Capabilities is the connector's part of the table: a row for each connection type, sorted.
-func Capabilities(c connectors.Connector) []Row { return suite.Capabilities(c) }
 
 // FaultHarness is what the fault table needs of a connector that speaks to its application over a network.
 type FaultHarness = suite.FaultHarness[*testing.T]

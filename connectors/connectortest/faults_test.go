@@ -145,7 +145,7 @@ func (w *remoteSession) Apply(ctx context.Context, ops []schemas.Operation, repo
 const flawEnv = "CONNECTORTEST_REMOTE_FLAW"
 
 func remoteFaults(t *testing.T, flaw string) {
-	s := &server{teams: map[string]*team{}, users: map[string]string{}, repos: map[string]bool{}}
+	s := &server{teams: map[string]*team{}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}}
 	web := httptest.NewServer(http.HandlerFunc(s.answer))
 	t.Cleanup(web.Close)
 	n := make(chan int, 1)

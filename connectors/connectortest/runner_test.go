@@ -158,7 +158,7 @@ func TestReduced(t *testing.T) {
 	t.Parallel()
 	for how, fails := range map[string]string{"": "", "description": "describe", "read": "read", "incomplete": "read", "selection": "selection", "list": "list",
 		"normalize": "normalize", "cancellation": "cancellation", "bad input": "bad input"} {
-		s := &server{users: map[string]string{"ann": "", "bob": "blocked"}, repos: map[string]bool{}, teams: map[string]*team{
+		s := &server{users: map[string]connectors.EntitlementState{"ann": "", "bob": "blocked"}, repos: map[string]bool{}, teams: map[string]*team{
 			"a": {id: "1", entries: map[connectors.Entitlement]bool{}}, "b": {id: "2", entries: map[connectors.Entitlement]bool{
 				{Target: schemas.Name{Type: "user", SourceName: "bob"}, Privilege: "MEMBER"}: true}}}}
 		cfg := (&tenant{s: s}).Config()
@@ -236,7 +236,7 @@ func (h *handOf) Do(_ context.Context, r schemas.ConnectorTest) (schemas.Connect
 func TestHand(t *testing.T) {
 	t.Parallel()
 	run := func(deny string) *schemas.ConformanceReport {
-		s := &server{teams: map[string]*team{}, users: map[string]string{}, repos: map[string]bool{}}
+		s := &server{teams: map[string]*team{}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}}
 		h, err := suite.FromHand[*suite.Case](t.Context(), memory{s}, &handOf{t: t, s: s, deny: deny}, (&tenant{s: s}).Config())
 		if err != nil {
 			t.Fatal(err)

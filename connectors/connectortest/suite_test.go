@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -24,7 +23,7 @@ import (
 // identities, ownership, protected connections, one server for all tests, and names without case.
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	s := &server{teams: map[string]*team{}, users: map[string]string{}, repos: map[string]bool{}}
+	s := &server{teams: map[string]*team{}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}}
 	s.teams["owners"] = &team{id: "team-0", protected: "the organisation's owners", entries: map[connectors.Entitlement]bool{}}
 	connectortest.Run(t, connectortest.Harness{
 		Connector: memory{s},
@@ -40,28 +39,12 @@ func TestMemory(t *testing.T) {
 	})
 }
 
-func TestCapabilities(t *testing.T) {
-	t.Parallel()
-	want := []connectortest.Row{{
-		Connector: "memory", Title: "Memory", Type: "team", Create: true, Update: true, Delete: true, Reassign: true,
-		Attributes: []string{"comment", "secret"},
-		Targets: []connectortest.Target{
-			{Type: "repo", Edge: connectors.EdgeResource, Privileges: []string{"pull", "push"}, Grant: true, Revoke: true},
-			{Type: "team", Edge: connectors.EdgeMember, Privileges: []string{"MEMBER"}, Grant: true, Revoke: true},
-			{Type: "user", Edge: connectors.EdgeIdentity, Privileges: []string{"MEMBER", "ADMIN"}, Grant: true, Revoke: true},
-		},
-	}}
-	if got := connectortest.Capabilities(memory{}); !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-}
-
 // server is the application; all tests share it.
 type server struct {
 	mu    sync.Mutex
 	next  int
 	teams map[string]*team
-	users map[string]string // name to state
+	users map[string]connectors.EntitlementState // name to state
 	repos map[string]bool
 }
 
@@ -409,7 +392,7 @@ func (a *tenant) DropConnection(t *testing.T, n schemas.Name) {
 func (a *tenant) Grant(t *testing.T, k schemas.Key)  { a.hand(t, schemas.OperationGrant, k) }
 func (a *tenant) Revoke(t *testing.T, k schemas.Key) { a.hand(t, schemas.OperationRevoke, k) }
 
-func (a *tenant) SetIdentityState(_ *testing.T, n schemas.Name, state string) bool {
+func (a *tenant) SetIdentityState(_ *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	a.locked(func() { a.s.users[n.SourceName] = state })
 	return true
 }

@@ -181,7 +181,7 @@ func (k *connector) describe(ctx context.Context, p *process, request string) (c
 			return false, p.violation("its description: %v", err)
 		}
 		d.Title, d.Version = p.say(d.Title, maxMessage), p.say(d.Version, maxMessage)
-		if faults := append(d.Faults(), nameFaults(d)...); len(faults) > 0 {
+		if faults := append(connectors.Faults(d), nameFaults(d)...); len(faults) > 0 {
 			return false, p.violation("its description: %s", p.say(strings.Join(faults, "; "), maxMessage))
 		}
 		return true, nil
@@ -258,7 +258,7 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 	if s.d, err = k.describe(ctx, p, "describe_installation"); err != nil {
 		return nil, err
 	}
-	if faults := s.d.Exceeds(k.d); len(faults) > 0 {
+	if faults := connectors.Exceeds(s.d, k.d); len(faults) > 0 {
 		return nil, p.fail(p.violation("%s", p.say(strings.Join(faults, "; "), maxMessage)))
 	}
 	if s.checker, err = connectors.NewChecker(s.d); err != nil {

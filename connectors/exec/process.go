@@ -20,6 +20,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // process is one child, from its start to its end.
@@ -334,7 +335,7 @@ func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit
 		if left -= int64(len(text)); left < 0 {
 			return p.fail(p.violation("an answer has more than %d bytes", p.limits.Answer))
 		}
-		a, err := schemas.DecodeConnectorAnswer(text)
+		a, err := strict.DecodeConnectorAnswer(text)
 		if err != nil {
 			return p.fail(p.violation("%s", p.say(err.Error(), maxMessage)))
 		}

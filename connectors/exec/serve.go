@@ -9,12 +9,14 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Serve is the other end, for connectors written in Go: it answers on out what it is asked on in, until it is closed
@@ -91,7 +93,7 @@ func (s *server) scan(ctx context.Context, in io.Reader, requests chan<- *schema
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), maxRequest)
 	for lines.Scan() {
-		req, err := schemas.DecodeConnectorRequest(lines.Bytes())
+		req, err := strict.DecodeConnectorRequest(lines.Bytes())
 		if err != nil {
 			return err
 		}
@@ -142,8 +144,7 @@ func (s *server) answer(ctx context.Context, req *schemas.ConnectorRequest, a *a
 		if err != nil {
 			return nil, err
 		}
-		w, err := wireDescription(d)
-		return &schemas.ConnectorAnswer{Type: "description", Description: w}, err
+		return &schemas.ConnectorAnswer{Type: "description", Description: wireDescription(d)}, nil
 	}
 	switch req.Type {
 	case "hello":
@@ -185,7 +186,7 @@ func (s *server) answer(ctx context.Context, req *schemas.ConnectorRequest, a *a
 	case "describe_installation":
 		return describe(s.reader.Describe(ctx))
 	case "read":
-		state, err := s.reader.Read(ctx, connectors.Selection{Names: req.Read.Names, Scope: req.Read.Scope})
+		state, err := s.reader.Read(ctx, *req.Read)
 		if err != nil {
 			return nil, err
 		}
@@ -195,7 +196,7 @@ func (s *server) answer(ctx context.Context, req *schemas.ConnectorRequest, a *a
 		return s.list(ctx, req.List, a)
 	case "normalize":
 		for _, w := range req.Connections {
-			state, err := s.reader.Normalize(connectors.State{Connections: []connectors.Connection{connection(w)}})
+			state, err := s.reader.Normalize(connectors.State{Connections: []connectors.Connection{w}})
 			if err != nil {
 				return nil, err
 			}
@@ -260,9 +261,9 @@ func (s *server) list(ctx context.Context, q *schemas.ConnectorQuery, a *answer)
 		}
 		n += len(page.Items)
 		for i := 0; i < len(page.Items); i += partSize {
-			var items []schemas.ConnectorItem
-			for _, it := range page.Items[i:min(i+partSize, len(page.Items))] {
-				items = append(items, schemas.ConnectorItem{Name: it.Name, NativeID: it.NativeID, State: it.State, Protected: cut(it.Protected), Connection: it.Connection})
+			items := slices.Clone(page.Items[i:min(i+partSize, len(page.Items))])
+			for j := range items {
+				items[j].Protected = cut(items[j].Protected)
 			}
 			a.send(&schemas.ConnectorAnswer{Type: "items", Items: items})
 		}
@@ -295,7 +296,7 @@ func (a *answer) send(m *schemas.ConnectorAnswer) {
 
 // connections sends connections in lines of bounded length.
 func (a *answer) connections(list []connectors.Connection) {
-	var part []schemas.ConnectorConnection
+	var part []connectors.Connection
 	held := 0
 	flush := func() {
 		if len(part) > 0 {
@@ -303,8 +304,7 @@ func (a *answer) connections(list []connectors.Connection) {
 		}
 		part, held = nil, 0
 	}
-	for _, c := range list {
-		w := wireConnection(c)
+	for _, w := range list {
 		w.Protected = cut(w.Protected)
 		rest := w.Entitlements[min(partEntitlements, len(w.Entitlements)):]
 		w.Entitlements = w.Entitlements[:len(w.Entitlements)-len(rest)]

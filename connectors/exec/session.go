@@ -78,7 +78,7 @@ func (s *session) Describe(ctx context.Context) (connectors.Description, error) 
 
 // Read asks the child, holds each answer to the protocol, and drops what was not selected.
 func (s *session) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
-	req := &schemas.ConnectorSelection{Scope: sel.Scope}
+	req := &schemas.Selection{Scope: sel.Scope}
 	for _, n := range sel.Names {
 		if sayable(n.SourceName, n.Type) { // others the application cannot have
 			req.Names = append(req.Names, n)
@@ -126,7 +126,10 @@ func (g *collector) part(a *schemas.ConnectorAnswer, end *schemas.ConnectorDone)
 	switch a.Type {
 	case "connections":
 		for _, w := range a.Connections {
-			if err := g.add(connection(w)); err != nil {
+			if len(w.Entitlements) == 0 {
+				w.Entitlements = nil
+			}
+			if err := g.add(w); err != nil {
 				return false, err
 			}
 		}
@@ -137,7 +140,7 @@ func (g *collector) part(a *schemas.ConnectorAnswer, end *schemas.ConnectorDone)
 		}
 		last := &g.list[len(g.list)-1]
 		from := len(last.Entitlements)
-		last.Entitlements = append(last.Entitlements, entitlements(a.Entitlements)...)
+		last.Entitlements = append(last.Entitlements, a.Entitlements...)
 		return false, g.check(last, from)
 	case "done":
 		if a.Done.Count != len(g.list) {
@@ -304,7 +307,7 @@ func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 		return out, err
 	}
 	var changed []connectors.Connection
-	var part []schemas.ConnectorConnection
+	var part []connectors.Connection
 	size := 0
 	flush := func() error {
 		if len(part) == 0 {
@@ -327,8 +330,7 @@ func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 		if !sayable(c.SourceName) {
 			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "a name is not UTF-8"}
 		}
-		w := wireConnection(c)
-		b, err := json.Marshal(w)
+		b, err := json.Marshal(c)
 		if err != nil {
 			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "the payload of " + s.p.say(c.String(), 200) + " has a value that JSON cannot hold"}
 		}
@@ -338,7 +340,7 @@ func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 			}
 			size = len(b)
 		}
-		part = append(part, w)
+		part = append(part, c)
 	}
 	if err := flush(); err != nil {
 		return connectors.State{}, err
@@ -360,7 +362,7 @@ func (s *session) imply(c *connectors.Connection) error {
 }
 
 // sameConnections says where a child's normal form is of something else than what it was given.
-func (s *session) sameConnections(asked []schemas.ConnectorConnection, got []connectors.Connection) error {
+func (s *session) sameConnections(asked []connectors.Connection, got []connectors.Connection) error {
 	if len(asked) != len(got) {
 		return s.p.violation("%d connections were to be normalized, and %d came back", len(asked), len(got))
 	}

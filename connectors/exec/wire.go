@@ -11,77 +11,37 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// description is what a child says of itself, under the operator's name for it.
-func description(name string, w *schemas.ConnectorDescription) (connectors.Description, error) {
-	d := connectors.Description{Name: name, Title: w.Title, Version: w.Version, PlanScript: w.PlanScript, ApplyScript: w.ApplyScript}
+// description is what a child says of itself, under the operator's name for it. Its schemas get one form, so that those
+// of two answers can be compared.
+func description(name string, w *schemas.Description) (connectors.Description, error) {
+	d := *w
+	d.Name = name
+	d.Types = slices.Clone(w.Types)
 	var err error
-	if d.Config, err = json.Marshal(w.Config); err != nil {
+	if d.Config, err = sortedKeys(w.Config); err != nil {
 		return d, fmt.Errorf("config: %w", err)
 	}
-	for _, t := range w.Types {
-		typ := connectors.ConnectionType{Name: t.Name, Title: t.Title, Create: t.Create, Update: t.Update, Delete: t.Delete, Reassign: t.Reassign,
-			Names: nameRule(t.Names), Privileged: t.Privileged, PrivilegedFields: t.PrivilegedFields}
-		if typ.Payload, err = json.Marshal(t.Payload); err != nil {
-			return d, fmt.Errorf("payload of %s: %w", t.Name, err)
+	for i := range d.Types {
+		if d.Types[i].Payload, err = sortedKeys(d.Types[i].Payload); err != nil {
+			return d, fmt.Errorf("payload of %s: %w", d.Types[i].Name, err)
 		}
-		for _, g := range t.Grantable {
-			typ.Grantable = append(typ.Grantable, connectors.GrantableType{Type: g.Type, Edge: connectors.Edge(g.Edge), Privileges: g.Privileges, Default: g.Default, Implies: g.Implies, Single: g.Single,
-				Names: nameRule(g.Names), Privileged: g.Privileged, PrivilegedPrivileges: g.PrivilegedPrivileges, Grant: g.Grant, Revoke: g.Revoke})
-		}
-		d.Types = append(d.Types, typ)
 	}
 	return d, nil
 }
 
-func nameRule(n schemas.ConnectorNames) connectors.NameRule {
-	return connectors.NameRule{MaxBytes: n.MaxBytes, Pattern: n.Pattern, Reserved: n.Reserved, FoldCase: n.FoldCase}
+// sortedKeys is a schema with its keys sorted and without white space.
+func sortedKeys(schema json.RawMessage) (json.RawMessage, error) {
+	var v map[string]any
+	if err := json.Unmarshal(schema, &v); err != nil {
+		return nil, err
+	}
+	return json.Marshal(v)
 }
 
-// wireDescription is the other way.
-func wireDescription(d connectors.Description) (*schemas.ConnectorDescription, error) {
-	w := &schemas.ConnectorDescription{Title: d.Title, Version: d.Version, PlanScript: d.PlanScript, ApplyScript: d.ApplyScript}
-	if err := json.Unmarshal(d.Config, &w.Config); err != nil {
-		return nil, fmt.Errorf("config schema: %w", err)
-	}
-	names := func(r connectors.NameRule) schemas.ConnectorNames {
-		return schemas.ConnectorNames{MaxBytes: r.MaxBytes, Pattern: r.Pattern, Reserved: r.Reserved, FoldCase: r.FoldCase}
-	}
-	for _, t := range d.Types {
-		typ := schemas.ConnectorType{Name: t.Name, Title: t.Title, Create: t.Create, Update: t.Update, Delete: t.Delete, Reassign: t.Reassign,
-			Names: names(t.Names), Privileged: t.Privileged, PrivilegedFields: t.PrivilegedFields}
-		if err := json.Unmarshal(t.Payload, &typ.Payload); err != nil {
-			return nil, fmt.Errorf("payload schema of %s: %w", t.Name, err)
-		}
-		for _, g := range t.Grantable {
-			typ.Grantable = append(typ.Grantable, schemas.ConnectorTarget{Type: g.Type, Edge: string(g.Edge), Privileges: g.Privileges, Default: g.Default, Implies: g.Implies, Single: g.Single,
-				Names: names(g.Names), Privileged: g.Privileged, PrivilegedPrivileges: g.PrivilegedPrivileges, Grant: g.Grant, Revoke: g.Revoke})
-		}
-		w.Types = append(w.Types, typ)
-	}
-	return w, nil
-}
-
-func wireConnection(c connectors.Connection) schemas.ConnectorConnection {
-	w := schemas.ConnectorConnection{Name: c.Name, NativeID: c.NativeID, Payload: c.Payload, Protected: c.Protected}
-	for _, e := range c.Entitlements {
-		w.Entitlements = append(w.Entitlements, schemas.ConnectorEntitlement{Target: e.Target, TargetID: e.TargetID, Privilege: e.Privilege, State: e.State})
-	}
-	return w
-}
-
-func connection(w schemas.ConnectorConnection) connectors.Connection {
-	return connectors.Connection{Name: w.Name, NativeID: w.NativeID, Payload: w.Payload, Protected: w.Protected, Entitlements: entitlements(w.Entitlements)}
-}
-
-func entitlements(list []schemas.ConnectorEntitlement) []connectors.Entitlement {
-	if len(list) == 0 {
-		return nil
-	}
-	out := make([]connectors.Entitlement, len(list))
-	for i, e := range list {
-		out[i] = connectors.Entitlement{Target: e.Target, TargetID: e.TargetID, Privilege: e.Privilege, State: e.State}
-	}
-	return out
+// wireDescription is a description as the protocol has it: the name is the operator's to give.
+func wireDescription(d connectors.Description) *schemas.Description {
+	d.Name = ""
+	return &d
 }
 
 func wireOperation(o *schemas.Operation) schemas.ConnectorOperation {

@@ -150,7 +150,7 @@ func (o *organisation) Revoke(_ *testing.T, k schemas.Key) {
 	})
 }
 
-func (o *organisation) SetIdentityState(_ *testing.T, n schemas.Name, state string) bool {
+func (o *organisation) SetIdentityState(_ *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	// Who was only invited has no roles of the organisation.
 	if state != connectors.StateInvited || len(o.roles) > 0 {
 		return false

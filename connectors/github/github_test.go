@@ -105,7 +105,7 @@ func read(t *testing.T, r connectors.Reader, slugs ...string) []string {
 		for _, e := range c.Entitlements {
 			line := fmt.Sprintf("%s: %s %s", c.SourceName, e.Target, e.Privilege)
 			if e.State != "" {
-				line += " " + e.State
+				line += " " + string(e.State)
 			}
 			out = append(out, line)
 		}

@@ -648,11 +648,11 @@ func id(n int64) string { return strconv.FormatInt(n, 10) }
 
 func (x *team) connection(owners map[string]bool) connectors.Connection {
 	c := connectors.Connection{Name: schemas.Name{Type: TypeTeam, SourceName: x.slug}, NativeID: id(x.id), Payload: x.payload(), Protected: x.protected()}
-	hold := func(typ, name string, target int64, privilege, state string) {
+	hold := func(typ, name string, target int64, privilege string, state connectors.EntitlementState) {
 		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id(target),
 			Privilege: privilege, State: state})
 	}
-	people := func(list map[string]person, state string) {
+	people := func(list map[string]person, state connectors.EntitlementState) {
 		for login, p := range list {
 			hold(TypeUser, login, p.id, member, state)
 			if p.maintainer && !owners[login] {
@@ -741,7 +741,7 @@ func (r *reader) items(ctx context.Context, typ string) ([]connectors.Item, erro
 }
 
 // lookUp lists one of the organisation's lists.
-func (r *reader) lookUp(ctx context.Context, typ, field, fields, state string) ([]connectors.Item, error) {
+func (r *reader) lookUp(ctx context.Context, typ, field, fields string, state connectors.EntitlementState) ([]connectors.Item, error) {
 	text := `query($org: String!, $after: String) { organization(login: $org) { list: ` + field +
 		`(first: 100, after: $after) { totalCount pageInfo { hasNextPage endCursor } nodes { ` + fields + ` } } } }`
 	nodes, err := collect(opList, func(after any) (*connection[repository], error) {

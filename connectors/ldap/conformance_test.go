@@ -279,7 +279,7 @@ func (a *tree) Revoke(t *testing.T, k schemas.Key) {
 	}
 }
 
-func (a *tree) SetIdentityState(t *testing.T, n schemas.Name, state string) bool {
+func (a *tree) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	switch state {
 	case connectors.StateBlocked:
 		a.modify(t, a.userDN(n.SourceName), func(m *goldap.ModifyRequest) { m.Replace("pwdAccountLockedTime", []string{"000001010000Z"}) })

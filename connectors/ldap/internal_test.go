@@ -270,7 +270,10 @@ func TestStates(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
 	filetime := func(at time.Time) string { return fmt.Sprint((at.Unix() + 11_644_473_600) * 10_000_000) }
-	for _, c := range []struct{ control, expires, want string }{
+	for _, c := range []struct {
+		control, expires string
+		want             connectors.EntitlementState
+	}{
 		{"512", "0", ""}, {"512", "9223372036854775807", ""}, {"512", "", ""}, {"", "", ""}, {"514", "0", connectors.StateBlocked},
 		{"66050", "", connectors.StateBlocked}, {"512", filetime(now), connectors.StateExpired}, {"512", filetime(now.Add(time.Second)), ""},
 		{"512", filetime(now.AddDate(-1, 0, 0)), connectors.StateExpired}, {"514", filetime(now.AddDate(-1, 0, 0)), connectors.StateBlocked}, {"x", "y", ""},
@@ -280,7 +283,10 @@ func TestStates(t *testing.T) {
 		}
 	}
 	day := now.Unix() / 86400
-	for _, c := range []struct{ attr, value, want string }{
+	for _, c := range []struct {
+		attr, value string
+		want        connectors.EntitlementState
+	}{
 		{"uid", "a", ""}, {"pwdAccountLockedTime", "000001010000Z", connectors.StateBlocked}, {"nsAccountLock", "TRUE", connectors.StateBlocked},
 		{"nsAccountLock", "false", ""}, {"shadowExpire", fmt.Sprint(day), connectors.StateExpired}, {"shadowExpire", fmt.Sprint(day + 1), ""},
 		{"shadowExpire", "-1", ""}, {"shadowExpire", "0", connectors.StateExpired}, {"pwdEndTime", "20270301120000Z", connectors.StateExpired},

@@ -320,7 +320,7 @@ type user struct {
 	id      string
 	name    string
 	uids    []string
-	state   string
+	state   connectors.EntitlementState
 	primary string
 	// protected says why nothing may be given to it.
 	protected string
@@ -494,7 +494,7 @@ func (r *reader) readUser(e *goldap.Entry) (*user, error) {
 
 // stateAD is an account's state. accountExpires counts steps of 100 ns since 1601; 0 and the greatest number are
 // never ([MS-ADA1] 2.3).
-func stateAD(control, expires string, now time.Time) string {
+func stateAD(control, expires string, now time.Time) connectors.EntitlementState {
 	if flags, err := strconv.ParseInt(control, 10, 64); err == nil && flags&accountDisabled != 0 {
 		return connectors.StateBlocked
 	}
@@ -506,7 +506,7 @@ func stateAD(control, expires string, now time.Time) string {
 }
 
 // stateOpenLDAP is an account's state by ppolicy, shadowAccount and what the 389 server has.
-func stateOpenLDAP(e *goldap.Entry, now time.Time) string {
+func stateOpenLDAP(e *goldap.Entry, now time.Time) connectors.EntitlementState {
 	if e.GetEqualFoldAttributeValue("pwdAccountLockedTime") != "" || strings.EqualFold(e.GetEqualFoldAttributeValue("nsAccountLock"), "true") {
 		return connectors.StateBlocked
 	}
@@ -856,7 +856,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 // of are the entitlements of a group.
 func (p *people) of(g *group) []connectors.Entitlement {
 	var out []connectors.Entitlement
-	give := func(typ, name, id, state string) {
+	give := func(typ, name, id string, state connectors.EntitlementState) {
 		out = append(out, connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: schemas.PrivilegeMember, State: state})
 	}
 	for _, v := range g.values {
@@ -885,7 +885,7 @@ func (p *people) of(g *group) []connectors.Entitlement {
 }
 
 // who is behind a value that is a DN. It returns false for nobody: an entry that is not there any more.
-func (p *people) who(v value) (typ, name, id, state string, ok bool) {
+func (p *people) who(v value) (typ, name, id string, state connectors.EntitlementState, ok bool) {
 	k := v.dn.key()
 	switch {
 	case v.dn.text == "":

@@ -225,7 +225,7 @@ func (o *ou) Revoke(t *testing.T, k schemas.Key) {
 	o.modify(t, o.dn(k.Connection), func(m *goldap.ModifyRequest) { m.Delete("member", []string{o.dn(k.Target)}) })
 }
 
-func (o *ou) SetIdentityState(t *testing.T, n schemas.Name, state string) bool {
+func (o *ou) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	switch state {
 	case connectors.StateBlocked:
 		o.modify(t, o.dn(n), func(m *goldap.ModifyRequest) { m.Replace("userAccountControl", []string{"546"}) })

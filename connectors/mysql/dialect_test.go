@@ -280,7 +280,7 @@ func TestMySQL(t *testing.T) {
 	}
 	var users []string
 	for _, i := range page.Items {
-		users = append(users, i.SourceName+" "+i.State+" "+i.Protected)
+		users = append(users, i.SourceName+" "+string(i.State)+" "+i.Protected)
 	}
 	if diff := cmp.Diff([]string{"alice@%  ", "bob@10.0.0.% blocked ", "carol@% expired ", "countersign_apply@%  it is the account that countersign logs in with",
 		"mysql.sys@localhost blocked it is the server's own"}, users); diff != "" {

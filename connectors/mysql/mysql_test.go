@@ -285,9 +285,9 @@ func (a *application) admin(t *testing.T, role string) bool {
 }
 
 // SetIdentityState knows users whose account is locked or whose password has expired.
-func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state string) bool {
+func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	t.Helper()
-	how := map[string]string{connectors.StateExpired: " PASSWORD EXPIRE", connectors.StateBlocked: " ACCOUNT LOCK"}[state]
+	how := map[connectors.EntitlementState]string{connectors.StateExpired: " PASSWORD EXPIRE", connectors.StateBlocked: " ACCOUNT LOCK"}[state]
 	if n.Type != "user" || how == "" {
 		return false
 	}

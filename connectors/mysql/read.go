@@ -296,7 +296,7 @@ func (r *reader) guarded(a *account) string {
 }
 
 // status is the state of a user.
-func (a *account) status() string {
+func (a *account) status() connectors.EntitlementState {
 	switch {
 	case a.role:
 		return ""

@@ -76,7 +76,7 @@ func (u *user) name() string { return fold(u.Profile.Login) }
 func fold(login string) string { return strings.ToLower(login) }
 
 // state is what a user's status means for a membership (Users, user status).
-func (u *user) state() string {
+func (u *user) state() connectors.EntitlementState {
 	switch u.Status {
 	case "STAGED", "PROVISIONED":
 		return connectors.StateInvited

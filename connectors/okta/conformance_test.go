@@ -109,10 +109,10 @@ func (o *organisation) RemoveIdentity(t *testing.T, n schemas.Name) {
 	}
 }
 
-func (o *organisation) SetIdentityState(t *testing.T, n schemas.Name, state string) bool {
+func (o *organisation) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.user(n.SourceName).status = map[string]string{connectors.StateInvited: "PROVISIONED", connectors.StateBlocked: "SUSPENDED", connectors.StateExpired: "PASSWORD_EXPIRED"}[state]
+	o.user(n.SourceName).status = map[connectors.EntitlementState]string{connectors.StateInvited: "PROVISIONED", connectors.StateBlocked: "SUSPENDED", connectors.StateExpired: "PASSWORD_EXPIRED"}[state]
 	return true
 }
 

@@ -524,14 +524,14 @@ func TestUserStatus(t *testing.T) {
 	o := newOrganisation(t)
 	sales := named("group", "Sales")
 	o.AddConnection(t, sales)
-	want := map[string]string{"ACTIVE": "", "RECOVERY": "", "STAGED": connectors.StateInvited, "PROVISIONED": connectors.StateInvited,
+	want := map[string]connectors.EntitlementState{"ACTIVE": "", "RECOVERY": "", "STAGED": connectors.StateInvited, "PROVISIONED": connectors.StateInvited,
 		"SUSPENDED": connectors.StateBlocked, "LOCKED_OUT": connectors.StateBlocked, "DEPROVISIONED": connectors.StateBlocked, "PASSWORD_EXPIRED": connectors.StateExpired}
 	for status := range want {
 		u := o.AddIdentity(t, "user", status)
 		o.Grant(t, schemas.Key{Connection: sales, Target: u})
 		o.set(func() { o.user(u.SourceName).status = status })
 	}
-	got := map[string]string{}
+	got := map[string]connectors.EntitlementState{}
 	for _, e := range read(t, o.writer(t), "Sales")[0].Entitlements {
 		status, _, _ := strings.Cut(e.Target.SourceName, "@")
 		got[strings.ToUpper(status)] = e.State

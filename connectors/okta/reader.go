@@ -256,7 +256,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 // items are all of a type, or at least those that the query names.
 func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
 	var items []connectors.Item
-	add := func(name, id, state, protected string) {
+	add := func(name, id string, state connectors.EntitlementState, protected string) {
 		items = append(items, connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: id, State: state,
 			Protected: protected, Connection: q.Type == typeGroup})
 	}

@@ -415,7 +415,7 @@ func memberships(ctx context.Context, q querier, all map[uint32]*role) error {
 	}
 	for _, e := range edges {
 		at, target := e.group, schemas.Name{Type: typeUser, SourceName: e.member.name}
-		id, status := e.member.oid, ""
+		id, status := e.member.oid, connectors.EntitlementState("")
 		switch {
 		case e.member.identity():
 			if e.member.expired {

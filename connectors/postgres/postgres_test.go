@@ -193,7 +193,7 @@ func (a *application) hand(t *testing.T, verb, to string, k schemas.Key) {
 }
 
 // SetIdentityState knows users whose password has expired.
-func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state string) bool {
+func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	t.Helper()
 	if state != connectors.StateExpired || n.Type != "user" {
 		return false

@@ -205,7 +205,7 @@ func (a *application) Revoke(t *testing.T, k schemas.Key) {
 	a.patch(t, k, map[string]any{"op": "remove", "path": fmt.Sprintf("members[value eq %q]", a.id(t, k.Target))})
 }
 
-func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state string) bool {
+func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
 	t.Helper()
 	if state != connectors.StateBlocked {
 		return false

@@ -10,6 +10,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/scim"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // The example of each application is decoded as a control file is, and opened with secrets in the place of references.
@@ -19,7 +20,7 @@ func TestExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	checker := schemas.NewChecker()
+	checker := strict.NewChecker()
 	schema := scim.New().Describe().Config
 	seen := map[string]bool{}
 	for _, file := range files {
@@ -27,7 +28,7 @@ func TestExamples(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		docs, list := schemas.Decode(file, content)
+		docs, list := strict.Decode(file, content)
 		if len(list) > 0 || len(docs) != 1 {
 			t.Errorf("%s: %d documents: %v", file, len(docs), list)
 			continue

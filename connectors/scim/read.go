@@ -390,7 +390,7 @@ func (v *view) lookUp(ctx context.Context, id, kind string) error {
 // who is a member: known is false as long as nobody was asked. The zero Entitlement is one who is gone.
 func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 	id, kind := string(m.Value), m.kind()
-	entitlement := func(typ, name, state string) connectors.Entitlement {
+	entitlement := func(typ, name string, state connectors.EntitlementState) connectors.Entitlement {
 		if name == "" { // it has no name that a request could use
 			typ, name = typeOther, id
 		}

@@ -139,7 +139,10 @@ func (g group) has(id string) bool {
 }
 
 // account is who can be a member without having members.
-type account struct{ id, name, state string }
+type account struct {
+	id, name string
+	state    connectors.EntitlementState
+}
 
 func decodeUser(b []byte) (account, error) {
 	var v struct {

@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/reconciler/history"
 	. "github.com/countersign/countersign/reconciler/history/historytest"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // deltas is a repository with long chains of deltas, packed as the options say, and its blobs with their content.
@@ -122,7 +123,7 @@ func TestSynthetic(t *testing.T) {
 				if err != nil {
 					return err
 				}
-				docs, errs := schemas.Decode(x.Path, content)
+				docs, errs := strict.Decode(x.Path, content)
 				if err := errs.Err(); err != nil {
 					return err
 				}

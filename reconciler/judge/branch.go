@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // The verdicts on a first-parent commit.
@@ -194,7 +195,7 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", schemas.SettingsPath, err)
 	}
-	docs, errs := schemas.Decode(schemas.SettingsPath, content)
+	docs, errs := strict.Decode(schemas.SettingsPath, content)
 	if err := errs.Err(); err != nil {
 		return fmt.Errorf("the settings that trust starts with are wrong: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // regularFile is the only mode of a control file: no link, no executable, no submodule.
@@ -202,11 +203,11 @@ func (j *Judge) decode(e *Examination, f *file, blob string, isNew bool) ([]sche
 		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners {
 			return nil, nil
 		}
-		ready.docs, ready.errs = schemas.Decode(f.path, content)
+		ready.docs, ready.errs = strict.Decode(f.path, content)
 	}
 	docs, errs := ready.docs, slices.Clip(ready.errs)
 	if isNew {
-		errs = append(errs, schemas.CheckPlaces(f.path, docs, &e.trust.Settings.Spec)...)
+		errs = append(errs, strict.CheckPlaces(f.path, docs, &e.trust.Settings.Spec)...)
 		for _, x := range errs {
 			e.Errors = append(e.Errors, FindingOf(x, "invalid"))
 		}

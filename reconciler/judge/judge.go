@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Config configures a Judge. All but Anchor, Forge and Isolate are required.
@@ -42,7 +43,7 @@ type Config struct {
 type Judge struct {
 	config  Config
 	cache   trustCache
-	checker *schemas.Checker
+	checker *strict.Checker
 	names   connectors.Names
 	// described are the connectors' static descriptions.
 	described map[string]connectors.Description
@@ -50,7 +51,7 @@ type Judge struct {
 
 // New opens nothing.
 func New(c Config) *Judge {
-	return &Judge{config: c, checker: schemas.NewChecker(), names: connectors.Names{}, described: map[string]connectors.Description{}}
+	return &Judge{config: c, checker: strict.NewChecker(), names: connectors.Names{}, described: map[string]connectors.Description{}}
 }
 
 // Refresh forgets what a forge was asked: teams are read once for each pass, not once for ever.

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Merges are judged one after the other, since each stands on what the former ones left. But most are
@@ -65,7 +66,7 @@ func (j *Judge) prepare(ctx context.Context, c *history.Commit, settings *schema
 		}
 		// What cannot be read is read again, and said, where it is judged.
 		if content, err := j.config.Repository.Blob(f.After.Blob, schemas.MaxFileBytes); err == nil {
-			docs, errs := schemas.Decode(f.Path, content)
+			docs, errs := strict.Decode(f.Path, content)
 			p.decoded[f.Path] = decodedFile{f.After.Blob, docs, errs}
 		}
 	}

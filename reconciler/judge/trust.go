@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Trust is what a change is judged by: settings, applications, people and policy as they stand admitted
@@ -89,7 +90,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 			signers = content
 			continue
 		}
-		docs, errs := schemas.Decode(f.Path, content)
+		docs, errs := strict.Decode(f.Path, content)
 		if err := errs.Err(); err != nil {
 			return nil, fmt.Errorf("what was admitted does not decode with this version: %w", err)
 		}

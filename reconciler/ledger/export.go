@@ -16,193 +16,6 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Truth is an assertion's value. Unknown is for what the records cannot prove: it never stands as true.
-type Truth string
-
-// The values of an assertion.
-const (
-	True    Truth = "true"
-	False   Truth = "false"
-	Unknown Truth = "unknown"
-)
-
-// ExportRow is one operation, or one change without operation, with what an auditor asks of it. Times are
-// those of the machine that ran it, but for approvals, previews and merges, which are the forge's.
-type ExportRow struct {
-	// State is verified, attested (said to be done, and no read can show it), withdrawn, pending (a read-back that waits for somebody, or an intent without outcome), differs,
-	// unverifiable, applied (not read back yet), failed, blocked, cancelled or held. Without an operation it is
-	// quarantined, waiting (admitted, and nothing done yet), adopted (it was so already) or undone.
-	State string `json:"state"`
-	// Time is that of the row's first record: each row lies in one period for good.
-	Time time.Time `json:"time"`
-	// Identity. Sequence and Hash are of the row's last record.
-	Sequence         int64                `json:"sequence"`
-	Hash             string               `json:"hash"`
-	Run              string               `json:"run"`
-	Operation        string               `json:"operation"`
-	RequestPath      string               `json:"request_path"`
-	RequestIndex     int                  `json:"request_index"`
-	RequestBlob      string               `json:"request_blob"`
-	RequestKind      string               `json:"request_kind"`
-	Documents        []schemas.DocumentID `json:"documents"` // all that the operation follows from; the request is the last
-	MergeCommit      string               `json:"merge_commit"`
-	HeadCommit       string               `json:"head_commit"`
-	PullRequest      int                  `json:"pull_request"`
-	PullRequestURL   string               `json:"pull_request_url"`
-	PullRequestTitle string               `json:"pull_request_title"`
-	AdmissionSeq     int64                `json:"admission_sequence"`
-	AdmissionHash    string               `json:"admission_hash"`
-
-	// The request.
-	Requesters    []string   `json:"requesters"`
-	Unattributed  []string   `json:"unattributed"`
-	Beneficiaries []string   `json:"beneficiaries"`
-	RequestName   string     `json:"request_name"`
-	Reason        string     `json:"reason"`
-	Ticket        string     `json:"ticket"`
-	Expires       *time.Time `json:"expires"`
-	Application   string     `json:"application"`
-	Connection    string     `json:"connection"`
-	ConnectionID  string     `json:"connection_id"`
-	Kind          string     `json:"kind"`
-	Cause         string     `json:"cause"`
-	Target        string     `json:"target"`
-	TargetID      string     `json:"target_id"`
-	Privilege     string     `json:"privilege"`
-	Privileged    bool       `json:"privileged"`
-
-	// Authorisation.
-	Verdict   string                `json:"verdict"`
-	Reasons   []string              `json:"reasons"`
-	Forge     string                `json:"forge"`
-	Approvals []schemas.Approval    `json:"approvals"` // those that do not count too, with why
-	Required  []schemas.Requirement `json:"required"`
-	Unmet     []schemas.Requirement `json:"unmet"`
-	MergedAt  *time.Time            `json:"merged_at"`
-	MergedBy  string                `json:"merged_by"`
-
-	// Policy.
-	PolicyBundle string               `json:"policy_bundle"`
-	PolicyEngine string               `json:"policy_engine"`
-	PolicyRules  int                  `json:"policy_rules"`
-	Denials      []schemas.RuleResult `json:"denials"`
-	Warnings     []schemas.RuleResult `json:"warnings"`
-
-	// Preview: what was reviewed, and what the run saw.
-	ContentDigest  string     `json:"content_digest"`
-	PreviewDigest  *string    `json:"preview_digest"` // null: the forge keeps no previews
-	PreviewAt      *time.Time `json:"preview_at"`
-	PlanDigest     string     `json:"plan_digest"`
-	RunPlanDigest  string     `json:"run_plan_digest"`
-	LiveDigest     string     `json:"live_digest"`
-	IntentSequence int64      `json:"intent_sequence"`
-
-	// Execution.
-	Version    string     `json:"version"`
-	Connector  string     `json:"connector"`
-	Credential string     `json:"credential"` // its name
-	Hold       string     `json:"hold"`
-	HoldReason string     `json:"hold_reason"`
-	Attempts   int        `json:"attempts"`
-	Started    *time.Time `json:"started"`
-	Finished   *time.Time `json:"finished"`
-	Outcome    string     `json:"outcome"`
-	Error      string     `json:"error"`
-	ErrorCode  string     `json:"error_code"`
-
-	// Fulfilment: whom it was given to, and who said what became of it. Empty for what countersign carried out.
-	Provisioning      string     `json:"provisioning"`
-	Submission        string     `json:"submission"`
-	SubmittedAt       *time.Time `json:"submitted_at"`
-	FulfilledIn       string     `json:"fulfilled_in"` // the webhook's host, or the ticket
-	FulfilledBy       string     `json:"fulfilled_by"`
-	FulfilledByMethod string     `json:"fulfilled_by_method"` // answer, callback, ticket, operator or read
-	FulfilledAt       *time.Time `json:"fulfilled_at"`
-	FulfilmentMessage string     `json:"fulfilment_message"`
-
-	// Result, by reading back.
-	Before       any        `json:"before"`
-	After        any        `json:"after"`
-	Verification string     `json:"verification"`
-	VerifiedAt   *time.Time `json:"verified_at"`
-
-	// Afterlife: the verified operation that took this one back, and when it was first found changed.
-	EndedBy    string     `json:"ended_by"`
-	EndedCause string     `json:"ended_cause"`
-	EndedAt    *time.Time `json:"ended_at"`
-	DriftedAt  *time.Time `json:"drifted_at"`
-
-	// Assertions: what each rests on is said at their functions.
-	ApprovedBeforeApplied           Truth `json:"approved_before_applied"`
-	ApprovedContentIsAppliedContent Truth `json:"approved_content_is_applied_content"`
-	GrantedEqualsApproved           Truth `json:"granted_equals_approved"`
-	IndependentApprover             Truth `json:"independent_approver"`
-	RationalePresent                Truth `json:"rationale_present"`
-	ExpiredInTime                   Truth `json:"expired_in_time"`
-	ApprovedBeforeSubmitted         Truth `json:"approved_before_submitted"`
-	IndependentFulfiller            Truth `json:"independent_fulfiller"`
-	ChainOK                         Truth `json:"chain_ok"`
-}
-
-// Manifest describes the population that was exported, so that its completeness can be checked.
-type Manifest struct {
-	APIVersion  string    `json:"apiVersion"`
-	Kind        string    `json:"kind"` // AuditManifest
-	Version     string    `json:"version"`
-	At          time.Time `json:"at"`
-	Format      string    `json:"format"`
-	Application string    `json:"application"` // "" is all
-	// Since is inclusive, Until exclusive, by the time of a row's first record; null is open.
-	Since *time.Time `json:"since"`
-	Until *time.Time `json:"until"`
-	// AsOf leaves out every record after it; null is none.
-	AsOf *time.Time `json:"as_of"`
-	Rows int        `json:"rows"`
-	// States counts the rows by state.
-	States map[string]int `json:"states"`
-	// Records are all of the ledger, FirstSequence to LastSequence without a gap when ChainOK. Head and
-	// LastSequence, kept elsewhere, are what a later verification is given.
-	Records       int64     `json:"records"`
-	FirstSequence int64     `json:"first_sequence"`
-	LastSequence  int64     `json:"last_sequence"`
-	Head          string    `json:"head"`
-	ChainOK       bool      `json:"chain_ok"`
-	Problems      []Problem `json:"problems"`
-	// RequestFiles are those that changes of the period brought, Reconciled those of them that came to an
-	// operation, to what was there already, to a refusal or to their end. The others are listed: they wait.
-	RequestFiles int      `json:"request_files"`
-	Reconciled   int      `json:"reconciled"`
-	Unreconciled []string `json:"unreconciled"`
-	// Configuration are the changes of the period to other control files: settings, applications, policy.
-	Configuration []ConfigurationChange `json:"configuration"`
-	// PolicyBundles and Versions are those that judged and ran in the period, sorted.
-	PolicyBundles []string `json:"policy_bundles"`
-	Versions      []string `json:"versions"`
-	// Exceptions are the assertions that are false.
-	Exceptions []Exception `json:"exceptions"`
-	// SHA256 is the digest of the exported bytes.
-	SHA256 string `json:"sha256"`
-}
-
-// ConfigurationChange is a change to a control file that is no request; a blob is "" where the file is not there.
-type ConfigurationChange struct {
-	Sequence int64     `json:"sequence"`
-	Time     time.Time `json:"time"`
-	Commit   string    `json:"commit"`
-	Verdict  string    `json:"verdict"`
-	Path     string    `json:"path"`
-	Before   string    `json:"before"`
-	After    string    `json:"after"`
-}
-
-// Exception is an assertion that is false.
-type Exception struct {
-	Sequence    int64  `json:"sequence"`
-	Operation   string `json:"operation"`
-	RequestPath string `json:"request_path"`
-	Assertion   string `json:"assertion"`
-}
-
 // ExportOptions say what is exported, and where to.
 type ExportOptions struct {
 	// Format is jsonl (authoritative; the default) or csv.
@@ -255,7 +68,7 @@ func Export(ctx context.Context, l *Ledger, o ExportOptions) (Manifest, error) {
 		return m, fmt.Errorf("write the export: %w", err)
 	}
 	m.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	m.summarise(rows, c)
+	summarise(&m, rows, c)
 	return m, nil
 }
 
@@ -267,7 +80,7 @@ func orNull(t time.Time) *time.Time {
 	return &t
 }
 
-func (m *Manifest) summarise(rows []*ExportRow, c *collector) {
+func summarise(m *Manifest, rows []*ExportRow, c *collector) {
 	m.Rows = len(rows)
 	waiting := map[string]bool{}
 	for _, r := range rows {
@@ -275,9 +88,9 @@ func (m *Manifest) summarise(rows []*ExportRow, c *collector) {
 		if r.State == stateWaiting {
 			waiting[r.RequestPath] = true
 		}
-		for _, a := range r.assertions() {
+		for _, a := range assertionsOf(r) {
 			if a.value == False {
-				m.Exceptions = append(m.Exceptions, Exception{r.Sequence, r.Operation, r.RequestPath, a.name})
+				m.Exceptions = append(m.Exceptions, Exception{Sequence: r.Sequence, Operation: r.Operation, RequestPath: r.RequestPath, Assertion: a.name})
 			}
 		}
 	}
@@ -468,7 +281,8 @@ func (c *collector) admission(r *schemas.Record) {
 			requests[f.Path] = true
 		}
 		if !requests[f.Path] && c.in(r.Time) && a.record.Verdict != verdictQuarantined {
-			c.configuration = append(c.configuration, ConfigurationChange{r.Sequence, r.Time, a.record.Commit, a.record.Verdict, f.Path, f.Before, f.After})
+			c.configuration = append(c.configuration, ConfigurationChange{Sequence: r.Sequence, Time: r.Time, Commit: a.record.Commit,
+				Verdict: a.record.Verdict, Path: f.Path, Before: f.Before, After: f.After})
 		}
 	}
 	if d := a.record.Decision; d != nil && c.in(r.Time) {
@@ -520,8 +334,8 @@ func (c *collector) without(q schemas.RequestInfo, a *admitted, at time.Time) *E
 	if q.Connection != (schemas.Name{}) {
 		row.Connection = q.Connection.String()
 	}
-	row.request(q)
-	row.authorise(a)
+	requestRow(row, q)
+	authoriseRow(row, a)
 	c.entries = append(c.entries, &entry{row: row, authorities: []*admitted{a}})
 	return row
 }
@@ -540,8 +354,8 @@ func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
 	}
 	e.op = o
 	e.row.Sequence, e.row.Hash, e.row.Run = r.Sequence, r.Hash, r.Run
-	e.row.describe(o)
-	e.row.runBy(c.runs[r.Run])
+	describeRow(e.row, o)
+	runRow(e.row, c.runs[r.Run])
 	if r.Type == schemas.RecordHeld {
 		e.row.State = stateHeld
 		return
@@ -575,7 +389,7 @@ func (c *collector) entry(r *schemas.Record, o *schemas.Operation) *entry {
 	e := c.current[k]
 	if e == nil {
 		e = c.open(r, o)
-		e.row.runBy(c.runs[r.Run])
+		runRow(e.row, c.runs[r.Run])
 		c.current[k] = e
 	}
 	e.row.Sequence, e.row.Hash = r.Sequence, r.Hash
@@ -584,13 +398,13 @@ func (c *collector) entry(r *schemas.Record, o *schemas.Operation) *entry {
 
 func (c *collector) open(r *schemas.Record, o *schemas.Operation) *entry {
 	row := &ExportRow{State: statusPending, Time: r.Time, Sequence: r.Sequence, Hash: r.Hash, Run: r.Run, Operation: o.ID, Application: r.Application}
-	row.describe(o)
+	describeRow(row, o)
 	e := &entry{row: row, op: o}
 	c.entries = append(c.entries, e)
 	return e
 }
 
-func (r *ExportRow) describe(o *schemas.Operation) {
+func describeRow(r *ExportRow, o *schemas.Operation) {
 	r.Connection, r.ConnectionID, r.Kind, r.Cause, r.TargetID = o.Connection.String(), o.NativeID, string(o.Kind), string(o.Cause), o.TargetID
 	r.Privilege, r.Privileged, r.Expires, r.Hold, r.HoldReason = o.Privilege, o.Privileged, o.Expires, string(o.Hold), o.HoldReason
 	if o.Target != nil {
@@ -603,17 +417,17 @@ func (r *ExportRow) describe(o *schemas.Operation) {
 	}
 }
 
-func (r *ExportRow) runBy(info *schemas.RunRecord) {
+func runRow(r *ExportRow, info *schemas.RunRecord) {
 	if info != nil {
 		r.Version, r.Connector, r.Credential, r.RunPlanDigest, r.LiveDigest = info.Version, info.Connector, info.Credential, info.PlanDigest, info.LiveDigest
 	}
 }
 
-func (r *ExportRow) request(q schemas.RequestInfo) {
+func requestRow(r *ExportRow, q schemas.RequestInfo) {
 	r.RequestKind, r.RequestName, r.Reason, r.Ticket = string(q.Kind), q.Metadata.Name, q.Metadata.Reason, q.Metadata.Ticket
 }
 
-func (r *ExportRow) authorise(a *admitted) {
+func authoriseRow(r *ExportRow, a *admitted) {
 	if a == nil {
 		return
 	}
@@ -688,8 +502,8 @@ func (c *collector) finish(chain bool) []*ExportRow {
 			if !ok {
 				q = c.info[Key{d.Path, d.Index}]
 			}
-			e.row.request(q)
-			e.row.authorise(e.authorities[n-1])
+			requestRow(e.row, q)
+			authoriseRow(e.row, e.authorities[n-1])
 		}
 	}
 	c.idle()

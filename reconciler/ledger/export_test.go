@@ -369,7 +369,7 @@ func TestAssertions(t *testing.T) {
 			}
 			exceptions := 0
 			for _, r := range rows {
-				for _, a := range r.assertions() {
+				for _, a := range assertionsOf(&r) {
 					if a.value == False {
 						exceptions++
 					}

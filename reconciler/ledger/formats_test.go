@@ -41,7 +41,7 @@ func TestItemsArePlans(t *testing.T) {
 			plan.EntitlementItem(k):           {Kind: "entitlement", Connection: k.Connection, Target: &k.Target, Privilege: k.Privilege},
 		} {
 			var got Entitlement
-			if err := got.name(item); err != nil {
+			if err := nameEntitlement(&got, item); err != nil {
 				r.Fatal(err)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {

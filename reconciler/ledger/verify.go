@@ -10,23 +10,6 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Problem is one place where the ledger does not hold.
-type Problem struct {
-	// Sequence is the record, 0 where it is about the ledger as a whole.
-	Sequence int64  `json:"sequence"`
-	What     string `json:"what"`
-}
-
-// VerifyReport says whether the chain holds: it does when there are no problems.
-type VerifyReport struct {
-	// Records is how many were found, LastSequence the highest sequence: the same where nothing is missing.
-	Records      int64 `json:"records"`
-	LastSequence int64 `json:"last_sequence"`
-	// Head is the hash of the last record, "" for an empty ledger.
-	Head     string    `json:"head"`
-	Problems []Problem `json:"problems"`
-}
-
 // VerifyOptions may name a head from outside the ledger: that alone finds a ledger that was cut off or made
 // anew as a whole.
 type VerifyOptions struct {
@@ -69,7 +52,7 @@ type verifier struct {
 }
 
 func (v *verifier) bad(sequence int64, format string, args ...any) {
-	v.report.Problems = append(v.report.Problems, Problem{sequence, fmt.Sprintf(format, args...)})
+	v.report.Problems = append(v.report.Problems, Problem{Sequence: sequence, What: fmt.Sprintf(format, args...)})
 }
 
 // chain looks at each record by itself, at its place after the one before, and at the end.

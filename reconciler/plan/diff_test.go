@@ -34,7 +34,7 @@ func TestDiff(t *testing.T) {
 	cannot := func(change func(*connectors.ConnectionType)) func(*world) {
 		return func(w *world) { change(&w.desc.Types[0]) }
 	}
-	user := func(n, id, state string) connectors.Item {
+	user := func(n, id string, state connectors.EntitlementState) connectors.Item {
 		return connectors.Item{Name: name(n), NativeID: id, State: state}
 	}
 	for _, tt := range []struct {

@@ -77,7 +77,7 @@ func LiveDigest(s connectors.State) (string, error) {
 		h.Write(text)
 		for j := range c.Entitlements {
 			e := &c.Entitlements[j]
-			buf = appendStrings(buf[:0], 'e', e.Target.Type, e.Target.SourceName, e.TargetID, e.Privilege, e.State)
+			buf = appendStrings(buf[:0], 'e', e.Target.Type, e.Target.SourceName, e.TargetID, e.Privilege, string(e.State))
 			h.Write(buf)
 		}
 	}

@@ -175,7 +175,7 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 	return nil, false
 }
 
-func (d *differ) pending(key schemas.Key, state string) {
+func (d *differ) pending(key schemas.Key, state schemas.EntitlementState) {
 	d.out.Plan.Pending = append(d.out.Plan.Pending, schemas.PendingEntitlement{Key: key, State: state})
 }
 

@@ -278,7 +278,7 @@ func parseLive(s string) connectors.Connection {
 		s, state, _ := strings.Cut(s, "!")
 		s, id, _ := strings.Cut(s, "#")
 		target, priv, _ := strings.Cut(s, ":")
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: name(target), TargetID: id, Privilege: priv, State: state})
+		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: name(target), TargetID: id, Privilege: priv, State: connectors.EntitlementState(state)})
 	}
 	sortEntitlements(c.Entitlements)
 	return c

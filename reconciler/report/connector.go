@@ -1,6 +1,8 @@
 package report
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/schemas"
@@ -21,8 +23,10 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 				more: []line{say("as its application file says")}})
 		}
 		for _, typ := range c.Types {
-			r := row{cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Type)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(typ.Attributes, len(typ.Attributes))}}
-			for _, g := range typ.Targets {
+			attributes := slices.Sorted(maps.Keys(typ.Attributes()))
+			r := row{cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Name)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(attributes, len(attributes))}}
+			targets := slices.SortedFunc(slices.Values(typ.Grantable), func(a, b schemas.GrantableType) int { return strings.Compare(a.Type, b.Type) })
+			for _, g := range targets {
 				how := say("")
 				switch {
 				case g.Grant && !g.Revoke:
@@ -56,16 +60,16 @@ func namesOf(list []string, limit int) line {
 }
 
 // edgeWords says what being given a target means.
-func edgeWords(edge string) line {
+func edgeWords(edge schemas.Edge) line {
 	switch edge {
-	case "resource":
+	case schemas.EdgeResource:
 		return say("may use it")
-	case "connection":
+	case schemas.EdgeConnection:
 		return say("becomes a member of it")
-	case "member", "identity":
+	case schemas.EdgeMember, schemas.EdgeIdentity:
 		return say("becomes its member")
 	}
-	return say("{}", edge)
+	return say("{}", string(edge))
 }
 
 // conformance says what failed first, then what was left out.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"unicode/utf16"
 	"unicode/utf8"
 
@@ -14,7 +15,7 @@ import (
 // JSON writes v indented by two spaces, without HTML escapes and with a line feed at the end. Reports get their
 // apiVersion and kind where they lack one, and lists that are empty are [] and not null; v itself is not
 // changed. Characters that a terminal would act on are written as \u escapes, which mean the same.
-func JSON(w io.Writer, v any) error {
+func JSON(w io.Writer, v schemas.Output) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
@@ -45,7 +46,7 @@ func visible(raw []byte) []byte {
 }
 
 // filled is a copy of a report with apiVersion, kind and no null for a list.
-func filled(v any) any {
+func filled(v schemas.Output) schemas.Output {
 	switch v := v.(type) {
 	case *schemas.Preview:
 		c := *v
@@ -105,6 +106,44 @@ func filled(v any) any {
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Validate")
 		whole(&c.Errors)
+		return &c
+	case *schemas.ConnectorList:
+		c := *v
+		head(&c.APIVersion, &c.Kind, "Connectors")
+		c.Connectors = slices.Clone(c.Connectors)
+		whole(&c.Connectors)
+		for i := range c.Connectors {
+			whole(&c.Connectors[i].Types)
+		}
+		return &c
+	case *schemas.ConnectorReport:
+		c := *v
+		head(&c.APIVersion, &c.Kind, "Connector")
+		whole(&c.Types)
+		return &c
+	case *schemas.VersionReport:
+		c := *v
+		head(&c.APIVersion, &c.Kind, "Version")
+		return &c
+	case *schemas.PolicyRules:
+		c := *v
+		head(&c.APIVersion, &c.Kind, "PolicyRules")
+		whole(&c.Rules)
+		return &c
+	case *schemas.PolicyTestReport:
+		c := *v
+		head(&c.APIVersion, &c.Kind, "PolicyTest")
+		whole(&c.Results)
+		return &c
+	case *schemas.AuditVerification:
+		c := *v
+		head(&c.APIVersion, &c.Kind, "AuditVerify")
+		whole(&c.Problems)
+		return &c
+	case *schemas.AuditEntitlements:
+		c := *v
+		head(&c.APIVersion, &c.Kind, "AuditEntitlements")
+		whole(&c.Entitlements)
 		return &c
 	case *schemas.Plan:
 		return plan(v)

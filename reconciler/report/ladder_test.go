@@ -120,7 +120,7 @@ func TestNothingIsTooLarge(t *testing.T) {
 				a.Plan.Findings = p.Errors
 				for range 60 {
 					a.Plan.Unmanaged = append(a.Plan.Unmanaged, p.Already...)
-					a.Plan.Pending = append(a.Plan.Pending, schemas.PendingEntitlement{Key: p.Already[0], State: unit})
+					a.Plan.Pending = append(a.Plan.Pending, schemas.PendingEntitlement{Key: p.Already[0], State: schemas.EntitlementState(unit)})
 				}
 				run.Applications = append(run.Applications, a)
 				run.Admissions = append(run.Admissions, schemas.AdmissionRecord{Commit: unit, Verdict: "quarantined", Reasons: []string{unit, unit}, Evidence: p.Evidence, Decision: p.Decision})

@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -326,8 +327,8 @@ func states() map[string]any {
 		"doctor": &schemas.DoctorReport{Checks: []schemas.Check{{State: schemas.CheckOK, Name: "approvals", Detail: "1 approvals are required"},
 			{State: schemas.CheckUnknown, Name: "bypass", Detail: "who may bypass ruleset 7 is not told to this token", Fix: "run it with the token of an administrator"},
 			{State: schemas.CheckOpen, Name: "stale reviews", Detail: "a push dismisses reviews", Fix: "dismiss stale reviews on push: else a reviewer sees a tick that does not count"}}},
-		"connectors": &schemas.ConnectorList{APIVersion: schemas.APIVersion, Kind: "Connectors", Connectors: []schemas.ListedConnector{{Name: "memory", Title: "Memory", Types: []schemas.ListedType{
-			{Type: "team", Title: "Team", Create: true, Update: true, Attributes: []string{"comment", "secret"}, Targets: []schemas.ListedTarget{
+		"connectors": &schemas.ConnectorList{APIVersion: schemas.APIVersion, Kind: "Connectors", Connectors: []schemas.Description{{Name: "memory", Title: "Memory", Config: json.RawMessage("{}"), Types: []schemas.ConnectionType{
+			{Name: "team", Title: "Team", Create: true, Update: true, Payload: json.RawMessage(`{"properties": {"comment": {}, "secret": {}}}`), Grantable: []schemas.GrantableType{
 				{Type: "repo", Edge: "resource", Privileges: []string{"a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"}, Grant: true, Revoke: true},
 				{Type: "team", Edge: "connection", Privileges: []string{"MEMBER"}, Revoke: true}, {Type: "user", Edge: "identity", Privileges: []string{"MEMBER", "ADMIN"}, Grant: true, Revoke: true}}}}}}},
 		"conformance-good": &schemas.ConformanceReport{APIVersion: schemas.APIVersion, Kind: "Conformance", Title: "Memory", Passed: 1, Skipped: 1, Cases: []schemas.ConformanceCase{

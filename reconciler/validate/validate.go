@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/reconciler/judge"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Folder checks the control files of a folder offline, without Git or any application, and without a policy decision.
@@ -37,7 +38,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 	}
 	settings := &schemas.SettingsSpec{Folders: schemas.DefaultFolders()}
 	if b, err := root.ReadFile(schemas.SettingsPath); err == nil {
-		if docs, errs := schemas.Decode(schemas.SettingsPath, b); len(errs) == 0 {
+		if docs, errs := strict.Decode(schemas.SettingsPath, b); len(errs) == 0 {
 			if s, ok := docs[0].Value.(*schemas.Settings); ok {
 				settings = &s.Spec
 			}
@@ -107,10 +108,10 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 		case schemas.ClassSigners:
 			return nil
 		}
-		docs, errs := schemas.Decode(p, content)
+		docs, errs := strict.Decode(p, content)
 		fail(errs)
 		unread = unread || class == schemas.ClassApplication && len(errs) > 0
-		fail(schemas.CheckPlaces(p, docs, settings))
+		fail(strict.CheckPlaces(p, docs, settings))
 		report.Documents += len(docs)
 		all = append(all, docs...)
 		return nil
@@ -135,7 +136,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 
 // checkTogether checks documents against the connectors and against each other. With unread, all lacks an application.
 func checkTogether(all []schemas.Document, unread bool, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
-	checker := schemas.NewChecker()
+	checker := strict.NewChecker()
 	apps := map[string]connectors.Description{}
 	unheld := map[string]bool{} // applications without a connector, which their requests cannot be held against
 	lacks := map[string]map[schemas.Provisioning]hold.Fault{}
@@ -238,7 +239,7 @@ func Policy(dir string) (modules map[string][]byte, data map[string]any, err err
 	defer root.Close()
 	settings := &schemas.SettingsSpec{Folders: schemas.DefaultFolders()}
 	if b, err := root.ReadFile(schemas.SettingsPath); err == nil {
-		docs, errs := schemas.Decode(schemas.SettingsPath, b)
+		docs, errs := strict.Decode(schemas.SettingsPath, b)
 		if err := errs.Err(); err != nil {
 			return nil, nil, err
 		}

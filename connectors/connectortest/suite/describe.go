@@ -59,7 +59,7 @@ func testDescribe[X T[X]](t X, h Harness[X]) {
 	if static.Version != "" {
 		t.Errorf("Describe without a server has the version %q", static.Version)
 	}
-	for _, fault := range static.Faults() {
+	for _, fault := range connectors.Faults(static) {
 		t.Errorf("static: %s", fault)
 	}
 	if !reflect.DeepEqual(static, h.Connector.Describe()) {
@@ -70,10 +70,10 @@ func testDescribe[X T[X]](t X, h Harness[X]) {
 	for _, typ := range f.d.Types {
 		checkPayloads(t, typ, h.Payloads)
 	}
-	for _, fault := range f.d.Faults() {
+	for _, fault := range connectors.Faults(f.d) {
 		t.Errorf("installed: %s", fault)
 	}
-	for _, fault := range f.d.Exceeds(static) {
+	for _, fault := range connectors.Exceeds(f.d, static) {
 		t.Error(fault)
 	}
 	s, err := connectors.CompileSchema(connectors.WithoutSecrets(static.Config))

@@ -142,7 +142,7 @@ func (o *outside[X]) can(what string) bool {
 	return false
 }
 
-func (o *outside[X]) SetIdentityState(t X, name schemas.Name, state string) bool {
+func (o *outside[X]) SetIdentityState(t X, name schemas.Name, state connectors.EntitlementState) bool {
 	t.Helper()
 	return !o.do(t, schemas.ConnectorTest{Do: "set_identity_state", Name: &name, State: state}).Not
 }

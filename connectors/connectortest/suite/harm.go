@@ -442,10 +442,10 @@ func testIdentityStates[X T[X]](t X, h Harness[X]) {
 			if g.Edge != connectors.EdgeIdentity || !g.Grant {
 				continue
 			}
-			for _, state := range []string{connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked} {
-				c := f.make(typ, "with_"+state+"_"+g.Type)
-				plainly := f.app.AddIdentity(t, g.Type, "plainly_"+state)
-				who := f.app.AddIdentity(t, g.Type, "is_"+state)
+			for _, state := range []connectors.EntitlementState{connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked} {
+				c := f.make(typ, "with_"+string(state)+"_"+g.Type)
+				plainly := f.app.AddIdentity(t, g.Type, "plainly_"+string(state))
+				who := f.app.AddIdentity(t, g.Type, "is_"+string(state))
 				if !s.SetIdentityState(t, who, state) {
 					continue
 				}
@@ -458,7 +458,7 @@ func testIdentityStates[X T[X]](t X, h Harness[X]) {
 				f.twice(f.grant(a), f.grant(b))
 				got := f.there(c).Entitlements
 				for _, e := range got {
-					want := ""
+					want := connectors.EntitlementState("")
 					if e.Target == who {
 						want = state
 					}

@@ -72,7 +72,7 @@ type Broken[X any] struct {
 type IdentityStater[X any] interface {
 	// SetIdentityState puts an identity into one of the states invited, expired and blocked, or returns false
 	// where the application does not know it.
-	SetIdentityState(t X, name schemas.Name, state string) bool
+	SetIdentityState(t X, name schemas.Name, state connectors.EntitlementState) bool
 }
 
 // Owner is an Application in which connections own things that stand in the way of their deletion.

@@ -18,7 +18,7 @@ import (
 func RunReduced[X T[X]](t X, c connectors.Connector, cfg *connectors.Config) {
 	t.Run("describe", func(t X) {
 		static := c.Describe()
-		for _, fault := range static.Faults() {
+		for _, fault := range connectors.Faults(static) {
 			t.Errorf("static: %s", fault)
 		}
 		if !reflect.DeepEqual(static, c.Describe()) {
@@ -85,10 +85,10 @@ func (f *reading[X]) read(sel connectors.Selection) []connectors.Connection {
 }
 
 func reducedOpen[X T[X]](t X, f *reading[X]) {
-	for _, fault := range f.d.Faults() {
+	for _, fault := range connectors.Faults(f.d) {
 		t.Errorf("installed: %s", fault)
 	}
-	for _, fault := range f.d.Exceeds(f.c.Describe()) {
+	for _, fault := range connectors.Exceeds(f.d, f.c.Describe()) {
 		t.Error(fault)
 	}
 }

@@ -342,7 +342,7 @@ func stateFaults(d connectors.Description, s connectors.State) []string {
 			if j > 0 && c.Entitlements[j-1].Compare(e) >= 0 {
 				faults = append(faults, fmt.Sprintf("entitlements of %q are not sorted or stand twice: %q %s", c.Name, e.Target, e.Privilege))
 			}
-			if !slices.Contains([]string{"", connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked}, e.State) {
+			if !slices.Contains([]connectors.EntitlementState{"", connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked}, e.State) {
 				faults = append(faults, fmt.Sprintf("an entitlement of %q has the state %q", c.Name, e.State))
 			}
 		}

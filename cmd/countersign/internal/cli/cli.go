@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger/branch"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // The exit codes. They are part of the interface.
@@ -192,7 +193,7 @@ func (a *app) checkFormat() error {
 }
 
 // print writes a result in the format that was asked for.
-func (a *app) print(v any) error {
+func (a *app) print(v schemas.Output) error {
 	a.progressEnd()
 	o := report.Options{Color: a.Color, Width: a.Width}
 	switch a.format {
@@ -336,7 +337,7 @@ func settingsAt(ctx context.Context, repo *history.Repository, rev string) *sche
 	if err != nil {
 		return nil
 	}
-	docs, errs := schemas.Decode(schemas.SettingsPath, content)
+	docs, errs := strict.Decode(schemas.SettingsPath, content)
 	if len(errs) > 0 {
 		return nil
 	}

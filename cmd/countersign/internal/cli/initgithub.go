@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // githubFiles are what a repository at GitHub needs beside its control files.
@@ -44,7 +45,7 @@ func (a *app) codeowners() (string, error) {
 		if err != nil {
 			return nil, err
 		}
-		docs, errs := schemas.Decode(path, b)
+		docs, errs := strict.Decode(path, b)
 		return docs, errs.Err()
 	}
 	docs, err := read(schemas.SettingsPath)

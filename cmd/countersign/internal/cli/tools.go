@@ -25,6 +25,8 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/jsonschema"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 const policyChildCommand = "policy-child"
@@ -57,7 +59,7 @@ func (a *app) policy() *cobra.Command {
 			}
 			docs := policy.Rules()
 			if a.format == "json" {
-				return report.JSON(a.Stdout, docs)
+				return report.JSON(a.Stdout, &schemas.PolicyRules{Rules: docs})
 			}
 			for _, d := range docs {
 				fmt.Fprintf(a.Stdout, "%s  %-7s  %s\n", d.Code, d.Severity, d.Title)
@@ -94,7 +96,7 @@ restricted built-ins as a judgement. It needs no opa on the machine.`,
 				return err
 			}
 			if a.format == "json" {
-				if err := report.JSON(a.Stdout, rep); err != nil {
+				if err := report.JSON(a.Stdout, &rep); err != nil {
 					return err
 				}
 			} else {
@@ -170,7 +172,7 @@ and what may be granted; with --scripts the scripts that give it the least privi
 			}
 			if len(args) == 0 {
 				fmt.Fprintln(a.Stdout, "Documents and outputs:")
-				for _, n := range schemas.SchemaNames() {
+				for _, n := range jsonschema.Names() {
 					fmt.Fprintln(a.Stdout, "  "+n)
 				}
 				fmt.Fprintln(a.Stdout, "Connectors:")
@@ -182,7 +184,7 @@ and what may be granted; with --scripts the scripts that give it the least privi
 			if k, ok := registry.Get(args[0]); ok {
 				return a.describe(k.Describe(), scripts)
 			}
-			b, err := schemas.JSONSchema(args[0])
+			b, err := jsonschema.Get(args[0])
 			if err != nil {
 				return fmt.Errorf("%w; the connectors are %s", err, strings.Join(registry.Names(), ", "))
 			}
@@ -197,7 +199,7 @@ and what may be granted; with --scripts the scripts that give it the least privi
 
 func (a *app) describe(d connectors.Description, scripts string) error {
 	if a.format == "json" {
-		return report.JSON(a.Stdout, d)
+		return report.JSON(a.Stdout, &schemas.ConnectorReport{Description: d})
 	}
 	switch scripts {
 	case "plan", "apply":
@@ -277,23 +279,25 @@ func (a *app) version() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Print the version, and those of what it is built on", Example: "  countersign version --format json", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			v := map[string]string{"countersign": programVersion(), "go": runtime.Version(), "api": schemas.APIVersion}
+			v := schemas.VersionReport{Countersign: programVersion(), API: schemas.APIVersion, Go: runtime.Version()}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, d := range info.Deps {
 					switch d.Path {
 					case "github.com/open-policy-agent/opa":
-						v["opa"] = d.Version
+						v.OPA = d.Version
 					case "github.com/go-git/go-git/v5":
-						v["go-git"] = d.Version
+						v.GoGit = d.Version
 					}
 				}
 			}
 			if a.format == "json" {
-				return report.JSON(a.Stdout, v)
+				return report.JSON(a.Stdout, &v)
 			}
-			for _, k := range []string{"countersign", "api", "go", "opa", "go-git"} {
-				if v[k] != "" {
-					fmt.Fprintf(a.Stdout, "%-12s %s\n", k, v[k])
+			for _, l := range []struct{ name, version string }{
+				{"countersign", v.Countersign}, {"api", v.API}, {"go", v.Go}, {"opa", v.OPA}, {"go-git", v.GoGit},
+			} {
+				if l.version != "" {
+					fmt.Fprintf(a.Stdout, "%-12s %s\n", l.name, l.version)
 				}
 			}
 			return nil
@@ -355,7 +359,7 @@ end was cut off is found too.`,
 					return err
 				}
 				if a.format == "json" {
-					if err := report.JSON(a.Stdout, rep); err != nil {
+					if err := report.JSON(a.Stdout, &rep); err != nil {
 						return err
 					}
 				} else if len(rep.Problems) == 0 {
@@ -428,7 +432,7 @@ can know stands as "unknown", never as true.`,
 					return err
 				}
 				defer func() { err = errors.Join(err, f.Close()) }()
-				return report.JSON(f, m)
+				return report.JSON(f, &m)
 			})
 		},
 	}
@@ -479,7 +483,7 @@ is in no record: countersign access shows it as it is now.`,
 					return err
 				}
 				if a.format == "json" {
-					return report.JSON(a.Stdout, list)
+					return report.JSON(a.Stdout, &schemas.AuditEntitlements{AsOf: at.UTC(), Entitlements: list})
 				}
 				for _, e := range list {
 					if a.application != "" && e.Application != a.application {
@@ -672,7 +676,7 @@ func exampleOf(name string) (*schemas.Application, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs, list := schemas.Decode("applications/"+name+".yaml", b)
+	docs, list := strict.Decode("applications/"+name+".yaml", b)
 	if err := list.Err(); err != nil {
 		return nil, err
 	}

@@ -1,10 +1,13 @@
-package schemas
+package strict
 
 import (
 	"fmt"
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/jsonschema"
 )
 
 // fieldPlan is one field of a struct: the name that it has in documents, and its index.
@@ -22,8 +25,8 @@ type structPlans map[reflect.Type][]fieldPlan
 func newStructPlans() structPlans {
 	p := structPlans{}
 	for _, v := range []any{
-		Metadata{}, ConnectionCreationSpec{}, ConnectionAssignmentSpec{}, ConnectionDeletionSpec{}, ApplicationSpec{},
-		SettingsSpec{}, PeopleSpec{}, AdmissionSpec{}, BudgetOverrideSpec{}, AcknowledgementSpec{},
+		schemas.Metadata{}, schemas.ConnectionCreationSpec{}, schemas.ConnectionAssignmentSpec{}, schemas.ConnectionDeletionSpec{}, schemas.ApplicationSpec{},
+		schemas.SettingsSpec{}, schemas.PeopleSpec{}, schemas.AdmissionSpec{}, schemas.BudgetOverrideSpec{}, schemas.AcknowledgementSpec{},
 	} {
 		p.add(reflect.TypeOf(v))
 	}
@@ -109,7 +112,7 @@ func (p structPlans) set(to reflect.Value, from any) error {
 			if !ok {
 				break
 			}
-			instant, err := parseInstant(s)
+			instant, err := jsonschema.ParseInstant(s)
 			*t = instant
 			return err
 		}
@@ -147,7 +150,7 @@ func specOf[T any](d *decoder, set *schemaSet, fields map[string]any) *T {
 }
 
 // assign fills in the document's metadata and value and checks what no schema can say.
-func (d *decoder) assign(set *schemaSet, doc *Document, fields map[string]any) {
+func (d *decoder) assign(set *schemaSet, doc *schemas.Document, fields map[string]any) {
 	if m, ok := fields["metadata"]; ok {
 		if err := set.plans.set(reflect.ValueOf(&doc.Metadata).Elem(), m); err != nil {
 			d.fail(d.root, nil, err.Error(), "this is a fault of countersign itself")
@@ -156,46 +159,46 @@ func (d *decoder) assign(set *schemaSet, doc *Document, fields map[string]any) {
 		d.checkMetadata(&doc.Metadata)
 	}
 	switch doc.Kind {
-	case KindConnectionCreation:
-		s := specOf[ConnectionCreationSpec](d, set, fields)
-		doc.Value = d.checkRequest(&Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
+	case schemas.KindConnectionCreation:
+		s := specOf[schemas.ConnectionCreationSpec](d, set, fields)
+		doc.Value = d.checkRequest(&schemas.Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
 			Provisioning: s.Provisioning, Connection: s.Connection, Payload: s.Payload})
-	case KindConnectionAssignment:
-		s := specOf[ConnectionAssignmentSpec](d, set, fields)
-		doc.Value = d.checkRequest(&Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
+	case schemas.KindConnectionAssignment:
+		s := specOf[schemas.ConnectionAssignmentSpec](d, set, fields)
+		doc.Value = d.checkRequest(&schemas.Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
 			Provisioning: s.Provisioning, Connection: s.Connection, Grants: s.Grants, Revokes: s.Revokes})
-	case KindConnectionDeletion:
-		s := specOf[ConnectionDeletionSpec](d, set, fields)
-		doc.Value = d.checkRequest(&Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
+	case schemas.KindConnectionDeletion:
+		s := specOf[schemas.ConnectionDeletionSpec](d, set, fields)
+		doc.Value = d.checkRequest(&schemas.Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
 			Provisioning: s.Provisioning, Connection: s.Connection, ReassignTo: s.ReassignTo})
-	case KindApplication:
-		a := &Application{Name: doc.Metadata.Name, Spec: *specOf[ApplicationSpec](d, set, fields), Position: doc.Position}
-		a.Spec.setDefaults()
+	case schemas.KindApplication:
+		a := &schemas.Application{Name: doc.Metadata.Name, Spec: *specOf[schemas.ApplicationSpec](d, set, fields), Position: doc.Position}
+		a.Spec.SetDefaults()
 		d.checkApplication(&a.Spec)
 		doc.Value = a
-	case KindSettings:
-		s := &Settings{Spec: *specOf[SettingsSpec](d, set, fields), Position: doc.Position}
-		s.Spec.setDefaults()
+	case schemas.KindSettings:
+		s := &schemas.Settings{Spec: *specOf[schemas.SettingsSpec](d, set, fields), Position: doc.Position}
+		s.Spec.SetDefaults()
 		d.checkSettings(&s.Spec)
 		doc.Value = s
-	case KindPeople:
-		p := &People{Spec: *specOf[PeopleSpec](d, set, fields), Position: doc.Position}
+	case schemas.KindPeople:
+		p := &schemas.People{Spec: *specOf[schemas.PeopleSpec](d, set, fields), Position: doc.Position}
 		d.checkPeople(&p.Spec)
 		doc.Value = p
-	case KindAdmission:
-		s := specOf[AdmissionSpec](d, set, fields)
-		if err := CheckPath(s.Path); err != nil {
+	case schemas.KindAdmission:
+		s := specOf[schemas.AdmissionSpec](d, set, fields)
+		if err := schemas.CheckPath(s.Path); err != nil {
 			d.failPath(err.Error(), "", "spec", "path")
 		}
 		doc.Value = s
-	case KindBudgetOverride:
-		s := specOf[BudgetOverrideSpec](d, set, fields)
-		if (s.Limits == LimitSet{}) {
+	case schemas.KindBudgetOverride:
+		s := specOf[schemas.BudgetOverrideSpec](d, set, fields)
+		if (s.Limits == schemas.LimitSet{}) {
 			d.failPath("names no limit (expected at least one of attributes, deletions, grants, members, revokes)", "", "spec", "limits")
 		}
 		doc.Value = s
-	case KindAcknowledgement:
-		s := specOf[AcknowledgementSpec](d, set, fields)
+	case schemas.KindAcknowledgement:
+		s := specOf[schemas.AcknowledgementSpec](d, set, fields)
 		if (s.RewrittenFrom == "") == (s.FirstRun == "") {
 			d.failPath("acknowledges not exactly one thing (expected one of first_run, rewritten_from)", "write one document for each", "spec")
 		}

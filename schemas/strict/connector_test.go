@@ -1,4 +1,4 @@
-package schemas
+package strict
 
 import (
 	"encoding/json"
@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 func TestConnectorLines(t *testing.T) {
@@ -41,7 +43,7 @@ func TestConnectorLines(t *testing.T) {
 		t.Error("a request of an unknown kind was taken")
 	}
 	r, err := DecodeConnectorRequest([]byte(`{"id":3,"type":"close"}`))
-	if diff := cmp.Diff(&ConnectorRequest{ID: 3, Type: "close"}, r); diff != "" || err != nil {
+	if diff := cmp.Diff(&schemas.ConnectorRequest{ID: 3, Type: "close"}, r); diff != "" || err != nil {
 		t.Errorf("%v\n%s", err, diff)
 	}
 }

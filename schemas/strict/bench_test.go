@@ -1,4 +1,4 @@
-package schemas
+package strict
 
 import (
 	"fmt"
@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // benchDocument is what a request commonly looks like.
@@ -69,7 +71,7 @@ func BenchmarkCanonical(b *testing.B) {
 	docs, _ := Decode("requests/a.yaml", benchDocument(7))
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Canonical(docs[0].Value); err != nil {
+		if _, err := schemas.Canonical(docs[0].Value); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -79,12 +81,12 @@ func BenchmarkCanonical(b *testing.B) {
 func BenchmarkRetained(b *testing.B) {
 	for _, c := range []struct {
 		name   string
-		decode func(string, []byte) ([]Document, ErrorList)
+		decode func(string, []byte) ([]schemas.Document, schemas.ErrorList)
 	}{{"Decode", Decode}, {"DecodeFast", DecodeFast}} {
 		b.Run(c.name, func(b *testing.B) {
 			for b.Loop() {
 				const n = 5000
-				kept := make([]Document, 0, n)
+				kept := make([]schemas.Document, 0, n)
 				var before, after runtime.MemStats
 				runtime.GC()
 				runtime.ReadMemStats(&before)
@@ -107,35 +109,35 @@ type hostileFile struct{ name, content string }
 func hostileFiles() []hostileFile {
 	return []hostileFile{
 		{"alias bomb", "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\n"},
-		{"brackets", strings.Repeat("[", MaxDocumentBytes-1)},
-		{"braces", strings.Repeat("{", MaxDocumentBytes-1)},
-		{"brace colon", strings.Repeat("{a: ", MaxDocumentBytes/4-1)},
-		{"dashes", strings.Repeat("- ", MaxDocumentBytes/2-1)},
-		{"question marks", strings.Repeat("? ", MaxDocumentBytes/2-1)},
-		{"comments", strings.Repeat("#\n", MaxDocumentBytes/2-1) + "a"},
+		{"brackets", strings.Repeat("[", schemas.MaxDocumentBytes-1)},
+		{"braces", strings.Repeat("{", schemas.MaxDocumentBytes-1)},
+		{"brace colon", strings.Repeat("{a: ", schemas.MaxDocumentBytes/4-1)},
+		{"dashes", strings.Repeat("- ", schemas.MaxDocumentBytes/2-1)},
+		{"question marks", strings.Repeat("? ", schemas.MaxDocumentBytes/2-1)},
+		{"comments", strings.Repeat("#\n", schemas.MaxDocumentBytes/2-1) + "a"},
 		{"indents", func() string {
 			var s strings.Builder
-			for i := 0; s.Len()+i+4 < MaxDocumentBytes; i++ {
+			for i := 0; s.Len()+i+4 < schemas.MaxDocumentBytes; i++ {
 				s.WriteString(strings.Repeat(" ", i) + "a:\n")
 			}
 			return s.String()
 		}()},
 		{"keys", func() string {
 			var s strings.Builder
-			for i := 0; s.Len() < MaxDocumentBytes-20; i++ {
+			for i := 0; s.Len() < schemas.MaxDocumentBytes-20; i++ {
 				fmt.Fprintf(&s, "k%d:\n", i)
 			}
 			return s.String()
 		}()},
-		{"flow keys", "{" + strings.Repeat("a,", MaxDocumentBytes/2-2) + "}"},
-		{"anchors", strings.Repeat("&a ", MaxDocumentBytes/3-1)},
-		{"markers", strings.Repeat("---\n", MaxFileBytes/4)},
-		{"bidi", strings.Repeat("\u202e", MaxFileBytes/3)},
-		{"combining", "a: e" + strings.Repeat("\u0301", MaxDocumentBytes/2-10)},
-		{"tags", strings.Repeat("- !a\n", MaxDocumentBytes/5-1)},
-		{"exclamations", strings.Repeat("- '!'\n", MaxDocumentBytes/6-1)},
-		{"long line exclamations", "[" + strings.Repeat("'!',", MaxDocumentBytes/4-2) + "]"},
-		{"quoted newlines", "a: \"" + strings.Repeat("\n", MaxDocumentBytes-10) + "\""},
+		{"flow keys", "{" + strings.Repeat("a,", schemas.MaxDocumentBytes/2-2) + "}"},
+		{"anchors", strings.Repeat("&a ", schemas.MaxDocumentBytes/3-1)},
+		{"markers", strings.Repeat("---\n", schemas.MaxFileBytes/4)},
+		{"bidi", strings.Repeat("\u202e", schemas.MaxFileBytes/3)},
+		{"combining", "a: e" + strings.Repeat("\u0301", schemas.MaxDocumentBytes/2-10)},
+		{"tags", strings.Repeat("- !a\n", schemas.MaxDocumentBytes/5-1)},
+		{"exclamations", strings.Repeat("- '!'\n", schemas.MaxDocumentBytes/6-1)},
+		{"long line exclamations", "[" + strings.Repeat("'!',", schemas.MaxDocumentBytes/4-2) + "]"},
+		{"quoted newlines", "a: \"" + strings.Repeat("\n", schemas.MaxDocumentBytes-10) + "\""},
 	}
 }
 

@@ -1,18 +1,20 @@
-package schemas
+package strict
 
 import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/countersign/countersign/schemas"
 )
 
-func fulfilmentOf(t *testing.T, block string) (*Application, ErrorList) {
+func fulfilmentOf(t *testing.T, block string) (*schemas.Application, schemas.ErrorList) {
 	t.Helper()
 	docs, errs := Decode("applications/w.yaml", []byte("apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: w}\nspec:\n  connector: c\n  owners: [user:a]\n  scope: {}\n  provisioning: webhook\n  fulfilment:\n"+block))
 	if len(errs) > 0 || len(docs) == 0 {
 		return nil, errs
 	}
-	return docs[0].Value.(*Application), nil
+	return docs[0].Value.(*schemas.Application), nil
 }
 
 func TestFulfilment(t *testing.T) {
@@ -34,7 +36,7 @@ func TestFulfilment(t *testing.T) {
 	if tk := a.Spec.Ticket("acme/access"); tk.Repository != "acme/it" || tk.Closers[0] != "team:acme/it" || a.Spec.Fulfilment.GraceTime() != 90*time.Minute || a.Spec.Webhook() != nil {
 		t.Errorf("the ticket is %+v", tk)
 	}
-	var none *Fulfilment
+	var none *schemas.Fulfilment
 	if none.GraceTime() != time.Hour {
 		t.Error("without a block there is no grace")
 	}

@@ -1,0 +1,53 @@
+package connectors
+
+import "github.com/countersign/countersign/schemas"
+
+// What connectors describe, read and list, by its names here: package schemas has the types.
+type (
+	Description      = schemas.Description
+	ConnectionType   = schemas.ConnectionType
+	GrantableType    = schemas.GrantableType
+	NameRule         = schemas.NameRule
+	Names            = schemas.NameChecker
+	Edge             = schemas.Edge
+	Selection        = schemas.Selection
+	State            = schemas.State
+	Connection       = schemas.Connection
+	Entitlement      = schemas.Entitlement
+	Item             = schemas.Item
+	EntitlementState = schemas.EntitlementState
+)
+
+// The directions of entitlements.
+const (
+	EdgeResource   = schemas.EdgeResource
+	EdgeConnection = schemas.EdgeConnection
+	EdgeMember     = schemas.EdgeMember
+	EdgeIdentity   = schemas.EdgeIdentity
+)
+
+// The states of entitlements that are not plainly in force.
+const (
+	StateInvited = schemas.StateInvited
+	StateExpired = schemas.StateExpired
+	StateBlocked = schemas.StateBlocked
+)
+
+// Query asks what exists of a type.
+type Query struct {
+	Type string
+	// Names limits the answer to these (exact, by the application's own comparison); nil is all.
+	Names []string
+	// Limit bounds the page; 0 lets the connector choose. Cursor is Page.Next of the page before.
+	Limit  int
+	Cursor string
+}
+
+// Page is a part of what a Query asked for, sorted by name, then id.
+type Page struct {
+	Items []Item
+	Next  string // "" at the end
+}
+
+// Match says whether a name matches one of the glob patterns: schemas.Match.
+func Match(patterns []string, name string) bool { return schemas.Match(patterns, name) }

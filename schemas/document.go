@@ -1,0 +1,55 @@
+package schemas
+
+// The bounds of control files. They are checked before a parser sees anything.
+const (
+	MaxFileBytes     = 1 << 20
+	MaxDocumentBytes = 64 << 10
+	MaxDocuments     = 1000
+	MaxDepth         = 20
+)
+
+// Document is one decoded document of a control file.
+type Document struct {
+	Kind Kind
+	// Index is the document's place in its file, from 0.
+	Index int
+	// Metadata is zero for Settings and People; for an Application it has the name alone.
+	Metadata Metadata
+	// Position is that of the document's first field.
+	Position Position
+	// Value is *Request for the three request kinds, else *Application, *Settings, *People,
+	// *AdmissionSpec, *BudgetOverrideSpec or *AcknowledgementSpec, with defaults filled in. Numbers in
+	// free-form mappings (payload, config) are int or float64.
+	Value any
+
+	// Places finds the document's fields in its file; nil for one that knows its own position only.
+	Places Places
+}
+
+// Places finds the fields of a document in its file. It is safe for concurrent use.
+type Places interface {
+	// At is the line and column of a field path, or of the longest prefix that is in the document; false for none.
+	At(field string) (line, column int, ok bool)
+}
+
+// At returns the position of a field path such as spec.grants[0].expires; keys that are no identifiers
+// are written ["like this"]. Where the path is not in the document it is that of the longest known
+// prefix; "" is the document. It is safe for concurrent use.
+func (d Document) At(field string) Position {
+	if d.Places == nil {
+		return d.Position
+	}
+	line, column, ok := d.Places.At(field)
+	if !ok {
+		return d.Position
+	}
+	return Position{Path: d.Position.Path, Line: line, Column: column}
+}
+
+// DocumentKinds are the kinds of documents, sorted.
+func DocumentKinds() []Kind {
+	return []Kind{
+		KindAcknowledgement, KindAdmission, KindApplication, KindBudgetOverride, KindConnectionAssignment,
+		KindConnectionCreation, KindConnectionDeletion, KindPeople, KindSettings,
+	}
+}

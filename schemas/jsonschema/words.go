@@ -1,0 +1,143 @@
+package jsonschema
+
+import (
+	"bytes"
+	"math/big"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+)
+
+// ValueHint says how to fix a value of the wrong type, from a finding's message and the value as it was written; ""
+// where there is nothing to say.
+func ValueHint(msg, value, tag string) string {
+	switch {
+	case strings.HasPrefix(msg, "expected text, got a number"), strings.HasPrefix(msg, "expected text, got true or false"):
+		return "quote it"
+	case strings.HasSuffix(msg, "got nothing"):
+		return "remove the field, or give it a value"
+	case strings.HasPrefix(msg, "expected true or false, got text"):
+		switch strings.ToLower(value) {
+		case "yes", "on", "y":
+			return "write true"
+		case "no", "off", "n":
+			return "write false"
+		}
+	case strings.HasPrefix(msg, "expected a number, got text"), strings.HasPrefix(msg, "expected a whole number, got text"):
+		if _, err := strconv.ParseFloat(value, 64); err == nil {
+			return "remove the quotation marks"
+		}
+	case strings.HasPrefix(msg, "not an instant"):
+		if tag == "!!timestamp" || len(value) == len("2027-01-31") {
+			return "write it as 2027-01-31T00:00:00Z"
+		}
+	}
+	return ""
+}
+
+func wantedTypes(types []string) string {
+	var want []string
+	for _, t := range types {
+		want = append(want, jsonTypeName(t))
+	}
+	return strings.Join(want, " or ")
+}
+
+// jsonTypeName says in words what JSON calls a type.
+func jsonTypeName(t string) string {
+	switch t {
+	case "null":
+		return "nothing"
+	case "boolean":
+		return "true or false"
+	case "number":
+		return "a number"
+	case "integer":
+		return "a whole number"
+	case "string":
+		return "text"
+	case "array":
+		return "a list"
+	case "object":
+		return "a mapping"
+	}
+	return t
+}
+
+func number(r *big.Rat) string {
+	if r.IsInt() {
+		return r.Num().String()
+	}
+	f, _ := r.Float64()
+	return strconv.FormatFloat(f, 'g', -1, 64)
+}
+
+func oneOf(list []string) string {
+	if len(list) == 1 {
+		return list[0]
+	}
+	return "one of " + strings.Join(list, ", ")
+}
+
+// patternText says in words what a pattern asks for.
+func patternText(pattern string) string {
+	switch pattern {
+	case `^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`:
+		return "lower-case letters, digits, dots, dashes and underscores, with a letter or digit at both ends"
+	case `^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`:
+		return "lower-case letters, digits and dashes, with a letter or digit at both ends"
+	case `^[a-z][a-z0-9_]*$`:
+		return "lower-case letters, digits and underscores, beginning with a letter"
+	case `^[0-9a-f]{40}$`:
+		return "a full Git hash of 40 hexadecimal digits"
+	case `^([0-9a-f]{40})?$`:
+		return "a full Git hash of 40 hexadecimal digits, or nothing"
+	case `^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$`:
+		return "owner/name"
+	case `^(user|team):\S.*$`:
+		return "user:LOGIN-OR-EMAIL or team:NAME"
+	case `^[1-9][0-9]*(s|m|h)$`:
+		return "a time like 30s, 10m or 1h"
+	case envPattern:
+		return "the name of an environment variable"
+	case filePattern:
+		return "an absolute path"
+	}
+	return "what matches " + pattern
+}
+
+// nearest returns the candidate that a word is most likely a misspelling of, or "".
+func nearest(word string, candidates []string) string {
+	if len(word) > 64 {
+		return ""
+	}
+	best, distance := "", 0
+	for _, c := range candidates {
+		d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(c))
+		if d == 2 && sameLetters(word, c) {
+			d = 1 // two letters that changed places are one slip
+		}
+		// A third of the letters may differ, and one even in short words.
+		if d <= max(1, len(c)/3) && (best == "" || d < distance) {
+			best, distance = c, d
+		}
+	}
+	return best
+}
+
+func sameLetters(a, b string) bool {
+	x, y := []byte(strings.ToLower(a)), []byte(strings.ToLower(b))
+	slices.Sort(x)
+	slices.Sort(y)
+	return bytes.Equal(x, y)
+}
+
+// DidYouMean is a hint that names the candidate that a word is most likely a misspelling of, or "".
+func DidYouMean(word string, candidates []string) string {
+	if n := nearest(word, candidates); n != "" && n != word {
+		return "did you mean " + n + "?"
+	}
+	return ""
+}

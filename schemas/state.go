@@ -1,0 +1,115 @@
+package schemas
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+)
+
+// Selection is which connections to read: those that it names, and all that match a scope pattern. The zero Selection
+// is everything that the connector can see.
+type Selection struct {
+	Names []Name `json:"names,omitempty"`
+	// Scope has glob patterns by type.
+	Scope map[string][]string `json:"scope,omitempty"`
+}
+
+// Everything says whether the selection is of all that the connector can see.
+func (s Selection) Everything() bool { return len(s.Names) == 0 && len(s.Scope) == 0 }
+
+// Selector answers quickly whether a connection is selected. same is the application's own form of a name, in
+// which names that are one to it are equal; nil compares to the letter.
+func (s Selection) Selector(same func(Name) Name) func(Name) bool {
+	if same == nil {
+		same = func(n Name) Name { return n }
+	}
+	named := make(map[Name]bool, len(s.Names))
+	for _, n := range s.Names {
+		named[same(n)] = true
+	}
+	all := s.Everything()
+	return func(n Name) bool {
+		return all || named[same(n)] || Match(s.Scope[n.Type], n.SourceName)
+	}
+}
+
+// State is what an application holds, or should hold.
+type State struct {
+	// Connections are sorted by name; no name comes twice unless the application itself has two of it.
+	Connections []Connection `json:"connections"`
+	// Incomplete says why something is missing from the state; "" when it is complete.
+	Incomplete string `json:"incomplete,omitempty"`
+}
+
+// Connection is a group, role or policy with its entitlements.
+type Connection struct {
+	Name
+	NativeID string `json:"native_id,omitempty" jsonschema:"maxLength=4096"`
+	// Payload has the attributes that the type's schema names. A key that is absent is not known. Connections that are
+	// alike may share one: it is not changed once it was returned.
+	Payload map[string]any `json:"payload,omitempty"`
+	// Protected says why the connection must never be changed (superuser, built in); "" for ordinary ones.
+	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
+	// Entitlements are sorted by target, then privilege, then target_id.
+	Entitlements []Entitlement `json:"entitlements,omitempty"`
+}
+
+// Entitlement is one privilege on one target, held through the connection that has it.
+type Entitlement struct {
+	Target    Name   `json:"target"`
+	TargetID  string `json:"target_id,omitempty" jsonschema:"maxLength=4096"`
+	Privilege string `json:"privilege" jsonschema:"minLength=1,maxLength=1024"`
+	// State is absent when it is in force.
+	State EntitlementState `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked"`
+}
+
+// EntitlementState is the state of an identity, which its entitlements share: no difference from what is desired.
+type EntitlementState string
+
+// The states of entitlements that are not plainly in force; "" is in force.
+const (
+	StateInvited EntitlementState = "invited"
+	StateExpired EntitlementState = "expired"
+	StateBlocked EntitlementState = "blocked"
+)
+
+// Item is an identity, resource or connection that exists.
+type Item struct {
+	Name
+	NativeID string `json:"native_id,omitempty" jsonschema:"maxLength=4096"`
+	// State is absent, or invited, expired or blocked, for identities.
+	State EntitlementState `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked"`
+	// Protected says why it must never be given or changed.
+	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
+	// Connection says that the item has members of its own, so that it is not a plain identity.
+	Connection bool `json:"connection,omitempty"`
+}
+
+// Compare orders entitlements by target and privilege.
+func (e Entitlement) Compare(o Entitlement) int {
+	return cmp.Or(e.Target.Compare(o.Target), strings.Compare(e.Privilege, o.Privilege))
+}
+
+// SortEntitlements sorts by target, privilege and the target's id, and keeps one of each. Two targets of one name
+// are two, so that an ambiguous name is seen to be one; an entitlement without an id is the one that has it.
+func (c *Connection) SortEntitlements() {
+	slices.SortFunc(c.Entitlements, func(a, b Entitlement) int {
+		return cmp.Or(a.Compare(b), strings.Compare(b.TargetID, a.TargetID))
+	})
+	c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b Entitlement) bool {
+		return a.Compare(b) == 0 && (a.TargetID == b.TargetID || a.TargetID == "" || b.TargetID == "")
+	})
+	slices.SortStableFunc(c.Entitlements, func(a, b Entitlement) int {
+		return cmp.Or(a.Compare(b), strings.Compare(a.TargetID, b.TargetID))
+	})
+}
+
+// Sort brings a state into the order that Reader.Read promises: connections by name, then id.
+func (s *State) Sort() {
+	for i := range s.Connections {
+		s.Connections[i].SortEntitlements()
+	}
+	slices.SortFunc(s.Connections, func(a, b Connection) int {
+		return cmp.Or(a.Name.Compare(b.Name), strings.Compare(a.NativeID, b.NativeID))
+	})
+}

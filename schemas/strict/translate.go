@@ -1,0 +1,72 @@
+package strict
+
+import (
+	"sync"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/jsonschema"
+)
+
+// schemaSet is what decoding needs of the schemas. It is not changed after it was made.
+type schemaSet struct {
+	kinds map[schemas.Kind]*kindSchema
+	plans structPlans
+}
+
+// kindSchema is the schema of a kind. The kind is the constant: text of the file would keep all of it in memory.
+type kindSchema struct {
+	*jsonschema.Schema
+	kind schemas.Kind
+}
+
+// compiled compiles the embedded schemas at the first use.
+var compiled = sync.OnceValues(func() (*schemaSet, error) {
+	published, err := jsonschema.Published(kindNames()...)
+	if err != nil {
+		return nil, err
+	}
+	set := &schemaSet{kinds: map[schemas.Kind]*kindSchema{}, plans: newStructPlans()}
+	for _, k := range schemas.DocumentKinds() {
+		set.kinds[k] = &kindSchema{published[string(k)], k}
+	}
+	return set, nil
+})
+
+func kindNames() []string {
+	var names []string
+	for _, k := range schemas.DocumentKinds() {
+		names = append(names, string(k))
+	}
+	return names
+}
+
+// translate reports a validation error at the nodes that it is about. What was reported already at a
+// place is not reported there again: it is what the schema stumbled over.
+func (d *decoder) translate(list []jsonschema.Finding) {
+	type place struct{ line, column int }
+	seen := map[place]bool{}
+	for _, e := range d.errs[d.before:] {
+		seen[place{e.Line, e.Column}] = true
+	}
+	for _, f := range list {
+		value, key := d.lookup(f.Way)
+		n := value
+		if key != nil && (f.OnKey || isImplicitNull(value) || f.Msg == "is missing") {
+			n = key
+		}
+		if seen[place{n.Line + d.line, n.Column}] && f.Msg != "is missing" {
+			continue
+		}
+		at := d.steps(f.Way)
+		hint := f.Hint
+		if hint == "" {
+			hint = jsonschema.ValueHint(f.Msg, value.Value, value.Tag)
+		}
+		d.fail(n, at, f.Msg, hint)
+	}
+}
+
+// isImplicitNull says whether the value is one that nobody wrote: the parser places it at the next line.
+func isImplicitNull(n *yaml.Node) bool { return n.Tag == "!!null" && n.Value == "" }
