@@ -26,5 +26,5 @@
 // Under GITHUB_TOKEN the statuses are github-actions[bot]'s, as whom every workflow of the repository can speak:
 // whoever may change a workflow on any branch can forge the evidence. An App of its own cannot be spoken for.
 //
-// It may import reconciler's parts (signoff, history), report and schemas.
+// It may import forge, history, report and schemas.
 package github

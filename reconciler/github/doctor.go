@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -19,10 +20,17 @@ type rule struct {
 	Parameters json.RawMessage `json:"parameters"`
 }
 
-// Examine holds the repository's rules against what countersign relies on. What the forge's own gate lets through is
-// still judged at the merge; a hole there costs time and noise, not access. codeowners is that file on the branch,
-// ledger the branch that the ledger is kept on, "" for none.
-func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners, ledger string) ([]schemas.Check, error) {
+// codeownersPath is where GitHub reads whom to ask for reviews.
+const codeownersPath = ".github/CODEOWNERS"
+
+// Examine compares the repository's rules with those that countersign relies on. What GitHub's own gate lets through is
+// still judged at the merge: a gap there costs time and noise, not access.
+func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.Check, error) {
+	s, ledger := in.Settings, in.LedgerBranch
+	codeowners, err := in.File(ctx, codeownersPath)
+	if err != nil {
+		return nil, err
+	}
 	var out []schemas.Check
 	add := func(ok bool, name, found, fix string) {
 		k := schemas.Check{State: schemas.CheckOK, Name: name, Detail: found}
@@ -83,7 +91,7 @@ func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners
 			required[k.Context] = k.Integration
 		}
 	}
-	for _, name := range []string{policyContext, signoffContext} {
+	for _, name := range []string{forge.PolicyStatusName, forge.SignoffStatusName} {
 		source, ok := required[name]
 		add(ok, name, "the status is required", "require the status "+name+", so that the merge button waits for it")
 		if ok {

@@ -8,5 +8,5 @@
 // Who carries operations out outside (a webhook) says so at /fulfilments: that is put on record as a claim, and is a hint
 // like the others.
 //
-// It may import reconciler, reconciler/fulfil, reconciler/github, reconciler/report and schemas.
+// It may import reconciler, reconciler/forge, reconciler/fulfil, reconciler/report and schemas.
 package server

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -18,27 +17,6 @@ import (
 
 // maxWaitForPass is how long a callback waits for a pass to end, where it must.
 const maxWaitForPass = 10 * time.Second
-
-// ticketMoved says whether an event is about an issue of ours that was closed or opened again.
-func (s *Server) ticketMoved(body []byte) bool {
-	var e struct {
-		Action string `json:"action"`
-		Issue  struct {
-			Labels []struct {
-				Name string `json:"name"`
-			} `json:"labels"`
-		} `json:"issue"`
-	}
-	if json.Unmarshal(body, &e) != nil || !slices.Contains([]string{"closed", "reopened", "deleted", "transferred"}, e.Action) {
-		return false
-	}
-	for _, l := range e.Issue.Labels {
-		if l.Name == "countersign" {
-			return true
-		}
-	}
-	return false
-}
 
 // fulfilment takes what a webhook says became of an operation. The body names the application, whose own secret the
 // signature is then held against: no application's secret says anything about another's operations.
@@ -65,7 +43,7 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	// Who has no secret is not told which applications there are, nor what is wrong with the body.
 	if err := s.signed(req, body, hook); err != nil {
 		if !errors.Is(err, fulfil.ErrSignature) {
-			s.c.Logger.Error("a callback could not be checked", "error", err)
+			s.config.Logger.Error("a callback could not be checked", "error", err)
 		}
 		say(w, http.StatusUnauthorized, "the signature does not hold")
 		return
@@ -78,11 +56,11 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 		say(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if s.c.Serial && !s.free(req.Context()) {
+	if s.config.Serial && !s.free(req.Context()) {
 		later(w, "a pass is under way")
 		return
 	}
-	if s.c.Serial {
+	if s.config.Serial {
 		defer s.work.Unlock()
 	}
 	by := fulfil.HostOf(hook.URL)
@@ -92,7 +70,7 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	// Whoever sends is free to go: what came is put on record. Another process may have the ledger for longer than that.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), maxWaitForPass)
 	defer cancel()
-	rep, err := s.c.Reconciler.Fulfil(ctx, reconciler.Answer{Application: answer.Application, Operation: answer.Operation, Submission: answer.ID,
+	rep, err := s.config.Reconciler.Fulfil(ctx, reconciler.Answer{Application: answer.Application, Operation: answer.Operation, Submission: answer.ID,
 		Status: answer.Status, Message: answer.Message, By: by, Method: schemas.FulfilledByCallback, Authenticated: true})
 	switch {
 	case errors.Is(err, reconciler.ErrNotAsked):
@@ -100,12 +78,12 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	case errors.Is(err, reconciler.ErrSaidOtherwise):
 		say(w, http.StatusConflict, err.Error())
 	case err != nil:
-		s.c.Logger.Error("a callback could not be put on record", "application", answer.Application, "operation", answer.Operation, "error", err)
+		s.config.Logger.Error("a callback could not be put on record", "application", answer.Application, "operation", answer.Operation, "error", err)
 		later(w, "it could not be put on record")
 	case !rep.Recorded:
 		say(w, http.StatusOK, "known already")
 	default:
-		s.c.Logger.Info("an operation is said to have come to its end", "application", answer.Application, "operation", answer.Operation, "status", answer.Status)
+		s.config.Logger.Info("an operation is said to have come to its end", "application", answer.Application, "operation", answer.Operation, "status", answer.Status)
 		s.hint(hint{due: true})
 		say(w, http.StatusOK, "recorded")
 	}
@@ -145,7 +123,7 @@ func (s *Server) signed(req *http.Request, body []byte, hook *schemas.WebhookFul
 	if err != nil {
 		return err
 	}
-	return key.Verify(req.Header, body, s.c.Now())
+	return key.Verify(req.Header, body, s.config.Now())
 }
 
 // free waits until no pass is under way, and keeps the next one off.

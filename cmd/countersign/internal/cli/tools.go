@@ -507,7 +507,8 @@ func parseTime(s string) (time.Time, error) {
 }
 
 func (a *app) init() *cobra.Command {
-	var connector, name, github string
+	var connector, name string
+	var start starting
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Write the control files of a new access repository",
@@ -528,11 +529,12 @@ With --github it writes settings for that repository and, from the owners that s
 			if err != nil {
 				return err
 			}
-			if github != "" && !repositoryName.MatchString(github) {
-				return fmt.Errorf("--github %s: write OWNER/NAME", github)
+			at, repository, err := start.chosen()
+			if err != nil {
+				return err
 			}
-			if connector == "ticket" && github == "" {
-				return errors.New("--connector ticket: tickets are issues at GitHub: name the repository with --github OWNER/NAME")
+			if connector == "ticket" && at == nil {
+				return errors.New("--connector ticket: " + start.hint())
 			}
 			write := func(f starterFile) error {
 				path := filepath.Join(a.repo, filepath.FromSlash(f.path))
@@ -558,25 +560,25 @@ With --github it writes settings for that repository and, from the owners that s
 				name = known
 			}
 			for _, f := range starter(body, name) {
-				if github != "" && f.path == schemas.SettingsPath {
-					f.content = githubSettings(github)
+				if at != nil && f.path == schemas.SettingsPath {
+					f.content = at.Settings(repository)
 				}
 				if err := write(f); err != nil {
 					return err
 				}
 			}
-			if github != "" {
+			if at != nil {
 				// From what stands there now: the owners of files that were kept too.
-				more, err := a.githubFiles()
+				more, err := at.Files(a.repo)
 				if err != nil {
 					return err
 				}
 				for _, f := range more {
-					if err := write(f); err != nil {
+					if err := write(starterFile{f.Path, f.Content}); err != nil {
 						return err
 					}
 				}
-				fmt.Fprint(a.Stdout, githubNext)
+				fmt.Fprint(a.Stdout, at.NextSteps())
 				return nil
 			}
 			if connector == "casbin" {
@@ -597,7 +599,7 @@ Next: put your own people, owners and application in these files, then
 		},
 	}
 	c.Flags().StringVar(&connector, "connector", "casbin", "the connector of the first application, or an application that there is an example of, as slack")
-	c.Flags().StringVar(&github, "github", "", "the repository at GitHub, OWNER/NAME: write its workflows, CODEOWNERS and ruleset too")
+	start.flags(c)
 	c.Flags().StringVar(&name, "name", "", "what the first application is called (default: authz for casbin, warehouse for postgres, else as the example)")
 	return c
 }
