@@ -18,7 +18,7 @@ func arrows() map[string][]string {
 	return map[string][]string{
 		"cmd/countersign": {"cmd/countersign/internal/cli"},
 		// One file of the command line, forges.go, names the forges; all others know them as package forge has them.
-		"cmd/countersign/internal/cli": {"reconciler", "reconciler/forge", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/forge", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/audit", "reconciler/ledger/branch", "reconciler/report", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
 		"reconciler":                   append(core, "reconciler/fulfil"),
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},
@@ -27,6 +27,8 @@ func arrows() map[string][]string {
 		"reconciler/signoff":           {"reconciler/forge", "reconciler/history", "schemas"},
 		"reconciler/ledger":            {"schemas"},
 		"reconciler/ledger/branch":     {"reconciler/ledger"},
+		"reconciler/ledger/audit":      {"reconciler/ledger", "schemas"},
+		"reconciler/ledger/ledgertest": {"schemas"},
 		"reconciler/report":            {"schemas"},
 		"reconciler/github":            {"reconciler/forge", "reconciler/history", "reconciler/report", "schemas"},
 		"reconciler/server":            {"reconciler", "reconciler/forge", "reconciler/report", "schemas", "reconciler/fulfil"},

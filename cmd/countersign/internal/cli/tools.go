@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
 )
@@ -388,7 +389,7 @@ can know stands as "unknown", never as true.`,
 		Example: "  countersign audit export > audit.jsonl\n  countersign audit export --as csv --output audit.csv --manifest manifest.json --since 2026-01-01 --until 2026-04-01",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o := ledger.ExportOptions{Format: as, Application: a.application, Version: programVersion(), Out: a.Stdout}
+			o := audit.ExportOptions{Format: as, Application: a.application, Version: programVersion(), Out: a.Stdout}
 			for _, d := range []struct {
 				text string
 				into *time.Time
@@ -415,7 +416,7 @@ can know stands as "unknown", never as true.`,
 					defer func() { err = errors.Join(err, f.Close()) }()
 					o.Out = f
 				}
-				m, err := ledger.Export(c.Context(), l, o)
+				m, err := audit.Export(c.Context(), l, o)
 				if err != nil {
 					return err
 				}
@@ -442,7 +443,7 @@ can know stands as "unknown", never as true.`,
 }
 
 // summarise says in a few lines what was exported.
-func (a *app) summarise(m *ledger.Manifest) {
+func (a *app) summarise(m *audit.Manifest) {
 	var states []string
 	for _, s := range slices.Sorted(maps.Keys(m.States)) {
 		states = append(states, fmt.Sprintf("%d %s", m.States[s], s))
@@ -474,7 +475,7 @@ is in no record: countersign access shows it as it is now.`,
 				at = t
 			}
 			return a.withLedger(c, func(l *ledger.Ledger) error {
-				list, err := l.AsOf(c.Context(), at)
+				list, err := audit.AsOf(c.Context(), l, at)
 				if err != nil {
 					return err
 				}

@@ -1,316 +1,14 @@
-package ledger
+package audit
 
 import (
-	"bufio"
 	"cmp"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/schemas"
 )
-
-// Truth is an assertion's value. Unknown is for what the records cannot prove: it never stands as true.
-type Truth string
-
-// The values of an assertion.
-const (
-	True    Truth = "true"
-	False   Truth = "false"
-	Unknown Truth = "unknown"
-)
-
-// ExportRow is one operation, or one change without operation, with what an auditor asks of it. Times are
-// those of the machine that ran it, but for approvals, previews and merges, which are the forge's.
-type ExportRow struct {
-	// State is verified, attested (said to be done, and no read can show it), withdrawn, pending (a read-back that waits for somebody, or an intent without outcome), differs,
-	// unverifiable, applied (not read back yet), failed, blocked, cancelled or held. Without an operation it is
-	// quarantined, waiting (admitted, and nothing done yet), adopted (it was so already) or undone.
-	State string `json:"state"`
-	// Time is that of the row's first record: each row lies in one period for good.
-	Time time.Time `json:"time"`
-	// Identity. Sequence and Hash are of the row's last record.
-	Sequence         int64                `json:"sequence"`
-	Hash             string               `json:"hash"`
-	Run              string               `json:"run"`
-	Operation        string               `json:"operation"`
-	RequestPath      string               `json:"request_path"`
-	RequestIndex     int                  `json:"request_index"`
-	RequestBlob      string               `json:"request_blob"`
-	RequestKind      string               `json:"request_kind"`
-	Documents        []schemas.DocumentID `json:"documents"` // all that the operation follows from; the request is the last
-	MergeCommit      string               `json:"merge_commit"`
-	HeadCommit       string               `json:"head_commit"`
-	PullRequest      int                  `json:"pull_request"`
-	PullRequestURL   string               `json:"pull_request_url"`
-	PullRequestTitle string               `json:"pull_request_title"`
-	AdmissionSeq     int64                `json:"admission_sequence"`
-	AdmissionHash    string               `json:"admission_hash"`
-
-	// The request.
-	Requesters    []string   `json:"requesters"`
-	Unattributed  []string   `json:"unattributed"`
-	Beneficiaries []string   `json:"beneficiaries"`
-	RequestName   string     `json:"request_name"`
-	Reason        string     `json:"reason"`
-	Ticket        string     `json:"ticket"`
-	Expires       *time.Time `json:"expires"`
-	Application   string     `json:"application"`
-	Connection    string     `json:"connection"`
-	ConnectionID  string     `json:"connection_id"`
-	Kind          string     `json:"kind"`
-	Cause         string     `json:"cause"`
-	Target        string     `json:"target"`
-	TargetID      string     `json:"target_id"`
-	Privilege     string     `json:"privilege"`
-	Privileged    bool       `json:"privileged"`
-
-	// Authorisation.
-	Verdict   string                `json:"verdict"`
-	Reasons   []string              `json:"reasons"`
-	Forge     string                `json:"forge"`
-	Approvals []schemas.Approval    `json:"approvals"` // those that do not count too, with why
-	Required  []schemas.Requirement `json:"required"`
-	Unmet     []schemas.Requirement `json:"unmet"`
-	MergedAt  *time.Time            `json:"merged_at"`
-	MergedBy  string                `json:"merged_by"`
-
-	// Policy.
-	PolicyBundle string               `json:"policy_bundle"`
-	PolicyEngine string               `json:"policy_engine"`
-	PolicyRules  int                  `json:"policy_rules"`
-	Denials      []schemas.RuleResult `json:"denials"`
-	Warnings     []schemas.RuleResult `json:"warnings"`
-
-	// Preview: what was reviewed, and what the run saw.
-	ContentDigest  string     `json:"content_digest"`
-	PreviewDigest  *string    `json:"preview_digest"` // null: the forge keeps no previews
-	PreviewAt      *time.Time `json:"preview_at"`
-	PlanDigest     string     `json:"plan_digest"`
-	RunPlanDigest  string     `json:"run_plan_digest"`
-	LiveDigest     string     `json:"live_digest"`
-	IntentSequence int64      `json:"intent_sequence"`
-
-	// Execution.
-	Version    string     `json:"version"`
-	Connector  string     `json:"connector"`
-	Credential string     `json:"credential"` // its name
-	Hold       string     `json:"hold"`
-	HoldReason string     `json:"hold_reason"`
-	Attempts   int        `json:"attempts"`
-	Started    *time.Time `json:"started"`
-	Finished   *time.Time `json:"finished"`
-	Outcome    string     `json:"outcome"`
-	Error      string     `json:"error"`
-	ErrorCode  string     `json:"error_code"`
-
-	// Fulfilment: whom it was given to, and who said what became of it. Empty for what countersign carried out.
-	Provisioning      string     `json:"provisioning"`
-	Submission        string     `json:"submission"`
-	SubmittedAt       *time.Time `json:"submitted_at"`
-	FulfilledIn       string     `json:"fulfilled_in"` // the webhook's host, or the ticket
-	FulfilledBy       string     `json:"fulfilled_by"`
-	FulfilledByMethod string     `json:"fulfilled_by_method"` // answer, callback, ticket, operator or read
-	FulfilledAt       *time.Time `json:"fulfilled_at"`
-	FulfilmentMessage string     `json:"fulfilment_message"`
-
-	// Result, by reading back.
-	Before       any        `json:"before"`
-	After        any        `json:"after"`
-	Verification string     `json:"verification"`
-	VerifiedAt   *time.Time `json:"verified_at"`
-
-	// Afterlife: the verified operation that took this one back, and when it was first found changed.
-	EndedBy    string     `json:"ended_by"`
-	EndedCause string     `json:"ended_cause"`
-	EndedAt    *time.Time `json:"ended_at"`
-	DriftedAt  *time.Time `json:"drifted_at"`
-
-	// Assertions: what each rests on is said at their functions.
-	ApprovedBeforeApplied           Truth `json:"approved_before_applied"`
-	ApprovedContentIsAppliedContent Truth `json:"approved_content_is_applied_content"`
-	GrantedEqualsApproved           Truth `json:"granted_equals_approved"`
-	IndependentApprover             Truth `json:"independent_approver"`
-	RationalePresent                Truth `json:"rationale_present"`
-	ExpiredInTime                   Truth `json:"expired_in_time"`
-	ApprovedBeforeSubmitted         Truth `json:"approved_before_submitted"`
-	IndependentFulfiller            Truth `json:"independent_fulfiller"`
-	ChainOK                         Truth `json:"chain_ok"`
-}
-
-// Manifest describes the population that was exported, so that its completeness can be checked.
-type Manifest struct {
-	APIVersion  string    `json:"apiVersion"`
-	Kind        string    `json:"kind"` // AuditManifest
-	Version     string    `json:"version"`
-	At          time.Time `json:"at"`
-	Format      string    `json:"format"`
-	Application string    `json:"application"` // "" is all
-	// Since is inclusive, Until exclusive, by the time of a row's first record; null is open.
-	Since *time.Time `json:"since"`
-	Until *time.Time `json:"until"`
-	// AsOf leaves out every record after it; null is none.
-	AsOf *time.Time `json:"as_of"`
-	Rows int        `json:"rows"`
-	// States counts the rows by state.
-	States map[string]int `json:"states"`
-	// Records are all of the ledger, FirstSequence to LastSequence without a gap when ChainOK. Head and
-	// LastSequence, kept elsewhere, are what a later verification is given.
-	Records       int64     `json:"records"`
-	FirstSequence int64     `json:"first_sequence"`
-	LastSequence  int64     `json:"last_sequence"`
-	Head          string    `json:"head"`
-	ChainOK       bool      `json:"chain_ok"`
-	Problems      []Problem `json:"problems"`
-	// RequestFiles are those that changes of the period brought, Reconciled those of them that came to an
-	// operation, to what was there already, to a refusal or to their end. The others are listed: they wait.
-	RequestFiles int      `json:"request_files"`
-	Reconciled   int      `json:"reconciled"`
-	Unreconciled []string `json:"unreconciled"`
-	// Configuration are the changes of the period to other control files: settings, applications, policy.
-	Configuration []ConfigurationChange `json:"configuration"`
-	// PolicyBundles and Versions are those that judged and ran in the period, sorted.
-	PolicyBundles []string `json:"policy_bundles"`
-	Versions      []string `json:"versions"`
-	// Exceptions are the assertions that are false.
-	Exceptions []Exception `json:"exceptions"`
-	// SHA256 is the digest of the exported bytes.
-	SHA256 string `json:"sha256"`
-}
-
-// ConfigurationChange is a change to a control file that is no request; a blob is "" where the file is not there.
-type ConfigurationChange struct {
-	Sequence int64     `json:"sequence"`
-	Time     time.Time `json:"time"`
-	Commit   string    `json:"commit"`
-	Verdict  string    `json:"verdict"`
-	Path     string    `json:"path"`
-	Before   string    `json:"before"`
-	After    string    `json:"after"`
-}
-
-// Exception is an assertion that is false.
-type Exception struct {
-	Sequence    int64  `json:"sequence"`
-	Operation   string `json:"operation"`
-	RequestPath string `json:"request_path"`
-	Assertion   string `json:"assertion"`
-}
-
-// ExportOptions say what is exported, and where to.
-type ExportOptions struct {
-	// Format is jsonl (authoritative; the default) or csv.
-	Format      string
-	Application string
-	// Since is inclusive, Until exclusive, by the time of a row's first record; zero is open.
-	Since, Until time.Time
-	// AsOf shows everything as it was recorded up to that instant; zero is now.
-	AsOf time.Time
-	// Version is that of the program, for the manifest.
-	Version string
-	// Out is where the rows go. Required.
-	Out io.Writer
-}
-
-// Export writes one row for each operation and for each change that came to no operation, sorted by
-// sequence, and returns the manifest. Rows and manifest are of one moment.
-func Export(ctx context.Context, l *Ledger, o ExportOptions) (Manifest, error) {
-	if o.Format == "" {
-		o.Format = "jsonl"
-	}
-	m := Manifest{APIVersion: schemas.APIVersion, Kind: "AuditManifest", Version: o.Version, At: l.c.nowUTC(), Format: o.Format, Application: o.Application,
-		Since: orNull(o.Since), Until: orNull(o.Until), AsOf: orNull(o.AsOf), States: map[string]int{}, Problems: []Problem{},
-		Unreconciled: []string{}, Configuration: []ConfigurationChange{}, PolicyBundles: []string{}, Versions: []string{}, Exceptions: []Exception{}}
-	if o.Format != "jsonl" && o.Format != "csv" {
-		return m, fmt.Errorf("the format %q is neither jsonl nor csv", o.Format)
-	}
-	c := newCollector(o, m.At)
-	v := verifier{report: VerifyReport{Problems: []Problem{}}}
-	if l.db != nil {
-		err := l.snapshot(ctx, func(q querier) error {
-			if err := v.chain(ctx, q); err != nil {
-				return err
-			}
-			return stream(ctx, q, ` ORDER BY sequence`, nil, c.take)
-		})
-		if err != nil {
-			return m, fmt.Errorf("export: %w", err)
-		}
-	}
-	m.Records, m.LastSequence, m.Head, m.Problems = v.report.Records, v.report.LastSequence, v.report.Head, v.report.Problems
-	m.ChainOK = len(m.Problems) == 0
-	if m.Records > 0 {
-		m.FirstSequence = 1
-	}
-	rows := c.finish(m.ChainOK)
-	sum := sha256.New()
-	w := bufio.NewWriter(io.MultiWriter(o.Out, sum))
-	if err := errors.Join(write(w, o.Format, rows), w.Flush()); err != nil {
-		return m, fmt.Errorf("write the export: %w", err)
-	}
-	m.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	m.summarise(rows, c)
-	return m, nil
-}
-
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-func (m *Manifest) summarise(rows []*ExportRow, c *collector) {
-	m.Rows = len(rows)
-	waiting := map[string]bool{}
-	for _, r := range rows {
-		m.States[r.State]++
-		if r.State == stateWaiting {
-			waiting[r.RequestPath] = true
-		}
-		for _, a := range r.assertions() {
-			if a.value == False {
-				m.Exceptions = append(m.Exceptions, Exception{r.Sequence, r.Operation, r.RequestPath, a.name})
-			}
-		}
-	}
-	m.RequestFiles = len(c.files)
-	m.Unreconciled = append(m.Unreconciled, sortedKeys(waiting)...)
-	m.Reconciled = m.RequestFiles - len(m.Unreconciled)
-	m.Configuration = append(m.Configuration, c.configuration...)
-	m.PolicyBundles = append(m.PolicyBundles, sortedKeys(c.bundles)...)
-	m.Versions = append(m.Versions, sortedKeys(c.versions)...)
-}
-
-func sortedKeys(m map[string]bool) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
-}
-
-func write(w io.Writer, format string, rows []*ExportRow) error {
-	if format == "csv" {
-		return writeCSV(w, rows)
-	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	for _, r := range rows {
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // The states of rows beside those of outcomes and read-backs.
 const (
@@ -368,10 +66,10 @@ type collector struct {
 	o   ExportOptions
 	now time.Time
 
-	content map[schemas.DocumentID]*admitted // by path and blob: the latest commit that admitted it
-	refused map[schemas.DocumentID]*admitted // by path and blob: quarantined
-	latest  map[string]change                // by path
-	info    map[Key]schemas.RequestInfo      // the latest admitted
+	content map[schemas.DocumentID]*admitted   // by path and blob: the latest commit that admitted it
+	refused map[schemas.DocumentID]*admitted   // by path and blob: quarantined
+	latest  map[string]change                  // by path
+	info    map[ledger.Key]schemas.RequestInfo // the latest admitted
 	exact   map[schemas.DocumentID]schemas.RequestInfo
 
 	runs    map[string]*schemas.RunRecord
@@ -393,7 +91,7 @@ func newCollector(o ExportOptions, now time.Time) *collector {
 		now = o.AsOf
 	}
 	return &collector{o: o, now: now, content: map[schemas.DocumentID]*admitted{}, refused: map[schemas.DocumentID]*admitted{}, latest: map[string]change{},
-		info: map[Key]schemas.RequestInfo{}, exact: map[schemas.DocumentID]schemas.RequestInfo{}, runs: map[string]*schemas.RunRecord{},
+		info: map[ledger.Key]schemas.RequestInfo{}, exact: map[schemas.DocumentID]schemas.RequestInfo{}, runs: map[string]*schemas.RunRecord{},
 		current: map[[2]string]*entry{}, used: map[schemas.DocumentID]bool{}, live: map[entitlement][]*entry{}, sides: map[connection][]entitlement{},
 		tokens: map[[2]string]string{}, files: map[string]bool{}, bundles: map[string]bool{}, versions: map[string]bool{}}
 }
@@ -410,7 +108,7 @@ func (c *collector) take(r schemas.Record) error {
 	if !c.o.AsOf.IsZero() && r.Time.After(c.o.AsOf) {
 		return nil
 	}
-	if err := check(&r); err != nil {
+	if err := ledger.Check(&r); err != nil {
 		return fmt.Errorf("record %d: %w", r.Sequence, err)
 	}
 	for _, b := range r.Baseline {
@@ -485,7 +183,7 @@ func (c *collector) admission(r *schemas.Record) {
 		c.latest[f.Path] = change{a, f.After}
 	}
 	for _, q := range a.record.Requests {
-		c.info[Key{q.Document.Path, q.Document.Index}] = q
+		c.info[ledger.Key{Path: q.Document.Path, Index: q.Document.Index}] = q
 		c.exact[q.Document] = q
 		c.brought = append(c.brought, document{q, a, r.Time})
 	}
@@ -506,7 +204,7 @@ func (c *collector) quarantined(r *schemas.Record, a *admitted, requests map[str
 		// A control file, a deletion, or what could not be read.
 		q := schemas.RequestInfo{Document: schemas.DocumentID{Path: f.Path, Blob: f.After}}
 		if requests[f.Path] {
-			q.Application = c.info[Key{Path: f.Path}].Application
+			q.Application = c.info[ledger.Key{Path: f.Path}].Application
 		}
 		row := c.without(q, a, r.Time)
 		row.State = stateQuarantined
@@ -520,8 +218,8 @@ func (c *collector) without(q schemas.RequestInfo, a *admitted, at time.Time) *E
 	if q.Connection != (schemas.Name{}) {
 		row.Connection = q.Connection.String()
 	}
-	row.request(q)
-	row.authorise(a)
+	requestRow(row, q)
+	authoriseRow(row, a)
 	c.entries = append(c.entries, &entry{row: row, authorities: []*admitted{a}})
 	return row
 }
@@ -540,8 +238,8 @@ func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
 	}
 	e.op = o
 	e.row.Sequence, e.row.Hash, e.row.Run = r.Sequence, r.Hash, r.Run
-	e.row.describe(o)
-	e.row.runBy(c.runs[r.Run])
+	describeRow(e.row, o)
+	runRow(e.row, c.runs[r.Run])
 	if r.Type == schemas.RecordHeld {
 		e.row.State = stateHeld
 		return
@@ -575,7 +273,7 @@ func (c *collector) entry(r *schemas.Record, o *schemas.Operation) *entry {
 	e := c.current[k]
 	if e == nil {
 		e = c.open(r, o)
-		e.row.runBy(c.runs[r.Run])
+		runRow(e.row, c.runs[r.Run])
 		c.current[k] = e
 	}
 	e.row.Sequence, e.row.Hash = r.Sequence, r.Hash
@@ -584,13 +282,13 @@ func (c *collector) entry(r *schemas.Record, o *schemas.Operation) *entry {
 
 func (c *collector) open(r *schemas.Record, o *schemas.Operation) *entry {
 	row := &ExportRow{State: statusPending, Time: r.Time, Sequence: r.Sequence, Hash: r.Hash, Run: r.Run, Operation: o.ID, Application: r.Application}
-	row.describe(o)
+	describeRow(row, o)
 	e := &entry{row: row, op: o}
 	c.entries = append(c.entries, e)
 	return e
 }
 
-func (r *ExportRow) describe(o *schemas.Operation) {
+func describeRow(r *ExportRow, o *schemas.Operation) {
 	r.Connection, r.ConnectionID, r.Kind, r.Cause, r.TargetID = o.Connection.String(), o.NativeID, string(o.Kind), string(o.Cause), o.TargetID
 	r.Privilege, r.Privileged, r.Expires, r.Hold, r.HoldReason = o.Privilege, o.Privileged, o.Expires, string(o.Hold), o.HoldReason
 	if o.Target != nil {
@@ -603,17 +301,17 @@ func (r *ExportRow) describe(o *schemas.Operation) {
 	}
 }
 
-func (r *ExportRow) runBy(info *schemas.RunRecord) {
+func runRow(r *ExportRow, info *schemas.RunRecord) {
 	if info != nil {
 		r.Version, r.Connector, r.Credential, r.RunPlanDigest, r.LiveDigest = info.Version, info.Connector, info.Credential, info.PlanDigest, info.LiveDigest
 	}
 }
 
-func (r *ExportRow) request(q schemas.RequestInfo) {
+func requestRow(r *ExportRow, q schemas.RequestInfo) {
 	r.RequestKind, r.RequestName, r.Reason, r.Ticket = string(q.Kind), q.Metadata.Name, q.Metadata.Reason, q.Metadata.Ticket
 }
 
-func (r *ExportRow) authorise(a *admitted) {
+func authoriseRow(r *ExportRow, a *admitted) {
 	if a == nil {
 		return
 	}
@@ -686,10 +384,10 @@ func (c *collector) finish(chain bool) []*ExportRow {
 			d := e.op.Documents[n-1]
 			q, ok := c.exact[d]
 			if !ok {
-				q = c.info[Key{d.Path, d.Index}]
+				q = c.info[ledger.Key{Path: d.Path, Index: d.Index}]
 			}
-			e.row.request(q)
-			e.row.authorise(e.authorities[n-1])
+			requestRow(e.row, q)
+			authoriseRow(e.row, e.authorities[n-1])
 		}
 	}
 	c.idle()
