@@ -82,7 +82,7 @@ func (j job) Guard(w io.Writer, isJSON func() bool) (io.Writer, func()) {
 	if j.getenv("GITHUB_ACTIONS") != "true" {
 		return w, func() {}
 	}
-	g := &guard{w: w, isJSON: isJSON}
+	g := &guard{out: w, isJSON: isJSON}
 	return g, g.flush
 }
 
@@ -90,7 +90,7 @@ func (j job) Guard(w io.Writer, isJSON func() bool) (io.Writer, func()) {
 // the sign is written as an escape, which reads the same.
 // https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
 type guard struct {
-	w      io.Writer
+	out    io.Writer
 	isJSON func() bool
 	line   []byte
 }
@@ -105,9 +105,9 @@ func (g *guard) Write(b []byte) (int, error) {
 	if end == 0 {
 		end = len(g.line)
 	}
-	out := g.quiet(string(g.line[:end]))
+	text := g.quiet(string(g.line[:end]))
 	g.line = append(g.line[:0], g.line[end:]...)
-	if _, err := io.WriteString(g.w, out); err != nil {
+	if _, err := io.WriteString(g.out, text); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -116,7 +116,7 @@ func (g *guard) Write(b []byte) (int, error) {
 // flush passes on what has no end of line.
 func (g *guard) flush() {
 	if len(g.line) > 0 {
-		_, _ = io.WriteString(g.w, g.quiet(string(g.line))) // nobody is left to be told
+		_, _ = io.WriteString(g.out, g.quiet(string(g.line))) // nobody is left to be told
 		g.line = nil
 	}
 }

@@ -63,8 +63,8 @@ type connection struct {
 
 // collector joins the records of the ledger, read once in order.
 type collector struct {
-	o   ExportOptions
-	now time.Time
+	options ExportOptions
+	now     time.Time
 
 	content map[schemas.DocumentID]*admitted   // by path and blob: the latest commit that admitted it
 	refused map[schemas.DocumentID]*admitted   // by path and blob: quarantined
@@ -90,22 +90,22 @@ func newCollector(o ExportOptions, now time.Time) *collector {
 	if !o.AsOf.IsZero() {
 		now = o.AsOf
 	}
-	return &collector{o: o, now: now, content: map[schemas.DocumentID]*admitted{}, refused: map[schemas.DocumentID]*admitted{}, latest: map[string]change{},
+	return &collector{options: o, now: now, content: map[schemas.DocumentID]*admitted{}, refused: map[schemas.DocumentID]*admitted{}, latest: map[string]change{},
 		info: map[ledger.Key]schemas.RequestInfo{}, exact: map[schemas.DocumentID]schemas.RequestInfo{}, runs: map[string]*schemas.RunRecord{},
 		current: map[[2]string]*entry{}, used: map[schemas.DocumentID]bool{}, live: map[entitlement][]*entry{}, sides: map[connection][]entitlement{},
 		tokens: map[[2]string]string{}, files: map[string]bool{}, bundles: map[string]bool{}, versions: map[string]bool{}}
 }
 
 func (c *collector) in(t time.Time) bool {
-	return (c.o.Since.IsZero() || !t.Before(c.o.Since)) && (c.o.Until.IsZero() || t.Before(c.o.Until))
+	return (c.options.Since.IsZero() || !t.Before(c.options.Since)) && (c.options.Until.IsZero() || t.Before(c.options.Until))
 }
 
 func (c *collector) of(application string) bool {
-	return c.o.Application == "" || application == c.o.Application
+	return c.options.Application == "" || application == c.options.Application
 }
 
 func (c *collector) take(r schemas.Record) error {
-	if !c.o.AsOf.IsZero() && r.Time.After(c.o.AsOf) {
+	if !c.options.AsOf.IsZero() && r.Time.After(c.options.AsOf) {
 		return nil
 	}
 	if err := ledger.Check(&r); err != nil {
