@@ -21,9 +21,9 @@ func (ev *Evidence) approvals(ctx context.Context, e *schemas.Evidence, pull *gh
 		return ev.client.api.PullRequests.ListReviews(ctx, ev.client.owner, ev.client.name, number, o)
 	})
 	if err != nil {
-		return ev.client.said(what, err)
+		return ev.client.explain(what, err)
 	}
-	node, err := ev.node(ctx, pull.GetHead().GetSHA(), number, digest)
+	node, err := ev.previewedAt(ctx, pull.GetHead().GetSHA(), number, digest)
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (ev *Evidence) approvals(ctx context.Context, e *schemas.Evidence, pull *gh
 		}
 		a.Named = a.Why == "" && r.GetUser().GetType() != "User"
 		if a.Why == "" {
-			if a.Why, err = ev.saw(ctx, r, number, digest); err != nil {
+			if a.Why, err = ev.whyNotSeen(ctx, r, number, digest); err != nil {
 				return err
 			}
 		}
@@ -114,7 +114,7 @@ func (ev *Evidence) account(ctx context.Context, u *gh.User) (why string, err er
 	case isStatus(err, http.StatusNotFound):
 		return "the account is gone or suspended", nil
 	case err != nil:
-		return "", ev.client.said("read the account "+login, err)
+		return "", ev.client.explain("read the account "+login, err)
 	case user.SuspendedAt != nil:
 		return "the account is suspended", nil
 	}
@@ -123,7 +123,7 @@ func (ev *Evidence) account(ctx context.Context, u *gh.User) (why string, err er
 	case isStatus(err, http.StatusNotFound):
 		return "the account has no access to the repository", nil
 	case err != nil:
-		return "", ev.client.said("read the permission of "+login, err)
+		return "", ev.client.explain("read the permission of "+login, err)
 	}
 	switch level.GetPermission() {
 	case "admin", "write", "maintain":
@@ -132,14 +132,14 @@ func (ev *Evidence) account(ctx context.Context, u *gh.User) (why string, err er
 	return fmt.Sprintf("the account may not write to the repository (it may %s)", level.GetPermission()), nil
 }
 
-// saw says why a review does not show that its author saw this content: "" where it does.
-func (ev *Evidence) saw(ctx context.Context, r *gh.PullRequestReview, number int, digest string) (string, error) {
+// whyNotSeen says why a review does not show that its author saw this content: "" where it does.
+func (ev *Evidence) whyNotSeen(ctx context.Context, r *gh.PullRequestReview, number int, digest string) (string, error) {
 	commit, at := r.GetCommitID(), r.GetSubmittedAt().Time
 	if commit == "" {
 		return "GitHub does not tell which commit it is of", nil
 	}
 	for range maxCommits {
-		node, err := ev.node(ctx, commit, number, digest)
+		node, err := ev.previewedAt(ctx, commit, number, digest)
 		switch {
 		case err != nil:
 			return "", err
@@ -152,7 +152,7 @@ func (ev *Evidence) saw(ctx context.Context, r *gh.PullRequestReview, number int
 		// the base, which changed nothing of the content.
 		c, _, err := ev.client.api.Git.GetCommit(ctx, ev.client.owner, ev.client.name, commit)
 		if err != nil {
-			return "", ev.client.said("read commit "+short(commit), err)
+			return "", ev.client.explain("read commit "+short(commit), err)
 		}
 		if len(c.Parents) < 2 {
 			return fmt.Sprintf("it was given before the preview of this content (%s)", node.UTC().Format(time.RFC3339)), nil

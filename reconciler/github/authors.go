@@ -29,7 +29,7 @@ func (ev *Evidence) describe(ctx context.Context, e *schemas.Evidence, pull *gh.
 		return ev.client.api.PullRequests.ListCommits(ctx, ev.client.owner, ev.client.name, number, o)
 	})
 	if err != nil {
-		return ev.client.said(what, err)
+		return ev.client.explain(what, err)
 	}
 	if len(commits) >= maxCommits || len(commits) < pull.GetCommits() {
 		e.Unattributed = append(e.Unattributed, fmt.Sprintf("the authors of the pull request's commits, of which GitHub lists %d of %d: split it, or squash them", len(commits), pull.GetCommits()))
@@ -100,7 +100,7 @@ func (ev *Evidence) pushers(ctx context.Context, e *schemas.Evidence, pull *gh.P
 		req, err := ev.client.api.NewRequest(http.MethodGet, fmt.Sprintf("repos/%s/%s/activity?ref=%s&per_page=%d%s",
 			ev.client.owner, ev.client.name, url.QueryEscape("refs/heads/"+head.GetRef()), perPage, after), nil)
 		if err != nil {
-			return ev.client.said(what, err)
+			return ev.client.explain(what, err)
 		}
 		var list []activity
 		resp, err := ev.client.api.Do(ctx, req, &list)
@@ -109,7 +109,7 @@ func (ev *Evidence) pushers(ctx context.Context, e *schemas.Evidence, pull *gh.P
 			return nil
 		}
 		if err != nil {
-			return ev.client.said(what, err)
+			return ev.client.explain(what, err)
 		}
 		for _, a := range list {
 			if login := a.Actor.GetLogin(); login != "" {

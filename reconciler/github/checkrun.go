@@ -32,7 +32,7 @@ func (c *Client) check(ctx context.Context, p forge.Publication) error {
 	output := &gh.CheckRunOutput{Title: &title, Summary: gh.String(p.Body), Annotations: notes[:min(len(notes), maxAnnotations)]}
 	runs, _, err := c.api.Checks.ListCheckRunsForRef(ctx, c.owner, c.name, head, &gh.ListCheckRunsOptions{CheckName: gh.String(checkName), Filter: gh.String("latest")})
 	if err != nil {
-		return c.said("read the check runs", err)
+		return c.explain("read the check runs", err)
 	}
 	external := fmt.Sprintf("pull request #%d, content %s", p.Number, p.Preview.ContentDigest)
 	var id int64
@@ -51,16 +51,16 @@ func (c *Client) check(ctx context.Context, p forge.Publication) error {
 		}
 		run, _, err := c.api.Checks.CreateCheckRun(ctx, c.owner, c.name, o)
 		if err != nil {
-			return c.said("make the check run", err)
+			return c.explain("make the check run", err)
 		}
 		id = run.GetID()
 	} else if _, _, err := c.api.Checks.UpdateCheckRun(ctx, c.owner, c.name, id, gh.UpdateCheckRunOptions{Name: checkName, Status: gh.String("completed"), Conclusion: &conclusion, Output: output}); err != nil {
-		return c.said("update the check run", err)
+		return c.explain("update the check run", err)
 	}
 	for at := maxAnnotations; at < len(notes); at += maxAnnotations {
 		more := &gh.CheckRunOutput{Title: &title, Summary: gh.String(p.Body), Annotations: notes[at:min(len(notes), at+maxAnnotations)]}
 		if _, _, err := c.api.Checks.UpdateCheckRun(ctx, c.owner, c.name, id, gh.UpdateCheckRunOptions{Name: checkName, Output: more}); err != nil {
-			return c.said("add annotations", err)
+			return c.explain("add annotations", err)
 		}
 	}
 	return nil

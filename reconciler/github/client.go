@@ -358,8 +358,8 @@ func (c *Client) backoff(_, _ time.Duration, try int, resp *http.Response) time.
 	return min(wait+rand.N(c.config.MinWait), c.config.MaxWait)
 }
 
-// said makes an error of go-github one that tells what to do. what is what was being done.
-func (c *Client) said(what string, err error) error {
+// explain makes an error of go-github one that tells what to do. what names what was being done.
+func (c *Client) explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}

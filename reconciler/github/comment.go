@@ -40,7 +40,7 @@ func (c *Client) sticky(ctx context.Context, number int, publisher string) ([]*g
 		return c.api.Issues.ListComments(ctx, c.owner, c.name, number, &gh.IssueListCommentsOptions{ListOptions: *o})
 	})
 	if err != nil {
-		return nil, c.said(what, err)
+		return nil, c.explain(what, err)
 	}
 	var out []*gh.IssueComment
 	for _, k := range comments {
@@ -61,7 +61,7 @@ func (c *Client) comment(ctx context.Context, number int, ours []*gh.IssueCommen
 	}
 	if len(ours) == 0 {
 		k, _, err := c.api.Issues.CreateComment(ctx, c.owner, c.name, number, &gh.IssueComment{Body: &text})
-		return k.GetID(), c.said(fmt.Sprintf("comment on pull request #%d", number), err)
+		return k.GetID(), c.explain(fmt.Sprintf("comment on pull request #%d", number), err)
 	}
 	id := ours[0].GetID()
 	if ours[0].GetBody() != text {
@@ -83,7 +83,7 @@ func (c *Client) comment(ctx context.Context, number int, ours []*gh.IssueCommen
 
 func (c *Client) edit(ctx context.Context, id int64, text string) error {
 	_, _, err := c.api.Issues.EditComment(ctx, c.owner, c.name, id, &gh.IssueComment{Body: &text})
-	return c.said("edit the comment", err)
+	return c.explain("edit the comment", err)
 }
 
 // staleNote stands above a preview whose head is no longer the pull request's.

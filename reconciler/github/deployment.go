@@ -40,7 +40,7 @@ func (c *Client) deployment(ctx context.Context, r forge.Receipt, url string) er
 		return c.api.Repositories.ListDeployments(ctx, c.owner, c.name, &gh.DeploymentsListOptions{SHA: r.Commit, Environment: environment, ListOptions: *o})
 	})
 	if err != nil {
-		return c.said(what, err)
+		return c.explain(what, err)
 	}
 	var id int64
 	if len(list) > 0 {
@@ -49,13 +49,13 @@ func (c *Client) deployment(ctx context.Context, r forge.Receipt, url string) er
 		d, _, err := c.api.Repositories.CreateDeployment(ctx, c.owner, c.name, &gh.DeploymentRequest{Ref: &r.Commit, Environment: gh.String(environment), AutoMerge: gh.Bool(false),
 			RequiredContexts: &[]string{}, Description: gh.String(fmt.Sprintf("pull request #%d", r.Number))})
 		if err != nil {
-			return c.said("make the deployment", err)
+			return c.explain("make the deployment", err)
 		}
 		id = d.GetID()
 	}
 	statuses, _, err := c.api.Repositories.ListDeploymentStatuses(ctx, c.owner, c.name, id, &gh.ListOptions{PerPage: 1})
 	if err != nil {
-		return c.said("read the deployment's status", err)
+		return c.explain("read the deployment's status", err)
 	}
 	text := cut(r.Text, maxDescription)
 	if len(statuses) > 0 && statuses[0].GetState() == string(r.State) && statuses[0].GetDescription() == text {
@@ -66,5 +66,5 @@ func (c *Client) deployment(ctx context.Context, r forge.Receipt, url string) er
 		s.LogURL = &url
 	}
 	_, _, err = c.api.Repositories.CreateDeploymentStatus(ctx, c.owner, c.name, id, s)
-	return c.said("write the deployment's status", err)
+	return c.explain("write the deployment's status", err)
 }

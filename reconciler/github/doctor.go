@@ -41,14 +41,14 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 	}
 	repo, _, err := c.api.Repositories.Get(ctx, c.owner, c.name)
 	if err != nil {
-		return nil, c.said("read the repository", err)
+		return nil, c.explain("read the repository", err)
 	}
 	add(true, "access", "the token reads "+repo.GetFullName(), "")
 	add(!strings.EqualFold(s.Forge.Publisher, actionsBot), "publisher", "previews count when they are by "+s.Forge.Publisher,
 		"every workflow of the repository can speak as "+actionsBot+", on any branch that somebody may push: make a GitHub App of your own, and name its account as forge.publisher")
 	var rules []rule
 	if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(s.Branch)), &rules); err != nil {
-		return nil, c.said("read the rules of "+s.Branch, err)
+		return nil, c.explain("read the rules of "+s.Branch, err)
 	}
 	has := func(kind string) (found []rule) {
 		for _, r := range rules {
@@ -114,7 +114,7 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 		case isStatus(err, http.StatusNotFound, http.StatusForbidden) || err == nil && set.Bypass == nil:
 			out = append(out, schemas.Check{State: schemas.CheckUnknown, Name: "bypass", Detail: fmt.Sprintf("who may bypass ruleset %d is not told to this token", id), Fix: "run it with the token of an administrator"})
 		case err != nil:
-			return nil, c.said("read the ruleset", err)
+			return nil, c.explain("read the ruleset", err)
 		default:
 			add(len(*set.Bypass) == 0, "bypass", fmt.Sprintf("ruleset %q: %d may bypass it", set.Name, len(*set.Bypass)), "empty the bypass list: what an administrator merges without approval is quarantined all the same")
 		}
@@ -122,7 +122,7 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 	if ledger != "" {
 		var rules []rule
 		if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(ledger)), &rules); err != nil {
-			return nil, c.said("read the rules of "+ledger, err)
+			return nil, c.explain("read the rules of "+ledger, err)
 		}
 		kinds := map[string]bool{}
 		for _, r := range rules {

@@ -60,7 +60,7 @@ func (ev *Evidence) Teams(ctx context.Context, names []string) (map[string][]str
 			continue
 		}
 		if err != nil {
-			return nil, ev.client.said("read the members of team "+name, err)
+			return nil, ev.client.explain("read the members of team "+name, err)
 		}
 		members := []string{}
 		for _, u := range users {
@@ -134,7 +134,7 @@ func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*gh.PullReque
 		return nil, "", fmt.Errorf("%s: GitHub does not know the commit: push it, or fetch the branch anew", what)
 	}
 	if err != nil {
-		return nil, "", ev.client.said(what, err)
+		return nil, "", ev.client.explain(what, err)
 	}
 	for _, candidate := range candidates {
 		if candidate.MergedAt == nil || candidate.GetBase().GetRef() != ev.branch {
@@ -166,9 +166,9 @@ func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*gh.PullReque
 		}
 		isLast := last == c.Commit.Hash
 		switch whole := err == nil && slices.Contains(commits, c.Commit.Hash); {
-		case isLast && has(previewed, c.Digest):
+		case isLast && lastIs(previewed, c.Digest):
 			return pull, c.Digest, nil
-		case whole && has(previewed, digest):
+		case whole && lastIs(previewed, digest):
 			return pull, digest, nil
 		case isLast || whole:
 			return pull, c.Digest, nil

@@ -32,7 +32,7 @@ func (c *Client) label(ctx context.Context, number int, apps []string) error {
 		return c.api.Issues.ListLabelsByIssue(ctx, c.owner, c.name, number, o)
 	})
 	if err != nil {
-		return c.said(what, err)
+		return c.explain(what, err)
 	}
 	want := map[string]bool{}
 	for _, a := range apps {
@@ -41,7 +41,7 @@ func (c *Client) label(ctx context.Context, number int, apps []string) error {
 	for _, l := range have {
 		if name := l.GetName(); strings.HasPrefix(name, labelPrefix) && !want[name] {
 			if _, err := c.api.Issues.RemoveLabelForIssue(ctx, c.owner, c.name, number, name); err != nil && !isStatus(err, http.StatusNotFound) {
-				return c.said("take the label "+name+" off", err)
+				return c.explain("take the label "+name+" off", err)
 			}
 		} else {
 			delete(want, name)
@@ -61,5 +61,5 @@ func (c *Client) label(ctx context.Context, number int, apps []string) error {
 	if err == nil {
 		_, err = c.api.Do(ctx, req, nil)
 	}
-	return c.said("label the pull request", err)
+	return c.explain("label the pull request", err)
 }

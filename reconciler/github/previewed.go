@@ -23,9 +23,9 @@ func describeStatus(number int, digest string) string {
 	return fmt.Sprintf("pull request #%d, content %s", number, digest)
 }
 
-// node is when the digest was published last for the pull request on a commit; zero for never, and where the last
+// previewedAt is when the digest was published last for the pull request on a commit; zero for never, and where the last
 // word there is another digest.
-func (ev *Evidence) node(ctx context.Context, commit string, number int, digest string) (time.Time, error) {
+func (ev *Evidence) previewedAt(ctx context.Context, commit string, number int, digest string) (time.Time, error) {
 	list, err := ev.previewed(ctx, commit, number)
 	if err != nil || len(list) == 0 || list[len(list)-1].digest != digest {
 		return time.Time{}, err
@@ -39,7 +39,7 @@ type published struct {
 	at     time.Time
 }
 
-func has(list []published, digest string) bool {
+func lastIs(list []published, digest string) bool {
 	return len(list) > 0 && list[len(list)-1].digest == digest
 }
 
@@ -59,7 +59,7 @@ func (ev *Evidence) previewed(ctx context.Context, commit string, number int) ([
 			statuses, err = nil, nil // a commit that is gone has no preview
 		}
 		if err != nil {
-			return nil, ev.client.said(what, err)
+			return nil, ev.client.explain(what, err)
 		}
 		ev.mu.Lock()
 		ev.statuses[commit] = statuses

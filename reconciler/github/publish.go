@@ -78,7 +78,7 @@ func (c *Client) publishEvidence(ctx context.Context, p forge.Publication, last 
 		return err
 	}
 	was := previews(statuses, p.Number, p.Publisher)
-	if has(was, digest) && len(last) > 0 {
+	if lastIs(was, digest) && len(last) > 0 {
 		// Nothing else was head in between: what the comment spoke of before is this very state.
 		if m, ok := parseMarker(last[0].GetBody()); ok && m.head == head && m.digest == digest {
 			return nil
@@ -92,7 +92,7 @@ func (c *Client) statuses(ctx context.Context, commit string) ([]*gh.RepoStatus,
 	list, err := all(what, func(o *gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
 		return c.api.Repositories.ListStatuses(ctx, c.owner, c.name, commit, o)
 	})
-	return list, c.said(what, err)
+	return list, c.explain(what, err)
 }
 
 // status publishes a commit status. forge's states are GitHub's.
@@ -102,7 +102,7 @@ func (c *Client) status(ctx context.Context, commit string, s forge.Status, url 
 		out.TargetURL = &url
 	}
 	_, _, err := c.api.Repositories.CreateStatus(ctx, c.owner, c.name, commit, out)
-	return c.said("publish the status "+s.Name, err)
+	return c.explain("publish the status "+s.Name, err)
 }
 
 // cut shortens a text to n bytes at a rune's end.

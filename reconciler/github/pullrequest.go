@@ -32,7 +32,7 @@ func (c *Client) OpenPullRequests(ctx context.Context, base string) ([]forge.Pul
 		return c.api.PullRequests.List(ctx, c.owner, c.name, &gh.PullRequestListOptions{State: "open", Base: base, ListOptions: *o})
 	})
 	if err != nil {
-		return nil, c.said(what, err)
+		return nil, c.explain(what, err)
 	}
 	var out []forge.PullRequest
 	for _, p := range list {
@@ -48,7 +48,7 @@ func (c *Client) Dismissed(ctx context.Context, number int) ([]string, error) {
 		return c.api.PullRequests.ListReviews(ctx, c.owner, c.name, number, o)
 	})
 	if err != nil {
-		return nil, c.said(what, err)
+		return nil, c.explain(what, err)
 	}
 	var out []string
 	for _, r := range list {
@@ -66,7 +66,7 @@ func (c *Client) Reviews(ctx context.Context, number int) (string, error) {
 		return c.api.PullRequests.ListReviews(ctx, c.owner, c.name, number, o)
 	})
 	if err != nil {
-		return "", c.said(what, err)
+		return "", c.explain(what, err)
 	}
 	var b strings.Builder
 	for _, r := range list {
@@ -77,7 +77,7 @@ func (c *Client) Reviews(ctx context.Context, number int) (string, error) {
 
 func (c *Client) pull(ctx context.Context, number int) (*gh.PullRequest, error) {
 	pull, _, err := c.api.PullRequests.Get(ctx, c.owner, c.name, number)
-	return pull, c.said(fmt.Sprintf("read pull request #%d", number), err)
+	return pull, c.explain(fmt.Sprintf("read pull request #%d", number), err)
 }
 
 func short(hash string) string { return hash[:min(len(hash), 8)] }

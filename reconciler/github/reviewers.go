@@ -62,7 +62,7 @@ func (c *Client) requestReviews(ctx context.Context, pull *gh.PullRequest, p *sc
 				continue
 			}
 			if err != nil {
-				return c.said("request a review of "+from, err)
+				return c.explain("request a review of "+from, err)
 			}
 		}
 	}

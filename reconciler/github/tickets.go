@@ -37,7 +37,7 @@ func (t *Tickets) Find(ctx context.Context, marker string, since time.Time) ([]f
 		return t.client.api.Issues.ListByRepo(ctx, t.client.owner, t.client.name, &o)
 	})
 	if err != nil {
-		return nil, t.client.said(what, err)
+		return nil, t.client.explain(what, err)
 	}
 	var out []forge.Ticket
 	for _, i := range list {
@@ -65,7 +65,7 @@ func (t *Tickets) Read(ctx context.Context, number int) (*forge.Ticket, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, t.client.said(what, err)
+		return nil, t.client.explain(what, err)
 	}
 	// A transferred issue is answered from where it is now.
 	if !t.ours(i) || i.GetNumber() != number {
@@ -79,7 +79,7 @@ func (t *Tickets) Read(ctx context.Context, number int) (*forge.Ticket, error) {
 		return t.client.api.Issues.ListIssueEvents(ctx, t.client.owner, t.client.name, number, page)
 	})
 	if err != nil {
-		return nil, t.client.said(what, err)
+		return nil, t.client.explain(what, err)
 	}
 	out.Closing = closingOf(i, events)
 	return &out, nil
@@ -111,7 +111,7 @@ func (t *Tickets) Write(ctx context.Context, e forge.Edit) (forge.Ticket, error)
 	what := fmt.Sprintf("write the ticket #%d", e.Number)
 	if e.Comment != "" {
 		if _, _, err := t.client.api.Issues.CreateComment(ctx, t.client.owner, t.client.name, e.Number, &gh.IssueComment{Body: &e.Comment}); err != nil {
-			return forge.Ticket{}, t.client.said(what, err)
+			return forge.Ticket{}, t.client.explain(what, err)
 		}
 	}
 	req := &gh.IssueRequest{}
@@ -129,7 +129,7 @@ func (t *Tickets) Write(ctx context.Context, e forge.Edit) (forge.Ticket, error)
 	}
 	i, _, err := t.client.api.Issues.Edit(ctx, t.client.owner, t.client.name, e.Number, req)
 	if err != nil {
-		return forge.Ticket{}, t.client.said(what, err)
+		return forge.Ticket{}, t.client.explain(what, err)
 	}
 	return ticketOf(i), nil
 }
@@ -148,7 +148,7 @@ func (t *Tickets) open(ctx context.Context, e forge.Edit) (forge.Ticket, error) 
 		i, _, err = t.client.api.Issues.Create(ctx, t.client.owner, t.client.name, req)
 	}
 	if err != nil {
-		return forge.Ticket{}, t.client.said("open a ticket", err)
+		return forge.Ticket{}, t.client.explain("open a ticket", err)
 	}
 	return ticketOf(i), nil
 }

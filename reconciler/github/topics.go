@@ -34,7 +34,7 @@ func (c *Client) updateTopics(ctx context.Context, publisher string, topics []fo
 		return c.api.Issues.ListByRepo(ctx, c.owner, c.name, &gh.IssueListByRepoOptions{State: "open", Creator: publisher, Labels: []string{issueLabel}, ListOptions: *o})
 	})
 	if err != nil {
-		return c.said(what, err)
+		return c.explain(what, err)
 	}
 	for _, t := range topics {
 		mark := issueMarker(t.Key)
@@ -50,13 +50,13 @@ func (c *Client) updateTopics(ctx context.Context, publisher string, topics []fo
 		case found == nil:
 			labels := append([]string{issueLabel}, t.Labels...)
 			_, _, err = c.api.Issues.Create(ctx, c.owner, c.name, &gh.IssueRequest{Title: &t.Title, Body: &body, Labels: &labels})
-			err = c.said("open an issue", err)
+			err = c.explain("open an issue", err)
 		case t.Body == "":
 			_, _, err = c.api.Issues.Edit(ctx, c.owner, c.name, found.GetNumber(), &gh.IssueRequest{State: gh.String("closed"), StateReason: gh.String("completed")})
-			err = c.said(fmt.Sprintf("close issue #%d", found.GetNumber()), err)
+			err = c.explain(fmt.Sprintf("close issue #%d", found.GetNumber()), err)
 		case found.GetBody() != body || found.GetTitle() != t.Title:
 			_, _, err = c.api.Issues.Edit(ctx, c.owner, c.name, found.GetNumber(), &gh.IssueRequest{Title: &t.Title, Body: &body})
-			err = c.said(fmt.Sprintf("update issue #%d", found.GetNumber()), err)
+			err = c.explain(fmt.Sprintf("update issue #%d", found.GetNumber()), err)
 		}
 		if err != nil {
 			return err
@@ -72,7 +72,7 @@ func (c *Client) CommentOnCommit(ctx context.Context, commit, body, publisher st
 		return c.api.Repositories.ListCommitComments(ctx, c.owner, c.name, commit, o)
 	})
 	if err != nil {
-		return c.said(what, err)
+		return c.explain(what, err)
 	}
 	text := issueMarker("commit "+commit) + "\n" + body
 	for _, k := range list {
@@ -85,5 +85,5 @@ func (c *Client) CommentOnCommit(ctx context.Context, commit, body, publisher st
 		c.config.Logger.Warn("the commit was not commented on: the token lacks contents: write", "commit", commit)
 		return nil
 	}
-	return c.said("comment on "+short(commit), err)
+	return c.explain("comment on "+short(commit), err)
 }

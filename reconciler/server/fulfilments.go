@@ -25,19 +25,19 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		say(w, http.StatusRequestEntityTooLarge, "larger than any answer")
+		respond(w, http.StatusRequestEntityTooLarge, "larger than any answer")
 		return
 	case err != nil:
-		say(w, http.StatusBadRequest, "the body broke off")
+		respond(w, http.StatusBadRequest, "the body broke off")
 		return
 	}
 	if t, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		say(w, http.StatusUnsupportedMediaType, "send application/json")
+		respond(w, http.StatusUnsupportedMediaType, "send application/json")
 		return
 	}
 	hook, ready := s.webhookOf(body)
 	if !ready {
-		later(w, "no pass has ended well yet")
+		respondLater(w, "no pass has ended well yet")
 		return
 	}
 	// Who has no secret is not told which applications there are, nor what is wrong with the body.
@@ -45,7 +45,7 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 		if !errors.Is(err, fulfil.ErrSignature) {
 			s.config.Logger.Error("a callback could not be checked", "error", err)
 		}
-		say(w, http.StatusUnauthorized, "the signature does not hold")
+		respond(w, http.StatusUnauthorized, "the signature does not hold")
 		return
 	}
 	answer, err := fulfil.ReadAnswer(body)
@@ -53,11 +53,11 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 		err = errors.New("the body names two applications")
 	}
 	if err != nil {
-		say(w, http.StatusBadRequest, err.Error())
+		respond(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if s.config.Serial && !s.free(req.Context()) {
-		later(w, "a pass is under way")
+	if s.config.Serial && !s.lockBetweenPasses(req.Context()) {
+		respondLater(w, "a pass is under way")
 		return
 	}
 	if s.config.Serial {
@@ -74,18 +74,18 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 		Status: answer.Status, Message: answer.Message, By: by, Method: schemas.FulfilledByCallback, Authenticated: true})
 	switch {
 	case errors.Is(err, reconciler.ErrNotAsked):
-		say(w, http.StatusNotFound, err.Error())
+		respond(w, http.StatusNotFound, err.Error())
 	case errors.Is(err, reconciler.ErrSaidOtherwise):
-		say(w, http.StatusConflict, err.Error())
+		respond(w, http.StatusConflict, err.Error())
 	case err != nil:
 		s.config.Logger.Error("a callback could not be put on record", "application", answer.Application, "operation", answer.Operation, "error", err)
-		later(w, "it could not be put on record")
+		respondLater(w, "it could not be put on record")
 	case !rep.Recorded:
-		say(w, http.StatusOK, "known already")
+		respond(w, http.StatusOK, "known already")
 	default:
 		s.config.Logger.Info("an operation is said to have come to its end", "application", answer.Application, "operation", answer.Operation, "status", answer.Status)
 		s.hint(hint{due: true})
-		say(w, http.StatusOK, "recorded")
+		respond(w, http.StatusOK, "recorded")
 	}
 }
 
@@ -126,8 +126,8 @@ func (s *Server) signed(req *http.Request, body []byte, hook *schemas.WebhookFul
 	return key.Verify(req.Header, body, s.config.Now())
 }
 
-// free waits until no pass is under way, and keeps the next one off.
-func (s *Server) free(ctx context.Context) bool {
+// lockBetweenPasses waits until no pass is under way, and keeps the next one off.
+func (s *Server) lockBetweenPasses(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, maxWaitForPass)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -144,8 +144,8 @@ func (s *Server) free(ctx context.Context) bool {
 	}
 }
 
-// later asks to come back: who sends webhooks does.
-func later(w http.ResponseWriter, why string) {
+// respondLater asks to come back: who sends webhooks does.
+func respondLater(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(maxWaitForPass/time.Second)))
-	say(w, http.StatusServiceUnavailable, why)
+	respond(w, http.StatusServiceUnavailable, why)
 }

@@ -42,20 +42,20 @@ func (d *deliveries) first(id string) bool {
 // handler answers /webhook, /fulfilments, /healthz and /readyz, and nothing else.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !s.ready.Load() {
-			say(w, http.StatusServiceUnavailable, "no pass has ended well yet")
+			respond(w, http.StatusServiceUnavailable, "no pass has ended well yet")
 			return
 		}
-		say(w, http.StatusOK, "ok")
+		respond(w, http.StatusOK, "ok")
 	})
 	mux.HandleFunc("POST /webhook", s.webhook)
 	mux.HandleFunc("POST /fulfilments", s.fulfilment)
 	return mux
 }
 
-func say(w http.ResponseWriter, status int, text string) {
+func respond(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
@@ -66,41 +66,41 @@ func say(w http.ResponseWriter, status int, text string) {
 // is worth a look.
 func (s *Server) webhook(w http.ResponseWriter, req *http.Request) {
 	if len(s.config.Secret) == 0 {
-		say(w, http.StatusForbidden, "no webhook secret is configured, so that none can be trusted")
+		respond(w, http.StatusForbidden, "no webhook secret is configured, so that none can be trusted")
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxPayload))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		say(w, http.StatusRequestEntityTooLarge, "larger than any delivery")
+		respond(w, http.StatusRequestEntityTooLarge, "larger than any delivery")
 		return
 	case err != nil:
-		say(w, http.StatusBadRequest, "the body broke off")
+		respond(w, http.StatusBadRequest, "the body broke off")
 		return
 	}
 	delivery, err := s.config.Webhooks.ReadDelivery(req.Header, body, s.config.Secret)
 	switch {
 	case errors.Is(err, forge.ErrDeliverySignature):
-		say(w, http.StatusUnauthorized, err.Error())
+		respond(w, http.StatusUnauthorized, err.Error())
 		return
 	case errors.Is(err, forge.ErrDeliveryType):
-		say(w, http.StatusUnsupportedMediaType, err.Error())
+		respond(w, http.StatusUnsupportedMediaType, err.Error())
 		return
 	case err != nil:
-		say(w, http.StatusBadRequest, err.Error())
+		respond(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	switch {
 	case delivery.Hint == forge.HintPing:
-		say(w, http.StatusOK, "pong")
+		respond(w, http.StatusOK, "pong")
 	case delivery.Hint == forge.HintNone:
-		say(w, http.StatusAccepted, "nothing to do for this event")
+		respond(w, http.StatusAccepted, "nothing to do for this event")
 	case delivery.ID == "" || !s.seen.first(delivery.ID):
-		say(w, http.StatusAccepted, "heard already")
+		respond(w, http.StatusAccepted, "heard already")
 	default:
 		// The branch does not move with a ticket: a pass looks at it all the same.
 		s.hint(hint{due: delivery.Hint == forge.HintTicket})
-		say(w, http.StatusAccepted, "heard")
+		respond(w, http.StatusAccepted, "heard")
 	}
 }
