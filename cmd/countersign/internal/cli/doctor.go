@@ -16,7 +16,7 @@ import (
 func (a *app) doctor() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Compare the repository's rules at the forge with what countersign relies on",
+		Short: "Hold the repository's rules at GitHub against what countersign relies on",
 		Long: `Reads the rulesets of the branch and says what is open: reviews that survive a push, a bypass list, force
 pushes, statuses that nothing requires. Whatever is open there, countersign judges again at the merge: a hole
 costs time and noise, not access. Nothing is changed.

@@ -32,7 +32,7 @@ hint only, and by polling. With --previews it also previews open pull requests, 
 /healthz says that it runs, /readyz that a pass has ended well.
 
 Webhooks are taken on /webhook when COUNTERSIGN_WEBHOOK_SECRET, or --webhook-secret-file, has the secret that
-the forge signs them with. What a webhook of provisioning webhook says later of its operations is taken on
+GitHub signs them with. What a webhook of provisioning webhook says later of its operations is taken on
 /fulfilments, signed with the application's own secret. It ends on SIGTERM after the operation that it is at; killed outright, the next start
 finishes what was begun.
 ` + forgeHelp,
@@ -104,7 +104,7 @@ finishes what was begun.
 	}
 	f := c.Flags()
 	f.StringVar(&kind, "forge", forges()[0].Name, "the kind of forge that --repository is at, as the settings name it")
-	f.StringVar(&repository, "repository", "", "the access repository at the forge: OWNER/NAME")
+	f.StringVar(&repository, "repository", "", "the access repository at GitHub: OWNER/NAME")
 	f.StringVar(&listen, "listen", "", "address to take webhooks on and to answer about health, as :8080 (default: none)")
 	f.StringVar(&secretFile, "webhook-secret-file", "", "file with the webhook secret (default: $"+envSecret+")")
 	f.BoolVar(&previews, "previews", false, "preview open pull requests as well, where no workflow does; those of forks without live state")
