@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/judge"
@@ -19,7 +20,6 @@ import (
 	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
-	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Config configures a Reconciler.
@@ -38,8 +38,9 @@ type Config struct {
 	Version string
 	// Forge opens the forge that the settings name; nil serves only the local one, which needs none opened.
 	Forge func(context.Context, schemas.SettingsSpec) (signoff.Forge, error)
-	// Tickets opens the issues of a repository at the forge, as the account that publishes; nil serves no tickets.
-	Tickets func(ctx context.Context, repository, publisher string) (Tickets, error)
+	// Tickets opens the issues of a repository at the settings' forge, as the account that publishes; nil serves no
+	// tickets.
+	Tickets func(ctx context.Context, s schemas.Forge, repository string) (Tickets, error)
 	// RetryWait is the first wait before a webhook is tried again; 0 is that of package rest.
 	RetryWait time.Duration
 	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them here.
@@ -56,8 +57,8 @@ type Config struct {
 	Step func(string)
 }
 
-// Tickets is where people are asked to carry operations out: the issues of one repository. *github.Tickets is one.
-type Tickets = run.Tickets
+// Tickets are the issues of one repository in which people are asked to carry operations out.
+type Tickets = forge.Tickets
 
 // Replica is where the ledger is kept beside its file: its truth, where there is one.
 type Replica interface {

@@ -6,7 +6,6 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/validate"
 	"github.com/countersign/countersign/schemas"
-	"github.com/countersign/countersign/schemas/strict"
 )
 
 // Validate checks all control files of a folder offline, without Git or any application, and without a policy decision.

@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"go/parser"
+	"go/token"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -60,6 +64,30 @@ func arrows() map[string][]string {
 		"connectors/connectortest/servers": {},
 		"reconciler/history/historytest":   {},
 		"reconciler/github/githubtest":     {},
+	}
+}
+
+// TestForgesAreNamedOnce finds the files outside a forge's package that import it: the table of forges alone may.
+func TestForgesAreNamedOnce(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("internal/cli/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			if i.Path.Value == strconv.Quote(module+"reconciler/github") {
+				found = append(found, filepath.Base(name))
+			}
+		}
+	}
+	if want := []string{"forges.go"}; !slices.Equal(found, want) {
+		t.Errorf("GitHub is named by %v, want %v", found, want)
 	}
 }
 

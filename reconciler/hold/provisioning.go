@@ -16,7 +16,7 @@ func Unprovisionable(app *schemas.Application, forge string, d connectors.Descri
 	if app.Spec.Webhook() == nil {
 		out[schemas.ProvisioningWebhook] = Fault{"the application " + app.Name + " has no fulfilment.webhook", "an owner adds spec.fulfilment.webhook with url and secret"}
 	}
-	if forge != "github" {
+	if forge == "local" {
 		out[schemas.ProvisioningTicket] = Fault{"tickets are issues at GitHub, and the forge is " + forge, "use webhook or direct"}
 	}
 	if d.Attested {

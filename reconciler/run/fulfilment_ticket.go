@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/run/fulfilment"
 	"github.com/countersign/countersign/schemas"
@@ -20,12 +21,12 @@ func (a *application) ticketRepository(ctx context.Context) (Tickets, error) {
 	if a.fulfilments.tickets != nil {
 		return a.fulfilments.tickets, nil
 	}
-	forge := a.base.Settings.Spec.Forge
-	if forge.Kind != "github" || a.config.Tickets == nil {
+	kind := a.base.Settings.Spec.Forge
+	if kind.Kind == "local" || a.config.Tickets == nil {
 		return nil, errors.New("no forge with issues is served here")
 	}
 	var err error
-	a.fulfilments.tickets, err = a.config.Tickets(ctx, a.app.Spec.Ticket(forge.Repository).Repository, forge.Publisher)
+	a.fulfilments.tickets, err = a.config.Tickets(ctx, kind, a.app.Spec.Ticket(kind.Repository).Repository)
 	return a.fulfilments.tickets, err
 }
 
@@ -145,7 +146,7 @@ func (a *application) ticketFinding(rows []ledger.Fulfilment, code, message, fix
 }
 
 // ticketOpen takes back what was said by closing, and puts back a text that somebody changed.
-func (a *application) ticketOpen(ctx context.Context, tickets Tickets, t *fulfilment.Ticket, rows []ledger.Fulfilment) error {
+func (a *application) ticketOpen(ctx context.Context, tickets Tickets, t *forge.Ticket, rows []ledger.Fulfilment) error {
 	for _, f := range rows {
 		if f.State != ledger.FulfilmentFailed && f.State != ledger.FulfilmentApplied {
 			continue
@@ -168,7 +169,7 @@ func (a *application) ticketOpen(ctx context.Context, tickets Tickets, t *fulfil
 	}
 	if body := text.Body(); fulfilment.Tampered(body, t.Body) {
 		a.ticketFinding(rows, "ticket-changed", fmt.Sprintf("the text of the ticket %s was not what was signed off, and was put back", rows[0].To), "see who edited it, in the issue's history")
-		_, err := tickets.Write(ctx, fulfilment.Edit{Number: t.Number, Title: text.Title(), Body: body})
+		_, err := tickets.Write(ctx, forge.Edit{Number: t.Number, Title: text.Title(), Body: body})
 		return err
 	}
 	return nil
@@ -186,7 +187,7 @@ func (a *application) recordTicketOutcome(ctx context.Context, f *ledger.Fulfilm
 
 // ticketClosed takes a closed ticket at the word of who closed it, when that is somebody who may say so. Anybody else's
 // is no word: the ticket is reopened.
-func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *fulfilment.Ticket, to string, rows []ledger.Fulfilment) error {
+func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forge.Ticket, to string, rows []ledger.Fulfilment) error {
 	var ops []*schemas.Operation
 	for i := range rows {
 		ops = append(ops, &rows[i].Plan)
@@ -196,7 +197,7 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *fulf
 	}
 	closing := t.Closing
 	if closing == nil {
-		closing = &fulfilment.Closing{}
+		closing = &forge.Closing{}
 	}
 	text, err := a.ticketText(ctx, rows)
 	if err != nil {
@@ -215,7 +216,7 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *fulf
 	}
 	if why != "" {
 		a.ticketFinding(rows, code, fmt.Sprintf("the ticket %s was closed, which does not count: %s", to, why), fix)
-		e := fulfilment.Edit{Number: t.Number, State: fulfilment.StateOpen, Comment: "Closing this does not count: " + fulfilment.Markdown(why) + ". It is open again."}
+		e := forge.Edit{Number: t.Number, State: forge.StateOpen, Comment: "Closing this does not count: " + fulfilment.Markdown(why) + ". It is open again."}
 		if tampered {
 			e.Title, e.Body = text.Title(), text.Body()
 		}
@@ -254,7 +255,7 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *fulf
 }
 
 // mayClose says why a closing does not count, or "". known says that all who made the requests are on record.
-func (a *application) mayClose(c *fulfilment.Closing, rows []ledger.Fulfilment) (why string, known bool) {
+func (a *application) mayClose(c *forge.Closing, rows []ledger.Fulfilment) (why string, known bool) {
 	d := a.base.People
 	closers := a.app.Spec.Ticket("").Closers
 	switch {
@@ -315,13 +316,13 @@ func (a *application) updateTicket(ctx context.Context, to, comment string) {
 		if err != nil {
 			return err
 		}
-		e := fulfilment.Edit{Number: number, Title: text.Title(), Body: text.Body(), Comment: fulfilment.Markdown(comment), State: fulfilment.StateNotPlanned}
+		e := forge.Edit{Number: number, Title: text.Title(), Body: text.Body(), Comment: fulfilment.Markdown(comment), State: forge.StateNotPlanned}
 		for _, f := range rows {
 			switch {
 			case fulfilment.Awaited(&f):
 				e.State = ""
 			case f.State != ledger.FulfilmentWithdrawn && e.State != "":
-				e.State = fulfilment.StateCompleted
+				e.State = forge.StateCompleted
 			}
 		}
 		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return fulfilment.Awaited(&f) }) {

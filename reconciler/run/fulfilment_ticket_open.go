@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/run/fulfilment"
 	"github.com/countersign/countersign/schemas"
@@ -73,7 +74,7 @@ func (a *application) openTicket(ctx context.Context, d schemas.DocumentID, list
 	var rest []*ledger.Fulfilment
 	again := map[int][]*ledger.Fulfilment{}
 	for _, f := range list {
-		i := slices.IndexFunc(found, func(t fulfilment.Ticket) bool { return fulfilment.Mentions(t.Body, f.Submission) })
+		i := slices.IndexFunc(found, func(t forge.Ticket) bool { return fulfilment.Mentions(t.Body, f.Submission) })
 		switch n := a.numberOf(f.To); {
 		case i >= 0:
 			if err := a.recordAsked(ctx, f, repository, &found[i], now); err != nil {
@@ -111,7 +112,7 @@ func (a *application) reopen(ctx context.Context, tickets Tickets, repository st
 	if err != nil {
 		return nil, &LedgerError{err}
 	}
-	written, err := tickets.Write(ctx, fulfilment.Edit{Number: number, Title: text.Title(), Body: text.Body(), State: fulfilment.StateOpen,
+	written, err := tickets.Write(ctx, forge.Edit{Number: number, Title: text.Title(), Body: text.Body(), State: forge.StateOpen,
 		Comment: "This was said to be done, and the application does not show it: what is not ticked off above is still to be done."})
 	if err != nil {
 		return nil, err
@@ -133,7 +134,7 @@ func (a *application) placeOnTicket(list []*ledger.Fulfilment, to, url string) {
 }
 
 // addToTicket puts operations into an open issue that has room, or into a new one.
-func (a *application) addToTicket(ctx context.Context, tickets Tickets, repository string, found []fulfilment.Ticket, list []*ledger.Fulfilment, now time.Time) error {
+func (a *application) addToTicket(ctx context.Context, tickets Tickets, repository string, found []forge.Ticket, list []*ledger.Fulfilment, now time.Time) error {
 	for _, t := range found {
 		to := ticketName(repository, t.Number)
 		if !t.Open || len(a.fulfilments.onTicket(to))+len(list) > fulfilment.MaxOperations {
@@ -144,7 +145,7 @@ func (a *application) addToTicket(ctx context.Context, tickets Tickets, reposito
 		if err != nil {
 			return &LedgerError{err}
 		}
-		written, err := tickets.Write(ctx, fulfilment.Edit{Number: t.Number, Title: text.Title(), Body: text.Body(), Comment: "More is to be done: see the list above."})
+		written, err := tickets.Write(ctx, forge.Edit{Number: t.Number, Title: text.Title(), Body: text.Body(), Comment: "More is to be done: see the list above."})
 		if err != nil {
 			return err
 		}
@@ -163,7 +164,7 @@ func (a *application) addToTicket(ctx context.Context, tickets Tickets, reposito
 		return &LedgerError{err}
 	}
 	spec := a.app.Spec.Ticket(repository)
-	written, err := tickets.Write(ctx, fulfilment.Edit{Title: text.Title(), Body: text.Body(), Labels: spec.Labels, Assignees: spec.Assignees})
+	written, err := tickets.Write(ctx, forge.Edit{Title: text.Title(), Body: text.Body(), Labels: spec.Labels, Assignees: spec.Assignees})
 	if err != nil {
 		return err
 	}
@@ -171,7 +172,7 @@ func (a *application) addToTicket(ctx context.Context, tickets Tickets, reposito
 	return a.recordAskedAll(ctx, list, repository, &written, now)
 }
 
-func (a *application) recordAskedAll(ctx context.Context, list []*ledger.Fulfilment, repository string, t *fulfilment.Ticket, now time.Time) error {
+func (a *application) recordAskedAll(ctx context.Context, list []*ledger.Fulfilment, repository string, t *forge.Ticket, now time.Time) error {
 	for _, f := range list {
 		if err := a.recordAsked(ctx, f, repository, t, now); err != nil {
 			return err
@@ -181,7 +182,7 @@ func (a *application) recordAskedAll(ctx context.Context, list []*ledger.Fulfilm
 }
 
 // recordAsked records that an operation stands in a ticket.
-func (a *application) recordAsked(ctx context.Context, f *ledger.Fulfilment, repository string, t *fulfilment.Ticket, now time.Time) error {
+func (a *application) recordAsked(ctx context.Context, f *ledger.Fulfilment, repository string, t *forge.Ticket, now time.Time) error {
 	out := fulfilment.OutcomeOf(f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
 	out.Started, out.Attempts = now, 1
 	out.Fulfilment.To, out.Fulfilment.URL = ticketName(repository, t.Number), t.URL

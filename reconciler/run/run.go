@@ -9,11 +9,11 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
-	"github.com/countersign/countersign/reconciler/run/fulfilment"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -26,8 +26,9 @@ type Config struct {
 	State string
 	// Version is that of the program: its first run takes nothing away.
 	Version string
-	// Tickets opens the issues of a repository at the forge, as the account that publishes; nil serves no tickets.
-	Tickets func(ctx context.Context, repository, publisher string) (Tickets, error)
+	// Tickets opens the issues of a repository at the settings' forge, as the account that publishes; nil serves no
+	// tickets.
+	Tickets func(ctx context.Context, s schemas.Forge, repository string) (Tickets, error)
 	// RetryWait is the first wait before a webhook is tried again; 0 is that of package rest.
 	RetryWait time.Duration
 	// Now is the clock.
@@ -41,15 +42,8 @@ type Config struct {
 	Step func(string)
 }
 
-// Tickets is where people are asked to carry operations out: the issues of one repository.
-type Tickets interface {
-	// Find returns the tickets of ours with a marker: the open ones, and with since those that changed after it too.
-	Find(ctx context.Context, marker string, since time.Time) ([]fulfilment.Ticket, error)
-	// Read returns one; nil where it is gone.
-	Read(ctx context.Context, number int) (*fulfilment.Ticket, error)
-	// Write opens or changes one, and returns it as it is then.
-	Write(context.Context, fulfilment.Edit) (fulfilment.Ticket, error)
-}
+// Tickets are the issues of one repository in which people are asked to carry operations out.
+type Tickets = forge.Tickets
 
 // Documents are the admitted control files and requests. *index.Index has them.
 type Documents interface {

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/ledger/branch"
@@ -402,60 +401,6 @@ func TestAnchor(t *testing.T) {
 	}
 }
 
-func TestLease(t *testing.T) {
-	t.Parallel()
-	url := remote(t)
-	config := branch.Config{URL: url, Holder: "run 1", Lease: 2 * time.Second}
-	first, err := open(t, "", config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	release, err := first.b.Acquire(t.Context(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := open(t, "", config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := second.b.Acquire(t.Context(), 100*time.Millisecond); !errors.Is(err, branch.ErrLeased) || !strings.Contains(err.Error(), "run 1") {
-		t.Errorf("the second takes it as well: %v", err)
-	}
-	if err := release(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	release, err = second.b.Acquire(t.Context(), 0)
-	if err != nil {
-		t.Fatalf("after the first let go: %v", err)
-	}
-	// The second dies without letting go. The first takes over when it has watched for long enough, and not before.
-	began := time.Now()
-	if _, err := first.b.Acquire(t.Context(), time.Minute); err != nil {
-		t.Fatal(err)
-	}
-	if waited := time.Since(began); waited < config.Lease {
-		t.Errorf("taken over after %s", waited)
-	}
-	if err := first.append(1); err != nil {
-		t.Fatal(err)
-	}
-	// What the second writes now comes too late.
-	if err := second.append(2); !errors.Is(err, branch.ErrMoved) {
-		t.Errorf("the one that lost the lease writes: %v", err)
-	}
-	if err := release(t.Context()); err != nil {
-		t.Errorf("letting go of what was lost: %v", err)
-	}
-	if git(t, url, "for-each-ref", "refs/heads/"+branch.DefaultName+"-lease") == "" {
-		t.Error("the second let go of the first's lease")
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := second.b.Acquire(ctx, time.Minute); err == nil {
-		t.Error("a cancelled wait ends well")
-	}
-}
-
 // TestOverHTTP writes through git http-backend, which wants a password, and keeps that to itself.
 func TestOverHTTP(t *testing.T) {
 	t.Parallel()
@@ -500,39 +445,5 @@ func TestOverHTTP(t *testing.T) {
 	}
 	if got := r.texts(); got != "1" {
 		t.Errorf("kept what could not be pushed: %q", got)
-	}
-}
-
-func BenchmarkPull(b *testing.B) {
-	for _, n := range []int{10_000, 100_000} {
-		b.Run(fmt.Sprintf("records=%d", n), func(b *testing.B) {
-			url := remote(b)
-			r := fresh(b, url)
-			for at := 0; at < n; at += 1000 {
-				var some []int
-				for i := range 1000 {
-					some = append(some, at+i)
-				}
-				if err := r.append(some...); err != nil {
-					b.Fatal(err)
-				}
-			}
-			for b.Loop() {
-				fresh(b, url)
-			}
-		})
-	}
-}
-
-func BenchmarkReplicate1000(b *testing.B) {
-	r := fresh(b, remote(b))
-	var some []int
-	for i := range 1000 {
-		some = append(some, i)
-	}
-	for b.Loop() {
-		if err := r.append(some...); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

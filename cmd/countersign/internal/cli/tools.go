@@ -23,6 +23,7 @@ import (
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
 	"github.com/countersign/countersign/schemas/jsonschema"
@@ -392,7 +393,7 @@ can know stands as "unknown", never as true.`,
 		Example: "  countersign audit export > audit.jsonl\n  countersign audit export --as csv --output audit.csv --manifest manifest.json --since 2026-01-01 --until 2026-04-01",
 		Args:    cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o := ledger.ExportOptions{Format: as, Application: a.application, Version: programVersion(), Out: a.Stdout}
+			o := audit.ExportOptions{Format: as, Application: a.application, Version: programVersion(), Out: a.Stdout}
 			for _, d := range []struct {
 				text string
 				into *time.Time
@@ -419,7 +420,7 @@ can know stands as "unknown", never as true.`,
 					defer func() { err = errors.Join(err, f.Close()) }()
 					o.Out = f
 				}
-				m, err := ledger.Export(c.Context(), l, o)
+				m, err := audit.Export(c.Context(), l, o)
 				if err != nil {
 					return err
 				}
@@ -446,7 +447,7 @@ can know stands as "unknown", never as true.`,
 }
 
 // summarise says in a few lines what was exported.
-func (a *app) summarise(m *ledger.Manifest) {
+func (a *app) summarise(m *audit.Manifest) {
 	var states []string
 	for _, s := range slices.Sorted(maps.Keys(m.States)) {
 		states = append(states, fmt.Sprintf("%d %s", m.States[s], s))
@@ -478,7 +479,7 @@ is in no record: countersign access shows it as it is now.`,
 				at = t
 			}
 			return a.withLedger(c, func(l *ledger.Ledger) error {
-				list, err := l.AsOf(c.Context(), at)
+				list, err := audit.AsOf(c.Context(), l, at)
 				if err != nil {
 					return err
 				}
@@ -511,7 +512,8 @@ func parseTime(s string) (time.Time, error) {
 }
 
 func (a *app) init() *cobra.Command {
-	var connector, name, github string
+	var connector, name string
+	var start starting
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Write the control files of a new access repository",
@@ -532,11 +534,12 @@ With --github it writes settings for that repository and, from the owners that s
 			if err != nil {
 				return err
 			}
-			if github != "" && !repositoryName.MatchString(github) {
-				return fmt.Errorf("--github %s: write OWNER/NAME", github)
+			at, repository, err := start.chosen()
+			if err != nil {
+				return err
 			}
-			if connector == "ticket" && github == "" {
-				return errors.New("--connector ticket: tickets are issues at GitHub: name the repository with --github OWNER/NAME")
+			if connector == "ticket" && at == nil {
+				return errors.New("--connector ticket: " + start.hint())
 			}
 			write := func(f starterFile) error {
 				path := filepath.Join(a.repo, filepath.FromSlash(f.path))
@@ -562,25 +565,25 @@ With --github it writes settings for that repository and, from the owners that s
 				name = known
 			}
 			for _, f := range starter(body, name) {
-				if github != "" && f.path == schemas.SettingsPath {
-					f.content = githubSettings(github)
+				if at != nil && f.path == schemas.SettingsPath {
+					f.content = at.Settings(repository)
 				}
 				if err := write(f); err != nil {
 					return err
 				}
 			}
-			if github != "" {
+			if at != nil {
 				// From what stands there now: the owners of files that were kept too.
-				more, err := a.githubFiles()
+				more, err := at.Files(a.repo)
 				if err != nil {
 					return err
 				}
 				for _, f := range more {
-					if err := write(f); err != nil {
+					if err := write(starterFile{f.Path, f.Content}); err != nil {
 						return err
 					}
 				}
-				fmt.Fprint(a.Stdout, githubNext)
+				fmt.Fprint(a.Stdout, at.NextSteps())
 				return nil
 			}
 			if connector == "casbin" {
@@ -601,7 +604,7 @@ Next: put your own people, owners and application in these files, then
 		},
 	}
 	c.Flags().StringVar(&connector, "connector", "casbin", "the connector of the first application, or an application that there is an example of, as slack")
-	c.Flags().StringVar(&github, "github", "", "the repository at GitHub, OWNER/NAME: write its workflows, CODEOWNERS and ruleset too")
+	start.flags(c)
 	c.Flags().StringVar(&name, "name", "", "what the first application is called (default: authz for casbin, warehouse for postgres, else as the example)")
 	return c
 }

@@ -1,129 +1,14 @@
-package ledger
+package audit
 
 import (
-	"bufio"
 	"cmp"
-	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/schemas"
 )
-
-// ExportOptions say what is exported, and where to.
-type ExportOptions struct {
-	// Format is jsonl (authoritative; the default) or csv.
-	Format      string
-	Application string
-	// Since is inclusive, Until exclusive, by the time of a row's first record; zero is open.
-	Since, Until time.Time
-	// AsOf shows everything as it was recorded up to that instant; zero is now.
-	AsOf time.Time
-	// Version is that of the program, for the manifest.
-	Version string
-	// Out is where the rows go. Required.
-	Out io.Writer
-}
-
-// Export writes one row for each operation and for each change that came to no operation, sorted by
-// sequence, and returns the manifest. Rows and manifest are of one moment.
-func Export(ctx context.Context, l *Ledger, o ExportOptions) (Manifest, error) {
-	if o.Format == "" {
-		o.Format = "jsonl"
-	}
-	m := Manifest{APIVersion: schemas.APIVersion, Kind: "AuditManifest", Version: o.Version, At: l.c.nowUTC(), Format: o.Format, Application: o.Application,
-		Since: orNull(o.Since), Until: orNull(o.Until), AsOf: orNull(o.AsOf), States: map[string]int{}, Problems: []Problem{},
-		Unreconciled: []string{}, Configuration: []ConfigurationChange{}, PolicyBundles: []string{}, Versions: []string{}, Exceptions: []Exception{}}
-	if o.Format != "jsonl" && o.Format != "csv" {
-		return m, fmt.Errorf("the format %q is neither jsonl nor csv", o.Format)
-	}
-	c := newCollector(o, m.At)
-	v := verifier{report: VerifyReport{Problems: []Problem{}}}
-	if l.db != nil {
-		err := l.snapshot(ctx, func(q querier) error {
-			if err := v.chain(ctx, q); err != nil {
-				return err
-			}
-			return stream(ctx, q, ` ORDER BY sequence`, nil, c.take)
-		})
-		if err != nil {
-			return m, fmt.Errorf("export: %w", err)
-		}
-	}
-	m.Records, m.LastSequence, m.Head, m.Problems = v.report.Records, v.report.LastSequence, v.report.Head, v.report.Problems
-	m.ChainOK = len(m.Problems) == 0
-	if m.Records > 0 {
-		m.FirstSequence = 1
-	}
-	rows := c.finish(m.ChainOK)
-	sum := sha256.New()
-	w := bufio.NewWriter(io.MultiWriter(o.Out, sum))
-	if err := errors.Join(write(w, o.Format, rows), w.Flush()); err != nil {
-		return m, fmt.Errorf("write the export: %w", err)
-	}
-	m.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	summarise(&m, rows, c)
-	return m, nil
-}
-
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC()
-	return &t
-}
-
-func summarise(m *Manifest, rows []*ExportRow, c *collector) {
-	m.Rows = len(rows)
-	waiting := map[string]bool{}
-	for _, r := range rows {
-		m.States[r.State]++
-		if r.State == stateWaiting {
-			waiting[r.RequestPath] = true
-		}
-		for _, a := range assertionsOf(r) {
-			if a.value == False {
-				m.Exceptions = append(m.Exceptions, Exception{Sequence: r.Sequence, Operation: r.Operation, RequestPath: r.RequestPath, Assertion: a.name})
-			}
-		}
-	}
-	m.RequestFiles = len(c.files)
-	m.Unreconciled = append(m.Unreconciled, sortedKeys(waiting)...)
-	m.Reconciled = m.RequestFiles - len(m.Unreconciled)
-	m.Configuration = append(m.Configuration, c.configuration...)
-	m.PolicyBundles = append(m.PolicyBundles, sortedKeys(c.bundles)...)
-	m.Versions = append(m.Versions, sortedKeys(c.versions)...)
-}
-
-func sortedKeys(m map[string]bool) []string {
-	var out []string
-	for k := range m {
-		out = append(out, k)
-	}
-	slices.Sort(out)
-	return out
-}
-
-func write(w io.Writer, format string, rows []*ExportRow) error {
-	if format == "csv" {
-		return writeCSV(w, rows)
-	}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	for _, r := range rows {
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-	}
-	return nil
-}
 
 // The states of rows beside those of outcomes and read-backs.
 const (
@@ -178,13 +63,13 @@ type connection struct {
 
 // collector joins the records of the ledger, read once in order.
 type collector struct {
-	o   ExportOptions
-	now time.Time
+	options ExportOptions
+	now     time.Time
 
-	content map[schemas.DocumentID]*admitted // by path and blob: the latest commit that admitted it
-	refused map[schemas.DocumentID]*admitted // by path and blob: quarantined
-	latest  map[string]change                // by path
-	info    map[Key]schemas.RequestInfo      // the latest admitted
+	content map[schemas.DocumentID]*admitted   // by path and blob: the latest commit that admitted it
+	refused map[schemas.DocumentID]*admitted   // by path and blob: quarantined
+	latest  map[string]change                  // by path
+	info    map[ledger.Key]schemas.RequestInfo // the latest admitted
 	exact   map[schemas.DocumentID]schemas.RequestInfo
 
 	runs    map[string]*schemas.RunRecord
@@ -205,25 +90,25 @@ func newCollector(o ExportOptions, now time.Time) *collector {
 	if !o.AsOf.IsZero() {
 		now = o.AsOf
 	}
-	return &collector{o: o, now: now, content: map[schemas.DocumentID]*admitted{}, refused: map[schemas.DocumentID]*admitted{}, latest: map[string]change{},
-		info: map[Key]schemas.RequestInfo{}, exact: map[schemas.DocumentID]schemas.RequestInfo{}, runs: map[string]*schemas.RunRecord{},
+	return &collector{options: o, now: now, content: map[schemas.DocumentID]*admitted{}, refused: map[schemas.DocumentID]*admitted{}, latest: map[string]change{},
+		info: map[ledger.Key]schemas.RequestInfo{}, exact: map[schemas.DocumentID]schemas.RequestInfo{}, runs: map[string]*schemas.RunRecord{},
 		current: map[[2]string]*entry{}, used: map[schemas.DocumentID]bool{}, live: map[entitlement][]*entry{}, sides: map[connection][]entitlement{},
 		tokens: map[[2]string]string{}, files: map[string]bool{}, bundles: map[string]bool{}, versions: map[string]bool{}}
 }
 
 func (c *collector) in(t time.Time) bool {
-	return (c.o.Since.IsZero() || !t.Before(c.o.Since)) && (c.o.Until.IsZero() || t.Before(c.o.Until))
+	return (c.options.Since.IsZero() || !t.Before(c.options.Since)) && (c.options.Until.IsZero() || t.Before(c.options.Until))
 }
 
 func (c *collector) of(application string) bool {
-	return c.o.Application == "" || application == c.o.Application
+	return c.options.Application == "" || application == c.options.Application
 }
 
 func (c *collector) take(r schemas.Record) error {
-	if !c.o.AsOf.IsZero() && r.Time.After(c.o.AsOf) {
+	if !c.options.AsOf.IsZero() && r.Time.After(c.options.AsOf) {
 		return nil
 	}
-	if err := check(&r); err != nil {
+	if err := ledger.Check(&r); err != nil {
 		return fmt.Errorf("record %d: %w", r.Sequence, err)
 	}
 	for _, b := range r.Baseline {
@@ -281,8 +166,7 @@ func (c *collector) admission(r *schemas.Record) {
 			requests[f.Path] = true
 		}
 		if !requests[f.Path] && c.in(r.Time) && a.record.Verdict != verdictQuarantined {
-			c.configuration = append(c.configuration, ConfigurationChange{Sequence: r.Sequence, Time: r.Time, Commit: a.record.Commit,
-				Verdict: a.record.Verdict, Path: f.Path, Before: f.Before, After: f.After})
+			c.configuration = append(c.configuration, ConfigurationChange{r.Sequence, r.Time, a.record.Commit, a.record.Verdict, f.Path, f.Before, f.After})
 		}
 	}
 	if d := a.record.Decision; d != nil && c.in(r.Time) {
@@ -299,7 +183,7 @@ func (c *collector) admission(r *schemas.Record) {
 		c.latest[f.Path] = change{a, f.After}
 	}
 	for _, q := range a.record.Requests {
-		c.info[Key{q.Document.Path, q.Document.Index}] = q
+		c.info[ledger.Key{Path: q.Document.Path, Index: q.Document.Index}] = q
 		c.exact[q.Document] = q
 		c.brought = append(c.brought, document{q, a, r.Time})
 	}
@@ -320,7 +204,7 @@ func (c *collector) quarantined(r *schemas.Record, a *admitted, requests map[str
 		// A control file, a deletion, or what could not be read.
 		q := schemas.RequestInfo{Document: schemas.DocumentID{Path: f.Path, Blob: f.After}}
 		if requests[f.Path] {
-			q.Application = c.info[Key{Path: f.Path}].Application
+			q.Application = c.info[ledger.Key{Path: f.Path}].Application
 		}
 		row := c.without(q, a, r.Time)
 		row.State = stateQuarantined
@@ -500,7 +384,7 @@ func (c *collector) finish(chain bool) []*ExportRow {
 			d := e.op.Documents[n-1]
 			q, ok := c.exact[d]
 			if !ok {
-				q = c.info[Key{d.Path, d.Index}]
+				q = c.info[ledger.Key{Path: d.Path, Index: d.Index}]
 			}
 			requestRow(e.row, q)
 			authoriseRow(e.row, e.authorities[n-1])

@@ -1,4 +1,4 @@
-package ledger
+package audit
 
 import (
 	"fmt"
@@ -112,7 +112,7 @@ func TestAsOfReadsPlansBaseline(t *testing.T) {
 			admission := verdict("c1", verdictAdmitted)
 			admission.Admission.Requests = []schemas.RequestInfo{{Document: asked, Application: app}}
 			appendTo(t, l, admission, schemas.Record{Type: schemas.RecordAdoption, Application: app, Baseline: baseline})
-			got, err := l.AsOf(t.Context(), clock.now)
+			got, err := AsOf(t.Context(), l, clock.Peek())
 			if err != nil {
 				t.Fatal(err)
 			}

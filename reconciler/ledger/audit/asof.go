@@ -1,4 +1,4 @@
-package ledger
+package audit
 
 import (
 	"cmp"
@@ -11,13 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/schemas"
 )
 
 // AsOf returns what the records say was there at an instant (inclusive), sorted by application and item.
 // Access that no request ever mentioned is in no record, and so not here: only a read of the application
 // shows it.
-func (l *Ledger) AsOf(ctx context.Context, t time.Time) ([]Entitlement, error) {
+func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]Entitlement, error) {
 	type place struct{ application, item string }
 	type seen struct {
 		schemas.BaselineItem
@@ -26,10 +27,9 @@ func (l *Ledger) AsOf(ctx context.Context, t time.Time) ([]Entitlement, error) {
 	}
 	items := map[place]seen{}
 	documents := map[string]schemas.DocumentID{}
-	if l.db == nil {
-		return nil, nil
-	}
-	err := stream(ctx, l.db, ` WHERE time <= ? ORDER BY sequence`, []any{t.UTC().Format(timeKey)}, func(r schemas.Record) error {
+	// Records have whole microseconds, and a filter's end is exclusive.
+	end := t.UTC().Truncate(time.Microsecond).Add(time.Microsecond)
+	err := l.Records(ctx, ledger.Filter{Until: end}, func(r schemas.Record) error {
 		if r.Type == schemas.RecordAdmission && admits(r.Admission.Verdict) {
 			for _, q := range r.Admission.Requests {
 				documents[markOf(q.Document)] = q.Document
