@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 )
@@ -98,7 +99,7 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 			if !ok {
 				continue // the diff says so, with the types there are
 			}
-			if v.Kind == schemas.KindConnectionCreation {
+			if plan.Opens(v.Kind) {
 				refuse(j.checker.Payload(d, typ.Payload))
 			}
 			refuse(hold.ProvisioningErrors(d, v.Provisioning, missing(app, desc)))
@@ -223,7 +224,7 @@ func (e *Examination) checkRemovedApplications(ctx context.Context) error {
 			return err
 		}
 		for _, d := range docs {
-			if d.Current != nil && d.Current.Request.Kind != schemas.KindConnectionDeletion {
+			if d.Current != nil && !plan.Ends(d.Current.Request.Kind) {
 				e.Errors = append(e.Errors, schemas.Finding{Code: "application-in-use", Severity: "error", Position: app.Position,
 					Document: schemas.DocumentID{Path: app.Position.Path},
 					Message:  fmt.Sprintf("application %s is removed or renamed while requests to it stand, as %s", name, d.Place.Path), Fix: "undo its requests first: delete their files; then remove the application"})
