@@ -56,7 +56,7 @@ func arrows() map[string][]string {
 		"reconciler/run/fulfilment": {"reconciler/ledger", "reconciler/plan", "reconciler/hold", "reconciler/report", "connectors", "connectors/rest", "schemas"},
 		"reconciler/fulfil":         {"reconciler/run/fulfilment", "connectors", "schemas"},
 		// A work tree is checked by the same rules as a merge, without anything being admitted.
-		"reconciler/validate": {"reconciler/judge", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas"},
+		"reconciler/validate": {"reconciler/judge", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas"},
 		"connectors/manual":   {"connectors", "schemas"},
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},

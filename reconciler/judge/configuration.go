@@ -13,12 +13,13 @@ import (
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
+	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 )
 
-// checkConfiguration holds applications, payloads, policy and people of the change against connectors and
-// against themselves, and says which applications the change touches.
+// checkConfiguration checks applications, payloads, policy and people of the change against connectors and against
+// themselves.
 func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 	apps := maps.Clone(e.trust.Applications)
 	refuse := func(list schemas.ErrorList) {
@@ -39,32 +40,7 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 		for _, d := range f.new {
 			switch v := d.Value.(type) {
 			case *schemas.Application:
-				desc, err := j.Describe(v)
-				if c, ok := j.config.Connectors.Get(v.Spec.Connector); err != nil && ok {
-					// What its types are is the configuration's word, and that is wrong: its schema has the places.
-					list := j.checker.Config(d, c.Describe().Config)
-					if len(list) == 0 {
-						list = schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error(), Hint: "countersign schema " + v.Spec.Connector + " has its form"}}
-					}
-					refuse(list)
-					if was := e.trust.Applications[v.Name]; was != nil {
-						apps[v.Name] = was // it is wrong, and not removed
-					}
-					continue
-				}
-				if err != nil {
-					e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: "error", Message: err.Error(), Position: d.At("spec.connector"),
-						Document: schemas.DocumentID{Path: f.path, Index: d.Index}})
-					continue
-				}
-				apps[v.Name] = v
-				refuse(j.checker.Config(d, desc.Config))
-				for _, t := range slices.Sorted(maps.Keys(v.Spec.Scope)) {
-					if _, ok := desc.Type(t); !ok {
-						e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: "error", Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
-							Message: fmt.Sprintf("spec.scope: %s has no connections of type %s", desc.Title, t)})
-					}
-				}
+				j.checkApplication(e, f, d, v, apps, refuse)
 			case *schemas.Settings:
 				if v.Spec.Folders != e.trust.Settings.Spec.Folders {
 					e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: "error", Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
@@ -73,6 +49,52 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 			}
 		}
 	}
+	if err := j.checkRequests(ctx, e, apps, refuse); err != nil {
+		return err
+	}
+	e.checkInsertions()
+	e.After = apps
+	if err := e.checkRemovedApplications(ctx); err != nil {
+		return err
+	}
+	if configuration && len(e.Errors) == 0 {
+		return j.checkTrust(ctx, e)
+	}
+	return nil
+}
+
+// checkApplication checks an application of the change against its connector, and puts it into apps.
+func (j *Judge) checkApplication(e *Examination, f *file, d schemas.Document, v *schemas.Application, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) {
+	desc, err := j.Describe(v)
+	if c, ok := j.config.Connectors.Get(v.Spec.Connector); err != nil && ok {
+		// What its types are is the configuration's word, and that is wrong: its schema has the places.
+		list := j.checker.Config(d, c.Describe().Config)
+		if len(list) == 0 {
+			list = schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error(), Hint: "countersign schema " + v.Spec.Connector + " has its form"}}
+		}
+		refuse(list)
+		if was := e.trust.Applications[v.Name]; was != nil {
+			apps[v.Name] = was // it is wrong, and not removed
+		}
+		return
+	}
+	if err != nil {
+		e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: "error", Message: err.Error(), Position: d.At("spec.connector"),
+			Document: schemas.DocumentID{Path: f.path, Index: d.Index}})
+		return
+	}
+	apps[v.Name] = v
+	refuse(j.checker.Config(d, desc.Config))
+	for _, t := range slices.Sorted(maps.Keys(v.Spec.Scope)) {
+		if _, ok := desc.Type(t); !ok {
+			e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: "error", Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
+				Message: fmt.Sprintf("spec.scope: %s has no connections of type %s", desc.Title, t)})
+		}
+	}
+}
+
+// checkRequests checks the requests of the change against the applications that they name.
+func (j *Judge) checkRequests(ctx context.Context, e *Examination, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) error {
 	missing, err := j.checkProvisioning(ctx, e, apps, refuse)
 	if err != nil {
 		return err
@@ -98,20 +120,12 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 			if !ok {
 				continue // the diff says so, with the types there are
 			}
-			if v.Kind == schemas.KindConnectionCreation {
+			if plan.Opens(v.Kind) {
 				refuse(j.checker.Payload(d, typ.Payload))
 			}
 			refuse(hold.ProvisioningErrors(d, v.Provisioning, missing(app, desc)))
 			e.checkNames(j.names, f, d, v, typ)
 		}
-	}
-	e.checkInsertions()
-	e.After = apps
-	if err := e.checkRemovedApplications(ctx); err != nil {
-		return err
-	}
-	if configuration && len(e.Errors) == 0 {
-		return j.checkTrust(ctx, e)
 	}
 	return nil
 }
@@ -223,7 +237,7 @@ func (e *Examination) checkRemovedApplications(ctx context.Context) error {
 			return err
 		}
 		for _, d := range docs {
-			if d.Current != nil && d.Current.Request.Kind != schemas.KindConnectionDeletion {
+			if d.Current != nil && !plan.Ends(d.Current.Request.Kind) {
 				e.Errors = append(e.Errors, schemas.Finding{Code: "application-in-use", Severity: "error", Position: app.Position,
 					Document: schemas.DocumentID{Path: app.Position.Path},
 					Message:  fmt.Sprintf("application %s is removed or renamed while requests to it stand, as %s", name, d.Place.Path), Fix: "undo its requests first: delete their files; then remove the application"})

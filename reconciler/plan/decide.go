@@ -27,8 +27,8 @@ func (x *folding) entitlements(c *Connection, g *group) *event {
 	for i := range g.events {
 		e := &g.events[i]
 		r := e.request()
-		if r.Kind != schemas.KindConnectionAssignment {
-			lived = lived || i > g.life.end && r.Kind == schemas.KindConnectionCreation
+		if !Assigns(r.Kind) {
+			lived = lived || i > g.life.end && Opens(r.Kind)
 			continue
 		}
 		ended := i < g.life.end

@@ -110,7 +110,7 @@ func standingCreations(present []event, last *event) []schemas.DocumentID {
 	var out []schemas.DocumentID
 	for i := range present {
 		e := &present[i]
-		if !e.standing || e.request().Kind != schemas.KindConnectionCreation {
+		if !e.standing || !Opens(e.request().Kind) {
 			continue
 		}
 		if e == last && out == nil {
@@ -125,7 +125,7 @@ func standingCreations(present []event, last *event) []schemas.DocumentID {
 func laterLife(later []event, deletion *event) bool {
 	until := deletion.version.Until
 	return until > 0 && slices.ContainsFunc(later, func(e event) bool {
-		return e.request().Kind == schemas.KindConnectionCreation && e.doc.Place.Commit < until &&
+		return Opens(e.request().Kind) && e.doc.Place.Commit < until &&
 			(e.standing || e.version.Until > until)
 	})
 }

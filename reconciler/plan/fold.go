@@ -141,7 +141,7 @@ func (x *folding) live(g *group) {
 	g.life.end = -1
 	for i := len(g.events) - 1; i >= 0; i-- {
 		e := &g.events[i]
-		if e.request().Kind != schemas.KindConnectionDeletion {
+		if !Ends(e.request().Kind) {
 			continue
 		}
 		if e.standing {
@@ -158,7 +158,7 @@ func (x *folding) live(g *group) {
 	last := -1 // the latest commit at which a creation of this life was removed; -1 while one stands
 	for i := g.life.end + 1; i < len(g.events); i++ {
 		e := &g.events[i]
-		if e.request().Kind != schemas.KindConnectionCreation {
+		if !Opens(e.request().Kind) {
 			continue
 		}
 		// The opening keeps its place while any creation stands, and a rename removes and adds in one commit.
@@ -198,7 +198,7 @@ func (x *folding) connection(g *group) *Connection {
 		c.Existence, c.ReassignTo, c.SourceID, c.Provisioning = Deleted, r.ReassignTo, r.Connection.SourceID, r.Provisioning
 		c.Documents, c.Reverted = end.list(), g.life.reverted
 		for i := range present {
-			if e := &present[i]; e.standing && e.request().Kind == schemas.KindConnectionAssignment {
+			if e := &present[i]; e.standing && Assigns(e.request().Kind) {
 				x.find(e, "no-life", "assigns to "+g.name.String()+", which "+end.doc.Place.Path+" deleted",
 					"create it anew with a ConnectionCreation first, or remove this assignment")
 			}

@@ -32,7 +32,7 @@ func apart(list []*Connection) bool {
 // deletes says whether any version of a document is a deletion, which ends edges of others.
 func deletes(docs []*Document) bool {
 	deletion := func(v *Version) bool {
-		return v != nil && v.Request != nil && v.Request.Kind == schemas.KindConnectionDeletion
+		return v != nil && v.Request != nil && Ends(v.Request.Kind)
 	}
 	return slices.ContainsFunc(docs, func(d *Document) bool { return deletion(d.Current) || slices.ContainsFunc(d.Former, deletion) })
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/judge"
+	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 	"github.com/countersign/countersign/schemas/strict"
@@ -192,7 +193,7 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 				Msg: fmt.Sprintf("%s has no connections of type %s", desc.Title, v.Connection.Type)}})
 			continue
 		}
-		if v.Kind == schemas.KindConnectionCreation {
+		if plan.Opens(v.Kind) {
 			fail(checker.Payload(d, typ.Payload))
 		}
 		fail(hold.ProvisioningErrors(d, v.Provisioning, lacks[v.Application]))
