@@ -120,7 +120,7 @@ func contentDigest(files []*file) string {
 }
 
 func (e *examined) fail(p string, msg, fix string) {
-	e.errors = append(e.errors, schemas.Finding{Code: "refused", Severity: "error", Message: msg, Fix: fix,
+	e.errors = append(e.errors, schemas.Finding{Code: "refused", Severity: schemas.SeverityError, Message: msg, Fix: fix,
 		Position: schemas.Position{Path: p}, Document: schemas.DocumentID{Path: p}})
 }
 
@@ -229,13 +229,13 @@ func (r *Reconciler) admissions(ctx context.Context, e *examined) error {
 			pos := d.At("spec.path")
 			switch {
 			case slices.ContainsFunc(e.files, func(o *file) bool { return o.path == a.Path }):
-				e.errors = append(e.errors, schemas.Finding{Code: "admission", Severity: "error", Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+				e.errors = append(e.errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
 					Message: a.Path + " is changed by this very change", Fix: "an Admission is for quarantined content that stays as it is"})
 			case was == nil || !was.Quarantined():
-				e.errors = append(e.errors, schemas.Finding{Code: "admission", Severity: "error", Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+				e.errors = append(e.errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
 					Message: a.Path + " is not quarantined", Fix: "countersign status lists what is"})
 			case was.Raw != a.Blob:
-				e.errors = append(e.errors, schemas.Finding{Code: "admission", Severity: "error", Position: d.At("spec.blob"), Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+				e.errors = append(e.errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: d.At("spec.blob"), Document: schemas.DocumentID{Path: f.path, Index: d.Index},
 					Message: fmt.Sprintf("%s is quarantined with blob %s", a.Path, orNone(was.Raw)), Fix: "look at that content, then name it"})
 			default:
 				entry := history.Entry{Blob: a.Blob, Mode: regularFile}
@@ -295,7 +295,7 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 					continue
 				}
 				if err != nil {
-					e.errors = append(e.errors, schemas.Finding{Code: "invalid", Severity: "error", Message: err.Error(), Position: d.At("spec.connector"),
+					e.errors = append(e.errors, schemas.Finding{Code: "invalid", Severity: schemas.SeverityError, Message: err.Error(), Position: d.At("spec.connector"),
 						Document: schemas.DocumentID{Path: f.path, Index: d.Index}})
 					continue
 				}
@@ -303,13 +303,13 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 				refuse(r.checker.Config(d, desc.Config))
 				for _, t := range slices.Sorted(maps.Keys(v.Spec.Scope)) {
 					if _, ok := desc.Type(t); !ok {
-						e.errors = append(e.errors, schemas.Finding{Code: "invalid", Severity: "error", Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
+						e.errors = append(e.errors, schemas.Finding{Code: "invalid", Severity: schemas.SeverityError, Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
 							Message: fmt.Sprintf("spec.scope: %s has no connections of type %s", desc.Title, t)})
 					}
 				}
 			case *schemas.Settings:
 				if v.Spec.Folders != e.trust.settings.Spec.Folders {
-					e.errors = append(e.errors, schemas.Finding{Code: "folders", Severity: "error", Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
+					e.errors = append(e.errors, schemas.Finding{Code: "folders", Severity: schemas.SeverityError, Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
 						Message: "the folders cannot be changed: what stands in the old ones would lose its effect unseen", Fix: "start a new access repository, or keep the folders"})
 				}
 			}
@@ -327,7 +327,7 @@ func (r *Reconciler) checkConfiguration(ctx context.Context, e *examined) error 
 			}
 			app := apps[v.Application]
 			if app == nil {
-				e.findings = append(e.findings, schemas.Finding{Code: "no-application", Severity: "error", Position: d.At("spec.application"),
+				e.findings = append(e.findings, schemas.Finding{Code: "no-application", Severity: schemas.SeverityError, Position: d.At("spec.application"),
 					Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
 					Message:  fmt.Sprintf("there is no application %q", v.Application), Fix: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")})
 				continue
@@ -425,7 +425,7 @@ func (r *Reconciler) checkProvisioning(ctx context.Context, e *examined, apps ma
 func (e *examined) checkNames(names connectors.Names, f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
 	bad := func(field string, err error) {
 		if err != nil {
-			e.findings = append(e.findings, schemas.Finding{Code: "name", Severity: "error", Message: err.Error(), Position: d.At(field),
+			e.findings = append(e.findings, schemas.Finding{Code: "name", Severity: schemas.SeverityError, Message: err.Error(), Position: d.At(field),
 				Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after}})
 		}
 	}
@@ -445,7 +445,7 @@ func (e *examined) checkInsertions() {
 		for i, d := range f.new {
 			for j, o := range f.old {
 				if j < i && j < len(f.new) && reflect.DeepEqual(o.Value, d.Value) && !reflect.DeepEqual(f.new[j].Value, o.Value) {
-					e.errors = append(e.errors, schemas.Finding{Code: "inserted", Severity: "error", Position: d.Position, Document: schemas.DocumentID{Path: f.path, Index: i},
+					e.errors = append(e.errors, schemas.Finding{Code: "inserted", Severity: schemas.SeverityError, Position: d.Position, Document: schemas.DocumentID{Path: f.path, Index: i},
 						Message: "a document was put before this one, which stood at place " + fmt.Sprint(j+1) + " of the file", Fix: "add documents at the end, or in a file of their own"})
 					break
 				}
@@ -466,7 +466,7 @@ func (e *examined) checkRemovedApplications(ctx context.Context) error {
 		}
 		for _, d := range docs {
 			if d.Current != nil && d.Current.Request.Kind != schemas.KindConnectionDeletion {
-				e.errors = append(e.errors, schemas.Finding{Code: "application-in-use", Severity: "error", Position: app.Position,
+				e.errors = append(e.errors, schemas.Finding{Code: "application-in-use", Severity: schemas.SeverityError, Position: app.Position,
 					Document: schemas.DocumentID{Path: app.Position.Path},
 					Message:  fmt.Sprintf("application %s is removed or renamed while requests to it stand, as %s", name, d.Place.Path), Fix: "undo its requests first: delete their files; then remove the application"})
 				break
@@ -498,7 +498,7 @@ func (r *Reconciler) checkTrust(ctx context.Context, e *examined) error {
 				at.Path = f.path
 			}
 		}
-		finding := schemas.Finding{Code: "configuration", Severity: "error", Message: err.Error(), Position: at, Document: schemas.DocumentID{Path: at.Path}}
+		finding := schemas.Finding{Code: "configuration", Severity: schemas.SeverityError, Message: err.Error(), Position: at, Document: schemas.DocumentID{Path: at.Path}}
 		var compile *policy.CompileError
 		if errors.As(err, &compile) {
 			finding.Code = "policy"

@@ -245,7 +245,7 @@ func (u *run) settle() {
 	p.Findings = append(p.Findings, o.findings...)
 	for _, id := range o.differing {
 		f := o.asked[id]
-		p.Findings = append(p.Findings, schemas.Finding{Code: "said-not-seen", Severity: "error", Application: u.app.Name, Connection: f.Plan.Connection, Document: lastDocument(&f.Plan),
+		p.Findings = append(p.Findings, schemas.Finding{Code: "said-not-seen", Severity: schemas.SeverityError, Application: u.app.Name, Connection: f.Plan.Connection, Document: lastDocument(&f.Plan),
 			Message: fmt.Sprintf("%s: said to be done (%s, %s), not seen", fulfil.Words(&f.Plan, u.lv.description), where(&f), stamp(f.Changed)),
 			Fix:     "it is asked for again; see whether they change another application than the one that is read"})
 	}
@@ -280,7 +280,7 @@ func (u *run) word(ctx context.Context, f *ledger.Fulfilment, out schemas.Outcom
 func outcomeOf(f *ledger.Fulfilment, status, method string, now time.Time) schemas.OutcomeRecord {
 	rec := f.FulfilmentRecord
 	rec.Method, rec.By, rec.Authenticated, rec.Independent, rec.Message = method, "", false, nil, ""
-	return schemas.OutcomeRecord{Operation: f.Operation, Status: status, Started: f.Since, Finished: now, Fulfilment: &rec}
+	return schemas.OutcomeRecord{Operation: f.Operation, Status: schemas.OutcomeStatus(status), Started: f.Since, Finished: now, Fulfilment: &rec}
 }
 
 // closeSeen records what the read shows of what was asked for: it is verified, whatever was said.
@@ -323,7 +323,7 @@ func (u *run) closeSeen(ctx context.Context, ours map[string]bool) error {
 		if err := u.append(ctx, rec); err != nil {
 			return err
 		}
-		f.State = v.Status
+		f.State = string(v.Status)
 		u.outside.asked[id] = f
 		if f.Via == schemas.ProvisioningTicket && f.To != "" {
 			tickets[f.To] = true
@@ -336,7 +336,7 @@ func (u *run) closeSeen(ctx context.Context, ours map[string]bool) error {
 }
 
 // verified is what a read-back that shows the effect is called.
-func (u *run) verified() string {
+func (u *run) verified() schemas.VerificationState {
 	if u.lv.said != nil {
 		return ledger.FulfilmentAttested
 	}
@@ -384,7 +384,7 @@ func (u *run) notTold(f *ledger.Fulfilment, err error) {
 			o.Hold, o.HoldReason = schemas.HoldPending, "something else was asked of the "+where(f)+", and it could not be told that this is wanted in its place"
 		}
 	}
-	u.out.Plan.Findings = append(u.out.Plan.Findings, schemas.Finding{Code: "not-withdrawn", Severity: "error", Application: u.app.Name, Connection: f.Plan.Connection, Document: lastDocument(&f.Plan),
+	u.out.Plan.Findings = append(u.out.Plan.Findings, schemas.Finding{Code: "not-withdrawn", Severity: schemas.SeverityError, Application: u.app.Name, Connection: f.Plan.Connection, Document: lastDocument(&f.Plan),
 		Message: fmt.Sprintf("%s: not wanted any more, and the %s could not be told: %v", fulfil.Words(&f.Plan, u.lv.description), where(f), err), Fix: "the next run tries again"})
 }
 
@@ -647,7 +647,7 @@ func (u *run) said(ctx context.Context, f *ledger.Fulfilment, out schemas.Outcom
 		return err
 	}
 	if out.Status != schemas.FulfilmentFailed || out.Fulfilment.Method != schemas.FulfilledByDelivery {
-		f.State, f.Changed = out.Status, out.Finished
+		f.State, f.Changed = string(out.Status), out.Finished
 	}
 	f.FulfilmentRecord = *out.Fulfilment
 	u.outside.asked[f.Operation] = *f

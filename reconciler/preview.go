@@ -88,7 +88,7 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 		return nil, err
 	}
 	switch {
-	case slices.ContainsFunc(p.Errors, func(f schemas.Finding) bool { return f.Severity == "error" && f.Code != "sign-off" }):
+	case slices.ContainsFunc(p.Errors, func(f schemas.Finding) bool { return f.Severity == schemas.SeverityError && f.Code != "sign-off" }):
 		p.Verdict = schemas.VerdictInvalid
 	case len(p.Decision.Denials) > 0:
 		p.Verdict = schemas.VerdictDenied
@@ -126,7 +126,7 @@ func (r *Reconciler) conflicts(ctx context.Context, p *schemas.Preview, fork, ba
 	}
 	for _, c := range since {
 		if f := e.fileOf(c.Path); f != nil && f.after != c.After.Blob {
-			p.Errors = append(p.Errors, schemas.Finding{Code: "conflict", Severity: "error", Position: schemas.Position{Path: c.Path},
+			p.Errors = append(p.Errors, schemas.Finding{Code: "conflict", Severity: schemas.SeverityError, Position: schemas.Position{Path: c.Path},
 				Document: schemas.DocumentID{Path: c.Path}, Message: "the base changed this file too since the change was begun", Fix: "merge the base into the change, or rebase it"})
 		}
 	}
@@ -276,7 +276,7 @@ func (e *examined) already(name string, own []schemas.Operation, ap *schemas.App
 	}
 	wrong := map[schemas.DocumentID]bool{}
 	for _, f := range ap.Findings {
-		if f.Severity == "error" {
+		if f.Severity == schemas.SeverityError {
 			wrong[f.Document] = true
 		}
 	}
@@ -297,7 +297,7 @@ func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, e
 	}
 	j, err := r.judge(ctx, e, "preview", p.Base, p.Head, ev, p.At)
 	if err != nil {
-		p.Errors = append(p.Errors, schemas.Finding{Code: "policy", Severity: "error", Message: err.Error(), Fix: "mend the policy of the base; until then nothing is admitted"})
+		p.Errors = append(p.Errors, schemas.Finding{Code: "policy", Severity: schemas.SeverityError, Message: err.Error(), Fix: "mend the policy of the base; until then nothing is admitted"})
 		p.Decision = &schemas.Decision{APIVersion: schemas.APIVersion, Denials: []schemas.RuleResult{{Code: "policy-error", Msg: err.Error()}}}
 		return nil
 	}
@@ -307,7 +307,7 @@ func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, e
 	}
 	// What no approval can mend is said before anybody approves.
 	for _, reason := range j.verdict.Blocking {
-		p.Errors = append(p.Errors, schemas.Finding{Code: "sign-off", Severity: "error", Message: reason})
+		p.Errors = append(p.Errors, schemas.Finding{Code: "sign-off", Severity: schemas.SeverityError, Message: reason})
 	}
 	return nil
 }

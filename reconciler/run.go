@@ -603,7 +603,7 @@ func (u *run) attempt(ctx context.Context, w connectors.Writer, ops []schemas.Op
 			return
 		}
 		reported[o.Operation] = true
-		rec := schemas.OutcomeRecord{Operation: o.Operation, Status: "applied", Attempts: n, Started: o.Started.UTC(), Finished: o.Finished.UTC()}
+		rec := schemas.OutcomeRecord{Operation: o.Operation, Status: schemas.OutcomeApplied, Attempts: n, Started: o.Started.UTC(), Finished: o.Finished.UTC()}
 		if o.Err != nil {
 			code := connectors.CodeOf(o.Err)
 			rec.Status, rec.Error, rec.Code = "failed", o.Err.Error(), string(code)
@@ -661,7 +661,7 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation, ours map[str
 		}
 		return &u.result, u.adopt(ctx, &u.result, ours)
 	}
-	last := map[string]string{}
+	last := map[string]schemas.OutcomeStatus{}
 	for _, o := range u.out.Outcomes {
 		last[o.Operation] = o.Status
 	}
@@ -672,7 +672,7 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation, ours map[str
 		if err != nil || attempt == maxAttempts {
 			break
 		}
-		missing := slices.ContainsFunc(after.Plan.Operations, func(o schemas.Operation) bool { return last[o.ID] == "applied" })
+		missing := slices.ContainsFunc(after.Plan.Operations, func(o schemas.Operation) bool { return last[o.ID] == schemas.OutcomeApplied })
 		if !missing {
 			break
 		}
@@ -686,7 +686,7 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation, ours map[str
 	var records []schemas.Record
 	if err != nil {
 		for i := range todo {
-			v := schemas.VerificationRecord{Operation: todo[i].ID, Status: "unverifiable"}
+			v := schemas.VerificationRecord{Operation: todo[i].ID, Status: schemas.VerificationUnverifiable}
 			u.out.Verifications = append(u.out.Verifications, v)
 			records = append(records, schemas.Record{Type: schemas.RecordVerification, Operation: &todo[i], Verification: &v, Note: err.Error()})
 		}
@@ -714,25 +714,25 @@ func (u *run) verify(ctx context.Context, todo []schemas.Operation, ours map[str
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: o, Verification: &v}
 		switch {
 		case after.Plan.Incomplete != "":
-			v.Status = "unverifiable"
+			v.Status = schemas.VerificationUnverifiable
 		case pending[item]:
-			v.Status = "pending"
+			v.Status = schemas.VerificationPending
 		case differs[o.ID] && o.Provisioning != schemas.ProvisioningDirect && o.Provisioning != "":
 			// Somebody outside said that it is done: they have the grace to let it show.
-			v.Status = "pending"
+			v.Status = schemas.VerificationPending
 		case differs[o.ID]:
-			v.Status = "differs"
+			v.Status = schemas.VerificationDiffers
 		default:
 			s, ok := settled[item]
 			if !ok && !o.Removes() {
 				// It is in no plan any more, and yet not seen to be there: something else is wrong with it.
 				if b, known := u.remembered(item); !known || b.Token != u.result.Tokens[o.ID] {
-					v.Status = "differs"
+					v.Status = schemas.VerificationDiffers
 					break
 				}
 			}
 			if f, asked := u.outside.asked[o.ID]; asked && f.State == ledger.FulfilmentApplied {
-				f.State = v.Status
+				f.State = string(v.Status)
 				u.outside.asked[o.ID] = f
 			}
 			if !ok {
@@ -794,7 +794,7 @@ func (u *run) recover(ctx context.Context, seen *plan.Result, ours map[string]bo
 		if differs[o.ID] || pending[item] {
 			continue // held back now, or waiting for somebody: it stays open until it is carried out
 		}
-		v := schemas.VerificationRecord{Operation: o.ID, Status: "verified", Before: o.Before, After: o.After}
+		v := schemas.VerificationRecord{Operation: o.ID, Status: schemas.VerificationVerified, Before: o.Before, After: o.After}
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "an earlier run was cut short after its intent"}
 		items := []string{item}
 		if o.Kind == schemas.OperationCreate {
@@ -808,7 +808,7 @@ func (u *run) recover(ctx context.Context, seen *plan.Result, ours map[string]bo
 			}
 		}
 		if len(rec.Baseline) == 0 && !o.Removes() {
-			v.Status, rec.Note = "differs", "an earlier run was cut short after its intent, and nothing wants it now"
+			v.Status, rec.Note = schemas.VerificationDiffers, "an earlier run was cut short after its intent, and nothing wants it now"
 		}
 		records = append(records, rec)
 	}
@@ -852,14 +852,14 @@ func (u *run) adopt(ctx context.Context, seen *plan.Result, ours map[string]bool
 func (u *run) end(ctx context.Context, info *schemas.RunRecord, after *plan.Result) error {
 	counts := map[string]int{}
 	for _, v := range u.out.Verifications {
-		counts[v.Status]++
+		counts[string(v.Status)]++
 	}
-	last := map[string]string{}
+	last := map[string]schemas.OutcomeStatus{}
 	for _, o := range u.out.Outcomes {
 		last[o.Operation] = o.Status
 	}
 	for _, s := range last {
-		counts[s]++
+		counts[string(s)]++
 	}
 	for _, o := range u.out.Plan.Operations {
 		if o.Hold != schemas.HoldNone {

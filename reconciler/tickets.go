@@ -73,7 +73,7 @@ func (u *run) hear(ctx context.Context) error {
 			if errors.As(err, &broken) {
 				return err
 			}
-			u.outside.findings = append(u.outside.findings, schemas.Finding{Code: "ticket-unread", Severity: "warning", Application: u.app.Name,
+			u.outside.findings = append(u.outside.findings, schemas.Finding{Code: "ticket-unread", Severity: schemas.SeverityWarning, Application: u.app.Name,
 				Message: fmt.Sprintf("the ticket %s could not be read or written: %v", to, err), Fix: "the next run tries again"})
 		}
 	}
@@ -134,7 +134,7 @@ func (u *run) hearTicket(ctx context.Context, to string) error {
 }
 
 func (u *run) find(rows []ledger.Fulfilment, code, message, fix string) {
-	f := schemas.Finding{Code: code, Severity: "warning", Application: u.app.Name, Message: message, Fix: fix}
+	f := schemas.Finding{Code: code, Severity: schemas.SeverityWarning, Application: u.app.Name, Message: message, Fix: fix}
 	if len(rows) > 0 {
 		f.Document, f.Connection = lastDocument(&rows[0].Plan), rows[0].Plan.Connection
 	}
@@ -176,7 +176,7 @@ func (u *run) heard(ctx context.Context, f *ledger.Fulfilment, out schemas.Outco
 	if err := u.word(ctx, f, out, f.Run); err != nil {
 		return &ledgerError{err}
 	}
-	f.State, f.Changed, f.FulfilmentRecord = out.Status, out.Finished, *out.Fulfilment
+	f.State, f.Changed, f.FulfilmentRecord = string(out.Status), out.Finished, *out.Fulfilment
 	u.outside.asked[f.Operation] = *f
 	return nil
 }

@@ -184,7 +184,7 @@ func (d *differ) brake() {
 		return
 	}
 	if d.out.Shrunken {
-		p.Findings = append(p.Findings, schemas.Finding{Code: "shrunken-read", Severity: "error", Application: p.Application,
+		p.Findings = append(p.Findings, schemas.Finding{Code: "shrunken-read", Severity: schemas.SeverityError, Application: p.Application,
 			Message: fmt.Sprintf("%d of %d connections that were verified before are missing from what was read", d.missing, d.known),
 			Fix:     "see whether the credential or the address is the wrong one"})
 	}
@@ -193,7 +193,7 @@ func (d *differ) brake() {
 	p.Findings = slices.DeleteFunc(p.Findings, func(f schemas.Finding) bool { return f.Code == "no-connection" })
 }
 
-func (d *differ) find(c schemas.Name, docs []schemas.DocumentID, severity, code, message, fix string) {
+func (d *differ) find(c schemas.Name, docs []schemas.DocumentID, severity schemas.Severity, code, message, fix string) {
 	f := schemas.Finding{Code: code, Severity: severity, Message: message, Fix: fix,
 		Application: d.in.Application.Name, Connection: c}
 	if len(docs) > 0 {
@@ -289,17 +289,17 @@ func (d *differ) existence(it *subject) {
 func (d *differ) identify(it *subject) bool {
 	c, app, docs := it.c, d.in.Application, it.c.documents()
 	if !it.info.known {
-		d.find(c.Name, docs, "error", "unknown-type", fmt.Sprintf("%s has no connections of type %s", app.Spec.Connector, c.Type),
+		d.find(c.Name, docs, schemas.SeverityError, "unknown-type", fmt.Sprintf("%s has no connections of type %s", app.Spec.Connector, c.Type),
 			"the types are "+strings.Join(typeNames(d.in.Description), ", "))
 		return false
 	}
 	if !d.inScope(c.Name) {
-		d.find(c.Name, docs, "error", "out-of-scope", c.String()+" is not in the scope of "+app.Name,
+		d.find(c.Name, docs, schemas.SeverityError, "out-of-scope", c.String()+" is not in the scope of "+app.Name,
 			"an owner widens spec.scope in a pull request of its own, or the request names another connection")
 		return false
 	}
 	if it.form != nil && it.form.err != nil {
-		d.find(c.Name, docs, "error", "refused-by-application", it.form.err.Error(), "correct the request")
+		d.find(c.Name, docs, schemas.SeverityError, "refused-by-application", it.form.err.Error(), "correct the request")
 		return false
 	}
 	live := it.live
@@ -311,7 +311,7 @@ func (d *differ) identify(it *subject) bool {
 				ids = append(ids, l.NativeID)
 			}
 			slices.Sort(ids)
-			d.find(c.Name, docs, "error", "ambiguous-name", fmt.Sprintf("%s stands for %d connections: %s", c.Name, len(live), strings.Join(ids, ", ")),
+			d.find(c.Name, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s stands for %d connections: %s", c.Name, len(live), strings.Join(ids, ", ")),
 				"say which with source_id")
 			return false
 		}
@@ -320,7 +320,7 @@ func (d *differ) identify(it *subject) bool {
 	if len(live) == 1 {
 		it.l = live[0]
 		if c.SourceID != "" && c.SourceID != it.l.NativeID {
-			d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s has the id %s, the request names %s", c.Name, it.l.NativeID, c.SourceID),
+			d.find(c.Name, docs, schemas.SeverityError, "other-id", fmt.Sprintf("%s has the id %s, the request names %s", c.Name, it.l.NativeID, c.SourceID),
 				"correct source_id, or leave it out")
 			return false
 		}
@@ -336,13 +336,13 @@ func (d *differ) identify(it *subject) bool {
 		return true
 	}
 	if it.l.Protected != "" {
-		d.find(c.Name, docs, "error", "protected", c.String()+" is never changed: "+it.l.Protected, "")
+		d.find(c.Name, docs, schemas.SeverityError, "protected", c.String()+" is never changed: "+it.l.Protected, "")
 		return false
 	}
 	it.identity = it.known && !says(it.base.Token, absent) && it.base.NativeID != "" && it.l.NativeID != "" && it.base.NativeID != it.l.NativeID &&
 		(c.Existence != Present || !d.assert.anew(it.base, it.known, present, c.Documents))
 	if it.identity && (c.Existence == Present || c.Existence == Unspecified) {
-		d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s stood for id %s when it was verified and stands for %s now", c.Name, it.base.NativeID, it.l.NativeID),
+		d.find(c.Name, docs, schemas.SeverityError, "other-id", fmt.Sprintf("%s stood for id %s when it was verified and stands for %s now", c.Name, it.base.NativeID, it.l.NativeID),
 			"find out who replaced it, and approve it anew with a ConnectionCreation")
 	}
 	return true
@@ -400,7 +400,7 @@ func (d *differ) absent(it *subject) bool {
 		case it.known && !says(it.base.Token, absent):
 			return true // it was there before us
 		default:
-			d.find(c.Name, c.Documents, "warning", "undone-unknown", c.String()+" is there, its creation was undone, and no record says that we made it",
+			d.find(c.Name, c.Documents, schemas.SeverityWarning, "undone-unknown", c.String()+" is there, its creation was undone, and no record says that we made it",
 				"delete it with a ConnectionDeletion if it shall go")
 			return true
 		}
@@ -410,7 +410,7 @@ func (d *differ) absent(it *subject) bool {
 		return false
 	}
 	if c.ReassignTo != "" && !typ.Reassign {
-		d.find(c.Name, c.Documents, "error", "unsupported", d.in.Description.Title+" cannot hand over what "+c.String()+" owns (reassign_to)",
+		d.find(c.Name, c.Documents, schemas.SeverityError, "unsupported", d.in.Description.Title+" cannot hand over what "+c.String()+" owns (reassign_to)",
 			"leave reassign_to out, where it owns nothing or its owners hand that over by hand")
 		return false
 	}
@@ -433,7 +433,7 @@ func (d *differ) foreign(it *subject) bool {
 	c := it.c
 	if it.l == nil {
 		if len(c.Entitlements) > 0 {
-			d.find(c.Name, c.documents(), "error", "no-connection", c.String()+" does not exist in "+d.in.Application.Name,
+			d.find(c.Name, c.documents(), schemas.SeverityError, "no-connection", c.String()+" does not exist in "+d.in.Application.Name,
 				"create it with a ConnectionCreation, or correct the name")
 		}
 		return false
@@ -445,7 +445,7 @@ func (d *differ) foreign(it *subject) bool {
 }
 
 func (d *differ) unsupported(c schemas.Name, docs []schemas.DocumentID, what string) {
-	d.find(c, docs, "error", "unsupported", d.in.Description.Title+" cannot "+what+" through this connector", "ask the application's owners to do it by hand")
+	d.find(c, docs, schemas.SeverityError, "unsupported", d.in.Description.Title+" cannot "+what+" through this connector", "ask the application's owners to do it by hand")
 }
 
 func (d *differ) holdIdentity(op *schemas.Operation, identity bool, was, is string) {
@@ -651,7 +651,7 @@ func pick(have []connectors.Entitlement, id string) (e *connectors.Entitlement, 
 
 func (d *differ) ambiguous(c schemas.Name, docs []schemas.DocumentID, target schemas.Name, ids []string) {
 	slices.Sort(ids)
-	d.find(c, docs, "error", "ambiguous-name", fmt.Sprintf("%s stands for %d: %s", target, len(ids), strings.Join(ids, ", ")), "say which with source_id")
+	d.find(c, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s stands for %d: %s", target, len(ids), strings.Join(ids, ", ")), "say which with source_id")
 }
 
 func targetIDs(have []connectors.Entitlement) []string {
@@ -673,20 +673,20 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 		d.ambiguous(c.Name, e.Documents, e.Target, targetIDs(of))
 		return nil, true
 	case it.form.refused(e.Target, e.Privilege) != nil:
-		d.find(c.Name, e.Documents, "error", "refused-by-application", it.form.refused(e.Target, e.Privilege).Error(), "correct the request")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "refused-by-application", it.form.refused(e.Target, e.Privilege).Error(), "correct the request")
 		return have, false
 	case target == nil:
-		d.find(c.Name, e.Documents, "error", "unknown-target-type", fmt.Sprintf("a %s cannot be granted to a %s", e.Target.Type, c.Type), "")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-target-type", fmt.Sprintf("a %s cannot be granted to a %s", e.Target.Type, c.Type), "")
 		return have, false
 	case len(target.Privileges) > 0 && !slices.Contains(target.Privileges, e.Privilege):
-		d.find(c.Name, e.Documents, "error", "unknown-privilege", fmt.Sprintf("%s is no privilege on a %s", e.Privilege, e.Target.Type),
+		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-privilege", fmt.Sprintf("%s is no privilege on a %s", e.Privilege, e.Target.Type),
 			"the privileges are "+strings.Join(target.Privileges, ", "))
 		return have, false
 	case target.Edge != connectors.EdgeResource && e.Target == c.Name:
-		d.find(c.Name, e.Documents, "error", "self-grant", c.String()+" cannot be a member of itself", "remove the grant")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "self-grant", c.String()+" cannot be a member of itself", "remove the grant")
 		return have, false
 	case !d.grantable(target, e.Target):
-		d.find(c.Name, e.Documents, "error", "not-grantable", fmt.Sprintf("%s may not be granted in %s", e.Target, app.Name),
+		d.find(c.Name, e.Documents, schemas.SeverityError, "not-grantable", fmt.Sprintf("%s may not be granted in %s", e.Target, app.Name),
 			"an owner widens spec.grantable in a pull request of its own")
 		return have, false
 	}
@@ -700,7 +700,7 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 		case target.Edge == connectors.EdgeIdentity && d.nested(e.Target):
 			d.notIdentity(c.Name, e)
 		case base.NativeID != "" && have.TargetID != "" && base.NativeID != have.TargetID && !d.assert.anew(base, known, present, e.Documents):
-			d.find(c.Name, e.Documents, "error", "other-id", fmt.Sprintf("%s stood for id %s when %s was verified and stands for %s now", e.Target, base.NativeID, key, have.TargetID),
+			d.find(c.Name, e.Documents, schemas.SeverityError, "other-id", fmt.Sprintf("%s stood for id %s when %s was verified and stands for %s now", e.Target, base.NativeID, key, have.TargetID),
 				"approve it anew in a new request, or revoke it")
 		default:
 			d.settle(name, present, e.Documents, have.TargetID, base, known)
@@ -746,7 +746,7 @@ func (d *differ) nested(n schemas.Name) bool {
 }
 
 func (d *differ) notIdentity(c schemas.Name, e *Entitlement) {
-	d.find(c, e.Documents, "error", "not-an-identity", fmt.Sprintf("%s has members of its own: it is no plain %s", e.Target.SourceName, e.Target.Type),
+	d.find(c, e.Documents, schemas.SeverityError, "not-an-identity", fmt.Sprintf("%s has members of its own: it is no plain %s", e.Target.SourceName, e.Target.Type),
 		"grant it as the connection that it is, so that its members show")
 }
 
@@ -765,7 +765,7 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 	case len(found) == 0 && made:
 		return e.TargetID, true // a creation in this plan makes it
 	case len(found) == 0:
-		d.find(c.Name, e.Documents, "error", "target-not-found", fmt.Sprintf("%s does not exist in %s", e.Target, d.in.Application.Name), "correct the name, or make it first")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "target-not-found", fmt.Sprintf("%s does not exist in %s", e.Target, d.in.Application.Name), "correct the name, or make it first")
 	case len(found) > 1:
 		var ids []string
 		for _, f := range found {
@@ -773,7 +773,7 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 		}
 		d.ambiguous(c.Name, e.Documents, e.Target, ids)
 	case found[0].Protected != "":
-		d.find(c.Name, e.Documents, "error", "protected", fmt.Sprintf("%s is never given: %s", e.Target, found[0].Protected), "")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "protected", fmt.Sprintf("%s is never given: %s", e.Target, found[0].Protected), "")
 	case target.Edge == connectors.EdgeIdentity && found[0].Connection:
 		d.notIdentity(c.Name, e)
 	case found[0].State == connectors.StateBlocked || found[0].State == connectors.StateExpired:
