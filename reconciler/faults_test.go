@@ -224,7 +224,7 @@ func TestFailingOperation(t *testing.T) {
 		}
 		out := []string{}
 		for _, x := range o.Outcomes {
-			s := said([]schemas.Operation{byID[x.Operation]})[0] + ": " + x.Status
+			s := said([]schemas.Operation{byID[x.Operation]})[0] + ": " + string(x.Status)
 			if x.Status == "failed" {
 				s += " " + x.Code + " " + x.Error
 			}

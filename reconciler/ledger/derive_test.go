@@ -48,7 +48,7 @@ func held(run string, hold schemas.Hold, ops ...schemas.Operation) schemas.Recor
 }
 
 func outcome(run string, o schemas.Operation, status string) schemas.Record {
-	r := schemas.Record{Type: schemas.RecordOutcome, Run: run, Application: app, Operation: &o, Outcome: &schemas.OutcomeRecord{Operation: o.ID, Status: status, Attempts: 1}}
+	r := schemas.Record{Type: schemas.RecordOutcome, Run: run, Application: app, Operation: &o, Outcome: &schemas.OutcomeRecord{Operation: o.ID, Status: schemas.OutcomeStatus(status), Attempts: 1}}
 	if status == statusFailed {
 		r.Outcome.Error = "it broke"
 	}
@@ -56,11 +56,11 @@ func outcome(run string, o schemas.Operation, status string) schemas.Record {
 }
 
 func verified(run string, o schemas.Operation, status string, items ...schemas.BaselineItem) schemas.Record {
-	return schemas.Record{Type: schemas.RecordVerification, Run: run, Application: app, Operation: &o, Verification: &schemas.VerificationRecord{Operation: o.ID, Status: status}, Baseline: items}
+	return schemas.Record{Type: schemas.RecordVerification, Run: run, Application: app, Operation: &o, Verification: &schemas.VerificationRecord{Operation: o.ID, Status: schemas.VerificationState(status)}, Baseline: items}
 }
 
 func verdict(commit, verdict string, changes ...schemas.FileChange) schemas.Record {
-	return schemas.Record{Type: schemas.RecordAdmission, Admission: &schemas.AdmissionRecord{Commit: commit, Verdict: verdict, Changes: changes}}
+	return schemas.Record{Type: schemas.RecordAdmission, Admission: &schemas.AdmissionRecord{Commit: commit, Verdict: schemas.AdmissionVerdict(verdict), Changes: changes}}
 }
 
 func TestAdmissions(t *testing.T) {
@@ -70,7 +70,7 @@ func TestAdmissions(t *testing.T) {
 	appendTo(t, l, verdict("c", verdictAdmitted))
 	for commit, want := range map[string]string{"a": verdictAnchor, "b": verdictQuarantined, "c": verdictAdmitted, "d": ""} {
 		got, ok, err := l.Admission(t.Context(), commit)
-		if err != nil || ok != (want != "") || ok && (got.Verdict != want || got.Commit != commit) {
+		if err != nil || ok != (want != "") || ok && (string(got.Verdict) != want || got.Commit != commit) {
 			t.Errorf("Admission(%s) = %+v, %v, %v; want %q", commit, got, ok, err, want)
 		}
 	}

@@ -431,7 +431,7 @@ func TestAsOf(t *testing.T) {
 		if e.Made {
 			s += " made"
 		}
-		return s + " " + e.Origin
+		return s + " " + string(e.Origin)
 	}
 	dora, kept := "warehouse role/sales user/dora MEMBER requests/adopted.yaml request", "warehouse role/sales user/grant MEMBER requests/grant.yaml made request"
 	for name, tt := range map[string]struct {

@@ -58,7 +58,7 @@ func warehouse(ops ...schemas.Operation) schemas.ApplicationPlan {
 	return schemas.ApplicationPlan{Application: "warehouse", Connector: "postgres", Mode: schemas.ModeFull, Operations: ops, ReadAt: now}
 }
 
-func preview(verdict string, apps ...schemas.ApplicationPlan) *schemas.Preview {
+func preview(verdict schemas.PreviewVerdict, apps ...schemas.ApplicationPlan) *schemas.Preview {
 	p := &schemas.Preview{APIVersion: schemas.APIVersion, Kind: "Preview", Base: "def5678def5678def5678", Head: "abc1234abc1234abc1234", Verdict: verdict,
 		Files:         []schemas.FileChange{{Path: file[0].Path, After: "aa11"}},
 		ContentDigest: "sha256:99887766554433", Live: true, At: now,
