@@ -170,7 +170,7 @@ func ready() *schemas.Preview {
 	return p
 }
 
-func outcomeOf(id, status string) schemas.OutcomeRecord {
+func outcomeOf(id string, status schemas.OutcomeStatus) schemas.OutcomeRecord {
 	return schemas.OutcomeRecord{Operation: id, Status: status, Attempts: 1, Started: now, Finished: now}
 }
 
@@ -235,7 +235,7 @@ func outside() *schemas.RunReport {
 	a := warehouse(ops...)
 	a.Operations[1].Hold, a.Operations[1].HoldReason = schemas.HoldPending, "ticket acme/access#12 since 2026-11-23T09:00:00Z"
 	a.Operations[2].Hold, a.Operations[2].HoldReason, a.Operations[2].DependsOn = schemas.HoldPending, "it depends on operation o2, which waits", []string{"o2"}
-	asked := func(id, status, by, message string) schemas.OutcomeRecord {
+	asked := func(id string, status schemas.OutcomeStatus, by, message string) schemas.OutcomeRecord {
 		o := outcomeOf(id, status)
 		o.Fulfilment = &schemas.FulfilmentRecord{Operation: id, Submission: "ful_" + id, Via: schemas.ProvisioningWebhook, To: "it.acme.test", By: by, Message: message}
 		return o
