@@ -261,7 +261,8 @@ func statusOutside() *schemas.StatusReport {
 func statusReport() *schemas.StatusReport {
 	one := func(path, conn, approval, provisioning, verification, detail string) schemas.RequestStatus {
 		return schemas.RequestStatus{Document: schemas.DocumentID{Path: path}, Kind: schemas.KindConnectionAssignment, Application: "warehouse", Connection: named("role", conn),
-			Approval: approval, Provisioning: provisioning, Verification: verification, Detail: detail}
+			Approval: schemas.ApprovalState(approval), Provisioning: schemas.ProvisioningState(provisioning),
+			Verification: schemas.VerificationState(verification), Detail: detail}
 	}
 	r := &schemas.StatusReport{Tip: "abc1234", At: now, Requests: []schemas.RequestStatus{
 		one("requests/a.yaml", "sales_reader", "admitted", "applied", "verified", ""),
