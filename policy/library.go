@@ -132,7 +132,7 @@ func Rules() []RuleDoc {
 			if p := a.GetTargetPath(); len(p) > 0 {
 				severity = strings.Trim(p[len(p)-1].String(), `"`)
 			}
-			docs = append(docs, RuleDoc{code, a.Title, strings.TrimSpace(a.Description), severity})
+			docs = append(docs, RuleDoc{Code: code, Title: a.Title, Description: strings.TrimSpace(a.Description), Severity: severity})
 		}
 	}
 	slices.SortFunc(docs, func(a, b RuleDoc) int {

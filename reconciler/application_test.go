@@ -95,7 +95,7 @@ func TestWaitingIsOnRecord(t *testing.T) {
 	ends := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
 	verification := func(w *world, want string) {
 		w.t.Helper()
-		if s := w.status("requests/gina.yaml"); s.Verification != want {
+		if s := w.status("requests/gina.yaml"); string(s.Verification) != want {
 			w.t.Errorf("the request is %s, want %s", s.Verification, want)
 		}
 	}

@@ -322,10 +322,10 @@ func states(out schemas.ApplicationOutcome) []string {
 	var lines []string
 	done := map[string]string{}
 	for _, o := range out.Outcomes {
-		done[o.Operation] = o.Status
+		done[o.Operation] = string(o.Status)
 	}
 	for _, v := range out.Verifications {
-		done[v.Operation] += "/" + v.Status
+		done[v.Operation] += "/" + string(v.Status)
 	}
 	for _, o := range out.Plan.Operations {
 		s := string(o.Kind)
@@ -372,7 +372,7 @@ func (w *crm) status(path string) schemas.RequestStatus {
 func (w *crm) wantStatus(path, provisioning, verification string) schemas.RequestStatus {
 	w.t.Helper()
 	s := w.status(path)
-	if s.Provisioning != provisioning || s.Verification != verification {
+	if string(s.Provisioning) != provisioning || string(s.Verification) != verification {
 		w.t.Fatalf("%s is %s and %s (%s), want %s and %s", path, s.Provisioning, s.Verification, s.Detail, provisioning, verification)
 	}
 	return s

@@ -72,7 +72,7 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 		return nil, err
 	}
 	switch {
-	case slices.ContainsFunc(p.Errors, func(f schemas.Finding) bool { return f.Severity == "error" && f.Code != "sign-off" }):
+	case slices.ContainsFunc(p.Errors, func(f schemas.Finding) bool { return f.Severity == schemas.SeverityError && f.Code != "sign-off" }):
 		p.Verdict = schemas.VerdictInvalid
 	case len(p.Decision.Denials) > 0:
 		p.Verdict = schemas.VerdictDenied
@@ -161,7 +161,7 @@ func alreadyThere(operations []schemas.Operation, live *schemas.ApplicationPlan)
 	}
 	wrong := map[schemas.DocumentID]bool{}
 	for _, f := range live.Findings {
-		if f.Severity == "error" {
+		if f.Severity == schemas.SeverityError {
 			wrong[f.Document] = true
 		}
 	}
@@ -181,7 +181,7 @@ func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, c
 		return err
 	}
 	if err := j.PolicyError; err != nil {
-		p.Errors = append(p.Errors, schemas.Finding{Code: "policy", Severity: "error", Message: err.Error(), Fix: "mend the policy of the base; until then nothing is admitted"})
+		p.Errors = append(p.Errors, schemas.Finding{Code: "policy", Severity: schemas.SeverityError, Message: err.Error(), Fix: "mend the policy of the base; until then nothing is admitted"})
 		p.Decision = &schemas.Decision{APIVersion: schemas.APIVersion, Denials: []schemas.RuleResult{{Code: "policy-error", Msg: err.Error()}}}
 		return nil
 	}
@@ -191,7 +191,7 @@ func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, c
 	}
 	// What no approval can fix is said before anybody approves.
 	for _, reason := range j.Verdict.Blocking {
-		p.Errors = append(p.Errors, schemas.Finding{Code: "sign-off", Severity: "error", Message: reason})
+		p.Errors = append(p.Errors, schemas.Finding{Code: "sign-off", Severity: schemas.SeverityError, Message: reason})
 	}
 	return nil
 }

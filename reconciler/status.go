@@ -131,14 +131,14 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	for i, w := range rows {
 		q := w.version.Request
 		s := schemas.RequestStatus{Document: ids[i], Kind: q.Kind, Name: q.Metadata.Name, Application: q.Application, Connection: q.Connection.Name(),
-			Approval: "admitted", Provisioning: "none", Verification: "none"}
+			Approval: schemas.ApprovalAdmitted, Provisioning: schemas.ProvisioningNone, Verification: schemas.VerificationNone}
 		key := ledger.Key{Path: ids[i].Path, Index: ids[i].Index}
 		if st, ok := states[key]; ok {
 			s.Provisioning, s.Verification, s.Detail = st.Provisioning, st.Verification, st.Error
 		}
 		s.Fulfilment = asked[key]
 		if w.doc.Current == nil {
-			s.Approval = "undone"
+			s.Approval = schemas.ApprovalUndone
 		}
 		// What the read-backs have shown of everything that the request wants decides over single operations.
 		wanted, shown := 0, 0
@@ -153,15 +153,15 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 		case drifted[key]: // the last run saw some of it gone, and left it so
 		case wanted > 0 && shown == wanted:
 			s.Verification = verified
-			if s.Provisioning == "none" {
+			if s.Provisioning == schemas.ProvisioningNone {
 				s.Provisioning, s.Detail = "applied", "it was so already"
 			}
 		case shown > 0:
 			s.Verification, s.Detail = "partial", fmt.Sprintf("%d of %d items %s", shown, wanted, verified)
-		case wanted > 0 && (s.Verification == "none" || s.Verification == verified):
+		case wanted > 0 && (s.Verification == schemas.VerificationNone || s.Verification == verified):
 			// What was verified is not what is wanted now: a grant that has expired since, say.
-			s.Verification = "pending"
-			if s.Provisioning == "none" {
+			s.Verification = schemas.VerificationPending
+			if s.Provisioning == schemas.ProvisioningNone {
 				s.Provisioning = "pending"
 			}
 		}

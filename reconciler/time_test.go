@@ -88,7 +88,7 @@ func TestWindow(t *testing.T) {
 				if !next.Equal(s.next) {
 					t.Errorf("at %s the next change is at %s, want %s", s.now, next, s.next)
 				}
-				if got := w.status("requests/dave.yaml").Verification; got != s.state {
+				if got := w.status("requests/dave.yaml").Verification; string(got) != s.state {
 					t.Errorf("at %s the request is %s, want %s", s.now, got, s.state)
 				}
 			}
@@ -289,7 +289,7 @@ func TestAccessOverTime(t *testing.T) {
 		for _, e := range rep.Entries {
 			s := e.Identity.SourceName + " " + e.Privilege
 			for _, step := range e.Steps {
-				s += ", " + step.Key.Connection.SourceName + " " + step.Key.Target.SourceName + ": " + step.Origin
+				s += ", " + step.Key.Connection.SourceName + " " + step.Key.Target.SourceName + ": " + string(step.Origin)
 				if step.Commit == c {
 					for _, a := range step.Approvers {
 						s += " by " + a.Person

@@ -224,7 +224,7 @@ func TestFailingOperation(t *testing.T) {
 		}
 		out := []string{}
 		for _, x := range o.Outcomes {
-			s := said([]schemas.Operation{byID[x.Operation]})[0] + ": " + x.Status
+			s := said([]schemas.Operation{byID[x.Operation]})[0] + ": " + string(x.Status)
 			if x.Status == "failed" {
 				s += " " + x.Code + " " + x.Error
 			}
@@ -253,7 +253,7 @@ func TestFailingOperation(t *testing.T) {
 		"requests/writer.yaml": {"failed", ""}, "requests/out.yaml": {"applied", "verified"}, "requests/alice.yaml": {"applied", "verified"},
 	} {
 		s := w.status(path)
-		if s.Provisioning != want[0] || want[1] != "" && s.Verification != want[1] || want[1] == "" && s.Verification == "verified" {
+		if string(s.Provisioning) != want[0] || want[1] != "" && string(s.Verification) != want[1] || want[1] == "" && s.Verification == "verified" {
 			t.Errorf("%s is %s, %s, want %v", path, s.Provisioning, s.Verification, want)
 		}
 	}

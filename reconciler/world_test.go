@@ -364,7 +364,7 @@ func wantVerdict(t testing.TB, r *schemas.RunReport, commit, want string) schema
 	t.Helper()
 	for _, a := range r.Admissions {
 		if a.Commit == commit {
-			if a.Verdict != want {
+			if string(a.Verdict) != want {
 				t.Errorf("the commit is %s, want %s: %v", a.Verdict, want, a.Reasons)
 			}
 			return a

@@ -172,13 +172,13 @@ type AuditManifest struct {
 
 // AuditConfigurationChange is a change to a control file that is no request; a blob is "" where the file is not there.
 type AuditConfigurationChange struct {
-	Sequence int64     `json:"sequence"`
-	Time     time.Time `json:"time"`
-	Commit   string    `json:"commit"`
-	Verdict  string    `json:"verdict"`
-	Path     string    `json:"path"`
-	Before   string    `json:"before"`
-	After    string    `json:"after"`
+	Sequence int64            `json:"sequence"`
+	Time     time.Time        `json:"time"`
+	Commit   string           `json:"commit"`
+	Verdict  AdmissionVerdict `json:"verdict"`
+	Path     string           `json:"path"`
+	Before   string           `json:"before"`
+	After    string           `json:"after"`
 }
 
 // AuditException is an assertion that is false.
@@ -232,13 +232,7 @@ type AuditEntitlement struct {
 	Since    time.Time `json:"since"`
 	Sequence int64     `json:"sequence"`
 	// Origin is request, or unmanaged where no admitted request on record asks for it.
-	Origin string `json:"origin"`
+	Origin Origin `json:"origin"`
 	// Requests are the documents that ask for it, sorted.
 	Requests []DocumentID `json:"requests"`
 }
-
-// The values of Entitlement.Origin.
-const (
-	OriginRequest   = "request"
-	OriginUnmanaged = "unmanaged"
-)

@@ -143,13 +143,6 @@ type FulfilmentSource struct {
 	URL         string `json:"url,omitempty"`
 }
 
-// The values of FulfilmentAnswer.Status.
-const (
-	FulfilmentPending = "pending"
-	FulfilmentApplied = "applied"
-	FulfilmentFailed  = "failed"
-)
-
 // FulfilmentAnswer says what became of a request: as the body of the answer to it, or later, signed, to its
 // callback. An application that can be read is read all the same: applied is a claim until then.
 type FulfilmentAnswer struct {

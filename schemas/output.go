@@ -49,7 +49,7 @@ type Preview struct {
 	Base string `json:"base"`
 	Head string `json:"head"`
 	// Verdict is nothing, ready, sign-off, denied, incomplete or invalid.
-	Verdict string `json:"verdict"`
+	Verdict PreviewVerdict `json:"verdict"`
 	// Files are the control files that the change touches.
 	Files []FileChange `json:"files"`
 	// ContentDigest is over these files' paths and blobs: what a reviewer approves.
@@ -75,16 +75,6 @@ type Preview struct {
 	Live bool      `json:"live"`
 	At   time.Time `json:"at"`
 }
-
-// The verdicts of a preview.
-const (
-	VerdictNothing    = "nothing"    // no control file changed
-	VerdictReady      = "ready"      // nothing stands in the way of the merge
-	VerdictSignoff    = "sign-off"   // sign-offs are missing
-	VerdictDenied     = "denied"     // policy says no
-	VerdictIncomplete = "incomplete" // live state could not be read whole
-	VerdictInvalid    = "invalid"    // the change has errors
-)
 
 // QuarantinedFile is content on the branch that was not approved and has no effect.
 type QuarantinedFile struct {
@@ -154,10 +144,10 @@ type RequestStatus struct {
 	Application string     `json:"application"`
 	Connection  Name       `json:"connection"`
 	// Approval is admitted, quarantined or undone; Provisioning and Verification are as the ledger has them.
-	Approval     string `json:"approval"`
-	Provisioning string `json:"provisioning"`
-	Verification string `json:"verification"`
-	Detail       string `json:"detail,omitempty"`
+	Approval     ApprovalState     `json:"approval"`
+	Provisioning ProvisioningState `json:"provisioning"`
+	Verification VerificationState `json:"verification"`
+	Detail       string            `json:"detail,omitempty"`
 	// Fulfilment is whom its operations were given to, and how far that is.
 	Fulfilment []FulfilmentStatus `json:"fulfilment,omitempty"`
 	// Commit is the first-parent commit that admitted it, and PullRequest what that landed; 0 without a forge.
@@ -189,7 +179,7 @@ type AccessEntry struct {
 type AccessStep struct {
 	Key Key `json:"entitlement"`
 	// Origin is request or unmanaged.
-	Origin    string       `json:"origin"`
+	Origin    Origin       `json:"origin"`
 	Documents []DocumentID `json:"documents,omitempty"`
 	// Commit is the first-parent commit that admitted the latest of the documents, Approvers who signed it off.
 	Commit      string     `json:"commit,omitempty"`
@@ -217,19 +207,12 @@ type DoctorReport struct {
 // Check is one thing that doctor looked at.
 type Check struct {
 	// State is ok, open or unknown.
-	State string `json:"state"`
-	Name  string `json:"name"`
+	State CheckState `json:"state"`
+	Name  string     `json:"name"`
 	// Detail says what was looked for, Fix what closes it.
 	Detail string `json:"detail"`
 	Fix    string `json:"fix,omitempty"`
 }
-
-// The states of a check.
-const (
-	CheckOK      = "ok"
-	CheckOpen    = "open"
-	CheckUnknown = "unknown"
-)
 
 // ConnectorReport is the answer of countersign schema with the name of a connector.
 type ConnectorReport struct {
@@ -275,15 +258,8 @@ type ConformanceCase struct {
 	// Name is the way to the case: grant and revoke/role.
 	Name string `json:"name"`
 	// Result is pass, fail or skip.
-	Result string `json:"result"`
+	Result CaseResult `json:"result"`
 	// Log is what the case said, one entry a message.
 	Log     []string `json:"log,omitempty"`
 	Seconds float64  `json:"seconds"`
 }
-
-// The results of a case.
-const (
-	CasePassed  = "pass"
-	CaseFailed  = "fail"
-	CaseSkipped = "skip"
-)

@@ -109,7 +109,7 @@ type Access struct {
 // Finding is something that a person should look at: it stops nothing but its own item.
 type Finding struct {
 	Code     string     `json:"code"`
-	Severity string     `json:"severity"` // error | warning | info
+	Severity Severity   `json:"severity"` // error | warning | info
 	Message  string     `json:"message"`
 	Fix      string     `json:"fix,omitempty"`
 	Document DocumentID `json:"document,omitzero"`

@@ -57,8 +57,8 @@ type AdmissionRecord struct {
 	Parent   string `json:"parent,omitempty"`
 	Sequence int    `json:"commit_sequence"`
 	// Verdict is anchor, admitted, quarantined or unchanged (no control file touched).
-	Verdict string   `json:"verdict"`
-	Reasons []string `json:"reasons,omitempty"`
+	Verdict AdmissionVerdict `json:"verdict"`
+	Reasons []string         `json:"reasons,omitempty"`
 	// Changes are the control files that the commit changed against the admitted tree.
 	Changes  []FileChange  `json:"changes,omitempty"`
 	Evidence *Evidence     `json:"evidence,omitempty"`
@@ -161,13 +161,13 @@ type RunRecord struct {
 
 // OutcomeRecord is what became of one operation.
 type OutcomeRecord struct {
-	Operation string    `json:"operation"`
-	Status    string    `json:"status"` // applied, failed, blocked, cancelled; of what somebody outside is asked also pending, withdrawn
-	Attempts  int       `json:"attempts"`
-	Started   time.Time `json:"started"`
-	Finished  time.Time `json:"finished"`
-	Error     string    `json:"error,omitempty"`
-	Code      string    `json:"code,omitempty"` // the typed error's: not_found, conflict, …
+	Operation string        `json:"operation"`
+	Status    OutcomeStatus `json:"status"` // applied, failed, blocked, cancelled; of what somebody outside is asked also pending, withdrawn
+	Attempts  int           `json:"attempts"`
+	Started   time.Time     `json:"started"`
+	Finished  time.Time     `json:"finished"`
+	Error     string        `json:"error,omitempty"`
+	Code      string        `json:"code,omitempty"` // the typed error's: not_found, conflict, …
 	// Fulfilment is set where somebody outside was asked.
 	Fulfilment *FulfilmentRecord `json:"fulfilment,omitempty"`
 }
@@ -176,7 +176,7 @@ type OutcomeRecord struct {
 type VerificationRecord struct {
 	Operation string `json:"operation"`
 	// Status is verified, differs, pending or unverifiable; attested for what no read can show.
-	Status string `json:"status"`
-	Before any    `json:"before,omitempty"`
-	After  any    `json:"after,omitempty"`
+	Status VerificationState `json:"status"`
+	Before any               `json:"before,omitempty"`
+	After  any               `json:"after,omitempty"`
 }

@@ -65,7 +65,7 @@ func TestRunner(t *testing.T) {
 		if c.Name == "says too much" {
 			text = fmt.Sprint(len(c.Log))
 		}
-		got[c.Name] = c.Result + " " + text
+		got[c.Name] = string(c.Result) + " " + text
 	}
 	want := map[string]string{"good": "pass 2 things", "bad/within": "fail one fault|and the end", "bad/beside": "pass ", "skipped": "skip no need",
 		"panics": "fail panic: oh", "in the cleanup": "fail late", "says too much": "fail 21"}

@@ -124,7 +124,7 @@ func unread(a *schemas.ApplicationOutcome) bool { return a.Error != "" || a.Plan
 // stateOf sums a receipt up. Verified is only what the read-back of every operation showed.
 func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state ReceiptState, text string) {
 	for _, a := range r.Admissions {
-		if a.Verdict == "quarantined" {
+		if a.Verdict == schemas.AdmissionQuarantined {
 			return ReceiptFailure, "quarantined: not signed off as policy requires, and without effect"
 		}
 	}
@@ -133,11 +133,11 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state Rece
 		if unread(&a) {
 			return ReceiptInProgress, a.Application + " could not be read or finished; the next run tries again"
 		}
-		shown := map[string]string{}
+		shown := map[string]schemas.VerificationState{}
 		for _, v := range a.Verifications {
 			shown[v.Operation] = v.Status
 		}
-		status := map[string]string{}
+		status := map[string]schemas.OutcomeStatus{}
 		for _, o := range a.Outcomes {
 			status[o.Operation] = o.Status
 		}
@@ -149,7 +149,7 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state Rece
 			if planned[o.ID] {
 				continue
 			}
-			if shown[o.ID] == "attested" {
+			if shown[o.ID] == schemas.VerificationAttested {
 				attested++
 			} else {
 				verified++
@@ -157,13 +157,13 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state Rece
 		}
 		for _, o := range a.Plan.Operations {
 			switch s := status[o.ID]; {
-			case shown[o.ID] == "verified":
+			case shown[o.ID] == schemas.VerificationVerified:
 				verified++
-			case shown[o.ID] == "attested":
+			case shown[o.ID] == schemas.VerificationAttested:
 				attested++
 			case o.Hold == schemas.HoldDeclined:
 				failed++
-			case o.Hold != schemas.HoldNone, shown[o.ID] == "pending", s == "" || s == "cancelled" || s == schemas.FulfilmentPending:
+			case o.Hold != schemas.HoldNone, shown[o.ID] == schemas.VerificationPending, s == "" || s == schemas.OutcomeCancelled || s == schemas.OutcomePending:
 				waiting++
 			default:
 				failed++
@@ -171,7 +171,7 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state Rece
 		}
 	}
 	for _, s := range requests {
-		if s.Approval == "admitted" && s.Verification == "failed" {
+		if s.Approval == schemas.ApprovalAdmitted && s.Verification == "failed" {
 			failed++
 		}
 	}

@@ -82,7 +82,7 @@ func annotations(p *schemas.Preview) []*gh.CheckRunAnnotation {
 	}
 	for _, f := range p.Errors {
 		level := "failure"
-		if f.Severity != "error" {
+		if f.Severity != schemas.SeverityError {
 			level = "warning"
 		}
 		add(level, f.Position.Path, f.Position.Line, f.Code, f.Message, f.Fix)

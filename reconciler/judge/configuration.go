@@ -43,7 +43,7 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 				j.checkApplication(e, f, d, v, apps, refuse)
 			case *schemas.Settings:
 				if v.Spec.Folders != e.trust.Settings.Spec.Folders {
-					e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: "error", Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
+					e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: schemas.SeverityError, Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
 						Message: "the folders cannot be changed: what stands in the old ones would lose its effect unseen", Fix: "start a new access repository, or keep the folders"})
 				}
 			}
@@ -79,7 +79,7 @@ func (j *Judge) checkApplication(e *Examination, f *file, d schemas.Document, v 
 		return
 	}
 	if err != nil {
-		e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: "error", Message: err.Error(), Position: d.At("spec.connector"),
+		e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: schemas.SeverityError, Message: err.Error(), Position: d.At("spec.connector"),
 			Document: schemas.DocumentID{Path: f.path, Index: d.Index}})
 		return
 	}
@@ -87,7 +87,7 @@ func (j *Judge) checkApplication(e *Examination, f *file, d schemas.Document, v 
 	refuse(j.checker.Config(d, desc.Config))
 	for _, t := range slices.Sorted(maps.Keys(v.Spec.Scope)) {
 		if _, ok := desc.Type(t); !ok {
-			e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: "error", Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
+			e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: schemas.SeverityError, Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
 				Message: fmt.Sprintf("spec.scope: %s has no connections of type %s", desc.Title, t)})
 		}
 	}
@@ -107,7 +107,7 @@ func (j *Judge) checkRequests(ctx context.Context, e *Examination, apps map[stri
 			}
 			app := apps[v.Application]
 			if app == nil {
-				e.Findings = append(e.Findings, schemas.Finding{Code: "no-application", Severity: "error", Position: d.At("spec.application"),
+				e.Findings = append(e.Findings, schemas.Finding{Code: "no-application", Severity: schemas.SeverityError, Position: d.At("spec.application"),
 					Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
 					Message:  fmt.Sprintf("there is no application %q", v.Application), Fix: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")})
 				continue
@@ -197,7 +197,7 @@ func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[
 func (e *Examination) checkNames(names connectors.Names, f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
 	bad := func(field string, err error) {
 		if err != nil {
-			e.Findings = append(e.Findings, schemas.Finding{Code: "name", Severity: "error", Message: err.Error(), Position: d.At(field),
+			e.Findings = append(e.Findings, schemas.Finding{Code: "name", Severity: schemas.SeverityError, Message: err.Error(), Position: d.At(field),
 				Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after}})
 		}
 	}
@@ -217,7 +217,7 @@ func (e *Examination) checkInsertions() {
 		for i, d := range f.new {
 			for j, o := range f.old {
 				if j < i && j < len(f.new) && reflect.DeepEqual(o.Value, d.Value) && !reflect.DeepEqual(f.new[j].Value, o.Value) {
-					e.Errors = append(e.Errors, schemas.Finding{Code: "inserted", Severity: "error", Position: d.Position, Document: schemas.DocumentID{Path: f.path, Index: i},
+					e.Errors = append(e.Errors, schemas.Finding{Code: "inserted", Severity: schemas.SeverityError, Position: d.Position, Document: schemas.DocumentID{Path: f.path, Index: i},
 						Message: "a document was put before this one, which stood at place " + fmt.Sprint(j+1) + " of the file", Fix: "add documents at the end, or in a file of their own"})
 					break
 				}
@@ -238,7 +238,7 @@ func (e *Examination) checkRemovedApplications(ctx context.Context) error {
 		}
 		for _, d := range docs {
 			if d.Current != nil && !plan.Ends(d.Current.Request.Kind) {
-				e.Errors = append(e.Errors, schemas.Finding{Code: "application-in-use", Severity: "error", Position: app.Position,
+				e.Errors = append(e.Errors, schemas.Finding{Code: "application-in-use", Severity: schemas.SeverityError, Position: app.Position,
 					Document: schemas.DocumentID{Path: app.Position.Path},
 					Message:  fmt.Sprintf("application %s is removed or renamed while requests to it stand, as %s", name, d.Place.Path), Fix: "undo its requests first: delete their files; then remove the application"})
 				break
@@ -270,7 +270,7 @@ func (j *Judge) checkTrust(ctx context.Context, e *Examination) error {
 				at.Path = f.path
 			}
 		}
-		finding := schemas.Finding{Code: "configuration", Severity: "error", Message: err.Error(), Position: at, Document: schemas.DocumentID{Path: at.Path}}
+		finding := schemas.Finding{Code: "configuration", Severity: schemas.SeverityError, Message: err.Error(), Position: at, Document: schemas.DocumentID{Path: at.Path}}
 		var compile *policy.CompileError
 		if errors.As(err, &compile) {
 			finding.Code = "policy"

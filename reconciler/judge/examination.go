@@ -121,7 +121,7 @@ func contentDigest(files []*file) string {
 }
 
 func (e *Examination) fail(p string, msg, fix string) {
-	e.Errors = append(e.Errors, schemas.Finding{Code: "refused", Severity: "error", Message: msg, Fix: fix,
+	e.Errors = append(e.Errors, schemas.Finding{Code: "refused", Severity: schemas.SeverityError, Message: msg, Fix: fix,
 		Position: schemas.Position{Path: p}, Document: schemas.DocumentID{Path: p}})
 }
 
@@ -230,13 +230,13 @@ func (j *Judge) admissions(ctx context.Context, e *Examination) error {
 			pos := d.At("spec.path")
 			switch {
 			case slices.ContainsFunc(e.files, func(o *file) bool { return o.path == a.Path }):
-				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: "error", Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
 					Message: a.Path + " is changed by this very change", Fix: "an Admission is for quarantined content that stays as it is"})
 			case was == nil || !was.Quarantined():
-				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: "error", Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
 					Message: a.Path + " is not quarantined", Fix: "countersign status lists what is"})
 			case was.Raw != a.Blob:
-				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: "error", Position: d.At("spec.blob"), Document: schemas.DocumentID{Path: f.path, Index: d.Index},
+				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: d.At("spec.blob"), Document: schemas.DocumentID{Path: f.path, Index: d.Index},
 					Message: fmt.Sprintf("%s is quarantined with blob %s", a.Path, orNone(was.Raw)), Fix: "look at that content, then name it"})
 			default:
 				entry := history.Entry{Blob: a.Blob, Mode: regularFile}

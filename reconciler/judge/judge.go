@@ -124,6 +124,6 @@ func FindingOf(e schemas.Error, code string) schemas.Finding {
 	if e.Field != "" {
 		msg = e.Field + ": " + msg
 	}
-	return schemas.Finding{Code: code, Severity: "error", Message: msg, Fix: e.Hint, Position: e.Position,
+	return schemas.Finding{Code: code, Severity: schemas.SeverityError, Message: msg, Fix: e.Hint, Position: e.Position,
 		Document: schemas.DocumentID{Path: e.Path}}
 }

@@ -50,7 +50,7 @@ func (j *Judge) conflicts(ctx context.Context, e *Examination, base string, file
 	}
 	for _, c := range since {
 		if f := e.fileOf(c.Path); f != nil && f.after != c.After.Blob {
-			e.Conflicts = append(e.Conflicts, schemas.Finding{Code: "conflict", Severity: "error", Position: schemas.Position{Path: c.Path},
+			e.Conflicts = append(e.Conflicts, schemas.Finding{Code: "conflict", Severity: schemas.SeverityError, Position: schemas.Position{Path: c.Path},
 				Document: schemas.DocumentID{Path: c.Path}, Message: "the base changed this file too since the change was begun", Fix: "merge the base into the change, or rebase it"})
 		}
 	}

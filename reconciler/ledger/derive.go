@@ -162,7 +162,9 @@ func (w *writer) admission(ctx context.Context, r *schemas.Record) {
 	}
 }
 
-func admits(verdict string) bool { return verdict == verdictAdmitted || verdict == verdictAnchor }
+func admits(verdict schemas.AdmissionVerdict) bool {
+	return verdict == verdictAdmitted || verdict == verdictAnchor
+}
 
 func (w *writer) outcome(ctx context.Context, r *schemas.Record) {
 	o := r.Operation
@@ -170,7 +172,7 @@ func (w *writer) outcome(ctx context.Context, r *schemas.Record) {
 		w.fulfilment(ctx, r)
 		return
 	}
-	w.operation(ctx, r, o, r.Outcome.Status, r.Outcome.Error)
+	w.operation(ctx, r, o, string(r.Outcome.Status), r.Outcome.Error)
 	status := r.Outcome.Status
 	if untried := status == statusBlocked || status == statusCancelled; untried || r.Outcome.Attempts > 1 {
 		w.exec(ctx, `UPDATE open SET untried = ? WHERE application = ? AND operation = ?`, untried, r.Application, o.ID)
@@ -219,7 +221,7 @@ func (w *writer) submitted(ctx context.Context, r *schemas.Record, o *schemas.Op
 // of changes nothing, and the answer to a request nothing that was said by a callback before it came.
 func (w *writer) fulfilment(ctx context.Context, r *schemas.Record) {
 	o, f, status := r.Operation, r.Outcome.Fulfilment, r.Outcome.Status
-	state, from := status, ""
+	state, from := string(status), ""
 	switch {
 	case status == statusFailed && f.Method == schemas.FulfilledByDelivery:
 		state, from = FulfilmentSubmitting, FulfilmentSubmitting
@@ -230,7 +232,7 @@ func (w *writer) fulfilment(ctx context.Context, r *schemas.Record) {
 	args := []any{r.Application, o.ID, f.Submission, from, from}
 	for _, d := range o.Documents {
 		w.exec(ctx, `UPDATE operations SET run = ?, outcome = ?, verification = ?, error = ? WHERE path = ? AND idx = ? AND application = ? AND operation = ?
-AND EXISTS (SELECT 1 FROM fulfilments WHERE`+this+`)`, append([]any{r.Run, status, statusPending, r.Outcome.Error, d.Path, d.Index, r.Application, o.ID}, args...)...)
+AND EXISTS (SELECT 1 FROM fulfilments WHERE`+this+`)`, append([]any{r.Run, string(status), statusPending, r.Outcome.Error, d.Path, d.Index, r.Application, o.ID}, args...)...)
 	}
 	if status == statusApplied {
 		w.removal(ctx, r)

@@ -20,7 +20,7 @@ func TestAdmissions(t *testing.T) {
 	appendTo(t, l, verdict("c", verdictAdmitted))
 	for commit, want := range map[string]string{"a": verdictAnchor, "b": verdictQuarantined, "c": verdictAdmitted, "d": ""} {
 		got, ok, err := l.Admission(t.Context(), commit)
-		if err != nil || ok != (want != "") || ok && (got.Verdict != want || got.Commit != commit) {
+		if err != nil || ok != (want != "") || ok && (string(got.Verdict) != want || got.Commit != commit) {
 			t.Errorf("Admission(%s) = %+v, %v, %v; want %q", commit, got, ok, err, want)
 		}
 	}
@@ -330,16 +330,16 @@ func TestRebuildIsWhatWasMaintained(t *testing.T) {
 			var r schemas.Record
 			switch rapid.IntRange(0, 7).Draw(rt, "type") {
 			case 0:
-				r = verdict(pick([]string{"c1", "c2", "c3"}), pick([]string{verdictAnchor, verdictAdmitted, verdictQuarantined, "unchanged"}), schemas.FileChange{Path: "r1.yaml", After: pick([]string{"", "b1", "b2"})})
+				r = verdict(pick([]string{"c1", "c2", "c3"}), schemas.AdmissionVerdict(pick([]string{verdictAnchor, verdictAdmitted, verdictQuarantined, "unchanged"})), schemas.FileChange{Path: "r1.yaml", After: pick([]string{"", "b1", "b2"})})
 				r.Admission.Admits = []schemas.FileChange{{Path: "r2.yaml", After: "b3"}}
 			case 1:
 				r = runRecord(pick(runs), "v1")
 			case 2:
 				r = intent(pick(runs), op(), op())
 			case 3:
-				r = outcome(pick(runs), op(), pick([]string{statusApplied, statusFailed, statusBlocked}))
+				r = outcome(pick(runs), op(), schemas.OutcomeStatus(pick([]string{statusApplied, statusFailed, statusBlocked})))
 			case 4:
-				r = verified(pick(runs), op(), pick([]string{statusVerified, statusDiffers, statusUnverifiable, statusPending}), item())
+				r = verified(pick(runs), op(), schemas.VerificationState(pick([]string{statusVerified, statusDiffers, statusUnverifiable, statusPending})), item())
 			case 5:
 				r = end(pick(runs), pick([]string{"v1", "v2"}), map[string]int{pick([]string{"applied", "held-first-run"}): 1})
 			case 6:

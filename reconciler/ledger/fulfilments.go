@@ -10,18 +10,6 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// The values of Fulfilment.State.
-const (
-	FulfilmentSubmitting = "submitting" // the intent is on record; whether they have heard of it is not known
-	FulfilmentPending    = statusPending
-	FulfilmentApplied    = statusApplied // said to be done, and not seen yet
-	FulfilmentFailed     = statusFailed
-	FulfilmentDiffers    = statusDiffers // said to be done, looked for and not found
-	FulfilmentWithdrawn  = statusWithdrawn
-	FulfilmentVerified   = statusVerified
-	FulfilmentAttested   = statusAttested
-)
-
 // isOpen says whether somebody outside is at it.
 func isOpen(state string) bool {
 	return state == FulfilmentSubmitting || state == FulfilmentPending || state == FulfilmentApplied

@@ -60,7 +60,7 @@ func TestFulfilmentStates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if s := got[Key{"r.yaml", 0}]; s.Provisioning != tt.provisioning || s.Verification != tt.verification {
+			if s := got[Key{"r.yaml", 0}]; string(s.Provisioning) != tt.provisioning || string(s.Verification) != tt.verification {
 				t.Errorf("the request is %s and %s, want %s and %s", s.Provisioning, s.Verification, tt.provisioning, tt.verification)
 			}
 			list, err := l.Fulfilment(t.Context(), app, "a")

@@ -8,45 +8,11 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// The values of State.Approval.
-const (
-	ApprovalPending     = "pending"     // no verdict on it is on record
-	ApprovalAdmitted    = "admitted"    // it was reviewed as policy requires, and stands
-	ApprovalQuarantined = "quarantined" // it is on the branch, was not admitted, and has no effect
-	ApprovalUndone      = "undone"      // it was admitted once; its file has gone since, or has other content
-)
-
-// The values of State.Provisioning.
-const (
-	ProvisioningNone    = "none"    // no operation follows from it: it is new, or what it wants was there
-	ProvisioningPending = "pending" // an intent is on record, and no outcome: somebody outside is at it, perhaps
-	ProvisioningHeld    = "held"    // its operations are shown and not carried out
-	ProvisioningPartial = "partial" // some of its operations are applied
-	ProvisioningApplied = "applied"
-	ProvisioningFailed  = "failed"
-	ProvisioningBlocked = "blocked" // what it depends on failed
-	// Somebody outside was asked, and nothing wants it any more: they were told.
-	ProvisioningWithdrawn = "withdrawn"
-)
-
-// The values of State.Verification.
-const (
-	VerificationNone         = "none"    // no operation was carried out
-	VerificationPending      = "pending" // no read-back yet, or somebody outside has to act: accept an invitation
-	VerificationVerified     = "verified"
-	VerificationPartial      = "partial" // some of its operations are verified
-	VerificationDiffers      = "differs" // the read-back showed something else
-	VerificationUnverifiable = "unverifiable"
-	VerificationAttested     = "attested" // it was said to be so by who may say it, and no read can show it
-	VerificationDrifted      = "drifted"  // it was so once, and no longer is
-	VerificationOverdue      = "overdue"  // it has expired, and is held in place
-)
-
 // State is where a request stands by the records, on three axes that don't follow from each other.
 type State struct {
-	Approval     string `json:"approval"`
-	Provisioning string `json:"provisioning"`
-	Verification string `json:"verification"`
+	Approval     schemas.ApprovalState     `json:"approval"`
+	Provisioning schemas.ProvisioningState `json:"provisioning"`
+	Verification schemas.VerificationState `json:"verification"`
 	// Error is that of one of the operations that failed.
 	Error string `json:"error,omitempty"`
 }
@@ -174,7 +140,7 @@ FROM held h`+only, args, func(s *sql.Rows) error {
 	})
 }
 
-func (t *tally) provisioning() string {
+func (t *tally) provisioning() schemas.ProvisioningState {
 	applied, withdrawn := t.outcomes[statusApplied], t.outcomes[statusWithdrawn]
 	operations := t.operations - withdrawn
 	switch {
@@ -197,7 +163,7 @@ func (t *tally) provisioning() string {
 	return ProvisioningHeld
 }
 
-func (t *tally) verification() string {
+func (t *tally) verification() schemas.VerificationState {
 	attested := t.verifications[statusAttested]
 	verified := t.verifications[statusVerified] + attested
 	operations := t.operations - t.outcomes[statusWithdrawn]
@@ -247,7 +213,7 @@ func approvals(ctx context.Context, q querier, path string, into map[string][]ap
 }
 
 // approvalOf is the state of a file's content, or of the file when no content is given.
-func approvalOf(verdicts []approval, blob string) string {
+func approvalOf(verdicts []approval, blob string) schemas.ApprovalState {
 	stands, ever, quarantined := "", false, false
 	for _, a := range verdicts {
 		switch {
@@ -275,11 +241,11 @@ type OperationState struct {
 	Application string `json:"application"`
 	Operation   string `json:"operation"`
 	// Run is that of the last intent or outcome.
-	Run          string        `json:"run"`
-	Cause        schemas.Cause `json:"cause"`
-	Outcome      string        `json:"outcome"`      // pending, applied, failed, blocked or cancelled
-	Verification string        `json:"verification"` // pending, verified, differs or unverifiable
-	Error        string        `json:"error,omitempty"`
+	Run          string                    `json:"run"`
+	Cause        schemas.Cause             `json:"cause"`
+	Outcome      string                    `json:"outcome"`      // pending, applied, failed, blocked or cancelled
+	Verification schemas.VerificationState `json:"verification"` // pending, verified, differs or unverifiable
+	Error        string                    `json:"error,omitempty"`
 }
 
 // ByDocument returns the operations that follow from the documents of a file, sorted by document,

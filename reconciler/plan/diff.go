@@ -182,7 +182,7 @@ func (d *differ) brake() {
 		return
 	}
 	if d.out.Shrunken {
-		p.Findings = append(p.Findings, schemas.Finding{Code: "shrunken-read", Severity: "error", Application: p.Application,
+		p.Findings = append(p.Findings, schemas.Finding{Code: "shrunken-read", Severity: schemas.SeverityError, Application: p.Application,
 			Message: fmt.Sprintf("%d of %d connections that were verified before are missing from what was read", d.missing, d.known),
 			Fix:     "see whether the credential or the address is the wrong one"})
 	}
@@ -191,7 +191,7 @@ func (d *differ) brake() {
 	p.Findings = slices.DeleteFunc(p.Findings, func(f schemas.Finding) bool { return f.Code == "no-connection" })
 }
 
-func (d *differ) find(c schemas.Name, docs []schemas.DocumentID, severity, code, message, fix string) {
+func (d *differ) find(c schemas.Name, docs []schemas.DocumentID, severity schemas.Severity, code, message, fix string) {
 	f := schemas.Finding{Code: code, Severity: severity, Message: message, Fix: fix,
 		Application: d.in.Application.Name, Connection: c}
 	if len(docs) > 0 {

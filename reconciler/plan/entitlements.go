@@ -90,7 +90,7 @@ func pick(have []connectors.Entitlement, id string) (e *connectors.Entitlement, 
 
 func (d *differ) ambiguous(c schemas.Name, docs []schemas.DocumentID, target schemas.Name, ids []string) {
 	slices.Sort(ids)
-	d.find(c, docs, "error", "ambiguous-name", fmt.Sprintf("%s stands for %d: %s", target, len(ids), strings.Join(ids, ", ")), "say which with source_id")
+	d.find(c, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s stands for %d: %s", target, len(ids), strings.Join(ids, ", ")), "say which with source_id")
 }
 
 func targetIDs(have []connectors.Entitlement) []string {
@@ -112,20 +112,20 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 		d.ambiguous(c.Name, e.Documents, e.Target, targetIDs(of))
 		return nil, true
 	case it.form.refused(e.Target, e.Privilege) != nil:
-		d.find(c.Name, e.Documents, "error", "refused-by-application", it.form.refused(e.Target, e.Privilege).Error(), "correct the request")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "refused-by-application", it.form.refused(e.Target, e.Privilege).Error(), "correct the request")
 		return have, false
 	case target == nil:
-		d.find(c.Name, e.Documents, "error", "unknown-target-type", fmt.Sprintf("a %s cannot be granted to a %s", e.Target.Type, c.Type), "")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-target-type", fmt.Sprintf("a %s cannot be granted to a %s", e.Target.Type, c.Type), "")
 		return have, false
 	case len(target.Privileges) > 0 && !slices.Contains(target.Privileges, e.Privilege):
-		d.find(c.Name, e.Documents, "error", "unknown-privilege", fmt.Sprintf("%s is no privilege on a %s", e.Privilege, e.Target.Type),
+		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-privilege", fmt.Sprintf("%s is no privilege on a %s", e.Privilege, e.Target.Type),
 			"the privileges are "+strings.Join(target.Privileges, ", "))
 		return have, false
 	case target.Edge != connectors.EdgeResource && e.Target == c.Name:
-		d.find(c.Name, e.Documents, "error", "self-grant", c.String()+" cannot be a member of itself", "remove the grant")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "self-grant", c.String()+" cannot be a member of itself", "remove the grant")
 		return have, false
 	case !d.grantable(target, e.Target):
-		d.find(c.Name, e.Documents, "error", "not-grantable", fmt.Sprintf("%s may not be granted in %s", e.Target, app.Name),
+		d.find(c.Name, e.Documents, schemas.SeverityError, "not-grantable", fmt.Sprintf("%s may not be granted in %s", e.Target, app.Name),
 			"an owner widens spec.grantable in a pull request of its own")
 		return have, false
 	}
@@ -139,7 +139,7 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 		case target.Edge == connectors.EdgeIdentity && d.nested(e.Target):
 			d.notIdentity(c.Name, e)
 		case base.NativeID != "" && have.TargetID != "" && base.NativeID != have.TargetID && !d.assert.anew(base, known, present, e.Documents):
-			d.find(c.Name, e.Documents, "error", "other-id", fmt.Sprintf("%s stood for id %s when %s was verified and stands for %s now", e.Target, base.NativeID, key, have.TargetID),
+			d.find(c.Name, e.Documents, schemas.SeverityError, "other-id", fmt.Sprintf("%s stood for id %s when %s was verified and stands for %s now", e.Target, base.NativeID, key, have.TargetID),
 				"approve it anew in a new request, or revoke it")
 		default:
 			d.settle(name, present, e.Documents, have.TargetID, base, known)
@@ -185,7 +185,7 @@ func (d *differ) nested(n schemas.Name) bool {
 }
 
 func (d *differ) notIdentity(c schemas.Name, e *Entitlement) {
-	d.find(c, e.Documents, "error", "not-an-identity", fmt.Sprintf("%s has members of its own: it is no plain %s", e.Target.SourceName, e.Target.Type),
+	d.find(c, e.Documents, schemas.SeverityError, "not-an-identity", fmt.Sprintf("%s has members of its own: it is no plain %s", e.Target.SourceName, e.Target.Type),
 		"grant it as the connection that it is, so that its members show")
 }
 
@@ -204,7 +204,7 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 	case len(found) == 0 && made:
 		return e.TargetID, true // a creation in this plan makes it
 	case len(found) == 0:
-		d.find(c.Name, e.Documents, "error", "target-not-found", fmt.Sprintf("%s does not exist in %s", e.Target, d.in.Application.Name), "correct the name, or make it first")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "target-not-found", fmt.Sprintf("%s does not exist in %s", e.Target, d.in.Application.Name), "correct the name, or make it first")
 	case len(found) > 1:
 		var ids []string
 		for _, f := range found {
@@ -212,7 +212,7 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 		}
 		d.ambiguous(c.Name, e.Documents, e.Target, ids)
 	case found[0].Protected != "":
-		d.find(c.Name, e.Documents, "error", "protected", fmt.Sprintf("%s is never given: %s", e.Target, found[0].Protected), "")
+		d.find(c.Name, e.Documents, schemas.SeverityError, "protected", fmt.Sprintf("%s is never given: %s", e.Target, found[0].Protected), "")
 	case target.Edge == connectors.EdgeIdentity && found[0].Connection:
 		d.notIdentity(c.Name, e)
 	case found[0].State == connectors.StateBlocked || found[0].State == connectors.StateExpired:

@@ -28,17 +28,17 @@ func (d *differ) existence(it *subject) {
 func (d *differ) identify(it *subject) bool {
 	c, app, docs := it.connection, d.in.Application, it.connection.documents()
 	if !it.info.known {
-		d.find(c.Name, docs, "error", "unknown-type", fmt.Sprintf("%s has no connections of type %s", app.Spec.Connector, c.Type),
+		d.find(c.Name, docs, schemas.SeverityError, "unknown-type", fmt.Sprintf("%s has no connections of type %s", app.Spec.Connector, c.Type),
 			"the types are "+strings.Join(typeNames(d.in.Description), ", "))
 		return false
 	}
 	if !d.inScope(c.Name) {
-		d.find(c.Name, docs, "error", "out-of-scope", c.String()+" is not in the scope of "+app.Name,
+		d.find(c.Name, docs, schemas.SeverityError, "out-of-scope", c.String()+" is not in the scope of "+app.Name,
 			"an owner widens spec.scope in a pull request of its own, or the request names another connection")
 		return false
 	}
 	if it.form != nil && it.form.err != nil {
-		d.find(c.Name, docs, "error", "refused-by-application", it.form.err.Error(), "correct the request")
+		d.find(c.Name, docs, schemas.SeverityError, "refused-by-application", it.form.err.Error(), "correct the request")
 		return false
 	}
 	live := it.live
@@ -50,7 +50,7 @@ func (d *differ) identify(it *subject) bool {
 				ids = append(ids, l.NativeID)
 			}
 			slices.Sort(ids)
-			d.find(c.Name, docs, "error", "ambiguous-name", fmt.Sprintf("%s stands for %d connections: %s", c.Name, len(live), strings.Join(ids, ", ")),
+			d.find(c.Name, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s stands for %d connections: %s", c.Name, len(live), strings.Join(ids, ", ")),
 				"say which with source_id")
 			return false
 		}
@@ -59,7 +59,7 @@ func (d *differ) identify(it *subject) bool {
 	if len(live) == 1 {
 		it.found = live[0]
 		if c.SourceID != "" && c.SourceID != it.found.NativeID {
-			d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s has the id %s, the request names %s", c.Name, it.found.NativeID, c.SourceID),
+			d.find(c.Name, docs, schemas.SeverityError, "other-id", fmt.Sprintf("%s has the id %s, the request names %s", c.Name, it.found.NativeID, c.SourceID),
 				"correct source_id, or leave it out")
 			return false
 		}
@@ -75,13 +75,13 @@ func (d *differ) identify(it *subject) bool {
 		return true
 	}
 	if it.found.Protected != "" {
-		d.find(c.Name, docs, "error", "protected", c.String()+" is never changed: "+it.found.Protected, "")
+		d.find(c.Name, docs, schemas.SeverityError, "protected", c.String()+" is never changed: "+it.found.Protected, "")
 		return false
 	}
 	it.identity = it.known && !says(it.base.Token, absent) && it.base.NativeID != "" && it.found.NativeID != "" && it.base.NativeID != it.found.NativeID &&
 		(c.Existence != Present || !d.assert.anew(it.base, it.known, present, c.Documents))
 	if it.identity && (c.Existence == Present || c.Existence == Unspecified) {
-		d.find(c.Name, docs, "error", "other-id", fmt.Sprintf("%s stood for id %s when it was verified and stands for %s now", c.Name, it.base.NativeID, it.found.NativeID),
+		d.find(c.Name, docs, schemas.SeverityError, "other-id", fmt.Sprintf("%s stood for id %s when it was verified and stands for %s now", c.Name, it.base.NativeID, it.found.NativeID),
 			"find out who replaced it, and approve it anew with a ConnectionCreation")
 	}
 	return true
@@ -139,7 +139,7 @@ func (d *differ) absent(it *subject) bool {
 		case it.known && !says(it.base.Token, absent):
 			return true // it was there before us
 		default:
-			d.find(c.Name, c.Documents, "warning", "undone-unknown", c.String()+" is there, its creation was undone, and no record says that we made it",
+			d.find(c.Name, c.Documents, schemas.SeverityWarning, "undone-unknown", c.String()+" is there, its creation was undone, and no record says that we made it",
 				"delete it with a ConnectionDeletion if it shall go")
 			return true
 		}
@@ -149,7 +149,7 @@ func (d *differ) absent(it *subject) bool {
 		return false
 	}
 	if c.ReassignTo != "" && !typ.Reassign {
-		d.find(c.Name, c.Documents, "error", "unsupported", d.in.Description.Title+" cannot hand over what "+c.String()+" owns (reassign_to)",
+		d.find(c.Name, c.Documents, schemas.SeverityError, "unsupported", d.in.Description.Title+" cannot hand over what "+c.String()+" owns (reassign_to)",
 			"leave reassign_to out, where it owns nothing or its owners hand that over by hand")
 		return false
 	}
@@ -172,7 +172,7 @@ func (d *differ) foreign(it *subject) bool {
 	c := it.connection
 	if it.found == nil {
 		if len(c.Entitlements) > 0 {
-			d.find(c.Name, c.documents(), "error", "no-connection", c.String()+" does not exist in "+d.in.Application.Name,
+			d.find(c.Name, c.documents(), schemas.SeverityError, "no-connection", c.String()+" does not exist in "+d.in.Application.Name,
 				"create it with a ConnectionCreation, or correct the name")
 		}
 		return false
@@ -184,7 +184,7 @@ func (d *differ) foreign(it *subject) bool {
 }
 
 func (d *differ) unsupported(c schemas.Name, docs []schemas.DocumentID, what string) {
-	d.find(c, docs, "error", "unsupported", d.in.Description.Title+" cannot "+what+" through this connector", "ask the application's owners to do it by hand")
+	d.find(c, docs, schemas.SeverityError, "unsupported", d.in.Description.Title+" cannot "+what+" through this connector", "ask the application's owners to do it by hand")
 }
 
 func (d *differ) holdIdentity(op *schemas.Operation, identity bool, was, is string) {

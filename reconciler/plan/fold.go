@@ -124,7 +124,7 @@ type folding struct {
 
 func (x *folding) find(e *event, code, message, fix string) {
 	x.findings = append(x.findings, placedFinding{e.doc.Place, schemas.Finding{
-		Code: code, Severity: "error", Message: message, Fix: fix,
+		Code: code, Severity: schemas.SeverityError, Message: message, Fix: fix,
 		Document: e.id(), Connection: e.version.connection(), Application: e.request().Application,
 	}})
 }

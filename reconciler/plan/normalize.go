@@ -199,7 +199,7 @@ func (d *differ) respell(c *Connection, f *form) {
 		k := of(e.Target, e.Privilege)
 		e.Target, e.Privilege = k.target, k.priv
 		if _, ok := revoked[k]; ok {
-			d.find(c.Name, e.Documents, "error", "two-spellings", fmt.Sprintf("%s %s is revoked in another spelling: the revoke holds", e.Target, e.Privilege),
+			d.find(c.Name, e.Documents, schemas.SeverityError, "two-spellings", fmt.Sprintf("%s %s is revoked in another spelling: the revoke holds", e.Target, e.Privilege),
 				"write it in new requests as the application does")
 			continue
 		}
@@ -273,7 +273,7 @@ func (d *differ) merge() {
 			continue
 		}
 		it := &d.items[i]
-		d.find(it.connection.Name, it.connection.documents(), "error", "two-spellings", it.connection.String()+" is spelt in two ways, and is one connection to the application",
+		d.find(it.connection.Name, it.connection.documents(), schemas.SeverityError, "two-spellings", it.connection.String()+" is spelt in two ways, and is one connection to the application",
 			"write it as the application does in all requests")
 		it.info = nil // nothing is planned for it
 	}

@@ -76,7 +76,7 @@ func edgeWords(edge schemas.Edge) line {
 func (b *builder) conformance(r *schemas.ConformanceReport) document {
 	d := document{icon: markReady, title: say("{} conforms: {} passed", r.Title, plural(r.Passed, "case", "cases"))}
 	var l items
-	for _, state := range []string{schemas.CaseFailed, schemas.CaseSkipped, schemas.CasePassed} {
+	for _, state := range []schemas.CaseResult{schemas.CaseFailed, schemas.CaseSkipped, schemas.CasePassed} {
 		for _, c := range r.Cases {
 			if c.Result != state {
 				continue

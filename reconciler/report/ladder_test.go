@@ -128,7 +128,7 @@ func TestNothingIsTooLarge(t *testing.T) {
 			}
 			run.Quarantined = p.Quarantined
 			for i := range 500 {
-				status.Requests = append(status.Requests, schemas.RequestStatus{Document: schemas.DocumentID{Path: unit}, Detail: unit, Approval: unit})
+				status.Requests = append(status.Requests, schemas.RequestStatus{Document: schemas.DocumentID{Path: unit}, Detail: unit, Approval: schemas.ApprovalState(unit)})
 				k := p.Already[0]
 				access.Entries = append(access.Entries, schemas.AccessEntry{Access: schemas.Access{Identity: schemas.Name{Type: unit, SourceName: fmt.Sprint(i)}},
 					Steps: []schemas.AccessStep{{Key: k, Origin: "request", Documents: []schemas.DocumentID{{Path: unit}}}, {Key: k}}})

@@ -117,7 +117,7 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 	case schemas.VerdictInvalid:
 		n := 0
 		for _, f := range p.Errors {
-			if f.Severity == "error" {
+			if f.Severity == schemas.SeverityError {
 				n++
 			}
 		}
@@ -541,7 +541,7 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 		return say("make the application readable and preview again; without its live state nobody knows what this would do.")
 	case schemas.VerdictInvalid:
 		for _, f := range p.Errors {
-			if f.Severity == "error" && f.Position.Path != "" {
+			if f.Severity == schemas.SeverityError && f.Position.Path != "" {
 				return say("mend {}, commit and preview again.", place(f))
 			}
 		}

@@ -102,7 +102,7 @@ func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 	for _, v := range a.Verifications {
 		o := out[v.Operation]
 		if o.fate == failed || o.fate == blocked || o.fate == cancelled {
-			if v.Status != "verified" {
+			if v.Status != schemas.VerificationVerified {
 				continue // the failure says more
 			}
 		}
@@ -252,7 +252,7 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	}
 	quarantined := 0
 	for _, a := range r.Admissions {
-		if a.Verdict == "quarantined" {
+		if a.Verdict == schemas.AdmissionQuarantined {
 			quarantined++
 		}
 	}
@@ -325,7 +325,7 @@ func impossible(plans []schemas.ApplicationPlan) int {
 	wrong := map[schemas.DocumentID]bool{}
 	for _, p := range plans {
 		for _, f := range p.Findings {
-			if f.Severity == "error" && f.Document.Path != "" {
+			if f.Severity == schemas.SeverityError && f.Document.Path != "" {
 				wrong[f.Document] = true
 			}
 		}
@@ -402,7 +402,7 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 	unchanged := 0
 	for i := range records {
 		a := &records[i]
-		if a.Verdict == "unchanged" {
+		if a.Verdict == schemas.AdmissionUnchanged {
 			unchanged++
 			continue
 		}
@@ -450,7 +450,7 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 			}
 			it.more = append(it.more, b.sentence(r))
 		}
-		if a.Verdict == "quarantined" && a.Decision != nil {
+		if a.Verdict == schemas.AdmissionQuarantined && a.Decision != nil {
 			for j, r := range a.Decision.Denials {
 				if j == collapsed {
 					it.more = append(it.more, more(len(a.Decision.Denials)-j, "denials"))
@@ -549,7 +549,7 @@ func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line
 		}
 	}
 	for _, a := range r.Admissions {
-		quarantined = quarantined || a.Verdict == "quarantined"
+		quarantined = quarantined || a.Verdict == schemas.AdmissionQuarantined
 	}
 	switch {
 	case errs:

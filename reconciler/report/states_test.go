@@ -58,7 +58,7 @@ func warehouse(ops ...schemas.Operation) schemas.ApplicationPlan {
 	return schemas.ApplicationPlan{Application: "warehouse", Connector: "postgres", Mode: schemas.ModeFull, Operations: ops, ReadAt: now}
 }
 
-func preview(verdict string, apps ...schemas.ApplicationPlan) *schemas.Preview {
+func preview(verdict schemas.PreviewVerdict, apps ...schemas.ApplicationPlan) *schemas.Preview {
 	p := &schemas.Preview{APIVersion: schemas.APIVersion, Kind: "Preview", Base: "def5678def5678def5678", Head: "abc1234abc1234abc1234", Verdict: verdict,
 		Files:         []schemas.FileChange{{Path: file[0].Path, After: "aa11"}},
 		ContentDigest: "sha256:99887766554433", Live: true, At: now,
@@ -170,7 +170,7 @@ func ready() *schemas.Preview {
 	return p
 }
 
-func outcomeOf(id, status string) schemas.OutcomeRecord {
+func outcomeOf(id string, status schemas.OutcomeStatus) schemas.OutcomeRecord {
 	return schemas.OutcomeRecord{Operation: id, Status: status, Attempts: 1, Started: now, Finished: now}
 }
 
@@ -235,7 +235,7 @@ func outside() *schemas.RunReport {
 	a := warehouse(ops...)
 	a.Operations[1].Hold, a.Operations[1].HoldReason = schemas.HoldPending, "ticket acme/access#12 since 2026-11-23T09:00:00Z"
 	a.Operations[2].Hold, a.Operations[2].HoldReason, a.Operations[2].DependsOn = schemas.HoldPending, "it depends on operation o2, which waits", []string{"o2"}
-	asked := func(id, status, by, message string) schemas.OutcomeRecord {
+	asked := func(id string, status schemas.OutcomeStatus, by, message string) schemas.OutcomeRecord {
 		o := outcomeOf(id, status)
 		o.Fulfilment = &schemas.FulfilmentRecord{Operation: id, Submission: "ful_" + id, Via: schemas.ProvisioningWebhook, To: "it.acme.test", By: by, Message: message}
 		return o
@@ -261,7 +261,8 @@ func statusOutside() *schemas.StatusReport {
 func statusReport() *schemas.StatusReport {
 	one := func(path, conn, approval, provisioning, verification, detail string) schemas.RequestStatus {
 		return schemas.RequestStatus{Document: schemas.DocumentID{Path: path}, Kind: schemas.KindConnectionAssignment, Application: "warehouse", Connection: named("role", conn),
-			Approval: approval, Provisioning: provisioning, Verification: verification, Detail: detail}
+			Approval: schemas.ApprovalState(approval), Provisioning: schemas.ProvisioningState(provisioning),
+			Verification: schemas.VerificationState(verification), Detail: detail}
 	}
 	r := &schemas.StatusReport{Tip: "abc1234", At: now, Requests: []schemas.RequestStatus{
 		one("requests/a.yaml", "sales_reader", "admitted", "applied", "verified", ""),

@@ -11,18 +11,20 @@ func (b *builder) status(r *schemas.StatusReport) document {
 	d := document{icon: markReady}
 	n := map[string]int{}
 	good3 := func(s *schemas.RequestStatus) bool {
-		return (s.Verification == "verified" || s.Verification == "attested") && s.Approval == "admitted"
+		return (s.Verification == schemas.VerificationVerified || s.Verification == schemas.VerificationAttested) && s.Approval == schemas.ApprovalAdmitted
 	}
 	for i := range r.Requests {
 		s := &r.Requests[i]
 		switch {
-		case s.Approval == "quarantined":
+		case s.Approval == schemas.ApprovalQuarantined:
 			n["quarantined"]++
-		case s.Provisioning == "failed":
+		case s.Provisioning == schemas.ProvisioningFailed:
 			n["failed"]++
-		case s.Verification == "verified", s.Verification == "attested":
-			n[s.Verification]++
-		case slices.ContainsFunc(s.Fulfilment, func(f schemas.FulfilmentStatus) bool { return f.State == "pending" || f.State == "applied" }):
+		case s.Verification == schemas.VerificationVerified, s.Verification == schemas.VerificationAttested:
+			n[string(s.Verification)]++
+		case slices.ContainsFunc(s.Fulfilment, func(f schemas.FulfilmentStatus) bool {
+			return f.State == schemas.FulfilmentPending || f.State == schemas.FulfilmentApplied
+		}):
 			n["outside"]++
 		default:
 			n["open"]++
@@ -82,15 +84,15 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		}
 		m := markWait
 		switch {
-		case s.Approval == "quarantined" || s.Provisioning == "failed":
+		case s.Approval == schemas.ApprovalQuarantined || s.Provisioning == schemas.ProvisioningFailed:
 			m = markNo
 		case good3(s):
 			m = markYes
-		case s.Verification == "verified":
+		case s.Verification == schemas.VerificationVerified:
 			m = markSame
 		}
 		t.rows = append(t.rows, row{mark: m, cells: []line{source(s.Document), b.of(s.Connection), say("{}", name(s.Application)),
-			axis(s.Approval), axis(s.Provisioning), axis(s.Verification), detail(s.Detail)}})
+			axis(string(s.Approval)), axis(string(s.Provisioning)), axis(string(s.Verification)), detail(s.Detail)}})
 	}
 	if len(t.rows) > 0 {
 		d.blocks = append(d.blocks, t)
@@ -287,7 +289,7 @@ func (b *builder) validate(r *schemas.ValidateReport) document {
 	read := say("{}, {}", plural(r.Files, "file", "files"), plural(r.Documents, "document", "documents"))
 	n := 0
 	for _, f := range r.Errors {
-		if f.Severity == "error" || f.Severity == "" {
+		if f.Severity == schemas.SeverityError || f.Severity == "" {
 			n++
 		}
 	}
@@ -302,10 +304,10 @@ func (b *builder) validate(r *schemas.ValidateReport) document {
 }
 
 func (b *builder) doctor(r *schemas.DoctorReport) document {
-	counted := map[string]int{}
+	counted := map[schemas.CheckState]int{}
 	var l items
 	// What is open comes first.
-	for _, state := range []string{schemas.CheckOpen, schemas.CheckUnknown, schemas.CheckOK} {
+	for _, state := range []schemas.CheckState{schemas.CheckOpen, schemas.CheckUnknown, schemas.CheckOK} {
 		for _, c := range r.Checks {
 			if c.State != state {
 				continue

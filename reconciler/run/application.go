@@ -236,14 +236,14 @@ func (a *application) recordHeld(ctx context.Context) error {
 func (a *application) end(ctx context.Context, info *schemas.RunRecord, after *plan.Result) error {
 	counts := map[string]int{}
 	for _, v := range a.outcome.Verifications {
-		counts[v.Status]++
+		counts[string(v.Status)]++
 	}
-	last := map[string]string{}
+	last := map[string]schemas.OutcomeStatus{}
 	for _, o := range a.outcome.Outcomes {
 		last[o.Operation] = o.Status
 	}
 	for _, s := range last {
-		counts[s]++
+		counts[string(s)]++
 	}
 	for _, o := range a.outcome.Plan.Operations {
 		if o.Hold != schemas.HoldNone {

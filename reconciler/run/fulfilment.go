@@ -60,7 +60,7 @@ func (a *application) classifyFulfilments() {
 	p.Findings = append(p.Findings, a.fulfilments.findings...)
 	for _, id := range a.fulfilments.Differing {
 		f := a.fulfilments.Asked[id]
-		p.Findings = append(p.Findings, schemas.Finding{Code: "said-not-seen", Severity: "error", Application: a.app.Name, Connection: f.Plan.Connection, Document: fulfilment.LastDocument(&f.Plan),
+		p.Findings = append(p.Findings, schemas.Finding{Code: "said-not-seen", Severity: schemas.SeverityError, Application: a.app.Name, Connection: f.Plan.Connection, Document: fulfilment.LastDocument(&f.Plan),
 			Message: fmt.Sprintf("%s: said to be done (%s, %s), not seen", fulfilment.Words(&f.Plan, a.live.description), fulfilment.Where(&f), fulfilment.Timestamp(f.Changed)),
 			Fix:     "it is asked for again; see whether they change another application than the one that is read"})
 	}
@@ -119,7 +119,7 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 		if err := a.append(ctx, rec); err != nil {
 			return err
 		}
-		f.State = v.Status
+		f.State = string(v.Status)
 		a.fulfilments.Asked[id] = f
 		if f.Via == schemas.ProvisioningTicket && f.To != "" {
 			tickets[f.To] = true
@@ -132,7 +132,7 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 }
 
 // verified is what a read-back that shows the effect is called.
-func (a *application) verified() string {
+func (a *application) verified() schemas.VerificationState {
 	if a.live.attested != nil {
 		return ledger.FulfilmentAttested
 	}

@@ -197,7 +197,7 @@ func (a *application) reportOutcome(ctx context.Context, f *ledger.Fulfilment, o
 		return err
 	}
 	if out.Status != schemas.FulfilmentFailed || out.Fulfilment.Method != schemas.FulfilledByDelivery {
-		f.State, f.Changed = out.Status, out.Finished
+		f.State, f.Changed = string(out.Status), out.Finished
 	}
 	f.FulfilmentRecord = *out.Fulfilment
 	a.fulfilments.Asked[f.Operation] = *f

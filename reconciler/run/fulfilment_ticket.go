@@ -74,7 +74,7 @@ func (a *application) readTickets(ctx context.Context) error {
 			if errors.As(err, &broken) {
 				return err
 			}
-			a.fulfilments.findings = append(a.fulfilments.findings, schemas.Finding{Code: "ticket-unread", Severity: "warning", Application: a.app.Name,
+			a.fulfilments.findings = append(a.fulfilments.findings, schemas.Finding{Code: "ticket-unread", Severity: schemas.SeverityWarning, Application: a.app.Name,
 				Message: fmt.Sprintf("the ticket %s could not be read or written: %v", to, err), Fix: "the next run tries again"})
 		}
 	}
@@ -138,7 +138,7 @@ func (a *application) readTicket(ctx context.Context, to string) error {
 }
 
 func (a *application) ticketFinding(rows []ledger.Fulfilment, code, message, fix string) {
-	f := schemas.Finding{Code: code, Severity: "warning", Application: a.app.Name, Message: message, Fix: fix}
+	f := schemas.Finding{Code: code, Severity: schemas.SeverityWarning, Application: a.app.Name, Message: message, Fix: fix}
 	if len(rows) > 0 {
 		f.Document, f.Connection = fulfilment.LastDocument(&rows[0].Plan), rows[0].Plan.Connection
 	}
@@ -180,7 +180,7 @@ func (a *application) recordTicketOutcome(ctx context.Context, f *ledger.Fulfilm
 	if err := a.recordOutcome(ctx, f, out, f.Run); err != nil {
 		return &LedgerError{err}
 	}
-	f.State, f.Changed, f.FulfilmentRecord = out.Status, out.Finished, *out.Fulfilment
+	f.State, f.Changed, f.FulfilmentRecord = string(out.Status), out.Finished, *out.Fulfilment
 	a.fulfilments.Asked[f.Operation] = *f
 	return nil
 }

@@ -99,7 +99,7 @@ func (a *application) postWebhooks(ctx context.Context, list []*ledger.Fulfilmen
 			}
 			continue
 		}
-		out := fulfilment.OutcomeOf(f, answer.Status, schemas.FulfilledByAnswer, a.now())
+		out := fulfilment.OutcomeOf(f, schemas.OutcomeStatus(answer.Status), schemas.FulfilledByAnswer, a.now())
 		out.Started, out.Attempts = started, attempts
 		out.Fulfilment.Message, out.Fulfilment.By, out.Fulfilment.Authenticated = answer.Message, answer.By, true
 		if answer.Status == schemas.FulfilmentFailed {
@@ -122,7 +122,7 @@ func (a *application) holdUntold(f *ledger.Fulfilment, err error) {
 			o.Hold, o.HoldReason = schemas.HoldPending, "something else was asked of the "+fulfilment.Where(f)+", and it could not be told that this is wanted in its place"
 		}
 	}
-	a.outcome.Plan.Findings = append(a.outcome.Plan.Findings, schemas.Finding{Code: "not-withdrawn", Severity: "error", Application: a.app.Name, Connection: f.Plan.Connection, Document: fulfilment.LastDocument(&f.Plan),
+	a.outcome.Plan.Findings = append(a.outcome.Plan.Findings, schemas.Finding{Code: "not-withdrawn", Severity: schemas.SeverityError, Application: a.app.Name, Connection: f.Plan.Connection, Document: fulfilment.LastDocument(&f.Plan),
 		Message: fmt.Sprintf("%s: not wanted any more, and the %s could not be told: %v", fulfilment.Words(&f.Plan, a.live.description), fulfilment.Where(f), err), Fix: "the next run tries again"})
 }
 

@@ -22,7 +22,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		}
 		return &a.result, a.adopt(ctx, &a.result, ours)
 	}
-	last := map[string]string{}
+	last := map[string]schemas.OutcomeStatus{}
 	for _, o := range a.outcome.Outcomes {
 		last[o.Operation] = o.Status
 	}
@@ -33,7 +33,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		if err != nil || attempt == maxAttempts {
 			break
 		}
-		missing := slices.ContainsFunc(after.Plan.Operations, func(o schemas.Operation) bool { return last[o.ID] == "applied" })
+		missing := slices.ContainsFunc(after.Plan.Operations, func(o schemas.Operation) bool { return last[o.ID] == schemas.OutcomeApplied })
 		if !missing {
 			break
 		}
@@ -47,7 +47,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 	var records []schemas.Record
 	if err != nil {
 		for i := range todo {
-			v := schemas.VerificationRecord{Operation: todo[i].ID, Status: "unverifiable"}
+			v := schemas.VerificationRecord{Operation: todo[i].ID, Status: schemas.VerificationUnverifiable}
 			a.outcome.Verifications = append(a.outcome.Verifications, v)
 			records = append(records, schemas.Record{Type: schemas.RecordVerification, Operation: &todo[i], Verification: &v, Note: err.Error()})
 		}
@@ -75,25 +75,25 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: o, Verification: &v}
 		switch {
 		case after.Plan.Incomplete != "":
-			v.Status = "unverifiable"
+			v.Status = schemas.VerificationUnverifiable
 		case pending[item]:
-			v.Status = "pending"
+			v.Status = schemas.VerificationPending
 		case differs[o.ID] && o.Provisioning != schemas.ProvisioningDirect && o.Provisioning != "":
 			// Somebody outside said that it is done: they have the grace to let it show.
-			v.Status = "pending"
+			v.Status = schemas.VerificationPending
 		case differs[o.ID]:
-			v.Status = "differs"
+			v.Status = schemas.VerificationDiffers
 		default:
 			s, ok := settled[item]
 			if !ok && !o.Removes() {
 				// It is in no plan any more, and yet not seen to be there: something else is wrong with it.
 				if b, known := a.remembered(item); !known || b.Token != a.result.Tokens[o.ID] {
-					v.Status = "differs"
+					v.Status = schemas.VerificationDiffers
 					break
 				}
 			}
 			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == ledger.FulfilmentApplied {
-				f.State = v.Status
+				f.State = string(v.Status)
 				a.fulfilments.Asked[o.ID] = f
 			}
 			if !ok {
@@ -155,7 +155,7 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 		if differs[o.ID] || pending[item] {
 			continue // held back now, or waiting for somebody: it stays open until it is carried out
 		}
-		v := schemas.VerificationRecord{Operation: o.ID, Status: "verified", Before: o.Before, After: o.After}
+		v := schemas.VerificationRecord{Operation: o.ID, Status: schemas.VerificationVerified, Before: o.Before, After: o.After}
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "an earlier run was cut short after its intent"}
 		items := []string{item}
 		if o.Kind == schemas.OperationCreate {
@@ -169,7 +169,7 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 			}
 		}
 		if len(rec.Baseline) == 0 && !o.Removes() {
-			v.Status, rec.Note = "differs", "an earlier run was cut short after its intent, and nothing wants it now"
+			v.Status, rec.Note = schemas.VerificationDiffers, "an earlier run was cut short after its intent, and nothing wants it now"
 		}
 		records = append(records, rec)
 	}

@@ -126,7 +126,7 @@ func (a *application) attempt(ctx context.Context, w connectors.Writer, ops []sc
 			return
 		}
 		reported[o.Operation] = true
-		rec := schemas.OutcomeRecord{Operation: o.Operation, Status: "applied", Attempts: n, Started: o.Started.UTC(), Finished: o.Finished.UTC()}
+		rec := schemas.OutcomeRecord{Operation: o.Operation, Status: schemas.OutcomeApplied, Attempts: n, Started: o.Started.UTC(), Finished: o.Finished.UTC()}
 		if o.Err != nil {
 			code := connectors.CodeOf(o.Err)
 			rec.Status, rec.Error, rec.Code = "failed", o.Err.Error(), string(code)

@@ -57,7 +57,9 @@ const maxAgain = 30
 
 // again previews the open pull requests once more when something was admitted. Those of forks wait for a maintainer.
 func (p Pass) again(ctx context.Context, rep *schemas.RunReport) error {
-	if p.Previews == nil || !slices.ContainsFunc(rep.Admissions, func(a schemas.AdmissionRecord) bool { return a.Verdict == "admitted" && len(a.Changes) > 0 }) {
+	if p.Previews == nil || !slices.ContainsFunc(rep.Admissions, func(a schemas.AdmissionRecord) bool {
+		return a.Verdict == schemas.AdmissionAdmitted && len(a.Changes) > 0
+	}) {
 		return nil
 	}
 	c, err := p.Reconciler.Configuration(ctx, p.Options.To)
@@ -104,7 +106,7 @@ func (p Pass) tell(ctx context.Context, rep *schemas.RunReport) error {
 		}
 	}
 	for _, a := range rep.Admissions {
-		if a.Verdict != "quarantined" || len(a.Changes) == 0 {
+		if a.Verdict != schemas.AdmissionQuarantined || len(a.Changes) == 0 {
 			continue
 		}
 		if err := p.Forge.CommentOnCommit(ctx, a.Commit, quarantineText(a), publisher); err != nil {
@@ -186,7 +188,7 @@ func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]for
 func drifted(a *schemas.ApplicationOutcome) bool {
 	mended := map[string]bool{}
 	for _, v := range a.Verifications {
-		if v.Status == "verified" {
+		if v.Status == schemas.VerificationVerified {
 			mended[v.Operation] = true
 		}
 	}

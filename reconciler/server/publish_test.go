@@ -120,7 +120,7 @@ func TestCommentStates(t *testing.T) {
 	tests := []struct {
 		name    string
 		files   files
-		verdict string
+		verdict schemas.PreviewVerdict
 		policy  string
 	}{
 		{"denied", files{"requests/mixed.yaml": creation("mixed"), "people.yaml": people + "    - {login: gina, emails: [gina@acme.test]}\n"}, schemas.VerdictDenied, "failure denied by policy: CS-103"},

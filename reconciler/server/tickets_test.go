@@ -59,10 +59,10 @@ func (w *world) fates(rep *schemas.RunReport) []string {
 		}
 		done := map[string]string{}
 		for _, o := range a.Outcomes {
-			done[o.Operation] = o.Status
+			done[o.Operation] = string(o.Status)
 		}
 		for _, v := range a.Verifications {
-			done[v.Operation] += "/" + v.Status
+			done[v.Operation] += "/" + string(v.Status)
 		}
 		for _, o := range a.Plan.Operations {
 			s := string(o.Kind)
@@ -112,7 +112,7 @@ func (w *world) requestStatus(path string) schemas.RequestStatus {
 func (w *world) wantStatus(path, provisioning, verification string) schemas.RequestStatus {
 	w.t.Helper()
 	s := w.requestStatus(path)
-	if s.Provisioning != provisioning || s.Verification != verification {
+	if string(s.Provisioning) != provisioning || string(s.Verification) != verification {
 		w.t.Fatalf("%s is %s and %s (%s), want %s and %s", path, s.Provisioning, s.Verification, s.Detail, provisioning, verification)
 	}
 	return s

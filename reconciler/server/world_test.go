@@ -305,7 +305,7 @@ func (w *world) stored() string {
 func verdicts(rep *schemas.RunReport) string {
 	var out []string
 	for _, a := range rep.Admissions {
-		out = append(out, strings.TrimSpace(a.Verdict+" "+strings.Join(a.Reasons, "; ")))
+		out = append(out, strings.TrimSpace(string(a.Verdict)+" "+strings.Join(a.Reasons, "; ")))
 	}
 	return strings.Join(out, "\n")
 }

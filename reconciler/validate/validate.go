@@ -34,7 +34,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 		}
 	}
 	refuse := func(path, msg, fix string) {
-		report.Errors = append(report.Errors, schemas.Finding{Code: "refused", Severity: "error", Message: msg, Fix: fix,
+		report.Errors = append(report.Errors, schemas.Finding{Code: "refused", Severity: schemas.SeverityError, Message: msg, Fix: fix,
 			Position: schemas.Position{Path: path}, Document: schemas.DocumentID{Path: path}})
 	}
 	settings := &schemas.SettingsSpec{Folders: schemas.DefaultFolders()}

@@ -129,19 +129,19 @@ func (c *collector) take(r schemas.Record) error {
 	case schemas.RecordOutcome:
 		e := c.entry(&r, r.Operation)
 		o := r.Outcome
-		e.row.Outcome, e.row.Attempts, e.row.Error, e.row.ErrorCode = o.Status, o.Attempts, o.Error, o.Code
+		e.row.Outcome, e.row.Attempts, e.row.Error, e.row.ErrorCode = string(o.Status), o.Attempts, o.Error, o.Code
 		e.row.Started, e.row.Finished = &o.Started, &o.Finished
-		e.row.State = o.Status
+		e.row.State = string(o.Status)
 		if o.Fulfilment != nil {
 			e.fulfilled(o)
 		}
 	case schemas.RecordVerification:
 		e := c.entry(&r, r.Operation)
 		v := r.Verification
-		e.row.Verification, e.row.VerifiedAt, e.row.Before, e.row.After = v.Status, &r.Time, v.Before, v.After
+		e.row.Verification, e.row.VerifiedAt, e.row.Before, e.row.After = string(v.Status), &r.Time, v.Before, v.After
 		// Success is judged by reading back; so is a failure, but for what was not done at all.
 		if e.row.Outcome == statusApplied || e.row.Outcome == "" || v.Status == statusVerified {
-			e.row.State = v.Status
+			e.row.State = string(v.Status)
 		}
 		if v.Status == statusVerified || v.Status == statusAttested {
 			c.settled(e, r.Time)
@@ -166,7 +166,8 @@ func (c *collector) admission(r *schemas.Record) {
 			requests[f.Path] = true
 		}
 		if !requests[f.Path] && c.in(r.Time) && a.record.Verdict != verdictQuarantined {
-			c.configuration = append(c.configuration, ConfigurationChange{r.Sequence, r.Time, a.record.Commit, a.record.Verdict, f.Path, f.Before, f.After})
+			c.configuration = append(c.configuration, ConfigurationChange{Sequence: r.Sequence, Time: r.Time, Commit: a.record.Commit,
+				Verdict: a.record.Verdict, Path: f.Path, Before: f.Before, After: f.After})
 		}
 	}
 	if d := a.record.Decision; d != nil && c.in(r.Time) {
@@ -316,7 +317,7 @@ func authoriseRow(r *ExportRow, a *admitted) {
 		return
 	}
 	r.AdmissionSeq, r.AdmissionHash = a.sequence, a.hash
-	r.MergeCommit, r.Verdict, r.Reasons, r.PlanDigest, r.Unmet = a.record.Commit, a.record.Verdict, a.record.Reasons, a.record.PlanDigest, a.record.Unmet
+	r.MergeCommit, r.Verdict, r.Reasons, r.PlanDigest, r.Unmet = a.record.Commit, string(a.record.Verdict), a.record.Reasons, a.record.PlanDigest, a.record.Unmet
 	if e := a.record.Evidence; e != nil {
 		r.Requesters, r.Unattributed, r.Beneficiaries, r.Approvals, r.Forge = e.Authors, e.Unattributed, e.Beneficiaries, e.Approvals, e.Forge
 		r.PullRequest, r.PullRequestURL, r.PullRequestTitle, r.HeadCommit = e.PullRequest, e.URL, e.Title, e.Head

@@ -82,7 +82,7 @@ func summarise(m *Manifest, rows []*ExportRow, c *collector) {
 		}
 		for _, a := range assertionsOf(r) {
 			if a.value == False {
-				m.Exceptions = append(m.Exceptions, Exception{r.Sequence, r.Operation, r.RequestPath, a.name})
+				m.Exceptions = append(m.Exceptions, Exception{Sequence: r.Sequence, Operation: r.Operation, RequestPath: r.RequestPath, Assertion: a.name})
 			}
 		}
 	}

@@ -278,9 +278,9 @@ func TestAssertions(t *testing.T) {
 	}
 	good := admission(func(*schemas.AdmissionRecord) {})
 	ran := func(o schemas.Operation, status, seen string) []schemas.Record {
-		r := outcome("r", o, status)
+		r := outcome("r", o, schemas.OutcomeStatus(status))
 		r.Outcome.Started, r.Outcome.Finished = at.Add(time.Hour), at.Add(time.Hour)
-		return []schemas.Record{intent("r", o), r, verified("r", o, seen)}
+		return []schemas.Record{intent("r", o), r, verified("r", o, schemas.VerificationState(seen))}
 	}
 	applied := ran(o, statusApplied, statusVerified)
 	with := func(a schemas.Record) []schemas.Record { return append([]schemas.Record{a}, applied...) }
@@ -440,7 +440,7 @@ func TestAsOf(t *testing.T) {
 		if e.Made {
 			s += " made"
 		}
-		return s + " " + e.Origin
+		return s + " " + string(e.Origin)
 	}
 	dora, kept := "warehouse role/sales user/dora MEMBER requests/adopted.yaml request", "warehouse role/sales user/grant MEMBER requests/grant.yaml made request"
 	for name, tt := range map[string]struct {

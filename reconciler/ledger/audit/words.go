@@ -1,5 +1,7 @@
 package audit
 
+import "github.com/countersign/countersign/schemas"
+
 // The words of the records that an audit looks at.
 const (
 	statusPending      = "pending"
@@ -15,4 +17,6 @@ const (
 	verdictQuarantined = "quarantined"
 )
 
-func admits(verdict string) bool { return verdict == verdictAdmitted || verdict == verdictAnchor }
+func admits(verdict schemas.AdmissionVerdict) bool {
+	return verdict == verdictAdmitted || verdict == verdictAnchor
+}

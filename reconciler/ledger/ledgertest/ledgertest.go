@@ -86,7 +86,7 @@ func Held(run string, hold schemas.Hold, ops ...schemas.Operation) schemas.Recor
 }
 
 // Outcome is how an operation ended.
-func Outcome(run string, o schemas.Operation, status string) schemas.Record {
+func Outcome(run string, o schemas.Operation, status schemas.OutcomeStatus) schemas.Record {
 	r := schemas.Record{Type: schemas.RecordOutcome, Run: run, Application: Application, Operation: &o, Outcome: &schemas.OutcomeRecord{Operation: o.ID, Status: status, Attempts: 1}}
 	if status == "failed" {
 		r.Outcome.Error = "it broke"
@@ -95,12 +95,12 @@ func Outcome(run string, o schemas.Operation, status string) schemas.Record {
 }
 
 // Verified is the read-back of an operation.
-func Verified(run string, o schemas.Operation, status string, items ...schemas.BaselineItem) schemas.Record {
+func Verified(run string, o schemas.Operation, status schemas.VerificationState, items ...schemas.BaselineItem) schemas.Record {
 	return schemas.Record{Type: schemas.RecordVerification, Run: run, Application: Application, Operation: &o, Verification: &schemas.VerificationRecord{Operation: o.ID, Status: status}, Baseline: items}
 }
 
 // Verdict is the verdict on a commit.
-func Verdict(commit, verdict string, changes ...schemas.FileChange) schemas.Record {
+func Verdict(commit string, verdict schemas.AdmissionVerdict, changes ...schemas.FileChange) schemas.Record {
 	return schemas.Record{Type: schemas.RecordAdmission, Admission: &schemas.AdmissionRecord{Commit: commit, Verdict: verdict, Changes: changes}}
 }
 
@@ -115,7 +115,7 @@ func Asking(run, submission string, round int, ops ...schemas.Operation) schemas
 
 // Word is an outcome about an asking.
 func Word(o schemas.Operation, submission, status, method string) schemas.Record {
-	r := Outcome("r", o, status)
+	r := Outcome("r", o, schemas.OutcomeStatus(status))
 	r.Outcome.Fulfilment = &schemas.FulfilmentRecord{Operation: o.ID, Submission: submission + o.ID, Via: schemas.ProvisioningWebhook, Method: method, To: "it.acme.test", By: "svc"}
 	return r
 }
@@ -135,7 +135,7 @@ func Outcomes(n int) []schemas.Record {
 				Connection: schemas.Name{Type: "role", SourceName: fmt.Sprintf("sales_%d", i%300)}, NativeID: "16400",
 				Target: &schemas.Name{Type: "user", SourceName: fmt.Sprintf("person_%d", i)}, Privilege: schemas.PrivilegeMember, Cause: schemas.CauseRequest,
 				Documents: []schemas.DocumentID{{Path: fmt.Sprintf("requests/2026/11/23/r%d.yaml", i/50), Blob: "0123456789abcdef0123456789abcdef01234567"}}},
-			Outcome: &schemas.OutcomeRecord{Operation: id, Status: "applied", Attempts: 1, Started: at, Finished: at}}
+			Outcome: &schemas.OutcomeRecord{Operation: id, Status: schemas.OutcomeApplied, Attempts: 1, Started: at, Finished: at}}
 	}
 	return out
 }
@@ -151,7 +151,7 @@ func LargeRun(n int) [][]schemas.Record {
 		part := records[i:min(i+1000, n)]
 		for _, r := range part {
 			planned = append(planned, *r.Operation)
-			seen = append(seen, schemas.Record{Type: schemas.RecordVerification, Run: r.Run, Application: r.Application, Operation: r.Operation, Verification: &schemas.VerificationRecord{Operation: r.Operation.ID, Status: "verified"}})
+			seen = append(seen, schemas.Record{Type: schemas.RecordVerification, Run: r.Run, Application: r.Application, Operation: r.Operation, Verification: &schemas.VerificationRecord{Operation: r.Operation.ID, Status: schemas.VerificationVerified}})
 		}
 		out = append(out, []schemas.Record{{Type: schemas.RecordIntent, Run: "run-1", Application: "warehouse", Planned: planned}}, part, seen)
 	}

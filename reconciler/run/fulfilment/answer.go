@@ -84,7 +84,7 @@ func RecordAnswer(ctx context.Context, l *ledger.Ledger, a Answer, now time.Time
 		}
 		return report, nil
 	}
-	out := OutcomeOf(f, a.Status, a.Method, report.At)
+	out := OutcomeOf(f, schemas.OutcomeStatus(a.Status), a.Method, report.At)
 	out.Fulfilment.By, out.Fulfilment.Message, out.Fulfilment.Authenticated = report.By, Plain(a.Message), a.Authenticated
 	if a.Status == schemas.FulfilmentFailed {
 		out.Error, out.Code = strings.TrimSpace("said to have failed: "+out.Fulfilment.Message), CodeDeclined
