@@ -56,6 +56,8 @@ func (g *group) admin() (holds, known bool) {
 	return holds, known
 }
 
+func (g *group) key() (name, id string) { return g.Profile.Name, g.ID }
+
 func (g *group) whole() bool { return g.ID != "" && g.Type != "" && g.Profile.Name != "" }
 
 type user struct {
@@ -69,6 +71,8 @@ type user struct {
 }
 
 func (u *user) whole() bool { return u.ID != "" && u.Profile.Login != "" && u.Status != "" }
+
+func (u *user) key() (name, id string) { return u.name(), u.ID }
 
 func (u *user) name() string { return fold(u.Profile.Login) }
 
@@ -93,6 +97,8 @@ type application struct {
 	Name  string `json:"name"`
 	Label string `json:"label"`
 }
+
+func (a *application) key() (name, id string) { return a.Label, a.ID }
 
 func (a *application) whole() bool { return a.ID != "" && a.Label != "" }
 

@@ -101,11 +101,15 @@ func (e *StatusError) Error() string { return "HTTP status " + strconv.Itoa(e.St
 
 // New checks the configuration. It opens nothing. Its error is a *connectors.Error.
 func New(c Config) (*Client, error) {
-	root, err := url.Parse(strings.TrimSuffix(c.URL, "/"))
-	if err != nil || root.Host == "" || root.User != nil || root.RawQuery != "" || root.Fragment != "" ||
-		(root.Scheme != "https" && (root.Scheme != "http" || !loopback(root.Hostname()))) {
+	var address connectors.Address
+	root := &url.URL{}
+	err := address.UnmarshalText([]byte(c.URL))
+	if err == nil {
+		root, err = url.Parse(strings.TrimSuffix(c.URL, "/"))
+	}
+	if err != nil {
 		// The address may hold a secret by mistake: it is not repeated.
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: "configure the API's address", Message: "the address must be https://HOST/PATH without credentials or query (http is for loopback)"}
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: "configure the API's address", Message: "wrong form (expected https://HOST/PATH without credentials or query; http is for loopback)"}
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
@@ -139,11 +143,6 @@ func New(c Config) (*Client, error) {
 		// A redirect is an answer that the caller sees: a token must not follow it.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return client, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // Calls is how many requests were sent so far, repeated ones too.
