@@ -1,9 +1,12 @@
 package connectors
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // Resolve finds the one among candidates that an operation means by a name and, where it was recorded, a native id. It
@@ -34,6 +37,18 @@ func Resolve[T any](what, name, id string, candidates []T, of func(T) (name, id 
 		return none, &Error{Code: Conflict, Message: fmt.Sprintf("several %ss have that name; name one of them by source_id", what), Dependents: which}
 	}
 	return found[0], nil
+}
+
+// During returns an error with the operation as what was tried, whichever part of it failed. One that is not an *Error is
+// returned as it is.
+func During(o *schemas.Operation, err error) error {
+	var typed *Error
+	if !errors.As(err, &typed) {
+		return err
+	}
+	other := *typed
+	other.Op = Title(o)
+	return &other
 }
 
 // Lister answers Reader.List from one list of all that exists of a type: later pages are cut from it. The zero value is

@@ -3,7 +3,6 @@ package okta
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -26,14 +25,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	r := &run{writer: w, groupsByID: map[string]*group{}, made: map[string]bool{}, logins: map[string]*user{}, usersByID: map[string]*user{}}
 	return connectors.Each(ctx, ops, checker, w.settings.now, report, func(ctx context.Context, o *schemas.Operation) (int, error) {
 		w.api.attempts = 0
-		err := r.early(o, r.do(ctx, o))
-		var typed *connectors.Error
-		if errors.As(err, &typed) {
-			// What was tried is the operation, whichever request failed.
-			other := *typed
-			other.Op = connectors.Title(o)
-			err = &other
-		}
+		err := connectors.During(o, r.early(o, r.do(ctx, o)))
 		return w.api.attempts, err
 	})
 }
