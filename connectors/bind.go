@@ -300,21 +300,7 @@ func (b *binder) bindStruct(v reflect.Value, schema map[string]any, value any, a
 
 // bindNumber takes whole numbers, as YAML, JSON and Go have them.
 func (b *binder) bindNumber(v reflect.Value, value any, fail func(string)) {
-	n, ok := int64(0), true
-	switch x := reflect.ValueOf(value); x.Kind() {
-	case reflect.Int, reflect.Int32, reflect.Int64:
-		n = x.Int()
-	case reflect.Uint, reflect.Uint32, reflect.Uint64:
-		n, ok = int64(x.Uint()), x.Uint() < 1<<62 //nolint:gosec // held to the bound beside it
-	case reflect.Float64:
-		n, ok = int64(x.Float()), x.Float() == float64(int64(x.Float()))
-	case reflect.String: // json.Number
-		var err error
-		n, err = strconv.ParseInt(x.String(), 10, 64)
-		ok = err == nil
-	default:
-		ok = false
-	}
+	n, ok := WholeNumber(value)
 	switch {
 	case ok && v.CanInt() && !v.OverflowInt(n):
 		v.SetInt(n)
@@ -323,6 +309,23 @@ func (b *binder) bindNumber(v reflect.Value, value any, fail func(string)) {
 	default:
 		fail("a whole number")
 	}
+}
+
+// WholeNumber takes a number as YAML, JSON and Go have it. It is false for anything else, and for a fraction.
+func WholeNumber(value any) (int64, bool) {
+	switch x := reflect.ValueOf(value); x.Kind() {
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return x.Int(), true
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return int64(x.Uint()), x.Uint() < 1<<62 //nolint:gosec // held to the bound beside it
+	case reflect.Float64:
+		return int64(x.Float()), x.Float() == float64(int64(x.Float()))
+	case reflect.String:
+		number, isNumber := value.(json.Number)
+		n, err := number.Int64()
+		return n, isNumber && err == nil
+	}
+	return 0, false
 }
 
 // disagreements are where a struct has not the fields that its schema has properties, or of another type.

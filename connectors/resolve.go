@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/countersign/countersign/schemas"
 )
@@ -34,7 +35,7 @@ func Resolve[T any](what, name, id string, candidates []T, of func(T) (name, id 
 	case id != "":
 		return none, &Error{Code: Conflict, Message: fmt.Sprintf("the name belongs to another %s now, with the id %s; %s was meant", what, which[0], strconv.QuoteToASCII(id)), Dependents: which}
 	case len(found) > 1:
-		return none, &Error{Code: Conflict, Message: fmt.Sprintf("several %ss have that name; name one of them by source_id", what), Dependents: which}
+		return none, &Error{Code: Conflict, Message: fmt.Sprintf("the name is ambiguous: it belongs to %d (%s); name one of them by source_id", len(found), strings.Join(which, ", ")), Dependents: which}
 	}
 	return found[0], nil
 }

@@ -141,6 +141,8 @@ func (g group) has(id string) bool {
 // account is who can be a member without having members.
 type account struct{ id, name, state string }
 
+func (a account) key() (name, id string) { return a.name, a.id }
+
 func decodeUser(b []byte) (account, error) {
 	var v struct {
 		ID     text   `json:"id"`
