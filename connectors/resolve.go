@@ -40,6 +40,11 @@ func Resolve[T any](what, name, id string, candidates []T, of func(T) (name, id 
 	return found[0], nil
 }
 
+// Refuse is the error of an operation that can't be carried out.
+func Refuse(o *schemas.Operation, code Code, format string, args ...any) error {
+	return &Error{Code: code, Op: Title(o), Message: fmt.Sprintf(format, args...)}
+}
+
 // During returns an error with the operation as what was tried, whichever part of it failed. One that is not an *Error is
 // returned as it is.
 func During(o *schemas.Operation, err error) error {

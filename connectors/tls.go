@@ -43,7 +43,7 @@ func (c Config) readFile(field, path string) ([]byte, error) {
 	case filepath.IsAbs(path):
 		content, err = os.ReadFile(filepath.Clean(path))
 	case c.Directory == "" || !filepath.IsLocal(path):
-		return nil, c.Invalid(field, "the path is neither absolute nor within the access repository")
+		return nil, c.Invalid(field, "the path is not absolute, and not within the access repository")
 	default:
 		var root *os.Root
 		if root, err = os.OpenRoot(c.Directory); err == nil {

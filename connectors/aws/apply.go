@@ -3,7 +3,6 @@ package aws
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -49,10 +48,6 @@ type run struct {
 	tries int
 }
 
-func refuse(code connectors.Code, o *schemas.Operation, format string, args ...any) error {
-	return &connectors.Error{Code: code, Op: connectors.Title(o), Message: fmt.Sprintf(format, args...)}
-}
-
 func (r *run) one(ctx context.Context, o *schemas.Operation) error {
 	e, err := r.find(ctx, o, o.Connection, o.NativeID)
 	if err != nil {
@@ -65,11 +60,11 @@ func (r *run) one(ctx context.Context, o *schemas.Operation) error {
 	}
 	switch {
 	case e == nil && o.NativeID != "" && !o.Removes():
-		return refuse(connectors.Conflict, o, "the connection with the id %s is gone", strconv.QuoteToASCII(o.NativeID))
+		return connectors.Refuse(o, connectors.Conflict, "the connection with the id %s is gone", strconv.QuoteToASCII(o.NativeID))
 	case e == nil && o.Removes():
 		return nil // what is not there has nothing
 	case e == nil && o.Kind != schemas.OperationCreate:
-		return refuse(connectors.NotFound, o, "there is no such %s", o.Connection.Type)
+		return connectors.Refuse(o, connectors.NotFound, "there is no such %s", o.Connection.Type)
 	}
 	switch o.Kind {
 	case schemas.OperationCreate, schemas.OperationUpdate:
@@ -99,7 +94,7 @@ func (r *run) after(o *schemas.Operation) (map[string]any, error) {
 	}
 	after, err := r.normal(o.Connection.Type, given)
 	if err != nil {
-		return nil, refuse(connectors.Invalid, o, "%v", err)
+		return nil, connectors.Refuse(o, connectors.Invalid, "%v", err)
 	}
 	return after, nil
 }
@@ -114,7 +109,7 @@ func (r *run) changeable(ctx context.Context, o *schemas.Operation, e *entity) e
 		e.tag(out.Policy.Tags)
 	}
 	if why := r.protected(e); why != "" {
-		return refuse(connectors.Denied, o, "%s %s is never changed: %s", e.typ, e.name, why)
+		return connectors.Refuse(o, connectors.Denied, "%s %s is never changed: %s", e.typ, e.name, why)
 	}
 	return nil
 }
@@ -186,7 +181,7 @@ func (r *run) create(ctx context.Context, o *schemas.Operation, after map[string
 		}
 		text, encodeErr := encodeDocument(document)
 		if encodeErr != nil {
-			return refuse(connectors.Invalid, o, "document: %v", encodeErr)
+			return connectors.Refuse(o, connectors.Invalid, "document: %v", encodeErr)
 		}
 		in := &iam.CreatePolicyInput{PolicyName: name, Path: sdk.String(path), PolicyDocument: sdk.String(text), Tags: tags}
 		if d, ok := after["description"].(string); ok && d != "" {
@@ -206,7 +201,7 @@ func (r *run) create(ctx context.Context, o *schemas.Operation, after map[string
 		}
 		text, encodeErr := encodeDocument(document)
 		if encodeErr != nil {
-			return refuse(connectors.Invalid, o, "assume_role_policy: %v", encodeErr)
+			return connectors.Refuse(o, connectors.Invalid, "assume_role_policy: %v", encodeErr)
 		}
 		in := &iam.CreateRoleInput{RoleName: name, Path: sdk.String(path), AssumeRolePolicyDocument: sdk.String(text), Tags: tags}
 		if d, ok := after["description"].(string); ok && d != "" {
@@ -258,7 +253,7 @@ func (r *run) existing(ctx context.Context, o *schemas.Operation, after map[stri
 	}
 	r.index(o.Connection.Type)[fold(e.name)] = e
 	if e.name != o.Connection.SourceName {
-		return refuse(connectors.Conflict, o, "IAM does not tell upper from lower case, and there is the %s %s: write the name so", e.typ, e.name)
+		return connectors.Refuse(o, connectors.Conflict, "IAM does not tell upper from lower case, and there is the %s %s: write the name so", e.typ, e.name)
 	}
 	if err := r.changeable(ctx, o, e); err != nil {
 		return err
@@ -272,7 +267,7 @@ func (r *run) update(ctx context.Context, o *schemas.Operation, e *entity, after
 		if !ok || !known || want == live {
 			return nil
 		}
-		return refuse(connectors.Unsupported, o, "IAM cannot change the %s of a %s (it is %s): leave it out, or delete the %[2]s and make it anew", key, e.typ, strconv.QuoteToASCII(live))
+		return connectors.Refuse(o, connectors.Unsupported, "IAM cannot change the %s of a %s (it is %s): leave it out, or delete the %[2]s and make it anew", key, e.typ, strconv.QuoteToASCII(live))
 	}
 	switch e.typ {
 	case typeGroup:
@@ -316,7 +311,7 @@ func (r *run) updateRole(ctx context.Context, o *schemas.Operation, e *entity, a
 	}
 	live := r.role(out.Role)
 	if live.id != e.id {
-		return refuse(connectors.Conflict, o, "the role has the id %s now: somebody made it anew", live.id)
+		return connectors.Refuse(o, connectors.Conflict, "the role has the id %s now: somebody made it anew", live.id)
 	}
 	name := sdk.String(e.name)
 	// What bounds the role comes first, what opens it last.
@@ -345,7 +340,7 @@ func (r *run) updateRole(ctx context.Context, o *schemas.Operation, e *entity, a
 	if doc := after["assume_role_policy"]; doc != nil && !sameDocument(doc, live.document) {
 		text, err := encodeDocument(doc)
 		if err != nil {
-			return refuse(connectors.Invalid, o, "assume_role_policy: %v", err)
+			return connectors.Refuse(o, connectors.Invalid, "assume_role_policy: %v", err)
 		}
 		if err := r.settled(ctx, r.youngPrincipal(text), func() error {
 			return only(r.iam.UpdateAssumeRolePolicy(ctx, &iam.UpdateAssumeRolePolicyInput{RoleName: name, PolicyDocument: sdk.String(text)}))

@@ -19,9 +19,9 @@ func (r *run) grant(ctx context.Context, o *schemas.Operation, e *entity) error 
 	}
 	switch {
 	case target == nil && arn == "":
-		return refuse(connectors.NotFound, o, "there is no such %s", o.Target.Type)
+		return connectors.Refuse(o, connectors.NotFound, "there is no such %s", o.Target.Type)
 	case target != nil && target.own != "":
-		return refuse(connectors.Denied, o, "%s %s is never given: %s", target.typ, target.name, target.own)
+		return connectors.Refuse(o, connectors.Denied, "%s %s is never given: %s", target.typ, target.name, target.own)
 	}
 	name := sdk.String(e.name)
 	return r.settled(ctx, r.young(e.arn, arn), func() error {
@@ -49,7 +49,7 @@ func (r *run) revoke(ctx context.Context, o *schemas.Operation, e *entity) error
 	case target == nil && arn == "" && o.Target.Type != typeInlinePolicy:
 		return nil // what is gone is held by nobody
 	case target != nil && target.typ == typeUser && target.own != "":
-		return refuse(connectors.Denied, o, "user %s is never changed: %s", target.name, target.own)
+		return connectors.Refuse(o, connectors.Denied, "user %s is never changed: %s", target.name, target.own)
 	}
 	name := sdk.String(e.name)
 	switch {
@@ -86,7 +86,7 @@ func (r *run) target(ctx context.Context, o *schemas.Operation) (*entity, string
 		}
 		arn := r.managedPrefix() + o.Target.SourceName
 		if o.TargetID != "" && o.TargetID != arn {
-			return nil, "", refuse(connectors.Conflict, o, "the policy's ARN is %s, and another one was meant", arn)
+			return nil, "", connectors.Refuse(o, connectors.Conflict, "the policy's ARN is %s, and another one was meant", arn)
 		}
 		return nil, arn, nil
 	}

@@ -31,7 +31,7 @@ func (r *run) find(ctx context.Context, o *schemas.Operation, n schemas.Name, id
 	if e == nil && id != "" {
 		for _, other := range r.index(n.Type) {
 			if other.id == id {
-				return nil, refuse(connectors.Conflict, o, "the %s with the id %s is named %s now", n.Type, id, other.name)
+				return nil, connectors.Refuse(o, connectors.Conflict, "the %s with the id %s is named %s now", n.Type, id, other.name)
 			}
 		}
 	}
@@ -39,9 +39,9 @@ func (r *run) find(ctx context.Context, o *schemas.Operation, n schemas.Name, id
 	case e == nil:
 		return nil, nil
 	case e.name != n.SourceName:
-		return nil, refuse(connectors.Conflict, o, "IAM does not tell upper from lower case, and there is the %s %s: write the name so", n.Type, e.name)
+		return nil, connectors.Refuse(o, connectors.Conflict, "IAM does not tell upper from lower case, and there is the %s %s: write the name so", n.Type, e.name)
 	case id != "" && e.id != id:
-		return nil, refuse(connectors.Conflict, o, "%s %s has the id %s, and another one was meant: somebody made it anew", n.Type, e.name, e.id)
+		return nil, connectors.Refuse(o, connectors.Conflict, "%s %s has the id %s, and another one was meant: somebody made it anew", n.Type, e.name, e.id)
 	}
 	return e, nil
 }

@@ -34,7 +34,7 @@ func (r *run) updateDocument(ctx context.Context, o *schemas.Operation, e *entit
 		return err
 	}
 	if got := sdk.ToString(out.Policy.PolicyId); e.id != "" && got != e.id {
-		return refuse(connectors.Conflict, o, "the policy has the id %s now: somebody made it anew", got)
+		return connectors.Refuse(o, connectors.Conflict, "the policy has the id %s now: somebody made it anew", got)
 	}
 	e.version = sdk.ToString(out.Policy.DefaultVersionId)
 	if e.versions[e.version] == nil {
@@ -63,7 +63,7 @@ func (r *run) updateDocument(ctx context.Context, o *schemas.Operation, e *entit
 	}
 	text, err := encodeDocument(doc)
 	if err != nil {
-		return refuse(connectors.Invalid, o, "document: %v", err)
+		return connectors.Refuse(o, connectors.Invalid, "document: %v", err)
 	}
 	if len(e.versions) >= maxVersions {
 		if err := r.dropOldest(ctx, e); err != nil {

@@ -68,10 +68,6 @@ type batch struct {
 	known        map[int64]bool    // of which of them it was read whom they were assigned to
 }
 
-func refuse(code connectors.Code, o *schemas.Operation, format string, args ...any) error {
-	return &connectors.Error{Code: code, Op: connectors.Title(o), Message: fmt.Sprintf(format, args...)}
-}
-
 // call is one call of REST that belongs to an operation.
 func (b *batch) call(ctx context.Context, o *schemas.Operation, method, path string, body, v any) error {
 	_, n, err := b.client.send(ctx, connectors.Title(o), method, path, nil, body, v)
@@ -101,19 +97,19 @@ func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
 	x := b.bySlug[o.Connection.SourceName]
 	switch {
 	case x == nil && o.Removes() && b.doubt != "" && !b.bot(): // Apps see all teams
-		return refuse(connectors.Denied, o, "whether the team is there is not known: %s", b.doubt)
+		return connectors.Refuse(o, connectors.Denied, "whether the team is there is not known: %s", b.doubt)
 	case x == nil && o.Removes():
 		return b.gone(ctx, o)
 	case x == nil && o.Kind != schemas.OperationCreate:
-		return refuse(connectors.NotFound, o, "the team is not there")
+		return connectors.Refuse(o, connectors.NotFound, "the team is not there")
 	case x != nil && x.protected() != "":
-		return refuse(connectors.Denied, o, "%s", x.protected())
+		return connectors.Refuse(o, connectors.Denied, "%s", x.protected())
 	case x != nil && o.NativeID != "" && o.NativeID != id(x.id):
-		return refuse(connectors.Conflict, o, "the slug stands for another team now (id %d)", x.id)
+		return connectors.Refuse(o, connectors.Conflict, "the slug stands for another team now (id %d)", x.id)
 	case x != nil && x.hidden:
-		return refuse(connectors.Denied, o, "%s", x.doubt)
+		return connectors.Refuse(o, connectors.Denied, "%s", x.doubt)
 	case x != nil && x.doubt != "":
-		return refuse(connectors.Unavailable, o, "the team is not known whole: %s", x.doubt)
+		return connectors.Refuse(o, connectors.Unavailable, "the team is not known whole: %s", x.doubt)
 	}
 	switch o.Kind {
 	case schemas.OperationCreate:
@@ -155,7 +151,7 @@ func (b *batch) gone(ctx context.Context, o *schemas.Operation) error {
 	}
 	for _, i := range b.all {
 		if i.NativeID == o.NativeID {
-			return refuse(connectors.Conflict, o, "the team with the id %s has the slug %s now", o.NativeID, i.SourceName)
+			return connectors.Refuse(o, connectors.Conflict, "the team with the id %s has the slug %s now", o.NativeID, i.SourceName)
 		}
 	}
 	return nil
@@ -211,7 +207,7 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 	}
 	if err != nil {
 		if status(err) == http.StatusUnprocessableEntity && strings.Contains(strings.ToLower(err.Error()), "unique") {
-			return refuse(connectors.Conflict, o, "GitHub has a team of that name under another slug, or one that the credential does not see")
+			return connectors.Refuse(o, connectors.Conflict, "GitHub has a team of that name under another slug, or one that the credential does not see")
 		}
 		return err
 	}
@@ -220,9 +216,9 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 	}
 	if made.Slug != slug {
 		if err := b.call(ctx, o, http.MethodDelete, b.client.team(made.Slug), nil, nil); err != nil {
-			return refuse(connectors.Conflict, o, "GitHub gave the team the slug %s, and it could not be deleted again: delete it", strconv.QuoteToASCII(made.Slug))
+			return connectors.Refuse(o, connectors.Conflict, "GitHub gave the team the slug %s, and it could not be deleted again: delete it", strconv.QuoteToASCII(made.Slug))
 		}
-		return refuse(connectors.Conflict, o, "GitHub would give the team the slug %s: ask for that name", strconv.QuoteToASCII(made.Slug))
+		return connectors.Refuse(o, connectors.Conflict, "GitHub would give the team the slug %s: ask for that name", strconv.QuoteToASCII(made.Slug))
 	}
 	fresh.id = *made.ID
 	fresh.set(o.After)
@@ -271,7 +267,7 @@ func (b *batch) update(ctx context.Context, o *schemas.Operation, x *team) error
 		return nil
 	}
 	if body["privacy"] == "secret" && x.parent != nil {
-		return refuse(connectors.Conflict, o, "the team lies in %s, and a team in or around another cannot be secret", x.parent.slug)
+		return connectors.Refuse(o, connectors.Conflict, "the team lies in %s, and a team in or around another cannot be secret", x.parent.slug)
 	}
 	var changed answered
 	if err := b.call(ctx, o, http.MethodPatch, b.client.team(x.slug), body, &changed); err != nil {
@@ -321,7 +317,7 @@ func (b *batch) delete(ctx context.Context, o *schemas.Operation, x *team) error
 // sameTarget refuses an operation that was planned for another target of that name. An id of 0 is not known.
 func sameTarget(o *schemas.Operation, now int64) error {
 	if o.TargetID != "" && now != 0 && o.TargetID != id(now) {
-		return refuse(connectors.Conflict, o, "the name stands for another %s now (id %d)", o.Target.Type, now)
+		return connectors.Refuse(o, connectors.Conflict, "the name stands for another %s now (id %d)", o.Target.Type, now)
 	}
 	return nil
 }
@@ -330,11 +326,11 @@ func (b *batch) nest(ctx context.Context, o *schemas.Operation, x *team) error {
 	above := b.bySlug[o.Target.SourceName]
 	switch {
 	case above == nil:
-		return refuse(connectors.NotFound, o, "the team %s is not there", o.Target.SourceName)
+		return connectors.Refuse(o, connectors.NotFound, "the team %s is not there", o.Target.SourceName)
 	case above.protected() != "":
-		return refuse(connectors.Denied, o, "%s: %s", above.slug, above.protected())
+		return connectors.Refuse(o, connectors.Denied, "%s: %s", above.slug, above.protected())
 	case above == x:
-		return refuse(connectors.Invalid, o, "it would be a member of itself")
+		return connectors.Refuse(o, connectors.Invalid, "it would be a member of itself")
 	}
 	if err := sameTarget(o, above.id); err != nil {
 		return err
@@ -343,9 +339,9 @@ func (b *batch) nest(ctx context.Context, o *schemas.Operation, x *team) error {
 	case x.parent != nil && x.parent.id == above.id:
 		return nil
 	case x.parent != nil:
-		return refuse(connectors.Conflict, o, "the team lies in %s, and has one parent at a time: revoke that first", x.parent.slug)
+		return connectors.Refuse(o, connectors.Conflict, "the team lies in %s, and has one parent at a time: revoke that first", x.parent.slug)
 	case x.privacy == "secret", above.privacy == "secret":
-		return refuse(connectors.Conflict, o, "a team in or around another cannot be secret: set the privacy of both to closed")
+		return connectors.Refuse(o, connectors.Conflict, "a team in or around another cannot be secret: set the privacy of both to closed")
 	}
 	var changed answered
 	if err := b.call(ctx, o, http.MethodPatch, b.client.team(x.slug), map[string]any{"parent_team_id": above.id}, &changed); err != nil {
@@ -357,7 +353,7 @@ func (b *batch) nest(ctx context.Context, o *schemas.Operation, x *team) error {
 
 func (b *batch) unnest(ctx context.Context, o *schemas.Operation, x *team) error {
 	if x.parent != nil && x.parent.slug != o.Target.SourceName && o.TargetID == id(x.parent.id) {
-		return refuse(connectors.Conflict, o, "the team with the id %s has the slug %s now", o.TargetID, x.parent.slug)
+		return connectors.Refuse(o, connectors.Conflict, "the team with the id %s has the slug %s now", o.TargetID, x.parent.slug)
 	}
 	if x.parent == nil || x.parent.slug != o.Target.SourceName {
 		return nil

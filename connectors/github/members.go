@@ -74,18 +74,18 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 	case in && o.Privilege == member:
 		return nil
 	case s.owner && o.Privilege == maintainer:
-		return refuse(connectors.Conflict, o, "an owner of the organisation maintains each team that they are in: grant %s", member)
+		return connectors.Refuse(o, connectors.Conflict, "an owner of the organisation maintains each team that they are in: grant %s", member)
 	case in && p.maintainer:
 		return nil
 	case !s.there && !b.invite:
-		return refuse(connectors.NotFound, o, "no such account is in the organisation %s. To add it to a team would invite it to the organisation: have an owner do that, or set invite: true in the application's config", b.client.organisation)
+		return connectors.Refuse(o, connectors.NotFound, "no such account is in the organisation %s. To add it to a team would invite it to the organisation: have an owner do that, or set invite: true in the application's config", b.client.organisation)
 	case !s.there && o.TargetID != "":
 		found, err := b.accounts(ctx, []string{login})
 		if err != nil {
 			return err
 		}
 		if len(found) != 1 || found[0].NativeID != o.TargetID {
-			return refuse(connectors.Conflict, o, "the name stands for another account now, or for none")
+			return connectors.Refuse(o, connectors.Conflict, "the name stands for another account now, or for none")
 		}
 	}
 	role := map[string]string{member: "member", maintainer: "maintainer"}[o.Privilege]
@@ -117,7 +117,7 @@ func otherName(o *schemas.Operation, lists ...map[string]person) error {
 	for _, list := range lists {
 		for login, p := range list {
 			if o.TargetID != "" && id(p.id) == o.TargetID {
-				return refuse(connectors.Conflict, o, "the account with the id %s has the login %s now", o.TargetID, login)
+				return connectors.Refuse(o, connectors.Conflict, "the account with the id %s has the login %s now", o.TargetID, login)
 			}
 		}
 	}

@@ -67,7 +67,7 @@ func (b *batch) give(ctx context.Context, o *schemas.Operation, x *team) error {
 		case h.role == o.Privilege, have >= want && want >= 0:
 			return nil
 		case have < 0 || want < 0:
-			return refuse(connectors.Conflict, o, "the team has the role %s on the repository, and has one at a time: revoke that first", strconv.QuoteToASCII(h.role))
+			return connectors.Refuse(o, connectors.Conflict, "the team has the role %s on the repository, and has one at a time: revoke that first", strconv.QuoteToASCII(h.role))
 		}
 	}
 	all := b.alike(o)
@@ -80,7 +80,7 @@ func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 	if h == nil && b.doubt != "" {
 		switch err := b.call(ctx, o, http.MethodGet, path("repos", b.client.organisation, name), nil, nil); {
 		case connectors.CodeOf(err) == connectors.NotFound:
-			return refuse(connectors.Denied, o, "whether the team has the repository is not known: %s", b.doubt)
+			return connectors.Refuse(o, connectors.Denied, "whether the team has the repository is not known: %s", b.doubt)
 		case err != nil:
 			return err
 		}
@@ -88,7 +88,7 @@ func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 	if h == nil && o.TargetID != "" {
 		for now, other := range x.repositories {
 			if other.direct && id(other.id) == o.TargetID {
-				return refuse(connectors.Conflict, o, "the repository with the id %s is named %s now", o.TargetID, now)
+				return connectors.Refuse(o, connectors.Conflict, "the repository with the id %s is named %s now", o.TargetID, now)
 			}
 		}
 	}
@@ -110,7 +110,7 @@ func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 		return b.put(ctx, o, x, name, "")
 	}
 	if level(h.inherited) >= gone || h.inherited != "" && level(h.inherited) < 0 {
-		return refuse(connectors.Conflict, o, "the team has it from its parent %s as well: revoke it there, or take the team out of that", x.parent.slug)
+		return connectors.Refuse(o, connectors.Conflict, "the team has it from its parent %s as well: revoke it there, or take the team out of that", x.parent.slug)
 	}
 	return b.put(ctx, o, x, name, levels()[lowest-1])
 }
@@ -130,7 +130,7 @@ func (b *batch) put(ctx context.Context, o *schemas.Operation, x *team, name, ro
 	}
 	err := b.call(ctx, o, http.MethodPut, at, map[string]any{"permission": role}, nil)
 	if connectors.CodeOf(err) == connectors.NotFound {
-		return refuse(connectors.NotFound, o, "the organisation %s has no such repository, or the credential does not see it", b.client.organisation)
+		return connectors.Refuse(o, connectors.NotFound, "the organisation %s has no such repository, or the credential does not see it", b.client.organisation)
 	}
 	if err != nil {
 		return err

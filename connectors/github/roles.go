@@ -99,7 +99,7 @@ func (b *batch) role(ctx context.Context, o *schemas.Operation) (*orgRole, error
 	case x == nil && o.Removes():
 		return nil, nil
 	case x == nil:
-		return nil, refuse(connectors.NotFound, o, "the organisation has no such role")
+		return nil, connectors.Refuse(o, connectors.NotFound, "the organisation has no such role")
 	}
 	if !b.known[x.id] {
 		if err := b.assigned(ctx, connectors.Title(o), x); err != nil {
@@ -131,7 +131,7 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 	if holds == grant {
 		for now, other := range holders {
 			if !grant && o.TargetID == id(other) {
-				return refuse(connectors.Conflict, o, "the %s with the id %s is named %s now", o.Target.Type, o.TargetID, now)
+				return connectors.Refuse(o, connectors.Conflict, "the %s with the id %s is named %s now", o.Target.Type, o.TargetID, now)
 			}
 		}
 		return nil
@@ -150,15 +150,15 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 		case err != nil:
 			return err
 		case !s.there:
-			return refuse(connectors.NotFound, o, "no such account is in the organisation %s", b.client.organisation)
+			return connectors.Refuse(o, connectors.NotFound, "no such account is in the organisation %s", b.client.organisation)
 		case s.pending:
-			return refuse(connectors.Conflict, o, "the account has not taken up its invitation to the organisation, and has no roles until then")
+			return connectors.Refuse(o, connectors.Conflict, "the account has not taken up its invitation to the organisation, and has no roles until then")
 		}
 		target = s.id
 	} else {
 		t := b.bySlug[name]
 		if t == nil {
-			return refuse(connectors.NotFound, o, "the team is not there")
+			return connectors.Refuse(o, connectors.NotFound, "the team is not there")
 		}
 		target = t.id
 	}

@@ -3,7 +3,6 @@ package ldap
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"strconv"
 
@@ -133,10 +132,6 @@ func (w *writer) carryOut(ctx context.Context, ops []*schemas.Operation) []resul
 	return []result{{n, err}}
 }
 
-func refuse(o *schemas.Operation, code connectors.Code, format string, args ...any) error {
-	return &connectors.Error{Code: code, Op: connectors.Title(o), Message: fmt.Sprintf(format, args...)}
-}
-
 // handle is how a change addresses a group, so that it reaches this very entry or none: in Active Directory by its
 // id, elsewhere by its name with an assertion of the id where the server knows that (RFC 4528).
 func (w *writer) handle(g *group) (string, []goldap.Control) {
@@ -177,7 +172,7 @@ func (w *writer) update(ctx context.Context, o *schemas.Operation) (int, error) 
 		return 1, err
 	}
 	if g == nil {
-		return 1, refuse(o, connectors.NotFound, "there is no such group below base_dn")
+		return 1, connectors.Refuse(o, connectors.NotFound, "there is no such group below base_dn")
 	}
 	return w.set(ctx, o, g)
 }
@@ -204,10 +199,10 @@ func (w *writer) set(ctx context.Context, o *schemas.Operation, g *group) (int, 
 			return n, ferr
 		}
 		if g == nil {
-			return n, refuse(o, connectors.NotFound, "the group is gone")
+			return n, connectors.Refuse(o, connectors.NotFound, "the group is gone")
 		}
 		if n == attempts {
-			return n, refuse(o, connectors.Conflict, "somebody else changes the group all the time")
+			return n, connectors.Refuse(o, connectors.Conflict, "somebody else changes the group all the time")
 		}
 	}
 }
@@ -260,7 +255,7 @@ func (w *writer) remove(ctx context.Context, o *schemas.Operation) (int, error) 
 		case err == nil:
 			return n, nil
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultNotAllowedOnNonLeaf):
-			return n, refuse(o, connectors.Conflict, "there are entries below the group's own")
+			return n, connectors.Refuse(o, connectors.Conflict, "there are entries below the group's own")
 		case !goldap.IsErrorAnyOf(err, goldap.LDAPResultNoSuchObject, goldap.LDAPResultAssertionFailed) || n == attempts:
 			return n, err
 		}

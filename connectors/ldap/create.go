@@ -45,9 +45,9 @@ func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists) && n < 3:
 			// Somebody was quicker, or an answer was lost: find it.
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists):
-			return n, refuse(o, connectors.Conflict, "something else has that name in the directory, or one that the directory takes for the same")
+			return n, connectors.Refuse(o, connectors.Conflict, "something else has that name in the directory, or one that the directory takes for the same")
 		case connectors.CodeOf(err) == connectors.NotFound:
-			return n, refuse(o, connectors.Invalid, "the entry that new groups are put below (config.create.parent_dn) is not there")
+			return n, connectors.Refuse(o, connectors.Invalid, "the entry that new groups are put below (config.create.parent_dn) is not there")
 		default:
 			return n, err
 		}
@@ -63,7 +63,7 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 	}
 	req := &goldap.AddRequest{DN: w.settings.Create.ParentDN.child(rdn, name)}
 	if d, err := parseDN(req.DN); err == nil && w.nobody(d) {
-		return nil, 0, refuse(o, connectors.Denied, "it is never made: %s", standsForNobody)
+		return nil, 0, connectors.Refuse(o, connectors.Denied, "it is never made: %s", standsForNobody)
 	}
 	req.Attribute("objectClass", w.c.newClasses)
 	req.Attribute(rdn, []string{name})
@@ -154,7 +154,7 @@ func (w *writer) free(ctx context.Context, o *schemas.Operation) (int, error) {
 			return n, nil
 		}
 	}
-	return 0, refuse(o, connectors.Conflict, "no number of config.create.gid_numbers is free")
+	return 0, connectors.Refuse(o, connectors.Conflict, "no number of config.create.gid_numbers is free")
 }
 
 // settle gives a new group another number when somebody else took the same at the same time: to hosts, two groups
@@ -185,5 +185,5 @@ func (w *writer) settle(ctx context.Context, o *schemas.Operation, number int) e
 		}
 		number = next
 	}
-	return refuse(o, connectors.Conflict, "somebody else gives out the numbers of config.create.gid_numbers")
+	return connectors.Refuse(o, connectors.Conflict, "somebody else gives out the numbers of config.create.gid_numbers")
 }

@@ -54,7 +54,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 	case g == nil && o.NativeID != "":
 		other, err := w.renamed(o, find)
 		if err == nil && other != "" {
-			err = refuse(o, connectors.Conflict, "the group is called %s now", strconv.QuoteToASCII(other))
+			err = connectors.Refuse(o, connectors.Conflict, "the group is called %s now", strconv.QuoteToASCII(other))
 		}
 		return nil, err
 	case g == nil:
@@ -76,10 +76,10 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 		}
 	}
 	if g.protected != "" {
-		return nil, refuse(o, connectors.Denied, "the group is never changed: %s", g.protected)
+		return nil, connectors.Refuse(o, connectors.Denied, "the group is never changed: %s", g.protected)
 	}
 	if g.broken != "" {
-		return nil, refuse(o, connectors.Denied, "%s", g.broken)
+		return nil, connectors.Refuse(o, connectors.Denied, "%s", g.broken)
 	}
 	return g, nil
 }

@@ -39,7 +39,7 @@ func (w *writer) change(ctx context.Context, ops []*schemas.Operation) []result 
 			for i, o := range ops {
 				results[i].attempts = n
 				if o.Kind == schemas.OperationGrant {
-					results[i].err = refuse(o, connectors.NotFound, "there is no such group below base_dn")
+					results[i].err = connectors.Refuse(o, connectors.NotFound, "there is no such group below base_dn")
 				}
 			}
 			return results
@@ -47,7 +47,7 @@ func (w *writer) change(ctx context.Context, ops []*schemas.Operation) []result 
 		if !w.root.ad {
 			why, err := w.unseen(ctx, []*group{g}, []string{g.name})
 			if err == nil && why != "" {
-				err = refuse(ops[0], connectors.Denied, "%s", why)
+				err = connectors.Refuse(ops[0], connectors.Denied, "%s", why)
 			}
 			if err != nil {
 				for i, o := range ops {
@@ -354,32 +354,32 @@ func (w *writer) add(g *group, o *schemas.Operation, t *targets) ([]value, error
 	case err != nil:
 		return nil, err
 	case e.dn.text == "" && o.Target.Type == typeUser:
-		return nil, refuse(o, connectors.NotFound, "there is no such account below user_base_dn")
+		return nil, connectors.Refuse(o, connectors.NotFound, "there is no such account below user_base_dn")
 	case e.dn.text == "":
-		return nil, refuse(o, connectors.NotFound, "there is no such group below base_dn")
+		return nil, connectors.Refuse(o, connectors.NotFound, "there is no such group below base_dn")
 	case e.protected != "":
-		return nil, refuse(o, connectors.Denied, "it is never given: %s", e.protected)
+		return nil, connectors.Refuse(o, connectors.Denied, "it is never given: %s", e.protected)
 	case e.dn.key() == g.dn.key():
-		return nil, refuse(o, connectors.Invalid, "a group cannot be in itself")
+		return nil, connectors.Refuse(o, connectors.Invalid, "a group cannot be in itself")
 	case len(g.holds) == 0:
-		return nil, refuse(o, connectors.Unsupported, "its object classes name no attribute that holds members")
+		return nil, connectors.Refuse(o, connectors.Unsupported, "its object classes name no attribute that holds members")
 	case e.primary:
 		return nil, nil
 	}
 	v := value{attr: g.holds[0], raw: e.dn.text, dn: e.dn}
 	if v.attr == attrMemberUID {
 		if o.Target.Type == typeGroup {
-			return nil, refuse(o, connectors.Unsupported, "a posixGroup holds no groups")
+			return nil, connectors.Refuse(o, connectors.Unsupported, "a posixGroup holds no groups")
 		}
 		if len(e.uids) == 0 {
-			return nil, refuse(o, connectors.Invalid, "the account has no uid, by which a posixGroup names its members")
+			return nil, connectors.Refuse(o, connectors.Invalid, "the account has no uid, by which a posixGroup names its members")
 		}
 		v.raw, v.dn = e.uids[0], dn{}
 		if strings.EqualFold(e.dn.attr, "uid") && slices.Contains(e.uids, e.dn.name) {
 			v.raw = e.dn.name
 		}
 		if n := t.uids[v.raw]; n > 1 {
-			return nil, refuse(o, connectors.Conflict, "%d accounts have the uid %s, and a posixGroup would have all of them in it", n, strconv.QuoteToASCII(v.raw))
+			return nil, connectors.Refuse(o, connectors.Conflict, "%d accounts have the uid %s, and a posixGroup would have all of them in it", n, strconv.QuoteToASCII(v.raw))
 		}
 	}
 	if t.held != nil {
@@ -420,7 +420,7 @@ func (w *writer) take(g *group, o *schemas.Operation, t *targets) ([]value, erro
 	case err != nil:
 		return nil, err
 	case e.primary:
-		return nil, refuse(o, connectors.Conflict, "the group is the account's primary one: give it another there")
+		return nil, connectors.Refuse(o, connectors.Conflict, "the group is the account's primary one: give it another there")
 	case e.dn.text != "" && t.held != nil:
 		if !t.held[e.dn.key()] {
 			return nil, nil

@@ -28,9 +28,6 @@ const maxAccounts = 200
 // whatever it depends on and after whatever else concerns the same role or user.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	const op = "apply"
-	if err := w.ready(ctx, op); err != nil {
-		return err
-	}
 	c, err := w.load(ctx)
 	if err != nil {
 		return wrap(op, err)
@@ -172,7 +169,7 @@ func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 
 // run carries out a step. An error ends the whole.
 func (b *batch) run(ctx context.Context, s *step) error {
-	started := b.w.cfg.Now()
+	started := b.w.now()
 	j := &job{batch: b, kind: s.kind, started: started}
 	var able []*schemas.Operation
 	for _, o := range s.ops {
@@ -206,7 +203,7 @@ type job struct {
 }
 
 func (j *job) tell(o *schemas.Operation, err error) {
-	out := connectors.Outcome{Operation: o.ID, Attempts: 1, Started: j.started, Finished: j.w.cfg.Now(), Err: wrap(connectors.Title(o), err)}
+	out := connectors.Outcome{Operation: o.ID, Attempts: 1, Started: j.started, Finished: j.w.now(), Err: wrap(connectors.Title(o), err)}
 	if j.again {
 		out.Attempts = 2
 	}
@@ -215,10 +212,6 @@ func (j *job) tell(o *schemas.Operation, err error) {
 	}
 	j.failed[o.ID] = out.Err != nil
 	j.report(out)
-}
-
-func refuse(o *schemas.Operation, code connectors.Code, format string, args ...any) error {
-	return &connectors.Error{Code: code, Op: connectors.Title(o), Message: fmt.Sprintf(format, args...)}
 }
 
 // connection finds the operation's own role, nil when there is none, and refuses those that must not be touched.
@@ -232,13 +225,13 @@ func (j *job) connection(o *schemas.Operation) (accountID, *account, error) {
 		return id, nil, nil
 	}
 	if !a.role {
-		return id, nil, refuse(o, connectors.Conflict, "%s is a user and no role", id.userName())
+		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s is a user and no role", id.userName())
 	}
 	if why := j.w.protected(a); why != "" {
-		return id, nil, refuse(o, connectors.Denied, "it is never changed: %s", why)
+		return id, nil, connectors.Refuse(o, connectors.Denied, "it is never changed: %s", why)
 	}
 	if o.NativeID != "" || o.TargetID != "" {
-		return id, nil, refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.w.dialect, o.NativeID+o.TargetID)
+		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.w.dialect, o.NativeID+o.TargetID)
 	}
 	return id, a, nil
 }
@@ -345,7 +338,7 @@ func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas
 	for _, n := range sortedKeys(named) {
 		args = append(args, n)
 	}
-	view, _ := j.w.cfg.Values["accounts_view"].(string)
+	view := j.w.settings.AccountsView
 	err := j.w.query(ctx, func(c []string) error { delete(named, c[0]); return nil }, 1, rolesNamed(view, len(args)), args...)
 	if err != nil {
 		return nil, err
@@ -353,7 +346,7 @@ func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas
 	var left []*schemas.Operation
 	for _, o := range ops {
 		if who := j.pieces[o].who; who.host == "" && named[who.user] {
-			j.tell(o, refuse(o, connectors.NotFound, "the role %s was dropped meanwhile, and there is a user of that name", who.user))
+			j.tell(o, connectors.Refuse(o, connectors.NotFound, "the role %s was dropped meanwhile, and there is a user of that name", who.user))
 			continue
 		}
 		left = append(left, o)
@@ -391,9 +384,9 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 		id, a, err := j.connection(o)
 		switch {
 		case err == nil && a == nil && o.NativeID != "":
-			err = refuse(o, connectors.Conflict, "the role %s does not exist any more", o.Connection.SourceName)
+			err = connectors.Refuse(o, connectors.Conflict, "the role %s does not exist any more", o.Connection.SourceName)
 		case err == nil && a == nil && o.Kind == schemas.OperationUpdate:
-			err = refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
+			err = connectors.Refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
 		}
 		if err != nil {
 			j.tell(o, err)
@@ -523,262 +516,4 @@ func (j *job) owned(ctx context.Context, roles []accountID) (map[accountID][]str
 		return nil
 	}, 3, j.w.dialect.definers(len(names)), args...)
 	return out, err
-}
-
-// piece is one privilege that is given to or taken from one account.
-type piece struct {
-	o         *schemas.Operation
-	on        object // for a membership, the role
-	privilege string // as it stands in the statement
-	who       accountID
-	held      holding
-	edge      edge
-}
-
-// change gives and takes entitlements.
-func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
-	pieces := map[*schemas.Operation]piece{}
-	j.pieces = pieces
-	type bundle struct {
-		on  object
-		who accountID
-	}
-	bundles := map[bundle][]*schemas.Operation{}
-	for _, o := range ops {
-		p, err := j.piece(o)
-		if err != nil || p == nil {
-			j.tell(o, err)
-			continue
-		}
-		pieces[o] = *p
-		k := bundle{p.on, p.who}
-		bundles[k] = append(bundles[k], o)
-	}
-	// Accounts that get the same privileges on the same object share a statement.
-	type key struct {
-		on         object
-		privileges string
-	}
-	type group struct {
-		key
-		who [][]*schemas.Operation // the operations of each account
-	}
-	groups := map[key]*group{}
-	for k, list := range bundles {
-		at := key{k.on, strings.Join(privilegesOf(pieces, list), "\x00")}
-		if groups[at] == nil {
-			groups[at] = &group{key: at}
-		}
-		groups[at].who = append(groups[at].who, list)
-	}
-	order := slices.SortedFunc(maps.Values(groups), func(a, b *group) int {
-		if c := a.on.compare(b.on); c != 0 {
-			return c
-		}
-		return strings.Compare(a.privileges, b.privileges)
-	})
-	for _, g := range order {
-		slices.SortFunc(g.who, func(a, b []*schemas.Operation) int {
-			return strings.Compare(pieces[a[0]].who.userName(), pieces[b[0]].who.userName())
-		})
-		for part := range slices.Chunk(g.who, maxAccounts) {
-			if err := connectors.Stopped(ctx, "apply"); err != nil {
-				return err
-			}
-			err := j.together(ctx, slices.Concat(part...), g.on.oracle(), func(list []*schemas.Operation) []string {
-				who := map[string]bool{}
-				for _, o := range list {
-					who[pieces[o].who.sql()] = true
-				}
-				if j.kind == schemas.OperationGrant {
-					if p := pieces[list[0]]; len(list) == 1 && p.privilege == schemas.PrivilegeMember && j.member(p) {
-						return nil // it came with ADMIN, which MySQL may take away again when MEMBER is granted
-					}
-					return j.w.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
-				}
-				return j.w.dialect.revoke(g.on, privilegesOf(pieces, list), sortedKeys(who))
-			}, func(o *schemas.Operation) { j.note(pieces[o]) })
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// member says whether a membership is there by now.
-func (j *job) member(p piece) bool {
-	_, ok := j.c.edges[p.edge]
-	return p.on.typ == typeRole && ok
-}
-
-// privilegesOf are the privileges of operations, sorted, each once.
-func privilegesOf(pieces map[*schemas.Operation]piece, ops []*schemas.Operation) []string {
-	set := map[string]bool{}
-	for _, o := range ops {
-		set[pieces[o].privilege] = true
-	}
-	return sortedKeys(set)
-}
-
-// note remembers what was done.
-func (j *job) note(p piece) {
-	give := j.kind == schemas.OperationGrant
-	if p.on.typ != typeRole {
-		a := j.c.accounts[p.who]
-		if give {
-			a.hold(p.held)
-			return
-		}
-		delete(a.held, p.held)
-		delete(a.held, holding{p.held.object, p.held.privilege + withGrantOption, ""})
-		return
-	}
-	admin := p.privilege == schemas.PrivilegeAdmin
-	switch {
-	case give:
-		j.c.edges[p.edge] = j.c.edges[p.edge] || admin
-	case admin:
-		if _, ok := j.c.edges[p.edge]; ok {
-			j.c.edges[p.edge] = false
-		}
-	default:
-		delete(j.c.edges, p.edge)
-	}
-}
-
-// piece is what an operation comes to, or nil when there is nothing to do.
-func (j *job) piece(o *schemas.Operation) (*piece, error) {
-	give := o.Kind == schemas.OperationGrant
-	id, a, err := j.connection(o)
-	switch {
-	case err != nil:
-		return nil, err
-	case a == nil && give:
-		return nil, refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
-	case a == nil:
-		return nil, nil // with the role went all that it had
-	}
-	h, err := j.w.dialect.object(*o.Target)
-	if err != nil {
-		if !give {
-			return nil, nil // nothing is named so
-		}
-		code := connectors.Invalid
-		if o.Target.Type == typeUser {
-			code = connectors.NotFound
-		}
-		return nil, refuse(o, code, "%v", err)
-	}
-	switch o.Target.Type {
-	case typeRole, typeMember, typeUser:
-		return j.membership(o, id, h.role)
-	}
-	h.privilege = o.Privilege
-	if !give {
-		if !a.held[h] {
-			return nil, nil
-		}
-		if strings.HasPrefix(h.privilege, unknownPrivilege) {
-			return nil, refuse(o, connectors.Unsupported, "the server is newer than countersign, which does not know this privilege's name: revoke it by hand")
-		}
-	} else {
-		if a.held[h] {
-			return nil, nil
-		}
-		if err := j.exists(o, h); err != nil {
-			return nil, err
-		}
-	}
-	p := &piece{o: o, on: h.object, privilege: o.Privilege, who: id, held: h}
-	if h.typ == typeColumn {
-		name := h.column
-		if list := a.spelled[h]; !give && len(list) > 0 {
-			name = list[0]
-		}
-		p.privilege += " (" + quote(name) + ")"
-	}
-	return p, nil
-}
-
-// exists says what is missing for a grant, or nil.
-func (j *job) exists(o *schemas.Operation, h holding) error {
-	if h.typ == typeGlobal {
-		return nil
-	}
-	if err := j.failures[h.typ]; err != nil {
-		return err
-	}
-	if strings.EqualFold(h.db, informationSchema) {
-		return refuse(o, connectors.Denied, "%s", whyInformationSchema) // the servers take it, once escaped, and it means nothing
-	}
-	switch h.typ {
-	case typeFunction, typeProcedure, typePackage, typePackageBody:
-		if j.w.dialect == mariaDB && !ascii(h.name) {
-			return refuse(o, connectors.Unsupported, "MariaDB loses privileges on routines whose names are not plain ASCII when it starts again: give them on the database")
-		}
-	}
-	if h.privilege = ""; !j.there[h] {
-		for x := range j.there {
-			if x.typ == h.typ && strings.EqualFold(x.target().SourceName, h.target().SourceName) {
-				return refuse(o, connectors.NotFound, "there is no %s; there is a %s", h.target(), x.target())
-			}
-		}
-		return refuse(o, connectors.NotFound, "there is no %s, or the credential for applying does not see it", h.target())
-	}
-	if h.typ == typeDatabase && len([]rune(escapeDatabase(h.db))) > maxPattern {
-		return refuse(o, connectors.Unsupported, "the server keeps %d characters of a database's name for privileges, and each _ and %% takes two: give privileges on its tables", maxPattern)
-	}
-	return nil
-}
-
-// maxPattern is how many characters mysql.db holds.
-const maxPattern = 64
-
-// membership is the piece of one account in another.
-func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, error) {
-	give := o.Kind == schemas.OperationGrant
-	x := j.c.accounts[other]
-	asUser := o.Target.Type == typeUser
-	switch {
-	case x == nil && give:
-		return nil, refuse(o, connectors.NotFound, "the %s %s does not exist", o.Target.Type, o.Target.SourceName)
-	case x == nil:
-		return nil, nil
-	case asUser && x.role:
-		if !give {
-			break // it was given to a user that has become a role
-		}
-		return nil, refuse(o, connectors.Conflict, "%s is a role: say type %s and the name %s", o.Target.SourceName, typeRole, j.w.dialect.roleName(other))
-	case !asUser && !x.role:
-		if !give {
-			return nil, nil
-		}
-		return nil, refuse(o, connectors.NotFound, "the role %s does not exist; a user is type %s and the name %s", o.Target.SourceName, typeUser, other.userName())
-	}
-	why := ""
-	switch {
-	case j.w.ours(other):
-		why = "it is the account that countersign logs in with"
-	case give && x.role:
-		why = j.w.protected(x)
-	case give:
-		why = j.w.guarded(x)
-	}
-	if why != "" {
-		return nil, refuse(o, connectors.Denied, "%s is never given or changed: %s", o.Target.SourceName, why)
-	}
-	e := edge{role: conn, member: other}
-	if o.Target.Type == typeRole {
-		e = edge{role: other, member: conn}
-	}
-	admin, in := j.c.edges[e]
-	done := in
-	if o.Privilege == schemas.PrivilegeAdmin {
-		done = in && admin
-	}
-	if done == give {
-		return nil, nil
-	}
-	return &piece{o: o, on: object{typ: typeRole, role: e.role}, privilege: o.Privilege, who: e.member, edge: e}, nil
 }
