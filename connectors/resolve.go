@@ -61,6 +61,7 @@ func During(o *schemas.Operation, err error) error {
 // ready.
 type Lister struct {
 	typ   string
+	names []string
 	items []Item
 	known bool
 }
@@ -72,12 +73,12 @@ func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, err
 	if q.Names != nil && len(q.Names) == 0 {
 		return Page{}, nil
 	}
-	if q.Cursor == "" || !l.known || l.typ != q.Type {
+	if q.Cursor == "" || !l.known || l.typ != q.Type || !slices.Equal(l.names, q.Names) {
 		items, err := all()
 		if err != nil {
 			return Page{}, err
 		}
-		l.typ, l.items, l.known = q.Type, items, true
+		l.typ, l.names, l.items, l.known = q.Type, slices.Clone(q.Names), items, true
 	}
 	page := PageOf(OnlyNamed(l.items, q.Names, same), q)
 	if page.Next == "" {

@@ -1,440 +1,195 @@
 package casbin
 
 import (
-	"bytes"
-	"encoding/csv"
+	"context"
+	"errors"
 	"fmt"
-	"maps"
-	"slices"
-	"strconv"
-	"strings"
-	"unicode"
-	"unicode/utf8"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/gofrs/flock"
+
+	"github.com/countersign/countersign/connectors"
 )
 
-// maxLine is what casbin's file adapter reads of a line: beyond it, it refuses the whole file.
-const maxLine = 64*1024 - 1
-
-// record is a line of the file. Text has the line as it stands there, without the newline.
-type record struct {
-	text   string
-	fields []string // nil for comments, blank lines and sections that are not ours
-	gone   bool
-	fresh  bool // made or changed by us
+// snapshot is the file at one moment.
+type snapshot struct {
+	content []byte
+	info    os.FileInfo
 }
 
-// permission is what a "p" line gives to its subject.
-type permission struct{ object, action string }
-
-// declaration is a "p2" line.
-type declaration struct {
-	kind, title, description string
-	critical                 bool
-	at                       int // its line
+// same says whether nobody has written or replaced the file since.
+func (s snapshot) same(info os.FileInfo) bool {
+	return os.SameFile(s.info, info) && s.info.Size() == info.Size() && s.info.ModTime().Equal(info.ModTime())
 }
 
-// lines are the lines that say the same thing: casbin does not mind duplicates.
-type lines []int
-
-// store is a policy file in memory.
-type store struct {
-	records  []record
-	declared map[string]declaration          // connections, p2
-	users    map[string]int                  // p3
-	objects  map[string]int                  // p4
-	perms    map[string]map[permission]lines // by subject
-	parents  map[string]map[string]lines     // by member
-	members  map[string]map[string]struct{}  // by parent
-	used     map[string]int                  // p lines by object
-	fault    string                          // why it is not known whole
-	changed  bool
-}
-
-// parse reads a policy file. It never fails: what is wrong with the file stands in fault, and the
-// rest is there.
-func parse(content []byte) *store {
-	n := bytes.Count(content, []byte{'\n'})
-	s := &store{
-		records: make([]record, 0, n), declared: make(map[string]declaration, n/4), users: map[string]int{}, objects: map[string]int{},
-		perms: make(map[string]map[permission]lines, n/4), parents: make(map[string]map[string]lines, n/4),
-		members: make(map[string]map[string]struct{}, n/4), used: map[string]int{},
-	}
-	switch {
-	case len(content) == 0:
-		s.fail("the policy file is empty: a store without rules has at least a comment")
-		return s
-	case content[len(content)-1] != '\n':
-		s.fail("the policy file ends within a line: it was cut short, or saved by an enforcer, which leaves the last newline out; add it when the file is whole")
-	case !utf8.Valid(content):
-		s.fail("the policy file is not UTF-8")
-	}
-	whole := string(content)
-	for rest, more := whole, true; more; {
-		var text string
-		text, rest, more = strings.Cut(rest, "\n")
-		if !more && text == "" {
-			break // after the last newline
-		}
-		s.add(record{text: text})
-	}
-	for name, d := range s.declared {
-		if _, ok := s.users[name]; ok {
-			s.fail(fmt.Sprintf("line %d: the subject is declared as a user elsewhere", d.at+1))
-		}
-	}
-	return s
-}
-
-func (s *store) fail(why string) {
-	if s.fault == "" {
-		s.fault = why
-	}
-}
-
-// split cuts a line into fields as casbin's file adapter does. It returns nil for comments and blank lines.
-func split(text string) ([]string, error) {
-	line := strings.TrimSpace(text)
-	if line == "" || line[0] == '#' {
-		return nil, nil
-	}
-	if !strings.ContainsAny(line, "\"\r") {
-		fields := strings.Split(line, ",")
-		for i, f := range fields {
-			fields[i] = strings.TrimLeftFunc(f, unicode.IsSpace)
-		}
-		return fields, nil
-	}
-	r := csv.NewReader(strings.NewReader(line))
-	r.Comment, r.TrimLeadingSpace = '#', true
-	return r.Read()
-}
-
-// add takes up a line.
-func (s *store) add(r record) {
-	at := len(s.records)
-	bad := func(what string) {
-		s.fail(fmt.Sprintf("line %d of the policy file: %s", at+1, what))
-		s.records = append(s.records, record{text: r.text, fresh: r.fresh})
-	}
-	fields, err := split(r.text)
-	switch {
-	case err != nil:
-		bad("not CSV: a quotation mark is out of place")
-		return
-	case len(r.text) > maxLine:
-		bad("longer than casbin reads")
-		return
-	case strings.ContainsRune(r.text, 0):
-		bad("it has a NUL character")
-		return
-	case len(fields) == 0:
-		s.records = append(s.records, r)
-		return
-	}
-	args := fields[1:]
-	want := map[string]int{"p": 3, "g": 2, "p2": 5, "p3": 1, "p4": 1}[fields[0]]
-	switch {
-	case want == 0:
-		if fields[0] == "" || (fields[0][0] != 'p' && fields[0][0] != 'g') {
-			bad("it is no rule")
-			return
-		}
-		s.records = append(s.records, r) // a section of another model
-		return
-	case len(args) < want, len(args) > want && fields[0] != "g": // casbin drops what a g line has beyond
-		bad(fmt.Sprintf("a %s rule has %d fields, not %d", fields[0], want, len(args)))
-		return
-	case args[0] == "", want > 1 && args[1] == "", fields[0] == "p" && args[2] == "":
-		bad("a name is empty")
-		return
-	}
-	r.fields = fields
-	switch fields[0] {
-	case "p":
-		add(s.perms, args[0], permission{args[1], args[2]}, at)
-		s.used[args[1]]++
-	case "g":
-		add(s.parents, args[0], args[1], at)
-		if s.members[args[1]] == nil {
-			s.members[args[1]] = map[string]struct{}{}
-		}
-		s.members[args[1]][args[0]] = struct{}{}
-	case "p2":
-		d := declaration{kind: args[1], at: at}
-		var okTitle, okDescription bool
-		d.title, okTitle = unescape(args[2])
-		d.description, okDescription = unescape(args[3])
-		d.critical = args[4] == "true"
-		if (d.kind != TypeRole && d.kind != TypeGroup) || !okTitle || !okDescription || (args[4] != "true" && args[4] != "false") {
-			bad("a declaration is malformed")
-			return
-		}
-		if _, twice := s.declared[args[0]]; twice {
-			bad("the subject is declared a second time")
-			return
-		}
-		s.declared[args[0]] = d
-	case "p3":
-		if _, twice := s.users[args[0]]; !twice {
-			s.users[args[0]] = at
-		}
-	case "p4":
-		if _, twice := s.objects[args[0]]; !twice {
-			s.objects[args[0]] = at
-		}
-	}
-	s.records = append(s.records, r)
-}
-
-func add[K comparable](m map[string]map[K]lines, name string, key K, at int) {
-	if m[name] == nil {
-		m[name] = make(map[K]lines, 1)
-	}
-	m[name][key] = append(m[name][key], at)
-}
-
-// kind is what a subject is, "" when nothing mentions it.
-func (s *store) kind(name string) string {
-	if d, ok := s.declared[name]; ok {
-		return d.kind
-	}
-	if _, ok := s.users[name]; ok {
-		return TypeUser
-	}
-	if len(s.members[name]) > 0 {
-		return TypeRole
-	}
-	if len(s.parents[name]) > 0 || len(s.perms[name]) > 0 {
-		return TypeUser
-	}
-	return ""
-}
-
-// object says whether an object is known.
-func (s *store) object(name string) bool {
-	_, ok := s.objects[name]
-	return ok || s.used[name] > 0
-}
-
-// subjects are all subjects of a kind, sorted.
-func (s *store) subjects(kind string) []string {
-	var list []string
-	seen := make(map[string]struct{}, len(s.declared)+len(s.users))
-	consider := func(name string) {
-		if _, ok := seen[name]; ok {
-			return
-		}
-		seen[name] = struct{}{}
-		if s.kind(name) == kind {
-			list = append(list, name)
-		}
-	}
-	for name := range s.declared {
-		consider(name)
-	}
-	for name := range s.users {
-		consider(name)
-	}
-	for name := range s.members {
-		consider(name)
-	}
-	for name := range s.parents {
-		consider(name)
-	}
-	for name := range s.perms {
-		consider(name)
-	}
-	slices.Sort(list)
-	return list
-}
-
-// allObjects are sorted.
-func (s *store) allObjects() []string {
-	all := make(map[string]struct{}, len(s.objects)+len(s.used))
-	for name := range s.objects {
-		all[name] = struct{}{}
-	}
-	for name, n := range s.used {
-		if n > 0 {
-			all[name] = struct{}{}
-		}
-	}
-	return slices.Sorted(maps.Keys(all))
-}
-
-// append adds a line of our own.
-func (s *store) append(fields ...string) {
-	s.changed = true
-	s.add(record{text: join(fields), fresh: true})
-}
-
-// join is split's counterpart. Quotes are used where casbin's reader needs them, which names that pass
-// the rule never do.
-func join(fields []string) string {
-	var b strings.Builder
-	for i, f := range fields {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		if strings.ContainsAny(f, ",\"\r\n") || f != strings.TrimSpace(f) {
-			b.WriteString(`"` + strings.ReplaceAll(f, `"`, `""`) + `"`)
-			continue
-		}
-		b.WriteString(f)
-	}
-	return b.String()
-}
-
-// declare writes a connection's declaration.
-func (s *store) declare(name string, d declaration) {
-	fields := []string{"p2", name, d.kind, escape(d.title), escape(d.description), strconv.FormatBool(d.critical)}
-	if old, ok := s.declared[name]; ok {
-		d.at = old.at
-		s.declared[name] = d
-		s.records[d.at] = record{text: join(fields), fields: fields, fresh: true}
-		s.changed = true
-		return
-	}
-	s.append(fields...)
-}
-
-// keep declares a subject, so that it is not forgotten or taken for something else when the line that
-// it is known by goes.
-func (s *store) keep(name string) {
-	if _, ok := s.declared[name]; ok {
-		return
-	}
-	if _, ok := s.users[name]; ok {
-		return
-	}
-	switch s.kind(name) {
-	case TypeRole:
-		s.declare(name, declaration{kind: TypeRole})
-	case TypeUser:
-		s.append("p3", name)
-	}
-}
-
-func (s *store) drop(at lines) {
-	for _, i := range at {
-		s.records[i].gone = true
-	}
-	s.changed = true
-}
-
-// removePermission takes all lines of a permission away.
-func (s *store) removePermission(subject string, p permission) {
-	if _, ok := s.objects[p.object]; !ok {
-		s.append("p4", p.object)
-	}
-	s.keep(subject)
-	at := s.perms[subject][p]
-	s.drop(at)
-	s.used[p.object] -= len(at)
-	delete(s.perms[subject], p)
-}
-
-// removeMembership takes all lines of a membership away.
-func (s *store) removeMembership(member, parent string) {
-	s.keep(member)
-	s.keep(parent)
-	s.drop(s.parents[member][parent])
-	delete(s.parents[member], parent)
-	delete(s.members[parent], member)
-}
-
-// removeConnection takes a connection away with everything on both sides.
-func (s *store) removeConnection(name string) {
-	s.keep(name)
-	for _, p := range slices.SortedFunc(maps.Keys(s.perms[name]), comparePermissions) {
-		s.removePermission(name, p)
-	}
-	for _, parent := range slices.Sorted(maps.Keys(s.parents[name])) {
-		s.removeMembership(name, parent)
-	}
-	for _, member := range slices.Sorted(maps.Keys(s.members[name])) {
-		s.removeMembership(member, name)
-	}
-	s.drop(lines{s.declared[name].at})
-	delete(s.declared, name)
-}
-
-func comparePermissions(a, b permission) int {
-	if c := strings.Compare(a.object, b.object); c != 0 {
-		return c
-	}
-	return strings.Compare(a.action, b.action)
-}
-
-// above says whether name is, or has as a member through others, the subject below.
-func (s *store) above(below, name string) bool {
-	seen := map[string]struct{}{}
-	todo := []string{below}
-	for len(todo) > 0 {
-		at := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if at == name {
-			return true
-		}
-		if _, ok := seen[at]; ok {
-			continue
-		}
-		seen[at] = struct{}{}
-		for parent := range s.parents[at] {
-			todo = append(todo, parent)
-		}
-	}
-	return false
-}
-
-// bytes is the file with what has changed. All other lines are as they were.
-func (s *store) bytes() []byte {
-	var b bytes.Buffer
-	for _, r := range s.records {
-		if !r.gone {
-			b.WriteString(r.text)
-			b.WriteByte('\n')
-		}
-	}
-	return b.Bytes()
-}
-
-// escape writes a text so that it needs no quotes: an enforcer's SavePolicy writes none.
-func escape(text string) string {
-	var b strings.Builder
-	for i, r := range text {
-		edge := i == 0 || i+utf8.RuneLen(r) == len(text)
-		if r == '%' || r == ',' || r == '"' || unicode.IsControl(r) || (unicode.IsSpace(r) && (edge || r != ' ')) {
-			for _, c := range []byte(string(r)) {
-				fmt.Fprintf(&b, "%%%02X", c)
-			}
-			continue
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
-}
-
-// unescape is escape's inverse. A percent sign that escapes nothing is an error.
-func unescape(text string) (string, bool) {
-	if !strings.Contains(text, "%") {
-		return text, true
-	}
-	var b strings.Builder
-	for i := 0; i < len(text); i++ {
-		if text[i] != '%' {
-			b.WriteByte(text[i])
-			continue
-		}
-		if i+2 >= len(text) {
-			return "", false
-		}
-		c, err := strconv.ParseUint(text[i+1:i+3], 16, 8)
+// load reads the file. Somebody who writes it in place, as casbin's SavePolicy does, is waited for a few
+// times: half of a file must not pass for the whole.
+func load(path, op string) (snapshot, error) {
+	for range 5 {
+		s, torn, err := loadOnce(path)
 		if err != nil {
-			return "", false
+			return snapshot{}, pathFault(op, "config.policy", err)
 		}
-		b.WriteByte(byte(c))
-		i += 2
+		if !torn {
+			return s, nil
+		}
 	}
-	return b.String(), utf8.ValidString(b.String())
+	return snapshot{}, fault(connectors.Unavailable, op, "the policy file changes while it is read", nil)
+}
+
+func loadOnce(path string) (s snapshot, torn bool, err error) {
+	f, err := os.Open(filepath.Clean(path))
+	if err != nil {
+		return s, false, err
+	}
+	defer func() {
+		if cerr := f.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	if s.info, err = f.Stat(); err != nil {
+		return s, false, err
+	}
+	if !s.info.Mode().IsRegular() {
+		return s, false, errIrregular
+	}
+	if s.content, err = io.ReadAll(f); err != nil {
+		return s, false, err
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return s, false, err
+	}
+	return s, !s.same(after) || after.Size() != int64(len(s.content)), nil
+}
+
+var (
+	errOutside = errors.New("the path leads out of the access repository; name the file by its absolute path if that is meant")
+	errBare    = errors.New("the path is relative, and there is no folder that it starts from; name the file by its absolute path")
+)
+
+// locate finds a file with all links resolved, since a rename would replace the link. A relative path
+// stays within the directory, also by way of links: files in Git choose it.
+func locate(directory, path string) (string, error) {
+	relative := !filepath.IsAbs(path)
+	if relative {
+		if directory == "" {
+			return "", errBare
+		}
+		if !filepath.IsLocal(path) {
+			return "", errOutside
+		}
+		path = filepath.Join(directory, path)
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	if relative {
+		root, err := filepath.EvalSymlinks(directory)
+		if err != nil {
+			return "", err
+		}
+		inside, err := filepath.Rel(root, real)
+		if err != nil || !filepath.IsLocal(inside) {
+			return "", errOutside
+		}
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() {
+		return "", errIrregular
+	}
+	return filepath.Abs(real)
+}
+
+var errIrregular = errors.New("it is no regular file")
+
+// pathFault is the typed form of what went wrong with a file.
+func pathFault(op, what string, err error) error {
+	switch {
+	case errors.Is(err, errOutside), errors.Is(err, errBare), errors.Is(err, errIrregular):
+		return fault(connectors.Invalid, op, what+": "+err.Error(), nil)
+	case errors.Is(err, fs.ErrNotExist):
+		return fault(connectors.Unavailable, op, what+": there is no such file, and a missing store is not an empty one: correct config.policy, or put the file there", err)
+	case errors.Is(err, fs.ErrPermission):
+		return fault(connectors.Denied, op, what+": this account may not use the file or its folder", err)
+	}
+	return fault(connectors.Unavailable, op, what+": the file cannot be used", err)
+}
+
+// lock takes the lock that all countersign processes take. Its file stays: to remove it would let two
+// hold it.
+func lock(ctx context.Context, path, op string) (func() error, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, pathFault(op, "config.policy", err)
+	}
+	l := flock.New(path+".lock", flock.SetPermissions(info.Mode().Perm()))
+	waiting, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	ok, err := l.TryLockContext(waiting, lockPoll)
+	switch {
+	case ctx.Err() != nil:
+		return nil, errors.Join(connectors.Stopped(ctx, op), l.Close())
+	case errors.Is(err, context.DeadlineExceeded):
+		e := &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "another process holds the lock beside the policy file", RetryAfter: lockWait, Err: err}
+		return nil, errors.Join(e, l.Close())
+	case err != nil:
+		return nil, errors.Join(pathFault(op, "the lock beside config.policy", err), l.Close())
+	case !ok:
+		return nil, errors.Join(fault(connectors.Unavailable, op, "the lock beside the policy file was not given", nil), l.Close())
+	}
+	return l.Close, nil
+}
+
+// replace puts new content in the file's place, durably and at once for all who read it, with the same
+// mode and owner. It returns false, and has done nothing, when the file is no more what it was.
+func replace(path string, was snapshot, content []byte) (done bool, err error) {
+	dir := filepath.Dir(path)
+	f, err := os.CreateTemp(dir, ".countersign-*")
+	if err != nil {
+		return false, fmt.Errorf("create beside the policy file: %w", err)
+	}
+	open := true
+	defer func() {
+		if open {
+			err = errors.Join(err, f.Close())
+		}
+		if !done {
+			err = errors.Join(err, os.Remove(f.Name()))
+		}
+	}()
+	if _, err := f.Write(content); err != nil {
+		return false, fmt.Errorf("write: %w", err)
+	}
+	if err := keepOwner(f, was.info); err != nil {
+		return false, fmt.Errorf("keep the owner: %w", err)
+	}
+	if err := f.Chmod(was.info.Mode().Perm()); err != nil {
+		return false, fmt.Errorf("keep the mode: %w", err)
+	}
+	if err := f.Sync(); err != nil {
+		return false, fmt.Errorf("sync: %w", err)
+	}
+	open = false
+	if err := f.Close(); err != nil {
+		return false, fmt.Errorf("close: %w", err)
+	}
+	now, err := os.Stat(path)
+	if err != nil {
+		return false, fmt.Errorf("look again: %w", err)
+	}
+	if !was.same(now) {
+		return false, nil
+	}
+	if err := os.Rename(f.Name(), path); err != nil {
+		return false, fmt.Errorf("replace: %w", err)
+	}
+	return true, syncDir(dir)
 }
