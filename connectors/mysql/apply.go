@@ -2,9 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -234,50 +231,6 @@ func (j *job) connection(o *schemas.Operation) (accountID, *account, error) {
 		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.w.dialect, o.NativeID+o.TargetID)
 	}
 	return id, a, nil
-}
-
-// exec runs a statement.
-func (w *writer) exec(ctx context.Context, statement string, oracle bool) (err error) {
-	w.queries++
-	if !oracle {
-		_, err := w.db.ExecContext(ctx, statement)
-		return err
-	}
-	conn, err := w.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closed(conn)) }()
-	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = 'ORACLE,"+sqlMode+noAutoCreate+"'"); err != nil {
-		return err
-	}
-	_, err = conn.ExecContext(ctx, statement)
-	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "SET SESSION sql_mode = '"+sqlMode+noAutoCreate+"'"); back != nil {
-		// A session in another mode is not used again.
-		discard := conn.Raw(func(any) error { return driver.ErrBadConn })
-		if !errors.Is(discard, driver.ErrBadConn) && !errors.Is(discard, sql.ErrConnDone) {
-			err = errors.Join(err, discard)
-		}
-	}
-	return err
-}
-
-// closed gives a session back to the pool.
-func closed(conn *sql.Conn) error {
-	if err := conn.Close(); !errors.Is(err, sql.ErrConnDone) {
-		return err
-	}
-	return nil
-}
-
-// all runs statements until one fails.
-func (w *writer) all(ctx context.Context, statements []string, oracle bool) error {
-	for _, s := range statements {
-		if err := w.exec(ctx, s, oracle); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // together runs statements for many operations at once, and where the server refuses, for each by itself. done is
