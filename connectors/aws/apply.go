@@ -31,7 +31,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if a.doubt != "" {
 		return &connectors.Error{Code: connectors.Unavailable, Op: "apply", Message: a.doubt, RetryAfter: w.Settle}
 	}
-	r := &run{writer: w, a: a, made: map[string]bool{}}
+	r := &run{writer: w, account: a, made: map[string]bool{}}
 	return connectors.Each(ctx, ops, w.checker, w.now, report, func(ctx context.Context, o *schemas.Operation) (int, error) {
 		r.tries = 1
 		err := w.fault(ctx, connectors.Title(o), r.one(ctx, o))
@@ -42,7 +42,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 // run is one Apply.
 type run struct {
 	*writer
-	a *account
+	account *account
 	// made are the ARNs of what this run made: IAM may not know it everywhere yet.
 	made  map[string]bool
 	tries int

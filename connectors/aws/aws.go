@@ -118,12 +118,12 @@ func configure(cfg connectors.Config) (*settings, error) {
 // reader is one credential at work. Its methods are called one at a time.
 type reader struct {
 	*settings
-	d         connectors.Description
-	iam       *iam.Client
-	transport *transport
-	partition string
-	self      self
-	lister    connectors.Lister
+	description connectors.Description
+	iam         *iam.Client
+	transport   *transport
+	partition   string
+	self        self
+	lister      connectors.Lister
 }
 
 func fold(name string) string { return strings.ToLower(name) }
@@ -137,7 +137,7 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &reader{settings: s, d: describe(), self: self{users: map[string]bool{}, roles: map[string]bool{}}}
+	r := &reader{settings: s, description: describe(), self: self{users: map[string]bool{}, roles: map[string]bool{}}}
 	if r.transport, err = newTransport(cfg, s); err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ func (r *run) delete(ctx context.Context, o *schemas.Operation, e *entity) error
 
 // forget takes what was deleted out of what the account's other parts name.
 func (r *run) forget(e *entity) {
-	for _, x := range []index{r.a.users, r.a.groups, r.a.roles} {
+	for _, x := range []index{r.account.users, r.account.groups, r.account.roles} {
 		for _, other := range x {
 			other.attached = slices.DeleteFunc(other.attached, func(arn string) bool { return arn == e.arn })
 		}

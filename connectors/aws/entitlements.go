@@ -80,7 +80,7 @@ func (r *run) target(ctx context.Context, o *schemas.Operation) (*entity, string
 	case typeInlinePolicy:
 		return nil, "", nil
 	case typeAWSPolicy:
-		g, _ := r.d.Types[0].Target(typeAWSPolicy)
+		g, _ := r.description.Types[0].Target(typeAWSPolicy)
 		if g.Names.Check(o.Target.SourceName) != nil {
 			return nil, "", nil // only a revoke comes so far
 		}

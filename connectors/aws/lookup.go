@@ -12,7 +12,7 @@ import (
 )
 
 func (r *run) index(typ string) index {
-	return map[string]index{typeGroup: r.a.groups, typeRole: r.a.roles, typePolicy: r.a.policies, typeUser: r.a.users}[typ]
+	return map[string]index{typeGroup: r.account.groups, typeRole: r.account.roles, typePolicy: r.account.policies, typeUser: r.account.users}[typ]
 }
 
 // find returns what a name stands for, nil when there is nothing.

@@ -150,7 +150,7 @@ func (r *reader) items(ctx context.Context, op, typ string) ([]connectors.Item, 
 
 // Normalize brings documents into one form, and says what IAM would refuse.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(r.d, s, func(c *connectors.Connection) error {
+	return connectors.NormalizeWith(r.description, s, func(c *connectors.Connection) error {
 		payload, err := r.normal(c.Type, c.Payload)
 		c.Payload = payload
 		return err

@@ -28,7 +28,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	const op = "apply"
 	if w.checker == nil {
 		var err error
-		if w.checker, err = connectors.NewChecker(w.d); err != nil {
+		if w.checker, err = connectors.NewChecker(w.description); err != nil {
 			return err
 		}
 	}
@@ -269,7 +269,7 @@ func (w *writer) leave(ctx context.Context, o *schemas.Operation, g *group) erro
 	}
 	op := connectors.Title(o)
 	for n := 1; ; n++ {
-		found, err := w.below(ctx, op, w.settings.BaseDN, or2(equals(attrMember, g.dn.text), equals(attrUnique, g.dn.text)), w.c.groupAttributes)
+		found, err := w.below(ctx, op, w.settings.BaseDN, or2(equals(attrMember, g.dn.text), equals(attrUnique, g.dn.text)), w.class.groupAttributes)
 		if err != nil {
 			return err
 		}

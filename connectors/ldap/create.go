@@ -57,7 +57,7 @@ func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
 // entry is a new group, with the gidNumber that it has when it is a posixGroup.
 func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRequest, int, error) {
 	name := o.Connection.SourceName
-	rdn := w.c.groupName
+	rdn := w.class.groupName
 	if w.root.ad {
 		rdn = "cn"
 	}
@@ -65,7 +65,7 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 	if d, err := parseDN(req.DN); err == nil && w.nobody(d) {
 		return nil, 0, connectors.Refuse(o, connectors.Denied, "it is never made: %s", standsForNobody)
 	}
-	req.Attribute("objectClass", w.c.newClasses)
+	req.Attribute("objectClass", w.class.newClasses)
 	req.Attribute(rdn, []string{name})
 	if rdn != "cn" {
 		req.Attribute("cn", []string{name})
@@ -82,7 +82,7 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 		return req, 0, nil
 	}
 	number := 0
-	for _, attr := range w.membership(w.c.newClasses) {
+	for _, attr := range w.membership(w.class.newClasses) {
 		switch {
 		case attr == attrMemberUID:
 			var err error
@@ -90,7 +90,7 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 				return nil, 0, err
 			}
 			req.Attribute("gidNumber", []string{strconv.Itoa(number)})
-		case fit(w.c.newClasses, "groupOfNames") && attr == attrMember, attr == attrUnique:
+		case fit(w.class.newClasses, "groupOfNames") && attr == attrMember, attr == attrUnique:
 			req.Attribute(attr, []string{w.settings.PlaceholderDN.text})
 		}
 	}

@@ -104,7 +104,7 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 	if err != nil {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the groups", Message: "the directory gives an entry a name that is no distinguished name"}
 	}
-	g := &group{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.groupName), musts: map[string]bool{}}
+	g := &group{dn: d, id: r.idOf(e), name: nameOf(e, d, r.class.groupName), musts: map[string]bool{}}
 	g.idAttr = attrUUID
 	if e.GetEqualFoldAttributeValue(attrUUID) == "" {
 		g.idAttr = attrUniqueID
@@ -135,7 +135,7 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		}
 	}
 	if g.name == "" {
-		g.broken = "a group cannot be seen whole: the account may not read the attribute " + r.c.groupName + " of " + strconv.QuoteToASCII(e.DN)
+		g.broken = "a group cannot be seen whole: the account may not read the attribute " + r.class.groupName + " of " + strconv.QuoteToASCII(e.DN)
 	}
 	lines := slices.Sorted(slices.Values(e.GetEqualFoldAttributeValues(keyDescription)))
 	g.descriptions = lines
@@ -190,7 +190,7 @@ func (r *reader) readUser(e *goldap.Entry) (*user, error) {
 	if err != nil {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the accounts", Message: "the directory gives an entry a name that is no distinguished name"}
 	}
-	u := &user{dn: d, id: r.idOf(e), name: nameOf(e, d, r.c.userName), uids: e.GetEqualFoldAttributeValues("uid")}
+	u := &user{dn: d, id: r.idOf(e), name: nameOf(e, d, r.class.userName), uids: e.GetEqualFoldAttributeValues("uid")}
 	switch {
 	case r.own[d.key()] != "":
 		u.protected = "countersign logs in with it"

@@ -24,14 +24,14 @@ type class struct {
 func (r *reader) classify() error {
 	s, ad := r.settings, r.root.ad
 	if ad {
-		r.c = class{
+		r.class = class{
 			groupFilter: cmp.Or(string(s.GroupFilter), "(objectCategory=group)"), userFilter: cmp.Or(string(s.UserFilter), "(&(objectCategory=person)(objectClass=user))"),
 			groupName: cmp.Or(s.GroupName, "samaccountname"), userName: cmp.Or(s.UserName, "samaccountname"), newClasses: []string{"group"},
 			groupAttributes: []string{"objectClass", "description", attrMember, "objectGUID", "objectSid", "groupType", "adminCount", "isCriticalSystemObject"},
 			userAttributes:  []string{"objectGUID", "userAccountControl", "accountExpires", "primaryGroupID"},
 		}
 	} else {
-		r.c = class{
+		r.class = class{
 			groupFilter: cmp.Or(string(s.GroupFilter), "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames)(objectClass=groupOfMembers)(objectClass=posixGroup))"),
 			userFilter:  cmp.Or(string(s.UserFilter), "(|(objectClass=person)(objectClass=posixAccount)(objectClass=account))"),
 			groupName:   cmp.Or(s.GroupName, "cn"), userName: cmp.Or(s.UserName, "uid"), newClasses: []string{"groupOfNames"},
@@ -40,11 +40,11 @@ func (r *reader) classify() error {
 		}
 	}
 	if s.Create.ObjectClasses != nil {
-		r.c.newClasses = s.Create.ObjectClasses
+		r.class.newClasses = s.Create.ObjectClasses
 	}
-	r.c.groupAttributes = append(r.c.groupAttributes, r.c.groupName)
-	r.c.userAttributes = append(r.c.userAttributes, r.c.userName)
-	holds := r.membership(r.c.newClasses)
+	r.class.groupAttributes = append(r.class.groupAttributes, r.class.groupName)
+	r.class.userAttributes = append(r.class.userAttributes, r.class.userName)
+	holds := r.membership(r.class.newClasses)
 	if len(holds) == 0 {
 		return s.config.Invalid("create.object_classes", "it has none whose members are known: groupOfNames, groupOfUniqueNames, groupOfMembers, posixGroup, or in Active Directory group")
 	}
@@ -58,9 +58,9 @@ func (r *reader) classify() error {
 			k = posixKind
 		}
 	}
-	r.c.nested = k != posixKind
-	r.d = description(k)
-	r.d.Version = r.root.vendor
+	r.class.nested = k != posixKind
+	r.description = description(k)
+	r.description.Version = r.root.vendor
 	return nil
 }
 

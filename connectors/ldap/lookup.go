@@ -20,13 +20,13 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 	if o.Connection.SourceName == "" {
 		return nil, nil
 	}
-	attributes := w.c.groupAttributes
+	attributes := w.class.groupAttributes
 	if w.root.ad {
 		// A group may have very many members, and none of them has to be known.
 		attributes = slices.DeleteFunc(slices.Clone(attributes), func(a string) bool { return a == attrMember })
 	}
 	find := func(term string) ([]*group, error) {
-		found, err := w.below(ctx, op, w.settings.BaseDN, both(w.c.groupFilter, term), attributes)
+		found, err := w.below(ctx, op, w.settings.BaseDN, both(w.class.groupFilter, term), attributes)
 		if err != nil {
 			return nil, err
 		}
@@ -42,7 +42,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 		}
 		return out, nil
 	}
-	list, err := find(equals(w.c.groupName, o.Connection.SourceName))
+	list, err := find(equals(w.class.groupName, o.Connection.SourceName))
 	if err != nil {
 		return nil, err
 	}

@@ -234,8 +234,8 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 		filter string
 		terms  []string
 	}{
-		{w.settings.UserBaseDN, both(w.c.userFilter, within), terms(w.c.userName, names[typeUser])},
-		{w.settings.BaseDN, both(w.c.groupFilter, within), terms(w.c.groupName, names[typeGroup])},
+		{w.settings.UserBaseDN, both(w.class.userFilter, within), terms(w.class.userName, names[typeUser])},
+		{w.settings.BaseDN, both(w.class.groupFilter, within), terms(w.class.groupName, names[typeGroup])},
 	} {
 		list, err := w.anyOf(ctx, "look up members", part.base, part.filter, part.terms, []string{"1.1"})
 		if err != nil {
@@ -430,9 +430,9 @@ func (w *writer) take(g *group, o *schemas.Operation, t *targets) ([]value, erro
 		return g.those(func(v value) bool { return v.is(e) }), nil
 	}
 	// Whoever has left may have left the name behind, and an account made anew would find itself a member.
-	base, attribute := w.settings.UserBaseDN, w.c.userName
+	base, attribute := w.settings.UserBaseDN, w.class.userName
 	if o.Target.Type == typeGroup {
-		base, attribute = w.settings.BaseDN, w.c.groupName
+		base, attribute = w.settings.BaseDN, w.class.groupName
 	}
 	return g.those(func(v value) bool {
 		if v.attr == attrMemberUID {

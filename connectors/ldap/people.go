@@ -13,7 +13,7 @@ import (
 
 // people are the members of some groups.
 type people struct {
-	r       *reader
+	reader  *reader
 	users   map[string]*user  // by key of DN
 	groups  map[string]*group // by key of DN
 	byUID   map[string][]*user
@@ -35,7 +35,7 @@ const standsForNobody = "its name stands for nobody in groups (placeholder_dn, i
 
 // members finds out who the members of groups are. known are all groups there are, nil when they were not read.
 func (r *reader) members(ctx context.Context, groups, known []*group) (*people, error) {
-	p := &people{r: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string][]*user{}, others: map[string]bool{}, primary: map[string][]*user{}}
+	p := &people{reader: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string][]*user{}, others: map[string]bool{}, primary: map[string][]*user{}}
 	for _, g := range known {
 		p.groups[g.dn.key()] = g
 	}
@@ -84,7 +84,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 	more := len(search) <= manyTerms
 	if !more {
 		entries, err := r.under(ctx, query{op: "read the accounts", base: r.settings.UserBaseDN.text, scope: goldap.ScopeWholeSubtree,
-			filter: r.c.userFilter, attributes: r.c.userAttributes, most: manyTimes * len(search)})
+			filter: r.class.userFilter, attributes: r.class.userAttributes, most: manyTimes * len(search)})
 		if more = errors.Is(err, errMore); err != nil && !more {
 			return nil, err
 		}
@@ -110,7 +110,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 	}
 	if len(search) > 0 && len(p.users) == 0 {
 		// None of many accounts is there: perhaps none can be seen.
-		some, err := r.some(ctx, "read the accounts", r.settings.UserBaseDN, r.c.userFilter)
+		some, err := r.some(ctx, "read the accounts", r.settings.UserBaseDN, r.class.userFilter)
 		if err != nil {
 			return nil, err
 		}
@@ -123,7 +123,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 				search = append(search, equals(d.attr, d.name))
 			}
 		}
-		inner, err := r.anyOf(ctx, "read the groups", r.settings.BaseDN, r.c.groupFilter, search, r.c.groupAttributes)
+		inner, err := r.anyOf(ctx, "read the groups", r.settings.BaseDN, r.class.groupFilter, search, r.class.groupAttributes)
 		if err != nil {
 			return nil, err
 		}
@@ -165,7 +165,7 @@ func (p *people) of(g *group) []connectors.Entitlement {
 		out = append(out, connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: schemas.PrivilegeMember, State: state})
 	}
 	for _, v := range g.values {
-		if p.r.hidden(v) {
+		if p.reader.hidden(v) {
 			continue
 		}
 		if v.attr == attrMemberUID {
@@ -198,11 +198,11 @@ func (p *people) who(v value) (typ, name, id, state string, ok bool) {
 	case p.users[k] != nil:
 		u := p.users[k]
 		return typeUser, u.name, u.id, u.state, true
-	case p.groups[k] != nil && p.r.c.nested:
+	case p.groups[k] != nil && p.reader.class.nested:
 		return typeGroup, p.groups[k].name, p.groups[k].id, "", true
 	case p.groups[k] != nil, p.others[k]:
 		return typeForeign, fold(v.dn.text), "", "", true
-	case !v.dn.below(p.r.settings.UserBaseDN) && !v.dn.below(p.r.settings.BaseDN), p.r.root.ad:
+	case !v.dn.below(p.reader.settings.UserBaseDN) && !v.dn.below(p.reader.settings.BaseDN), p.reader.root.ad:
 		// Active Directory takes who is gone out of groups by itself: who is left is one that we may not see.
 		return typeForeign, fold(v.dn.text), "", "", true
 	}

@@ -14,8 +14,8 @@ import (
 
 type reader struct {
 	session
-	d connectors.Description
-	c class
+	description connectors.Description
+	class       class
 	// own are the DNs of the accounts that the config logs in with, by key, ownUIDs their names in posixGroups.
 	own     map[string]string
 	ownUIDs map[string]bool
@@ -69,12 +69,12 @@ func (r *reader) Close() error {
 
 // Describe says what this directory can do.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
-	return r.d, nil
+	return r.description, nil
 }
 
 // Normalize spells names as Read does.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(r.d, s, func(c *connectors.Connection) error {
+	return connectors.NormalizeWith(r.description, s, func(c *connectors.Connection) error {
 		c.SourceName = fold(c.SourceName)
 		for i := range c.Entitlements {
 			c.Entitlements[i].Target.SourceName = fold(c.Entitlements[i].Target.SourceName)
@@ -107,9 +107,9 @@ func (r *reader) groups(ctx context.Context, names []string) ([]*group, error) {
 	var found []*goldap.Entry
 	var err error
 	if names == nil {
-		found, err = r.below(ctx, op, r.settings.BaseDN, r.c.groupFilter, r.c.groupAttributes)
+		found, err = r.below(ctx, op, r.settings.BaseDN, r.class.groupFilter, r.class.groupAttributes)
 	} else {
-		found, err = r.anyOf(ctx, op, r.settings.BaseDN, r.c.groupFilter, terms(r.c.groupName, names), r.c.groupAttributes)
+		found, err = r.anyOf(ctx, op, r.settings.BaseDN, r.class.groupFilter, terms(r.class.groupName, names), r.class.groupAttributes)
 	}
 	if err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ const holdsOwn = "countersign's own account is in it"
 
 // usersBy are the accounts that satisfy one of the terms.
 func (r *reader) usersBy(ctx context.Context, terms []string) ([]*user, error) {
-	found, err := r.anyOf(ctx, "read the accounts", r.settings.UserBaseDN, r.c.userFilter, terms, r.c.userAttributes)
+	found, err := r.anyOf(ctx, "read the accounts", r.settings.UserBaseDN, r.class.userFilter, terms, r.class.userAttributes)
 	if err != nil {
 		return nil, err
 	}
@@ -233,13 +233,13 @@ func (r *reader) unseen(ctx context.Context, groups []*group, names []string) (s
 		}
 	}
 	for _, attr := range slices.Sorted(maps.Keys(empty)) {
-		filter := both(r.c.groupFilter, "(!("+attr+"=*))")
+		filter := both(r.class.groupFilter, "(!("+attr+"=*))")
 		var found []*goldap.Entry
 		var err error
 		if names == nil {
 			found, err = r.below(ctx, op, r.settings.BaseDN, filter, []string{"1.1"})
 		} else {
-			found, err = r.anyOf(ctx, op, r.settings.BaseDN, filter, terms(r.c.groupName, names), []string{"1.1"})
+			found, err = r.anyOf(ctx, op, r.settings.BaseDN, filter, terms(r.class.groupName, names), []string{"1.1"})
 		}
 		if err != nil {
 			return "", err
@@ -307,13 +307,13 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 // listUsers are the accounts of the names; all when names is nil.
 func (r *reader) listUsers(ctx context.Context, names []string) ([]*user, error) {
 	if names == nil {
-		found, err := r.below(ctx, "read the accounts", r.settings.UserBaseDN, r.c.userFilter, r.c.userAttributes)
+		found, err := r.below(ctx, "read the accounts", r.settings.UserBaseDN, r.class.userFilter, r.class.userAttributes)
 		if err != nil {
 			return nil, err
 		}
 		return r.readUsers(found)
 	}
-	found, err := r.usersBy(ctx, terms(r.c.userName, names))
+	found, err := r.usersBy(ctx, terms(r.class.userName, names))
 	if err != nil {
 		return nil, err
 	}

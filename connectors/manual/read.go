@@ -6,9 +6,9 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-type reader struct{ d connectors.Description }
+type reader struct{ description connectors.Description }
 
-func (r reader) Describe(context.Context) (connectors.Description, error) { return r.d, nil }
+func (r reader) Describe(context.Context) (connectors.Description, error) { return r.description, nil }
 
 func (r reader) unread(op string) error {
 	return &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "it is attested, and cannot be read: the ledger has what was said to be done"}
@@ -23,7 +23,7 @@ func (r reader) List(context.Context, connectors.Query) (connectors.Page, error)
 }
 
 func (r reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(r.d, s, nil)
+	return connectors.NormalizeWith(r.description, s, nil)
 }
 
 func (reader) Close() error { return nil }

@@ -32,7 +32,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if c.incomplete != "" {
 		return &connectors.Error{Code: connectors.Conflict, Op: op, Message: c.incomplete}
 	}
-	b := &batch{w: w, c: c, failed: connectors.Failures{}, report: report}
+	b := &batch{writer: w, catalogue: c, failed: connectors.Failures{}, report: report}
 	if err := b.look(ctx, ops); err != nil {
 		return wrap(op, err)
 	}
@@ -111,10 +111,10 @@ func (d dialect) concerned(o *schemas.Operation) []accountID {
 
 // batch is one Apply.
 type batch struct {
-	w      *writer
-	c      *catalogue
-	failed connectors.Failures
-	report func(connectors.Outcome)
+	writer    *writer
+	catalogue *catalogue
+	failed    connectors.Failures
+	report    func(connectors.Outcome)
 	// there are the objects that exist among those that are to be given; failures say, by type, why that is not known.
 	there    map[holding]bool
 	failures map[string]error
@@ -135,7 +135,7 @@ func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 		default:
 			continue
 		}
-		h, err := b.w.dialect.object(*o.Target)
+		h, err := b.writer.dialect.object(*o.Target)
 		if err != nil {
 			continue
 		}
@@ -147,12 +147,12 @@ func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 	for _, typ := range sortedKeys(within) {
 		var err error
 		if typ == typeDatabase {
-			err = b.w.query(ctx, func(c []string) error {
+			err = b.writer.query(ctx, func(c []string) error {
 				b.there[holding{object: object{typ: typeDatabase, db: c[0]}}] = true
 				return nil
 			}, 1, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
 		} else {
-			err = b.w.objects(ctx, typ, within[typ], func(h holding) { b.there[h] = true })
+			err = b.writer.objects(ctx, typ, within[typ], func(h holding) { b.there[h] = true })
 		}
 		if lost(err) {
 			return err
@@ -166,13 +166,13 @@ func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 
 // run carries out a step. An error ends the whole.
 func (b *batch) run(ctx context.Context, s *step) error {
-	started := b.w.now()
+	started := b.writer.now()
 	j := &job{batch: b, kind: s.kind, started: started}
 	var able []*schemas.Operation
 	for _, o := range s.ops {
 		err := b.failed.Blocked(o)
 		if err == nil {
-			err = b.w.checker.Check(o)
+			err = b.writer.checker.Check(o)
 		}
 		if err != nil {
 			j.tell(o, err)
@@ -200,7 +200,7 @@ type job struct {
 }
 
 func (j *job) tell(o *schemas.Operation, err error) {
-	out := connectors.Outcome{Operation: o.ID, Attempts: 1, Started: j.started, Finished: j.w.now(), Err: wrap(connectors.Title(o), err)}
+	out := connectors.Outcome{Operation: o.ID, Attempts: 1, Started: j.started, Finished: j.writer.now(), Err: wrap(connectors.Title(o), err)}
 	if j.again {
 		out.Attempts = 2
 	}
@@ -213,22 +213,22 @@ func (j *job) tell(o *schemas.Operation, err error) {
 
 // connection finds the operation's own role, nil when there is none, and refuses those that must not be touched.
 func (j *job) connection(o *schemas.Operation) (accountID, *account, error) {
-	id, ok := j.w.dialect.role(o.Connection.SourceName)
+	id, ok := j.writer.dialect.role(o.Connection.SourceName)
 	if !ok {
 		return id, nil, nil
 	}
-	a := j.c.accounts[id]
+	a := j.catalogue.accounts[id]
 	if a == nil {
 		return id, nil, nil
 	}
 	if !a.role {
 		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s is a user and no role", id.userName())
 	}
-	if why := j.w.protected(a); why != "" {
+	if why := j.writer.protected(a); why != "" {
 		return id, nil, connectors.Refuse(o, connectors.Denied, "it is never changed: %s", why)
 	}
 	if o.NativeID != "" || o.TargetID != "" {
-		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.w.dialect, o.NativeID+o.TargetID)
+		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.writer.dialect, o.NativeID+o.TargetID)
 	}
 	return id, a, nil
 }
@@ -240,7 +240,7 @@ func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle boo
 	if err != nil || len(ops) == 0 {
 		return err
 	}
-	err = j.w.all(ctx, statements(ops), oracle)
+	err = j.writer.all(ctx, statements(ops), oracle)
 	if lost(err) {
 		return err
 	}
@@ -275,12 +275,12 @@ func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle boo
 // MariaDB takes a name without a host for the role's and, where there is none, for the user's at %. It has no way to
 // say which is meant, so that what is done in the moment after this look remains.
 func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas.Operation, error) {
-	if j.w.dialect != mariaDB || j.pieces == nil {
+	if j.writer.dialect != mariaDB || j.pieces == nil {
 		return ops, nil
 	}
 	named := map[string]bool{}
 	for _, o := range ops {
-		if who := j.pieces[o].who; who.host == "" && j.c.accounts[accountID{who.user, "%"}] != nil {
+		if who := j.pieces[o].who; who.host == "" && j.catalogue.accounts[accountID{who.user, "%"}] != nil {
 			named[who.user] = true
 		}
 	}
@@ -291,8 +291,8 @@ func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas
 	for _, n := range sortedKeys(named) {
 		args = append(args, n)
 	}
-	view := j.w.settings.AccountsView
-	err := j.w.query(ctx, func(c []string) error { delete(named, c[0]); return nil }, 1, rolesNamed(view, len(args)), args...)
+	view := j.writer.settings.AccountsView
+	err := j.writer.query(ctx, func(c []string) error { delete(named, c[0]); return nil }, 1, rolesNamed(view, len(args)), args...)
 	if err != nil {
 		return nil, err
 	}
@@ -318,7 +318,7 @@ func (j *job) already(o *schemas.Operation, err error) bool {
 	case errNoRoutineGrant:
 		return ascii(o.Target.SourceName)
 	case errCannotRevokeRole:
-		return j.w.dialect == mariaDB
+		return j.writer.dialect == mariaDB
 	}
 	return false
 }
@@ -355,13 +355,13 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 	// A role is told of when its attributes are there, too.
 	made := func(o *schemas.Operation) {
 		id := ids[o]
-		j.c.accounts[id] = &account{id: id, role: true, locked: true, expired: true}
+		j.catalogue.accounts[id] = &account{id: id, role: true, locked: true, expired: true}
 	}
 	comments := func(list []*schemas.Operation) []string {
 		var out []string
 		for _, o := range list {
-			if text, ok := o.After["comment"].(string); ok && (j.c.accounts[ids[o]] == nil || j.c.accounts[ids[o]].comment != text) {
-				out = append(out, j.w.dialect.comment(ids[o].sql(), text))
+			if text, ok := o.After["comment"].(string); ok && (j.catalogue.accounts[ids[o]] == nil || j.catalogue.accounts[ids[o]].comment != text) {
+				out = append(out, j.writer.dialect.comment(ids[o].sql(), text))
 			}
 		}
 		return out
@@ -372,10 +372,10 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 			for _, o := range list {
 				roles = append(roles, ids[o].sql())
 			}
-			return append([]string{j.w.dialect.create(roles)}, comments(list)...)
+			return append([]string{j.writer.dialect.create(roles)}, comments(list)...)
 		}, func(o *schemas.Operation) {
 			made(o)
-			j.c.accounts[ids[o]].comment, _ = o.After["comment"].(string)
+			j.catalogue.accounts[ids[o]].comment, _ = o.After["comment"].(string)
 		})
 		if err != nil {
 			return err
@@ -384,7 +384,7 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 	for _, o := range attributes {
 		err := j.together(ctx, []*schemas.Operation{o}, false, comments, func(o *schemas.Operation) {
 			if text, ok := o.After["comment"].(string); ok {
-				j.c.accounts[ids[o]].comment = text
+				j.catalogue.accounts[ids[o]].comment = text
 			}
 		})
 		if err != nil {
@@ -430,8 +430,8 @@ func (j *job) remove(ctx context.Context, ops []*schemas.Operation) error {
 			for _, o := range list {
 				roles = append(roles, ids[o].sql())
 			}
-			return []string{j.w.dialect.drop(roles)}
-		}, func(o *schemas.Operation) { j.c.drop(ids[o]) })
+			return []string{j.writer.dialect.drop(roles)}
+		}, func(o *schemas.Operation) { j.catalogue.drop(ids[o]) })
 		if err != nil {
 			return err
 		}
@@ -453,7 +453,7 @@ func (j *job) owned(ctx context.Context, roles []accountID) (map[accountID][]str
 	by := map[string]accountID{}
 	var names []any
 	for _, id := range roles {
-		for _, n := range j.w.dialect.definerNames(id) {
+		for _, n := range j.writer.dialect.definerNames(id) {
 			if _, ok := by[n]; !ok {
 				names = append(names, n)
 			}
@@ -462,11 +462,11 @@ func (j *job) owned(ctx context.Context, roles []accountID) (map[accountID][]str
 	}
 	args := slices.Concat(names, names, names, names)
 	out := map[accountID][]string{}
-	err := j.w.query(ctx, func(c []string) error {
+	err := j.writer.query(ctx, func(c []string) error {
 		if id, ok := by[c[2]]; ok { // the server's comparison may be wider
 			out[id] = append(out[id], c[0]+" "+c[1])
 		}
 		return nil
-	}, 3, j.w.dialect.definers(len(names)), args...)
+	}, 3, j.writer.dialect.definers(len(names)), args...)
 	return out, err
 }

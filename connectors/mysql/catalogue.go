@@ -111,17 +111,17 @@ func (r *reader) columns(ctx context.Context, c *catalogue) error {
 
 // loader makes a catalogue of the rows of the catalogue query.
 type loader struct {
-	dialect dialect
-	c       *catalogue
-	ended   bool
-	broken  bool       // a row says something that is not possible
-	later   [][]string // what belongs to accounts, which may come in any order
-	names   map[string]string
-	bits    []string
+	dialect   dialect
+	catalogue *catalogue
+	ended     bool
+	broken    bool       // a row says something that is not possible
+	later     [][]string // what belongs to accounts, which may come in any order
+	names     map[string]string
+	bits      []string
 }
 
 func newLoader(d dialect) *loader {
-	return &loader{dialect: d, c: &catalogue{accounts: map[accountID]*account{}, edges: map[edge]bool{}}, names: map[string]string{}, bits: globalBits()}
+	return &loader{dialect: d, catalogue: &catalogue{accounts: map[accountID]*account{}, edges: map[edge]bool{}}, names: map[string]string{}, bits: globalBits()}
 }
 
 // intern keeps one copy of what the catalogue repeats.
@@ -148,7 +148,7 @@ func (l *loader) row(c []string) error {
 		return nil
 	}
 	a := &account{id: accountID{l.intern(c[1]), l.intern(c[2])}, locked: c[5] == "1", expired: c[6] == "1"}
-	l.c.accounts[a.id] = a
+	l.catalogue.accounts[a.id] = a
 	if l.dialect == mySQL {
 		// What CREATE ROLE makes. Other accounts are roles when they have members.
 		a.role = a.locked && a.expired
@@ -193,15 +193,15 @@ func (l *loader) finish() (*catalogue, error) {
 	if !l.ended {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer ends too early"}
 	}
-	accounts := l.c.accounts
+	accounts := l.catalogue.accounts
 	for _, c := range l.later {
 		id := accountID{c[1], c[2]}
 		if c[0] == rowEdge {
 			e := edge{accountID{c[3], c[4]}, id}
-			l.c.edges[e] = l.c.edges[e] || c[5] == "Y"
+			l.catalogue.edges[e] = l.catalogue.edges[e] || c[5] == "Y"
 			role, member := accounts[e.role], accounts[e.member]
 			if role == nil || member == nil {
-				l.c.incomplete = fmt.Sprintf("%s is said to be a member of %s, and one of the two is not among the accounts: does config.accounts_view show all of them?",
+				l.catalogue.incomplete = fmt.Sprintf("%s is said to be a member of %s, and one of the two is not among the accounts: does config.accounts_view show all of them?",
 					strconv.QuoteToASCII(e.member.userName()), strconv.QuoteToASCII(e.role.userName()))
 				continue
 			}
@@ -242,7 +242,7 @@ func (l *loader) finish() (*catalogue, error) {
 	if l.broken {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer has privileges without names"}
 	}
-	return l.c, nil
+	return l.catalogue, nil
 }
 
 // target is what is held, as it is named in Git.

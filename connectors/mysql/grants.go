@@ -12,7 +12,7 @@ import (
 
 // piece is one privilege that is given to or taken from one account.
 type piece struct {
-	o         *schemas.Operation
+	operation *schemas.Operation
 	on        object // for a membership, the role
 	privilege string // as it stands in the statement
 	who       accountID
@@ -79,9 +79,9 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 					if p := pieces[list[0]]; len(list) == 1 && p.privilege == schemas.PrivilegeMember && j.member(p) {
 						return nil // it came with ADMIN, which MySQL may take away again when MEMBER is granted
 					}
-					return j.w.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
+					return j.writer.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
 				}
-				return j.w.dialect.revoke(g.on, privilegesOf(pieces, list), sortedKeys(who))
+				return j.writer.dialect.revoke(g.on, privilegesOf(pieces, list), sortedKeys(who))
 			}, func(o *schemas.Operation) { j.note(pieces[o]) })
 			if err != nil {
 				return err
@@ -93,7 +93,7 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 
 // member says whether a membership is there by now.
 func (j *job) member(p piece) bool {
-	_, ok := j.c.edges[p.edge]
+	_, ok := j.catalogue.edges[p.edge]
 	return p.on.typ == typeRole && ok
 }
 
@@ -110,7 +110,7 @@ func privilegesOf(pieces map[*schemas.Operation]piece, ops []*schemas.Operation)
 func (j *job) note(p piece) {
 	give := j.kind == schemas.OperationGrant
 	if p.on.typ != typeRole {
-		a := j.c.accounts[p.who]
+		a := j.catalogue.accounts[p.who]
 		if give {
 			a.hold(p.held)
 			return
@@ -122,13 +122,13 @@ func (j *job) note(p piece) {
 	admin := p.privilege == schemas.PrivilegeAdmin
 	switch {
 	case give:
-		j.c.edges[p.edge] = j.c.edges[p.edge] || admin
+		j.catalogue.edges[p.edge] = j.catalogue.edges[p.edge] || admin
 	case admin:
-		if _, ok := j.c.edges[p.edge]; ok {
-			j.c.edges[p.edge] = false
+		if _, ok := j.catalogue.edges[p.edge]; ok {
+			j.catalogue.edges[p.edge] = false
 		}
 	default:
-		delete(j.c.edges, p.edge)
+		delete(j.catalogue.edges, p.edge)
 	}
 }
 
@@ -144,7 +144,7 @@ func (j *job) piece(o *schemas.Operation) (*piece, error) {
 	case a == nil:
 		return nil, nil // with the role went all that it had
 	}
-	h, err := j.w.dialect.object(*o.Target)
+	h, err := j.writer.dialect.object(*o.Target)
 	if err != nil {
 		if !give {
 			return nil, nil // nothing is named so
@@ -175,7 +175,7 @@ func (j *job) piece(o *schemas.Operation) (*piece, error) {
 			return nil, err
 		}
 	}
-	p := &piece{o: o, on: h.object, privilege: o.Privilege, who: id, held: h}
+	p := &piece{operation: o, on: h.object, privilege: o.Privilege, who: id, held: h}
 	if h.typ == typeColumn {
 		name := h.column
 		if list := a.spelled[h]; !give && len(list) > 0 {
@@ -199,7 +199,7 @@ func (j *job) exists(o *schemas.Operation, h holding) error {
 	}
 	switch h.typ {
 	case typeFunction, typeProcedure, typePackage, typePackageBody:
-		if j.w.dialect == mariaDB && !ascii(h.name) {
+		if j.writer.dialect == mariaDB && !ascii(h.name) {
 			return connectors.Refuse(o, connectors.Unsupported, "MariaDB loses privileges on routines whose names are not plain ASCII when it starts again: give them on the database")
 		}
 	}
@@ -223,7 +223,7 @@ const maxPattern = 64
 // membership is the piece of one account in another.
 func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, error) {
 	give := o.Kind == schemas.OperationGrant
-	x := j.c.accounts[other]
+	x := j.catalogue.accounts[other]
 	asUser := o.Target.Type == typeUser
 	switch {
 	case x == nil && give:
@@ -234,7 +234,7 @@ func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, e
 		if !give {
 			break // it was given to a user that has become a role
 		}
-		return nil, connectors.Refuse(o, connectors.Conflict, "%s is a role: say type %s and the name %s", o.Target.SourceName, typeRole, j.w.dialect.roleName(other))
+		return nil, connectors.Refuse(o, connectors.Conflict, "%s is a role: say type %s and the name %s", o.Target.SourceName, typeRole, j.writer.dialect.roleName(other))
 	case !asUser && !x.role:
 		if !give {
 			return nil, nil
@@ -243,12 +243,12 @@ func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, e
 	}
 	why := ""
 	switch {
-	case j.w.ours(other):
+	case j.writer.ours(other):
 		why = "it is the account that countersign logs in with"
 	case give && x.role:
-		why = j.w.protected(x)
+		why = j.writer.protected(x)
 	case give:
-		why = j.w.guarded(x)
+		why = j.writer.guarded(x)
 	}
 	if why != "" {
 		return nil, connectors.Refuse(o, connectors.Denied, "%s is never given or changed: %s", o.Target.SourceName, why)
@@ -257,7 +257,7 @@ func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, e
 	if o.Target.Type == typeRole {
 		e = edge{role: other, member: conn}
 	}
-	admin, in := j.c.edges[e]
+	admin, in := j.catalogue.edges[e]
 	done := in
 	if o.Privilege == schemas.PrivilegeAdmin {
 		done = in && admin
@@ -265,5 +265,5 @@ func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, e
 	if done == give {
 		return nil, nil
 	}
-	return &piece{o: o, on: object{typ: typeRole, role: e.role}, privilege: o.Privilege, who: e.member, edge: e}, nil
+	return &piece{operation: o, on: object{typ: typeRole, role: e.role}, privilege: o.Privilege, who: e.member, edge: e}, nil
 }

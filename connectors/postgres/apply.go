@@ -27,7 +27,7 @@ const maxBatch = 1000
 // Apply carries the operations out: all but deletions in order, maxBatch to a transaction, then each deletion
 // by itself, since it may have to go through several databases.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
-	b := &batch{w: w, failed: connectors.Failures{}, report: report}
+	b := &batch{writer: w, failed: connectors.Failures{}, report: report}
 	var deletions, others []*schemas.Operation
 	for i := range ops {
 		if ops[i].Kind == schemas.OperationDelete {
@@ -61,7 +61,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 
 // batch is the operations of one transaction.
 type batch struct {
-	w      *writer
+	writer *writer
 	ops    []*schemas.Operation
 	failed connectors.Failures
 	report func(connectors.Outcome)
@@ -100,7 +100,7 @@ func (b *batch) run(ctx context.Context) error {
 				b.tell(o, started, n, results[i])
 			}
 			return nil
-		case n == attempts || ctx.Err() != nil || b.w.conn.IsClosed() || connectors.CodeOf(wrap("", err)) != connectors.Unavailable:
+		case n == attempts || ctx.Err() != nil || b.writer.conn.IsClosed() || connectors.CodeOf(wrap("", err)) != connectors.Unavailable:
 			return err
 		}
 		select {
@@ -114,9 +114,9 @@ func (b *batch) run(ctx context.Context) error {
 // transaction carries the batch out and returns each operation's error. An error of its own means that nothing
 // was changed.
 func (b *batch) transaction(ctx context.Context, grouped bool) (results []error, err error) {
-	ctx, cancel := context.WithTimeout(ctx, b.w.limit)
+	ctx, cancel := context.WithTimeout(ctx, b.writer.limit)
 	defer cancel()
-	tx, err := b.w.conn.Begin(ctx)
+	tx, err := b.writer.conn.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -276,7 +276,7 @@ func (b *batch) connection(o *schemas.Operation) (*role, error) {
 	if x == nil {
 		return nil, nil
 	}
-	if why := b.w.protected(x); why != "" {
+	if why := b.writer.protected(x); why != "" {
 		return nil, &connectors.Error{Code: connectors.Denied, Op: connectors.Title(o), Message: "it is never changed: " + why}
 	}
 	if o.NativeID != "" && x.oid != 0 && o.NativeID != nativeID(x.oid) {

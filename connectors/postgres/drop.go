@@ -22,7 +22,7 @@ func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 	if err != nil {
 		return wrap(op, err)
 	}
-	b := &batch{w: w, roles: map[string]*role{}}
+	b := &batch{writer: w, roles: map[string]*role{}}
 	for _, x := range all {
 		b.roles[x.name] = x
 	}

@@ -31,7 +31,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if err != nil {
 		return err
 	}
-	a := applying{w: w, s: newSession(w.reader), checker: checker, report: report, failed: connectors.Failures{}}
+	a := applying{writer: w, session: newSession(w.reader), checker: checker, report: report, failed: connectors.Failures{}}
 	for i := 0; i < len(ops); {
 		n := together(ops[i:])
 		if err := a.run(ctx, ops[i:i+n]); err != nil {
@@ -63,8 +63,8 @@ func together(ops []schemas.Operation) int {
 
 // applying is one Apply.
 type applying struct {
-	w       *writer
-	s       *session
+	writer  *writer
+	session *session
 	checker *connectors.Checker
 	report  func(connectors.Outcome)
 	failed  connectors.Failures
@@ -105,7 +105,7 @@ func (a *applying) tell(ctx context.Context, steps ...*step) error {
 		if connectors.CodeOf(s.err) == connectors.Blocked {
 			attempts = 0
 		}
-		a.report(connectors.Outcome{Operation: s.ID, Attempts: attempts, Started: s.started, Finished: a.w.settings.now(), Err: s.err})
+		a.report(connectors.Outcome{Operation: s.ID, Attempts: attempts, Started: s.started, Finished: a.writer.settings.now(), Err: s.err})
 	}
 	return whole
 }
@@ -117,7 +117,7 @@ func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
 		if err := connectors.Stopped(ctx, "apply"); err != nil {
 			return err
 		}
-		s := &step{Operation: &ops[i], started: a.w.settings.now()}
+		s := &step{Operation: &ops[i], started: a.writer.settings.now()}
 		if s.err = a.failed.Blocked(s.Operation); s.err == nil {
 			s.err = a.checker.Check(s.Operation)
 		}
@@ -143,7 +143,7 @@ func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
 		}
 		steps := byGroup[n]
 		for _, s := range steps {
-			s.started = a.w.settings.now()
+			s.started = a.writer.settings.now()
 		}
 		a.memberships(ctx, n.SourceName, steps)
 		if err := a.tell(ctx, steps...); err != nil {
@@ -155,7 +155,7 @@ func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
 
 // prepare reads whole lists where many names are needed. That they cannot be read is said when a name is needed.
 func (a *applying) prepare(ctx context.Context, byGroup map[schemas.Name][]*step) {
-	if a.w.settings.profile.paging == pagingNoLists {
+	if a.writer.settings.profile.paging == pagingNoLists {
 		return
 	}
 	names := map[string]map[string]bool{typeUser: {}, typeGroup: {}, typePrincipal: {}}
@@ -169,14 +169,14 @@ func (a *applying) prepare(ctx context.Context, byGroup map[schemas.Name][]*step
 	}
 	for typ, of := range names {
 		if len(of) > few {
-			_, _ = a.s.all(ctx, typ) // asked again where it matters
+			_, _ = a.session.all(ctx, typ) // asked again where it matters
 		}
 	}
 }
 
 // pick finds the one group that an operation is about. ok is false where there is none.
 func (a *applying) pick(ctx context.Context, s *step, name, id string) (string, bool, error) {
-	list, err := a.s.named(ctx, typeGroup, name)
+	list, err := a.session.named(ctx, typeGroup, name)
 	if err != nil {
 		return "", false, err
 	}
@@ -184,7 +184,7 @@ func (a *applying) pick(ctx context.Context, s *step, name, id string) (string, 
 	if err != nil || g.id != "" || id == "" {
 		return g.id, g.id != "", connectors.During(s.Operation, err)
 	}
-	found, there, err := a.w.group(ctx, id)
+	found, there, err := a.writer.group(ctx, id)
 	if err != nil && connectors.CodeOf(err) != connectors.Unsupported {
 		return "", false, err
 	}
@@ -203,7 +203,7 @@ func (s *step) guard(r *reader) error {
 
 // one carries out a creation, an update or a deletion.
 func (a *applying) one(ctx context.Context, s *step) (attempts int, err error) {
-	if err := s.guard(a.w.reader); err != nil {
+	if err := s.guard(a.writer.reader); err != nil {
 		return 1, err
 	}
 	id, there, err := a.pick(ctx, s, s.Connection.SourceName, s.NativeID)
@@ -215,7 +215,7 @@ func (a *applying) one(ctx context.Context, s *step) (attempts int, err error) {
 	case s.Kind == schemas.OperationDelete:
 		return a.remove(ctx, s, id)
 	case there:
-		return a.w.update(ctx, s, id)
+		return a.writer.update(ctx, s, id)
 	case s.Kind == schemas.OperationCreate && s.NativeID == "":
 		return a.create(ctx, s)
 	}
@@ -223,8 +223,8 @@ func (a *applying) one(ctx context.Context, s *step) (attempts int, err error) {
 }
 
 func (a *applying) remove(ctx context.Context, s *step, id string) (int, error) {
-	_, n, err := a.w.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodDelete, Path: endGroups + "/" + url.PathEscape(id)})
-	a.s.forget(s.Connection.SourceName)
+	_, n, err := a.writer.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodDelete, Path: endGroups + "/" + url.PathEscape(id)})
+	a.session.forget(s.Connection.SourceName)
 	if connectors.CodeOf(err) == connectors.NotFound {
 		err = nil // it was there a moment ago
 	}
@@ -238,14 +238,14 @@ func (a *applying) create(ctx context.Context, s *step) (int, error) {
 		body["externalId"] = v
 	}
 	// Members are never sent: some applications leave them out without a word.
-	resp, n, err := a.w.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodPost, Path: endGroups, Body: body})
-	a.s.forget(name)
+	resp, n, err := a.writer.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodPost, Path: endGroups, Body: body})
+	a.session.forget(name)
 	switch code := connectors.CodeOf(err); {
 	case err == nil:
 		made, bad := decodeGroup(resp.Body)
 		switch {
 		case bad == nil && made.id != "" && made.name == name:
-			a.s.found[s.Connection] = []account{{id: made.id, name: name}}
+			a.session.found[s.Connection] = []account{{id: made.id, name: name}}
 			return n, nil
 		case bad == nil && made.id != "" && made.name != "":
 			return n, s.refuse(connectors.Invalid, "the application named the group %s instead (its id is %s): ask for a name that it keeps, and delete this one",
@@ -258,7 +258,7 @@ func (a *applying) create(ctx context.Context, s *step) (int, error) {
 		id, there, again := a.pick(ctx, s, name, "")
 		switch {
 		case again == nil && there:
-			m, err := a.w.update(ctx, s, id)
+			m, err := a.writer.update(ctx, s, id)
 			return n + m, err
 		case code == connectors.Conflict && again == nil:
 			return n, s.refuse(connectors.Conflict, "the application says that the name is taken, and shows no group of it: perhaps one that differs in case, or one that is hidden from us")

@@ -11,13 +11,13 @@ import (
 // session is what is known within one Apply or List: names that were looked up are not looked up again, but for the
 // groups, which are read anew before each write.
 type session struct {
-	r     *reader
-	found map[schemas.Name][]account
-	whole map[string][]account // by type, where the whole list was read
+	reader *reader
+	found  map[schemas.Name][]account
+	whole  map[string][]account // by type, where the whole list was read
 }
 
 func newSession(r *reader) *session {
-	return &session{r: r, found: map[schemas.Name][]account{}, whole: map[string][]account{}}
+	return &session{reader: r, found: map[schemas.Name][]account{}, whole: map[string][]account{}}
 }
 
 // all reads everything of a type. What is not whole is an error: a name that is missing in it may be there.
@@ -26,24 +26,24 @@ func (s *session) all(ctx context.Context, typ string) ([]account, error) {
 		return list, nil
 	}
 	op := "list each " + typ
-	if s.r.settings.profile.paging == pagingNoLists {
-		return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: s.r.settings.profile.title + " lists nothing over SCIM: ask for names"}
+	if s.reader.settings.profile.paging == pagingNoLists {
+		return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: s.reader.settings.profile.title + " lists nothing over SCIM: ask for names"}
 	}
 	var list []account
 	var why string
 	var err error
 	if typ == typeGroup {
 		var raws []json.RawMessage
-		raws, why, err = s.r.list(ctx, endGroups, "")
+		raws, why, err = s.reader.list(ctx, endGroups, "")
 		for _, raw := range raws {
 			g, err := decodeGroup(raw)
 			if err != nil {
-				return nil, s.r.strange(op, err)
+				return nil, s.reader.strange(op, err)
 			}
 			list = append(list, account{id: g.id, name: g.name})
 		}
 	} else {
-		list, why, err = s.r.accounts(ctx, typ)
+		list, why, err = s.reader.accounts(ctx, typ)
 	}
 	if err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func (s *session) all(ctx context.Context, typ string) ([]account, error) {
 // named finds all that have a name, to the letter (users: as the profile folds).
 func (s *session) named(ctx context.Context, typ, name string) ([]account, error) {
 	if typ == typeUser {
-		name = s.r.fold(name)
+		name = s.reader.fold(name)
 	}
 	key := schemas.Name{Type: typ, SourceName: name}
 	if list, ok := s.found[key]; ok {
@@ -70,7 +70,7 @@ func (s *session) named(ctx context.Context, typ, name string) ([]account, error
 			return nil, err
 		}
 		// Where names are folded, a filter that is not may have missed the name.
-		if usable && (len(list) > 0 || typ != typeUser || !s.r.settings.profile.foldUsers || s.r.settings.profile.paging == pagingNoLists) {
+		if usable && (len(list) > 0 || typ != typeUser || !s.reader.settings.profile.foldUsers || s.reader.settings.profile.paging == pagingNoLists) {
 			s.found[key] = list
 			return list, nil
 		}
@@ -97,7 +97,7 @@ func (s *session) byFilter(ctx context.Context, typ, name string) (list []accoun
 	case typePrincipal:
 		endpoint, attribute = endPrincipals, "applicationId"
 	}
-	raws, usable, err := s.r.find(ctx, endpoint, attribute, name)
+	raws, usable, err := s.reader.find(ctx, endpoint, attribute, name)
 	if err != nil || !usable {
 		return nil, false, err
 	}
@@ -114,9 +114,9 @@ func (s *session) byFilter(ctx context.Context, typ, name string) (list []accoun
 			a, err = decodeUser(raw)
 		}
 		if err != nil {
-			return nil, false, s.r.strange("look a "+typ+" up", err)
+			return nil, false, s.reader.strange("look a "+typ+" up", err)
 		}
-		if a = s.r.named(typ, a); a.name == name {
+		if a = s.reader.named(typ, a); a.name == name {
 			list = append(list, a)
 		}
 	}

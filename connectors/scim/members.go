@@ -13,13 +13,13 @@ import (
 
 // target finds who is to be, or to be no more, a member. ok is false where nobody of that name is there.
 func (a *applying) target(ctx context.Context, s *step) (id string, ok bool, err error) {
-	list, err := a.s.named(ctx, s.Target.Type, s.Target.SourceName)
+	list, err := a.session.named(ctx, s.Target.Type, s.Target.SourceName)
 	if err != nil {
 		return "", false, err
 	}
 	name := s.Target.SourceName
 	if s.Target.Type == typeUser {
-		name = a.w.fold(name)
+		name = a.writer.fold(name)
 	}
 	t, err := connectors.Resolve(s.Target.Type, name, s.TargetID, list, account.key)
 	switch {
@@ -34,7 +34,7 @@ func (a *applying) target(ctx context.Context, s *step) (id string, ok bool, err
 // renamed refuses an operation whose target lives on under another name.
 func (a *applying) renamed(ctx context.Context, s *step) error {
 	endpoint := map[string]string{typeUser: endUsers, typeGroup: endGroups, typePrincipal: endPrincipals}[s.Target.Type]
-	_, _, there, err := a.w.get(ctx, endpoint, s.TargetID)
+	_, _, there, err := a.writer.get(ctx, endpoint, s.TargetID)
 	if err == nil && there {
 		return s.refuse(connectors.Conflict, "the %s with the id %s has another name now", s.Target.Type, strconv.QuoteToASCII(s.TargetID))
 	}
@@ -46,7 +46,7 @@ func (a *applying) memberships(ctx context.Context, name string, steps []*step) 
 	byID := map[string][]*step{}
 	var ids []string
 	for _, s := range steps {
-		if err := s.guard(a.w.reader); err != nil {
+		if err := s.guard(a.writer.reader); err != nil {
 			s.fail(err)
 			continue
 		}
@@ -83,7 +83,7 @@ func (a *applying) memberships(ctx context.Context, name string, steps []*step) 
 		}
 	}
 	for _, id := range ids {
-		a.w.inGroup(ctx, id, name, byID[id])
+		a.writer.inGroup(ctx, id, name, byID[id])
 	}
 }
 

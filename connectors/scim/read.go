@@ -59,7 +59,7 @@ func (r *reader) fold(name string) string {
 
 // Read lists the groups and then who their members are: pages of both, and single requests for what lists do not show.
 func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
-	v := view{r: r, users: map[string]account{}, principals: map[string]account{}, names: map[string]string{}, asked: map[string]bool{}}
+	v := view{reader: r, users: map[string]account{}, principals: map[string]account{}, names: map[string]string{}, asked: map[string]bool{}}
 	groups, err := v.groups(ctx, sel)
 	if err != nil {
 		return connectors.State{}, err
@@ -81,7 +81,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 
 // view is one reading.
 type view struct {
-	r          *reader
+	reader     *reader
 	incomplete string // the first reason
 	lookups    int
 	byName     bool // groups were asked for by name, and the others are not known
@@ -101,8 +101,8 @@ func (v *view) lack(reason string) {
 
 // single counts a request for one thing; false is one too many.
 func (v *view) single() bool {
-	if v.lookups++; v.lookups > v.r.settings.MaxLookups {
-		v.lack(fmt.Sprintf("more than %d single requests are needed to see who is in these groups: narrow the scope, or raise config.max_lookups", v.r.settings.MaxLookups))
+	if v.lookups++; v.lookups > v.reader.settings.MaxLookups {
+		v.lack(fmt.Sprintf("more than %d single requests are needed to see who is in these groups: narrow the scope, or raise config.max_lookups", v.reader.settings.MaxLookups))
 		return false
 	}
 	return true
@@ -129,11 +129,11 @@ func exact(sel connectors.Selection) ([]string, bool) {
 func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, error) {
 	selected := sel.Selector(nil)
 	names, only := exact(sel)
-	lists := v.r.settings.profile.paging != pagingNoLists
+	lists := v.reader.settings.profile.paging != pagingNoLists
 	var raws []json.RawMessage
 	switch {
 	case !lists && !only:
-		v.lack(v.r.settings.profile.title + " does not list groups over SCIM: write the scope with the groups' full names, without patterns")
+		v.lack(v.reader.settings.profile.title + " does not list groups over SCIM: write the scope with the groups' full names, without patterns")
 		return nil, nil
 	case only && (len(names) <= few || !lists):
 		v.byName = true
@@ -141,7 +141,7 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 			if n == "" {
 				continue
 			}
-			found, usable, err := v.r.find(ctx, endGroups, "displayName", n)
+			found, usable, err := v.reader.find(ctx, endGroups, "displayName", n)
 			if !lists && connectors.CodeOf(err) == connectors.Unsupported {
 				v.lack(err.Error())
 				continue
@@ -159,7 +159,7 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 	if !v.byName && lists {
 		var why string
 		var err error
-		if raws, why, err = v.r.list(ctx, endGroups, ""); err != nil {
+		if raws, why, err = v.reader.list(ctx, endGroups, ""); err != nil {
 			return nil, err
 		}
 		v.lack(why)
@@ -169,7 +169,7 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 	for _, raw := range raws {
 		g, err := decodeGroup(raw)
 		if err != nil {
-			return nil, v.r.strange("read the groups", err)
+			return nil, v.reader.strange("read the groups", err)
 		}
 		v.listsShow = v.listsShow || len(g.members) > 0
 		v.names[g.id] = g.name
@@ -183,14 +183,14 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 
 // members fills in what the list does not show.
 func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
-	mode := v.r.settings.profile.members
+	mode := v.reader.settings.profile.members
 	if mode == membersByFilter {
 		return groups, v.byFilter(ctx, groups)
 	}
 	var out []group
 	for _, g := range groups {
 		if mode == membersInLists || mode == membersDetect && v.listsShow {
-			if err := v.r.whole(g); err != nil {
+			if err := v.reader.whole(g); err != nil {
 				v.lack(err.Error())
 			}
 			out = append(out, g)
@@ -199,7 +199,7 @@ func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 		if !v.single() {
 			return out, nil
 		}
-		full, ok, err := v.r.group(ctx, g.id)
+		full, ok, err := v.reader.group(ctx, g.id)
 		if connectors.CodeOf(err) == connectors.Unsupported {
 			v.lack(err.Error())
 			err = nil
@@ -234,7 +234,7 @@ func (v *view) byFilter(ctx context.Context, groups []group) error {
 			if !v.single() {
 				return nil
 			}
-			in, err := v.r.holds(ctx, groups[i].id, id)
+			in, err := v.reader.holds(ctx, groups[i].id, id)
 			if err != nil {
 				return err
 			}
@@ -283,7 +283,7 @@ func (v *view) allOf(ctx context.Context, typ string) error {
 		return nil
 	}
 	*done = true
-	list, why, err := v.r.accounts(ctx, typ)
+	list, why, err := v.reader.accounts(ctx, typ)
 	if err != nil {
 		return err
 	}
@@ -308,10 +308,10 @@ func (v *view) resolve(ctx context.Context, groups []group) error {
 		return out
 	}
 	left := unknown()
-	lists := v.r.settings.profile.paging != pagingNoLists
+	lists := v.reader.settings.profile.paging != pagingNoLists
 	if lists && (!v.byName || len(left) > few) {
 		for _, typ := range []string{typeUser, typePrincipal} {
-			if typ == typePrincipal && !v.r.settings.profile.principals {
+			if typ == typePrincipal && !v.reader.settings.profile.principals {
 				continue
 			}
 			if len(left) > 0 {
@@ -342,11 +342,11 @@ func (v *view) resolve(ctx context.Context, groups []group) error {
 func (v *view) lookUp(ctx context.Context, id, kind string) error {
 	v.asked[id] = true
 	for _, typ := range []string{typeUser, typeGroup, typePrincipal} {
-		if kind != "" && kind != typ || typ == typePrincipal && !v.r.settings.profile.principals {
+		if kind != "" && kind != typ || typ == typePrincipal && !v.reader.settings.profile.principals {
 			continue
 		}
 		endpoint := map[string]string{typeUser: endUsers, typeGroup: endGroups, typePrincipal: endPrincipals}[typ]
-		body, _, ok, err := v.r.get(ctx, endpoint, id)
+		body, _, ok, err := v.reader.get(ctx, endpoint, id)
 		if err != nil {
 			return err
 		}
@@ -357,7 +357,7 @@ func (v *view) lookUp(ctx context.Context, id, kind string) error {
 		case typeGroup:
 			g, err := decodeGroup(body)
 			if err != nil || g.id != id {
-				return v.r.strange("read a group", err)
+				return v.reader.strange("read a group", err)
 			}
 			v.names[id] = g.name
 		default:
@@ -367,9 +367,9 @@ func (v *view) lookUp(ctx context.Context, id, kind string) error {
 			}
 			a, err := decode(body)
 			if err != nil || a.id != id {
-				return v.r.strange("read one of the "+strings.ToLower(endpoint), err)
+				return v.reader.strange("read one of the "+strings.ToLower(endpoint), err)
 			}
-			into[id] = v.r.named(typ, a)
+			into[id] = v.reader.named(typ, a)
 		}
 		return nil
 	}
@@ -403,15 +403,15 @@ func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 		return entitlement(typePrincipal, principal.name, principal.state), true
 	case v.asked[id]:
 		return connectors.Entitlement{}, true
-	case kind == typePrincipal && !v.r.settings.profile.principals:
+	case kind == typePrincipal && !v.reader.settings.profile.principals:
 		return entitlement(typeOther, id, ""), true
 	}
 	return connectors.Entitlement{}, false
 }
 
 func (v *view) connection(g group) connectors.Connection {
-	c := connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: v.r.protected(g.name)}
-	if v.r.settings.profile.external != externalNone {
+	c := connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: v.reader.protected(g.name)}
+	if v.reader.settings.profile.external != externalNone {
 		c.Payload = map[string]any{"external_id": g.external}
 	}
 	if g.nameless {
