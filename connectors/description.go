@@ -67,13 +67,16 @@ func (noLoader) Load(string) (any, error) {
 }
 
 // WithoutSecrets replaces each property with x-secret by one that takes anything: in a Config secrets are resolved.
-func WithoutSecrets(schema json.RawMessage) json.RawMessage {
+func WithoutSecrets(schema json.RawMessage) json.RawMessage { return replaceSecrets(schema, true) }
+
+// replaceSecrets replaces each property with x-secret.
+func replaceSecrets(schema json.RawMessage, by any) json.RawMessage {
 	var walk func(any) any
 	walk = func(v any) any {
 		switch v := v.(type) {
 		case map[string]any:
 			if v["x-secret"] == true {
-				return true
+				return by
 			}
 			for k := range v {
 				v[k] = walk(v[k])

@@ -17,14 +17,14 @@ import (
 // Checker holds operations to a Description before anything is sent to an application. It is not safe for
 // concurrent use.
 type Checker struct {
-	d        Description
-	names    Names
-	payloads map[string]*jsonschema.Schema // by connection type
+	description Description
+	names       Names
+	payloads    map[string]*jsonschema.Schema // by connection type
 }
 
 // NewChecker compiles the payload schemas of a description.
 func NewChecker(d Description) (*Checker, error) {
-	c := &Checker{d: d, names: Names{}, payloads: map[string]*jsonschema.Schema{}}
+	c := &Checker{description: d, names: Names{}, payloads: map[string]*jsonschema.Schema{}}
 	for _, typ := range d.Types {
 		schema, err := CompileSchema(typ.Payload)
 		if err != nil {
@@ -42,9 +42,9 @@ func (c *Checker) Check(o *schemas.Operation) error {
 	refuse := func(code Code, format string, args ...any) error {
 		return &Error{Code: code, Op: Title(o), Message: fmt.Sprintf(format, args...)}
 	}
-	typ, ok := c.d.Type(o.Connection.Type)
+	typ, ok := c.description.Type(o.Connection.Type)
 	if !ok {
-		return refuse(Unsupported, "%s has no connections of type %s", c.d.Title, strconv.QuoteToASCII(o.Connection.Type))
+		return refuse(Unsupported, "%s has no connections of type %s", c.description.Title, strconv.QuoteToASCII(o.Connection.Type))
 	}
 	able, known := map[schemas.OperationKind]bool{schemas.OperationCreate: typ.Create, schemas.OperationUpdate: typ.Update,
 		schemas.OperationDelete: typ.Delete, schemas.OperationGrant: true, schemas.OperationRevoke: true}[o.Kind]
@@ -52,7 +52,7 @@ func (c *Checker) Check(o *schemas.Operation) error {
 	case !known:
 		return refuse(Unsupported, "there is no such kind of operation")
 	case !able:
-		return refuse(Unsupported, "%s does not let a %s be changed so (%s)", c.d.Title, typ.Name, o.Kind)
+		return refuse(Unsupported, "%s does not let a %s be changed so (%s)", c.description.Title, typ.Name, o.Kind)
 	case o.ReassignTo != "" && !typ.Reassign:
 		return refuse(Unsupported, "a %s owns nothing that could be reassigned: leave reassign_to out", typ.Name)
 	}
@@ -76,11 +76,11 @@ func (c *Checker) Check(o *schemas.Operation) error {
 		case !ok:
 			return refuse(Unsupported, "a %s cannot be given a %s", typ.Name, strconv.QuoteToASCII(o.Target.Type))
 		case o.Kind == schemas.OperationRevoke && !g.Revoke:
-			return refuse(Unsupported, "%s does not let a %s be taken from a %s", c.d.Title, g.Type, typ.Name)
+			return refuse(Unsupported, "%s does not let a %s be taken from a %s", c.description.Title, g.Type, typ.Name)
 		case o.Kind == schemas.OperationRevoke:
 			return nil
 		case !g.Grant:
-			return refuse(Unsupported, "%s does not let a %s be given to a %s", c.d.Title, g.Type, typ.Name)
+			return refuse(Unsupported, "%s does not let a %s be given to a %s", c.description.Title, g.Type, typ.Name)
 		case !slices.Contains(g.Privileges, o.Privilege):
 			return refuse(Invalid, "a %s has no privilege %s (expected one of %v)", g.Type, strconv.QuoteToASCII(o.Privilege), g.Privileges)
 		case o.Target.SourceName == "":
@@ -119,7 +119,7 @@ func (c *Checker) payload(o *schemas.Operation, typ ConnectionType) error {
 		if len(cause.InstanceLocation) > 0 {
 			what = "the attribute " + strconv.QuoteToASCII(cause.InstanceLocation[0])
 		}
-		return &Error{Code: Invalid, Op: Title(o), Message: what + " has a value that " + c.d.Title + " would refuse"}
+		return &Error{Code: Invalid, Op: Title(o), Message: what + " has a value that " + c.description.Title + " would refuse"}
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/countersign/countersign/connectors/all"
 )
 
 const module = "github.com/countersign/countersign/"
@@ -65,6 +67,22 @@ func arrows() map[string][]string {
 		"reconciler/history/historytest":   {},
 		"reconciler/github/githubtest":     {},
 	}
+	// Each connector in the list of them may import the same, so that adding one changes nothing here.
+	table["connectors/all"] = []string{"connectors"}
+	for _, name := range connectorNames() {
+		table["connectors/"+name] = []string{"connectors", "connectors/rest", "schemas"}
+		table["connectors/all"] = append(table["connectors/all"], "connectors/"+name)
+	}
+	return table
+}
+
+// connectorNames are the connectors that the program has; their folders have the same names.
+func connectorNames() []string {
+	registry, err := all.Registry()
+	if err != nil {
+		panic(err) // two of one name
+	}
+	return registry.Names()
 }
 
 // TestForgesAreNamedOnce finds the files outside a forge's package that import it: the table of forges alone may.

@@ -111,7 +111,12 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 	}
 	var b strings.Builder
 	b.WriteString("| application | route today | connection: what it may be given | application file |\n|---|---|---|---|\n")
-	left := examples.Names()
+	// An example that no row names is one of a connector's own: its row is made from it.
+	for _, name := range examples.Names() {
+		if !slices.ContainsFunc(rows, func(r struct{ Application, Route, Example, What string }) bool { return r.Example == name }) {
+			rows = append(rows, struct{ Application, Route, Example, What string }{Application: name, Route: "native", Example: name})
+		}
+	}
 	for _, r := range rows {
 		if r.Route == "other" {
 			fmt.Fprintf(&b, "| %s | webhook, ticket, or `--exec` | %s | |\n", r.Application, r.What)
@@ -123,7 +128,6 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 			t.Errorf("%s: %v", r.Application, err)
 			continue
 		}
-		left = slices.DeleteFunc(left, func(n string) bool { return n == r.Example })
 		docs, list := strict.Decode(file, content)
 		if err := list.Err(); err != nil {
 			t.Errorf("%s: %v", r.Application, err)
@@ -156,9 +160,6 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 			route = fmt.Sprintf("`scim`, profile `%v`", app.Spec.Config["profile"])
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | [%s](examples/applications/%s.yaml) |\n", r.Application, route, r.What, r.Example, r.Example)
-	}
-	if len(left) > 0 {
-		t.Errorf("no application of coverage.yaml has the examples %v", left)
 	}
 	return b.String()
 }

@@ -46,6 +46,10 @@ type entity struct {
 	own string
 }
 
+func newEntity(typ string, name, id, arn, path *string) *entity {
+	return &entity{typ: typ, name: sdk.ToString(name), id: sdk.ToString(id), arn: sdk.ToString(arn), path: sdk.ToString(path)}
+}
+
 // maxPages bounds what one listing may send.
 const maxPages = 20_000
 
@@ -71,6 +75,34 @@ func (r *reader) pages(ctx context.Context, op string, page func(marker *string)
 	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "IAM's answer does not end"}
 }
 
+// collect reads all pages of a listing.
+func collect[I, O, T any](ctx context.Context, r *reader, op string, call func(context.Context, *I, ...func(*iam.Options)) (*O, error),
+	input func(marker *string) *I, output func(*O) (items []T, truncated bool, next *string)) ([]T, error) {
+	var all []T
+	err := r.pages(ctx, op, func(marker *string) (bool, *string, error) {
+		out, err := call(ctx, input(marker))
+		if err != nil {
+			return false, nil, err
+		}
+		items, truncated, next := output(out)
+		all = append(all, items...)
+		return truncated, next, nil
+	})
+	return all, err
+}
+
+// names maps what IAM lists to texts.
+func names[T any](list []T, name func(T) string) []string {
+	out := make([]string, 0, len(list))
+	for _, item := range list {
+		out = append(out, name(item))
+	}
+	return out
+}
+
+// only is the error of a call whose answer says nothing.
+func only[O any](_ O, err error) error { return err }
+
 // readings is how often an account is read whose answers do not agree.
 const readings = 3
 
@@ -81,7 +113,7 @@ func (r *reader) read(ctx context.Context) (*account, error) {
 	for i := range readings {
 		var err error
 		if i > 0 {
-			if err := wait(ctx, min(r.settle/10, time.Second)); err != nil {
+			if err := wait(ctx, min(r.Settle/10, time.Second)); err != nil {
 				return nil, connectors.Stopped(ctx, "read the account")
 			}
 		}
@@ -99,7 +131,7 @@ func (r *reader) readOnce(ctx context.Context) (*account, error) {
 	const op = "read the account"
 	a := &account{users: index{}, groups: index{}, roles: index{}, policies: index{}}
 	err := r.pages(ctx, op, func(marker *string) (bool, *string, error) {
-		out, err := r.iam.GetAccountAuthorizationDetails(ctx, &iam.GetAccountAuthorizationDetailsInput{Marker: marker, MaxItems: sdk.Int32(r.pageSize),
+		out, err := r.iam.GetAccountAuthorizationDetails(ctx, &iam.GetAccountAuthorizationDetailsInput{Marker: marker, MaxItems: sdk.Int32(r.PageSize),
 			Filter: []types.EntityType{types.EntityTypeUser, types.EntityTypeGroup, types.EntityTypeRole, types.EntityTypeLocalManagedPolicy}})
 		if err != nil {
 			return false, nil, err
@@ -124,14 +156,14 @@ func (r *reader) readOnce(ctx context.Context) (*account, error) {
 func (r *reader) collect(a *account, out *iam.GetAccountAuthorizationDetailsOutput) {
 	for i := range out.UserDetailList {
 		u := &out.UserDetailList[i]
-		e := a.users.add(&entity{typ: typeUser, name: sdk.ToString(u.UserName), id: sdk.ToString(u.UserId), arn: sdk.ToString(u.Arn), path: sdk.ToString(u.Path)})
+		e := a.users.add(newEntity(typeUser, u.UserName, u.UserId, u.Arn, u.Path))
 		e.groups = append(e.groups, u.GroupList...)
 		e.attach(u.AttachedManagedPolicies)
 		e.bound(u.PermissionsBoundary)
 	}
 	for i := range out.GroupDetailList {
 		g := &out.GroupDetailList[i]
-		e := a.groups.add(&entity{typ: typeGroup, name: sdk.ToString(g.GroupName), id: sdk.ToString(g.GroupId), arn: sdk.ToString(g.Arn), path: sdk.ToString(g.Path)})
+		e := a.groups.add(newEntity(typeGroup, g.GroupName, g.GroupId, g.Arn, g.Path))
 		e.attach(g.AttachedManagedPolicies)
 		e.embed(g.GroupPolicyList)
 		for _, p := range g.GroupPolicyList {
@@ -140,7 +172,7 @@ func (r *reader) collect(a *account, out *iam.GetAccountAuthorizationDetailsOutp
 	}
 	for i := range out.RoleDetailList {
 		o := &out.RoleDetailList[i]
-		e := a.roles.add(&entity{typ: typeRole, name: sdk.ToString(o.RoleName), id: sdk.ToString(o.RoleId), arn: sdk.ToString(o.Arn), path: sdk.ToString(o.Path)})
+		e := a.roles.add(newEntity(typeRole, o.RoleName, o.RoleId, o.Arn, o.Path))
 		e.attach(o.AttachedManagedPolicies)
 		e.embed(o.RolePolicyList)
 		e.bound(o.PermissionsBoundary)
@@ -213,7 +245,7 @@ func (r *reader) completeRoles(ctx context.Context, a *account) error {
 	const op = "list the roles"
 	seen := map[string]bool{}
 	err := r.pages(ctx, op, func(marker *string) (bool, *string, error) {
-		out, err := r.iam.ListRoles(ctx, &iam.ListRolesInput{PathPrefix: sdk.String(r.prefix), Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+		out, err := r.iam.ListRoles(ctx, &iam.ListRolesInput{PathPrefix: sdk.String(r.PathPrefix), Marker: marker, MaxItems: sdk.Int32(r.PageSize)})
 		if err != nil {
 			return false, nil, err
 		}
@@ -274,7 +306,7 @@ func (r *reader) completeBoundaries(ctx context.Context, a *account) error {
 	told := map[string]int{}
 	err := r.pages(ctx, "list the permissions boundaries", func(marker *string) (bool, *string, error) {
 		out, err := r.iam.ListPolicies(ctx, &iam.ListPoliciesInput{Scope: types.PolicyScopeTypeAll, PolicyUsageFilter: types.PolicyUsageTypePermissionsBoundary,
-			Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+			Marker: marker, MaxItems: sdk.Int32(r.PageSize)})
 		if err != nil {
 			return false, nil, err
 		}
@@ -312,7 +344,7 @@ func (r *reader) completeBoundaries(ctx context.Context, a *account) error {
 func (r *reader) holders(ctx context.Context, arn string, usage types.PolicyUsageType) (users, roles, groups []string, err error) {
 	err = r.pages(ctx, "list who has the policy", func(marker *string) (bool, *string, error) {
 		out, err := r.iam.ListEntitiesForPolicy(ctx, &iam.ListEntitiesForPolicyInput{PolicyArn: sdk.String(arn), PolicyUsageFilter: usage,
-			Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+			Marker: marker, MaxItems: sdk.Int32(r.PageSize)})
 		if err != nil {
 			return false, nil, err
 		}
@@ -351,7 +383,7 @@ func (r *reader) agree(a *account) {
 	for _, x := range []index{a.users, a.groups, a.roles} {
 		for _, key := range sortedKeys(x) {
 			for _, arn := range x[key].attached {
-				if accountOf(arn) == r.account && a.policies[fold(lastPart(arn))] == nil {
+				if accountOf(arn) == r.Account && a.policies[fold(lastPart(arn))] == nil {
 					a.disagree("%s has the policy %s, which has no details", x[key].name, arn)
 				}
 			}
@@ -392,13 +424,13 @@ func (r *reader) findOwn(a *account) {
 			mark(o)
 		}
 	}
-	if p := a.policies[fold(lastPart(r.boundary))]; p != nil && p.arn == r.boundary {
+	if p := a.policies[fold(lastPart(r.PermissionsBoundary))]; p != nil && p.arn == r.PermissionsBoundary {
 		p.own = "it is the boundary of the roles that countersign makes (config.permissions_boundary)"
 	}
 }
 
 // within says whether a path is one that we work in.
-func (s *settings) within(path string) bool { return strings.HasPrefix(path, s.prefix) }
+func (s *settings) within(path string) bool { return strings.HasPrefix(path, s.PathPrefix) }
 
 // protected says why a connection must never be changed.
 func (r *reader) protected(e *entity) string {
@@ -416,18 +448,18 @@ func (r *reader) protected(e *entity) string {
 		return "the organisation governs the account with it"
 	}
 	if !r.within(e.path) {
-		return fmt.Sprintf("its path %s is outside of %s (config.path_prefix)", e.path, r.prefix)
+		return fmt.Sprintf("its path %s is outside of %s (config.path_prefix)", e.path, r.PathPrefix)
 	}
 	// Groups have no tags. IAM tells those of policies one policy at a time: they are looked at before a change.
-	if r.tagKey != "" && e.tagsKnown && !r.tagged(e) {
-		return fmt.Sprintf("it has not the tag %s (config.tag)", r.tagKey)
+	if r.Tag != nil && e.tagsKnown && !r.tagged(e) {
+		return fmt.Sprintf("it has not the tag %s (config.tag)", r.Tag.Key)
 	}
 	return ""
 }
 
 func (s *settings) tagged(e *entity) bool {
-	v, ok := e.tags[s.tagKey]
-	return ok && v == s.tagValue
+	v, ok := e.tags[s.Tag.Key]
+	return ok && v == s.Tag.Value
 }
 
 // lastPart is what follows the last slash: the name in an ARN.

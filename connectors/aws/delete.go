@@ -17,19 +17,14 @@ import (
 // boundary stays on a role until the end: without it the role could do more.
 func (r *run) delete(ctx context.Context, o *schemas.Operation, e *entity) error {
 	empty, remove := r.emptyGroup, func() error {
-		_, err := r.iam.DeleteGroup(ctx, &iam.DeleteGroupInput{GroupName: sdk.String(e.name)})
-		return err
+		return only(r.iam.DeleteGroup(ctx, &iam.DeleteGroupInput{GroupName: sdk.String(e.name)}))
 	}
 	switch e.typ {
 	case typeRole:
-		empty, remove = r.emptyRole, func() error {
-			_, err := r.iam.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: sdk.String(e.name)})
-			return err
-		}
+		empty, remove = r.emptyRole, func() error { return only(r.iam.DeleteRole(ctx, &iam.DeleteRoleInput{RoleName: sdk.String(e.name)})) }
 	case typePolicy:
 		empty, remove = r.emptyPolicy, func() error {
-			_, err := r.iam.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: sdk.String(e.arn)})
-			return err
+			return only(r.iam.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: sdk.String(e.arn)}))
 		}
 	}
 	// Somebody may add to it meanwhile, and a listing may not show yet what was just added.
@@ -53,7 +48,7 @@ func (r *run) delete(ctx context.Context, o *schemas.Operation, e *entity) error
 
 // forget takes what was deleted out of what the account's other parts name.
 func (r *run) forget(e *entity) {
-	for _, x := range []index{r.a.users, r.a.groups, r.a.roles} {
+	for _, x := range []index{r.account.users, r.account.groups, r.account.roles} {
 		for _, other := range x {
 			other.attached = slices.DeleteFunc(other.attached, func(arn string) bool { return arn == e.arn })
 		}
@@ -77,114 +72,93 @@ func each(list []string, do func(string) error) error {
 
 func (r *run) emptyGroup(ctx context.Context, _ *schemas.Operation, e *entity) error {
 	name := sdk.String(e.name)
-	var users, attached, inline []string
-	err := r.pages(ctx, "list the members of the group", func(marker *string) (bool, *string, error) {
-		out, err := r.iam.GetGroup(ctx, &iam.GetGroupInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
-		if err != nil {
-			return false, nil, err
-		}
-		for _, u := range out.Users {
-			users = append(users, sdk.ToString(u.UserName))
-		}
-		return out.IsTruncated, out.Marker, nil
-	})
+	users, err := collect(ctx, r.reader, "list the members of the group", r.iam.GetGroup,
+		func(marker *string) *iam.GetGroupInput {
+			return &iam.GetGroupInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.PageSize)}
+		},
+		func(out *iam.GetGroupOutput) ([]string, bool, *string) {
+			return names(out.Users, func(u types.User) string { return sdk.ToString(u.UserName) }), out.IsTruncated, out.Marker
+		})
 	if err != nil {
 		return err
 	}
-	err = r.pages(ctx, "list the policies of the group", func(marker *string) (bool, *string, error) {
-		out, err := r.iam.ListAttachedGroupPolicies(ctx, &iam.ListAttachedGroupPoliciesInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
-		if err != nil {
-			return false, nil, err
-		}
-		for _, p := range out.AttachedPolicies {
-			attached = append(attached, sdk.ToString(p.PolicyArn))
-		}
-		return out.IsTruncated, out.Marker, nil
-	})
+	attached, err := collect(ctx, r.reader, "list the policies of the group", r.iam.ListAttachedGroupPolicies,
+		func(marker *string) *iam.ListAttachedGroupPoliciesInput {
+			return &iam.ListAttachedGroupPoliciesInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.PageSize)}
+		},
+		func(out *iam.ListAttachedGroupPoliciesOutput) ([]string, bool, *string) {
+			return names(out.AttachedPolicies, func(p types.AttachedPolicy) string { return sdk.ToString(p.PolicyArn) }), out.IsTruncated, out.Marker
+		})
 	if err != nil {
 		return err
 	}
-	err = r.pages(ctx, "list the inline policies of the group", func(marker *string) (bool, *string, error) {
-		out, err := r.iam.ListGroupPolicies(ctx, &iam.ListGroupPoliciesInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
-		if err != nil {
-			return false, nil, err
-		}
-		inline = append(inline, out.PolicyNames...)
-		return out.IsTruncated, out.Marker, nil
-	})
+	inline, err := collect(ctx, r.reader, "list the inline policies of the group", r.iam.ListGroupPolicies,
+		func(marker *string) *iam.ListGroupPoliciesInput {
+			return &iam.ListGroupPoliciesInput{GroupName: name, Marker: marker, MaxItems: sdk.Int32(r.PageSize)}
+		},
+		func(out *iam.ListGroupPoliciesOutput) ([]string, bool, *string) {
+			return out.PolicyNames, out.IsTruncated, out.Marker
+		})
 	if err != nil {
 		return err
 	}
 	if err := each(users, func(user string) error {
-		_, err := r.iam.RemoveUserFromGroup(ctx, &iam.RemoveUserFromGroupInput{GroupName: name, UserName: sdk.String(user)})
-		return err
+		return only(r.iam.RemoveUserFromGroup(ctx, &iam.RemoveUserFromGroupInput{GroupName: name, UserName: sdk.String(user)}))
 	}); err != nil {
 		return err
 	}
 	if err := each(attached, func(arn string) error {
-		_, err := r.iam.DetachGroupPolicy(ctx, &iam.DetachGroupPolicyInput{GroupName: name, PolicyArn: sdk.String(arn)})
-		return err
+		return only(r.iam.DetachGroupPolicy(ctx, &iam.DetachGroupPolicyInput{GroupName: name, PolicyArn: sdk.String(arn)}))
 	}); err != nil {
 		return err
 	}
 	return each(inline, func(policy string) error {
-		_, err := r.iam.DeleteGroupPolicy(ctx, &iam.DeleteGroupPolicyInput{GroupName: name, PolicyName: sdk.String(policy)})
-		return err
+		return only(r.iam.DeleteGroupPolicy(ctx, &iam.DeleteGroupPolicyInput{GroupName: name, PolicyName: sdk.String(policy)}))
 	})
 }
 
 func (r *run) emptyRole(ctx context.Context, o *schemas.Operation, e *entity) error {
 	name := sdk.String(e.name)
-	var profiles, attached, inline []string
-	err := r.pages(ctx, "list the instance profiles of the role", func(marker *string) (bool, *string, error) {
-		out, err := r.iam.ListInstanceProfilesForRole(ctx, &iam.ListInstanceProfilesForRoleInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
-		if err != nil {
-			return false, nil, err
-		}
-		for _, p := range out.InstanceProfiles {
-			profiles = append(profiles, "instance profile "+sdk.ToString(p.InstanceProfileName))
-		}
-		return out.IsTruncated, out.Marker, nil
-	})
+	profiles, err := collect(ctx, r.reader, "list the instance profiles of the role", r.iam.ListInstanceProfilesForRole,
+		func(marker *string) *iam.ListInstanceProfilesForRoleInput {
+			return &iam.ListInstanceProfilesForRoleInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.PageSize)}
+		},
+		func(out *iam.ListInstanceProfilesForRoleOutput) ([]string, bool, *string) {
+			return names(out.InstanceProfiles, func(p types.InstanceProfile) string { return "instance profile " + sdk.ToString(p.InstanceProfileName) }), out.IsTruncated, out.Marker
+		})
 	if err != nil {
 		return err
 	}
 	if len(profiles) > 0 {
 		return blocked(o, profiles, "machines may run with the role: take it out of its instance profiles first")
 	}
-	err = r.pages(ctx, "list the policies of the role", func(marker *string) (bool, *string, error) {
-		out, err := r.iam.ListAttachedRolePolicies(ctx, &iam.ListAttachedRolePoliciesInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
-		if err != nil {
-			return false, nil, err
-		}
-		for _, p := range out.AttachedPolicies {
-			attached = append(attached, sdk.ToString(p.PolicyArn))
-		}
-		return out.IsTruncated, out.Marker, nil
-	})
+	attached, err := collect(ctx, r.reader, "list the policies of the role", r.iam.ListAttachedRolePolicies,
+		func(marker *string) *iam.ListAttachedRolePoliciesInput {
+			return &iam.ListAttachedRolePoliciesInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.PageSize)}
+		},
+		func(out *iam.ListAttachedRolePoliciesOutput) ([]string, bool, *string) {
+			return names(out.AttachedPolicies, func(p types.AttachedPolicy) string { return sdk.ToString(p.PolicyArn) }), out.IsTruncated, out.Marker
+		})
 	if err != nil {
 		return err
 	}
-	err = r.pages(ctx, "list the inline policies of the role", func(marker *string) (bool, *string, error) {
-		out, err := r.iam.ListRolePolicies(ctx, &iam.ListRolePoliciesInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
-		if err != nil {
-			return false, nil, err
-		}
-		inline = append(inline, out.PolicyNames...)
-		return out.IsTruncated, out.Marker, nil
-	})
+	inline, err := collect(ctx, r.reader, "list the inline policies of the role", r.iam.ListRolePolicies,
+		func(marker *string) *iam.ListRolePoliciesInput {
+			return &iam.ListRolePoliciesInput{RoleName: name, Marker: marker, MaxItems: sdk.Int32(r.PageSize)}
+		},
+		func(out *iam.ListRolePoliciesOutput) ([]string, bool, *string) {
+			return out.PolicyNames, out.IsTruncated, out.Marker
+		})
 	if err != nil {
 		return err
 	}
 	if err := each(attached, func(arn string) error {
-		_, err := r.iam.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: name, PolicyArn: sdk.String(arn)})
-		return err
+		return only(r.iam.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: name, PolicyArn: sdk.String(arn)}))
 	}); err != nil {
 		return err
 	}
 	return each(inline, func(policy string) error {
-		_, err := r.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: sdk.String(policy)})
-		return err
+		return only(r.iam.DeleteRolePolicy(ctx, &iam.DeleteRolePolicyInput{RoleName: name, PolicyName: sdk.String(policy)}))
 	})
 }
 
@@ -232,20 +206,17 @@ func (r *run) emptyPolicy(ctx context.Context, o *schemas.Operation, e *entity) 
 		return blocked(o, dependents, "it is in use where this application changes nothing: take it away there first")
 	}
 	if err := each(users, func(user string) error {
-		_, err := r.iam.DetachUserPolicy(ctx, &iam.DetachUserPolicyInput{PolicyArn: arn, UserName: sdk.String(user)})
-		return err
+		return only(r.iam.DetachUserPolicy(ctx, &iam.DetachUserPolicyInput{PolicyArn: arn, UserName: sdk.String(user)}))
 	}); err != nil {
 		return err
 	}
 	if err := each(groups, func(group string) error {
-		_, err := r.iam.DetachGroupPolicy(ctx, &iam.DetachGroupPolicyInput{PolicyArn: arn, GroupName: sdk.String(group)})
-		return err
+		return only(r.iam.DetachGroupPolicy(ctx, &iam.DetachGroupPolicyInput{PolicyArn: arn, GroupName: sdk.String(group)}))
 	}); err != nil {
 		return err
 	}
 	if err := each(roles, func(role string) error {
-		_, err := r.iam.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{PolicyArn: arn, RoleName: sdk.String(role)})
-		return err
+		return only(r.iam.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{PolicyArn: arn, RoleName: sdk.String(role)}))
 	}); err != nil {
 		return err
 	}

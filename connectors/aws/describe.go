@@ -54,7 +54,7 @@ const configSchema = `{
     "permissions_boundary": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/[!-~]+$", "maxLength": 2048, "description": "The boundary that every role gets, and that no request may exchange."},
     "endpoint": {"type": "string", "format": "uri", "description": "Another address of IAM: https, or http on loopback."},
     "sts_endpoint": {"type": "string", "format": "uri", "description": "Another address of STS; default: endpoint, where that is given."},
-    "ca_file": {"type": "string", "pattern": "^/", "description": "PEM file of the certificate authorities to trust instead of the system's."},
+    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's: absolute, or relative to the access repository and within it."},
     "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long one request may take."},
     "max_wait": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "20s", "description": "The longest wait before a request is tried again. What asks for more is given up for this run."},
     "settle": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long IAM may take until what was just made is known everywhere."},

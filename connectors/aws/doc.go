@@ -71,4 +71,9 @@
 // the description has checked: that conditions and NotPrincipal in trust policies come back as they were sent, the text
 // and timing of throttling, ConcurrentModification and EntityTemporarilyUnmodifiable, and credentials of an instance
 // beyond the addresses of the metadata service.
+//
+// # Its size
+//
+// The package has over 2,500 lines because IAM has three types of connections, each with calls of its own for every
+// change, and policy documents whose many spellings have to become one form.
 package aws

@@ -92,11 +92,11 @@ const watchEvery = time.Second
 
 // connector is the connector of one executable.
 type connector struct {
-	c        Config
-	d        connectors.Description
-	config   *jsonschema.Schema
-	secrets  map[string]bool // settings of the top level that are secrets
-	children *atomic.Int64
+	program     Config
+	description connectors.Description
+	config      *jsonschema.Schema
+	secrets     map[string]bool // settings of the top level that are secrets
+	children    *atomic.Int64
 }
 
 var _ connectors.Connector = (*connector)(nil)
@@ -127,22 +127,22 @@ func New(ctx context.Context, c Config) (connectors.Connector, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	k := &connector{c: c, children: &atomic.Int64{}}
-	p, err := start(ctx, &k.c, nil)
+	k := &connector{program: c, children: &atomic.Int64{}}
+	p, err := start(ctx, &k.program, nil)
 	if err != nil {
 		return nil, err
 	}
-	k.d, err = k.describe(ctx, p, "describe")
+	k.description, err = k.describe(ctx, p, "describe")
 	if err := errors.Join(err, p.close()); err != nil {
 		return nil, err
 	}
-	if k.d.Version != "" {
+	if k.description.Version != "" {
 		return nil, p.violation("the description has a version before an application was opened")
 	}
-	if k.config, err = connectors.CompileSchema(connectors.WithoutSecrets(k.d.Config)); err != nil {
+	if k.config, err = connectors.CompileSchema(connectors.WithoutSecrets(k.description.Config)); err != nil {
 		return nil, p.violation("its config schema does not compile")
 	}
-	k.secrets = connectors.SecretSettings(k.d.Config)
+	k.secrets = connectors.SecretSettings(k.description.Config)
 	return k, nil
 }
 
@@ -176,7 +176,7 @@ func (k *connector) describe(ctx context.Context, p *process, request string) (c
 			return false, p.violation("an answer of type %s came where a description was expected", a.Type)
 		}
 		var err error
-		d, err = description(k.c.Name, a.Description)
+		d, err = description(k.program.Name, a.Description)
 		if err != nil {
 			return false, p.violation("its description: %v", err)
 		}
@@ -190,28 +190,20 @@ func (k *connector) describe(ctx context.Context, p *process, request string) (c
 }
 
 // Describe is what the executable said when it was bound.
-func (k *connector) Describe() connectors.Description { return k.d }
+func (k *connector) Describe() connectors.Description { return k.description }
 
 // OpenReader starts a child that is told to read, and is not given the settings whose names begin with apply_.
 func (k *connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
-	s, err := k.open(ctx, cfg, "read")
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return connectors.Guard(k.open(ctx, cfg, "read"))
 }
 
 // OpenWriter starts a child that may be asked to apply.
 func (k *connector) OpenWriter(ctx context.Context, cfg connectors.Config) (connectors.Writer, error) {
-	s, err := k.open(ctx, cfg, "write")
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return connectors.GuardWriter(k.open(ctx, cfg, "write"))
 }
 
 func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string) (_ *session, err error) {
-	op := "open " + k.c.Name
+	op := "open " + k.program.Name
 	values, secrets, err := k.reveal(op, cfg.Values)
 	if err != nil {
 		return nil, err
@@ -219,11 +211,11 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 	if mode == "read" {
 		maps.DeleteFunc(values, func(name string, _ any) bool { return strings.HasPrefix(name, connectors.ApplyPrefix) })
 	}
-	if n := k.children.Add(1); n > int64(k.c.Limits.Children) {
+	if n := k.children.Add(1); n > int64(k.program.Limits.Children) {
 		k.children.Add(-1)
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: fmt.Sprintf("%d children of the connector are open, which is the most", n-1), RetryAfter: time.Second}
 	}
-	c := k.c
+	c := k.program
 	if cfg.Logger != nil {
 		c.Logger = cfg.Logger.With("application", cfg.Application)
 	}
@@ -232,7 +224,7 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 		k.children.Add(-1)
 		return nil, err
 	}
-	s := &session{k: k, p: p, now: cfg.Now}
+	s := &session{connector: k, process: p, now: cfg.Now}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.Close())
@@ -242,7 +234,7 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 	if err != nil {
 		return nil, err
 	}
-	s.normalizes, s.batch = welcome.Normalizes, k.c.Limits.Batch
+	s.normalizes, s.batch = welcome.Normalizes, k.program.Limits.Batch
 	if welcome.Batch > 0 {
 		s.batch = min(s.batch, welcome.Batch)
 	}
@@ -255,17 +247,17 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 	if err := p.call(ctx, &schemas.ConnectorRequest{Type: "open", Open: open}, p.limits.Start, false, p.done(nil)); err != nil {
 		return nil, err
 	}
-	if s.d, err = k.describe(ctx, p, "describe_installation"); err != nil {
+	if s.description, err = k.describe(ctx, p, "describe_installation"); err != nil {
 		return nil, err
 	}
-	if faults := connectors.Exceeds(s.d, k.d); len(faults) > 0 {
+	if faults := connectors.Exceeds(s.description, k.description); len(faults) > 0 {
 		return nil, p.fail(p.violation("%s", p.say(strings.Join(faults, "; "), maxMessage)))
 	}
-	if s.checker, err = connectors.NewChecker(s.d); err != nil {
+	if s.checker, err = connectors.NewChecker(s.description); err != nil {
 		return nil, p.fail(p.violation("a payload schema does not compile"))
 	}
 	s.attributes = map[string]map[string]bool{}
-	for _, t := range s.d.Types {
+	for _, t := range s.description.Types {
 		s.attributes[t.Name] = t.Attributes()
 	}
 	return s, nil
@@ -283,7 +275,7 @@ func (k *connector) reveal(op string, values map[string]any) (plain map[string]a
 		}
 	}
 	if err := k.config.Validate(generic(plain)); err != nil {
-		return nil, nil, invalid("the config does not fit the connector's schema; countersign validate says where, and countersign schema %s what it expects", k.c.Name)
+		return nil, nil, invalid("the config does not fit the connector's schema; countersign validate says where, and countersign schema %s what it expects", k.program.Name)
 	}
 	return plain, secrets, nil
 }

@@ -8,7 +8,7 @@ import (
 
 // Hand is the outside hand of connector test: a child that changes applications without the connector's code. It is
 // safe for concurrent use; its requests are carried out one at a time.
-type Hand struct{ p *process }
+type Hand struct{ process *process }
 
 // OpenHand starts the executable of a hand.
 func OpenHand(ctx context.Context, c Config) (*Hand, error) {
@@ -19,7 +19,7 @@ func OpenHand(ctx context.Context, c Config) (*Hand, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &connector{c: c}
+	k := &connector{program: c}
 	if _, err := k.hello(ctx, p); err != nil {
 		_ = p.close() // the first error says what is wrong
 		return nil, err
@@ -30,9 +30,9 @@ func OpenHand(ctx context.Context, c Config) (*Hand, error) {
 // Do carries out one request.
 func (h *Hand) Do(ctx context.Context, t schemas.ConnectorTest) (schemas.ConnectorTestAnswer, error) {
 	var out schemas.ConnectorTestAnswer
-	err := h.p.call(ctx, &schemas.ConnectorRequest{Type: "test", Test: &t}, h.p.limits.Call, false, func(a *schemas.ConnectorAnswer) (bool, error) {
+	err := h.process.call(ctx, &schemas.ConnectorRequest{Type: "test", Test: &t}, h.process.limits.Call, false, func(a *schemas.ConnectorAnswer) (bool, error) {
 		if a.Type != "test" {
-			return false, h.p.violation("an answer of type %s came where test was expected", a.Type)
+			return false, h.process.violation("an answer of type %s came where test was expected", a.Type)
 		}
 		out = *a.Test
 		return true, nil
@@ -41,4 +41,4 @@ func (h *Hand) Do(ctx context.Context, t schemas.ConnectorTest) (schemas.Connect
 }
 
 // Close ends the hand.
-func (h *Hand) Close() error { return h.p.close() }
+func (h *Hand) Close() error { return h.process.close() }

@@ -76,4 +76,9 @@
 // description and the schema alone have checked: GraphQL queries, levels and custom roles on repositories, maintainers, nested
 // teams and which teams a repository names, invitations, owners, notifications, teams kept by an identity provider, the App's
 // token and its repositories, roles of the organisation, rate limits, and errors of SAML.
+//
+// # Its size
+//
+// The package has over 2,500 lines because GitHub shows what a team holds by GraphQL and takes changes by REST only, so
+// that both are here, each with its pages, limits and errors.
 package github

@@ -3,8 +3,6 @@ package github
 import (
 	"context"
 	"net/http"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
@@ -36,7 +34,7 @@ func (r *reader) orgRoles(ctx context.Context, op string) ([]*orgRole, error) {
 			Name string `json:"name"`
 		} `json:"roles"`
 	}
-	if _, _, err := r.c.send(ctx, op, http.MethodGet, path("orgs", r.c.organisation, "organization-roles"), nil, nil, &answer); err != nil {
+	if _, _, err := r.client.send(ctx, op, http.MethodGet, path("orgs", r.client.organisation, "organization-roles"), nil, nil, &answer); err != nil {
 		return nil, err
 	}
 	if answer.Total == nil || *answer.Total != len(answer.Roles) {
@@ -55,7 +53,7 @@ func (r *reader) orgRoles(ctx context.Context, op string) ([]*orgRole, error) {
 // assigned reads whom a role was assigned to.
 func (r *reader) assigned(ctx context.Context, op string, x *orgRole) error {
 	for kind, to := range map[string]map[string]int64{"users": x.users, "teams": x.teams} {
-		found, err := list[assignment](ctx, r.c, op, path("orgs", r.c.organisation, "organization-roles", id(x.id), kind), nil)
+		found, err := list[assignment](ctx, r.client, op, path("orgs", r.client.organisation, "organization-roles", id(x.id), kind), nil)
 		if err != nil {
 			return err
 		}
@@ -92,35 +90,17 @@ func (b *batch) role(ctx context.Context, o *schemas.Operation) (*orgRole, error
 		if err != nil {
 			return nil, err
 		}
-		b.roles = map[string][]*orgRole{}
-		for _, x := range all {
-			b.roles[x.name] = append(b.roles[x.name], x)
-		}
+		b.roles = append([]*orgRole{}, all...)
 	}
-	named := b.roles[o.Connection.SourceName]
-	if o.NativeID != "" {
-		i := slices.IndexFunc(named, func(x *orgRole) bool { return id(x.id) == o.NativeID })
-		if i < 0 && len(named) > 0 {
-			return nil, refuse(connectors.Conflict, o, "the name stands for another role now")
-		}
-		if i >= 0 {
-			named = named[i : i+1]
-		}
-	}
+	x, err := connectors.Resolve("role", o.Connection.SourceName, o.NativeID, b.roles, func(x *orgRole) (name, native string) { return x.name, id(x.id) })
 	switch {
-	case len(named) > 1:
-		return nil, refuse(connectors.Conflict, o, "the organisation has %d roles of that name: say which with source_id", len(named))
-	case len(named) == 0 && o.Removes():
-		for name, list := range b.roles {
-			if slices.ContainsFunc(list, func(x *orgRole) bool { return id(x.id) == o.NativeID }) {
-				return nil, refuse(connectors.Conflict, o, "the role with the id %s is named %s now", o.NativeID, strconv.QuoteToASCII(name))
-			}
-		}
+	case err != nil:
+		return nil, connectors.During(o, err)
+	case x == nil && o.Removes():
 		return nil, nil
-	case len(named) == 0:
-		return nil, refuse(connectors.NotFound, o, "the organisation has no such role")
+	case x == nil:
+		return nil, connectors.Refuse(o, connectors.NotFound, "the organisation has no such role")
 	}
-	x := named[0]
 	if !b.known[x.id] {
 		if err := b.assigned(ctx, connectors.Title(o), x); err != nil {
 			return nil, err
@@ -140,7 +120,7 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 	if o.Target.Type == TypeUser {
 		kind, name, holders = "users", strings.ToLower(name), x.users
 	}
-	at := path("orgs", b.c.organisation, "organization-roles", kind, name, id(x.id))
+	at := path("orgs", b.client.organisation, "organization-roles", kind, name, id(x.id))
 	has, holds := holders[name]
 	if holds {
 		if err := sameTarget(o, has); err != nil {
@@ -151,7 +131,7 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 	if holds == grant {
 		for now, other := range holders {
 			if !grant && o.TargetID == id(other) {
-				return refuse(connectors.Conflict, o, "the %s with the id %s is named %s now", o.Target.Type, o.TargetID, now)
+				return connectors.Refuse(o, connectors.Conflict, "the %s with the id %s is named %s now", o.Target.Type, o.TargetID, now)
 			}
 		}
 		return nil
@@ -170,15 +150,15 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 		case err != nil:
 			return err
 		case !s.there:
-			return refuse(connectors.NotFound, o, "no such account is in the organisation %s", b.c.organisation)
+			return connectors.Refuse(o, connectors.NotFound, "no such account is in the organisation %s", b.client.organisation)
 		case s.pending:
-			return refuse(connectors.Conflict, o, "the account has not taken up its invitation to the organisation, and has no roles until then")
+			return connectors.Refuse(o, connectors.Conflict, "the account has not taken up its invitation to the organisation, and has no roles until then")
 		}
 		target = s.id
 	} else {
 		t := b.bySlug[name]
 		if t == nil {
-			return refuse(connectors.NotFound, o, "the team is not there")
+			return connectors.Refuse(o, connectors.NotFound, "the team is not there")
 		}
 		target = t.id
 	}

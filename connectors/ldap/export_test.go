@@ -18,6 +18,7 @@ func Calls(r connectors.Reader) int { return sessionOf(r).calls }
 func Drop(r connectors.Reader) { _ = sessionOf(r).raw.Close() }
 
 func sessionOf(r connectors.Reader) *session {
+	r = connectors.Unguard(r)
 	if w, ok := r.(*writer); ok {
 		return &w.session
 	}
@@ -27,12 +28,13 @@ func sessionOf(r connectors.Reader) *session {
 // ChangeLate finds a group, lets something happen, and then adds a member to what it found.
 func ChangeLate(t testing.TB, w connectors.Writer, group, member string, between func()) error {
 	t.Helper()
-	found, err := w.(*writer).find(t.Context(), &schemas.Operation{Kind: schemas.OperationGrant, Connection: schemas.Name{Type: typeGroup, SourceName: group}})
+	opened := connectors.Unguard(w).(*writer)
+	found, err := opened.find(t.Context(), &schemas.Operation{Kind: schemas.OperationGrant, Connection: schemas.Name{Type: typeGroup, SourceName: group}})
 	if err != nil || found == nil {
 		t.Fatalf("find %s: %v", group, err)
 	}
 	between()
-	return w.(*writer).send(t.Context(), "change", found, changes(map[string][]string{attrMember: {member}}, nil))
+	return opened.send(t.Context(), "change", found, changes(map[string][]string{attrMember: {member}}, nil))
 }
 
 // InRanges lets the server give no more than so many members at once, as Active Directory does.

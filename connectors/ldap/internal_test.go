@@ -51,7 +51,7 @@ func attributes(list ...any) *goldap.Entry {
 }
 
 func testSession() *session {
-	return &session{s: &settings{pageSize: 2, now: time.Now, logger: slog.New(slog.DiscardHandler)}}
+	return &session{settings: &settings{PageSize: 2, now: time.Now, logger: slog.New(slog.DiscardHandler)}}
 }
 
 // members are values from a number on.
@@ -343,7 +343,7 @@ func TestSendOutside(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := &writer{reader: &reader{session: *testSession()}}
-	w.s.base = base
+	w.settings.BaseDN = base
 	if err := w.send(t.Context(), "grant", &group{dn: outside}, nil); connectors.CodeOf(err) != connectors.Denied {
 		t.Errorf("a change outside of the base: %v, want %s", err, connectors.Denied)
 	}

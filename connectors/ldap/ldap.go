@@ -2,15 +2,12 @@ package ldap
 
 import (
 	"context"
-	"crypto/x509"
+	"crypto/tls"
+	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/url"
-	"os"
-	"path/filepath"
-	"regexp"
 	"strings"
 	"time"
 
@@ -36,55 +33,63 @@ func (Connector) Describe() connectors.Description { return description(anyKind)
 
 // OpenReader logs in with the account for planning.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
-	return open(ctx, cfg, false)
+	return connectors.Guard(open(ctx, cfg, false))
 }
 
 // OpenWriter logs in with the account for applying.
 func (Connector) OpenWriter(ctx context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	r, err := open(ctx, cfg, true)
-	if err != nil {
-		return nil, err
-	}
-	return &writer{reader: r}, nil
+	return connectors.GuardWriter(&writer{reader: r}, err)
 }
 
-const opConfig = "configure the directory"
-
-func misconfigured(format string, args ...any) error {
-	return &connectors.Error{Code: connectors.Invalid, Op: opConfig, Message: fmt.Sprintf(format, args...)}
-}
-
-// settings are a config that was checked.
+// settings are spec.config.
 type settings struct {
-	address        string // host:port
-	host           string
-	tls, startTLS  bool
-	authorities    *x509.CertPool // nil: the system's
-	bind           string
-	password       connectors.Secret
-	accounts       []string // every name that the config logs in with
-	base, userBase dn
-	flavour        string // "": as the server says
-	groupFilter    string // "": by flavour, as the three below
-	userFilter     string
-	groupName      string
-	userName       string
-	create         template
-	placeholder    dn
-	ignored        map[string]bool // by key
-	pageSize       uint32
-	timeout        time.Duration
-	now            func() time.Time
-	logger         *slog.Logger
+	URL            location          `json:"url"`
+	StartTLS       bool              `json:"start_tls"`
+	AllowPlaintext bool              `json:"allow_plaintext"`
+	CAFile         connectors.CAFile `json:"ca_file"`
+	Plan           login             `prefix:""`
+	Apply          login             `prefix:"apply_"`
+	Flavour        string            `json:"flavour"` // "": as the server says
+	BaseDN         dn                `json:"base_dn"`
+	UserBaseDN     dn                `json:"user_base_dn"`
+	GroupFilter    filter            `json:"group_filter"` // "": by flavour, as the three below
+	UserFilter     filter            `json:"user_filter"`
+	GroupName      string            `json:"group_name"`
+	UserName       string            `json:"user_name"`
+	Create         template          `json:"create"`
+	PlaceholderDN  dn                `json:"placeholder_dn"`
+	IgnoredMembers []dn              `json:"ignored_members"`
+	PageSize       uint32            `json:"page_size"`
+	Timeout        time.Duration     `json:"timeout"`
+
+	config   connectors.Config
+	login    login           // the one in use
+	accounts []string        // every name that the config logs in with
+	tls      *tls.Config     // for the server's name and the authorities
+	ignored  map[string]bool // IgnoredMembers by key
+	now      func() time.Time
+	logger   *slog.Logger
+}
+
+// login is an account with its password.
+type login struct {
+	BindDN   string            `json:"bind_dn"`
+	Password connectors.Secret `json:"password"`
 }
 
 // template is how a new group is made.
 type template struct {
-	parent     dn
-	classes    []string // nil: by flavour
-	attributes map[string][]string
-	gidMin     int
-	gidMax     int // 0: no range
+	ParentDN      dn                  `json:"parent_dn"`
+	ObjectClasses []string            `json:"object_classes"` // nil: by flavour
+	Attributes    map[string][]string `json:"attributes"`
+	GIDNumbers    span                `json:"gid_numbers"`
+}
+
+// span is a range of numbers, both ends included; the zero span is none.
+type span struct {
+	Min int `json:"min"`
+	Max int `json:"max"`
 }
 
 // The flavours.
@@ -93,310 +98,123 @@ const (
 	flavourAD       = "active_directory"
 )
 
-// values reads a config's settings and remembers the first that has a wrong form.
-type values struct {
-	all map[string]any
-	err error
+// location is where the server is.
+type location struct {
+	host    string
+	address string // host:port
+	tls     bool   // from the beginning: ldaps
 }
 
-func (v *values) fail(key, want string) {
-	if v.err == nil {
-		v.err = misconfigured("config.%s %s", key, want)
-	}
-}
-
-func (v *values) text(key string) string {
-	x, ok := v.all[key]
-	if !ok {
-		return ""
-	}
-	s, ok := x.(string)
-	if !ok || s == "" || strings.ContainsRune(s, 0) {
-		v.fail(key, "is no text")
-	}
-	return s
-}
-
-func (v *values) truth(key string) bool {
-	x, ok := v.all[key]
-	if !ok {
-		return false
-	}
-	b, ok := x.(bool)
-	if !ok {
-		v.fail(key, "is neither true nor false")
-	}
-	return b
-}
-
-func (v *values) number(key string, otherwise, least, most int) int {
-	x, ok := v.all[key]
-	if !ok {
-		return otherwise
-	}
-	n, ok := integer(x)
-	if !ok || n < least || n > most {
-		v.fail(key, fmt.Sprintf("is no number from %d to %d", least, most))
-		return otherwise
-	}
-	return n
-}
-
-func (v *values) texts(key string) []string {
-	x, ok := v.all[key]
-	if !ok {
-		return nil
-	}
-	list, ok := texts(x)
-	if !ok {
-		v.fail(key, "is no list of texts")
-	}
-	return list
-}
-
-func (v *values) secret(key string) connectors.Secret {
-	s, ok := v.all[key].(connectors.Secret)
-	if !ok || s.Reveal() == "" {
-		// An empty password logs in as nobody, and most servers call that a success (RFC 4513, 5.1.2).
-		v.fail(key, "is missing: {env: NAME} or {file: /path}")
-	}
-	return s
-}
-
-func (v *values) dn(key string, required bool) dn {
-	s := v.text(key)
-	if s == "" && !required {
-		return dn{}
-	}
-	d, err := parseDN(s)
-	if err != nil {
-		v.fail(key, "is no distinguished name, such as ou=groups,dc=example,dc=com")
-	}
-	return d
-}
-
-func (v *values) filter(key string) string {
-	s := v.text(key)
-	if s != "" {
-		if _, err := goldap.CompileFilter(s); err != nil {
-			v.fail(key, "is no filter, such as (objectClass=groupOfNames)")
-		}
-	}
-	return s
-}
-
-func (v *values) attribute(key string) string {
-	s := v.text(key)
-	if s != "" && !attributeType.MatchString(s) {
-		v.fail(key, "is no name of an attribute")
-	}
-	return strings.ToLower(s)
-}
-
-func integer(x any) (int, bool) {
-	switch n := x.(type) {
-	case int:
-		return n, true
-	case int64:
-		return int(n), true
-	case uint64:
-		return int(n), n < 1<<31
-	case float64:
-		return int(n), n == float64(int(n))
-	}
-	return 0, false
-}
-
-func texts(x any) ([]string, bool) {
-	switch x := x.(type) {
-	case []string:
-		return x, true
-	case []any:
-		out := make([]string, 0, len(x))
-		for _, item := range x {
-			s, ok := item.(string)
-			if !ok || s == "" {
-				return nil, false
-			}
-			out = append(out, s)
-		}
-		return out, true
-	}
-	return nil, false
-}
-
-const (
-	defaultPageSize = 500
-	defaultTimeout  = 30 * time.Second
-)
-
-func parse(cfg connectors.Config, apply bool) (*settings, error) {
-	v := &values{all: cfg.Values}
-	s := &settings{now: cfg.Now, logger: cfg.Logger, ignored: map[string]bool{}}
-	known := description(anyKind)
-	for key := range cfg.Values {
-		if !(connectors.ConnectionType{Payload: known.Config}).Attributes()[key] {
-			return nil, misconfigured("the config has a setting that the connector does not know")
-		}
-	}
-	s.location(v, cfg.Directory)
-
-	s.bind, s.password = v.text("bind_dn"), v.secret("password")
-	if s.bind == "" {
-		v.fail("bind_dn", "is missing")
-	}
-	s.accounts = []string{s.bind}
-	if other := v.text("apply_bind_dn"); other != "" {
-		s.accounts = append(s.accounts, other)
-		secret := v.secret("apply_password")
-		if apply {
-			s.bind, s.password = other, secret
-		}
-	} else if _, ok := cfg.Values["apply_password"]; ok {
-		v.fail("apply_bind_dn", "is missing, and apply_password is there")
-	}
-
-	s.base, s.userBase = v.dn("base_dn", true), v.dn("user_base_dn", true)
-	s.flavour = v.text("flavour")
-	if s.flavour != "" && s.flavour != flavourOpenLDAP && s.flavour != flavourAD {
-		v.fail("flavour", "is neither openldap nor active_directory")
-	}
-	s.groupFilter, s.userFilter = v.filter("group_filter"), v.filter("user_filter")
-	s.groupName, s.userName = v.attribute("group_name"), v.attribute("user_name")
-	s.template(v)
-	if s.placeholder = v.dn("placeholder_dn", false); s.placeholder.text == "" && v.err == nil {
-		var err error
-		if s.placeholder, err = parseDN(s.base.child("cn", "countersign-placeholder")); err != nil {
-			v.fail("base_dn", "is no distinguished name")
-		}
-	}
-	for _, text := range v.texts("ignored_members") {
-		d, err := parseDN(text)
-		if err != nil {
-			v.fail("ignored_members", "has something that is no distinguished name")
-		}
-		s.ignored[d.key()] = true
-	}
-	s.pageSize = uint32(v.number("page_size", defaultPageSize, 1, 100_000)) //nolint:gosec // within bounds
-	s.timeout = defaultTimeout
-	if text := v.text("timeout"); text != "" {
-		d, err := time.ParseDuration(text)
-		if err != nil || d <= 0 || d > time.Hour {
-			v.fail("timeout", "is no length of time up to an hour, such as 30s")
-		}
-		s.timeout = d
-	}
-	if v.err != nil {
-		return nil, v.err
-	}
-	return s, nil
-}
-
-// location reads where the server is and how safe the way to it is. The URL is never repeated in an error: a
-// password may stand in it by mistake.
-func (s *settings) location(v *values, directory string) {
-	u, err := url.Parse(v.text("url"))
+// UnmarshalText reads ldaps://HOST[:PORT] or ldap://HOST[:PORT].
+func (l *location) UnmarshalText(text []byte) error {
+	u, err := url.Parse(string(text))
 	if err != nil || u.Hostname() == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" ||
 		(u.Scheme != "ldap" && u.Scheme != "ldaps") {
-		v.fail("url", "is no ldaps://HOST[:PORT] or ldap://HOST[:PORT], without account, path or query")
-		return
+		return errors.New("ldaps://HOST[:PORT] or ldap://HOST[:PORT], without account, path or query")
 	}
-	s.host, s.tls, s.startTLS = u.Hostname(), u.Scheme == "ldaps", v.truth("start_tls")
+	l.host, l.tls = u.Hostname(), u.Scheme == "ldaps"
 	port := u.Port()
 	if port == "" {
-		port = map[bool]string{true: "636", false: "389"}[s.tls]
+		port = map[bool]string{true: "636", false: "389"}[l.tls]
 	}
-	s.address = net.JoinHostPort(s.host, port)
-	switch ip := net.ParseIP(s.host); {
-	case s.tls && s.startTLS:
-		v.fail("start_tls", "is for ldap://: ldaps:// speaks TLS from the beginning")
-	case !s.tls && !s.startTLS && !v.truth("allow_plaintext") && s.host != "localhost" && !ip.IsLoopback():
-		v.fail("url", "would send passwords without TLS: use ldaps://, or start_tls")
-	}
-	path := v.text("ca_file")
-	if path == "" {
-		return
-	}
-	if !filepath.IsAbs(path) {
-		if directory == "" || !filepath.IsLocal(path) {
-			v.fail("ca_file", "leads out of the access repository: name the file by its absolute path")
-			return
-		}
-		path = filepath.Join(directory, path)
-	}
-	pem, err := os.ReadFile(filepath.Clean(path))
-	s.authorities = x509.NewCertPool()
-	if err != nil || !s.authorities.AppendCertsFromPEM(pem) {
-		v.fail("ca_file", "is not readable, or has no certificate in PEM form")
-	}
+	l.address = net.JoinHostPort(l.host, port)
+	return nil
 }
 
-var className = regexp.MustCompile(`\A[A-Za-z][A-Za-z0-9-]*\z`)
+// filter is a search filter (RFC 4515).
+type filter string
 
-func (s *settings) template(v *values) {
-	s.create.parent = s.base
-	x, ok := v.all["create"]
-	if !ok {
-		return
+// UnmarshalText checks a filter.
+func (f *filter) UnmarshalText(text []byte) error {
+	if _, err := goldap.CompileFilter(string(text)); err != nil {
+		return errors.New("a filter such as (objectClass=groupOfNames)")
 	}
-	all, ok := x.(map[string]any)
-	if !ok {
-		v.fail("create", "is no mapping")
-		return
+	*f = filter(text)
+	return nil
+}
+
+// UnmarshalText reads a distinguished name.
+func (d *dn) UnmarshalText(text []byte) error {
+	parsed, err := parseDN(string(text))
+	if err != nil {
+		return errors.New("a distinguished name such as ou=groups,dc=example,dc=com")
 	}
-	t := &values{all: all}
-	for key := range all {
-		switch key {
-		case "parent_dn", "object_classes", "attributes", "gid_numbers":
-		default:
-			v.fail("create", "has a setting that the connector does not know")
+	*d = parsed
+	return nil
+}
+
+// configure binds the config, and chooses the account.
+func configure(cfg connectors.Config, apply bool) (*settings, error) {
+	s := &settings{config: cfg, now: cfg.Now, logger: cfg.Logger, ignored: map[string]bool{}}
+	if err := connectors.Bind(cfg, json.RawMessage(configSchema), s); err != nil {
+		return nil, err
+	}
+	s.GroupName, s.UserName = strings.ToLower(s.GroupName), strings.ToLower(s.UserName)
+	if s.Plan.Password == (connectors.Secret{}) {
+		return nil, cfg.Invalid("password", "required")
+	}
+	if (s.Apply.BindDN == "") != (s.Apply.Password == connectors.Secret{}) {
+		return nil, cfg.Invalid("", "apply_bind_dn and apply_password belong together; set both or neither")
+	}
+	s.login, s.accounts = s.Plan, []string{s.Plan.BindDN}
+	if s.Apply.BindDN != "" {
+		s.accounts = append(s.accounts, s.Apply.BindDN)
+		if apply {
+			s.login = s.Apply
 		}
 	}
-	if parent := t.dn("parent_dn", false); parent.text != "" {
-		s.create.parent = parent
-		if v.err == nil && !parent.below(s.base) && parent.key() != s.base.key() {
-			v.fail("create.parent_dn", "is not below base_dn")
+	if s.PlaceholderDN.text == "" {
+		if err := s.PlaceholderDN.UnmarshalText([]byte(s.BaseDN.child("cn", "countersign-placeholder"))); err != nil {
+			return nil, cfg.Invalid("base_dn", "nothing can be below it")
 		}
 	}
-	s.create.classes = t.texts("object_classes")
-	for _, c := range s.create.classes {
-		if !className.MatchString(c) {
-			t.fail("object_classes", "has something that is no name of a class")
+	for _, d := range s.IgnoredMembers {
+		s.ignored[d.key()] = true
+	}
+	if err := s.Create.check(cfg, s.BaseDN); err != nil {
+		return nil, err
+	}
+	return s, s.secure()
+}
+
+// secure decides how safe the way to the server is.
+func (s *settings) secure() error {
+	plain := ""
+	switch {
+	case s.URL.tls && s.StartTLS:
+		return s.config.Invalid("start_tls", "it is for ldap://; ldaps:// uses TLS from the beginning")
+	case !s.URL.tls && !s.StartTLS && !s.AllowPlaintext && !connectors.Loopback(s.URL.host):
+		return s.config.Invalid("url", "passwords would be sent without TLS; use ldaps://, or start_tls")
+	case !s.URL.tls && !s.StartTLS:
+		plain = "the URL begins with ldap://, without start_tls"
+	}
+	var err error
+	if s.tls, err = s.config.TLS(s.CAFile, plain); err != nil {
+		return err
+	}
+	s.tls.ServerName = s.URL.host
+	return nil
+}
+
+// check completes the template and refuses what the connector sets itself.
+func (t *template) check(cfg connectors.Config, base dn) error {
+	if t.ParentDN.text == "" {
+		t.ParentDN = base
+	}
+	if !t.ParentDN.below(base) && t.ParentDN.key() != base.key() {
+		return cfg.Invalid("create.parent_dn", "it is not below base_dn")
+	}
+	for name := range t.Attributes {
+		if !attributeType.MatchString(name) {
+			return cfg.Invalid("create.attributes", "a key is not the name of an attribute")
+		}
+		switch strings.ToLower(name) {
+		case attrMember, "uniquemember", "memberuid", "objectclass", "gidnumber", "grouptype", keyDescription, "cn", "samaccountname":
+			return cfg.Invalid("create.attributes", "the connector sets %s itself", name)
 		}
 	}
-	if x, ok := all["attributes"]; ok {
-		list, ok := x.(map[string]any)
-		if !ok {
-			t.fail("attributes", "is no mapping")
-		}
-		s.create.attributes = make(map[string][]string, len(list))
-		for name, value := range list {
-			texts, ok := texts(value)
-			if !ok || !attributeType.MatchString(name) {
-				t.fail("attributes", "maps the names of attributes to lists of texts")
-			}
-			switch strings.ToLower(name) {
-			case attrMember, "uniquemember", "memberuid", "objectclass", "gidnumber", "grouptype", keyDescription, "cn", "samaccountname":
-				t.fail("attributes", "has one that the connector sets itself")
-			}
-			s.create.attributes[name] = texts
-		}
+	if t.GIDNumbers.Max < t.GIDNumbers.Min {
+		return cfg.Invalid("create.gid_numbers", "max is less than min")
 	}
-	if x, ok := all["gid_numbers"]; ok {
-		bounds, ok := x.(map[string]any)
-		if !ok {
-			t.fail("gid_numbers", "has no min and max")
-		}
-		b := &values{all: bounds}
-		s.create.gidMin, s.create.gidMax = b.number("min", 0, 1, 1<<31-1), b.number("max", 0, 1, 1<<31-1)
-		if b.err != nil || s.create.gidMin == 0 || s.create.gidMax < s.create.gidMin {
-			t.fail("gid_numbers", "needs a min from 1, and a max that is not less")
-		}
-	}
-	if t.err != nil && v.err == nil {
-		var e *connectors.Error
-		if errors.As(t.err, &e) {
-			v.err = misconfigured("%s", strings.Replace(e.Message, "config.", "config.create.", 1))
-		}
-	}
+	return nil
 }

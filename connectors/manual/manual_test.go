@@ -82,14 +82,14 @@ func TestDescribeConfigRefuses(t *testing.T) {
 	t.Parallel()
 	of := func(typ string) string { return `{"types": [` + typ + `]}` }
 	for name, c := range map[string]struct{ config, want string }{
-		"no types":           {`{}`, "names no type"},
-		"unknown field":      {of(`{"name": "group", "color": "red"}`), "is not as"},
+		"no types":           {`{}`, "types: required"},
+		"unknown field":      {of(`{"name": "group", "color": "red"}`), "types[0]: unknown setting"},
 		"twice":              {of(`{"name": "group"}, {"name": "group"}`), "types[1].name: group stands twice"},
 		"no privileges":      {of(`{"name": "group", "grantable": [{"type": "card", "edge": "resource"}]}`), "grantable[0].privileges: is missing"},
 		"odd membership":     {of(`{"name": "group", "grantable": [{"type": "user", "edge": "identity", "privileges": ["OWNER"]}]}`), "a membership's privileges"},
 		"member of no type":  {of(`{"name": "group", "grantable": [{"type": "team", "edge": "member"}]}`), "edge: member: identity is for accounts"},
 		"identity is a type": {of(`{"name": "group", "grantable": [{"type": "group", "edge": "identity"}]}`), "edge: identity: identity is for accounts"},
-		"edge":               {of(`{"name": "group", "grantable": [{"type": "user", "edge": "friend"}]}`), "none of identity"},
+		"edge":               {of(`{"name": "group", "grantable": [{"type": "user", "edge": "friend"}]}`), `edge: wrong form (expected one of "identity"`},
 		"target twice":       {of(`{"name": "group", "grantable": [{"type": "user", "edge": "identity"}, {"type": "user", "edge": "identity"}]}`), "user stands twice"},
 		"pattern":            {of(`{"name": "group", "names": {"pattern": "("}}`), "no regular expression"},
 		"glob":               {of(`{"name": "group", "privileged": ["a\\"]}`), "backslash"},

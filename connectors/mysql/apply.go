@@ -2,9 +2,6 @@ package mysql
 
 import (
 	"context"
-	"database/sql"
-	"database/sql/driver"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -28,9 +25,6 @@ const maxAccounts = 200
 // whatever it depends on and after whatever else concerns the same role or user.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	const op = "apply"
-	if err := w.ready(ctx, op); err != nil {
-		return err
-	}
 	c, err := w.load(ctx)
 	if err != nil {
 		return wrap(op, err)
@@ -38,7 +32,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if c.incomplete != "" {
 		return &connectors.Error{Code: connectors.Conflict, Op: op, Message: c.incomplete}
 	}
-	b := &batch{w: w, c: c, failed: connectors.Failures{}, report: report}
+	b := &batch{writer: w, catalogue: c, failed: connectors.Failures{}, report: report}
 	if err := b.look(ctx, ops); err != nil {
 		return wrap(op, err)
 	}
@@ -117,10 +111,10 @@ func (d dialect) concerned(o *schemas.Operation) []accountID {
 
 // batch is one Apply.
 type batch struct {
-	w      *writer
-	c      *catalogue
-	failed connectors.Failures
-	report func(connectors.Outcome)
+	writer    *writer
+	catalogue *catalogue
+	failed    connectors.Failures
+	report    func(connectors.Outcome)
 	// there are the objects that exist among those that are to be given; failures say, by type, why that is not known.
 	there    map[holding]bool
 	failures map[string]error
@@ -141,7 +135,7 @@ func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 		default:
 			continue
 		}
-		h, err := b.w.dialect.object(*o.Target)
+		h, err := b.writer.dialect.object(*o.Target)
 		if err != nil {
 			continue
 		}
@@ -153,12 +147,12 @@ func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 	for _, typ := range sortedKeys(within) {
 		var err error
 		if typ == typeDatabase {
-			err = b.w.query(ctx, func(c []string) error {
+			err = b.writer.query(ctx, func(c []string) error {
 				b.there[holding{object: object{typ: typeDatabase, db: c[0]}}] = true
 				return nil
 			}, 1, "SELECT SCHEMA_NAME FROM information_schema.SCHEMATA")
 		} else {
-			err = b.w.objects(ctx, typ, within[typ], func(h holding) { b.there[h] = true })
+			err = b.writer.objects(ctx, typ, within[typ], func(h holding) { b.there[h] = true })
 		}
 		if lost(err) {
 			return err
@@ -172,13 +166,13 @@ func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 
 // run carries out a step. An error ends the whole.
 func (b *batch) run(ctx context.Context, s *step) error {
-	started := b.w.cfg.Now()
+	started := b.writer.now()
 	j := &job{batch: b, kind: s.kind, started: started}
 	var able []*schemas.Operation
 	for _, o := range s.ops {
 		err := b.failed.Blocked(o)
 		if err == nil {
-			err = b.w.checker.Check(o)
+			err = b.writer.checker.Check(o)
 		}
 		if err != nil {
 			j.tell(o, err)
@@ -206,7 +200,7 @@ type job struct {
 }
 
 func (j *job) tell(o *schemas.Operation, err error) {
-	out := connectors.Outcome{Operation: o.ID, Attempts: 1, Started: j.started, Finished: j.w.cfg.Now(), Err: wrap(connectors.Title(o), err)}
+	out := connectors.Outcome{Operation: o.ID, Attempts: 1, Started: j.started, Finished: j.writer.now(), Err: wrap(connectors.Title(o), err)}
 	if j.again {
 		out.Attempts = 2
 	}
@@ -217,74 +211,26 @@ func (j *job) tell(o *schemas.Operation, err error) {
 	j.report(out)
 }
 
-func refuse(o *schemas.Operation, code connectors.Code, format string, args ...any) error {
-	return &connectors.Error{Code: code, Op: connectors.Title(o), Message: fmt.Sprintf(format, args...)}
-}
-
 // connection finds the operation's own role, nil when there is none, and refuses those that must not be touched.
 func (j *job) connection(o *schemas.Operation) (accountID, *account, error) {
-	id, ok := j.w.dialect.role(o.Connection.SourceName)
+	id, ok := j.writer.dialect.role(o.Connection.SourceName)
 	if !ok {
 		return id, nil, nil
 	}
-	a := j.c.accounts[id]
+	a := j.catalogue.accounts[id]
 	if a == nil {
 		return id, nil, nil
 	}
 	if !a.role {
-		return id, nil, refuse(o, connectors.Conflict, "%s is a user and no role", id.userName())
+		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s is a user and no role", id.userName())
 	}
-	if why := j.w.protected(a); why != "" {
-		return id, nil, refuse(o, connectors.Denied, "it is never changed: %s", why)
+	if why := j.writer.protected(a); why != "" {
+		return id, nil, connectors.Refuse(o, connectors.Denied, "it is never changed: %s", why)
 	}
 	if o.NativeID != "" || o.TargetID != "" {
-		return id, nil, refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.w.dialect, o.NativeID+o.TargetID)
+		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.writer.dialect, o.NativeID+o.TargetID)
 	}
 	return id, a, nil
-}
-
-// exec runs a statement.
-func (w *writer) exec(ctx context.Context, statement string, oracle bool) (err error) {
-	w.queries++
-	if !oracle {
-		_, err := w.db.ExecContext(ctx, statement)
-		return err
-	}
-	conn, err := w.db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closed(conn)) }()
-	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = 'ORACLE,"+sqlMode+noAutoCreate+"'"); err != nil {
-		return err
-	}
-	_, err = conn.ExecContext(ctx, statement)
-	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "SET SESSION sql_mode = '"+sqlMode+noAutoCreate+"'"); back != nil {
-		// A session in another mode is not used again.
-		discard := conn.Raw(func(any) error { return driver.ErrBadConn })
-		if !errors.Is(discard, driver.ErrBadConn) && !errors.Is(discard, sql.ErrConnDone) {
-			err = errors.Join(err, discard)
-		}
-	}
-	return err
-}
-
-// closed gives a session back to the pool.
-func closed(conn *sql.Conn) error {
-	if err := conn.Close(); !errors.Is(err, sql.ErrConnDone) {
-		return err
-	}
-	return nil
-}
-
-// all runs statements until one fails.
-func (w *writer) all(ctx context.Context, statements []string, oracle bool) error {
-	for _, s := range statements {
-		if err := w.exec(ctx, s, oracle); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // together runs statements for many operations at once, and where the server refuses, for each by itself. done is
@@ -294,7 +240,7 @@ func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle boo
 	if err != nil || len(ops) == 0 {
 		return err
 	}
-	err = j.w.all(ctx, statements(ops), oracle)
+	err = j.writer.all(ctx, statements(ops), oracle)
 	if lost(err) {
 		return err
 	}
@@ -329,12 +275,12 @@ func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle boo
 // MariaDB takes a name without a host for the role's and, where there is none, for the user's at %. It has no way to
 // say which is meant, so that what is done in the moment after this look remains.
 func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas.Operation, error) {
-	if j.w.dialect != mariaDB || j.pieces == nil {
+	if j.writer.dialect != mariaDB || j.pieces == nil {
 		return ops, nil
 	}
 	named := map[string]bool{}
 	for _, o := range ops {
-		if who := j.pieces[o].who; who.host == "" && j.c.accounts[accountID{who.user, "%"}] != nil {
+		if who := j.pieces[o].who; who.host == "" && j.catalogue.accounts[accountID{who.user, "%"}] != nil {
 			named[who.user] = true
 		}
 	}
@@ -345,15 +291,15 @@ func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas
 	for _, n := range sortedKeys(named) {
 		args = append(args, n)
 	}
-	view, _ := j.w.cfg.Values["accounts_view"].(string)
-	err := j.w.query(ctx, func(c []string) error { delete(named, c[0]); return nil }, 1, rolesNamed(view, len(args)), args...)
+	view := j.writer.settings.AccountsView
+	err := j.writer.query(ctx, func(c []string) error { delete(named, c[0]); return nil }, 1, rolesNamed(view, len(args)), args...)
 	if err != nil {
 		return nil, err
 	}
 	var left []*schemas.Operation
 	for _, o := range ops {
 		if who := j.pieces[o].who; who.host == "" && named[who.user] {
-			j.tell(o, refuse(o, connectors.NotFound, "the role %s was dropped meanwhile, and there is a user of that name", who.user))
+			j.tell(o, connectors.Refuse(o, connectors.NotFound, "the role %s was dropped meanwhile, and there is a user of that name", who.user))
 			continue
 		}
 		left = append(left, o)
@@ -372,7 +318,7 @@ func (j *job) already(o *schemas.Operation, err error) bool {
 	case errNoRoutineGrant:
 		return ascii(o.Target.SourceName)
 	case errCannotRevokeRole:
-		return j.w.dialect == mariaDB
+		return j.writer.dialect == mariaDB
 	}
 	return false
 }
@@ -391,9 +337,9 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 		id, a, err := j.connection(o)
 		switch {
 		case err == nil && a == nil && o.NativeID != "":
-			err = refuse(o, connectors.Conflict, "the role %s does not exist any more", o.Connection.SourceName)
+			err = connectors.Refuse(o, connectors.Conflict, "the role %s does not exist any more", o.Connection.SourceName)
 		case err == nil && a == nil && o.Kind == schemas.OperationUpdate:
-			err = refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
+			err = connectors.Refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
 		}
 		if err != nil {
 			j.tell(o, err)
@@ -409,13 +355,13 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 	// A role is told of when its attributes are there, too.
 	made := func(o *schemas.Operation) {
 		id := ids[o]
-		j.c.accounts[id] = &account{id: id, role: true, locked: true, expired: true}
+		j.catalogue.accounts[id] = &account{id: id, role: true, locked: true, expired: true}
 	}
 	comments := func(list []*schemas.Operation) []string {
 		var out []string
 		for _, o := range list {
-			if text, ok := o.After["comment"].(string); ok && (j.c.accounts[ids[o]] == nil || j.c.accounts[ids[o]].comment != text) {
-				out = append(out, j.w.dialect.comment(ids[o].sql(), text))
+			if text, ok := o.After["comment"].(string); ok && (j.catalogue.accounts[ids[o]] == nil || j.catalogue.accounts[ids[o]].comment != text) {
+				out = append(out, j.writer.dialect.comment(ids[o].sql(), text))
 			}
 		}
 		return out
@@ -426,10 +372,10 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 			for _, o := range list {
 				roles = append(roles, ids[o].sql())
 			}
-			return append([]string{j.w.dialect.create(roles)}, comments(list)...)
+			return append([]string{j.writer.dialect.create(roles)}, comments(list)...)
 		}, func(o *schemas.Operation) {
 			made(o)
-			j.c.accounts[ids[o]].comment, _ = o.After["comment"].(string)
+			j.catalogue.accounts[ids[o]].comment, _ = o.After["comment"].(string)
 		})
 		if err != nil {
 			return err
@@ -438,7 +384,7 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 	for _, o := range attributes {
 		err := j.together(ctx, []*schemas.Operation{o}, false, comments, func(o *schemas.Operation) {
 			if text, ok := o.After["comment"].(string); ok {
-				j.c.accounts[ids[o]].comment = text
+				j.catalogue.accounts[ids[o]].comment = text
 			}
 		})
 		if err != nil {
@@ -484,8 +430,8 @@ func (j *job) remove(ctx context.Context, ops []*schemas.Operation) error {
 			for _, o := range list {
 				roles = append(roles, ids[o].sql())
 			}
-			return []string{j.w.dialect.drop(roles)}
-		}, func(o *schemas.Operation) { j.c.drop(ids[o]) })
+			return []string{j.writer.dialect.drop(roles)}
+		}, func(o *schemas.Operation) { j.catalogue.drop(ids[o]) })
 		if err != nil {
 			return err
 		}
@@ -507,7 +453,7 @@ func (j *job) owned(ctx context.Context, roles []accountID) (map[accountID][]str
 	by := map[string]accountID{}
 	var names []any
 	for _, id := range roles {
-		for _, n := range j.w.dialect.definerNames(id) {
+		for _, n := range j.writer.dialect.definerNames(id) {
 			if _, ok := by[n]; !ok {
 				names = append(names, n)
 			}
@@ -516,269 +462,11 @@ func (j *job) owned(ctx context.Context, roles []accountID) (map[accountID][]str
 	}
 	args := slices.Concat(names, names, names, names)
 	out := map[accountID][]string{}
-	err := j.w.query(ctx, func(c []string) error {
+	err := j.writer.query(ctx, func(c []string) error {
 		if id, ok := by[c[2]]; ok { // the server's comparison may be wider
 			out[id] = append(out[id], c[0]+" "+c[1])
 		}
 		return nil
-	}, 3, j.w.dialect.definers(len(names)), args...)
+	}, 3, j.writer.dialect.definers(len(names)), args...)
 	return out, err
-}
-
-// piece is one privilege that is given to or taken from one account.
-type piece struct {
-	o         *schemas.Operation
-	on        object // for a membership, the role
-	privilege string // as it stands in the statement
-	who       accountID
-	held      holding
-	edge      edge
-}
-
-// change gives and takes entitlements.
-func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
-	pieces := map[*schemas.Operation]piece{}
-	j.pieces = pieces
-	type bundle struct {
-		on  object
-		who accountID
-	}
-	bundles := map[bundle][]*schemas.Operation{}
-	for _, o := range ops {
-		p, err := j.piece(o)
-		if err != nil || p == nil {
-			j.tell(o, err)
-			continue
-		}
-		pieces[o] = *p
-		k := bundle{p.on, p.who}
-		bundles[k] = append(bundles[k], o)
-	}
-	// Accounts that get the same privileges on the same object share a statement.
-	type key struct {
-		on         object
-		privileges string
-	}
-	type group struct {
-		key
-		who [][]*schemas.Operation // the operations of each account
-	}
-	groups := map[key]*group{}
-	for k, list := range bundles {
-		at := key{k.on, strings.Join(privilegesOf(pieces, list), "\x00")}
-		if groups[at] == nil {
-			groups[at] = &group{key: at}
-		}
-		groups[at].who = append(groups[at].who, list)
-	}
-	order := slices.SortedFunc(maps.Values(groups), func(a, b *group) int {
-		if c := a.on.compare(b.on); c != 0 {
-			return c
-		}
-		return strings.Compare(a.privileges, b.privileges)
-	})
-	for _, g := range order {
-		slices.SortFunc(g.who, func(a, b []*schemas.Operation) int {
-			return strings.Compare(pieces[a[0]].who.userName(), pieces[b[0]].who.userName())
-		})
-		for part := range slices.Chunk(g.who, maxAccounts) {
-			if err := connectors.Stopped(ctx, "apply"); err != nil {
-				return err
-			}
-			err := j.together(ctx, slices.Concat(part...), g.on.oracle(), func(list []*schemas.Operation) []string {
-				who := map[string]bool{}
-				for _, o := range list {
-					who[pieces[o].who.sql()] = true
-				}
-				if j.kind == schemas.OperationGrant {
-					if p := pieces[list[0]]; len(list) == 1 && p.privilege == schemas.PrivilegeMember && j.member(p) {
-						return nil // it came with ADMIN, which MySQL may take away again when MEMBER is granted
-					}
-					return j.w.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
-				}
-				return j.w.dialect.revoke(g.on, privilegesOf(pieces, list), sortedKeys(who))
-			}, func(o *schemas.Operation) { j.note(pieces[o]) })
-			if err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-// member says whether a membership is there by now.
-func (j *job) member(p piece) bool {
-	_, ok := j.c.edges[p.edge]
-	return p.on.typ == typeRole && ok
-}
-
-// privilegesOf are the privileges of operations, sorted, each once.
-func privilegesOf(pieces map[*schemas.Operation]piece, ops []*schemas.Operation) []string {
-	set := map[string]bool{}
-	for _, o := range ops {
-		set[pieces[o].privilege] = true
-	}
-	return sortedKeys(set)
-}
-
-// note remembers what was done.
-func (j *job) note(p piece) {
-	give := j.kind == schemas.OperationGrant
-	if p.on.typ != typeRole {
-		a := j.c.accounts[p.who]
-		if give {
-			a.hold(p.held)
-			return
-		}
-		delete(a.held, p.held)
-		delete(a.held, holding{p.held.object, p.held.privilege + withGrantOption, ""})
-		return
-	}
-	admin := p.privilege == schemas.PrivilegeAdmin
-	switch {
-	case give:
-		j.c.edges[p.edge] = j.c.edges[p.edge] || admin
-	case admin:
-		if _, ok := j.c.edges[p.edge]; ok {
-			j.c.edges[p.edge] = false
-		}
-	default:
-		delete(j.c.edges, p.edge)
-	}
-}
-
-// piece is what an operation comes to, or nil when there is nothing to do.
-func (j *job) piece(o *schemas.Operation) (*piece, error) {
-	give := o.Kind == schemas.OperationGrant
-	id, a, err := j.connection(o)
-	switch {
-	case err != nil:
-		return nil, err
-	case a == nil && give:
-		return nil, refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
-	case a == nil:
-		return nil, nil // with the role went all that it had
-	}
-	h, err := j.w.dialect.object(*o.Target)
-	if err != nil {
-		if !give {
-			return nil, nil // nothing is named so
-		}
-		code := connectors.Invalid
-		if o.Target.Type == typeUser {
-			code = connectors.NotFound
-		}
-		return nil, refuse(o, code, "%v", err)
-	}
-	switch o.Target.Type {
-	case typeRole, typeMember, typeUser:
-		return j.membership(o, id, h.role)
-	}
-	h.privilege = o.Privilege
-	if !give {
-		if !a.held[h] {
-			return nil, nil
-		}
-		if strings.HasPrefix(h.privilege, unknownPrivilege) {
-			return nil, refuse(o, connectors.Unsupported, "the server is newer than countersign, which does not know this privilege's name: revoke it by hand")
-		}
-	} else {
-		if a.held[h] {
-			return nil, nil
-		}
-		if err := j.exists(o, h); err != nil {
-			return nil, err
-		}
-	}
-	p := &piece{o: o, on: h.object, privilege: o.Privilege, who: id, held: h}
-	if h.typ == typeColumn {
-		name := h.column
-		if list := a.spelled[h]; !give && len(list) > 0 {
-			name = list[0]
-		}
-		p.privilege += " (" + quote(name) + ")"
-	}
-	return p, nil
-}
-
-// exists says what is missing for a grant, or nil.
-func (j *job) exists(o *schemas.Operation, h holding) error {
-	if h.typ == typeGlobal {
-		return nil
-	}
-	if err := j.failures[h.typ]; err != nil {
-		return err
-	}
-	if strings.EqualFold(h.db, informationSchema) {
-		return refuse(o, connectors.Denied, "%s", whyInformationSchema) // the servers take it, once escaped, and it means nothing
-	}
-	switch h.typ {
-	case typeFunction, typeProcedure, typePackage, typePackageBody:
-		if j.w.dialect == mariaDB && !ascii(h.name) {
-			return refuse(o, connectors.Unsupported, "MariaDB loses privileges on routines whose names are not plain ASCII when it starts again: give them on the database")
-		}
-	}
-	if h.privilege = ""; !j.there[h] {
-		for x := range j.there {
-			if x.typ == h.typ && strings.EqualFold(x.target().SourceName, h.target().SourceName) {
-				return refuse(o, connectors.NotFound, "there is no %s; there is a %s", h.target(), x.target())
-			}
-		}
-		return refuse(o, connectors.NotFound, "there is no %s, or the credential for applying does not see it", h.target())
-	}
-	if h.typ == typeDatabase && len([]rune(escapeDatabase(h.db))) > maxPattern {
-		return refuse(o, connectors.Unsupported, "the server keeps %d characters of a database's name for privileges, and each _ and %% takes two: give privileges on its tables", maxPattern)
-	}
-	return nil
-}
-
-// maxPattern is how many characters mysql.db holds.
-const maxPattern = 64
-
-// membership is the piece of one account in another.
-func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, error) {
-	give := o.Kind == schemas.OperationGrant
-	x := j.c.accounts[other]
-	asUser := o.Target.Type == typeUser
-	switch {
-	case x == nil && give:
-		return nil, refuse(o, connectors.NotFound, "the %s %s does not exist", o.Target.Type, o.Target.SourceName)
-	case x == nil:
-		return nil, nil
-	case asUser && x.role:
-		if !give {
-			break // it was given to a user that has become a role
-		}
-		return nil, refuse(o, connectors.Conflict, "%s is a role: say type %s and the name %s", o.Target.SourceName, typeRole, j.w.dialect.roleName(other))
-	case !asUser && !x.role:
-		if !give {
-			return nil, nil
-		}
-		return nil, refuse(o, connectors.NotFound, "the role %s does not exist; a user is type %s and the name %s", o.Target.SourceName, typeUser, other.userName())
-	}
-	why := ""
-	switch {
-	case j.w.ours(other):
-		why = "it is the account that countersign logs in with"
-	case give && x.role:
-		why = j.w.protected(x)
-	case give:
-		why = j.w.guarded(x)
-	}
-	if why != "" {
-		return nil, refuse(o, connectors.Denied, "%s is never given or changed: %s", o.Target.SourceName, why)
-	}
-	e := edge{role: conn, member: other}
-	if o.Target.Type == typeRole {
-		e = edge{role: other, member: conn}
-	}
-	admin, in := j.c.edges[e]
-	done := in
-	if o.Privilege == schemas.PrivilegeAdmin {
-		done = in && admin
-	}
-	if done == give {
-		return nil, nil
-	}
-	return &piece{o: o, on: object{typ: typeRole, role: e.role}, privilege: o.Privilege, who: e.member, edge: e}, nil
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -208,7 +207,7 @@ func mysqlServer(version string) *fake {
 
 func (f *fake) open(t *testing.T) (*writer, error) {
 	t.Helper()
-	r := &reader{cfg: connectors.Config{Application: "warehouse", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Values: map[string]any{}},
+	r := &reader{settings: &settings{}, now: time.Now,
 		db: sql.OpenDB(f), others: map[string]bool{}}
 	t.Cleanup(func() {
 		if err := r.Close(); err != nil {

@@ -1,11 +1,8 @@
 package mysql
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,253 +10,6 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
-
-// account is a user or role with what it holds itself.
-type account struct {
-	id              accountID
-	role            bool
-	locked, expired bool
-	members         int
-	comment         string
-	// held are privileges by object. Those on columns are as SELECT (`name`).
-	held map[holding]bool
-	// spelled are the names of columns as the grant tables have them, where another hand wrote them in another case.
-	spelled map[holding][]string
-}
-
-type holding struct {
-	object
-	privilege string
-	column    string
-}
-
-func (a *account) hold(h holding) {
-	if a.held == nil {
-		a.held = map[holding]bool{}
-	}
-	a.held[h] = true
-}
-
-type edge struct{ role, member accountID }
-
-// catalogue is all accounts of a server at one moment.
-type catalogue struct {
-	accounts map[accountID]*account
-	edges    map[edge]bool // true with ADMIN
-	// incomplete says what does not fit together.
-	incomplete string
-}
-
-func (r *reader) load(ctx context.Context) (*catalogue, error) {
-	l := newLoader(r.dialect)
-	if err := r.query(ctx, l.row, 7, r.catalogue); err != nil {
-		return nil, err
-	}
-	c, err := l.finish()
-	if err != nil {
-		return nil, err
-	}
-	return c, r.columns(ctx, c)
-}
-
-// columns gives the columns that roles have privileges on the names that they have in their tables: the servers keep
-// that in which the privilege was given, and do not tell upper from lower case.
-func (r *reader) columns(ctx context.Context, c *catalogue) error {
-	within := map[string]bool{}
-	for _, a := range c.accounts {
-		for h := range a.held {
-			if a.role && h.typ == typeColumn {
-				within[h.db] = true
-			}
-		}
-	}
-	if len(within) == 0 {
-		return nil
-	}
-	lower := func(h holding) holding {
-		h.column, h.privilege = strings.ToLower(h.column), ""
-		return h
-	}
-	actual := map[holding]string{}
-	if err := r.objects(ctx, typeColumn, within, func(h holding) { actual[lower(h)] = h.column }); err != nil {
-		return err
-	}
-	for _, a := range c.accounts {
-		if !a.role {
-			continue
-		}
-		for _, h := range slices.Collect(maps.Keys(a.held)) {
-			name, ok := actual[lower(h)]
-			if h.typ != typeColumn || !ok || name == h.column {
-				continue
-			}
-			is := h
-			is.column = name
-			if a.spelled == nil {
-				a.spelled = map[holding][]string{}
-			}
-			if a.held[is] && len(a.spelled[is]) == 0 {
-				a.spelled[is] = []string{name}
-			}
-			a.spelled[is] = append(a.spelled[is], h.column)
-			delete(a.held, h)
-			a.hold(is)
-		}
-	}
-	return nil
-}
-
-// loader makes a catalogue of the rows of the catalogue query.
-type loader struct {
-	dialect dialect
-	c       *catalogue
-	ended   bool
-	broken  bool       // a row says something that is not possible
-	later   [][]string // what belongs to accounts, which may come in any order
-	names   map[string]string
-	bits    []string
-}
-
-func newLoader(d dialect) *loader {
-	return &loader{dialect: d, c: &catalogue{accounts: map[accountID]*account{}, edges: map[edge]bool{}}, names: map[string]string{}, bits: globalBits()}
-}
-
-// intern keeps one copy of what the catalogue repeats.
-func (l *loader) intern(s string) string {
-	if x, ok := l.names[s]; ok {
-		return x
-	}
-	l.names[s] = s
-	return s
-}
-
-func (l *loader) row(c []string) error {
-	switch c[0] {
-	case rowEnd:
-		l.ended = true
-		return nil
-	case rowAccount:
-	default:
-		own := make([]string, len(c))
-		for i := range c {
-			own[i] = l.intern(c[i])
-		}
-		l.later = append(l.later, own)
-		return nil
-	}
-	a := &account{id: accountID{l.intern(c[1]), l.intern(c[2])}, locked: c[5] == "1", expired: c[6] == "1"}
-	l.c.accounts[a.id] = a
-	if l.dialect == mySQL {
-		// What CREATE ROLE makes. Other accounts are roles when they have members.
-		a.role = a.locked && a.expired
-		l.hold(a, object{typ: typeGlobal}, c[3], "")
-		return nil
-	}
-	a.role = c[4] == "1"
-	if !a.role {
-		return nil
-	}
-	access, err := strconv.ParseUint(c[3], 10, 64)
-	if err != nil {
-		return fmt.Errorf("the global privileges of a role are %q", c[3])
-	}
-	for i := range 64 {
-		if access&(1<<i) == 0 {
-			continue
-		}
-		// A newer server has privileges that we do not know: they are shown, and only a person can take them away.
-		name := unknownPrivilege + strconv.Itoa(i)
-		if i < len(l.bits) {
-			name = l.bits[i]
-		}
-		a.hold(holding{object{typ: typeGlobal}, name, ""})
-	}
-	return nil
-}
-
-const unknownPrivilege = "PRIVILEGE BIT "
-
-// hold adds a list of privileges, separated by commas.
-func (l *loader) hold(a *account, o object, list, column string) {
-	for list != "" {
-		var p string
-		p, list, _ = strings.Cut(list, ",")
-		l.broken = l.broken || p == "" || o.typ == ""
-		a.hold(holding{o, l.intern(setPrivilege(p)), column})
-	}
-}
-
-func (l *loader) finish() (*catalogue, error) {
-	if !l.ended {
-		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer ends too early"}
-	}
-	accounts := l.c.accounts
-	for _, c := range l.later {
-		id := accountID{c[1], c[2]}
-		if c[0] == rowEdge {
-			e := edge{accountID{c[3], c[4]}, id}
-			l.c.edges[e] = l.c.edges[e] || c[5] == "Y"
-			role, member := accounts[e.role], accounts[e.member]
-			if role == nil || member == nil {
-				l.c.incomplete = fmt.Sprintf("%s is said to be a member of %s, and one of the two is not among the accounts: does config.accounts_view show all of them?",
-					strconv.QuoteToASCII(e.member.userName()), strconv.QuoteToASCII(e.role.userName()))
-				continue
-			}
-			role.members++
-			role.role = true
-			continue
-		}
-		a := accounts[id]
-		if a == nil {
-			continue // left over from an account that was removed by hand
-		}
-		switch c[0] {
-		case rowComment:
-			a.comment = c[3]
-		case rowDynamic:
-			p := l.intern(strings.ToUpper(c[3]))
-			l.broken = l.broken || p == ""
-			a.hold(holding{object{typ: typeGlobal}, p, ""})
-			if c[4] == "Y" {
-				a.hold(holding{object{typ: typeGlobal}, l.intern(p + withGrantOption), ""})
-			}
-		case rowDatabase:
-			o := object{typ: typePattern, db: c[3]}
-			if name, ok := database(c[3]); ok {
-				o = object{typ: typeDatabase, db: l.intern(name)}
-			}
-			l.hold(a, o, c[4], "")
-		case rowTable:
-			l.hold(a, object{typ: typeTable, db: c[3], name: c[4]}, c[5], "")
-		case rowColumn:
-			l.hold(a, object{typ: typeColumn, db: c[3], name: c[4]}, c[6], c[5])
-		case rowRoutine:
-			l.hold(a, object{typ: l.intern(strings.ToLower(strings.ReplaceAll(c[5], " ", "_"))), db: c[3], name: c[4]}, c[6], "")
-		default:
-			return nil, errors.New("the catalogue has a row of an unknown kind")
-		}
-	}
-	if l.broken {
-		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer has privileges without names"}
-	}
-	return l.c, nil
-}
-
-// target is what is held, as it is named in Git.
-func (h holding) target() schemas.Name {
-	n := schemas.Name{Type: h.typ}
-	switch h.typ {
-	case typeGlobal:
-		n.SourceName = everything
-	case typeDatabase, typePattern:
-		n.SourceName = h.db
-	case typeColumn:
-		n.SourceName = joinName(h.db, h.name, h.column)
-	default:
-		n.SourceName = joinName(h.db, h.name)
-	}
-	return n
-}
 
 // ours says whether we log in as the account.
 func (r *reader) ours(a accountID) bool { return a == r.self || r.others[a.user] && a.host != "" }
@@ -291,19 +41,6 @@ func (r *reader) guarded(a *account) string {
 		return "it is the account that countersign logs in with"
 	case connectors.Match([]string{"mysql.*", "mariadb.*"}, a.id.user):
 		return "it is the server's own"
-	}
-	return ""
-}
-
-// status is the state of a user.
-func (a *account) status() connectors.EntitlementState {
-	switch {
-	case a.role:
-		return ""
-	case a.locked:
-		return connectors.StateBlocked
-	case a.expired:
-		return connectors.StateExpired
 	}
 	return ""
 }
@@ -420,18 +157,14 @@ const (
 // List returns what exists of a type.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	op := "list " + q.Type
-	if err := r.ready(ctx, op); err != nil {
-		return connectors.Page{}, err
-	}
 	typ := r.description.Types[0]
 	if _, ok := typ.Target(q.Type); !ok {
 		return connectors.Page{}, &connectors.Error{Code: connectors.Invalid, Op: op, Message: r.dialect.String() + " has no such type"}
 	}
-	items, err := r.items(ctx, q)
-	if err != nil {
-		return connectors.Page{}, wrap(op, err)
-	}
-	return connectors.PageOf(items, q), nil
+	return r.lister.Page(q, nil, func() ([]connectors.Item, error) {
+		items, err := r.items(ctx, q)
+		return items, wrap(op, err)
+	})
 }
 
 func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
@@ -536,15 +269,4 @@ func (r *reader) objects(ctx context.Context, typ string, within map[string]bool
 		}
 	}
 	return nil
-}
-
-// compare orders holdings, so that statements come in the same order each time.
-func (o object) compare(p object) int {
-	return cmp.Or(strings.Compare(o.typ, p.typ), strings.Compare(o.db, p.db), strings.Compare(o.name, p.name),
-		strings.Compare(o.role.user, p.role.user), strings.Compare(o.role.host, p.role.host))
-}
-
-func (c *catalogue) drop(id accountID) {
-	delete(c.accounts, id)
-	maps.DeleteFunc(c.edges, func(e edge, _ bool) bool { return e.role == id || e.member == id })
 }

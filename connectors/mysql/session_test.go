@@ -30,7 +30,7 @@ func TestSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, ok := opened.(*reader)
+	r, ok := connectors.Unguard(opened).(*reader)
 	if !ok {
 		t.Fatalf("OpenReader returns a %T", opened)
 	}
@@ -84,7 +84,7 @@ func TestOracleSession(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	x, ok := w.(*writer)
+	x, ok := connectors.Unguard(w).(*writer)
 	if !ok {
 		t.Fatalf("OpenWriter returns a %T", w)
 	}
@@ -140,7 +140,7 @@ func BenchmarkRead(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer opened.Close()
-			r, ok := opened.(*reader)
+			r, ok := connectors.Unguard(opened).(*reader)
 			if !ok {
 				b.Fatalf("OpenReader returns a %T", opened)
 			}
@@ -169,7 +169,7 @@ func BenchmarkApply(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer opened.Close()
-			w, ok := opened.(*writer)
+			w, ok := connectors.Unguard(opened).(*writer)
 			if !ok {
 				b.Fatalf("OpenWriter returns a %T", opened)
 			}

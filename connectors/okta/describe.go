@@ -31,7 +31,7 @@ const configSchema = `{
     "admin_roles": {"type": "boolean", "default": true, "description": "Are administrator roles of groups read and given? If not, groups that hold one are protected, and the credential needs no right to see roles."},
     "on_rule": {"enum": ["refuse", "remove"], "default": "refuse", "description": "What a revoke does with a member who is, or may be, in a group by a group rule. With remove Okta puts the user on the rule's list of exclusions."},
     "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long one request may take."},
-    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of certificate authorities to trust beside the system's, for a proxy in between."}
+    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's: absolute, or relative to the access repository and within it."}
   }
 }`
 

@@ -3,8 +3,6 @@ package okta
 import (
 	"crypto/ecdsa"
 	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"net/http"
 	"net/url"
 	"strings"
@@ -15,10 +13,6 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/rest"
 )
-
-func tlsConfig(pool *x509.CertPool) *tls.Config {
-	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
-}
 
 // tokens gets access tokens for a service app by the client credentials flow with a signed assertion (RFC 7523).
 type tokens struct {
@@ -44,8 +38,8 @@ const (
 
 // newTokens reads the key. base is the client's config without an authorization.
 func newTokens(s settings, base rest.Config, apply bool) (*tokens, error) {
-	t := &tokens{clientID: s.credential.clientID, keyID: s.credential.keyID, now: s.now, audience: strings.TrimSuffix(s.url, "/") + "/oauth2/v1/token"}
-	pem := []byte(s.credential.privateKey.Reveal())
+	t := &tokens{clientID: s.credential.ClientID, keyID: s.credential.KeyID, now: s.now, audience: strings.TrimSuffix(string(s.URL), "/") + "/oauth2/v1/token"}
+	pem := []byte(s.credential.PrivateKey.Reveal())
 	if key, err := jwt.ParseRSAPrivateKeyFromPEM(pem); err == nil {
 		t.key, t.method = key, jwt.SigningMethodRS256
 	} else if key, err := jwt.ParseECPrivateKeyFromPEM(pem); err == nil {
@@ -53,15 +47,15 @@ func newTokens(s settings, base rest.Config, apply bool) (*tokens, error) {
 	}
 	if t.method == nil {
 		// The parsers' errors may quote the key.
-		return nil, invalid(opOpen, "the private key is no RSA or EC key in PEM form")
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: opToken, Message: "the private key is not an RSA or EC key in PEM form"}
 	}
 	scopes := []string{"okta.groups.read", "okta.users.read", "okta.apps.read"}
-	if s.adminRoles {
+	if s.AdminRoles {
 		scopes = append(scopes, "okta.roles.read")
 	}
 	if apply {
 		scopes = append(scopes, "okta.groups.manage", "okta.apps.manage")
-		if s.adminRoles {
+		if s.AdminRoles {
 			scopes = append(scopes, "okta.roles.manage")
 		}
 	}
@@ -98,7 +92,7 @@ func (t *tokens) authorize(r *http.Request) error {
 		}
 		signed, err := assertion.SignedString(t.key)
 		if err != nil {
-			return invalid(opToken, "the private key does not sign")
+			return &connectors.Error{Code: connectors.Invalid, Op: opToken, Message: "the private key does not sign"}
 		}
 		form := url.Values{"grant_type": {"client_credentials"}, "scope": {t.scopes}, "client_assertion": {signed},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}

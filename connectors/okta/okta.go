@@ -2,10 +2,8 @@ package okta
 
 import (
 	"context"
-	"crypto/x509"
+	"encoding/json"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
@@ -29,50 +27,45 @@ func (Connector) Describe() connectors.Description { return description(true) }
 
 // OpenReader checks the config. Okta is asked by the first call.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
-	return open(ctx, cfg, false)
+	return connectors.Guard(open(ctx, cfg, false))
 }
 
 // OpenWriter is OpenReader with the credential for applying.
 func (Connector) OpenWriter(ctx context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	r, err := open(ctx, cfg, true)
-	if err != nil {
-		return nil, err
-	}
-	return &writer{r}, nil
+	return connectors.GuardWriter(&writer{r}, err)
 }
 
-const opOpen = "configure Okta"
-
-// settings are a config that was checked.
+// settings are spec.config.
 type settings struct {
-	url        string
-	credential credential
-	adminRoles bool
-	removeRule bool // on_rule: remove
-	timeout    time.Duration
+	URL        connectors.Address `json:"url"`
+	Plan       credential         `prefix:""`
+	Apply      credential         `prefix:"apply_"`
+	AdminRoles bool               `json:"admin_roles"`
+	OnRule     string             `json:"on_rule"`
+	Timeout    time.Duration      `json:"timeout"`
+	CAFile     connectors.CAFile  `json:"ca_file"`
+
+	credential credential // the one in use
 	transport  http.RoundTripper
 	now        func() time.Time
 }
 
 // credential is an API token, or a service app.
 type credential struct {
-	token      connectors.Secret
-	clientID   string
-	privateKey connectors.Secret
-	keyID      string
+	Token      connectors.Secret `json:"token"`
+	ClientID   string            `json:"client_id"`
+	PrivateKey connectors.Secret `json:"private_key"`
+	KeyID      string            `json:"key_id"`
 }
 
 func (c credential) empty() bool { return c == credential{} }
 
-func invalid(op, message string) error {
-	return &connectors.Error{Code: connectors.Invalid, Op: op, Message: message}
-}
-
 func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, error) {
-	if err := connectors.Stopped(ctx, opOpen); err != nil {
+	if err := connectors.Stopped(ctx, "configure Okta"); err != nil {
 		return nil, err
 	}
-	s, err := parse(cfg, apply)
+	s, err := configure(cfg, apply)
 	if err != nil {
 		return nil, err
 	}
@@ -80,122 +73,43 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if err != nil {
 		return nil, err
 	}
-	return &reader{s: s, api: a}, nil
+	return &reader{settings: s, api: a}, nil
 }
 
-// parse checks the config. Both credentials are looked at, so that a fault of the one for applying is seen by the
+// configure binds the config. Both credentials are looked at, so that a fault of the one for applying is seen by the
 // preview.
-func parse(cfg connectors.Config, apply bool) (settings, error) {
-	s := settings{adminRoles: true, timeout: 30 * time.Second, now: cfg.Now}
-	var plan, applying credential
-	ca := ""
-	for key, v := range cfg.Values {
-		ok := true
-		text := func(to *string) { *to, ok = v.(string); ok = ok && *to != "" }
-		secret := func(to *connectors.Secret) { *to, ok = v.(connectors.Secret); ok = ok && to.Reveal() != "" }
-		switch key {
-		case "url":
-			text(&s.url)
-		case "token":
-			secret(&plan.token)
-		case "client_id":
-			text(&plan.clientID)
-		case "private_key":
-			secret(&plan.privateKey)
-		case "key_id":
-			text(&plan.keyID)
-		case "apply_token":
-			secret(&applying.token)
-		case "apply_client_id":
-			text(&applying.clientID)
-		case "apply_private_key":
-			secret(&applying.privateKey)
-		case "apply_key_id":
-			text(&applying.keyID)
-		case "admin_roles":
-			s.adminRoles, ok = v.(bool)
-		case "on_rule":
-			var what string
-			text(&what)
-			ok = ok && (what == "refuse" || what == "remove")
-			s.removeRule = what == "remove"
-		case "timeout":
-			var given string
-			text(&given)
-			var err error
-			s.timeout, err = time.ParseDuration(given)
-			ok = ok && err == nil && s.timeout > 0
-		case "ca_file":
-			text(&ca)
-		default:
-			return s, invalid(opOpen, "the config has a setting that the connector does not know")
-		}
-		if !ok {
-			return s, invalid(opOpen, "config."+key+" has a wrong form")
-		}
+func configure(cfg connectors.Config, apply bool) (settings, error) {
+	s := settings{now: cfg.Now}
+	if err := connectors.Bind(cfg, json.RawMessage(configSchema), &s); err != nil {
+		return s, err
 	}
-	if s.url == "" {
-		return s, invalid(opOpen, "config.url is missing: the organisation's address, as https://acme.okta.com")
-	}
-	for prefix, c := range map[string]credential{"": plan, "apply_": applying} {
+	for prefix, c := range map[string]credential{"": s.Plan, connectors.ApplyPrefix: s.Apply} {
 		if c.empty() && prefix != "" {
 			continue
 		}
-		token, app := c.token.Reveal() != "", c.clientID != "" && c.privateKey.Reveal() != ""
-		if token == app || (token && (c.clientID != "" || c.privateKey.Reveal() != "" || c.keyID != "")) {
-			return s, invalid(opOpen, "the config needs either "+prefix+"token, or "+prefix+"client_id with "+prefix+"private_key")
+		token, app := c.Token.Reveal() != "", c.ClientID != "" && c.PrivateKey.Reveal() != ""
+		if token == app || (token && (c.ClientID != "" || c.PrivateKey.Reveal() != "" || c.KeyID != "")) {
+			return s, cfg.Invalid("", "it needs either %stoken, or %[1]sclient_id with %[1]sprivate_key", prefix)
 		}
 	}
-	s.credential = plan
-	if apply && !applying.empty() {
-		s.credential = applying
+	s.credential = s.Plan
+	if apply && !s.Apply.empty() {
+		s.credential = s.Apply
 	}
-	if ca != "" {
-		var err error
-		if s.transport, err = trusting(cfg.Directory, ca); err != nil {
-			return s, err
-		}
-	}
-	return s, nil
-}
-
-// trusting is a transport that trusts the authorities of a file as well.
-func trusting(directory, path string) (http.RoundTripper, error) {
-	if !filepath.IsAbs(path) {
-		if directory == "" || !filepath.IsLocal(path) {
-			return nil, invalid(opOpen, "config.ca_file is relative and leads out of the access repository; name the file by its absolute path")
-		}
-		path = filepath.Join(directory, path)
-	}
-	pem, err := os.ReadFile(filepath.Clean(path))
-	if err != nil {
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: opOpen, Message: "config.ca_file cannot be read", Err: err}
-	}
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, invalid(opOpen, "config.ca_file holds no certificate in PEM form")
-	}
-	plain, ok := http.DefaultTransport.(*http.Transport)
-	if !ok {
-		return nil, invalid(opOpen, "config.ca_file cannot be used with this program's HTTP transport")
-	}
-	t := plain.Clone()
-	t.TLSClientConfig = tlsConfig(pool)
-	return t, nil
+	var err error
+	s.transport, err = rest.Transport(cfg, s.URL, s.CAFile)
+	return s, err
 }
 
 // newAPI makes the client of a credential.
 func newAPI(s settings, apply bool) (*api, error) {
 	a := &api{now: s.now}
 	// Who gives a try little time wants no long wait before the next.
-	c := rest.Config{URL: s.url, Timeout: s.timeout, MinWait: min(s.timeout/8, 250*time.Millisecond), Transport: s.transport, Now: s.now, MaxWait: maxWait,
+	c := rest.Config{URL: string(s.URL), Timeout: s.Timeout, MinWait: min(s.Timeout/8, 250*time.Millisecond), Transport: s.transport, Now: s.now, MaxWait: maxWait,
 		Explain: a.explain, Limited: a.limited, Pause: a.pause,
-		Secrets: []connectors.Secret{s.credential.token, s.credential.privateKey}}
-	if s.credential.clientID == "" {
-		value := "SSWS " + s.credential.token.Reveal()
+		Secrets: []connectors.Secret{s.credential.Token, s.credential.PrivateKey}}
+	if s.credential.ClientID == "" {
+		value := "SSWS " + s.credential.Token.Reveal()
 		c.Authorize = func(r *http.Request) error {
 			r.Header.Set("Authorization", value)
 			return nil

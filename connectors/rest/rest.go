@@ -57,11 +57,11 @@ type Config struct {
 
 // Client speaks to one application. It is safe for one goroutine at a time.
 type Client struct {
-	c     Config
-	root  *url.URL
-	http  *http.Client
-	after time.Time // when the application may be asked again
-	calls int
+	config Config
+	root   *url.URL
+	http   *http.Client
+	after  time.Time // when the application may be asked again
+	calls  int
 }
 
 // Request is one call.
@@ -101,11 +101,15 @@ func (e *StatusError) Error() string { return "HTTP status " + strconv.Itoa(e.St
 
 // New checks the configuration. It opens nothing. Its error is a *connectors.Error.
 func New(c Config) (*Client, error) {
-	root, err := url.Parse(strings.TrimSuffix(c.URL, "/"))
-	if err != nil || root.Host == "" || root.User != nil || root.RawQuery != "" || root.Fragment != "" ||
-		(root.Scheme != "https" && (root.Scheme != "http" || !loopback(root.Hostname()))) {
+	var address connectors.Address
+	root := &url.URL{}
+	err := address.UnmarshalText([]byte(c.URL))
+	if err == nil {
+		root, err = url.Parse(strings.TrimSuffix(c.URL, "/"))
+	}
+	if err != nil {
 		// The address may hold a secret by mistake: it is not repeated.
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: "configure the API's address", Message: "the address must be https://HOST/PATH without credentials or query (http is for loopback)"}
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: "configure the API's address", Message: "wrong form (expected https://HOST/PATH without credentials or query; http is for loopback)"}
 	}
 	if c.Timeout == 0 {
 		c.Timeout = 30 * time.Second
@@ -134,16 +138,11 @@ func New(c Config) (*Client, error) {
 	if c.ContentType == "" {
 		c.ContentType = "application/json"
 	}
-	client := &Client{c: c, root: root}
+	client := &Client{config: c, root: root}
 	client.http = &http.Client{Transport: &bounded{next: c.Transport, timeout: c.Timeout, max: c.MaxAnswer},
 		// A redirect is an answer that the caller sees: a token must not follow it.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return client, nil
-}
-
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
 }
 
 // Calls is how many requests were sent so far, repeated ones too.
@@ -156,8 +155,8 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 	if err != nil {
 		return nil, 0, err
 	}
-	if wait := c.after.Sub(c.c.Now()); wait > 0 {
-		if wait > c.c.MaxWait {
+	if wait := c.after.Sub(c.config.Now()); wait > 0 {
+		if wait > c.config.MaxWait {
 			return nil, 1, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the application's rate limit is used up", RetryAfter: wait, Whole: true}
 		}
 		if err := sleep(ctx, wait); err != nil {
@@ -166,8 +165,8 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 	}
 	var wait time.Duration
 	var limited bool
-	retry := retryablehttp.Client{HTTPClient: c.http, RetryMax: c.c.Retries, ErrorHandler: retryablehttp.PassthroughErrorHandler,
-		RetryWaitMin: c.c.MinWait, RetryWaitMax: c.c.MaxWait,
+	retry := retryablehttp.Client{HTTPClient: c.http, RetryMax: c.config.Retries, ErrorHandler: retryablehttp.PassthroughErrorHandler,
+		RetryWaitMin: c.config.MinWait, RetryWaitMax: c.config.MaxWait,
 		RequestLogHook: func(_ retryablehttp.Logger, _ *http.Request, n int) { attempts = n + 1; c.calls++ },
 		CheckRetry: func(ctx context.Context, resp *http.Response, err error) (bool, error) {
 			wait, limited = c.limited(resp)
@@ -191,9 +190,9 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 		return nil, attempts, c.failed(ctx, r, err)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body)) // Limited may look at it
-	if c.c.Pause != nil {
-		if wait := c.c.Pause(resp); wait > 0 {
-			c.after = c.c.Now().Add(wait)
+	if c.config.Pause != nil {
+		if wait := c.config.Pause(resp); wait > 0 {
+			c.after = c.config.Now().Add(wait)
 		}
 	}
 	if resp.StatusCode >= 300 {
@@ -263,15 +262,15 @@ func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request
 	req.Header.Set("User-Agent", "countersign")
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
-		req.Header.Set("Content-Type", c.c.ContentType)
+		req.Header.Set("Content-Type", c.config.ContentType)
 	}
-	for _, h := range []http.Header{c.c.Header, r.Header} {
+	for _, h := range []http.Header{c.config.Header, r.Header} {
 		for k, v := range h {
 			req.Header[k] = v
 		}
 	}
-	if c.c.Authorize != nil {
-		if err := c.c.Authorize(req.Request); err != nil {
+	if c.config.Authorize != nil {
+		if err := c.config.Authorize(req.Request); err != nil {
 			return nil, err
 		}
 	}
@@ -296,7 +295,7 @@ func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err 
 	}
 	if wait, limited := c.limited(resp); limited {
 		// Whoever is in between says "unavailable", too, when it has given up waiting for what the application still does.
-		return wait <= c.c.MaxWait && (repeatable || resp.StatusCode < 500), nil
+		return wait <= c.config.MaxWait && (repeatable || resp.StatusCode < 500), nil
 	}
 	return repeatable && resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
 }
@@ -305,13 +304,13 @@ func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
 	if resp == nil {
 		return 0, false
 	}
-	if c.c.Limited != nil {
-		return c.c.Limited(resp)
+	if c.config.Limited != nil {
+		return c.config.Limited(resp)
 	}
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return 0, false
 	}
-	wait, ok := RetryAfter(resp.Header, c.c.Now())
+	wait, ok := RetryAfter(resp.Header, c.config.Now())
 	return wait, ok || resp.StatusCode == http.StatusTooManyRequests
 }
 
@@ -334,8 +333,8 @@ func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 func (c *Client) refused(r Request, sent http.Header, resp *http.Response, body []byte) error {
 	e := &connectors.Error{Op: r.Op, Err: &StatusError{Status: resp.StatusCode, Header: resp.Header, Body: body}}
 	said := ""
-	if c.c.Explain != nil {
-		said = c.c.Explain(body)
+	if c.config.Explain != nil {
+		said = c.config.Explain(body)
 		// A token that was fetched is not among the secrets of the config, and neither is a password's encoding.
 		if _, credential, ok := strings.Cut(sent.Get("Authorization"), " "); ok && credential != "" {
 			said = strings.ReplaceAll(said, credential, connectors.Secret{}.String())
@@ -346,7 +345,7 @@ func (c *Client) refused(r Request, sent http.Header, resp *http.Response, body 
 	switch s := resp.StatusCode; {
 	case limited:
 		e.Code, e.RetryAfter, e.Whole, e.Message = connectors.Unavailable, wait, true, "the application says that it was asked too often"
-		c.after = c.c.Now().Add(wait)
+		c.after = c.config.Now().Add(wait)
 	case s == http.StatusUnauthorized:
 		e.Code, e.Message = connectors.Denied, "the application refused the credential"
 	case s == http.StatusForbidden:
@@ -376,7 +375,7 @@ const maxSaid = 300
 
 // plain is foreign text that may stand in an error: one line, short, without a secret.
 func (c *Client) plain(s string) string {
-	for _, secret := range c.c.Secrets {
+	for _, secret := range c.config.Secrets {
 		if v := secret.Reveal(); v != "" {
 			s = strings.ReplaceAll(s, v, secret.String())
 		}
@@ -398,7 +397,7 @@ func (c *Client) failed(ctx context.Context, r Request, err error) error {
 	var dns *net.DNSError
 	switch {
 	case errors.Is(err, errTooLarge):
-		e.Message = fmt.Sprintf("the answer is larger than %d bytes", c.c.MaxAnswer)
+		e.Message = fmt.Sprintf("the answer is larger than %d bytes", c.config.MaxAnswer)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.Message = "the application did not answer in time"
 	case errors.As(err, &dns):

@@ -25,10 +25,10 @@ const (
 
 // reader asks an application.
 type reader struct {
-	s      settings
-	http   *rest.Client
-	closed bool
-	found  *manner // how the application is to be treated, once it was asked
+	settings settings
+	http     *rest.Client
+	lister   connectors.Lister
+	found    *manner // how the application is to be treated, once it was asked
 }
 
 // manner is how the application is to be treated: what it says of itself, else what the profile assumes.
@@ -37,19 +37,12 @@ type manner struct {
 	page                     int
 }
 
-func (r *reader) use(op string) error {
-	if r.closed {
-		return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the connection is closed"}
-	}
-	return nil
-}
-
 // manner asks for the ServiceProviderConfig, once.
 func (r *reader) manner(ctx context.Context) (*manner, error) {
 	if r.found != nil {
 		return r.found, nil
 	}
-	p := r.s.profile
+	p := r.settings.profile
 	m := manner{patch: p.patch, put: p.put, filter: p.filter, page: p.page}
 	var said abilities
 	_, _, err := r.http.JSON(ctx, rest.Request{Op: "read the application's ServiceProviderConfig", Method: http.MethodGet, Path: "ServiceProviderConfig"}, &said)
@@ -72,16 +65,16 @@ func (r *reader) manner(ctx context.Context) (*manner, error) {
 	default:
 		return nil, err
 	}
-	if r.s.pageSize > 0 {
-		m.page = r.s.pageSize
+	if r.settings.PageSize > 0 {
+		m.page = r.settings.PageSize
 	}
-	switch r.s.write {
+	switch r.settings.Write {
 	case "patch":
 		m.patch = true
 	case "put":
 		m.patch, m.put = false, true
 	}
-	switch r.s.filter {
+	switch r.settings.Filter {
 	case "always":
 		m.filter = true
 	case "never":
@@ -101,7 +94,7 @@ const maxPages = 1_000_000
 // what is there is there, but more may be.
 func (r *reader) list(ctx context.Context, endpoint, filter string) (resources []json.RawMessage, incomplete string, err error) {
 	for range tries {
-		if r.s.profile.paging == pagingByCursor {
+		if r.settings.profile.paging == pagingByCursor {
 			return r.byCursor(ctx, endpoint, filter)
 		}
 		if resources, incomplete, err = r.byIndex(ctx, endpoint, filter); err != nil || incomplete == "" {
@@ -122,7 +115,7 @@ func (r *reader) ask(ctx context.Context, endpoint, filter string, q url.Values)
 		return page{}, err
 	}
 	// With cursors the total may be left out. Then the answer has resources, or says that it is a list.
-	list := p.Total != nil || r.s.profile.paging == pagingByCursor && (p.Resources != nil || slices.Contains(p.Schemas, listMessage))
+	list := p.Total != nil || r.settings.profile.paging == pagingByCursor && (p.Resources != nil || slices.Contains(p.Schemas, listMessage))
 	if !list {
 		return page{}, r.strange(op, nil)
 	}
@@ -144,7 +137,7 @@ func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []js
 	total, next := -1, 1
 	for range maxPages {
 		q := url.Values{}
-		if r.s.profile.paging == pagingByIndex {
+		if r.settings.profile.paging == pagingByIndex {
 			q.Set("startIndex", strconv.Itoa(next))
 			q.Set("count", strconv.Itoa(m.page))
 		}
@@ -185,7 +178,7 @@ func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []js
 			return out, fmt.Sprintf("the application gave %d of %d %s", len(out), total, what), nil
 		case len(out) > total:
 			return out, fmt.Sprintf("the application gave %d %s, and says that there are %d", len(out), what, total), nil
-		case n == 0, len(out) == total && (n != m.page || r.s.profile.paging != pagingByIndex):
+		case n == 0, len(out) == total && (n != m.page || r.settings.profile.paging != pagingByIndex):
 			return out, "", nil
 		default:
 			// A full page that ends at the total may be a server that counts the page and not the whole: the
@@ -247,27 +240,27 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 	if err != nil {
 		return nil, false, err
 	}
-	if r.s.profile.paging == pagingNoLists && !plain(value) {
+	if r.settings.profile.paging == pagingNoLists && !plain(value) {
 		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the name " + strconv.QuoteToASCII(value) +
-			" has characters that servers read in their own way in a filter, and " + r.s.profile.title + " has no list to look through"}
+			" has characters that servers read in their own way in a filter, and " + r.settings.profile.title + " has no list to look through"}
 	}
 	switch {
-	case !m.filter && r.s.profile.paging == pagingNoLists:
+	case !m.filter && r.settings.profile.paging == pagingNoLists:
 		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the application says that it has no filters, and " +
-			r.s.profile.title + " has no list to look through: if it has some, let config.filter be always"}
+			r.settings.profile.title + " has no list to look through: if it has some, let config.filter be always"}
 	case !m.filter || !plain(value):
 		return nil, false, nil
 	}
 	resources, incomplete, err := r.list(ctx, endpoint, attribute+" eq "+quoted(value))
 	switch code := connectors.CodeOf(err); {
 	case code == connectors.Invalid || code == connectors.Unsupported:
-		if r.s.profile.paging == pagingNoLists {
+		if r.settings.profile.paging == pagingNoLists {
 			return nil, false, err
 		}
 		return nil, false, nil
 	case err != nil:
 		return nil, false, err
-	case incomplete != "" && r.s.profile.paging == pagingNoLists:
+	case incomplete != "" && r.settings.profile.paging == pagingNoLists:
 		return nil, false, &connectors.Error{Code: connectors.Unavailable, Op: "look a name up", Message: incomplete}
 	case incomplete != "":
 		return nil, false, nil // the whole list will say the same, or be right
@@ -307,7 +300,7 @@ func (r *reader) group(ctx context.Context, id string) (g group, ok bool, err er
 
 // whole refuses a group of which the application shows a part only.
 func (r *reader) whole(g group) error {
-	if p := r.s.profile; p.shown > 0 && len(g.members) >= p.shown {
+	if p := r.settings.profile; p.shown > 0 && len(g.members) >= p.shown {
 		return &connectors.Error{Code: connectors.Unsupported, Op: "read the group " + strconv.QuoteToASCII(g.name),
 			Message: fmt.Sprintf("%s shows no more than %d members of a group, so that nobody knows who else is in it", p.title, p.shown)}
 	}

@@ -3,7 +3,6 @@ package scim
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -22,136 +21,8 @@ type writer struct{ *reader }
 
 var _ connectors.Writer = (*writer)(nil)
 
-// session is what is known within one Apply or List: names that were looked up are not looked up again, but for the
-// groups, which are read anew before each write.
-type session struct {
-	r     *reader
-	found map[schemas.Name][]account
-	whole map[string][]account // by type, where the whole list was read
-}
-
-func newSession(r *reader) *session {
-	return &session{r: r, found: map[schemas.Name][]account{}, whole: map[string][]account{}}
-}
-
-// all reads everything of a type. What is not whole is an error: a name that is missing in it may be there.
-func (s *session) all(ctx context.Context, typ string) ([]account, error) {
-	if list, ok := s.whole[typ]; ok {
-		return list, nil
-	}
-	op := "list each " + typ
-	if s.r.s.profile.paging == pagingNoLists {
-		return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: s.r.s.profile.title + " lists nothing over SCIM: ask for names"}
-	}
-	var list []account
-	var why string
-	var err error
-	if typ == typeGroup {
-		var raws []json.RawMessage
-		raws, why, err = s.r.list(ctx, endGroups, "")
-		for _, raw := range raws {
-			g, err := decodeGroup(raw)
-			if err != nil {
-				return nil, s.r.strange(op, err)
-			}
-			list = append(list, account{id: g.id, name: g.name})
-		}
-	} else {
-		list, why, err = s.r.accounts(ctx, typ)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if why != "" {
-		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: why}
-	}
-	s.whole[typ] = list
-	return list, nil
-}
-
-// named finds all that have a name, to the letter (users: as the profile folds).
-func (s *session) named(ctx context.Context, typ, name string) ([]account, error) {
-	if typ == typeUser {
-		name = s.r.fold(name)
-	}
-	key := schemas.Name{Type: typ, SourceName: name}
-	if list, ok := s.found[key]; ok {
-		return list, nil
-	}
-	if _, ok := s.whole[typ]; !ok {
-		list, usable, err := s.byFilter(ctx, typ, name)
-		if err != nil {
-			return nil, err
-		}
-		// Where names are folded, a filter that is not may have missed the name.
-		if usable && (len(list) > 0 || typ != typeUser || !s.r.s.profile.foldUsers || s.r.s.profile.paging == pagingNoLists) {
-			s.found[key] = list
-			return list, nil
-		}
-	}
-	all, err := s.all(ctx, typ)
-	if err != nil {
-		return nil, err
-	}
-	var list []account
-	for _, a := range all {
-		if a.name == name {
-			list = append(list, a)
-		}
-	}
-	s.found[key] = list
-	return list, nil
-}
-
-func (s *session) byFilter(ctx context.Context, typ, name string) (list []account, usable bool, err error) {
-	endpoint, attribute := endUsers, "userName"
-	switch typ {
-	case typeGroup:
-		endpoint, attribute = endGroups, "displayName"
-	case typePrincipal:
-		endpoint, attribute = endPrincipals, "applicationId"
-	}
-	raws, usable, err := s.r.find(ctx, endpoint, attribute, name)
-	if err != nil || !usable {
-		return nil, false, err
-	}
-	for _, raw := range raws {
-		var a account
-		switch typ {
-		case typeGroup:
-			var g group
-			g, err = decodeGroup(raw)
-			a = account{id: g.id, name: g.name}
-		case typePrincipal:
-			a, err = decodePrincipal(raw)
-		default:
-			a, err = decodeUser(raw)
-		}
-		if err != nil {
-			return nil, false, s.r.strange("look a "+typ+" up", err)
-		}
-		if a = s.r.named(typ, a); a.name == name {
-			list = append(list, a)
-		}
-	}
-	return list, true, nil
-}
-
-// forget drops what is known of a group's name.
-func (s *session) forget(name string) {
-	delete(s.found, schemas.Name{Type: typeGroup, SourceName: name})
-	delete(s.whole, typeGroup)
-}
-
 // Apply carries creations, updates and deletions out one by one, and memberships of a group together.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
-	const op = "apply"
-	if err := w.use(op); err != nil {
-		return err
-	}
-	if err := connectors.Stopped(ctx, op); err != nil {
-		return err
-	}
 	d, err := w.describe(ctx)
 	if err != nil {
 		return err
@@ -160,7 +31,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if err != nil {
 		return err
 	}
-	a := applying{w: w, s: newSession(w.reader), checker: checker, report: report, failed: connectors.Failures{}}
+	a := applying{writer: w, session: newSession(w.reader), checker: checker, report: report, failed: connectors.Failures{}}
 	for i := 0; i < len(ops); {
 		n := together(ops[i:])
 		if err := a.run(ctx, ops[i:i+n]); err != nil {
@@ -192,8 +63,8 @@ func together(ops []schemas.Operation) int {
 
 // applying is one Apply.
 type applying struct {
-	w       *writer
-	s       *session
+	writer  *writer
+	session *session
 	checker *connectors.Checker
 	report  func(connectors.Outcome)
 	failed  connectors.Failures
@@ -234,7 +105,7 @@ func (a *applying) tell(ctx context.Context, steps ...*step) error {
 		if connectors.CodeOf(s.err) == connectors.Blocked {
 			attempts = 0
 		}
-		a.report(connectors.Outcome{Operation: s.ID, Attempts: attempts, Started: s.started, Finished: a.w.s.now(), Err: s.err})
+		a.report(connectors.Outcome{Operation: s.ID, Attempts: attempts, Started: s.started, Finished: a.writer.settings.now(), Err: s.err})
 	}
 	return whole
 }
@@ -246,7 +117,7 @@ func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
 		if err := connectors.Stopped(ctx, "apply"); err != nil {
 			return err
 		}
-		s := &step{Operation: &ops[i], started: a.w.s.now()}
+		s := &step{Operation: &ops[i], started: a.writer.settings.now()}
 		if s.err = a.failed.Blocked(s.Operation); s.err == nil {
 			s.err = a.checker.Check(s.Operation)
 		}
@@ -272,7 +143,7 @@ func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
 		}
 		steps := byGroup[n]
 		for _, s := range steps {
-			s.started = a.w.s.now()
+			s.started = a.writer.settings.now()
 		}
 		a.memberships(ctx, n.SourceName, steps)
 		if err := a.tell(ctx, steps...); err != nil {
@@ -284,7 +155,7 @@ func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
 
 // prepare reads whole lists where many names are needed. That they cannot be read is said when a name is needed.
 func (a *applying) prepare(ctx context.Context, byGroup map[schemas.Name][]*step) {
-	if a.w.s.profile.paging == pagingNoLists {
+	if a.writer.settings.profile.paging == pagingNoLists {
 		return
 	}
 	names := map[string]map[string]bool{typeUser: {}, typeGroup: {}, typePrincipal: {}}
@@ -298,41 +169,29 @@ func (a *applying) prepare(ctx context.Context, byGroup map[schemas.Name][]*step
 	}
 	for typ, of := range names {
 		if len(of) > few {
-			_, _ = a.s.all(ctx, typ) // asked again where it matters
+			_, _ = a.session.all(ctx, typ) // asked again where it matters
 		}
 	}
 }
 
 // pick finds the one group that an operation is about. ok is false where there is none.
 func (a *applying) pick(ctx context.Context, s *step, name, id string) (string, bool, error) {
-	list, err := a.s.named(ctx, typeGroup, name)
+	list, err := a.session.named(ctx, typeGroup, name)
 	if err != nil {
 		return "", false, err
 	}
-	switch {
-	case id != "" && slices.ContainsFunc(list, func(g account) bool { return g.id == id }):
-		return id, true, nil
-	case id != "" && len(list) > 0:
-		return "", false, s.refuse(connectors.Conflict, "the group of this name is another one than the group with the id %s: look at both, and ask anew", strconv.QuoteToASCII(id))
-	case id != "":
-		g, there, err := a.w.group(ctx, id)
-		if err != nil && connectors.CodeOf(err) != connectors.Unsupported {
-			return "", false, err
-		}
-		if there && g.name != name {
-			return "", false, s.refuse(connectors.Conflict, "the group with the id %s is now named %s", strconv.QuoteToASCII(id), strconv.QuoteToASCII(g.name))
-		}
-		return id, there, nil
-	case len(list) > 1:
-		e := s.refuse(connectors.Conflict, "there are %d groups of this name: say which by source_id", len(list))
-		for _, g := range list {
-			e.Dependents = append(e.Dependents, g.id)
-		}
-		return "", false, e
-	case len(list) == 1:
-		return list[0].id, true, nil
+	g, err := connectors.Resolve(typeGroup, name, id, list, account.key)
+	if err != nil || g.id != "" || id == "" {
+		return g.id, g.id != "", connectors.During(s.Operation, err)
 	}
-	return "", false, nil
+	found, there, err := a.writer.group(ctx, id)
+	if err != nil && connectors.CodeOf(err) != connectors.Unsupported {
+		return "", false, err
+	}
+	if there && found.name != name {
+		return "", false, s.refuse(connectors.Conflict, "the group with the id %s is named %s now", strconv.QuoteToASCII(id), strconv.QuoteToASCII(found.name))
+	}
+	return id, there, nil
 }
 
 func (s *step) guard(r *reader) error {
@@ -344,7 +203,7 @@ func (s *step) guard(r *reader) error {
 
 // one carries out a creation, an update or a deletion.
 func (a *applying) one(ctx context.Context, s *step) (attempts int, err error) {
-	if err := s.guard(a.w.reader); err != nil {
+	if err := s.guard(a.writer.reader); err != nil {
 		return 1, err
 	}
 	id, there, err := a.pick(ctx, s, s.Connection.SourceName, s.NativeID)
@@ -356,7 +215,7 @@ func (a *applying) one(ctx context.Context, s *step) (attempts int, err error) {
 	case s.Kind == schemas.OperationDelete:
 		return a.remove(ctx, s, id)
 	case there:
-		return a.w.update(ctx, s, id)
+		return a.writer.update(ctx, s, id)
 	case s.Kind == schemas.OperationCreate && s.NativeID == "":
 		return a.create(ctx, s)
 	}
@@ -364,8 +223,8 @@ func (a *applying) one(ctx context.Context, s *step) (attempts int, err error) {
 }
 
 func (a *applying) remove(ctx context.Context, s *step, id string) (int, error) {
-	_, n, err := a.w.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodDelete, Path: endGroups + "/" + url.PathEscape(id)})
-	a.s.forget(s.Connection.SourceName)
+	_, n, err := a.writer.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodDelete, Path: endGroups + "/" + url.PathEscape(id)})
+	a.session.forget(s.Connection.SourceName)
 	if connectors.CodeOf(err) == connectors.NotFound {
 		err = nil // it was there a moment ago
 	}
@@ -379,14 +238,14 @@ func (a *applying) create(ctx context.Context, s *step) (int, error) {
 		body["externalId"] = v
 	}
 	// Members are never sent: some applications leave them out without a word.
-	resp, n, err := a.w.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodPost, Path: endGroups, Body: body})
-	a.s.forget(name)
+	resp, n, err := a.writer.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodPost, Path: endGroups, Body: body})
+	a.session.forget(name)
 	switch code := connectors.CodeOf(err); {
 	case err == nil:
 		made, bad := decodeGroup(resp.Body)
 		switch {
 		case bad == nil && made.id != "" && made.name == name:
-			a.s.found[s.Connection] = []account{{id: made.id, name: name}}
+			a.session.found[s.Connection] = []account{{id: made.id, name: name}}
 			return n, nil
 		case bad == nil && made.id != "" && made.name != "":
 			return n, s.refuse(connectors.Invalid, "the application named the group %s instead (its id is %s): ask for a name that it keeps, and delete this one",
@@ -399,7 +258,7 @@ func (a *applying) create(ctx context.Context, s *step) (int, error) {
 		id, there, again := a.pick(ctx, s, name, "")
 		switch {
 		case again == nil && there:
-			m, err := a.w.update(ctx, s, id)
+			m, err := a.writer.update(ctx, s, id)
 			return n + m, err
 		case code == connectors.Conflict && again == nil:
 			return n, s.refuse(connectors.Conflict, "the application says that the name is taken, and shows no group of it: perhaps one that differs in case, or one that is hidden from us")
@@ -424,202 +283,6 @@ func (w *writer) update(ctx context.Context, s *step, id string) (attempts int, 
 		return 1, nil
 	}
 	return w.commit(ctx, connectors.Title(s.Operation), g, change{external: &want})
-}
-
-// target finds who is to be, or to be no more, a member. ok is false where nobody of that name is there.
-func (a *applying) target(ctx context.Context, s *step) (id string, ok bool, err error) {
-	list, err := a.s.named(ctx, s.Target.Type, s.Target.SourceName)
-	if err != nil {
-		return "", false, err
-	}
-	switch {
-	case s.TargetID != "" && slices.ContainsFunc(list, func(t account) bool { return t.id == s.TargetID }):
-		return s.TargetID, true, nil
-	case s.TargetID != "" && len(list) > 0:
-		return "", false, s.refuse(connectors.Conflict, "the %s of this name is another one than the one with the id %s", s.Target.Type, strconv.QuoteToASCII(s.TargetID))
-	case len(list) > 1:
-		e := s.refuse(connectors.Conflict, "there are %d of this name: say which by source_id", len(list))
-		for _, t := range list {
-			e.Dependents = append(e.Dependents, t.id)
-		}
-		return "", false, e
-	case s.TargetID != "":
-		return "", false, a.renamed(ctx, s)
-	case len(list) == 1:
-		return list[0].id, true, nil
-	}
-	return "", false, nil
-}
-
-// renamed refuses an operation whose target lives on under another name.
-func (a *applying) renamed(ctx context.Context, s *step) error {
-	endpoint := map[string]string{typeUser: endUsers, typeGroup: endGroups, typePrincipal: endPrincipals}[s.Target.Type]
-	_, _, there, err := a.w.get(ctx, endpoint, s.TargetID)
-	if err == nil && there {
-		return s.refuse(connectors.Conflict, "the %s with the id %s has another name now", s.Target.Type, strconv.QuoteToASCII(s.TargetID))
-	}
-	return err
-}
-
-// memberships carries out grants and revokes in the groups of one name, which is one group but for ambiguous names.
-func (a *applying) memberships(ctx context.Context, name string, steps []*step) {
-	byID := map[string][]*step{}
-	var ids []string
-	for _, s := range steps {
-		if err := s.guard(a.w.reader); err != nil {
-			s.fail(err)
-			continue
-		}
-		id, there, err := a.pick(ctx, s, name, s.NativeID)
-		switch {
-		case err != nil:
-			s.fail(err)
-			continue
-		case !there && s.Kind == schemas.OperationGrant:
-			s.fail(s.refuse(connectors.NotFound, "there is no such group"))
-			continue
-		case !there:
-			s.fail(nil) // what cannot be held is held by nobody
-			continue
-		}
-		member, known, err := a.target(ctx, s)
-		switch {
-		case err != nil:
-			s.fail(err)
-		case !known && s.Kind == schemas.OperationGrant:
-			s.fail(s.refuse(connectors.NotFound, "there is no %s of this name", s.Target.Type))
-		case !known && s.TargetID == "":
-			s.fail(nil)
-		case s.Kind == schemas.OperationGrant && member == id:
-			s.fail(s.refuse(connectors.Invalid, "a group cannot be a member of itself"))
-		default:
-			if s.id = member; !known {
-				s.id = s.TargetID // gone from the application, but perhaps not from the group
-			}
-			if byID[id] == nil {
-				ids = append(ids, id)
-			}
-			byID[id] = append(byID[id], s)
-		}
-	}
-	for _, id := range ids {
-		a.w.inGroup(ctx, id, name, byID[id])
-	}
-}
-
-// inGroup carries out what is to be done in one group, in as few requests as the application lets.
-func (w *writer) inGroup(ctx context.Context, id, name string, steps []*step) {
-	limit := w.s.profile.changes
-	for round := 1; ; round++ {
-		g, err := w.current(ctx, id, steps)
-		if err == nil && g.name != name {
-			err = &connectors.Error{Code: connectors.Conflict, Op: "change the group " + strconv.QuoteToASCII(name), Message: "the group was renamed, or went, in this moment"}
-			if g.id == "" {
-				err = &connectors.Error{Code: connectors.NotFound, Op: "change the group " + strconv.QuoteToASCII(name), Message: "there is no such group"}
-			}
-		}
-		var open []*step
-		for _, s := range steps {
-			switch {
-			case s.done:
-			case err != nil && connectors.CodeOf(err) == connectors.NotFound && s.Kind == schemas.OperationRevoke:
-				s.fail(nil)
-			case err != nil:
-				s.fail(err)
-			case g.has(s.id) == (s.Kind == schemas.OperationGrant):
-				s.fail(nil)
-			default:
-				open = append(open, s)
-			}
-		}
-		if len(open) == 0 {
-			return
-		}
-		batch := open[:min(limit, len(open))]
-		var c change
-		for _, s := range batch {
-			if s.Kind == schemas.OperationGrant {
-				c.add = append(c.add, entry{s.id, s.Target.Type})
-			} else {
-				c.remove = append(c.remove, s.id)
-			}
-		}
-		attempts, err := w.commit(ctx, "change members of the group "+strconv.QuoteToASCII(name), g, c)
-		for _, s := range batch {
-			s.attempts += attempts
-		}
-		var typed *connectors.Error
-		switch code := connectors.CodeOf(err); {
-		case err == nil:
-			for _, s := range batch {
-				s.fail(nil)
-			}
-			round = 0
-		case ctx.Err() != nil || errors.As(err, &typed) && typed.RetryAfter > 0 || code == connectors.Unsupported || unknown(err):
-			for _, s := range open { // none of them can go better
-				s.fail(err)
-			}
-		case code == connectors.Unavailable:
-			// It may have been done: the next round looks. Once more where it was not.
-			if round >= 2 {
-				for _, s := range open {
-					s.fail(err)
-				}
-				w.settled(ctx, id, open)
-				return
-			}
-		case len(batch) == 1:
-			batch[0].fail(err)
-			round = 0
-		default:
-			limit = 1 // one of them is at fault: which one?
-			round = 0
-		}
-	}
-}
-
-// unknown says that the application does not know the credential, whatever is asked.
-func unknown(err error) bool {
-	var status *rest.StatusError
-	return errors.As(err, &status) && status.Status == http.StatusUnauthorized
-}
-
-// settled takes an error back where the group shows that the thing is done.
-func (w *writer) settled(ctx context.Context, id string, steps []*step) {
-	g, err := w.current(ctx, id, steps)
-	if err != nil || g.id == "" {
-		return
-	}
-	for _, s := range steps {
-		if g.has(s.id) == (s.Kind == schemas.OperationGrant) {
-			s.err = nil
-		}
-	}
-}
-
-// current reads a group with those of its members that matter. The zero group is one that is not there.
-func (w *writer) current(ctx context.Context, id string, steps []*step) (group, error) {
-	g, there, err := w.group(ctx, id)
-	if err != nil || !there {
-		return group{}, err
-	}
-	if w.s.profile.members != membersByFilter {
-		return g, nil
-	}
-	g.members = nil
-	for _, s := range steps {
-		if s.done {
-			continue
-		}
-		in, err := w.holds(ctx, id, s.id)
-		if err != nil {
-			return group{}, err
-		}
-		if in {
-			g.members = append(g.members, member{Value: text(s.id)})
-		}
-	}
-	return g, nil
 }
 
 // fieldOf finds an attribute, whose name has no case (RFC 7643, 2.1).

@@ -36,10 +36,10 @@ func (w *writer) commit(ctx context.Context, op string, g group, c change) (atte
 	if err != nil {
 		return 1, err
 	}
-	puts := m.put && w.s.profile.members != membersByFilter // a PUT needs all members, to keep them
+	puts := m.put && w.settings.profile.members != membersByFilter // a PUT needs all members, to keep them
 	if m.patch {
 		attempts, err = w.patch(ctx, op, g, c)
-		if connectors.CodeOf(err) != connectors.Unsupported || !puts || w.s.write == "patch" {
+		if connectors.CodeOf(err) != connectors.Unsupported || !puts || w.settings.Write == "patch" {
 			return attempts, err
 		}
 		m.patch = false // it was assumed, or promised, and is not so
@@ -120,7 +120,7 @@ func (w *writer) put(ctx context.Context, op string, g group, c change, locked b
 			return attempts, nil
 		}
 		if !crossed {
-			if err := wait(ctx, op, w.s.settle); err != nil {
+			if err := wait(ctx, op, w.settings.Settle); err != nil {
 				return attempts, err
 			}
 		}

@@ -14,8 +14,12 @@ import (
 
 // client fetches tokens that live a short time, and keeps each until shortly before its end.
 type client struct {
-	tokenURL, id, grant, account, scope string
-	secret                              connectors.Secret
+	TokenURL  connectors.Address `json:"token_url"`
+	ClientID  string             `json:"client_id"`
+	Secret    connectors.Secret  `json:"client_secret"`
+	Grant     string             `json:"grant"`
+	AccountID string             `json:"account_id"`
+	Scope     string             `json:"scope"`
 
 	http    *rest.Client
 	path    string
@@ -28,17 +32,15 @@ type client struct {
 const early = time.Minute
 
 func (c *client) open(s settings) error {
-	i := strings.LastIndexByte(c.tokenURL, '/') // rest.Client wants a path below an address
-	if i < 0 {
-		return invalid("config.oauth.token_url must be https://HOST/PATH")
-	}
-	c.now, c.path = s.now, c.tokenURL[i+1:]
+	address := string(c.TokenURL)
+	i := strings.LastIndexByte(address, '/') // rest.Client wants a path below an address
+	c.now, c.path = s.now, address[i+1:]
 	var err error
-	c.http, err = rest.New(rest.Config{URL: c.tokenURL[:i], Secrets: []connectors.Secret{c.secret}, ContentType: "application/x-www-form-urlencoded",
+	c.http, err = rest.New(rest.Config{URL: address[:i], Secrets: []connectors.Secret{c.Secret}, ContentType: "application/x-www-form-urlencoded",
 		Authorize: func(r *http.Request) error {
-			r.SetBasicAuth(url.QueryEscape(c.id), url.QueryEscape(c.secret.Reveal())) // RFC 6749, 2.3.1
+			r.SetBasicAuth(url.QueryEscape(c.ClientID), url.QueryEscape(c.Secret.Reveal())) // RFC 6749, 2.3.1
 			return nil
-		}, Timeout: s.timeout, Retries: orNever(s.retries), Transport: s.transport, Now: s.now})
+		}, Timeout: s.Timeout, Retries: orNever(s.Retries), Transport: s.transport, Now: s.now})
 	return err
 }
 
@@ -47,12 +49,12 @@ func (c *client) fetch(ctx context.Context) (string, error) {
 	if t := c.token.Reveal(); t != "" && c.now().Before(c.expires) {
 		return t, nil
 	}
-	form := url.Values{"grant_type": {c.grant}}
-	if c.account != "" {
-		form.Set("account_id", c.account)
+	form := url.Values{"grant_type": {c.Grant}}
+	if c.AccountID != "" {
+		form.Set("account_id", c.AccountID)
 	}
-	if c.scope != "" {
-		form.Set("scope", c.scope)
+	if c.Scope != "" {
+		form.Set("scope", c.Scope)
 	}
 	const op = "fetch a token"
 	var answer struct {

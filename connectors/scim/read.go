@@ -19,9 +19,6 @@ const few = 10
 
 // Describe narrows Connector.Describe to the profile, and to what the application says of itself.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
-	if err := r.use("describe"); err != nil {
-		return connectors.Description{}, err
-	}
 	return r.describe(ctx)
 }
 
@@ -30,20 +27,19 @@ func (r *reader) describe(ctx context.Context) (connectors.Description, error) {
 	if err != nil {
 		return connectors.Description{}, err
 	}
-	can := m.patch || m.put && r.s.profile.members != membersByFilter
-	return describe(r.s.profile, rights{members: can, update: can}), nil
+	can := m.patch || m.put && r.settings.profile.members != membersByFilter
+	return describe(r.settings.profile, rights{members: can, update: can}), nil
 }
 
 // Close ends the connections.
 func (r *reader) Close() error {
-	r.closed = true
-	r.s.transport.CloseIdleConnections()
+	r.settings.transport.CloseIdleConnections()
 	return nil
 }
 
 // Normalize folds user names where the application does. It is pure.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(describe(r.s.profile, rights{members: true, update: true}), s, func(c *connectors.Connection) error {
+	return connectors.NormalizeWith(describe(r.settings.profile, rights{members: true, update: true}), s, func(c *connectors.Connection) error {
 		for i := range c.Entitlements {
 			if t := &c.Entitlements[i].Target; t.Type == typeUser {
 				t.SourceName = r.fold(t.SourceName)
@@ -55,7 +51,7 @@ func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 
 // fold is a user's name as it is shown.
 func (r *reader) fold(name string) string {
-	if r.s.profile.foldUsers {
+	if r.settings.profile.foldUsers {
 		return strings.ToLower(name)
 	}
 	return name
@@ -63,14 +59,7 @@ func (r *reader) fold(name string) string {
 
 // Read lists the groups and then who their members are: pages of both, and single requests for what lists do not show.
 func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
-	const op = "read the groups"
-	if err := r.use(op); err != nil {
-		return connectors.State{}, err
-	}
-	if err := connectors.Stopped(ctx, op); err != nil {
-		return connectors.State{}, err
-	}
-	v := view{r: r, users: map[string]account{}, principals: map[string]account{}, names: map[string]string{}, asked: map[string]bool{}}
+	v := view{reader: r, users: map[string]account{}, principals: map[string]account{}, names: map[string]string{}, asked: map[string]bool{}}
 	groups, err := v.groups(ctx, sel)
 	if err != nil {
 		return connectors.State{}, err
@@ -92,7 +81,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 
 // view is one reading.
 type view struct {
-	r          *reader
+	reader     *reader
 	incomplete string // the first reason
 	lookups    int
 	byName     bool // groups were asked for by name, and the others are not known
@@ -112,8 +101,8 @@ func (v *view) lack(reason string) {
 
 // single counts a request for one thing; false is one too many.
 func (v *view) single() bool {
-	if v.lookups++; v.lookups > v.r.s.maxLookups {
-		v.lack(fmt.Sprintf("more than %d single requests are needed to see who is in these groups: narrow the scope, or raise config.max_lookups", v.r.s.maxLookups))
+	if v.lookups++; v.lookups > v.reader.settings.MaxLookups {
+		v.lack(fmt.Sprintf("more than %d single requests are needed to see who is in these groups: narrow the scope, or raise config.max_lookups", v.reader.settings.MaxLookups))
 		return false
 	}
 	return true
@@ -140,11 +129,11 @@ func exact(sel connectors.Selection) ([]string, bool) {
 func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, error) {
 	selected := sel.Selector(nil)
 	names, only := exact(sel)
-	lists := v.r.s.profile.paging != pagingNoLists
+	lists := v.reader.settings.profile.paging != pagingNoLists
 	var raws []json.RawMessage
 	switch {
 	case !lists && !only:
-		v.lack(v.r.s.profile.title + " does not list groups over SCIM: write the scope with the groups' full names, without patterns")
+		v.lack(v.reader.settings.profile.title + " does not list groups over SCIM: write the scope with the groups' full names, without patterns")
 		return nil, nil
 	case only && (len(names) <= few || !lists):
 		v.byName = true
@@ -152,7 +141,7 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 			if n == "" {
 				continue
 			}
-			found, usable, err := v.r.find(ctx, endGroups, "displayName", n)
+			found, usable, err := v.reader.find(ctx, endGroups, "displayName", n)
 			if !lists && connectors.CodeOf(err) == connectors.Unsupported {
 				v.lack(err.Error())
 				continue
@@ -170,7 +159,7 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 	if !v.byName && lists {
 		var why string
 		var err error
-		if raws, why, err = v.r.list(ctx, endGroups, ""); err != nil {
+		if raws, why, err = v.reader.list(ctx, endGroups, ""); err != nil {
 			return nil, err
 		}
 		v.lack(why)
@@ -180,7 +169,7 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 	for _, raw := range raws {
 		g, err := decodeGroup(raw)
 		if err != nil {
-			return nil, v.r.strange("read the groups", err)
+			return nil, v.reader.strange("read the groups", err)
 		}
 		v.listsShow = v.listsShow || len(g.members) > 0
 		v.names[g.id] = g.name
@@ -194,14 +183,14 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 
 // members fills in what the list does not show.
 func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
-	mode := v.r.s.profile.members
+	mode := v.reader.settings.profile.members
 	if mode == membersByFilter {
 		return groups, v.byFilter(ctx, groups)
 	}
 	var out []group
 	for _, g := range groups {
 		if mode == membersInLists || mode == membersDetect && v.listsShow {
-			if err := v.r.whole(g); err != nil {
+			if err := v.reader.whole(g); err != nil {
 				v.lack(err.Error())
 			}
 			out = append(out, g)
@@ -210,7 +199,7 @@ func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 		if !v.single() {
 			return out, nil
 		}
-		full, ok, err := v.r.group(ctx, g.id)
+		full, ok, err := v.reader.group(ctx, g.id)
 		if connectors.CodeOf(err) == connectors.Unsupported {
 			v.lack(err.Error())
 			err = nil
@@ -245,7 +234,7 @@ func (v *view) byFilter(ctx context.Context, groups []group) error {
 			if !v.single() {
 				return nil
 			}
-			in, err := v.r.holds(ctx, groups[i].id, id)
+			in, err := v.reader.holds(ctx, groups[i].id, id)
 			if err != nil {
 				return err
 			}
@@ -294,7 +283,7 @@ func (v *view) allOf(ctx context.Context, typ string) error {
 		return nil
 	}
 	*done = true
-	list, why, err := v.r.accounts(ctx, typ)
+	list, why, err := v.reader.accounts(ctx, typ)
 	if err != nil {
 		return err
 	}
@@ -319,10 +308,10 @@ func (v *view) resolve(ctx context.Context, groups []group) error {
 		return out
 	}
 	left := unknown()
-	lists := v.r.s.profile.paging != pagingNoLists
+	lists := v.reader.settings.profile.paging != pagingNoLists
 	if lists && (!v.byName || len(left) > few) {
 		for _, typ := range []string{typeUser, typePrincipal} {
-			if typ == typePrincipal && !v.r.s.profile.principals {
+			if typ == typePrincipal && !v.reader.settings.profile.principals {
 				continue
 			}
 			if len(left) > 0 {
@@ -353,11 +342,11 @@ func (v *view) resolve(ctx context.Context, groups []group) error {
 func (v *view) lookUp(ctx context.Context, id, kind string) error {
 	v.asked[id] = true
 	for _, typ := range []string{typeUser, typeGroup, typePrincipal} {
-		if kind != "" && kind != typ || typ == typePrincipal && !v.r.s.profile.principals {
+		if kind != "" && kind != typ || typ == typePrincipal && !v.reader.settings.profile.principals {
 			continue
 		}
 		endpoint := map[string]string{typeUser: endUsers, typeGroup: endGroups, typePrincipal: endPrincipals}[typ]
-		body, _, ok, err := v.r.get(ctx, endpoint, id)
+		body, _, ok, err := v.reader.get(ctx, endpoint, id)
 		if err != nil {
 			return err
 		}
@@ -368,7 +357,7 @@ func (v *view) lookUp(ctx context.Context, id, kind string) error {
 		case typeGroup:
 			g, err := decodeGroup(body)
 			if err != nil || g.id != id {
-				return v.r.strange("read a group", err)
+				return v.reader.strange("read a group", err)
 			}
 			v.names[id] = g.name
 		default:
@@ -378,9 +367,9 @@ func (v *view) lookUp(ctx context.Context, id, kind string) error {
 			}
 			a, err := decode(body)
 			if err != nil || a.id != id {
-				return v.r.strange("read one of the "+strings.ToLower(endpoint), err)
+				return v.reader.strange("read one of the "+strings.ToLower(endpoint), err)
 			}
-			into[id] = v.r.named(typ, a)
+			into[id] = v.reader.named(typ, a)
 		}
 		return nil
 	}
@@ -414,15 +403,15 @@ func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 		return entitlement(typePrincipal, principal.name, principal.state), true
 	case v.asked[id]:
 		return connectors.Entitlement{}, true
-	case kind == typePrincipal && !v.r.s.profile.principals:
+	case kind == typePrincipal && !v.reader.settings.profile.principals:
 		return entitlement(typeOther, id, ""), true
 	}
 	return connectors.Entitlement{}, false
 }
 
 func (v *view) connection(g group) connectors.Connection {
-	c := connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: v.r.protected(g.name)}
-	if v.r.s.profile.external != externalNone {
+	c := connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: v.reader.protected(g.name)}
+	if v.reader.settings.profile.external != externalNone {
 		c.Payload = map[string]any{"external_id": g.external}
 	}
 	if g.nameless {
@@ -441,9 +430,9 @@ func (v *view) connection(g group) connectors.Connection {
 // protected says why a group is never changed, or "".
 func (r *reader) protected(name string) string {
 	switch {
-	case connectors.Match(r.s.protected, name):
+	case connectors.Match(r.settings.Protected, name):
 		return "config.protected names it"
-	case connectors.Match(r.s.profile.names.Reserved, name):
+	case connectors.Match(r.settings.profile.names.Reserved, name):
 		return "it is the application's own"
 	}
 	return ""
@@ -452,49 +441,43 @@ func (r *reader) protected(name string) string {
 // List returns groups, users or service principals.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	op := "list what can be given"
-	if err := r.use(op); err != nil {
-		return connectors.Page{}, err
+	if q.Type != typeGroup && q.Type != typeUser && (q.Type != typePrincipal || !r.settings.profile.principals) {
+		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: r.settings.profile.title + " has nothing of the type " + strconv.QuoteToASCII(q.Type)}
 	}
-	if err := connectors.Stopped(ctx, op); err != nil {
-		return connectors.Page{}, err
+	same := func(name string) string { return name }
+	if q.Type == typeUser {
+		same = r.fold
 	}
-	if q.Type != typeGroup && q.Type != typeUser && (q.Type != typePrincipal || !r.s.profile.principals) {
-		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: r.s.profile.title + " has nothing of the type " + strconv.QuoteToASCII(q.Type)}
-	}
-	if q.Names != nil && len(q.Names) == 0 {
-		return connectors.Page{}, nil
-	}
-	wanted := map[string]bool{}
-	for _, n := range q.Names {
-		if q.Type == typeUser {
-			n = r.fold(n)
-		}
-		wanted[n] = true
-	}
-	d := newSession(r)
-	var list []account
-	var err error
-	if q.Names != nil && (len(wanted) <= few || r.s.profile.paging == pagingNoLists) {
-		for n := range wanted {
-			found, err := d.named(ctx, q.Type, n)
-			if err != nil {
-				return connectors.Page{}, err
+	return r.lister.Page(q, same, func() ([]connectors.Item, error) {
+		list, err := r.candidates(ctx, q)
+		var items []connectors.Item
+		for _, a := range list {
+			if a.name == "" {
+				continue
 			}
-			list = append(list, found...)
+			i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: a.name}, NativeID: a.id, State: a.state}
+			if q.Type == typeGroup {
+				i.Connection, i.Protected = true, r.protected(a.name)
+			}
+			items = append(items, i)
 		}
-	} else if list, err = d.all(ctx, q.Type); err != nil {
-		return connectors.Page{}, err
+		return items, err
+	})
+}
+
+// candidates are all of a query's type, or those of a few names, each asked for by itself.
+func (r *reader) candidates(ctx context.Context, q connectors.Query) ([]account, error) {
+	d := newSession(r)
+	if q.Names == nil || len(q.Names) > few && r.settings.profile.paging != pagingNoLists {
+		return d.all(ctx, q.Type)
 	}
-	var items []connectors.Item
-	for _, a := range list {
-		if a.name == "" || q.Names != nil && !wanted[a.name] {
-			continue
+	var list []account
+	for _, n := range q.Names {
+		found, err := d.named(ctx, q.Type, n)
+		if err != nil {
+			return nil, err
 		}
-		i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: a.name}, NativeID: a.id, State: a.state}
-		if q.Type == typeGroup {
-			i.Connection, i.Protected = true, r.protected(a.name)
-		}
-		items = append(items, i)
+		list = append(list, found...)
 	}
-	return connectors.PageOf(items, q), nil
+	return list, nil
 }

@@ -791,7 +791,7 @@ func TestCertificates(t *testing.T) {
 		ca   any
 		code connectors.Code
 	}{{"no authority", nil, connectors.Unavailable}, {"absolute", file, ""}, {"relative", "ca.pem", ""},
-		{"outside", "../ca.pem", connectors.Invalid}, {"missing", "none.pem", connectors.Unavailable}} {
+		{"outside", "../ca.pem", connectors.Invalid}, {"missing", "none.pem", connectors.Invalid}} {
 		r, err := scim.New().OpenReader(t.Context(), app.with(map[string]any{"ca_file": c.ca}))
 		if err == nil {
 			_, err = r.Read(t.Context(), connectors.Selection{})

@@ -144,6 +144,8 @@ type account struct {
 	state    connectors.EntitlementState
 }
 
+func (a account) key() (name, id string) { return a.name, a.id }
+
 func decodeUser(b []byte) (account, error) {
 	var v struct {
 		ID     text   `json:"id"`

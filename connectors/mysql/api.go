@@ -1,16 +1,14 @@
 package mysql
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -20,58 +18,39 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-const defaultTimeout = 30 * time.Second
-
 // login is one credential with the way to the server.
 type login struct {
 	config  *driverapi.Config
 	timeout time.Duration
 }
 
-func parse(cfg connectors.Config, key string) (*login, error) {
-	invalid := func(format string, args ...any) (*login, error) {
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: opConnect, Message: fmt.Sprintf(format, args...)}
-	}
-	secret, ok := cfg.Values[key].(connectors.Secret)
-	if !ok {
-		return invalid("config.%s is missing: {env: NAME} or {file: /path} of the connection string", key)
-	}
+// login reads the connection string that a setting has.
+func (s *settings) login(field string, dsn connectors.Secret) (*login, error) {
 	// The driver's messages may quote the connection string.
-	c, err := driverapi.ParseDSN(secret.Reveal())
+	c, err := driverapi.ParseDSN(dsn.Reveal())
 	if err != nil {
-		return invalid("config.%s does not hold a connection string in the form user:password@tcp(host:3306)/", key)
+		return nil, s.config.Invalid(field, "not a connection string (expected user:password@tcp(host:3306)/)")
 	}
 	if c.User == "" {
-		return invalid("config.%s names no user: write it as user:password@tcp(host:3306)/", key)
+		return nil, s.config.Invalid(field, "the connection string has no user (expected user:password@tcp(host:3306)/)")
 	}
-	l := &login{config: c, timeout: defaultTimeout}
-	if text, _ := cfg.Values["timeout"].(string); text != "" {
-		if l.timeout, err = time.ParseDuration(text); err != nil || l.timeout <= 0 {
-			return invalid("config.timeout is no length of time such as 30s")
-		}
-	}
+	l := &login{config: c, timeout: s.Timeout}
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = l.timeout, l.timeout, l.timeout
 	c.DBName = ""
 	c.MultiStatements, c.InterpolateParams = false, false
 	c.AllowAllFiles, c.AllowOldPasswords, c.AllowFallbackToPlaintext = false, false, false
 	c.Logger = &driverapi.NopLogger{}
-	if err := l.secure(cfg, key); err != nil {
-		return nil, err
-	}
-	return l, nil
+	return l, s.secure(field, l)
 }
 
 // secure decides on TLS. What the connection string says about it may not weaken what the config says.
-func (l *login) secure(cfg connectors.Config, key string) error {
-	invalid := func(format string, args ...any) error {
-		return &connectors.Error{Code: connectors.Invalid, Op: opConnect, Message: fmt.Sprintf(format, args...)}
-	}
-	mode, _ := cfg.Values["tls"].(string)
+func (s *settings) secure(field string, l *login) error {
+	mode := s.TLS
 	switch l.config.TLSConfig {
 	case "":
 	case "true":
 		if mode == "off" {
-			return invalid("config.tls is off, and the connection string in config.%s says tls=true", key)
+			return s.config.Invalid("tls", "it is off, and the connection string in config.%s has tls=true", field)
 		}
 		mode = "verify"
 	case "false":
@@ -79,63 +58,47 @@ func (l *login) secure(cfg connectors.Config, key string) error {
 			mode = "off"
 		}
 	default:
-		return invalid("the connection string in config.%s says tls=%s: take it out, and say config.tls: verify with config.ca_file, or off", key, l.config.TLSConfig)
+		return s.config.Invalid(field, "the connection string has tls=%s: take it out, and set config.tls to verify, with config.ca_file, or to off", l.config.TLSConfig)
 	}
-	file, _ := cfg.Values["ca_file"].(string)
-	name, _ := cfg.Values["server_name"].(string)
+	plain := ""
 	switch {
-	case mode == "off" && file+name != "":
-		return invalid("TLS is off, and config.ca_file or config.server_name says how to check a certificate")
-	case mode == "" && (file+name != "" || !l.local()):
+	case mode == "off":
+		plain = "TLS is off"
+	case mode == "" && l.config.Net == "unix":
+		plain = "the connection string names a socket, which has no TLS"
+	case mode == "" && (s.CAFile != "" || s.ServerName != "" || !l.local()):
 		mode = "verify"
+	}
+	if plain != "" && s.ServerName != "" {
+		return s.config.Invalid("server_name", "%s, so no certificate is checked", plain)
+	}
+	check, err := s.config.TLS(s.CAFile, plain)
+	if err != nil {
+		return err
 	}
 	if mode != "verify" {
 		if l.config.AllowCleartextPasswords && !l.local() {
-			return invalid("the connection string in config.%s allows passwords in clear text, and config.tls is off", key)
+			return s.config.Invalid(field, "the connection string allows passwords in clear text, and TLS is off")
 		}
 		l.config.TLS, l.config.TLSConfig = nil, ""
 		return nil
 	}
-	host, _, err := net.SplitHostPort(l.config.Addr)
-	if err != nil {
-		host = l.config.Addr
-	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
-	if name != "" {
-		t.ServerName = name
-	}
-	if file != "" {
-		if !filepath.IsAbs(file) {
-			if cfg.Directory == "" || !filepath.IsLocal(file) {
-				return invalid("config.ca_file is not absolute, and not within the access repository")
-			}
-			file = filepath.Join(cfg.Directory, file)
-		}
-		pem, err := os.ReadFile(file)
-		if err != nil {
-			return invalid("config.ca_file cannot be read")
-		}
-		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(pem) {
-			return invalid("config.ca_file has no certificate in PEM")
-		}
-	}
-	l.config.TLS = t
+	check.ServerName = cmp.Or(s.ServerName, l.host())
+	l.config.TLS = check
 	return nil
 }
 
-// local says whether the way to the server stays on this machine.
-func (l *login) local() bool {
-	if l.config.Net == "unix" {
-		return true
-	}
+// host is the server's, without the port.
+func (l *login) host() string {
 	host, _, err := net.SplitHostPort(l.config.Addr)
 	if err != nil {
-		host = l.config.Addr
+		return l.config.Addr
 	}
-	ip := net.ParseIP(host)
-	return host == "localhost" || (ip != nil && ip.IsLoopback())
+	return host
 }
+
+// local says whether the way to the server stays on this machine.
+func (l *login) local() bool { return l.config.Net == "unix" || connectors.Loopback(l.host()) }
 
 // open returns a pool of one session, which is made when it is first needed, and again when it was lost.
 func (l *login) open(readOnly bool) (*sql.DB, error) {
@@ -339,4 +302,76 @@ func versionOf(text string) int {
 		n += v * []int{10000, 100, 1}[i]
 	}
 	return n
+}
+
+// query runs a statement and gives each row, of so many columns, to row. NULL is "".
+func (r *reader) query(ctx context.Context, row func([]string) error, columns int, text string, args ...any) (err error) {
+	r.queries++
+	rows, err := r.db.QueryContext(ctx, text, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	values := make([]sql.RawBytes, columns)
+	into := make([]any, columns)
+	for i := range values {
+		into[i] = &values[i]
+	}
+	texts := make([]string, columns)
+	for rows.Next() {
+		if err := rows.Scan(into...); err != nil {
+			return err
+		}
+		for i, v := range values {
+			texts[i] = string(v)
+		}
+		if err := row(texts); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// exec runs a statement.
+func (w *writer) exec(ctx context.Context, statement string, oracle bool) (err error) {
+	w.queries++
+	if !oracle {
+		_, err := w.db.ExecContext(ctx, statement)
+		return err
+	}
+	conn, err := w.db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closed(conn)) }()
+	if _, err := conn.ExecContext(ctx, "SET SESSION sql_mode = 'ORACLE,"+sqlMode+noAutoCreate+"'"); err != nil {
+		return err
+	}
+	_, err = conn.ExecContext(ctx, statement)
+	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "SET SESSION sql_mode = '"+sqlMode+noAutoCreate+"'"); back != nil {
+		// A session in another mode is not used again.
+		discard := conn.Raw(func(any) error { return driver.ErrBadConn })
+		if !errors.Is(discard, driver.ErrBadConn) && !errors.Is(discard, sql.ErrConnDone) {
+			err = errors.Join(err, discard)
+		}
+	}
+	return err
+}
+
+// closed gives a session back to the pool.
+func closed(conn *sql.Conn) error {
+	if err := conn.Close(); !errors.Is(err, sql.ErrConnDone) {
+		return err
+	}
+	return nil
+}
+
+// all runs statements until one fails.
+func (w *writer) all(ctx context.Context, statements []string, oracle bool) error {
+	for _, s := range statements {
+		if err := w.exec(ctx, s, oracle); err != nil {
+			return err
+		}
+	}
+	return nil
 }

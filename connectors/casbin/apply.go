@@ -4,15 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/casbin/casbin/v2/persist"
-	"github.com/gofrs/flock"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
@@ -35,10 +31,7 @@ const (
 // after that, so that what is reported as applied is in the file.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) (err error) {
 	const op = "change the policy file"
-	if err := w.usable(ctx, op); err != nil {
-		return err
-	}
-	unlock, err := lock(ctx, w.s.path, op)
+	unlock, err := lock(ctx, w.settings.path, op)
 	if err != nil {
 		return err
 	}
@@ -54,38 +47,13 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	return err
 }
 
-// lock takes the lock that all countersign processes take. Its file stays: to remove it would let two
-// hold it.
-func lock(ctx context.Context, path, op string) (func() error, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, pathFault(op, "config.policy", err)
-	}
-	l := flock.New(path+".lock", flock.SetPermissions(info.Mode().Perm()))
-	waiting, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	ok, err := l.TryLockContext(waiting, lockPoll)
-	switch {
-	case ctx.Err() != nil:
-		return nil, errors.Join(ended(ctx, op), l.Close())
-	case errors.Is(err, context.DeadlineExceeded):
-		e := &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "another process holds the lock beside the policy file", RetryAfter: lockWait, Err: err}
-		return nil, errors.Join(e, l.Close())
-	case err != nil:
-		return nil, errors.Join(pathFault(op, "the lock beside config.policy", err), l.Close())
-	case !ok:
-		return nil, errors.Join(fault(connectors.Unavailable, op, "the lock beside the policy file was not given", nil), l.Close())
-	}
-	return l.Close, nil
-}
-
 // batch reads, changes and replaces the file, and begins anew when somebody without the lock was faster.
 func (w *writer) batch(ctx context.Context, op string, ops []schemas.Operation, out *[]connectors.Outcome) error {
 	for attempt := 1; attempt <= attempts; attempt++ {
-		if err := ended(ctx, op); err != nil {
+		if err := connectors.Stopped(ctx, op); err != nil {
 			return err
 		}
-		snap, err := load(w.s.path, op)
+		snap, err := load(w.settings.path, op)
 		if err != nil {
 			return err
 		}
@@ -101,7 +69,7 @@ func (w *writer) batch(ctx context.Context, op string, ops []schemas.Operation, 
 			if err := w.verify(s); err != nil {
 				return fault(connectors.Invalid, op, "casbin would not read the change back", err)
 			}
-			replaced, err := replace(w.s.path, snap, s.bytes())
+			replaced, err := replace(w.settings.path, snap, s.bytes())
 			if err != nil {
 				return pathFault(op, "config.policy", err)
 			}
@@ -109,7 +77,7 @@ func (w *writer) batch(ctx context.Context, op string, ops []schemas.Operation, 
 				continue
 			}
 		}
-		w.s.logger.DebugContext(ctx, "policy file settled", "operations", len(ops), "changed", s.changed, "attempt", attempt)
+		w.settings.logger.DebugContext(ctx, "policy file settled", "operations", len(ops), "changed", s.changed, "attempt", attempt)
 		*out = outcomes
 		return nil
 	}
@@ -119,54 +87,27 @@ func (w *writer) batch(ctx context.Context, op string, ops []schemas.Operation, 
 // change carries out operations in memory. One that fails leaves no trace.
 func (w *writer) change(s *store, ops []schemas.Operation, attempt int) []connectors.Outcome {
 	outcomes := make([]connectors.Outcome, 0, len(ops))
-	failed := map[string]bool{}
+	failed := connectors.Failures{}
 	for i := range ops {
 		o := &ops[i]
-		out := connectors.Outcome{Operation: o.ID, Attempts: attempt, Started: w.s.now()}
-		var broken []string
-		for _, id := range o.DependsOn {
-			if failed[id] {
-				broken = append(broken, id)
-			}
-		}
-		if len(broken) > 0 {
+		out := connectors.Outcome{Operation: o.ID, Attempts: attempt, Started: w.settings.now()}
+		if out.Err = failed.Blocked(o); out.Err != nil {
 			out.Attempts = 0
-			out.Err = &connectors.Error{Code: connectors.Blocked, Op: operation(o), Message: "what it depends on failed", Dependents: broken}
 		} else {
-			out.Err = w.one(s, o)
-			var typed *connectors.Error
-			if errors.As(out.Err, &typed) {
-				typed.Op = operation(o)
-			}
+			out.Err = connectors.During(o, w.one(s, o))
 		}
 		failed[o.ID] = out.Err != nil
-		out.Finished = w.s.now()
+		out.Finished = w.settings.now()
 		outcomes = append(outcomes, out)
 	}
 	return outcomes
-}
-
-// operation says what is tried, for errors.
-func operation(o *schemas.Operation) string {
-	text := func(n schemas.Name) string { return n.Type + " " + strconv.QuoteToASCII(shorten(n.SourceName)) }
-	if o.Target == nil {
-		return fmt.Sprintf("%s %s", o.Kind, text(o.Connection))
-	}
-	return fmt.Sprintf("%s %s on %s in %s", o.Kind, strconv.QuoteToASCII(shorten(o.Privilege)), text(*o.Target), text(o.Connection))
-}
-
-func shorten(s string) string {
-	if len(s) > maxNameBytes {
-		return s[:maxNameBytes] + "…"
-	}
-	return s
 }
 
 // one carries out one operation, or changes nothing and says why.
 func (w *writer) one(s *store, o *schemas.Operation) error {
 	// Op is filled in where an error is met: to spell it out for each operation would cost more than the rest.
 	const op = ""
-	typ, ok := w.d.Type(o.Connection.Type)
+	typ, ok := w.description.Type(o.Connection.Type)
 	if !ok {
 		return unknownType(op, o.Connection.Type)
 	}
@@ -333,7 +274,7 @@ func (s *store) revoke(op string, o *schemas.Operation, g connectors.GrantableTy
 
 // verify lets casbin itself read the lines that are new: it must see the fields that were meant.
 func (w *writer) verify(s *store) error {
-	m := w.s.model.Copy()
+	m := w.settings.model.Copy()
 	m.ClearPolicy()
 	for _, r := range s.records {
 		if !r.fresh || r.gone {
@@ -351,50 +292,4 @@ func (w *writer) verify(s *store) error {
 		}
 	}
 	return nil
-}
-
-// replace puts new content in the file's place, durably and at once for all who read it, with the same
-// mode and owner. It returns false, and has done nothing, when the file is no more what it was.
-func replace(path string, was snapshot, content []byte) (done bool, err error) {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".countersign-*")
-	if err != nil {
-		return false, fmt.Errorf("create beside the policy file: %w", err)
-	}
-	open := true
-	defer func() {
-		if open {
-			err = errors.Join(err, f.Close())
-		}
-		if !done {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	if _, err := f.Write(content); err != nil {
-		return false, fmt.Errorf("write: %w", err)
-	}
-	if err := keepOwner(f, was.info); err != nil {
-		return false, fmt.Errorf("keep the owner: %w", err)
-	}
-	if err := f.Chmod(was.info.Mode().Perm()); err != nil {
-		return false, fmt.Errorf("keep the mode: %w", err)
-	}
-	if err := f.Sync(); err != nil {
-		return false, fmt.Errorf("sync: %w", err)
-	}
-	open = false
-	if err := f.Close(); err != nil {
-		return false, fmt.Errorf("close: %w", err)
-	}
-	now, err := os.Stat(path)
-	if err != nil {
-		return false, fmt.Errorf("look again: %w", err)
-	}
-	if !was.same(now) {
-		return false, nil
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return false, fmt.Errorf("replace: %w", err)
-	}
-	return true, syncDir(dir)
 }

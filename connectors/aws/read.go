@@ -21,9 +21,6 @@ func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps
 
 // Read reads the account whole, and gives out what is selected.
 func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
-	if err := r.usable(ctx, "read the account"); err != nil {
-		return connectors.State{}, err
-	}
 	a, err := r.read(ctx)
 	if err != nil {
 		return connectors.State{}, err
@@ -102,44 +99,24 @@ func (e *entity) payload() map[string]any {
 // List returns what exists of a type. Later pages are cut from the reading of the first.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	op := "list " + strconv.QuoteToASCII(q.Type)
-	if err := r.usable(ctx, op); err != nil {
-		return connectors.Page{}, err
-	}
-	if q.Cursor == "" || r.listed == nil || r.listed[0].Type != q.Type {
-		items, err := r.items(ctx, op, q)
-		if err != nil {
-			return connectors.Page{}, err
-		}
-		if r.listed = nil; len(items) > 0 {
-			r.listed = items
-		}
-	}
-	return connectors.PageOf(r.listed, q), nil
+	return r.lister.Page(q, fold, func() ([]connectors.Item, error) { return r.items(ctx, op, q.Type) })
 }
 
-func (r *reader) items(ctx context.Context, op string, q connectors.Query) ([]connectors.Item, error) {
-	wanted := map[string]bool{}
-	for _, n := range q.Names {
-		wanted[fold(n)] = true
-	}
+func (r *reader) items(ctx context.Context, op, typ string) ([]connectors.Item, error) {
 	var items []connectors.Item
-	add := func(i connectors.Item) {
-		if q.Names == nil || wanted[fold(i.SourceName)] {
-			items = append(items, i)
-		}
-	}
-	switch q.Type {
+	add := func(i connectors.Item) { items = append(items, i) }
+	switch typ {
 	case typeUser, typeGroup, typeRole, typePolicy, typeInlinePolicy:
 	case typeAWSPolicy:
 		return items, r.pages(ctx, op, func(marker *string) (bool, *string, error) {
-			out, err := r.iam.ListPolicies(ctx, &iam.ListPoliciesInput{Scope: types.PolicyScopeTypeAws, Marker: marker, MaxItems: sdk.Int32(r.pageSize)})
+			out, err := r.iam.ListPolicies(ctx, &iam.ListPoliciesInput{Scope: types.PolicyScopeTypeAws, Marker: marker, MaxItems: sdk.Int32(r.PageSize)})
 			if err != nil {
 				return false, nil, err
 			}
 			for i := range out.Policies {
 				arn := sdk.ToString(out.Policies[i].Arn)
 				if name, ok := strings.CutPrefix(arn, r.managedPrefix()); ok {
-					add(connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: arn})
+					add(connectors.Item{Name: schemas.Name{Type: typ, SourceName: name}, NativeID: arn})
 				}
 			}
 			return out.IsTruncated, out.Marker, nil
@@ -154,26 +131,26 @@ func (r *reader) items(ctx context.Context, op string, q connectors.Query) ([]co
 	if a.doubt != "" {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: a.doubt}
 	}
-	if q.Type == typeInlinePolicy {
+	if typ == typeInlinePolicy {
 		for _, x := range []index{a.groups, a.roles} {
 			for _, e := range x {
 				for _, name := range e.inline {
-					add(connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}})
+					add(connectors.Item{Name: schemas.Name{Type: typ, SourceName: name}})
 				}
 			}
 		}
 		return items, nil
 	}
-	for _, e := range map[string]index{typeUser: a.users, typeGroup: a.groups, typeRole: a.roles, typePolicy: a.policies}[q.Type] {
+	for _, e := range map[string]index{typeUser: a.users, typeGroup: a.groups, typeRole: a.roles, typePolicy: a.policies}[typ] {
 		// What lies outside of our path may be given, where the application lets it; what is our own never.
-		add(connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: e.name}, NativeID: e.id, Protected: e.own, Connection: q.Type != typeUser})
+		add(connectors.Item{Name: schemas.Name{Type: typ, SourceName: e.name}, NativeID: e.id, Protected: e.own, Connection: typ != typeUser})
 	}
 	return items, nil
 }
 
 // Normalize brings documents into one form, and says what IAM would refuse.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(r.d, s, func(c *connectors.Connection) error {
+	return connectors.NormalizeWith(r.description, s, func(c *connectors.Connection) error {
 		payload, err := r.normal(c.Type, c.Payload)
 		c.Payload = payload
 		return err
@@ -197,9 +174,9 @@ func (r *reader) normal(typ string, payload map[string]any) (map[string]any, err
 		out[key] = doc
 	}
 	if path, ok := out["path"].(string); ok && !r.within(path) {
-		return nil, fmt.Errorf("path: it must begin with %s (config.path_prefix)", r.prefix)
+		return nil, fmt.Errorf("path: it must begin with %s (config.path_prefix)", r.PathPrefix)
 	}
-	if boundary, ok := out["permissions_boundary"].(string); ok && typ == typeRole && r.boundary != "" && boundary != r.boundary {
+	if boundary, ok := out["permissions_boundary"].(string); ok && typ == typeRole && r.PermissionsBoundary != "" && boundary != r.PermissionsBoundary {
 		return nil, fmt.Errorf("permissions_boundary: it must be that of config.permissions_boundary, or left out")
 	}
 	return out, nil

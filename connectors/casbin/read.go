@@ -3,10 +3,7 @@ package casbin
 import (
 	"context"
 	"fmt"
-	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,110 +14,38 @@ import (
 )
 
 type reader struct {
-	s      settings
-	d      connectors.Description
-	closed bool
+	settings    settings
+	description connectors.Description
 }
 
 var _ connectors.Reader = (*reader)(nil)
 
-func (r *reader) Close() error {
-	r.closed = true
-	return nil
+// Close does nothing: the file isn't kept open.
+func (r *reader) Close() error { return nil }
+
+func (r *reader) Describe(context.Context) (connectors.Description, error) {
+	return describe(r.settings.Actions), nil
 }
 
-func (r *reader) usable(ctx context.Context, op string) error {
-	if r.closed {
-		return fault(connectors.Unavailable, op, "the policy file was closed", nil)
-	}
-	return ended(ctx, op)
-}
-
-func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
-	if err := r.usable(ctx, "describe the policy file"); err != nil {
-		return connectors.Description{}, err
-	}
-	return describe(r.s.actions), nil
-}
-
-// snapshot is the file at one moment.
-type snapshot struct {
-	content []byte
-	info    os.FileInfo
-}
-
-// same says whether nobody has written or replaced the file since.
-func (s snapshot) same(info os.FileInfo) bool {
-	return os.SameFile(s.info, info) && s.info.Size() == info.Size() && s.info.ModTime().Equal(info.ModTime())
-}
-
-// load reads the file. Somebody who writes it in place, as casbin's SavePolicy does, is waited for a few
-// times: half of a file must not pass for the whole.
-func load(path, op string) (snapshot, error) {
-	for range 5 {
-		s, torn, err := loadOnce(path)
-		if err != nil {
-			return snapshot{}, pathFault(op, "config.policy", err)
-		}
-		if !torn {
-			return s, nil
-		}
-	}
-	return snapshot{}, fault(connectors.Unavailable, op, "the policy file changes while it is read", nil)
-}
-
-func loadOnce(path string) (s snapshot, torn bool, err error) {
-	f, err := os.Open(filepath.Clean(path))
-	if err != nil {
-		return s, false, err
-	}
-	defer func() {
-		if cerr := f.Close(); err == nil {
-			err = cerr
-		}
-	}()
-	if s.info, err = f.Stat(); err != nil {
-		return s, false, err
-	}
-	if !s.info.Mode().IsRegular() {
-		return s, false, errIrregular
-	}
-	if s.content, err = io.ReadAll(f); err != nil {
-		return s, false, err
-	}
-	after, err := f.Stat()
-	if err != nil {
-		return s, false, err
-	}
-	return s, !s.same(after) || after.Size() != int64(len(s.content)), nil
-}
-
-func (r *reader) store(ctx context.Context, op string) (*store, error) {
-	if err := r.usable(ctx, op); err != nil {
-		return nil, err
-	}
-	snap, err := load(r.s.path, op)
+func (r *reader) store(op string) (*store, error) {
+	snap, err := load(r.settings.path, op)
 	if err != nil {
 		return nil, err
 	}
 	return parse(snap.content), nil
 }
 
-func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
-	s, err := r.store(ctx, "read the policy file")
+func (r *reader) Read(_ context.Context, sel connectors.Selection) (connectors.State, error) {
+	s, err := r.store("read the policy file")
 	if err != nil {
 		return connectors.State{}, err
 	}
 	state := connectors.State{Incomplete: s.fault}
-	named := make(map[schemas.Name]bool, len(sel.Names))
-	for _, n := range sel.Names {
-		named[n] = true
-	}
-	all := sel.Names == nil && sel.Scope == nil
-	for _, typ := range r.d.Types {
+	selected := sel.Selector(nil)
+	for _, typ := range r.description.Types {
 		for _, name := range s.subjects(typ.Name) {
 			n := schemas.Name{Type: typ.Name, SourceName: name}
-			if all || named[n] || connectors.Match(sel.Scope[typ.Name], name) {
+			if selected(n) {
 				state.Connections = append(state.Connections, s.connection(n))
 			}
 		}
@@ -162,9 +87,9 @@ func (d declaration) payload() map[string]any {
 // maxPage bounds the pages of List where the query does not.
 const maxPage = 10_000
 
-func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
+func (r *reader) List(_ context.Context, q connectors.Query) (connectors.Page, error) {
 	const op = "list the policy file"
-	s, err := r.store(ctx, op)
+	s, err := r.store(op)
 	if err != nil {
 		return connectors.Page{}, err
 	}
@@ -180,45 +105,25 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	default:
 		return connectors.Page{}, fault(connectors.Unsupported, op, "there is nothing of the type "+strconv.QuoteToASCII(q.Type), nil)
 	}
-	if q.Names != nil {
-		wanted := make(map[string]bool, len(q.Names))
-		for _, n := range q.Names {
-			wanted[n] = true
-		}
-		names = slices.DeleteFunc(names, func(n string) bool { return !wanted[n] })
-	}
-	// The cursor is the last name of the page before, so that changes in between neither hide nor repeat.
-	if q.Cursor != "" {
-		i, found := slices.BinarySearch(names, q.Cursor)
-		if found {
-			i++
-		}
-		names = names[i:]
-	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = maxPage
-	}
-	var page connectors.Page
-	if len(names) > limit {
-		names = names[:limit]
-		page.Next = names[limit-1]
-	}
+	items := make([]connectors.Item, 0, len(names))
 	for _, n := range names {
 		item := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: n}}
 		if q.Type != TypeObject {
 			item.Connection = q.Type != TypeUser || len(s.members[n]) > 0
 		}
-		page.Items = append(page.Items, item)
+		items = append(items, item)
 	}
-	return page, nil
+	if q.Limit <= 0 {
+		q.Limit = maxPage
+	}
+	return connectors.PageOf(connectors.OnlyNamed(items, q.Names, nil), q), nil
 }
 
 func (r *reader) Normalize(state connectors.State) (connectors.State, error) {
 	const op = "check against the policy file's rules"
 	out := connectors.State{Incomplete: state.Incomplete}
 	for _, c := range state.Connections {
-		typ, ok := r.d.Type(c.Type)
+		typ, ok := r.description.Type(c.Type)
 		if !ok {
 			return connectors.State{}, unknownType(op, c.Type)
 		}

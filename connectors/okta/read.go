@@ -1,7 +1,6 @@
 package okta
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -11,17 +10,9 @@ import (
 )
 
 type reader struct {
-	s      settings
-	api    *api
-	listed map[string][]connectors.Item // what the pages of a List are cut from
-	closed bool
-}
-
-func (r *reader) usable(ctx context.Context, op string) error {
-	if r.closed {
-		return invalid(op, "the connector was closed")
-	}
-	return connectors.Stopped(ctx, op)
+	settings settings
+	api      *api
+	lister   connectors.Lister
 }
 
 // Close forgets the credential. There is no session to end.
@@ -29,16 +20,12 @@ func (r *reader) Close() error {
 	if r.api.tokens != nil {
 		r.api.tokens.forget()
 	}
-	r.closed, r.listed = true, nil
 	return nil
 }
 
 // Describe marks the groups that hold administrator roles as privileged: who gets into one becomes an administrator.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
-	if err := r.usable(ctx, "describe Okta"); err != nil {
-		return connectors.Description{}, err
-	}
-	d := description(r.s.adminRoles)
+	d := description(r.settings.AdminRoles)
 	groups, err := r.api.groups(ctx, true)
 	if err != nil {
 		return connectors.Description{}, err
@@ -66,7 +53,7 @@ func literal(name string) string {
 
 // Normalize puts logins into lower case.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(description(r.s.adminRoles), s, func(c *connectors.Connection) error {
+	return connectors.NormalizeWith(description(r.settings.AdminRoles), s, func(c *connectors.Connection) error {
 		for i := range c.Entitlements {
 			if t := &c.Entitlements[i].Target; t.Type == typeUser {
 				t.SourceName = fold(t.SourceName)
@@ -78,10 +65,7 @@ func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 
 // Read lists the groups and asks about each selected one.
 func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
-	if err := r.usable(ctx, "read the groups"); err != nil {
-		return connectors.State{}, err
-	}
-	groups, err := r.api.groups(ctx, !r.s.adminRoles)
+	groups, err := r.api.groups(ctx, !r.settings.AdminRoles)
 	if err != nil {
 		return connectors.State{}, err
 	}
@@ -136,7 +120,7 @@ func (r *reader) protected(g *group) string {
 	default:
 		return "fed by a directory or application (" + g.Type + "): change it there"
 	}
-	if r.s.adminRoles {
+	if r.settings.AdminRoles {
 		return ""
 	}
 	switch holds, known := g.admin(); {
@@ -159,7 +143,7 @@ func (r *reader) complete(ctx context.Context, g *group, c *connectors.Connectio
 		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeUser, SourceName: u.name()},
 			TargetID: u.ID, Privilege: privilegeMember, State: u.state()})
 	}
-	if !r.s.adminRoles {
+	if !r.settings.AdminRoles {
 		return nil
 	}
 	roles, err := r.api.roles(ctx, g.ID)
@@ -219,38 +203,15 @@ const fewNames = 50
 // List answers from a whole list, or, for a few users, from what Okta says of each.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	const op = "list what exists"
-	if err := r.usable(ctx, op); err != nil {
-		return connectors.Page{}, err
-	}
-	d := description(r.s.adminRoles)
+	d := description(r.settings.AdminRoles)
 	if _, ok := d.Types[0].Target(q.Type); !ok && q.Type != typeGroup {
 		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "Okta has no such type of thing"}
 	}
-	if q.Names != nil && len(q.Names) == 0 {
-		return connectors.Page{}, nil
+	same := func(name string) string { return name }
+	if q.Type == typeUser {
+		same = fold
 	}
-	items, known := r.listed[q.Type]
-	if q.Cursor == "" || !known {
-		var err error
-		if items, err = r.items(ctx, q); err != nil {
-			return connectors.Page{}, err
-		}
-		r.listed = map[string][]connectors.Item{q.Type: items}
-	}
-	same := func(name string) string {
-		if q.Type == typeUser {
-			return fold(name)
-		}
-		return name
-	}
-	if q.Names != nil {
-		wanted := make(map[string]bool, len(q.Names))
-		for _, n := range q.Names {
-			wanted[same(n)] = true
-		}
-		items = slices.DeleteFunc(slices.Clone(items), func(i connectors.Item) bool { return !wanted[same(i.SourceName)] })
-	}
-	return connectors.PageOf(slices.Clone(items), q), nil
+	return r.lister.Page(q, same, func() ([]connectors.Item, error) { return r.items(ctx, q) })
 }
 
 // items are all of a type, or at least those that the query names.
@@ -262,7 +223,7 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 	}
 	switch q.Type {
 	case typeGroup:
-		groups, err := r.api.groups(ctx, !r.s.adminRoles)
+		groups, err := r.api.groups(ctx, !r.settings.AdminRoles)
 		if err != nil {
 			return nil, err
 		}
@@ -290,9 +251,6 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 			add(users[i].name(), users[i].ID, users[i].state(), "")
 		}
 	}
-	slices.SortFunc(items, func(a, b connectors.Item) int {
-		return cmp.Or(strings.Compare(a.SourceName, b.SourceName), strings.Compare(a.NativeID, b.NativeID))
-	})
 	return items, nil
 }
 

@@ -3,7 +3,6 @@ package okta
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -19,24 +18,14 @@ type writer struct{ *reader }
 
 // Apply carries out one operation after the other: Okta has no call that changes more than one membership.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
-	if err := w.usable(ctx, "apply"); err != nil {
+	checker, err := connectors.NewChecker(description(w.settings.AdminRoles))
+	if err != nil {
 		return err
 	}
-	checker, err := connectors.NewChecker(description(w.s.adminRoles))
-	if err != nil {
-		return invalid("apply", err.Error())
-	}
 	r := &run{writer: w, groupsByID: map[string]*group{}, made: map[string]bool{}, logins: map[string]*user{}, usersByID: map[string]*user{}}
-	return connectors.Each(ctx, ops, checker, w.s.now, report, func(ctx context.Context, o *schemas.Operation) (int, error) {
+	return connectors.Each(ctx, ops, checker, w.settings.now, report, func(ctx context.Context, o *schemas.Operation) (int, error) {
 		w.api.attempts = 0
-		err := r.early(o, r.do(ctx, o))
-		var typed *connectors.Error
-		if errors.As(err, &typed) {
-			// What was tried is the operation, whichever request failed.
-			other := *typed
-			other.Op = connectors.Title(o)
-			err = &other
-		}
+		err := connectors.During(o, r.early(o, r.do(ctx, o)))
 		return w.api.attempts, err
 	})
 }
@@ -49,7 +38,7 @@ type run struct {
 	made       map[string]bool // ids of the groups that were made in it
 	logins     map[string]*user
 	usersByID  map[string]*user
-	apps       []application
+	apps       []*application
 	appsKnown  bool
 	rulesRead  []rule
 	rulesKnown bool
@@ -117,7 +106,7 @@ func (r *run) resolve(ctx context.Context, o *schemas.Operation) (*group, error)
 	name := o.Connection.SourceName
 	if o.NativeID != "" && ids.MatchString(o.NativeID) {
 		g := r.groupsByID[o.NativeID]
-		if g == nil && r.s.adminRoles {
+		if g == nil && r.settings.AdminRoles {
 			var err error
 			if g, err = r.api.group(ctx, o.NativeID); err != nil {
 				return nil, err
@@ -135,40 +124,22 @@ func (r *run) resolve(ctx context.Context, o *schemas.Operation) (*group, error)
 				g = all[i]
 			}
 		}
-		switch {
-		case g != nil && g.Profile.Name == name:
-			return g, nil
-		case g != nil:
-			return nil, refuse(connectors.Conflict, "the group of that id has another name now")
+		if g != nil {
+			return connectors.Resolve("group", name, o.NativeID, []*group{g}, (*group).key)
 		}
 	}
 	all, err := r.groups(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var found []*group
-	var which []string
-	for _, g := range all {
-		if g.Profile.Name == name {
-			found, which = append(found, g), append(which, g.ID+" ("+g.Type+")")
-		}
-	}
-	switch {
-	case len(found) == 0:
-		return nil, nil
-	case o.NativeID != "":
-		return nil, refuse(connectors.Conflict, "the name stands for a group of another id now", which...)
-	case len(found) > 1:
-		return nil, refuse(connectors.Conflict, "several groups have that name: say which with source_id", which...)
-	}
-	return found[0], nil
+	return connectors.Resolve("group", name, o.NativeID, all, (*group).key)
 }
 
 func (r *run) groups(ctx context.Context) ([]*group, error) {
 	if r.all != nil {
 		return r.all, nil
 	}
-	list, err := r.api.groups(ctx, !r.s.adminRoles)
+	list, err := r.api.groups(ctx, !r.settings.AdminRoles)
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +183,7 @@ func (r *run) create(ctx context.Context, o *schemas.Operation, g *group) error 
 	case !made.whole():
 		return refuse(connectors.Unavailable, "Okta's answer is no group")
 	}
-	if !r.s.adminRoles {
+	if !r.settings.AdminRoles {
 		// What has just been made holds no role, and its answer has no statistics.
 		no := false
 		made.Embedded.Stats.Admin = &no
@@ -314,11 +285,8 @@ func (r *run) who(ctx context.Context, o *schemas.Operation) (*user, error) {
 			}
 			r.usersByID[o.TargetID] = u
 		}
-		switch {
-		case u != nil && u.name() == login:
-			return u, nil
-		case u != nil:
-			return nil, refuse(connectors.Conflict, "the user of that id has another login now")
+		if u != nil {
+			return connectors.Resolve("user", login, o.TargetID, []*user{u}, (*user).key)
 		}
 	}
 	u, known := r.logins[login]
@@ -329,10 +297,10 @@ func (r *run) who(ctx context.Context, o *schemas.Operation) (*user, error) {
 		}
 		r.logins[login] = u
 	}
-	if u != nil && o.TargetID != "" {
-		return nil, refuse(connectors.Conflict, "the login belongs to a user of another id now", u.ID)
+	if u == nil {
+		return nil, nil
 	}
-	return u, nil
+	return connectors.Resolve("user", login, o.TargetID, []*user{u}, (*user).key)
 }
 
 func (r *run) member(ctx context.Context, o *schemas.Operation, g *group, grant bool) error {
@@ -349,7 +317,7 @@ func (r *run) member(ctx context.Context, o *schemas.Operation, g *group, grant 
 	if grant {
 		return r.changing(ctx, "add a member", http.MethodPut, path, nil)
 	}
-	if !r.s.removeRule {
+	if r.settings.OnRule != "remove" {
 		if err := r.ruled(ctx, g, u); err != nil {
 			return err
 		}
@@ -393,34 +361,16 @@ func (r *run) ruled(ctx context.Context, g *group, u *user) error {
 // app finds the application of an operation, nil when there is none.
 func (r *run) app(ctx context.Context, o *schemas.Operation) (*application, error) {
 	if !r.appsKnown {
-		var err error
-		if r.apps, err = r.api.applications(ctx); err != nil {
+		list, err := r.api.applications(ctx)
+		if err != nil {
 			return nil, err
+		}
+		for i := range list {
+			r.apps = append(r.apps, &list[i])
 		}
 		r.appsKnown = true
 	}
-	var found *application
-	var which []string
-	for i := range r.apps {
-		a := &r.apps[i]
-		switch same := a.Label == o.Target.SourceName; {
-		case o.TargetID != "" && a.ID == o.TargetID && same:
-			return a, nil
-		case o.TargetID != "" && a.ID == o.TargetID:
-			return nil, refuse(connectors.Conflict, "the application of that id has another label now")
-		case same:
-			found, which = a, append(which, a.ID)
-		}
-	}
-	switch {
-	case len(which) == 0:
-		return nil, nil
-	case o.TargetID != "":
-		return nil, refuse(connectors.Conflict, "the label belongs to an application of another id now", which...)
-	case len(which) > 1:
-		return nil, refuse(connectors.Conflict, "several applications have that label: say which with source_id", which...)
-	}
-	return found, nil
+	return connectors.Resolve("application", o.Target.SourceName, o.TargetID, r.apps, (*application).key)
 }
 
 func (r *run) assign(ctx context.Context, o *schemas.Operation, g *group, grant bool) error {

@@ -19,10 +19,10 @@ import (
 
 // session is a connection that one account is logged in on. It is opened again when it was lost.
 type session struct {
-	s     *settings
-	conn  *goldap.Conn // nil when there is none
-	raw   net.Conn
-	calls int // requests sent, for measuring
+	settings *settings
+	conn     *goldap.Conn // nil when there is none
+	raw      net.Conn
+	calls    int // requests sent, for measuring
 
 	root rootDSE
 	// between stands in the way of searches, for tests: nil.
@@ -45,22 +45,20 @@ const (
 	capabilityAD       = "1.2.840.113556.1.4.800"
 )
 
-var errClosed = &connectors.Error{Code: connectors.Unavailable, Op: "use the directory", Message: "the connection was closed"}
-
 // connect dials and logs in.
 func (c *session) connect(ctx context.Context) error {
 	const op = "log in to the directory"
-	ctx, cancel := context.WithTimeout(ctx, c.s.timeout)
+	ctx, cancel := context.WithTimeout(ctx, c.settings.Timeout)
 	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.s.address)
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", c.settings.URL.address)
 	if err != nil {
 		return c.wrap(op, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() }) // what waits for it gets an error
 	defer stop()
-	config := &tls.Config{ServerName: c.s.host, RootCAs: c.s.authorities, MinVersion: tls.VersionTLS12}
+	config := c.settings.tls.Clone()
 	way := raw
-	if c.s.tls {
+	if c.settings.URL.tls {
 		secured := tls.Client(raw, config)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			_ = raw.Close() // the handshake's error says more
@@ -68,21 +66,21 @@ func (c *session) connect(ctx context.Context) error {
 		}
 		way = secured
 	}
-	conn := goldap.NewConn(way, c.s.tls)
-	conn.SetTimeout(c.s.timeout)
+	conn := goldap.NewConn(way, c.settings.URL.tls)
+	conn.SetTimeout(c.settings.Timeout)
 	conn.Start()
 	fail := func(err error) error {
 		_ = raw.Close()
 		_ = conn.Close()
 		return c.wrap(op, err)
 	}
-	if c.s.startTLS {
+	if c.settings.StartTLS {
 		if err := conn.StartTLS(config); err != nil {
 			return fail(err)
 		}
 	}
 	c.calls++
-	if err := conn.Bind(c.s.bind, c.s.password.Reveal()); err != nil {
+	if err := conn.Bind(c.settings.login.BindDN, c.settings.login.Password.Reveal()); err != nil {
 		return fail(err)
 	}
 	if !stop() {
@@ -120,7 +118,7 @@ func (c *session) do(ctx context.Context, op string, f func(*goldap.Conn) error)
 			return connectors.Stopped(ctx, op)
 		}
 		// Whoever was silent for as long as we wait is not asked again.
-		if err == nil || n == tries || !repeatable(err) || time.Since(began) >= c.s.timeout {
+		if err == nil || n == tries || !repeatable(err) || time.Since(began) >= c.settings.Timeout {
 			return c.wrap(op, err)
 		}
 		select {
@@ -281,8 +279,8 @@ func (c *session) discover(ctx context.Context) error {
 	for _, oid := range e.GetEqualFoldAttributeValues("supportedControl") {
 		c.root.controls[oid] = true
 	}
-	c.root.ad = c.s.flavour == flavourAD
-	if c.s.flavour == "" {
+	c.root.ad = c.settings.Flavour == flavourAD
+	if c.settings.Flavour == "" {
 		c.root.ad = slices.Contains(e.GetEqualFoldAttributeValues("supportedCapabilities"), capabilityAD)
 	}
 	return nil
@@ -329,7 +327,7 @@ func (c *session) search(ctx context.Context, q query) ([]*goldap.Entry, error) 
 }
 
 func (c *session) pages(conn conversation, q query) ([]*goldap.Entry, error) {
-	paging := goldap.NewControlPaging(c.s.pageSize)
+	paging := goldap.NewControlPaging(c.settings.PageSize)
 	controls := []goldap.Control{paging}
 	if c.root.ad && c.root.controls[controlDomainScope] {
 		controls = append(controls, goldap.NewControlString(controlDomainScope, false, ""))

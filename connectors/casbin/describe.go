@@ -1,0 +1,96 @@
+package casbin
+
+import (
+	_ "embed"
+	"encoding/json"
+	"regexp"
+	"slices"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+// The types of connections, resources and identities.
+const (
+	TypeRole   = "role"
+	TypeGroup  = "group"
+	TypeUser   = "user"
+	TypeObject = "object"
+)
+
+const configSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "properties": {
+    "policy": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "The CSV policy file: absolute, or relative to the access repository and within it."},
+    "model": {"type": "string", "minLength": 1, "maxLength": 4096, "default": "rbac", "description": "rbac for the built-in model, or a model file with the same sections p, p2, p3, p4 and g."},
+    "actions": {"type": "array", "minItems": 1, "maxItems": 100, "uniqueItems": true, "default": ["read", "write", "delete", "admin"],
+      "items": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_.:/-]{0,63}$"}, "description": "The actions that may be granted on objects. The first is the default."}
+  },
+  "required": ["policy"],
+  "additionalProperties": false
+}`
+
+const payloadSchema = `{
+  "$schema": "https://json-schema.org/draft/2020-12/schema",
+  "type": "object",
+  "properties": {
+    "title": {"type": "string", "maxLength": 200, "description": "What people call it. Left alone when absent."},
+    "description": {"type": "string", "maxLength": 2000, "default": "", "description": "What it is for."},
+    "critical": {"type": "boolean", "default": false, "description": "Marks it for those who review access: its holders can do lasting harm."}
+  },
+  "additionalProperties": false
+}`
+
+const planScript = `# Reading needs the policy file alone. As its owner:
+#   POLICY=/srv/app/policy.csv PLAN_USER=countersign-plan sh plan.sh
+setfacl -m "u:${PLAN_USER:?}:r" "${POLICY:?}"
+setfacl -m "u:${PLAN_USER}:x" "$(dirname "$POLICY")"
+`
+
+const applyScript = `# Applying replaces the policy file by a rename, which needs its folder. As its owner:
+#   POLICY=/srv/app/policy.csv APPLY_USER=countersign-apply sh apply.sh
+# Run countersign as the file's owner where the file must keep it: only root gives files away.
+setfacl -m "u:${APPLY_USER:?}:rw" "${POLICY:?}"
+setfacl -m "u:${APPLY_USER}:rwx" "$(dirname "$POLICY")"
+`
+
+func defaultActions() []string { return []string{"read", "write", "delete", "admin"} }
+
+// namePattern keeps out what casbin cannot take back: it joins fields with commas to tell rules apart
+// and writes them without quotes.
+const namePattern = `[^\p{C}\p{Z},"](?:[^\p{C}\p{Zl}\p{Zp},"]*[^\p{C}\p{Z},"])?`
+
+const maxNameBytes = 255
+
+func nameRule() connectors.NameRule {
+	return connectors.NameRule{MaxBytes: maxNameBytes, Pattern: namePattern}
+}
+
+var validName = regexp.MustCompile(`\A(?:` + namePattern + `)\z`)
+
+func describe(actions []string) connectors.Description {
+	member := func(typ string, edge connectors.Edge, grant bool) connectors.GrantableType {
+		return connectors.GrantableType{Type: typ, Edge: edge, Privileges: []string{"MEMBER"}, Default: []string{"MEMBER"},
+			Names: nameRule(), Grant: grant, Revoke: true}
+	}
+	object := connectors.GrantableType{Type: TypeObject, Edge: connectors.EdgeResource, Privileges: slices.Clone(actions),
+		Default: []string{actions[0]}, Names: nameRule(), Grant: true, Revoke: true}
+	if slices.Contains(actions, "admin") {
+		object.PrivilegedPrivileges = []string{"admin"}
+	}
+	connection := func(name, title string, grantable ...connectors.GrantableType) connectors.ConnectionType {
+		return connectors.ConnectionType{Name: name, Title: title, Payload: json.RawMessage(payloadSchema), Create: true, Update: true,
+			Delete: true, Names: nameRule(), Grantable: append([]connectors.GrantableType{object}, grantable...)}
+	}
+	return connectors.Description{
+		Name: "casbin", Title: "Casbin policy file", Config: json.RawMessage(configSchema),
+		Types: []connectors.ConnectionType{
+			connection(TypeGroup, "Group", member(TypeUser, connectors.EdgeIdentity, true), member(TypeGroup, connectors.EdgeMember, true),
+				member(TypeRole, connectors.EdgeConnection, true)),
+			// A role in a group is somebody else's making: it can be taken away, and nobody should ask for it.
+			connection(TypeRole, "Role", member(TypeUser, connectors.EdgeIdentity, true), member(TypeRole, connectors.EdgeConnection, true),
+				member(TypeGroup, connectors.EdgeConnection, false)),
+		},
+		PlanScript: planScript, ApplyScript: applyScript,
+	}
+}

@@ -1,0 +1,96 @@
+package connectors
+
+import (
+	"context"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// Guard gives what a connector opened the duties that every Reader has besides its work: after Close it refuses
+// (Invalid), and nothing is asked once the context has ended. Close passes the first call on and does nothing after
+// that. An error is returned as it is.
+func Guard[R Reader](r R, err error) (Reader, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &guardedReader{reader: r}, nil
+}
+
+// GuardWriter is Guard for a Writer.
+func GuardWriter[W Writer](w W, err error) (Writer, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &guardedWriter{guardedReader{reader: w}, w}, nil
+}
+
+// Unguard returns the Reader below Guard or GuardWriter, for a connector's own tests. Any other is returned as it is.
+func Unguard(r Reader) Reader {
+	switch g := r.(type) {
+	case *guardedReader:
+		return g.reader
+	case *guardedWriter:
+		return g.reader
+	}
+	return r
+}
+
+type guardedReader struct {
+	reader Reader
+	closed bool
+}
+
+type guardedWriter struct {
+	guardedReader
+	writer Writer
+}
+
+var (
+	_ Reader = (*guardedReader)(nil)
+	_ Writer = (*guardedWriter)(nil)
+)
+
+func (g *guardedReader) usable(ctx context.Context, op string) error {
+	if g.closed {
+		return &Error{Code: Invalid, Op: op, Message: "the connection was closed"}
+	}
+	return Stopped(ctx, op)
+}
+
+func (g *guardedReader) Describe(ctx context.Context) (Description, error) {
+	if err := g.usable(ctx, "describe the application"); err != nil {
+		return Description{}, err
+	}
+	return g.reader.Describe(ctx)
+}
+
+func (g *guardedReader) Read(ctx context.Context, s Selection) (State, error) {
+	if err := g.usable(ctx, "read the application"); err != nil {
+		return State{}, err
+	}
+	return g.reader.Read(ctx, s)
+}
+
+func (g *guardedReader) List(ctx context.Context, q Query) (Page, error) {
+	if err := g.usable(ctx, "list "+q.Type); err != nil {
+		return Page{}, err
+	}
+	return g.reader.List(ctx, q)
+}
+
+func (g *guardedReader) Normalize(s State) (State, error) { return g.reader.Normalize(s) }
+
+func (g *guardedReader) Close() error {
+	if g.closed {
+		return nil
+	}
+	g.closed = true
+	return g.reader.Close()
+}
+
+func (g *guardedWriter) Apply(ctx context.Context, ops []schemas.Operation, report func(Outcome)) error {
+	if err := g.usable(ctx, "apply"); err != nil {
+		return err
+	}
+	return g.writer.Apply(ctx, ops, report)
+}

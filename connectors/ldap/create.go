@@ -1,0 +1,189 @@
+package ldap
+
+import (
+	"context"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strconv"
+
+	goldap "github.com/go-ldap/ldap/v3"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// make makes a group, or brings one that is there to the payload.
+func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
+	op := connectors.Title(o)
+	for n := 1; ; n++ {
+		g, err := w.find(ctx, o)
+		if err != nil {
+			return n, err
+		}
+		if g != nil {
+			tried, err := w.set(ctx, o, g)
+			// Whoever made it may have been stopped before it was sure of the number.
+			if number, bad := strconv.Atoi(g.number); err == nil && bad == nil && number >= w.settings.Create.GIDNumbers.Min && number <= w.settings.Create.GIDNumbers.Max {
+				err = w.settle(ctx, o, number)
+			}
+			return n + tried - 1, err
+		}
+		req, number, err := w.entry(ctx, o)
+		if err != nil {
+			return n, err
+		}
+		err = w.do(ctx, op, func(conn *goldap.Conn) error {
+			w.calls++
+			return conn.Add(req)
+		})
+		switch {
+		case err == nil && number > 0:
+			return n, w.settle(ctx, o, number)
+		case err == nil:
+			return n, nil
+		case goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists) && n < 3:
+			// Somebody was quicker, or an answer was lost: find it.
+		case goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists):
+			return n, connectors.Refuse(o, connectors.Conflict, "something else has that name in the directory, or one that the directory takes for the same")
+		case connectors.CodeOf(err) == connectors.NotFound:
+			return n, connectors.Refuse(o, connectors.Invalid, "the entry that new groups are put below (config.create.parent_dn) is not there")
+		default:
+			return n, err
+		}
+	}
+}
+
+// entry is a new group, with the gidNumber that it has when it is a posixGroup.
+func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRequest, int, error) {
+	name := o.Connection.SourceName
+	rdn := w.class.groupName
+	if w.root.ad {
+		rdn = "cn"
+	}
+	req := &goldap.AddRequest{DN: w.settings.Create.ParentDN.child(rdn, name)}
+	if d, err := parseDN(req.DN); err == nil && w.nobody(d) {
+		return nil, 0, connectors.Refuse(o, connectors.Denied, "it is never made: %s", standsForNobody)
+	}
+	req.Attribute("objectClass", w.class.newClasses)
+	req.Attribute(rdn, []string{name})
+	if rdn != "cn" {
+		req.Attribute("cn", []string{name})
+	}
+	for _, attr := range slices.Sorted(maps.Keys(w.settings.Create.Attributes)) {
+		req.Attribute(attr, w.settings.Create.Attributes[attr])
+	}
+	if text, _ := o.After[keyDescription].(string); text != "" {
+		req.Attribute(keyDescription, []string{text})
+	}
+	if w.root.ad {
+		req.Attribute("sAMAccountName", []string{name})
+		req.Attribute("groupType", []string{strconv.FormatInt(groupType(typeGlobal|typeSecurity, o.After), 10)})
+		return req, 0, nil
+	}
+	number := 0
+	for _, attr := range w.membership(w.class.newClasses) {
+		switch {
+		case attr == attrMemberUID:
+			var err error
+			if number, err = w.free(ctx, o); err != nil {
+				return nil, 0, err
+			}
+			req.Attribute("gidNumber", []string{strconv.Itoa(number)})
+		case fit(w.class.newClasses, "groupOfNames") && attr == attrMember, attr == attrUnique:
+			req.Attribute(attr, []string{w.settings.PlaceholderDN.text})
+		}
+	}
+	return req, number, nil
+}
+
+// groupType is a groupType with what a payload says of it.
+func groupType(t int64, after map[string]any) int64 {
+	if scope, ok := after[keyScope].(string); ok {
+		t &^= typeGlobal | typeDomainLocal | typeUniversal
+		t |= map[string]int64{"global": typeGlobal, "domain_local": typeDomainLocal, "universal": typeUniversal}[scope]
+	}
+	if security, ok := after[keySecurity].(bool); ok {
+		t &^= typeSecurity
+		if security {
+			t |= typeSecurity
+		}
+	}
+	return t
+}
+
+// numbers are the gidNumbers in use below the base, with how many groups have each.
+func (w *writer) numbers(ctx context.Context, op string) (map[int]int, error) {
+	found, err := w.below(ctx, op, w.settings.BaseDN, "(gidNumber=*)", []string{"gidNumber"})
+	if err != nil {
+		return nil, err
+	}
+	used := map[int]int{}
+	for _, e := range found {
+		for _, text := range e.GetEqualFoldAttributeValues("gidNumber") {
+			if n, err := strconv.Atoi(text); err == nil {
+				used[n]++
+			}
+		}
+	}
+	return used, nil
+}
+
+// free is a number of the range that nobody has. Where it looks first follows from the name, so that two writers
+// who make two groups do not meet.
+func (w *writer) free(ctx context.Context, o *schemas.Operation) (int, error) {
+	used, err := w.numbers(ctx, connectors.Title(o))
+	if err != nil {
+		return 0, err
+	}
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(fold(o.Connection.SourceName))) // never fails
+	size := w.settings.Create.GIDNumbers.Max - w.settings.Create.GIDNumbers.Min + 1
+	start := int(h.Sum32() % uint32(size)) //nolint:gosec // a positive int32
+	for i := range size {
+		n := w.settings.Create.GIDNumbers.Min + (start+i)%size
+		if used[n] > 0 {
+			continue
+		}
+		// Accounts may have it as that of a group that is gone: they would be in the new one.
+		taken, err := w.some(ctx, connectors.Title(o), w.settings.UserBaseDN, equals("gidNumber", strconv.Itoa(n)))
+		if err != nil {
+			return 0, err
+		}
+		if !taken {
+			return n, nil
+		}
+	}
+	return 0, connectors.Refuse(o, connectors.Conflict, "no number of config.create.gid_numbers is free")
+}
+
+// settle gives a new group another number when somebody else took the same at the same time: to hosts, two groups
+// of one number are one group.
+func (w *writer) settle(ctx context.Context, o *schemas.Operation, number int) error {
+	op := connectors.Title(o)
+	for range attempts {
+		found, err := w.below(ctx, op, w.settings.BaseDN, equals("gidNumber", strconv.Itoa(number)), []string{"1.1"})
+		if err != nil {
+			return err
+		}
+		if len(found) < 2 {
+			return nil
+		}
+		g, err := w.find(ctx, o)
+		if err != nil || g == nil {
+			return err
+		}
+		next, err := w.free(ctx, o)
+		if err != nil {
+			return err
+		}
+		err = w.send(ctx, op, g, []goldap.Change{
+			{Operation: goldap.DeleteAttribute, Modification: goldap.PartialAttribute{Type: "gidNumber", Vals: []string{strconv.Itoa(number)}}},
+			{Operation: goldap.AddAttribute, Modification: goldap.PartialAttribute{Type: "gidNumber", Vals: []string{strconv.Itoa(next)}}}})
+		if err != nil {
+			return err
+		}
+		number = next
+	}
+	return connectors.Refuse(o, connectors.Conflict, "somebody else gives out the numbers of config.create.gid_numbers")
+}

@@ -1,0 +1,29 @@
+package manual
+
+import (
+	"context"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+type reader struct{ description connectors.Description }
+
+func (r reader) Describe(context.Context) (connectors.Description, error) { return r.description, nil }
+
+func (r reader) unread(op string) error {
+	return &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "it is attested, and cannot be read: the ledger has what was said to be done"}
+}
+
+func (r reader) Read(context.Context, connectors.Selection) (connectors.State, error) {
+	return connectors.State{}, r.unread("read")
+}
+
+func (r reader) List(context.Context, connectors.Query) (connectors.Page, error) {
+	return connectors.Page{}, r.unread("list")
+}
+
+func (r reader) Normalize(s connectors.State) (connectors.State, error) {
+	return connectors.NormalizeWith(r.description, s, nil)
+}
+
+func (reader) Close() error { return nil }

@@ -1,0 +1,269 @@
+package mysql
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// piece is one privilege that is given to or taken from one account.
+type piece struct {
+	operation *schemas.Operation
+	on        object // for a membership, the role
+	privilege string // as it stands in the statement
+	who       accountID
+	held      holding
+	edge      edge
+}
+
+// change gives and takes entitlements.
+func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
+	pieces := map[*schemas.Operation]piece{}
+	j.pieces = pieces
+	type bundle struct {
+		on  object
+		who accountID
+	}
+	bundles := map[bundle][]*schemas.Operation{}
+	for _, o := range ops {
+		p, err := j.piece(o)
+		if err != nil || p == nil {
+			j.tell(o, err)
+			continue
+		}
+		pieces[o] = *p
+		k := bundle{p.on, p.who}
+		bundles[k] = append(bundles[k], o)
+	}
+	// Accounts that get the same privileges on the same object share a statement.
+	type key struct {
+		on         object
+		privileges string
+	}
+	type group struct {
+		key
+		who [][]*schemas.Operation // the operations of each account
+	}
+	groups := map[key]*group{}
+	for k, list := range bundles {
+		at := key{k.on, strings.Join(privilegesOf(pieces, list), "\x00")}
+		if groups[at] == nil {
+			groups[at] = &group{key: at}
+		}
+		groups[at].who = append(groups[at].who, list)
+	}
+	order := slices.SortedFunc(maps.Values(groups), func(a, b *group) int {
+		if c := a.on.compare(b.on); c != 0 {
+			return c
+		}
+		return strings.Compare(a.privileges, b.privileges)
+	})
+	for _, g := range order {
+		slices.SortFunc(g.who, func(a, b []*schemas.Operation) int {
+			return strings.Compare(pieces[a[0]].who.userName(), pieces[b[0]].who.userName())
+		})
+		for part := range slices.Chunk(g.who, maxAccounts) {
+			if err := connectors.Stopped(ctx, "apply"); err != nil {
+				return err
+			}
+			err := j.together(ctx, slices.Concat(part...), g.on.oracle(), func(list []*schemas.Operation) []string {
+				who := map[string]bool{}
+				for _, o := range list {
+					who[pieces[o].who.sql()] = true
+				}
+				if j.kind == schemas.OperationGrant {
+					if p := pieces[list[0]]; len(list) == 1 && p.privilege == schemas.PrivilegeMember && j.member(p) {
+						return nil // it came with ADMIN, which MySQL may take away again when MEMBER is granted
+					}
+					return j.writer.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
+				}
+				return j.writer.dialect.revoke(g.on, privilegesOf(pieces, list), sortedKeys(who))
+			}, func(o *schemas.Operation) { j.note(pieces[o]) })
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// member says whether a membership is there by now.
+func (j *job) member(p piece) bool {
+	_, ok := j.catalogue.edges[p.edge]
+	return p.on.typ == typeRole && ok
+}
+
+// privilegesOf are the privileges of operations, sorted, each once.
+func privilegesOf(pieces map[*schemas.Operation]piece, ops []*schemas.Operation) []string {
+	set := map[string]bool{}
+	for _, o := range ops {
+		set[pieces[o].privilege] = true
+	}
+	return sortedKeys(set)
+}
+
+// note remembers what was done.
+func (j *job) note(p piece) {
+	give := j.kind == schemas.OperationGrant
+	if p.on.typ != typeRole {
+		a := j.catalogue.accounts[p.who]
+		if give {
+			a.hold(p.held)
+			return
+		}
+		delete(a.held, p.held)
+		delete(a.held, holding{p.held.object, p.held.privilege + withGrantOption, ""})
+		return
+	}
+	admin := p.privilege == schemas.PrivilegeAdmin
+	switch {
+	case give:
+		j.catalogue.edges[p.edge] = j.catalogue.edges[p.edge] || admin
+	case admin:
+		if _, ok := j.catalogue.edges[p.edge]; ok {
+			j.catalogue.edges[p.edge] = false
+		}
+	default:
+		delete(j.catalogue.edges, p.edge)
+	}
+}
+
+// piece is what an operation comes to, or nil when there is nothing to do.
+func (j *job) piece(o *schemas.Operation) (*piece, error) {
+	give := o.Kind == schemas.OperationGrant
+	id, a, err := j.connection(o)
+	switch {
+	case err != nil:
+		return nil, err
+	case a == nil && give:
+		return nil, connectors.Refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
+	case a == nil:
+		return nil, nil // with the role went all that it had
+	}
+	h, err := j.writer.dialect.object(*o.Target)
+	if err != nil {
+		if !give {
+			return nil, nil // nothing is named so
+		}
+		code := connectors.Invalid
+		if o.Target.Type == typeUser {
+			code = connectors.NotFound
+		}
+		return nil, connectors.Refuse(o, code, "%v", err)
+	}
+	switch o.Target.Type {
+	case typeRole, typeMember, typeUser:
+		return j.membership(o, id, h.role)
+	}
+	h.privilege = o.Privilege
+	if !give {
+		if !a.held[h] {
+			return nil, nil
+		}
+		if strings.HasPrefix(h.privilege, unknownPrivilege) {
+			return nil, connectors.Refuse(o, connectors.Unsupported, "the server is newer than countersign, which does not know this privilege's name: revoke it by hand")
+		}
+	} else {
+		if a.held[h] {
+			return nil, nil
+		}
+		if err := j.exists(o, h); err != nil {
+			return nil, err
+		}
+	}
+	p := &piece{operation: o, on: h.object, privilege: o.Privilege, who: id, held: h}
+	if h.typ == typeColumn {
+		name := h.column
+		if list := a.spelled[h]; !give && len(list) > 0 {
+			name = list[0]
+		}
+		p.privilege += " (" + quote(name) + ")"
+	}
+	return p, nil
+}
+
+// exists says what is missing for a grant, or nil.
+func (j *job) exists(o *schemas.Operation, h holding) error {
+	if h.typ == typeGlobal {
+		return nil
+	}
+	if err := j.failures[h.typ]; err != nil {
+		return err
+	}
+	if strings.EqualFold(h.db, informationSchema) {
+		return connectors.Refuse(o, connectors.Denied, "%s", whyInformationSchema) // the servers take it, once escaped, and it means nothing
+	}
+	switch h.typ {
+	case typeFunction, typeProcedure, typePackage, typePackageBody:
+		if j.writer.dialect == mariaDB && !ascii(h.name) {
+			return connectors.Refuse(o, connectors.Unsupported, "MariaDB loses privileges on routines whose names are not plain ASCII when it starts again: give them on the database")
+		}
+	}
+	if h.privilege = ""; !j.there[h] {
+		for x := range j.there {
+			if x.typ == h.typ && strings.EqualFold(x.target().SourceName, h.target().SourceName) {
+				return connectors.Refuse(o, connectors.NotFound, "there is no %s; there is a %s", h.target(), x.target())
+			}
+		}
+		return connectors.Refuse(o, connectors.NotFound, "there is no %s, or the credential for applying does not see it", h.target())
+	}
+	if h.typ == typeDatabase && len([]rune(escapeDatabase(h.db))) > maxPattern {
+		return connectors.Refuse(o, connectors.Unsupported, "the server keeps %d characters of a database's name for privileges, and each _ and %% takes two: give privileges on its tables", maxPattern)
+	}
+	return nil
+}
+
+// maxPattern is how many characters mysql.db holds.
+const maxPattern = 64
+
+// membership is the piece of one account in another.
+func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, error) {
+	give := o.Kind == schemas.OperationGrant
+	x := j.catalogue.accounts[other]
+	asUser := o.Target.Type == typeUser
+	switch {
+	case x == nil && give:
+		return nil, connectors.Refuse(o, connectors.NotFound, "the %s %s does not exist", o.Target.Type, o.Target.SourceName)
+	case x == nil:
+		return nil, nil
+	case asUser && x.role:
+		if !give {
+			break // it was given to a user that has become a role
+		}
+		return nil, connectors.Refuse(o, connectors.Conflict, "%s is a role: say type %s and the name %s", o.Target.SourceName, typeRole, j.writer.dialect.roleName(other))
+	case !asUser && !x.role:
+		if !give {
+			return nil, nil
+		}
+		return nil, connectors.Refuse(o, connectors.NotFound, "the role %s does not exist; a user is type %s and the name %s", o.Target.SourceName, typeUser, other.userName())
+	}
+	why := ""
+	switch {
+	case j.writer.ours(other):
+		why = "it is the account that countersign logs in with"
+	case give && x.role:
+		why = j.writer.protected(x)
+	case give:
+		why = j.writer.guarded(x)
+	}
+	if why != "" {
+		return nil, connectors.Refuse(o, connectors.Denied, "%s is never given or changed: %s", o.Target.SourceName, why)
+	}
+	e := edge{role: conn, member: other}
+	if o.Target.Type == typeRole {
+		e = edge{role: other, member: conn}
+	}
+	admin, in := j.catalogue.edges[e]
+	done := in
+	if o.Privilege == schemas.PrivilegeAdmin {
+		done = in && admin
+	}
+	if done == give {
+		return nil, nil
+	}
+	return &piece{operation: o, on: object{typ: typeRole, role: e.role}, privilege: o.Privilege, who: e.member, edge: e}, nil
+}

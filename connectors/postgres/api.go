@@ -1,0 +1,122 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/countersign/countersign/connectors"
+)
+
+const opConnect = "connect to PostgreSQL"
+
+// parse reads the connection string of one of the two settings.
+func (s *settings) parse(field string) (*pgx.ConnConfig, error) {
+	secret := map[string]connectors.Secret{"dsn": s.DSN, "apply_dsn": s.ApplyDSN}[field]
+	if secret.Reveal() == "" {
+		return nil, s.config.Invalid(field, "required")
+	}
+	config, err := pgx.ParseConfig(secret.Reveal())
+	if err != nil {
+		// The driver's message may quote the connection string.
+		return nil, s.config.Invalid(field, "not a connection string that PostgreSQL understands")
+	}
+	for name, value := range map[string]string{"application_name": "countersign", "search_path": "", "timezone": "UTC",
+		"statement_timeout": s.StatementTimeout, "lock_timeout": s.LockTimeout} {
+		config.RuntimeParams[name] = value
+	}
+	if config.ConnectTimeout == 0 {
+		config.ConnectTimeout = 15 * time.Second
+	}
+	return config, nil
+}
+
+// wrap gives a driver's error its code, and a message that holds no connection string.
+func wrap(op string, err error) error {
+	var known *connectors.Error
+	if err == nil || errors.As(err, &known) {
+		return err
+	}
+	out := &connectors.Error{Op: op, Err: err, Code: connectors.Unavailable}
+	var pg *pgconn.PgError
+	var netErr net.Error
+	switch {
+	case errors.As(err, &pg):
+		out.Code, out.Message = codeOf(pg.Code), pg.Message+" ("+pg.Code+")"
+		if pg.Detail != "" && pg.Code == "2BP01" {
+			out.Dependents = strings.Split(pg.Detail, "\n")
+		}
+		if pg.Hint != "" {
+			out.Message += ": " + pg.Hint
+		}
+		if pg.Code == "42501" {
+			out.Message += ": the credential that countersign logs in with lacks the right; countersign schema postgres --scripts says what it needs"
+		}
+	case errors.Is(err, context.Canceled):
+		out.Message = "stopped"
+	case errors.Is(err, context.DeadlineExceeded):
+		out.Message = "it took too long"
+	case errors.As(err, &netErr):
+		out.Message = "the server cannot be reached: is it running, and are host and port of the connection string right?"
+	default:
+		out.Message = "the connection to the server failed"
+	}
+	return out
+}
+
+// refused is wrap for a login. The server's own message quotes the connection string: the user, the database
+// or a setting, any of which is part of the password where one was left unescaped or put in the wrong place.
+func refused(op, key string, err error) error {
+	wrapped := wrap(op, err)
+	var pg *pgconn.PgError
+	var e *connectors.Error
+	if !errors.As(err, &pg) || !errors.As(wrapped, &e) {
+		return wrapped
+	}
+	switch pg.Code {
+	case "28P01", "28000":
+		e.Message = "the server refused the login: check user and password of config." + key + ", and what the server lets in"
+	case "3D000":
+		e.Message = "the database that config." + key + " names does not exist"
+	case "42501":
+		e.Message = "the user of config." + key + " may not connect to the database"
+	case "53300":
+		e.Message = "too many connections"
+	case "57P03":
+		e.Message = "the server is starting up or shutting down"
+	case "22023", "42704":
+		e.Message = "the server refused a setting of config." + key
+	default:
+		e.Message = "the server refused the connection"
+	}
+	e.Message += " (" + pg.Code + ")"
+	return wrapped
+}
+
+// codeOf sorts SQLSTATEs (PostgreSQL 15, Appendix A).
+func codeOf(state string) connectors.Code {
+	switch state {
+	case "42704", "3F000", "42P01", "42883", "3D000", "42703":
+		return connectors.NotFound
+	case "42710", "2BP01", "42P04":
+		return connectors.Conflict
+	case "42501", "28000", "28P01", "25006":
+		return connectors.Denied
+	case "0LP01", "22023", "42601", "42939", "42602", "22007", "22008", "0LP00":
+		return connectors.Invalid
+	case "0A000":
+		return connectors.Unsupported
+	case "XX000":
+		return connectors.Unavailable // tuple concurrently updated: two writers met
+	}
+	switch state[:min(2, len(state))] {
+	case "08", "53", "57", "40", "55", "58":
+		return connectors.Unavailable
+	}
+	return connectors.Invalid
+}

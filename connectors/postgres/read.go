@@ -1,0 +1,295 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Read returns the roles that the selection names, in one snapshot.
+func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+	const op = "read the roles"
+	ctx, cancel := context.WithTimeout(ctx, r.limit)
+	defer cancel()
+	tx, err := r.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
+	if err != nil {
+		return connectors.State{}, wrap(op, err)
+	}
+	state, err := r.read(ctx, tx, sel)
+	if rerr := rollback(ctx, tx); err == nil && rerr != nil {
+		err = rerr
+	}
+	if err != nil {
+		return connectors.State{}, wrap(op, err)
+	}
+	return state, nil
+}
+
+// rollback ends a transaction, also when its context has ended.
+func rollback(ctx context.Context, tx pgx.Tx) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	return tx.Rollback(ctx)
+}
+
+// role is what the catalogue says of a role.
+type role struct {
+	oid                                                          uint32
+	name                                                         string
+	super, inherit, createRole, createDB, login, replica, bypass bool
+	limit                                                        int32
+	until                                                        string
+	expired                                                      bool
+	comment                                                      string
+	members                                                      int
+	conn                                                         *connectors.Connection // nil when it is not selected
+}
+
+const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls,
+  r.rolconnlimit,
+  CASE WHEN r.rolvaliduntil IS NULL OR r.rolvaliduntil = 'infinity' THEN 'infinity' ELSE to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
+  coalesce(r.rolvaliduntil < now(), false), coalesce(d.description, '')
+FROM pg_catalog.pg_roles r
+LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass`
+
+// roles are those of the names, by oid; all when none is given.
+func roles(ctx context.Context, q querier, names ...string) (map[uint32]*role, error) {
+	query, args := roleQuery, []any(nil)
+	if len(names) > 0 {
+		// Longer names than the server holds are cut here, and find nothing that is looked up by them.
+		query, args = roleQuery+" WHERE r.rolname IN (SELECT n::pg_catalog.name FROM unnest($1::pg_catalog.text[]) n)", []any{names}
+	}
+	rows, err := q.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	out := map[uint32]*role{}
+	for rows.Next() {
+		x := &role{}
+		if err := rows.Scan(&x.oid, &x.name, &x.super, &x.inherit, &x.createRole, &x.createDB, &x.login, &x.replica, &x.bypass,
+			&x.limit, &x.until, &x.expired, &x.comment); err != nil {
+			return nil, err
+		}
+		out[x.oid] = x
+	}
+	return out, rows.Err()
+}
+
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+}
+
+// protected says why a role must not be touched.
+func (r *reader) protected(x *role) string {
+	switch {
+	case x.super:
+		return "it is a superuser"
+	case connectors.Match([]string{"pg_*"}, x.name):
+		return "it is the server's own"
+	case connectors.Match(protectedRoles(), x.name):
+		return "it belongs to the service that runs the server"
+	case slices.Contains(r.own, x.name):
+		return "countersign logs in with it"
+	}
+	return ""
+}
+
+func (x *role) payload() map[string]any {
+	return map[string]any{"login": x.login, "inherit": x.inherit, "createdb": x.createDB, "createrole": x.createRole,
+		"replication": x.replica, "bypassrls": x.bypass, "connection_limit": int(x.limit), "valid_until": x.until, "comment": x.comment}
+}
+
+func nativeID(oid uint32) string { return strconv.FormatUint(uint64(oid), 10) }
+
+func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) (connectors.State, error) {
+	all, err := roles(ctx, tx)
+	if err != nil {
+		return connectors.State{}, err
+	}
+	selected := sel.Selector(nil)
+	// Most roles are alike: one payload for all that are.
+	payloads := map[role]map[string]any{}
+	payload := func(x *role) map[string]any {
+		k := *x
+		k.oid, k.name, k.super, k.expired, k.members, k.conn = 0, "", false, false, 0, nil
+		if payloads[k] == nil {
+			payloads[k] = x.payload()
+		}
+		return payloads[k]
+	}
+	var state connectors.State
+	for _, x := range all {
+		if name := (schemas.Name{Type: typeRole, SourceName: x.name}); selected(name) {
+			x.conn = &connectors.Connection{Name: name, NativeID: nativeID(x.oid),
+				Payload: payload(x), Protected: r.protected(x)}
+		}
+	}
+	if err := memberships(ctx, tx, all); err != nil {
+		return state, err
+	}
+	if err := grants(ctx, tx, all); err != nil {
+		return state, err
+	}
+	for _, x := range all {
+		if x.conn != nil {
+			x.conn.SortEntitlements()
+			state.Connections = append(state.Connections, *x.conn)
+		}
+	}
+	slices.SortFunc(state.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
+	return state, nil
+}
+
+// memberships shows each membership once: at the group as a user, when the member is a role that logs in and
+// has no members; else at the member, when that was asked for; else at the group as a member.
+func memberships(ctx context.Context, q querier, all map[uint32]*role) error {
+	rows, err := q.Query(ctx, `SELECT roleid, member, bool_or(admin_option) FROM pg_catalog.pg_auth_members GROUP BY roleid, member`)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	type edge struct {
+		group, member *role
+		admin         bool
+	}
+	var edges []edge
+	for rows.Next() {
+		var g, m uint32
+		var admin bool
+		if err := rows.Scan(&g, &m, &admin); err != nil {
+			return err
+		}
+		if all[g] == nil || all[m] == nil {
+			continue // dropped meanwhile: a snapshot does not show it
+		}
+		all[g].members++
+		edges = append(edges, edge{all[g], all[m], admin})
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, e := range edges {
+		at, target := e.group, schemas.Name{Type: typeUser, SourceName: e.member.name}
+		id, status := e.member.oid, connectors.EntitlementState("")
+		switch {
+		case e.member.identity():
+			if e.member.expired {
+				status = connectors.StateExpired
+			}
+		case e.member.conn != nil:
+			at, target, id = e.member, schemas.Name{Type: typeRole, SourceName: e.group.name}, e.group.oid
+		default:
+			target.Type = typeMember
+		}
+		if at.conn == nil {
+			continue
+		}
+		at.conn.Entitlements = append(at.conn.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeMember, State: status})
+		if e.admin {
+			at.conn.Entitlements = append(at.conn.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeAdmin, State: status})
+		}
+	}
+	return nil
+}
+
+// identity says whether the role is a plain user.
+func (x *role) identity() bool { return x.login && x.members == 0 }
+
+// List returns what exists of a type, sorted by name. It answers in one page.
+func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
+	const op = "list"
+	ctx, cancel := context.WithTimeout(ctx, r.limit)
+	defer cancel()
+	return r.lister.Page(q, nil, func() ([]connectors.Item, error) {
+		items, err := r.list(ctx, q)
+		return items, wrap(op, err)
+	})
+}
+
+func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
+	var out []connectors.Item
+	switch q.Type {
+	case typeRole, typeUser, typeMember:
+		all, err := roles(ctx, r.conn)
+		if err != nil {
+			return nil, err
+		}
+		if err := memberships(ctx, r.conn, all); err != nil {
+			return nil, err
+		}
+		for _, x := range all {
+			// A list of users is of those who log in; asked by name, any role answers, so that it can be told what it is.
+			if q.Type == typeUser && q.Names == nil && !x.identity() {
+				continue
+			}
+			i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: x.name}, NativeID: nativeID(x.oid), Protected: r.protected(x)}
+			if q.Type == typeUser {
+				i.Connection = !x.identity()
+				if x.expired {
+					i.State = connectors.StateExpired
+				}
+			}
+			out = append(out, i)
+		}
+		return out, nil
+	case typeSchemaTables:
+		q.Type = typeSchema
+		items, err := r.list(ctx, q)
+		for j := range items {
+			items[j].Type = typeSchemaTables
+		}
+		return items, err
+	}
+	if privileges(q.Type) == nil {
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: "list " + q.Type, Message: "PostgreSQL has no such type"}
+	}
+	rows, err := r.conn.Query(ctx, `SELECT o.name, o.oid, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2))`, q.Type, q.Names)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name, schema string
+		var oid uint32
+		if err := rows.Scan(&name, &oid, &schema); err != nil {
+			return nil, err
+		}
+		i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: nativeID(oid)}
+		if connectors.Match([]string{"pg_*", "information_schema"}, schema) {
+			i.Protected = "it is the server's own"
+			if q.Names == nil {
+				continue
+			}
+		}
+		out = append(out, i)
+	}
+	return out, rows.Err()
+}
+
+// Normalize sorts, and completes ADMIN by MEMBER. Names are not changed: they are exact.
+func (r *reader) Normalize(s connectors.State) (connectors.State, error) { return normalize(s) }
+
+func normalize(s connectors.State) (connectors.State, error) {
+	return connectors.NormalizeWith(description(), s, func(c *connectors.Connection) error {
+		login, _ := c.Payload["login"].(bool)
+		for _, e := range slices.Clone(c.Entitlements) {
+			if login && e.Target.Type == typeRole {
+				return fmt.Errorf("a role that logs in is a user: assign it, as type user, to the role %s", e.Target.SourceName)
+			}
+			// Whoever may hand a membership on has it.
+			if e.Privilege == schemas.PrivilegeAdmin {
+				e.Privilege = schemas.PrivilegeMember
+				c.Entitlements = append(c.Entitlements, e)
+			}
+		}
+		return nil
+	})
+}

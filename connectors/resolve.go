@@ -1,0 +1,109 @@
+package connectors
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// Resolve finds the one among candidates that an operation means by a name and, where it was recorded, a native id. It
+// returns the zero value when there is none. Name and id have to lead to the same one, and a name alone to only one:
+// anything else is a Conflict, since names and ids are both reused. what is the candidates' type, for the error, whose
+// Op is empty.
+func Resolve[T any](what, name, id string, candidates []T, of func(T) (name, id string)) (T, error) {
+	var none T
+	var found []T
+	var which []string
+	for _, c := range candidates {
+		n, i := of(c)
+		switch {
+		case id != "" && i == id && n == name:
+			return c, nil
+		case id != "" && i == id:
+			return none, &Error{Code: Conflict, Message: fmt.Sprintf("the %s with the id %s is named %s now", what, strconv.QuoteToASCII(id), strconv.QuoteToASCII(n))}
+		case n == name && !slices.Contains(which, i):
+			found, which = append(found, c), append(which, i)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return none, nil
+	case id != "":
+		return none, &Error{Code: Conflict, Message: fmt.Sprintf("the name belongs to another %s now, with the id %s; %s was meant", what, which[0], strconv.QuoteToASCII(id)), Dependents: which}
+	case len(found) > 1:
+		return none, &Error{Code: Conflict, Message: fmt.Sprintf("the name is ambiguous: it belongs to %d (%s); name one of them by source_id", len(found), strings.Join(which, ", ")), Dependents: which}
+	}
+	return found[0], nil
+}
+
+// Refuse is the error of an operation that can't be carried out.
+func Refuse(o *schemas.Operation, code Code, format string, args ...any) error {
+	return &Error{Code: code, Op: Title(o), Message: fmt.Sprintf(format, args...)}
+}
+
+// During returns an error with the operation as what was tried, whichever part of it failed. One that is not an *Error is
+// returned as it is.
+func During(o *schemas.Operation, err error) error {
+	var typed *Error
+	if !errors.As(err, &typed) {
+		return err
+	}
+	other := *typed
+	other.Op = Title(o)
+	return &other
+}
+
+// Lister answers Reader.List from one list of all that exists of a type: later pages are cut from it. The zero value is
+// ready.
+type Lister struct {
+	typ   string
+	names []string
+	items []Item
+	known bool
+}
+
+// Page answers a query. all lists what exists of the query's type, or at least what the query names; it is asked for a
+// first page. same is the application's form of a name, in which names that are one to it are equal; nil compares to
+// the letter.
+func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, error)) (Page, error) {
+	if q.Names != nil && len(q.Names) == 0 {
+		return Page{}, nil
+	}
+	if q.Cursor == "" || !l.known || l.typ != q.Type || !slices.Equal(l.names, q.Names) {
+		items, err := all()
+		if err != nil {
+			return Page{}, err
+		}
+		l.typ, l.names, l.items, l.known = q.Type, slices.Clone(q.Names), items, true
+	}
+	page := PageOf(OnlyNamed(l.items, q.Names, same), q)
+	if page.Next == "" {
+		*l = Lister{}
+	}
+	return page, nil
+}
+
+// OnlyNamed returns those items that have one of the names, all when names is nil.
+func OnlyNamed(items []Item, names []string, same func(string) string) []Item {
+	if names == nil {
+		return slices.Clone(items)
+	}
+	if same == nil {
+		same = func(name string) string { return name }
+	}
+	wanted := make(map[string]bool, len(names))
+	for _, n := range names {
+		wanted[same(n)] = true
+	}
+	var out []Item
+	for _, i := range items {
+		if wanted[same(i.SourceName)] {
+			out = append(out, i)
+		}
+	}
+	return out
+}

@@ -1,0 +1,130 @@
+package scim
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// session is what is known within one Apply or List: names that were looked up are not looked up again, but for the
+// groups, which are read anew before each write.
+type session struct {
+	reader *reader
+	found  map[schemas.Name][]account
+	whole  map[string][]account // by type, where the whole list was read
+}
+
+func newSession(r *reader) *session {
+	return &session{reader: r, found: map[schemas.Name][]account{}, whole: map[string][]account{}}
+}
+
+// all reads everything of a type. What is not whole is an error: a name that is missing in it may be there.
+func (s *session) all(ctx context.Context, typ string) ([]account, error) {
+	if list, ok := s.whole[typ]; ok {
+		return list, nil
+	}
+	op := "list each " + typ
+	if s.reader.settings.profile.paging == pagingNoLists {
+		return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: s.reader.settings.profile.title + " lists nothing over SCIM: ask for names"}
+	}
+	var list []account
+	var why string
+	var err error
+	if typ == typeGroup {
+		var raws []json.RawMessage
+		raws, why, err = s.reader.list(ctx, endGroups, "")
+		for _, raw := range raws {
+			g, err := decodeGroup(raw)
+			if err != nil {
+				return nil, s.reader.strange(op, err)
+			}
+			list = append(list, account{id: g.id, name: g.name})
+		}
+	} else {
+		list, why, err = s.reader.accounts(ctx, typ)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if why != "" {
+		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: why}
+	}
+	s.whole[typ] = list
+	return list, nil
+}
+
+// named finds all that have a name, to the letter (users: as the profile folds).
+func (s *session) named(ctx context.Context, typ, name string) ([]account, error) {
+	if typ == typeUser {
+		name = s.reader.fold(name)
+	}
+	key := schemas.Name{Type: typ, SourceName: name}
+	if list, ok := s.found[key]; ok {
+		return list, nil
+	}
+	if _, ok := s.whole[typ]; !ok {
+		list, usable, err := s.byFilter(ctx, typ, name)
+		if err != nil {
+			return nil, err
+		}
+		// Where names are folded, a filter that is not may have missed the name.
+		if usable && (len(list) > 0 || typ != typeUser || !s.reader.settings.profile.foldUsers || s.reader.settings.profile.paging == pagingNoLists) {
+			s.found[key] = list
+			return list, nil
+		}
+	}
+	all, err := s.all(ctx, typ)
+	if err != nil {
+		return nil, err
+	}
+	var list []account
+	for _, a := range all {
+		if a.name == name {
+			list = append(list, a)
+		}
+	}
+	s.found[key] = list
+	return list, nil
+}
+
+func (s *session) byFilter(ctx context.Context, typ, name string) (list []account, usable bool, err error) {
+	endpoint, attribute := endUsers, "userName"
+	switch typ {
+	case typeGroup:
+		endpoint, attribute = endGroups, "displayName"
+	case typePrincipal:
+		endpoint, attribute = endPrincipals, "applicationId"
+	}
+	raws, usable, err := s.reader.find(ctx, endpoint, attribute, name)
+	if err != nil || !usable {
+		return nil, false, err
+	}
+	for _, raw := range raws {
+		var a account
+		switch typ {
+		case typeGroup:
+			var g group
+			g, err = decodeGroup(raw)
+			a = account{id: g.id, name: g.name}
+		case typePrincipal:
+			a, err = decodePrincipal(raw)
+		default:
+			a, err = decodeUser(raw)
+		}
+		if err != nil {
+			return nil, false, s.reader.strange("look a "+typ+" up", err)
+		}
+		if a = s.reader.named(typ, a); a.name == name {
+			list = append(list, a)
+		}
+	}
+	return list, true, nil
+}
+
+// forget drops what is known of a group's name.
+func (s *session) forget(name string) {
+	delete(s.found, schemas.Name{Type: typeGroup, SourceName: name})
+	delete(s.whole, typeGroup)
+}

@@ -1,0 +1,203 @@
+package scim
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/rest"
+	"github.com/countersign/countersign/schemas"
+)
+
+// target finds who is to be, or to be no more, a member. ok is false where nobody of that name is there.
+func (a *applying) target(ctx context.Context, s *step) (id string, ok bool, err error) {
+	list, err := a.session.named(ctx, s.Target.Type, s.Target.SourceName)
+	if err != nil {
+		return "", false, err
+	}
+	name := s.Target.SourceName
+	if s.Target.Type == typeUser {
+		name = a.writer.fold(name)
+	}
+	t, err := connectors.Resolve(s.Target.Type, name, s.TargetID, list, account.key)
+	switch {
+	case err != nil:
+		return "", false, connectors.During(s.Operation, err)
+	case t.id == "" && s.TargetID != "":
+		return "", false, a.renamed(ctx, s)
+	}
+	return t.id, t.id != "", nil
+}
+
+// renamed refuses an operation whose target lives on under another name.
+func (a *applying) renamed(ctx context.Context, s *step) error {
+	endpoint := map[string]string{typeUser: endUsers, typeGroup: endGroups, typePrincipal: endPrincipals}[s.Target.Type]
+	_, _, there, err := a.writer.get(ctx, endpoint, s.TargetID)
+	if err == nil && there {
+		return s.refuse(connectors.Conflict, "the %s with the id %s has another name now", s.Target.Type, strconv.QuoteToASCII(s.TargetID))
+	}
+	return err
+}
+
+// memberships carries out grants and revokes in the groups of one name, which is one group but for ambiguous names.
+func (a *applying) memberships(ctx context.Context, name string, steps []*step) {
+	byID := map[string][]*step{}
+	var ids []string
+	for _, s := range steps {
+		if err := s.guard(a.writer.reader); err != nil {
+			s.fail(err)
+			continue
+		}
+		id, there, err := a.pick(ctx, s, name, s.NativeID)
+		switch {
+		case err != nil:
+			s.fail(err)
+			continue
+		case !there && s.Kind == schemas.OperationGrant:
+			s.fail(s.refuse(connectors.NotFound, "there is no such group"))
+			continue
+		case !there:
+			s.fail(nil) // what cannot be held is held by nobody
+			continue
+		}
+		member, known, err := a.target(ctx, s)
+		switch {
+		case err != nil:
+			s.fail(err)
+		case !known && s.Kind == schemas.OperationGrant:
+			s.fail(s.refuse(connectors.NotFound, "there is no %s of this name", s.Target.Type))
+		case !known && s.TargetID == "":
+			s.fail(nil)
+		case s.Kind == schemas.OperationGrant && member == id:
+			s.fail(s.refuse(connectors.Invalid, "a group cannot be a member of itself"))
+		default:
+			if s.id = member; !known {
+				s.id = s.TargetID // gone from the application, but perhaps not from the group
+			}
+			if byID[id] == nil {
+				ids = append(ids, id)
+			}
+			byID[id] = append(byID[id], s)
+		}
+	}
+	for _, id := range ids {
+		a.writer.inGroup(ctx, id, name, byID[id])
+	}
+}
+
+// inGroup carries out what is to be done in one group, in as few requests as the application lets.
+func (w *writer) inGroup(ctx context.Context, id, name string, steps []*step) {
+	limit := w.settings.profile.changes
+	for round := 1; ; round++ {
+		g, err := w.current(ctx, id, steps)
+		if err == nil && g.name != name {
+			err = &connectors.Error{Code: connectors.Conflict, Op: "change the group " + strconv.QuoteToASCII(name), Message: "the group was renamed, or went, in this moment"}
+			if g.id == "" {
+				err = &connectors.Error{Code: connectors.NotFound, Op: "change the group " + strconv.QuoteToASCII(name), Message: "there is no such group"}
+			}
+		}
+		var open []*step
+		for _, s := range steps {
+			switch {
+			case s.done:
+			case err != nil && connectors.CodeOf(err) == connectors.NotFound && s.Kind == schemas.OperationRevoke:
+				s.fail(nil)
+			case err != nil:
+				s.fail(err)
+			case g.has(s.id) == (s.Kind == schemas.OperationGrant):
+				s.fail(nil)
+			default:
+				open = append(open, s)
+			}
+		}
+		if len(open) == 0 {
+			return
+		}
+		batch := open[:min(limit, len(open))]
+		var c change
+		for _, s := range batch {
+			if s.Kind == schemas.OperationGrant {
+				c.add = append(c.add, entry{s.id, s.Target.Type})
+			} else {
+				c.remove = append(c.remove, s.id)
+			}
+		}
+		attempts, err := w.commit(ctx, "change members of the group "+strconv.QuoteToASCII(name), g, c)
+		for _, s := range batch {
+			s.attempts += attempts
+		}
+		var typed *connectors.Error
+		switch code := connectors.CodeOf(err); {
+		case err == nil:
+			for _, s := range batch {
+				s.fail(nil)
+			}
+			round = 0
+		case ctx.Err() != nil || errors.As(err, &typed) && typed.RetryAfter > 0 || code == connectors.Unsupported || unknown(err):
+			for _, s := range open { // none of them can go better
+				s.fail(err)
+			}
+		case code == connectors.Unavailable:
+			// It may have been done: the next round looks. Once more where it was not.
+			if round >= 2 {
+				for _, s := range open {
+					s.fail(err)
+				}
+				w.settled(ctx, id, open)
+				return
+			}
+		case len(batch) == 1:
+			batch[0].fail(err)
+			round = 0
+		default:
+			limit = 1 // one of them is at fault: which one?
+			round = 0
+		}
+	}
+}
+
+// unknown says that the application does not know the credential, whatever is asked.
+func unknown(err error) bool {
+	var status *rest.StatusError
+	return errors.As(err, &status) && status.Status == http.StatusUnauthorized
+}
+
+// settled takes an error back where the group shows that the thing is done.
+func (w *writer) settled(ctx context.Context, id string, steps []*step) {
+	g, err := w.current(ctx, id, steps)
+	if err != nil || g.id == "" {
+		return
+	}
+	for _, s := range steps {
+		if g.has(s.id) == (s.Kind == schemas.OperationGrant) {
+			s.err = nil
+		}
+	}
+}
+
+// current reads a group with those of its members that matter. The zero group is one that is not there.
+func (w *writer) current(ctx context.Context, id string, steps []*step) (group, error) {
+	g, there, err := w.group(ctx, id)
+	if err != nil || !there {
+		return group{}, err
+	}
+	if w.settings.profile.members != membersByFilter {
+		return g, nil
+	}
+	g.members = nil
+	for _, s := range steps {
+		if s.done {
+			continue
+		}
+		in, err := w.holds(ctx, id, s.id)
+		if err != nil {
+			return group{}, err
+		}
+		if in {
+			g.members = append(g.members, member{Value: text(s.id)})
+		}
+	}
+	return g, nil
+}
