@@ -22,7 +22,7 @@ import (
 
 func name(typ, source string) schemas.Name { return schemas.Name{Type: typ, SourceName: source} }
 
-func writer(t testing.TB, cfg connectors.Config) connectors.Writer {
+func writer(t connectortest.TB, cfg connectors.Config) connectors.Writer {
 	t.Helper()
 	w, err := aws.New().OpenWriter(t.Context(), cfg)
 	if err != nil {
@@ -36,7 +36,7 @@ func writer(t testing.TB, cfg connectors.Config) connectors.Writer {
 	return w
 }
 
-func apply(t testing.TB, w connectors.Writer, ops ...schemas.Operation) []error {
+func apply(t connectortest.TB, w connectors.Writer, ops ...schemas.Operation) []error {
 	t.Helper()
 	var out []error
 	for i := range ops {
@@ -48,7 +48,7 @@ func apply(t testing.TB, w connectors.Writer, ops ...schemas.Operation) []error 
 	return out
 }
 
-func must(t testing.TB, w connectors.Writer, ops ...schemas.Operation) {
+func must(t connectortest.TB, w connectors.Writer, ops ...schemas.Operation) {
 	t.Helper()
 	for i, err := range apply(t, w, ops...) {
 		if err != nil {
@@ -58,7 +58,7 @@ func must(t testing.TB, w connectors.Writer, ops ...schemas.Operation) {
 }
 
 // refused applies one operation that ends in an error, and returns it.
-func refused(t testing.TB, w connectors.Writer, code connectors.Code, o schemas.Operation) *connectors.Error {
+func refused(t connectortest.TB, w connectors.Writer, code connectors.Code, o schemas.Operation) *connectors.Error {
 	t.Helper()
 	err := apply(t, w, o)[0]
 	var e *connectors.Error
@@ -68,7 +68,7 @@ func refused(t testing.TB, w connectors.Writer, code connectors.Code, o schemas.
 	return e
 }
 
-func one(t testing.TB, r connectors.Reader, n schemas.Name) connectors.Connection {
+func one(t connectortest.TB, r connectors.Reader, n schemas.Name) connectors.Connection {
 	t.Helper()
 	s, err := r.Read(t.Context(), connectors.Selection{Names: []schemas.Name{n}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -91,7 +92,7 @@ var descriptions = sync.OnceValues(func() (map[string]*model, error) {
 	return models, nil
 })
 
-func loadModels(t testing.TB) map[string]*model {
+func loadModels(t connectortest.TB) map[string]*model {
 	t.Helper()
 	m, err := descriptions()
 	if err != nil {

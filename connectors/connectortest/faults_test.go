@@ -155,14 +155,14 @@ func remoteFaults(t *testing.T, flaw string) {
 		Harness: connectortest.Harness{
 			Connector: remote{memory{s}, flaw},
 			Payloads:  map[string][2]map[string]any{"team": {{"comment": "", "secret": false}, {"comment": "x", "secret": true}}},
-			Start: func(*testing.T) connectortest.Application {
+			Start: func(connectortest.TB) connectortest.Application {
 				i := <-n
 				n <- i + 1
 				return &remoteTenant{tenant{s: s, prefix: strings.Repeat("x", i+1) + "."}, web.URL}
 			},
 		},
-		Address: func(*testing.T, connectortest.Application) string { return web.Listener.Addr().String() },
-		Through: func(_ *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+		Address: func(connectortest.TB, connectortest.Application) string { return web.Listener.Addr().String() },
+		Through: func(_ connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			cfg.Values = map[string]any{"url": "http://" + proxy}
 			return cfg
 		},

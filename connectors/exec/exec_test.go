@@ -37,8 +37,8 @@ func TestConformance(t *testing.T) {
 		{"title": "Readers", "description": "", "critical": false},
 		{"title": "", "description": " 100% of it, \"quoted\"\nin #2 lines; ünï ", "critical": true},
 	}
-	with := func(key string, value any) func(*testing.T, connectors.Config) connectors.Config {
-		return func(_ *testing.T, cfg connectors.Config) connectors.Config {
+	with := func(key string, value any) func(connectortest.TB, connectors.Config) connectors.Config {
+		return func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 			cfg.Values = map[string]any{"policy": cfg.Values["policy"], key: value}
 			return cfg
 		}
@@ -46,7 +46,7 @@ func TestConformance(t *testing.T) {
 	connectortest.Run(t, connectortest.Harness{
 		Connector: c,
 		Payloads:  map[string][2]map[string]any{"role": payloads, "group": payloads},
-		Start: func(t *testing.T) connectortest.Application {
+		Start: func(t connectortest.TB) connectortest.Application {
 			path := filepath.Join(t.TempDir(), "policy.csv")
 			if err := os.WriteFile(path, []byte("# a store\np, dana, reports, read\n"), 0o600); err != nil {
 				t.Fatal(err)
@@ -76,7 +76,7 @@ func (s store) Config() connectors.Config {
 
 func (s store) Name(word string) string { return word }
 
-func (s store) change(t *testing.T, keep func(fields []string) bool, more ...string) {
+func (s store) change(t connectortest.TB, keep func(fields []string) bool, more ...string) {
 	t.Helper()
 	b, err := os.ReadFile(string(s))
 	if err != nil {
@@ -98,29 +98,29 @@ func (s store) change(t *testing.T, keep func(fields []string) bool, more ...str
 	}
 }
 
-func (s store) once(t *testing.T, fields ...string) {
+func (s store) once(t connectortest.TB, fields ...string) {
 	t.Helper()
 	s.change(t, func(f []string) bool { return !slices.Equal(f, fields) }, fields...)
 }
 
-func (s store) without(t *testing.T, name string) {
+func (s store) without(t connectortest.TB, name string) {
 	t.Helper()
 	s.change(t, func(f []string) bool { return !slices.Contains(f[1:], name) })
 }
 
-func (s store) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (s store) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	s.once(t, "p3", "u:"+word)
 	return schemas.Name{Type: typ, SourceName: "u:" + word}
 }
 
-func (s store) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
+func (s store) AddResource(t connectortest.TB, typ, word string) (schemas.Name, bool) {
 	s.once(t, "p4", "o:"+word)
 	return schemas.Name{Type: typ, SourceName: "o:" + word}, true
 }
 
-func (s store) RemoveIdentity(t *testing.T, n schemas.Name) { s.without(t, n.SourceName) }
-func (s store) DropConnection(t *testing.T, n schemas.Name) { s.without(t, n.SourceName) }
-func (s store) AddConnection(t *testing.T, n schemas.Name) {
+func (s store) RemoveIdentity(t connectortest.TB, n schemas.Name) { s.without(t, n.SourceName) }
+func (s store) DropConnection(t connectortest.TB, n schemas.Name) { s.without(t, n.SourceName) }
+func (s store) AddConnection(t connectortest.TB, n schemas.Name) {
 	s.once(t, "p2", n.SourceName, n.Type, "", "", "false")
 }
 
@@ -135,14 +135,14 @@ func rule(k schemas.Key) []string {
 	return []string{"g", c.SourceName, target.SourceName}
 }
 
-func (s store) Grant(t *testing.T, k schemas.Key) { s.once(t, rule(k)...) }
-func (s store) Revoke(t *testing.T, k schemas.Key) {
+func (s store) Grant(t connectortest.TB, k schemas.Key) { s.once(t, rule(k)...) }
+func (s store) Revoke(t connectortest.TB, k schemas.Key) {
 	s.change(t, func(f []string) bool { return !slices.Equal(f, rule(k)) })
 }
 
-func (s store) Break(*testing.T) []connectortest.Broken {
+func (s store) Break(connectortest.TB) []connectortest.Broken {
 	broken := func(name, content string) connectortest.Broken {
-		return connectortest.Broken{Name: name, Corrupt: true, Start: func(t *testing.T) connectors.Config {
+		return connectortest.Broken{Name: name, Corrupt: true, Start: func(t connectortest.TB) connectors.Config {
 			if err := os.WriteFile(string(s), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -157,7 +157,7 @@ func quick() exec.Limits {
 	return exec.Limits{Start: 20 * time.Second, Call: 20 * time.Second, Grace: 20 * time.Second, Close: 20 * time.Second}
 }
 
-func bind(t *testing.T, role string, limits exec.Limits) connectors.Connector {
+func bind(t connectortest.TB, role string, limits exec.Limits) connectors.Connector {
 	t.Helper()
 	c := self(t, "liar", role)
 	c.Limits = limits
@@ -172,7 +172,7 @@ func config() connectors.Config {
 	return connectors.Config{Application: "hr", Values: map[string]any{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 }
 
-func write(t *testing.T, role string, limits exec.Limits) connectors.Writer {
+func write(t connectortest.TB, role string, limits exec.Limits) connectors.Writer {
 	t.Helper()
 	w, err := bind(t, role, limits).OpenWriter(t.Context(), config())
 	if err != nil {
@@ -183,7 +183,7 @@ func write(t *testing.T, role string, limits exec.Limits) connectors.Writer {
 }
 
 // wants fails unless the error has the code and says the text.
-func wants(t *testing.T, err error, code connectors.Code, text string) {
+func wants(t connectortest.TB, err error, code connectors.Code, text string) {
 	t.Helper()
 	if got := connectors.CodeOf(err); got != code || !strings.Contains(fmt.Sprint(err), text) {
 		t.Errorf("got code %q and error %v, want code %q and %q", got, err, code, text)
@@ -568,7 +568,7 @@ func TestEnds(t *testing.T) {
 }
 
 // gone fails unless the process ends soon.
-func gone(t *testing.T, pid int) {
+func gone(t connectortest.TB, pid int) {
 	t.Helper()
 	for range 500 {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

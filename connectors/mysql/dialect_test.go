@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -206,7 +207,7 @@ func mysqlServer(version string) *fake {
 	return f
 }
 
-func (f *fake) open(t *testing.T) (*writer, error) {
+func (f *fake) open(t connectortest.TB) (*writer, error) {
 	t.Helper()
 	r := &reader{cfg: connectors.Config{Application: "warehouse", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Values: map[string]any{}},
 		db: sql.OpenDB(f), others: map[string]bool{}}

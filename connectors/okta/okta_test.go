@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/okta"
 	"github.com/countersign/countersign/schemas"
 )
@@ -41,7 +42,7 @@ func (o *organisation) with(values map[string]any) *organisation {
 	return o
 }
 
-func (o *organisation) writer(t testing.TB) connectors.Writer {
+func (o *organisation) writer(t connectortest.TB) connectors.Writer {
 	t.Helper()
 	w, err := okta.New().OpenWriter(t.Context(), o.cfg)
 	if err != nil {
@@ -67,7 +68,7 @@ func change(kind schemas.OperationKind, name string, more ...schemas.Name) schem
 }
 
 // apply carries one operation out.
-func apply(t testing.TB, w connectors.Writer, op schemas.Operation) error {
+func apply(t connectortest.TB, w connectors.Writer, op schemas.Operation) error {
 	t.Helper()
 	var outcomes []connectors.Outcome
 	err := w.Apply(t.Context(), []schemas.Operation{op}, func(out connectors.Outcome) { outcomes = append(outcomes, out) })
@@ -81,7 +82,7 @@ func apply(t testing.TB, w connectors.Writer, op schemas.Operation) error {
 }
 
 // refused fails unless the error has the code, and holds each of the words or has it among what stands in the way.
-func refused(t testing.TB, err error, code connectors.Code, words ...string) {
+func refused(t connectortest.TB, err error, code connectors.Code, words ...string) {
 	t.Helper()
 	var e *connectors.Error
 	if !errors.As(err, &e) || e.Code != code {
@@ -95,7 +96,7 @@ func refused(t testing.TB, err error, code connectors.Code, words ...string) {
 	}
 }
 
-func read(t testing.TB, r connectors.Reader, names ...string) []connectors.Connection {
+func read(t connectortest.TB, r connectors.Reader, names ...string) []connectors.Connection {
 	t.Helper()
 	var sel connectors.Selection
 	for _, n := range names {

@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -12,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v4"
@@ -21,7 +21,7 @@ import (
 // server is an Okta organisation as far as the connector asks for it: it keeps state, and behaves as Okta's
 // documentation says. Everything that it is asked and answers is held to Okta's description.
 type server struct {
-	t    testing.TB
+	t    connectortest.TB
 	http *httptest.Server
 
 	mu     sync.Mutex
@@ -79,7 +79,7 @@ type ruleState struct {
 
 const everyone = "Everyone"
 
-func newServer(t testing.TB, token string) *server {
+func newServer(t connectortest.TB, token string) *server {
 	t.Helper()
 	router, err := loadDescription()
 	if err != nil {

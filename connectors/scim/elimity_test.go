@@ -3,6 +3,7 @@ package scim_test
 import (
 	"cmp"
 	"fmt"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -10,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 
 	elimity "github.com/elimity-com/scim"
 	scimerrors "github.com/elimity-com/scim/errors"
@@ -245,7 +245,7 @@ func (h handler) Patch(r *http.Request, id string, ops []elimity.PatchOperation)
 }
 
 // elimityServer starts a server on elimity-com/scim with its own store, and returns where its API begins.
-func elimityServer(t testing.TB) string {
+func elimityServer(t connectortest.TB) string {
 	t.Helper()
 	s := &store{kinds: map[string]map[string]*stored{"User": {}, "Group": {}, "ServicePrincipal": {}}}
 	principal := schema.Schema{ID: principalSchema, Name: optional.NewString("ServicePrincipal"), Attributes: schema.Attributes{

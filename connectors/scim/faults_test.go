@@ -13,7 +13,7 @@ import (
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	server := scimmy(t)
-	host := func(t *testing.T, cfg connectors.Config) *url.URL {
+	host := func(t connectortest.TB, cfg connectors.Config) *url.URL {
 		t.Helper()
 		address, _ := cfg.Values["url"].(string)
 		u, err := url.Parse(address)
@@ -24,7 +24,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
-		start func(t *testing.T) connectortest.Application
+		start func(t connectortest.TB) connectortest.Application
 	}{
 		{"SCIMMY", onSCIMMY(server, nil)},
 		{"PUT only, with ETags", onElimity(nil, append(patchOff(), says("etag", map[string]any{"supported": true}))...)},
@@ -33,8 +33,8 @@ func TestFaults(t *testing.T) {
 			t.Parallel()
 			connectortest.RunFaults(t, connectortest.FaultHarness{
 				Harness: harness(c.start),
-				Address: func(t *testing.T, app connectortest.Application) string { return host(t, app.Config()).Host },
-				Through: func(t *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+				Address: func(t connectortest.TB, app connectortest.Application) string { return host(t, app.Config()).Host },
+				Through: func(t connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 					u := host(t, cfg)
 					app := application{cfg: cfg}
 					return app.with(map[string]any{"url": strings.Replace(u.String(), u.Host, proxy, 1), "timeout": "1s", "retries": 1})

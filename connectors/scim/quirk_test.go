@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"io"
 	"maps"
 	"net/http"
@@ -15,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 )
 
 // answer is what a server, or a quirk in front of it, says.
@@ -47,7 +47,7 @@ func (r request) single() bool { return r.method == http.MethodGet && strings.Co
 type quirk func(r request, ask func(request) answer) answer
 
 // front puts quirks before a server, the first outermost, and returns where the API begins.
-func front(t testing.TB, upstream string, quirks ...quirk) string {
+func front(t connectortest.TB, upstream string, quirks ...quirk) string {
 	t.Helper()
 	ask := func(r request) answer {
 		var body io.Reader

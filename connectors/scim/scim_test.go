@@ -27,12 +27,12 @@ import (
 // bench is an application with a writer opened on it.
 type bench struct {
 	*application
-	t *testing.T
+	t connectortest.TB
 	w connectors.Writer
 	n int
 }
 
-func onBench(t *testing.T, app *application) *bench {
+func onBench(t connectortest.TB, app *application) *bench {
 	t.Helper()
 	w, err := scim.New().OpenWriter(t.Context(), app.cfg)
 	if err != nil {
@@ -47,7 +47,7 @@ func onBench(t *testing.T, app *application) *bench {
 }
 
 // elimityBench is a bench on elimity-com/scim, seen through quirks.
-func elimityBench(t *testing.T, values map[string]any, quirks ...quirk) *bench {
+func elimityBench(t connectortest.TB, values map[string]any, quirks ...quirk) *bench {
 	t.Helper()
 	return onBench(t, newApplication(t, elimityServer(t), testToken, values, quirks...))
 }

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 
 	driver "github.com/go-sql-driver/mysql"
@@ -31,7 +30,7 @@ func (s *MariaDBServer) DSN(user, password string) string {
 }
 
 // Exec runs statements as root, each by itself, in one session.
-func (s *MariaDBServer) Exec(t testing.TB, statements ...string) {
+func (s *MariaDBServer) Exec(t TB, statements ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -48,7 +47,7 @@ func (s *MariaDBServer) Exec(t testing.TB, statements ...string) {
 }
 
 // Script runs a script as an administrator does, with the server's own client.
-func (s *MariaDBServer) Script(t testing.TB, script string) {
+func (s *MariaDBServer) Script(t TB, script string) {
 	t.Helper()
 	cmd := exec.Command(program(t, "mariadb"), "--no-defaults", "--user=root", "--host=127.0.0.1", fmt.Sprintf("--port=%d", s.Port))
 	cmd.Stdin = strings.NewReader(script)
@@ -58,7 +57,7 @@ func (s *MariaDBServer) Script(t testing.TB, script string) {
 }
 
 // MariaDB starts a server, with more options where given, that stops with the test.
-func MariaDB(t testing.TB, options ...string) *MariaDBServer {
+func MariaDB(t TB, options ...string) *MariaDBServer {
 	t.Helper()
 	const owner = "mysql"
 	server, install := program(t, "mariadbd"), program(t, "mariadb-install-db")

@@ -15,13 +15,13 @@ import (
 )
 
 // FaultHarness is what the fault table needs of a connector that speaks to its application over a network.
-type FaultHarness[X T[X]] struct {
-	Harness[X]
+type FaultHarness struct {
+	Harness
 	// Address is host:port of the real server behind an application.
-	Address func(t X, app Application[X]) string
+	Address func(t TB, app Application) string
 	// Through is a config that reaches the same application by way of proxy (host:port), with time limits short
 	// enough for a test (a second or two).
-	Through func(t X, cfg connectors.Config, proxy string) connectors.Config
+	Through func(t TB, cfg connectors.Config, proxy string) connectors.Config
 	// HTTP says that the protocol is HTTP without TLS: the faults of answers are played too.
 	HTTP bool
 }
@@ -34,8 +34,8 @@ type FaultHarness[X T[X]] struct {
 //   - what is reported as applied is there, and what is not reported as applied can be applied again;
 //   - a failure is Unavailable, so that it is tried again, and comes without waiting for ever;
 //   - nothing of others is lost, and no secret is told.
-func RunFaults[X T[X]](t X, h FaultHarness[X]) {
-	t.Run("stream", func(t X) {
+func RunFaults(t T, h FaultHarness) {
+	t.Run("stream", func(t T) {
 		parallel(t, h)
 		for _, kind := range []streamKind{faultRefuse, faultHang, faultCut, faultGarbage} {
 			for _, once := range []bool{true, false} {
@@ -43,37 +43,37 @@ func RunFaults[X T[X]](t X, h FaultHarness[X]) {
 				if once {
 					name = string(kind) + " once"
 				}
-				t.Run("read/"+name, func(t X) { parallel(t, h); readThroughStream(t, h, kind, once) })
-				t.Run("apply/"+name, func(t X) { parallel(t, h); applyThroughStream(t, h, kind, once) })
+				t.Run("read/"+name, func(t T) { parallel(t, h); readThroughStream(t, h, kind, once) })
+				t.Run("apply/"+name, func(t T) { parallel(t, h); applyThroughStream(t, h, kind, once) })
 			}
 		}
 	})
 	if !h.HTTP {
 		return
 	}
-	t.Run("http", func(t X) {
+	t.Run("http", func(t T) {
 		parallel(t, h)
 		for _, kind := range []answerKind{answerTooMany, answerBusy, answerFailed, answerTruncated, answerPage, answerObject, answerNull, answerEmpty, answerRedirect} {
-			t.Run("read/"+string(kind), func(t X) { parallel(t, h); readThroughHTTP(t, h, kind) })
+			t.Run("read/"+string(kind), func(t T) { parallel(t, h); readThroughHTTP(t, h, kind) })
 			if kind == answerObject || kind == answerNull || kind == answerEmpty {
 				continue // to a change, an application may well answer so
 			}
-			t.Run("apply/"+string(kind), func(t X) { parallel(t, h); applyThroughHTTP(t, h, kind) })
+			t.Run("apply/"+string(kind), func(t T) { parallel(t, h); applyThroughHTTP(t, h, kind) })
 		}
-		t.Run("a rate limit for an hour", func(t X) { parallel(t, h); longLimit(t, h) })
+		t.Run("a rate limit for an hour", func(t T) { parallel(t, h); longLimit(t, h) })
 	})
 }
 
-func parallel[X T[X]](t X, h FaultHarness[X]) {
+func parallel(t T, h FaultHarness) {
 	if !h.Serial {
 		t.Parallel()
 	}
 }
 
 // scene is an application with something in it, and something to do.
-type scene[X T[X]] struct {
-	*fixture[X]
-	h     FaultHarness[X]
+type scene struct {
+	*fixture
+	h     FaultHarness
 	ops   []schemas.Operation
 	want  map[schemas.Name][]connectors.Entitlement // what the connections hold in the end
 	gone  []schemas.Name
@@ -86,9 +86,9 @@ type scene[X T[X]] struct {
 // patience is how long a call may take, far above the time limits of FaultHarness.Through with all repetitions.
 const patience = 90 * time.Second
 
-func newScene[X T[X]](t X, h FaultHarness[X]) *scene[X] {
+func newScene(t T, h FaultHarness) *scene {
 	t.Helper()
-	s := &scene[X]{fixture: start(t, h.Harness), h: h, between: func() {}, want: map[schemas.Name][]connectors.Entitlement{}}
+	s := &scene{fixture: start(t, h.Harness), h: h, between: func() {}, want: map[schemas.Name][]connectors.Entitlement{}}
 	i := slices.IndexFunc(s.d.Types, func(typ connectors.ConnectionType) bool {
 		return typ.Create && slices.ContainsFunc(typ.Grantable, func(g connectors.GrantableType) bool { return g.Grant && g.Revoke })
 	})
@@ -136,7 +136,7 @@ func newScene[X T[X]](t X, h FaultHarness[X]) *scene[X] {
 }
 
 // readAll reads through a faulty way: true, incomplete, or an error with a code.
-func (s *scene[X]) readAll(cfg connectors.Config, arm func()) {
+func (s *scene) readAll(cfg connectors.Config, arm func()) {
 	t := s.t
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -177,7 +177,7 @@ func (s *scene[X]) readAll(cfg connectors.Config, arm func()) {
 	}
 }
 
-func (s *scene[X]) judgeRead(_ context.Context, state connectors.State, err error) {
+func (s *scene) judgeRead(_ context.Context, state connectors.State, err error) {
 	s.t.Helper()
 	switch {
 	case err != nil:
@@ -189,7 +189,7 @@ func (s *scene[X]) judgeRead(_ context.Context, state connectors.State, err erro
 	}
 }
 
-func (s *scene[X]) judgeError(err error) {
+func (s *scene) judgeError(err error) {
 	s.t.Helper()
 	for _, fault := range errorFaults(err) {
 		s.t.Error(fault)
@@ -200,7 +200,7 @@ func (s *scene[X]) judgeError(err error) {
 }
 
 // applyAll applies through a faulty way, then straight, and holds both to what was said and wanted.
-func (s *scene[X]) applyAll(cfg connectors.Config, arm, disarm func()) {
+func (s *scene) applyAll(cfg connectors.Config, arm, disarm func()) {
 	t := s.t
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -252,7 +252,7 @@ func (s *scene[X]) applyAll(cfg connectors.Config, arm, disarm func()) {
 }
 
 // done says whether the application shows the effect of an operation.
-func (s *scene[X]) done(op schemas.Operation) bool {
+func (s *scene) done(op schemas.Operation) bool {
 	s.t.Helper()
 	c := s.one(op.Connection)
 	switch op.Kind {
@@ -279,7 +279,7 @@ func subset(payload, of map[string]any) map[string]any {
 	return out
 }
 
-func (s *scene[X]) unharmed() {
+func (s *scene) unharmed() {
 	s.t.Helper()
 	if diff := cmp.Diff(s.other, *s.there(s.other.Name), compare()...); diff != "" {
 		s.t.Errorf("what nobody asked to change has changed (-before +after):\n%s", diff)
@@ -293,7 +293,7 @@ func points(total int64) []int64 {
 	return slices.DeleteFunc(slices.Compact(out), func(n int64) bool { return n < 0 })
 }
 
-func readThroughStream[X T[X]](t X, h FaultHarness[X], kind streamKind, once bool) {
+func readThroughStream(t T, h FaultHarness, kind streamKind, once bool) {
 	s := newScene(t, h)
 	p := newStreamProxy(t, h.Address(t, s.app))
 	cfg := h.Through(t, s.app.Config(), p.address())
@@ -302,7 +302,7 @@ func readThroughStream[X T[X]](t X, h FaultHarness[X], kind streamKind, once boo
 	total := (p.passed() - before) / 2 // it opens twice
 	struck := 0
 	for _, after := range s.points(kind, total) {
-		t.Run(fmt.Sprintf("after %d bytes", after), func(t X) {
+		t.Run(fmt.Sprintf("after %d bytes", after), func(t T) {
 			at := *s
 			f := *s.fixture
 			f.t, at.fixture = t, &f
@@ -316,7 +316,7 @@ func readThroughStream[X T[X]](t X, h FaultHarness[X], kind streamKind, once boo
 	}
 }
 
-func (s *scene[X]) points(kind streamKind, total int64) []int64 {
+func (s *scene) points(kind streamKind, total int64) []int64 {
 	switch kind {
 	case faultRefuse:
 		return []int64{0}
@@ -326,14 +326,14 @@ func (s *scene[X]) points(kind streamKind, total int64) []int64 {
 	return points(total)
 }
 
-func applyThroughStream[X T[X]](t X, h FaultHarness[X], kind streamKind, once bool) {
+func applyThroughStream(t T, h FaultHarness, kind streamKind, once bool) {
 	s := newScene(t, h)
 	p := newStreamProxy(t, h.Address(t, s.app))
 	var before int64
 	s.applyAll(h.Through(t, s.app.Config(), p.address()), func() { before = p.passed() }, func() { before = p.passed() - before })
 	struck := 0
 	for _, after := range s.points(kind, before) {
-		t.Run(fmt.Sprintf("after %d bytes", after), func(t X) {
+		t.Run(fmt.Sprintf("after %d bytes", after), func(t T) {
 			s := newScene(t, h)
 			p := newStreamProxy(t, h.Address(t, s.app))
 			s.applyAll(h.Through(t, s.app.Config(), p.address()), func() { p.arm(streamFault{kind, after, once}) }, func() { struck += p.strikes(); p.disarm() })
@@ -357,7 +357,7 @@ func requestsToStrike(total int) []int {
 	return out
 }
 
-func readThroughHTTP[X T[X]](t X, h FaultHarness[X], kind answerKind) {
+func readThroughHTTP(t T, h FaultHarness, kind answerKind) {
 	s := newScene(t, h)
 	p := newHTTPProxy(t, h.Address(t, s.app))
 	cfg := h.Through(t, s.app.Config(), p.address())
@@ -366,7 +366,7 @@ func readThroughHTTP[X T[X]](t X, h FaultHarness[X], kind answerKind) {
 	s.readAll(cfg, func() {})
 	total, _ := p.counts()
 	for _, at := range requestsToStrike(total) {
-		t.Run(fmt.Sprintf("request %d", at), func(t X) {
+		t.Run(fmt.Sprintf("request %d", at), func(t T) {
 			again := *s
 			f := *s.fixture
 			f.t, again.fixture = t, &f
@@ -377,14 +377,14 @@ func readThroughHTTP[X T[X]](t X, h FaultHarness[X], kind answerKind) {
 	judgeProxy(t, p)
 }
 
-func applyThroughHTTP[X T[X]](t X, h FaultHarness[X], kind answerKind) {
+func applyThroughHTTP(t T, h FaultHarness, kind answerKind) {
 	s := newScene(t, h)
 	p := newHTTPProxy(t, h.Address(t, s.app))
 	var total int
 	s.applyAll(h.Through(t, s.app.Config(), p.address()), p.disarm, func() { total, _ = p.counts() })
 	struck := 0
 	for _, at := range requestsToStrike(total) {
-		t.Run(fmt.Sprintf("request %d", at), func(t X) {
+		t.Run(fmt.Sprintf("request %d", at), func(t T) {
 			s := newScene(t, h)
 			p := newHTTPProxy(t, h.Address(t, s.app))
 			s.applyAll(h.Through(t, s.app.Config(), p.address()), func() { p.arm(kind, at, time.Second) },
@@ -397,7 +397,7 @@ func applyThroughHTTP[X T[X]](t X, h FaultHarness[X], kind answerKind) {
 	}
 }
 
-func judgeProxy[X T[X]](t X, p *httpProxy) {
+func judgeProxy(t T, p *httpProxy) {
 	t.Helper()
 	early, leaked := p.faults()
 	if early {
@@ -409,7 +409,7 @@ func judgeProxy[X T[X]](t X, p *httpProxy) {
 }
 
 // longLimit holds the connector to giving up, and saying when to come back, where waiting would take an hour.
-func longLimit[X T[X]](t X, h FaultHarness[X]) {
+func longLimit(t T, h FaultHarness) {
 	s := newScene(t, h)
 	p := newHTTPProxy(t, h.Address(t, s.app))
 	cfg := h.Through(t, s.app.Config(), p.address())

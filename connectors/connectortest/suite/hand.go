@@ -14,16 +14,16 @@ type Hand interface {
 }
 
 // FromHand makes a harness of a connector and a hand. cfg has what every config has beside its values.
-func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cfg connectors.Config) (Harness[X], error) {
+func FromHand(ctx context.Context, c connectors.Connector, hand Hand, cfg connectors.Config) (Harness, error) {
 	a, err := hand.Do(ctx, schemas.ConnectorTest{Do: "harness"})
 	if err != nil {
-		return Harness[X]{}, err
+		return Harness{}, err
 	}
 	known := schemas.ConnectorHarness{}
 	if a.Harness != nil {
 		known = *a.Harness
 	}
-	h := Harness[X]{Connector: c, Payloads: map[string][2]map[string]any{}, Serial: known.Serial}
+	h := Harness{Connector: c, Payloads: map[string][2]map[string]any{}, Serial: known.Serial}
 	for typ, list := range known.Payloads {
 		if len(list) != 2 {
 			return h, &connectors.Error{Code: connectors.Invalid, Op: "outside hand", Message: "it has to have two payloads for " + typ}
@@ -31,9 +31,9 @@ func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cf
 		h.Payloads[typ] = [2]map[string]any(list)
 	}
 	schema := c.Describe().Config
-	h.Start = func(t X) Application[X] {
+	h.Start = func(t TB) Application {
 		t.Helper()
-		app := &outside[X]{hand: hand, known: known, cfg: cfg, schema: schema}
+		app := &outside{hand: hand, known: known, cfg: cfg, schema: schema}
 		a := app.do(t, schemas.ConnectorTest{Do: "start"})
 		app.id, app.prefix = a.Application, a.Prefix
 		app.cfg.Values = connectors.WithSecrets(schema, a.Config)
@@ -46,7 +46,7 @@ func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cf
 		return app
 	}
 	for _, f := range known.Faulty {
-		h.Faulty = append(h.Faulty, Faulty[X]{Name: f.Name, Code: connectors.Code(f.Code), Config: func(_ X, good connectors.Config) connectors.Config {
+		h.Faulty = append(h.Faulty, Faulty{Name: f.Name, Code: connectors.Code(f.Code), Config: func(_ TB, good connectors.Config) connectors.Config {
 			values := maps.Clone(good.Values)
 			maps.Copy(values, f.Set)
 			for _, name := range f.Remove {
@@ -60,7 +60,7 @@ func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cf
 }
 
 // outside is an application that a hand started.
-type outside[X T[X]] struct {
+type outside struct {
 	hand       Hand
 	known      schemas.ConnectorHarness
 	cfg        connectors.Config
@@ -68,7 +68,7 @@ type outside[X T[X]] struct {
 	id, prefix string
 }
 
-func (o *outside[X]) do(t X, r schemas.ConnectorTest) schemas.ConnectorTestAnswer {
+func (o *outside) do(t TB, r schemas.ConnectorTest) schemas.ConnectorTestAnswer {
 	t.Helper()
 	r.Application = o.id
 	a, err := o.hand.Do(t.Context(), r)
@@ -78,7 +78,7 @@ func (o *outside[X]) do(t X, r schemas.ConnectorTest) schemas.ConnectorTestAnswe
 	return a
 }
 
-func (o *outside[X]) named(t X, r schemas.ConnectorTest) schemas.Name {
+func (o *outside) named(t TB, r schemas.ConnectorTest) schemas.Name {
 	t.Helper()
 	a := o.do(t, r)
 	if a.Name == nil {
@@ -87,20 +87,20 @@ func (o *outside[X]) named(t X, r schemas.ConnectorTest) schemas.Name {
 	return *a.Name
 }
 
-func (o *outside[X]) Config() connectors.Config { return o.cfg }
-func (o *outside[X]) Name(word string) string   { return o.prefix + word }
+func (o *outside) Config() connectors.Config { return o.cfg }
+func (o *outside) Name(word string) string   { return o.prefix + word }
 
-func (o *outside[X]) AddIdentity(t X, typ, word string) schemas.Name {
+func (o *outside) AddIdentity(t TB, typ, word string) schemas.Name {
 	t.Helper()
 	return o.named(t, schemas.ConnectorTest{Do: "add_identity", Type: typ, Word: word})
 }
 
-func (o *outside[X]) RemoveIdentity(t X, name schemas.Name) {
+func (o *outside) RemoveIdentity(t TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "remove_identity", Name: &name})
 }
 
-func (o *outside[X]) AddResource(t X, typ, word string) (schemas.Name, bool) {
+func (o *outside) AddResource(t TB, typ, word string) (schemas.Name, bool) {
 	t.Helper()
 	a := o.do(t, schemas.ConnectorTest{Do: "add_resource", Type: typ, Word: word})
 	if a.Not || a.Name == nil {
@@ -109,28 +109,28 @@ func (o *outside[X]) AddResource(t X, typ, word string) (schemas.Name, bool) {
 	return *a.Name, true
 }
 
-func (o *outside[X]) AddConnection(t X, name schemas.Name) {
+func (o *outside) AddConnection(t TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "add_connection", Name: &name})
 }
 
-func (o *outside[X]) DropConnection(t X, name schemas.Name) {
+func (o *outside) DropConnection(t TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "drop_connection", Name: &name})
 }
 
-func (o *outside[X]) Grant(t X, key schemas.Key) {
+func (o *outside) Grant(t TB, key schemas.Key) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "grant", Key: &key})
 }
 
-func (o *outside[X]) Revoke(t X, key schemas.Key) {
+func (o *outside) Revoke(t TB, key schemas.Key) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "revoke", Key: &key})
 }
 
 // can says whether the hand has one of the optional interfaces.
-func (o *outside[X]) can(what string) bool {
+func (o *outside) can(what string) bool {
 	if what == "break" {
 		return len(o.known.Breaks) > 0
 	}
@@ -142,25 +142,25 @@ func (o *outside[X]) can(what string) bool {
 	return false
 }
 
-func (o *outside[X]) SetIdentityState(t X, name schemas.Name, state string) bool {
+func (o *outside) SetIdentityState(t TB, name schemas.Name, state string) bool {
 	t.Helper()
 	return !o.do(t, schemas.ConnectorTest{Do: "set_identity_state", Name: &name, State: state}).Not
 }
 
-func (o *outside[X]) Own(t X, connection schemas.Name) {
+func (o *outside) Own(t TB, connection schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "own", Name: &connection})
 }
 
-func (o *outside[X]) Protected(t X) schemas.Name {
+func (o *outside) Protected(t TB) schemas.Name {
 	t.Helper()
 	return o.named(t, schemas.ConnectorTest{Do: "protected"})
 }
 
-func (o *outside[X]) Break(X) []Broken[X] {
-	var list []Broken[X]
+func (o *outside) Break(TB) []Broken {
+	var list []Broken
 	for _, b := range o.known.Breaks {
-		list = append(list, Broken[X]{Name: b.Name, Corrupt: b.Corrupt, Start: func(t X) connectors.Config {
+		list = append(list, Broken{Name: b.Name, Corrupt: b.Corrupt, Start: func(t TB) connectors.Config {
 			t.Helper()
 			cfg := o.cfg
 			if a := o.do(t, schemas.ConnectorTest{Do: "break", Break: b.Name}); a.Config != nil {

@@ -15,7 +15,7 @@ import (
 )
 
 // refused applies one operation that has to end in one of the codes.
-func (f *fixture[X]) refused(op schemas.Operation, codes ...connectors.Code) *connectors.Error {
+func (f *fixture) refused(op schemas.Operation, codes ...connectors.Code) *connectors.Error {
 	f.t.Helper()
 	err := f.try(op)[op.ID].Err
 	if err == nil {
@@ -29,8 +29,8 @@ func (f *fixture[X]) refused(op schemas.Operation, codes ...connectors.Code) *co
 	return typed
 }
 
-func testBadInput[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testBadInput(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		c := f.make(typ, "good")
 		k := f.somebody(typ, c, "somebody")
 		nobody := k
@@ -101,8 +101,8 @@ func testBadInput[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testDependents[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testDependents(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		k := f.somebody(typ, f.name(typ.Name, "second"), "somebody")
 		bad := f.create(f.name(typ.Name, "bad"), map[string]any{"no_such_attribute": true})
 		first := f.create(f.name(typ.Name, "first"), nil)
@@ -140,8 +140,8 @@ func testDependents[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testCancellation[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testCancellation(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		var ops []schemas.Operation
 		for i := range 40 {
 			ops = append(ops, f.create(f.name(typ.Name, fmt.Sprintf("c_%02d", i)), f.payload(typ.Name, i%2)))
@@ -208,8 +208,8 @@ func awkward() []string {
 	}
 }
 
-func testNames[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testNames(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		var good []schemas.Name
 		folded := map[string]bool{}
 		for _, word := range awkward() {
@@ -277,12 +277,12 @@ func testNames[X T[X]](t X, h Harness[X]) {
 			}
 		}
 	})
-	t.Run("targets", func(t X) { testTargetNames(t, h) })
+	t.Run("targets", func(t T) { testTargetNames(t, h) })
 }
 
 // testTargetNames grants targets of awkward names.
-func testTargetNames[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testTargetNames(t T, h Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t T, f *fixture, typ connectors.ConnectionType) {
 		c := f.make(typ, "holder")
 		for _, g := range typ.Grantable {
 			if !g.Grant || !g.Revoke {
@@ -329,8 +329,8 @@ func testTargetNames[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testForeign[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testForeign(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		theirs := f.name(typ.Name, "theirs")
 		f.app.AddConnection(t, theirs)
 		in := f.somebody(typ, theirs, "stranger")
@@ -370,9 +370,9 @@ func testForeign[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testIncomplete[X T[X]](t X, h Harness[X]) {
+func testIncomplete(t T, h Harness) {
 	f := start(t, h)
-	b, ok := optional[Breaker[X]](f.app, "break")
+	b, ok := optional[Breaker](f.app, "break")
 	if !ok {
 		t.Skip("the harness cannot make a read incomplete")
 	}
@@ -381,7 +381,7 @@ func testIncomplete[X T[X]](t X, h Harness[X]) {
 	k := f.somebody(typ, c, "member")
 	f.must(f.grant(k))
 	for _, broken := range b.Break(t) {
-		t.Run(broken.Name, func(t X) {
+		t.Run(broken.Name, func(t T) {
 			cfg := broken.Start(t)
 			r, err := h.Connector.OpenReader(t.Context(), cfg)
 			if err != nil {
@@ -432,9 +432,9 @@ func testIncomplete[X T[X]](t X, h Harness[X]) {
 	}
 }
 
-func testIdentityStates[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
-		s, ok := optional[IdentityStater[X]](f.app, "set_identity_state")
+func testIdentityStates(t T, h Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t T, f *fixture, typ connectors.ConnectionType) {
+		s, ok := optional[IdentityStater](f.app, "set_identity_state")
 		if !ok {
 			t.Skip("identities have no states")
 		}
@@ -476,8 +476,8 @@ func testIdentityStates[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testRemovedIdentity[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testRemovedIdentity(t T, h Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t T, f *fixture, typ connectors.ConnectionType) {
 		for _, g := range typ.Grantable {
 			if g.Edge != connectors.EdgeIdentity || !g.Grant || !g.Revoke {
 				continue
@@ -505,8 +505,8 @@ func testRemovedIdentity[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testTwoWriters[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testTwoWriters(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		const writers, each = 2, 12
 		shared := f.make(typ, "shared")
 		var keys [writers][]schemas.Key

@@ -15,7 +15,7 @@ import (
 )
 
 // each runs a case for every connection type that satisfies a condition.
-func each[X T[X]](t X, h Harness[X], able func(connectors.ConnectionType) bool, run func(X, *fixture[X], connectors.ConnectionType)) {
+func each(t T, h Harness, able func(connectors.ConnectionType) bool, run func(T, *fixture, connectors.ConnectionType)) {
 	t.Helper()
 	some := false
 	for _, typ := range h.Connector.Describe().Types {
@@ -23,7 +23,7 @@ func each[X T[X]](t X, h Harness[X], able func(connectors.ConnectionType) bool, 
 			continue
 		}
 		some = true
-		t.Run(typ.Name, func(t X) {
+		t.Run(typ.Name, func(t T) {
 			if !h.Serial {
 				t.Parallel()
 			}
@@ -46,7 +46,7 @@ func each[X T[X]](t X, h Harness[X], able func(connectors.ConnectionType) bool, 
 func canCreate(c connectors.ConnectionType) bool { return c.Create }
 
 // make makes a connection, through the connector where it can.
-func (f *fixture[X]) make(typ connectors.ConnectionType, word string) schemas.Name {
+func (f *fixture) make(typ connectors.ConnectionType, word string) schemas.Name {
 	f.t.Helper()
 	c := f.name(typ.Name, word)
 	if typ.Create {
@@ -58,7 +58,7 @@ func (f *fixture[X]) make(typ connectors.ConnectionType, word string) schemas.Na
 }
 
 // target makes something that can be given. It returns false for resources that the harness cannot make.
-func (f *fixture[X]) target(g connectors.GrantableType, word string) (schemas.Name, bool) {
+func (f *fixture) target(g connectors.GrantableType, word string) (schemas.Name, bool) {
 	f.t.Helper()
 	switch g.Edge {
 	case connectors.EdgeResource:
@@ -75,7 +75,7 @@ func (f *fixture[X]) target(g connectors.GrantableType, word string) (schemas.Na
 }
 
 // somebody is an entitlement that can be granted and revoked: the first of the type, members first.
-func (f *fixture[X]) somebody(typ connectors.ConnectionType, c schemas.Name, word string) schemas.Key {
+func (f *fixture) somebody(typ connectors.ConnectionType, c schemas.Name, word string) schemas.Key {
 	f.t.Helper()
 	list := slices.Clone(typ.Grantable)
 	slices.SortStableFunc(list, func(a, b connectors.GrantableType) int { return rank(a.Edge) - rank(b.Edge) })
@@ -99,7 +99,7 @@ func entitlement(k schemas.Key) connectors.Entitlement {
 	return connectors.Entitlement{Target: k.Target, Privilege: k.Privilege}
 }
 
-func testOpen[X T[X]](t X, h Harness[X]) {
+func testOpen(t T, h Harness) {
 	app := h.Start(t)
 	r, err := h.Connector.OpenReader(t.Context(), app.Config())
 	if err != nil {
@@ -112,7 +112,7 @@ func testOpen[X T[X]](t X, h Harness[X]) {
 		t.Errorf("Close: %v", err)
 	}
 	for _, c := range h.Faulty {
-		t.Run(c.Name, func(t X) {
+		t.Run(c.Name, func(t T) {
 			cfg := c.Config(t, app.Config())
 			var log bytes.Buffer
 			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -154,8 +154,8 @@ func testOpen[X T[X]](t X, h Harness[X]) {
 	}
 }
 
-func testCreate[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testCreate(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		for i := range f.h.Payloads[typ.Name] {
 			c := f.name(typ.Name, fmt.Sprintf("made_%d", i))
 			f.gone(c)
@@ -184,8 +184,8 @@ func testCreate[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testUpdate[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testUpdate(t T, h Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t T, f *fixture, typ connectors.ConnectionType) {
 		c := f.make(typ, "changing")
 		bystander := f.make(typ, "bystander")
 		want := f.payload(typ.Name, 0)
@@ -221,8 +221,8 @@ func testUpdate[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testAbsentAttributes[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testAbsentAttributes(t T, h Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t T, f *fixture, typ connectors.ConnectionType) {
 		c := f.make(typ, "kept")
 		f.must(f.update(c, f.payload(typ.Name, 1)))
 		want := f.there(c)
@@ -243,8 +243,8 @@ func testAbsentAttributes[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testGrantRevoke[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testGrantRevoke(t T, h Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t T, f *fixture, typ connectors.ConnectionType) {
 		c := f.make(typ, "holder")
 		for _, g := range typ.Grantable {
 			target, ok := f.target(g, "given_"+g.Type)
@@ -296,7 +296,7 @@ func testGrantRevoke[X T[X]](t X, h Harness[X]) {
 }
 
 // clear revokes whatever a connection holds.
-func (f *fixture[X]) clear(c schemas.Name) {
+func (f *fixture) clear(c schemas.Name) {
 	f.t.Helper()
 	var ops []schemas.Operation
 	for _, e := range f.there(c).Entitlements {
@@ -305,8 +305,8 @@ func (f *fixture[X]) clear(c schemas.Name) {
 	f.must(ops...)
 }
 
-func testDelete[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testDelete(t T, h Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t T, f *fixture, typ connectors.ConnectionType) {
 		empty := f.make(typ, "empty")
 		f.twice(f.delete(empty))
 		f.gone(empty)
@@ -352,9 +352,9 @@ func testDelete[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testDeleteOwner[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
-		owner, ok := optional[Owner[X]](f.app, "own")
+func testDeleteOwner(t T, h Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t T, f *fixture, typ connectors.ConnectionType) {
+		owner, ok := optional[Owner](f.app, "own")
 		if !ok {
 			t.Skip("connections own nothing")
 		}
@@ -383,9 +383,9 @@ func testDeleteOwner[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testProtected[X T[X]](t X, h Harness[X]) {
+func testProtected(t T, h Harness) {
 	f := start(t, h)
-	p, ok := optional[Protector[X]](f.app, "protected")
+	p, ok := optional[Protector](f.app, "protected")
 	if !ok {
 		t.Skip("nothing is protected")
 	}

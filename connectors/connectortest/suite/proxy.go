@@ -40,7 +40,7 @@ type streamProxy struct {
 	done    sync.WaitGroup
 }
 
-func newStreamProxy[X T[X]](t X, upstream string) *streamProxy {
+func newStreamProxy(t TB, upstream string) *streamProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -244,7 +244,7 @@ type site struct {
 	listener net.Listener
 }
 
-func newSite[X T[X]](t X, h http.Handler) *site {
+func newSite(t TB, h http.Handler) *site {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -284,7 +284,7 @@ type httpProxy struct {
 	leaked     bool      // somebody followed the redirect
 }
 
-func newHTTPProxy[X T[X]](t X, upstream string) *httpProxy {
+func newHTTPProxy(t TB, upstream string) *httpProxy {
 	t.Helper()
 	p := &httpProxy{upstream: upstream, client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	p.elsewhere = newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

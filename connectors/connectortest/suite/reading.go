@@ -12,7 +12,7 @@ import (
 )
 
 // list gets all pages and checks their order.
-func (f *fixture[X]) list(q connectors.Query) []connectors.Item {
+func (f *fixture) list(q connectors.Query) []connectors.Item {
 	f.t.Helper()
 	var items []connectors.Item
 	for range 10_000 {
@@ -49,7 +49,7 @@ func names(items []connectors.Item) []string {
 	return list
 }
 
-func testList[X T[X]](t X, h Harness[X]) {
+func testList(t T, h Harness) {
 	f := start(t, h)
 	made := map[string][]string{}
 	for _, typ := range f.d.Types {
@@ -121,8 +121,8 @@ func testList[X T[X]](t X, h Harness[X]) {
 	}
 }
 
-func testSelection[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testSelection(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		var ops []schemas.Operation
 		for _, word := range []string{"sales_a", "sales_b", "ops_a", "ops_b", "solo"} {
 			ops = append(ops, f.create(f.name(typ.Name, word), f.payload(typ.Name, 0)))
@@ -163,8 +163,8 @@ func testSelection[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testNormalize[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testNormalize(t T, h Harness) {
+	each(t, h, canCreate, func(t T, f *fixture, typ connectors.ConnectionType) {
 		var want connectors.State
 		var ops []schemas.Operation
 		for i, word := range []string{"b", "a"} {
@@ -242,7 +242,7 @@ func testNormalize[X T[X]](t X, h Harness[X]) {
 	})
 }
 
-func testClosed[X T[X]](t X, h Harness[X]) {
+func testClosed(t T, h Harness) {
 	app := h.Start(t)
 	w, err := h.Connector.OpenWriter(t.Context(), app.Config())
 	if err != nil {

@@ -15,8 +15,8 @@ import (
 
 // RunReduced holds a connector to what can be seen without an outside hand, and changes nothing: its description
 // and, where cfg is not nil, what it reads of a real application with that config.
-func RunReduced[X T[X]](t X, c connectors.Connector, cfg *connectors.Config) {
-	t.Run("describe", func(t X) {
+func RunReduced(t T, c connectors.Connector, cfg *connectors.Config) {
+	t.Run("describe", func(t T) {
 		static := c.Describe()
 		for _, fault := range static.Faults() {
 			t.Errorf("static: %s", fault)
@@ -30,18 +30,18 @@ func RunReduced[X T[X]](t X, c connectors.Connector, cfg *connectors.Config) {
 	}
 	for _, k := range []struct {
 		name string
-		run  func(X, *reading[X])
+		run  func(T, *reading)
 	}{
-		{"open", reducedOpen[X]},
-		{"read", reducedRead[X]},
-		{"selection", reducedSelection[X]},
-		{"list", reducedList[X]},
-		{"normalize", reducedNormalize[X]},
-		{"bad input", reducedBadInput[X]},
-		{"cancellation", reducedCancellation[X]},
-		{"closed", reducedClosed[X]},
+		{"open", reducedOpen},
+		{"read", reducedRead},
+		{"selection", reducedSelection},
+		{"list", reducedList},
+		{"normalize", reducedNormalize},
+		{"bad input", reducedBadInput},
+		{"cancellation", reducedCancellation},
+		{"closed", reducedClosed},
 	} {
-		t.Run(k.name, func(t X) {
+		t.Run(k.name, func(t T) {
 			r, err := c.OpenReader(t.Context(), *cfg)
 			if err != nil {
 				t.Fatalf("OpenReader: %v", err)
@@ -55,21 +55,21 @@ func RunReduced[X T[X]](t X, c connectors.Connector, cfg *connectors.Config) {
 			if err != nil {
 				t.Fatalf("Describe: %v", err)
 			}
-			k.run(t, &reading[X]{t: t, c: c, cfg: *cfg, r: r, d: d})
+			k.run(t, &reading{t: t, c: c, cfg: *cfg, r: r, d: d})
 		})
 	}
 }
 
 // reading is an open reader of an application that is nobody's to change.
-type reading[X T[X]] struct {
-	t   X
+type reading struct {
+	t   T
 	c   connectors.Connector
 	cfg connectors.Config
 	r   connectors.Reader
 	d   connectors.Description
 }
 
-func (f *reading[X]) read(sel connectors.Selection) []connectors.Connection {
+func (f *reading) read(sel connectors.Selection) []connectors.Connection {
 	f.t.Helper()
 	s, err := f.r.Read(f.t.Context(), sel)
 	if err != nil {
@@ -84,7 +84,7 @@ func (f *reading[X]) read(sel connectors.Selection) []connectors.Connection {
 	return s.Connections
 }
 
-func reducedOpen[X T[X]](t X, f *reading[X]) {
+func reducedOpen(t T, f *reading) {
 	for _, fault := range f.d.Faults() {
 		t.Errorf("installed: %s", fault)
 	}
@@ -93,7 +93,7 @@ func reducedOpen[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedRead[X T[X]](t X, f *reading[X]) {
+func reducedRead(t T, f *reading) {
 	once := f.read(connectors.Selection{})
 	if len(once) == 0 {
 		t.Logf("the application has no connection: this shows little")
@@ -103,7 +103,7 @@ func reducedRead[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedSelection[X T[X]](t X, f *reading[X]) {
+func reducedSelection(t T, f *reading) {
 	all := f.read(connectors.Selection{})
 	byType := map[string][]connectors.Connection{}
 	for _, c := range all {
@@ -127,7 +127,7 @@ func reducedSelection[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedList[X T[X]](t X, f *reading[X]) {
+func reducedList(t T, f *reading) {
 	types := map[string]bool{}
 	for _, typ := range f.d.Types {
 		types[typ.Name] = true
@@ -171,7 +171,7 @@ func reducedList[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedNormalize[X T[X]](t X, f *reading[X]) {
+func reducedNormalize(t T, f *reading) {
 	names := connectors.Names{}
 	var live connectors.State
 	for _, c := range f.read(connectors.Selection{}) {
@@ -194,7 +194,7 @@ func reducedNormalize[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedBadInput[X T[X]](t X, f *reading[X]) {
+func reducedBadInput(t T, f *reading) {
 	for _, q := range []connectors.Query{{Type: "no_such_type"}, {}} {
 		_, err := f.r.List(t.Context(), q)
 		if err == nil {
@@ -227,7 +227,7 @@ func reducedBadInput[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedCancellation[X T[X]](t X, f *reading[X]) {
+func reducedCancellation(t T, f *reading) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := f.r.Read(ended, connectors.Selection{}); err == nil {
@@ -239,7 +239,7 @@ func reducedCancellation[X T[X]](t X, f *reading[X]) {
 	f.read(connectors.Selection{})
 }
 
-func reducedClosed[X T[X]](t X, f *reading[X]) {
+func reducedClosed(t T, f *reading) {
 	for range 2 {
 		if err := f.r.Close(); err != nil {
 			t.Errorf("Close: %v", err)

@@ -16,40 +16,40 @@ import (
 )
 
 // Run holds a connector to the contract of package connectors.
-func Run[X T[X]](t X, h Harness[X]) {
+func Run(t T, h Harness) {
 	if h.Connector == nil || h.Start == nil {
 		t.Fatal("the harness needs Connector and Start")
 	}
 	for _, c := range []struct {
 		name string
-		run  func(X, Harness[X])
+		run  func(T, Harness)
 	}{
-		{"describe", testDescribe[X]},
-		{"open", testOpen[X]},
-		{"create", testCreate[X]},
-		{"update", testUpdate[X]},
-		{"absent attributes", testAbsentAttributes[X]},
-		{"grant and revoke", testGrantRevoke[X]},
-		{"delete", testDelete[X]},
-		{"delete what owns", testDeleteOwner[X]},
-		{"protected", testProtected[X]},
-		{"bad input", testBadInput[X]},
-		{"dependents", testDependents[X]},
-		{"cancellation", testCancellation[X]},
-		{"names", testNames[X]},
-		{"foreign entries", testForeign[X]},
-		{"incomplete read", testIncomplete[X]},
-		{"identity states", testIdentityStates[X]},
-		{"removed identity", testRemovedIdentity[X]},
-		{"many", testMany[X]},
-		{"two writers", testTwoWriters[X]},
-		{"list", testList[X]},
-		{"selection", testSelection[X]},
-		{"normalize", testNormalize[X]},
-		{"closed", testClosed[X]},
-		{"transitions", testTransitions[X]},
+		{"describe", testDescribe},
+		{"open", testOpen},
+		{"create", testCreate},
+		{"update", testUpdate},
+		{"absent attributes", testAbsentAttributes},
+		{"grant and revoke", testGrantRevoke},
+		{"delete", testDelete},
+		{"delete what owns", testDeleteOwner},
+		{"protected", testProtected},
+		{"bad input", testBadInput},
+		{"dependents", testDependents},
+		{"cancellation", testCancellation},
+		{"names", testNames},
+		{"foreign entries", testForeign},
+		{"incomplete read", testIncomplete},
+		{"identity states", testIdentityStates},
+		{"removed identity", testRemovedIdentity},
+		{"many", testMany},
+		{"two writers", testTwoWriters},
+		{"list", testList},
+		{"selection", testSelection},
+		{"normalize", testNormalize},
+		{"closed", testClosed},
+		{"transitions", testTransitions},
 	} {
-		t.Run(c.name, func(t X) {
+		t.Run(c.name, func(t T) {
 			if !h.Serial {
 				t.Parallel()
 			}
@@ -59,18 +59,18 @@ func Run[X T[X]](t X, h Harness[X]) {
 }
 
 // fixture is one application with a connector opened on it.
-type fixture[X T[X]] struct {
-	t   X
-	h   Harness[X]
-	app Application[X]
+type fixture struct {
+	t   T
+	h   Harness
+	app Application
 	w   connectors.Writer
 	d   connectors.Description
 	n   int // operations so far, for their ids
 }
 
-func start[X T[X]](t X, h Harness[X]) *fixture[X] {
+func start(t T, h Harness) *fixture {
 	t.Helper()
-	f := &fixture[X]{t: t, h: h, app: h.Start(t)}
+	f := &fixture{t: t, h: h, app: h.Start(t)}
 	f.w = f.open()
 	d, err := f.w.Describe(t.Context())
 	if err != nil {
@@ -80,7 +80,7 @@ func start[X T[X]](t X, h Harness[X]) *fixture[X] {
 	return f
 }
 
-func (f *fixture[X]) open() connectors.Writer {
+func (f *fixture) open() connectors.Writer {
 	f.t.Helper()
 	w, err := f.h.Connector.OpenWriter(f.t.Context(), f.app.Config())
 	if err != nil {
@@ -95,12 +95,12 @@ func (f *fixture[X]) open() connectors.Writer {
 }
 
 // name is a connection's name.
-func (f *fixture[X]) name(typ, word string) schemas.Name {
+func (f *fixture) name(typ, word string) schemas.Name {
 	return schemas.Name{Type: typ, SourceName: f.app.Name(word)}
 }
 
 // scope is everything that belongs to this application.
-func (f *fixture[X]) scope() connectors.Selection {
+func (f *fixture) scope() connectors.Selection {
 	s := connectors.Selection{Scope: map[string][]string{}}
 	for _, typ := range f.d.Types {
 		s.Scope[typ.Name] = []string{f.app.Name("*")}
@@ -109,38 +109,38 @@ func (f *fixture[X]) scope() connectors.Selection {
 }
 
 // payload is the i-th payload of the harness for the type.
-func (f *fixture[X]) payload(typ string, i int) map[string]any {
+func (f *fixture) payload(typ string, i int) map[string]any {
 	return maps.Clone(f.h.Payloads[typ][i])
 }
 
-func (f *fixture[X]) op(kind schemas.OperationKind, c schemas.Name) schemas.Operation {
+func (f *fixture) op(kind schemas.OperationKind, c schemas.Name) schemas.Operation {
 	f.n++
 	return schemas.Operation{ID: fmt.Sprintf("op-%04d", f.n), Kind: kind, Application: f.app.Config().Application, Connection: c}
 }
 
-func (f *fixture[X]) create(c schemas.Name, payload map[string]any) schemas.Operation {
+func (f *fixture) create(c schemas.Name, payload map[string]any) schemas.Operation {
 	op := f.op(schemas.OperationCreate, c)
 	op.After = payload
 	return op
 }
 
-func (f *fixture[X]) update(c schemas.Name, after map[string]any) schemas.Operation {
+func (f *fixture) update(c schemas.Name, after map[string]any) schemas.Operation {
 	op := f.op(schemas.OperationUpdate, c)
 	op.After = after
 	return op
 }
 
-func (f *fixture[X]) delete(c schemas.Name) schemas.Operation {
+func (f *fixture) delete(c schemas.Name) schemas.Operation {
 	return f.op(schemas.OperationDelete, c)
 }
 
-func (f *fixture[X]) grant(k schemas.Key) schemas.Operation {
+func (f *fixture) grant(k schemas.Key) schemas.Operation {
 	op := f.op(schemas.OperationGrant, k.Connection)
 	op.Target, op.Privilege = &k.Target, k.Privilege
 	return op
 }
 
-func (f *fixture[X]) revoke(k schemas.Key) schemas.Operation {
+func (f *fixture) revoke(k schemas.Key) schemas.Operation {
 	op := f.op(schemas.OperationRevoke, k.Connection)
 	op.Target, op.Privilege = &k.Target, k.Privilege
 	return op
@@ -148,12 +148,12 @@ func (f *fixture[X]) revoke(k schemas.Key) schemas.Operation {
 
 // try applies operations and returns the outcomes. It fails the test unless there is one outcome for each,
 // in a sane form, and no error of the whole.
-func (f *fixture[X]) try(ops ...schemas.Operation) map[string]connectors.Outcome {
+func (f *fixture) try(ops ...schemas.Operation) map[string]connectors.Outcome {
 	f.t.Helper()
 	return f.tryOn(f.w, ops...)
 }
 
-func (f *fixture[X]) tryOn(w connectors.Writer, ops ...schemas.Operation) map[string]connectors.Outcome {
+func (f *fixture) tryOn(w connectors.Writer, ops ...schemas.Operation) map[string]connectors.Outcome {
 	f.t.Helper()
 	out, err := apply(f.t.Context(), w, ops)
 	if err != nil {
@@ -223,7 +223,7 @@ func errorFaults(err error) []string {
 }
 
 // must applies operations that all have to be applied.
-func (f *fixture[X]) must(ops ...schemas.Operation) {
+func (f *fixture) must(ops ...schemas.Operation) {
 	f.t.Helper()
 	out := f.try(ops...)
 	for _, op := range ops {
@@ -234,7 +234,7 @@ func (f *fixture[X]) must(ops ...schemas.Operation) {
 }
 
 // twice applies operations that all have to be applied, and again, which must change nothing.
-func (f *fixture[X]) twice(ops ...schemas.Operation) {
+func (f *fixture) twice(ops ...schemas.Operation) {
 	f.t.Helper()
 	f.must(ops...)
 	before := f.read(f.scope())
@@ -253,7 +253,7 @@ func describe(op schemas.Operation) string {
 }
 
 // read reads what must be whole and well-formed.
-func (f *fixture[X]) read(sel connectors.Selection) []connectors.Connection {
+func (f *fixture) read(sel connectors.Selection) []connectors.Connection {
 	f.t.Helper()
 	s, err := f.w.Read(f.t.Context(), sel)
 	if err != nil {
@@ -269,7 +269,7 @@ func (f *fixture[X]) read(sel connectors.Selection) []connectors.Connection {
 }
 
 // one reads one connection; nil when it is not there.
-func (f *fixture[X]) one(c schemas.Name) *connectors.Connection {
+func (f *fixture) one(c schemas.Name) *connectors.Connection {
 	f.t.Helper()
 	list := f.read(connectors.Selection{Names: []schemas.Name{c}})
 	switch {
@@ -282,13 +282,13 @@ func (f *fixture[X]) one(c schemas.Name) *connectors.Connection {
 }
 
 // same says whether two names are one to the application.
-func (f *fixture[X]) same(a, b schemas.Name) bool {
+func (f *fixture) same(a, b schemas.Name) bool {
 	typ, _ := f.d.Type(b.Type)
 	return a == b || (typ.Names.FoldCase && a.Type == b.Type && strings.EqualFold(a.SourceName, b.SourceName))
 }
 
 // there reads a connection that must be there.
-func (f *fixture[X]) there(c schemas.Name) *connectors.Connection {
+func (f *fixture) there(c schemas.Name) *connectors.Connection {
 	f.t.Helper()
 	got := f.one(c)
 	if got == nil {
@@ -297,7 +297,7 @@ func (f *fixture[X]) there(c schemas.Name) *connectors.Connection {
 	return got
 }
 
-func (f *fixture[X]) gone(c schemas.Name) {
+func (f *fixture) gone(c schemas.Name) {
 	f.t.Helper()
 	if f.one(c) != nil {
 		f.t.Errorf("%q is there, want gone", c)
@@ -305,7 +305,7 @@ func (f *fixture[X]) gone(c schemas.Name) {
 }
 
 // holds fails unless the connection has exactly these entitlements.
-func (f *fixture[X]) holds(c schemas.Name, want ...connectors.Entitlement) {
+func (f *fixture) holds(c schemas.Name, want ...connectors.Entitlement) {
 	f.t.Helper()
 	state, err := f.w.Normalize(connectors.State{Connections: []connectors.Connection{{Name: c, Entitlements: want}}})
 	if err != nil {

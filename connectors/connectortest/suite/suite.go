@@ -4,12 +4,12 @@ package suite
 
 import "context"
 
-// T is what a case needs of who runs it. A *testing.T is a T of itself.
-type T[X any] interface {
+// TB is what an application in a test needs of the test: to end it, to clean up after it, to write to its log.
+// *testing.T and *testing.B are TBs.
+type TB interface {
 	Name() string
 	Context() context.Context
 	Helper()
-	Parallel()
 	Cleanup(func())
 	TempDir() string
 	Logf(format string, args ...any)
@@ -20,5 +20,11 @@ type T[X any] interface {
 	Skip(args ...any)
 	Skipf(format string, args ...any)
 	Failed() bool
-	Run(name string, f func(X)) bool
+}
+
+// T runs cases within a case. Package connectortest makes one of a *testing.T; a Runner's Case is another.
+type T interface {
+	TB
+	Parallel()
+	Run(name string, f func(T)) bool
 }
