@@ -48,8 +48,10 @@ func arrows() map[string][]string {
 		"reconciler/fulfil": {"reconciler/report", "connectors", "connectors/rest", "schemas"},
 		"connectors/manual": {"connectors", "schemas"},
 		// What only tests import.
-		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},
-		"connectors/connectortest/suite":   {"connectors", "schemas"},
+		"connectors/connectortest":         {"connectors", "connectors/connectortest/faults", "connectors/connectortest/harness", "connectors/connectortest/suite"},
+		"connectors/connectortest/faults":  {"connectors", "connectors/connectortest/harness", "schemas"},
+		"connectors/connectortest/harness": {"connectors", "schemas"},
+		"connectors/connectortest/suite":   {"connectors", "connectors/connectortest/harness", "schemas"},
 		"connectors/connectortest/servers": {},
 		"reconciler/history/historytest":   {},
 		"reconciler/github/githubtest":     {},

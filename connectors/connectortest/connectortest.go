@@ -4,23 +4,25 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/faults"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/connectors/connectortest/suite"
 )
 
 // Canary is the text that a harness puts wherever a secret stands. It may never come out again.
-const Canary = suite.Canary
+const Canary = harness.Canary
 
-// What a harness is made of. Package suite says what each is for.
+// What a harness is made of. Package harness says what each is for.
 type (
-	TB             = suite.TB
-	Harness        = suite.Harness
-	Faulty         = suite.Faulty
-	Application    = suite.Application
-	Breaker        = suite.Breaker
-	Broken         = suite.Broken
-	IdentityStater = suite.IdentityStater
-	Owner          = suite.Owner
-	Protector      = suite.Protector
+	TB             = harness.TB
+	Harness        = harness.Harness
+	Faulty         = harness.Faulty
+	Application    = harness.Application
+	Breaker        = harness.Breaker
+	Broken         = harness.Broken
+	IdentityStater = harness.IdentityStater
+	Owner          = harness.Owner
+	Protector      = harness.Protector
 )
 
 // Run holds a connector to the contract of package connectors.
@@ -29,9 +31,9 @@ func Run(t *testing.T, h Harness) { suite.Run(runner{t}, h) }
 // runner runs cases as the subtests of a test.
 type runner struct{ *testing.T }
 
-var _ suite.T = runner{}
+var _ harness.T = runner{}
 
-func (r runner) Run(name string, f func(suite.T)) bool {
+func (r runner) Run(name string, f func(harness.T)) bool {
 	return r.T.Run(name, func(t *testing.T) { f(runner{t}) })
 }
 
@@ -45,7 +47,7 @@ type (
 func Capabilities(c connectors.Connector) []Row { return suite.Capabilities(c) }
 
 // FaultHarness is what the fault table needs of a connector that speaks to its application over a network.
-type FaultHarness = suite.FaultHarness
+type FaultHarness = faults.Harness
 
-// RunFaults holds a connector to what package suite says of faults on the way to its application.
-func RunFaults(t *testing.T, h FaultHarness) { suite.RunFaults(runner{t}, h) }
+// RunFaults holds a connector to what package faults says of the way to its application.
+func RunFaults(t *testing.T, h FaultHarness) { faults.Run(runner{t}, h) }

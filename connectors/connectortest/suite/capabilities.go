@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
 // Row is a line of the table of what connectors can do, for the documentation.
@@ -32,8 +33,8 @@ func Capabilities(c connectors.Connector) []Row {
 		r := Row{Connector: d.Name, Title: d.Title, Type: typ.Name,
 			Create: typ.Create, Update: typ.Update, Delete: typ.Delete, Reassign: typ.Reassign}
 		// A payload schema that does not parse is a failure of the suite; here it has no attributes.
-		s, _ := parsePayload(typ.Payload)
-		r.Attributes = s.names()
+		s, _ := harness.ParsePayload(typ.Payload)
+		r.Attributes = s.Names()
 		for _, g := range typ.Grantable {
 			r.Targets = append(r.Targets, Target{Type: g.Type, Edge: g.Edge, Privileges: slices.Clone(g.Privileges), Grant: g.Grant, Revoke: g.Revoke})
 		}

@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -14,16 +15,16 @@ type Hand interface {
 }
 
 // FromHand makes a harness of a connector and a hand. cfg has what every config has beside its values.
-func FromHand(ctx context.Context, c connectors.Connector, hand Hand, cfg connectors.Config) (Harness, error) {
+func FromHand(ctx context.Context, c connectors.Connector, hand Hand, cfg connectors.Config) (harness.Harness, error) {
 	a, err := hand.Do(ctx, schemas.ConnectorTest{Do: "harness"})
 	if err != nil {
-		return Harness{}, err
+		return harness.Harness{}, err
 	}
 	known := schemas.ConnectorHarness{}
 	if a.Harness != nil {
 		known = *a.Harness
 	}
-	h := Harness{Connector: c, Payloads: map[string][2]map[string]any{}, Serial: known.Serial}
+	h := harness.Harness{Connector: c, Payloads: map[string][2]map[string]any{}, Serial: known.Serial}
 	for typ, list := range known.Payloads {
 		if len(list) != 2 {
 			return h, &connectors.Error{Code: connectors.Invalid, Op: "outside hand", Message: "it has to have two payloads for " + typ}
@@ -31,7 +32,7 @@ func FromHand(ctx context.Context, c connectors.Connector, hand Hand, cfg connec
 		h.Payloads[typ] = [2]map[string]any(list)
 	}
 	schema := c.Describe().Config
-	h.Start = func(t TB) Application {
+	h.Start = func(t harness.TB) harness.Application {
 		t.Helper()
 		app := &outside{hand: hand, known: known, cfg: cfg, schema: schema}
 		a := app.do(t, schemas.ConnectorTest{Do: "start"})
@@ -46,7 +47,7 @@ func FromHand(ctx context.Context, c connectors.Connector, hand Hand, cfg connec
 		return app
 	}
 	for _, f := range known.Faulty {
-		h.Faulty = append(h.Faulty, Faulty{Name: f.Name, Code: connectors.Code(f.Code), Config: func(_ TB, good connectors.Config) connectors.Config {
+		h.Faulty = append(h.Faulty, harness.Faulty{Name: f.Name, Code: connectors.Code(f.Code), Config: func(_ harness.TB, good connectors.Config) connectors.Config {
 			values := maps.Clone(good.Values)
 			maps.Copy(values, f.Set)
 			for _, name := range f.Remove {
@@ -68,7 +69,7 @@ type outside struct {
 	id, prefix string
 }
 
-func (o *outside) do(t TB, r schemas.ConnectorTest) schemas.ConnectorTestAnswer {
+func (o *outside) do(t harness.TB, r schemas.ConnectorTest) schemas.ConnectorTestAnswer {
 	t.Helper()
 	r.Application = o.id
 	a, err := o.hand.Do(t.Context(), r)
@@ -78,7 +79,7 @@ func (o *outside) do(t TB, r schemas.ConnectorTest) schemas.ConnectorTestAnswer 
 	return a
 }
 
-func (o *outside) named(t TB, r schemas.ConnectorTest) schemas.Name {
+func (o *outside) named(t harness.TB, r schemas.ConnectorTest) schemas.Name {
 	t.Helper()
 	a := o.do(t, r)
 	if a.Name == nil {
@@ -88,19 +89,20 @@ func (o *outside) named(t TB, r schemas.ConnectorTest) schemas.Name {
 }
 
 func (o *outside) Config() connectors.Config { return o.cfg }
-func (o *outside) Name(word string) string   { return o.prefix + word }
 
-func (o *outside) AddIdentity(t TB, typ, word string) schemas.Name {
+func (o *outside) Name(word string) string { return o.prefix + word }
+
+func (o *outside) AddIdentity(t harness.TB, typ, word string) schemas.Name {
 	t.Helper()
 	return o.named(t, schemas.ConnectorTest{Do: "add_identity", Type: typ, Word: word})
 }
 
-func (o *outside) RemoveIdentity(t TB, name schemas.Name) {
+func (o *outside) RemoveIdentity(t harness.TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "remove_identity", Name: &name})
 }
 
-func (o *outside) AddResource(t TB, typ, word string) (schemas.Name, bool) {
+func (o *outside) AddResource(t harness.TB, typ, word string) (schemas.Name, bool) {
 	t.Helper()
 	a := o.do(t, schemas.ConnectorTest{Do: "add_resource", Type: typ, Word: word})
 	if a.Not || a.Name == nil {
@@ -109,22 +111,22 @@ func (o *outside) AddResource(t TB, typ, word string) (schemas.Name, bool) {
 	return *a.Name, true
 }
 
-func (o *outside) AddConnection(t TB, name schemas.Name) {
+func (o *outside) AddConnection(t harness.TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "add_connection", Name: &name})
 }
 
-func (o *outside) DropConnection(t TB, name schemas.Name) {
+func (o *outside) DropConnection(t harness.TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "drop_connection", Name: &name})
 }
 
-func (o *outside) Grant(t TB, key schemas.Key) {
+func (o *outside) Grant(t harness.TB, key schemas.Key) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "grant", Key: &key})
 }
 
-func (o *outside) Revoke(t TB, key schemas.Key) {
+func (o *outside) Revoke(t harness.TB, key schemas.Key) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "revoke", Key: &key})
 }
@@ -142,25 +144,25 @@ func (o *outside) can(what string) bool {
 	return false
 }
 
-func (o *outside) SetIdentityState(t TB, name schemas.Name, state string) bool {
+func (o *outside) SetIdentityState(t harness.TB, name schemas.Name, state string) bool {
 	t.Helper()
 	return !o.do(t, schemas.ConnectorTest{Do: "set_identity_state", Name: &name, State: state}).Not
 }
 
-func (o *outside) Own(t TB, connection schemas.Name) {
+func (o *outside) Own(t harness.TB, connection schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "own", Name: &connection})
 }
 
-func (o *outside) Protected(t TB) schemas.Name {
+func (o *outside) Protected(t harness.TB) schemas.Name {
 	t.Helper()
 	return o.named(t, schemas.ConnectorTest{Do: "protected"})
 }
 
-func (o *outside) Break(TB) []Broken {
-	var list []Broken
+func (o *outside) Break(harness.TB) []harness.Broken {
+	var list []harness.Broken
 	for _, b := range o.known.Breaks {
-		list = append(list, Broken{Name: b.Name, Corrupt: b.Corrupt, Start: func(t TB) connectors.Config {
+		list = append(list, harness.Broken{Name: b.Name, Corrupt: b.Corrupt, Start: func(t harness.TB) connectors.Config {
 			t.Helper()
 			cfg := o.cfg
 			if a := o.do(t, schemas.ConnectorTest{Do: "break", Break: b.Name}); a.Config != nil {
@@ -172,11 +174,9 @@ func (o *outside) Break(TB) []Broken {
 	return list
 }
 
-// optional returns an application's optional interface. One in a process of its own says which it has.
-func optional[I any](app any, what string) (I, bool) {
-	i, ok := app.(I)
-	if c, chooses := app.(interface{ can(string) bool }); chooses && !c.can(what) {
-		ok = false
-	}
-	return i, ok
+// offers says whether an application has an optional ability that its type has: one in a process of its own has all
+// the methods, and says which of them it can carry out.
+func offers(app harness.Application, ability string) bool {
+	o, outside := app.(*outside)
+	return !outside || o.can(ability)
 }

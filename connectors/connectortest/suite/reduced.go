@@ -10,13 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/schemas"
 )
 
 // RunReduced holds a connector to what can be seen without an outside hand, and changes nothing: its description
 // and, where cfg is not nil, what it reads of a real application with that config.
-func RunReduced(t T, c connectors.Connector, cfg *connectors.Config) {
-	t.Run("describe", func(t T) {
+func RunReduced(t harness.T, c connectors.Connector, cfg *connectors.Config) {
+	t.Run("describe", func(t harness.T) {
 		static := c.Describe()
 		for _, fault := range static.Faults() {
 			t.Errorf("static: %s", fault)
@@ -30,7 +31,7 @@ func RunReduced(t T, c connectors.Connector, cfg *connectors.Config) {
 	}
 	for _, k := range []struct {
 		name string
-		run  func(T, *reading)
+		run  func(harness.T, *reading)
 	}{
 		{"open", reducedOpen},
 		{"read", reducedRead},
@@ -41,7 +42,7 @@ func RunReduced(t T, c connectors.Connector, cfg *connectors.Config) {
 		{"cancellation", reducedCancellation},
 		{"closed", reducedClosed},
 	} {
-		t.Run(k.name, func(t T) {
+		t.Run(k.name, func(t harness.T) {
 			r, err := c.OpenReader(t.Context(), *cfg)
 			if err != nil {
 				t.Fatalf("OpenReader: %v", err)
@@ -62,7 +63,7 @@ func RunReduced(t T, c connectors.Connector, cfg *connectors.Config) {
 
 // reading is an open reader of an application that is nobody's to change.
 type reading struct {
-	t   T
+	t   harness.T
 	c   connectors.Connector
 	cfg connectors.Config
 	r   connectors.Reader
@@ -78,13 +79,13 @@ func (f *reading) read(sel connectors.Selection) []connectors.Connection {
 	if s.Incomplete != "" {
 		f.t.Fatalf("Read is incomplete: %s", s.Incomplete)
 	}
-	for _, fault := range stateFaults(f.d, s) {
+	for _, fault := range harness.StateFaults(f.d, s) {
 		f.t.Error(fault)
 	}
 	return s.Connections
 }
 
-func reducedOpen(t T, f *reading) {
+func reducedOpen(t harness.T, f *reading) {
 	for _, fault := range f.d.Faults() {
 		t.Errorf("installed: %s", fault)
 	}
@@ -93,17 +94,17 @@ func reducedOpen(t T, f *reading) {
 	}
 }
 
-func reducedRead(t T, f *reading) {
+func reducedRead(t harness.T, f *reading) {
 	once := f.read(connectors.Selection{})
 	if len(once) == 0 {
 		t.Logf("the application has no connection: this shows little")
 	}
-	if diff := cmp.Diff(once, f.read(connectors.Selection{}), compare()...); diff != "" {
+	if diff := cmp.Diff(once, f.read(connectors.Selection{}), harness.Compare()...); diff != "" {
 		t.Errorf("two reads differ (-first +second); does somebody else change the application?\n%s", diff)
 	}
 }
 
-func reducedSelection(t T, f *reading) {
+func reducedSelection(t harness.T, f *reading) {
 	all := f.read(connectors.Selection{})
 	byType := map[string][]connectors.Connection{}
 	for _, c := range all {
@@ -111,7 +112,7 @@ func reducedSelection(t T, f *reading) {
 	}
 	check := func(what string, sel connectors.Selection, want []connectors.Connection) {
 		t.Helper()
-		if diff := cmp.Diff(want, f.read(sel), compare()...); diff != "" {
+		if diff := cmp.Diff(want, f.read(sel), harness.Compare()...); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
@@ -127,7 +128,7 @@ func reducedSelection(t T, f *reading) {
 	}
 }
 
-func reducedList(t T, f *reading) {
+func reducedList(t harness.T, f *reading) {
 	types := map[string]bool{}
 	for _, typ := range f.d.Types {
 		types[typ.Name] = true
@@ -171,7 +172,7 @@ func reducedList(t T, f *reading) {
 	}
 }
 
-func reducedNormalize(t T, f *reading) {
+func reducedNormalize(t harness.T, f *reading) {
 	names := connectors.Names{}
 	var live connectors.State
 	for _, c := range f.read(connectors.Selection{}) {
@@ -189,19 +190,19 @@ func reducedNormalize(t T, f *reading) {
 	if err != nil {
 		t.Fatalf("Normalize of what was read: %v", err)
 	}
-	if diff := cmp.Diff(live.Connections, got.Connections, compare()...); diff != "" {
+	if diff := cmp.Diff(live.Connections, got.Connections, harness.Compare()...); diff != "" {
 		t.Errorf("Normalize changes what was read (-read +normalized):\n%s", diff)
 	}
 }
 
-func reducedBadInput(t T, f *reading) {
+func reducedBadInput(t harness.T, f *reading) {
 	for _, q := range []connectors.Query{{Type: "no_such_type"}, {}} {
 		_, err := f.r.List(t.Context(), q)
 		if err == nil {
 			t.Errorf("List of the type %q has no error", q.Type)
 			continue
 		}
-		for _, fault := range errorFaults(err) {
+		for _, fault := range harness.ErrorFaults(err) {
 			t.Error(fault)
 		}
 	}
@@ -227,7 +228,7 @@ func reducedBadInput(t T, f *reading) {
 	}
 }
 
-func reducedCancellation(t T, f *reading) {
+func reducedCancellation(t harness.T, f *reading) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := f.r.Read(ended, connectors.Selection{}); err == nil {
@@ -239,7 +240,7 @@ func reducedCancellation(t T, f *reading) {
 	f.read(connectors.Selection{})
 }
 
-func reducedClosed(t T, f *reading) {
+func reducedClosed(t harness.T, f *reading) {
 	for range 2 {
 		if err := f.r.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -251,7 +252,7 @@ func reducedClosed(t T, f *reading) {
 	for name, err := range map[string]error{"Describe": describe, "Read": read, "List": list} {
 		if err == nil {
 			t.Errorf("%s of what is closed has no error", name)
-		} else if faults := errorFaults(err); len(faults) > 0 {
+		} else if faults := harness.ErrorFaults(err); len(faults) > 0 {
 			t.Errorf("%s of what is closed: %v", name, faults)
 		}
 	}

@@ -1,4 +1,4 @@
-package suite
+package faults
 
 import (
 	"bytes"
@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
 // streamFault is what a stream proxy does to what the server answers.
@@ -40,7 +42,7 @@ type streamProxy struct {
 	done    sync.WaitGroup
 }
 
-func newStreamProxy(t TB, upstream string) *streamProxy {
+func newStreamProxy(t harness.TB, upstream string) *streamProxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -244,7 +246,7 @@ type site struct {
 	listener net.Listener
 }
 
-func newSite(t TB, h http.Handler) *site {
+func newSite(t harness.TB, h http.Handler) *site {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -284,7 +286,7 @@ type httpProxy struct {
 	leaked     bool      // somebody followed the redirect
 }
 
-func newHTTPProxy(t TB, upstream string) *httpProxy {
+func newHTTPProxy(t harness.TB, upstream string) *httpProxy {
 	t.Helper()
 	p := &httpProxy{upstream: upstream, client: &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	p.elsewhere = newSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

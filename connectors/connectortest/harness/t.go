@@ -1,6 +1,7 @@
-// Package suite is what package connectortest runs, without package testing: the cases, and who runs them. A test
-// runs them with its *testing.T; countersign connector test with a Runner's Case.
-package suite
+// Package harness is what the conformance suite and the table of faults share: what they need to know of a connector and
+// its application, and a fixture with the connector opened on it. It imports no package testing, so that a program can
+// run the cases, too.
+package harness
 
 import "context"
 
