@@ -52,6 +52,7 @@ func arrows() map[string][]string {
 		"connectors/connectortest/faults":  {"connectors", "connectors/connectortest/harness", "schemas"},
 		"connectors/connectortest/harness": {"connectors", "schemas"},
 		"connectors/connectortest/suite":   {"connectors", "connectors/connectortest/harness", "schemas"},
+		"connectors/connectortest/virtual": {"connectors/connectortest/harness"},
 		"connectors/connectortest/servers": {},
 		"reconciler/history/historytest":   {},
 		"reconciler/github/githubtest":     {},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -747,7 +746,7 @@ func TestCredentialsOfTheMachine(t *testing.T) {
 		t.Errorf("with an empty environment: %v, want %s", err, connectors.Invalid)
 	}
 	none["sign_in"] = "instance"
-	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	metadata := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		const path = "/latest/meta-data/iam/security-credentials/"
 		switch {
 		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token":

@@ -19,6 +19,7 @@ func TestFaults(t *testing.T) {
 		Through: func(t connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			return with(map[string]any{"endpoint": "http://" + proxy, "timeout": "1s", "max_wait": "2s"})(t, cfg)
 		},
-		HTTP: true,
+		HTTP:    true,
+		Network: network,
 	})
 }

@@ -12,7 +12,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -121,7 +120,7 @@ func newServer(t connectortest.TB) *server {
 // listen opens an address of the server; change has the last word about what is answered there.
 func (s *server) listen(t connectortest.TB, change func(action string, status int, body []byte) (int, []byte)) string {
 	t.Helper()
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	h := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
 			return // the client went away
@@ -141,7 +140,6 @@ func (s *server) listen(t connectortest.TB, change func(action string, status in
 		w.WriteHeader(status)
 		_, _ = w.Write(answer) // the client may have gone away
 	}))
-	t.Cleanup(h.Close)
 	return h.URL
 }
 

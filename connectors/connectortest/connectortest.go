@@ -1,7 +1,9 @@
 package connectortest
 
 import (
+	"flag"
 	"testing"
+	"testing/synctest"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/faults"
@@ -37,6 +39,13 @@ func (r runner) Run(name string, f func(harness.T)) bool {
 	return r.T.Run(name, func(t *testing.T) { f(runner{t}) })
 }
 
+// Isolated runs a function in a bubble of synctest.
+func (r runner) Isolated(f func(harness.T)) {
+	synctest.Test(r.T, func(t *testing.T) { f(runner{t}) })
+}
+
+var _ faults.Isolator = runner{}
+
 // Row is a line of the table of what connectors can do, and Target a type that can be granted.
 type (
 	Row    = suite.Row
@@ -49,5 +58,13 @@ func Capabilities(c connectors.Connector) []Row { return suite.Capabilities(c) }
 // FaultHarness is what the fault table needs of a connector that speaks to its application over a network.
 type FaultHarness = faults.Harness
 
-// RunFaults holds a connector to what package faults says of the way to its application.
-func RunFaults(t *testing.T, h FaultHarness) { faults.Run(runner{t}, h) }
+var strike = flag.String("faults", "some", "where faults strike an exchange: some (first, last, one of each kind of request), or all")
+
+// RunFaults holds a connector to what package faults says of the way to its application. With the flag -faults=all a
+// fault strikes at every request:
+//
+//	go test ./connectors/okta -run TestFaults -faults=all
+func RunFaults(t *testing.T, h FaultHarness) {
+	h.All = h.All || *strike == "all"
+	faults.Run(runner{t}, h)
+}

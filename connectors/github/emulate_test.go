@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"slices"
@@ -14,6 +13,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/connectortest/servers"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"github.com/countersign/countersign/connectors/github"
 	"github.com/countersign/countersign/schemas"
 )
@@ -24,7 +24,7 @@ import (
 type emulated struct {
 	t     connectortest.TB
 	url   string
-	front *httptest.Server
+	front *virtual.Server
 }
 
 func newEmulated(t connectortest.TB) *emulated {
@@ -47,8 +47,7 @@ func newEmulated(t connectortest.TB) *emulated {
 	mux.Handle("/", proxy)
 	mux.HandleFunc("POST /graphql", e.graphql)
 	mux.HandleFunc("GET /orgs/acme/teams/{slug}/teams", func(w http.ResponseWriter, _ *http.Request) { e.reply(w, []any{}) })
-	e.front = httptest.NewServer(mux)
-	t.Cleanup(e.front.Close)
+	e.front = network.Serve(t, mux)
 	return e
 }
 

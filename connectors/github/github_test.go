@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -814,9 +813,7 @@ func TestEnterpriseServer(t *testing.T) {
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
-	secure := httptest.NewTLSServer(h)
-	t.Cleanup(secure.Close)
-	secure.Config.ErrorLog = nil
+	secure := network.ServeTLS(t, h)
 	cfg := h.config()
 	cfg.Values["url"] = secure.URL
 	file := filepath.Join(t.TempDir(), "ca.pem")

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -21,13 +20,14 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 )
 
 // hub is an organisation at a GitHub of our own: it keeps state, and holds every request and answer against what
 // GitHub publishes of its API.
 type hub struct {
 	t       connectortest.TB
-	http    *httptest.Server
+	http    *virtual.Server
 	strict  bool // holds requests and answers against the description; off in benchmarks
 	mu      sync.Mutex
 	org     string
@@ -104,8 +104,7 @@ func newHub(t connectortest.TB) *hub {
 	if _, err := graphSchema(); err != nil {
 		t.Fatal(err)
 	}
-	h.http = httptest.NewServer(h)
-	t.Cleanup(h.http.Close)
+	h.http = network.Serve(t, h)
 	for _, login := range []string{"octo-planner", "Octo-Applier"} {
 		h.user(login).role = "admin"
 	}

@@ -28,9 +28,10 @@ func TestFaults(t *testing.T) {
 		},
 		Through: func(_ connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			cfg.Values = maps.Clone(cfg.Values)
-			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "200ms"
+			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "2s"
 			return cfg
 		},
-		HTTP: true,
+		HTTP:    true,
+		Network: network,
 	})
 }

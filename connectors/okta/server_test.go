@@ -6,8 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -22,7 +22,7 @@ import (
 // documentation says. Everything that it is asked and answers is held to Okta's description.
 type server struct {
 	t    connectortest.TB
-	http *httptest.Server
+	http *virtual.Server
 
 	mu     sync.Mutex
 	next   int
@@ -115,7 +115,7 @@ func newServer(t connectortest.TB, token string) *server {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) })
 	}
 	checked := held(router, mux, func(why string) { t.Error(why) })
-	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.http = network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.calls = append(s.calls, r.Method+" "+r.URL.Path)
 		fault, fast := s.fault, s.fast
@@ -130,7 +130,6 @@ func newServer(t connectortest.TB, token string) *server {
 			checked.ServeHTTP(w, r)
 		}
 	}))
-	t.Cleanup(s.http.Close)
 	return s
 }
 

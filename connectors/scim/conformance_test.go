@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -276,10 +275,9 @@ func (a *application) Break(connectortest.TB) []connectortest.Broken {
 			return ask(r)
 		}),
 		{Name: "the web page of a proxy", Start: func(t connectortest.TB) connectors.Config {
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			srv := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				fmt.Fprint(w, "<html>please log in</html>")
 			}))
-			t.Cleanup(srv.Close)
 			return a.with(map[string]any{"url": srv.URL, "retries": 0})
 		}},
 	}

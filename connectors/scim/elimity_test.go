@@ -6,7 +6,6 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
@@ -263,13 +262,12 @@ func elimityServer(t connectortest.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+testToken {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		server.ServeHTTP(w, r)
 	}))
-	t.Cleanup(srv.Close)
 	return srv.URL + "/v2"
 }

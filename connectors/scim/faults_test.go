@@ -39,7 +39,8 @@ func TestFaults(t *testing.T) {
 					app := application{cfg: cfg}
 					return app.with(map[string]any{"url": strings.Replace(u.String(), u.Host, proxy, 1), "timeout": "1s", "retries": 1})
 				},
-				HTTP: true,
+				HTTP:    true,
+				Network: network,
 			})
 		})
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -93,7 +92,7 @@ func front(t connectortest.TB, upstream string, quirks ...quirk) string {
 		inner := ask
 		ask = func(r request) answer { return q(r, inner) }
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+	srv := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
 		r := request{method: hr.Method, path: strings.TrimPrefix(hr.URL.EscapedPath(), "/"), query: hr.URL.Query(), header: http.Header{}}
 		for _, k := range []string{"Authorization", "Content-Type", "Accept", "If-Match"} {
 			if v := hr.Header.Get(k); v != "" {
@@ -119,7 +118,6 @@ func front(t connectortest.TB, upstream string, quirks ...quirk) string {
 			}
 		}
 	}))
-	t.Cleanup(srv.Close)
 	return srv.URL
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -713,7 +712,7 @@ func TestOAuth(t *testing.T) {
 	var fetched atomic.Int64
 	var form atomic.Value
 	status := http.StatusOK
-	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	auth := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fetched.Add(1)
 		id, password, _ := r.BasicAuth()
 		if err := r.ParseForm(); err != nil || id != "client" || password != secretText || r.URL.Path != "/oauth/token" {
@@ -725,7 +724,6 @@ func TestOAuth(t *testing.T) {
 		w.WriteHeader(status)
 		fmt.Fprintf(w, `{"access_token": "%s", "expires_in": 3600, "token_type": "bearer"}`, testToken)
 	}))
-	t.Cleanup(auth.Close)
 	app := newApplication(t, elimityServer(t), testToken, map[string]any{"token": nil, "oauth": map[string]any{"token_url": auth.URL + "/oauth/token",
 		"client_id": "client", "client_secret": connectors.NewSecret(secretText), "grant": "account_credentials", "account_id": "acc", "scope": "scim2"}})
 	now := time.Now()
@@ -776,8 +774,7 @@ func TestCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) }}
-	srv := httptest.NewTLSServer(proxy)
-	t.Cleanup(srv.Close)
+	srv := network.ServeTLS(t, proxy)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ca.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
