@@ -135,7 +135,7 @@ func start(t connectortest.TB) *app {
 	}}
 	a.config = connectors.Config{Application: "cloud", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Values: map[string]any{
 		"account": accountID, "access_key_id": connectors.NewSecret(accessKey), "secret_access_key": connectors.NewSecret(connectortest.Canary),
-		"path_prefix": teamPath, "endpoint": srv.url, "page_size": 5, "timeout": "10s", "max_wait": "20ms", "settle": "1s",
+		"path_prefix": teamPath, "endpoint": srv.url, "page_size": 5, "timeout": "5m", "max_wait": "20ms", "settle": "1s",
 	}}
 	srv.addKey(accessKey, connectortest.Canary, "arn:aws:iam::"+accountID+":user/countersign")
 	// An account has more in it than what we look after.

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -755,14 +756,16 @@ func TestAnswersThatAreNone(t *testing.T) {
 // A secondary limit that names no time is one all the same.
 func TestSecondaryLimitWithoutTime(t *testing.T) {
 	t.Parallel()
-	h := newHub(t)
-	h.answer("orgs/list-members", 403, nil, `{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}`)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	_, err := writer(t, h.config()).Read(ctx, connectors.Selection{})
-	if connectors.CodeOf(err) != connectors.Unavailable || h.count("orgs/list-members") != 1 {
-		t.Errorf("%v after %d calls, want %s after one: it waits a minute", err, h.count("orgs/list-members"), connectors.Unavailable)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		h.answer("orgs/list-members", 403, nil, `{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}`)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		_, err := writer(t, h.config()).Read(ctx, connectors.Selection{})
+		if connectors.CodeOf(err) != connectors.Unavailable || h.count("orgs/list-members") != 1 {
+			t.Errorf("%v after %d calls, want %s after one: it waits a minute", err, h.count("orgs/list-members"), connectors.Unavailable)
+		}
+	})
 }
 
 func TestRenamedRepository(t *testing.T) {

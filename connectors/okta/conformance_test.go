@@ -81,7 +81,7 @@ func newOrganisation(t connectortest.TB) *organisation {
 	t.Helper()
 	s := newServer(t, connectortest.Canary)
 	return &organisation{server: s, roles: map[string]string{}, cfg: connectors.Config{Application: "acme", Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Values: map[string]any{"url": s.http.URL, "token": connectors.NewSecret(connectortest.Canary), "timeout": "5s"}}}
+		Values: map[string]any{"url": s.http.URL, "token": connectors.NewSecret(connectortest.Canary), "timeout": "5m"}}}
 }
 
 func (o *organisation) Config() connectors.Config { return o.cfg }

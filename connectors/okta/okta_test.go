@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -710,43 +711,45 @@ func TestGoneWhileReading(t *testing.T) {
 // A rate limit that is nearly used up is left to others until its window ends.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
-	o := newOrganisation(t)
-	o.AddConnection(t, named("group", "Sales"))
-	o.set(func() { o.limit, o.reset = "60", 5*time.Minute })
-	_, err := o.writer(t).Read(t.Context(), connectors.Selection{})
-	var e *connectors.Error
-	if !errors.As(err, &e) || e.Code != connectors.Unavailable || e.RetryAfter < 4*time.Minute || e.RetryAfter > 6*time.Minute {
-		t.Errorf("got %v, want %s for the rest of the window", err, connectors.Unavailable)
-	}
-	if calls := o.asked(); len(calls) != 1 {
-		t.Errorf("asked %q, want nothing after the first answer", calls)
-	}
-	for name, limit := range map[string]struct {
-		left  string
-		reset time.Duration
-	}{"more than a tenth is left": {"61", 5 * time.Minute}, "the end is no window's": {"0", time.Hour}, "no number": {"x", 5 * time.Minute}} {
-		o.set(func() { o.limit, o.reset = limit.left, limit.reset })
-		if _, err := o.writer(t).Read(t.Context(), connectors.Selection{}); err != nil {
-			t.Errorf("%s: %v", name, err)
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrganisation(t)
+		o.AddConnection(t, named("group", "Sales"))
+		o.set(func() { o.limit, o.reset = "60", 5*time.Minute })
+		_, err := o.writer(t).Read(t.Context(), connectors.Selection{})
+		var e *connectors.Error
+		if !errors.As(err, &e) || e.Code != connectors.Unavailable || e.RetryAfter < 4*time.Minute || e.RetryAfter > 6*time.Minute {
+			t.Errorf("got %v, want %s for the rest of the window", err, connectors.Unavailable)
 		}
-	}
-	// Too many: Okta has no Retry-After, and says when the window ends.
-	o.set(func() { o.limit = "599" })
-	n := 0
-	o.setFault(func(w http.ResponseWriter, r *http.Request) bool {
-		n++
-		w.Header().Set("X-Rate-Limit-Limit", "600")
-		w.Header().Set("X-Rate-Limit-Remaining", "0")
-		w.Header().Set("X-Rate-Limit-Reset", fmt.Sprint(time.Now().Add(5*time.Minute).Unix()))
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusTooManyRequests)
-		_, err := w.Write([]byte(`{"errorCode": "E0000047", "errorSummary": "API call exceeded rate limit due to too many requests."}`))
-		return err == nil
+		if calls := o.asked(); len(calls) != 1 {
+			t.Errorf("asked %q, want nothing after the first answer", calls)
+		}
+		for name, limit := range map[string]struct {
+			left  string
+			reset time.Duration
+		}{"more than a tenth is left": {"61", 5 * time.Minute}, "the end is no window's": {"0", time.Hour}, "no number": {"x", 5 * time.Minute}} {
+			o.set(func() { o.limit, o.reset = limit.left, limit.reset })
+			if _, err := o.writer(t).Read(t.Context(), connectors.Selection{}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		// Too many: Okta has no Retry-After, and says when the window ends.
+		o.set(func() { o.limit = "599" })
+		n := 0
+		o.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+			n++
+			w.Header().Set("X-Rate-Limit-Limit", "600")
+			w.Header().Set("X-Rate-Limit-Remaining", "0")
+			w.Header().Set("X-Rate-Limit-Reset", fmt.Sprint(time.Now().Add(5*time.Minute).Unix()))
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, err := w.Write([]byte(`{"errorCode": "E0000047", "errorSummary": "API call exceeded rate limit due to too many requests."}`))
+			return err == nil
+		})
+		_, err = o.writer(t).Read(t.Context(), connectors.Selection{})
+		if !errors.As(err, &e) || e.Code != connectors.Unavailable || !e.Whole || e.RetryAfter < 4*time.Minute || !strings.Contains(e.Message, "E0000047") || n != 1 {
+			t.Errorf("got %v after %d calls, want %s for the rest of the window", err, n, connectors.Unavailable)
+		}
 	})
-	_, err = o.writer(t).Read(t.Context(), connectors.Selection{})
-	if !errors.As(err, &e) || e.Code != connectors.Unavailable || !e.Whole || e.RetryAfter < 4*time.Minute || !strings.Contains(e.Message, "E0000047") || n != 1 {
-		t.Errorf("got %v after %d calls, want %s for the rest of the window", err, n, connectors.Unavailable)
-	}
 }
 
 // Okta's own word decides what an error means.

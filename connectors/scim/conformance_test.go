@@ -242,7 +242,7 @@ func (a *application) Break(connectortest.TB) []connectortest.Broken {
 	before, _ := a.cfg.Values["url"].(string)
 	through := func(name string, q quirk) connectortest.Broken {
 		return connectortest.Broken{Name: name, Start: func(t connectortest.TB) connectors.Config {
-			return a.with(map[string]any{"url": front(t, before, q), "retries": 0, "timeout": "2s"})
+			return a.with(map[string]any{"url": front(t, before, q), "retries": 0, "timeout": "5m"})
 		}}
 	}
 	lists := func(change func(m map[string]any, r request)) quirk {
