@@ -48,7 +48,9 @@ func PostgreSQL(t TB) *Postgres {
 	const owner = "postgres"
 	dir := folder(t, owner)
 	data := filepath.Join(dir, "data")
-	run(t, owner, dir, filepath.Join(bin, "initdb"), "-D", data, "-U", "admin", "--auth=trust", "-E", "UTF8", "--no-sync")
+	installed.data(t, owner, data, "postgresql", func(t TB, into string) {
+		run(t, owner, filepath.Dir(into), filepath.Join(bin, "initdb"), "-D", into, "-U", "admin", "--auth=trust", "-E", "UTF8", "--no-sync")
+	})
 	p := &Postgres{Log: filepath.Join(dir, "log")}
 	for attempt := 1; ; attempt++ {
 		p.Port = freePort(t)
