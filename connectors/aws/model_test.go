@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
-	"github.com/countersign/countersign/connectors/connectortest"
 	"net/url"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/countersign/countersign/connectors/connectortest"
 )
 
 // model is the vendor's own description of a service: it says which requests and answers are well-formed. It

@@ -5,8 +5,6 @@ import (
 	"crypto/rsa"
 	"encoding/json"
 	"fmt"
-	"github.com/countersign/countersign/connectors/connectortest"
-	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,6 +14,9 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v4"
+
+	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 )
 
 // server is an Okta organisation as far as the connector asks for it: it keeps state, and behaves as Okta's

@@ -3,7 +3,6 @@ package scim_test
 import (
 	"cmp"
 	"fmt"
-	"github.com/countersign/countersign/connectors/connectortest"
 	"maps"
 	"net/http"
 	"slices"
@@ -16,6 +15,8 @@ import (
 	"github.com/elimity-com/scim/filter"
 	"github.com/elimity-com/scim/optional"
 	"github.com/elimity-com/scim/schema"
+
+	"github.com/countersign/countersign/connectors/connectortest"
 )
 
 // principalSchema is that of a third type of resource.

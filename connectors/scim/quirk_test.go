@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"github.com/countersign/countersign/connectors/connectortest"
 	"io"
 	"maps"
 	"net/http"
@@ -15,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"github.com/countersign/countersign/connectors/connectortest"
 )
 
 // answer is what a server, or a quirk in front of it, says.
