@@ -24,6 +24,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"github.com/countersign/countersign/connectors/github"
 	"github.com/countersign/countersign/schemas"
 )
@@ -816,7 +817,7 @@ func TestEnterpriseServer(t *testing.T) {
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
-	secure := network.ServeTLS(t, h)
+	secure := virtual.ServeTLS(t, h)
 	cfg := h.config()
 	cfg.Values["url"] = secure.URL
 	file := filepath.Join(t.TempDir(), "ca.pem")

@@ -19,6 +19,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"github.com/countersign/countersign/connectors/scim"
 	"github.com/countersign/countersign/schemas"
 )
@@ -774,7 +775,7 @@ func TestCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) }}
-	srv := network.ServeTLS(t, proxy)
+	srv := virtual.ServeTLS(t, proxy)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ca.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})
