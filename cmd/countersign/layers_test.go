@@ -61,8 +61,11 @@ func arrows() map[string][]string {
 		"reconciler/validate": {"reconciler/judge", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas"},
 		"connectors/manual":   {"connectors", "schemas"},
 		// What only tests import.
-		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},
-		"connectors/connectortest/suite":   {"connectors", "schemas"},
+		"connectors/connectortest":         {"connectors", "connectors/connectortest/faults", "connectors/connectortest/harness", "connectors/connectortest/suite"},
+		"connectors/connectortest/faults":  {"connectors", "connectors/connectortest/harness", "schemas"},
+		"connectors/connectortest/harness": {"connectors", "schemas"},
+		"connectors/connectortest/suite":   {"connectors", "connectors/connectortest/harness", "schemas"},
+		"connectors/connectortest/virtual": {"connectors/connectortest/harness"},
 		"connectors/connectortest/servers": {},
 		"reconciler/history/historytest":   {},
 		"reconciler/github/githubtest":     {},

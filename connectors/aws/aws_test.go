@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -22,7 +22,7 @@ import (
 
 func name(typ, source string) schemas.Name { return schemas.Name{Type: typ, SourceName: source} }
 
-func writer(t testing.TB, cfg connectors.Config) connectors.Writer {
+func writer(t connectortest.TB, cfg connectors.Config) connectors.Writer {
 	t.Helper()
 	w, err := aws.New().OpenWriter(t.Context(), cfg)
 	if err != nil {
@@ -36,7 +36,7 @@ func writer(t testing.TB, cfg connectors.Config) connectors.Writer {
 	return w
 }
 
-func apply(t testing.TB, w connectors.Writer, ops ...schemas.Operation) []error {
+func apply(t connectortest.TB, w connectors.Writer, ops ...schemas.Operation) []error {
 	t.Helper()
 	var out []error
 	for i := range ops {
@@ -48,7 +48,7 @@ func apply(t testing.TB, w connectors.Writer, ops ...schemas.Operation) []error 
 	return out
 }
 
-func must(t testing.TB, w connectors.Writer, ops ...schemas.Operation) {
+func must(t connectortest.TB, w connectors.Writer, ops ...schemas.Operation) {
 	t.Helper()
 	for i, err := range apply(t, w, ops...) {
 		if err != nil {
@@ -58,7 +58,7 @@ func must(t testing.TB, w connectors.Writer, ops ...schemas.Operation) {
 }
 
 // refused applies one operation that ends in an error, and returns it.
-func refused(t testing.TB, w connectors.Writer, code connectors.Code, o schemas.Operation) *connectors.Error {
+func refused(t connectortest.TB, w connectors.Writer, code connectors.Code, o schemas.Operation) *connectors.Error {
 	t.Helper()
 	err := apply(t, w, o)[0]
 	var e *connectors.Error
@@ -68,7 +68,7 @@ func refused(t testing.TB, w connectors.Writer, code connectors.Code, o schemas.
 	return e
 }
 
-func one(t testing.TB, r connectors.Reader, n schemas.Name) connectors.Connection {
+func one(t connectortest.TB, r connectors.Reader, n schemas.Name) connectors.Connection {
 	t.Helper()
 	s, err := r.Read(t.Context(), connectors.Selection{Names: []schemas.Name{n}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 {
@@ -212,32 +212,34 @@ func TestBoundariesThatDetailsLeaveOut(t *testing.T) {
 // What was just made is not known everywhere at once.
 func TestEventualConsistency(t *testing.T) {
 	t.Parallel()
-	a := start(t)
-	w := writer(t, a.config)
-	alice := name("user", a.AddIdentity(t, "user", "alice").SourceName)
-	g, p, r, other := name("group", "t-g"), name("policy", "t-p"), name("role", "t-r"), name("role", "t-other")
-	trust := document(statement("Effect", "Allow", "Principal", map[string]any{"AWS": "arn:aws:iam::" + accountID + ":role" + teamPath + "t-other"}, "Action", "sts:AssumeRole"))
-	a.srv.set(func() { a.srv.lag = 2 })
-	must(t, w, create(g, nil), create(p, nil), create(other, nil), create(r, map[string]any{"assume_role_policy": trust}),
-		grant(g, alice, "MEMBER"), grant(g, p, "MEMBER"), grant(r, p, "MEMBER"), grant(p, alice, "MEMBER"), update(r, map[string]any{"description": "x"}))
-	a.srv.set(func() { a.srv.lag = 0 })
-	if got := len(one(t, w, g).Entitlements); got != 2 {
-		t.Errorf("the group holds %d, want 2", got)
-	}
-	// It is not waited for what nobody made.
-	begin := time.Now()
-	refused(t, w, connectors.Invalid, update(r, map[string]any{"assume_role_policy": document(statement("Effect", "Allow",
-		"Principal", map[string]any{"AWS": "arn:aws:iam::" + accountID + ":role/absent"}, "Action", "sts:AssumeRole"))}))
-	refused(t, w, connectors.NotFound, grant(g, name("policy", "t-absent"), "MEMBER"))
-	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("it took %v", took)
-	}
-	// The wait has an end.
-	a.srv.set(func() { a.srv.lag = 1_000_000 })
-	out := apply(t, w, create(name("group", "t-late"), nil), grant(name("group", "t-late"), alice, "MEMBER"))
-	if out[0] != nil || connectors.CodeOf(out[1]) != connectors.NotFound {
-		t.Errorf("what never becomes known: %v", out)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t)
+		w := writer(t, a.config)
+		alice := name("user", a.AddIdentity(t, "user", "alice").SourceName)
+		g, p, r, other := name("group", "t-g"), name("policy", "t-p"), name("role", "t-r"), name("role", "t-other")
+		trust := document(statement("Effect", "Allow", "Principal", map[string]any{"AWS": "arn:aws:iam::" + accountID + ":role" + teamPath + "t-other"}, "Action", "sts:AssumeRole"))
+		a.srv.set(func() { a.srv.lag = 2 })
+		must(t, w, create(g, nil), create(p, nil), create(other, nil), create(r, map[string]any{"assume_role_policy": trust}),
+			grant(g, alice, "MEMBER"), grant(g, p, "MEMBER"), grant(r, p, "MEMBER"), grant(p, alice, "MEMBER"), update(r, map[string]any{"description": "x"}))
+		a.srv.set(func() { a.srv.lag = 0 })
+		if got := len(one(t, w, g).Entitlements); got != 2 {
+			t.Errorf("the group holds %d, want 2", got)
+		}
+		// It is not waited for what nobody made.
+		begin := time.Now()
+		refused(t, w, connectors.Invalid, update(r, map[string]any{"assume_role_policy": document(statement("Effect", "Allow",
+			"Principal", map[string]any{"AWS": "arn:aws:iam::" + accountID + ":role/absent"}, "Action", "sts:AssumeRole"))}))
+		refused(t, w, connectors.NotFound, grant(g, name("policy", "t-absent"), "MEMBER"))
+		if took := time.Since(begin); took > 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		// The wait has an end.
+		a.srv.set(func() { a.srv.lag = 1_000_000 })
+		out := apply(t, w, create(name("group", "t-late"), nil), grant(name("group", "t-late"), alice, "MEMBER"))
+		if out[0] != nil || connectors.CodeOf(out[1]) != connectors.NotFound {
+			t.Errorf("what never becomes known: %v", out)
+		}
+	})
 }
 
 // Names are one to IAM that differ in case alone, and a request writes what IAM has.
@@ -538,16 +540,18 @@ func TestFaultCodes(t *testing.T) {
 // A throttled request is sent again, and a long limit is given back to the caller.
 func TestThrottling(t *testing.T) {
 	t.Parallel()
-	a := start(t)
-	w := writer(t, a.config)
-	a.srv.set(func() { a.srv.throttle = 3 })
-	must(t, w, create(name("group", "t-g"), nil))
-	a.srv.set(func() { a.srv.throttle, a.srv.retryAfter = 1, "60" })
-	_, err := w.Read(t.Context(), connectors.Selection{})
-	var e *connectors.Error
-	if !errors.As(err, &e) || e.Code != connectors.Unavailable || e.RetryAfter != time.Minute {
-		t.Errorf("got %v, want Unavailable with a minute", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t)
+		w := writer(t, a.config)
+		a.srv.set(func() { a.srv.throttle = 3 })
+		must(t, w, create(name("group", "t-g"), nil))
+		a.srv.set(func() { a.srv.throttle, a.srv.retryAfter = 1, "60" })
+		_, err := w.Read(t.Context(), connectors.Selection{})
+		var e *connectors.Error
+		if !errors.As(err, &e) || e.Code != connectors.Unavailable || e.RetryAfter != time.Minute {
+			t.Errorf("got %v, want Unavailable with a minute", err)
+		}
+	})
 }
 
 // The quotas of a new account end in an error that names them, for the operation that went too far and no other.
@@ -747,7 +751,7 @@ func TestCredentialsOfTheMachine(t *testing.T) {
 		t.Errorf("with an empty environment: %v, want %s", err, connectors.Invalid)
 	}
 	none["sign_in"] = "instance"
-	metadata := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	metadata := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		const path = "/latest/meta-data/iam/security-credentials/"
 		switch {
 		case r.Method == http.MethodPut && r.URL.Path == "/latest/api/token":
@@ -803,27 +807,23 @@ func TestWhatIsHeld(t *testing.T) {
 // Stopping in the middle of a wait stops.
 func TestStopWhileWaiting(t *testing.T) {
 	t.Parallel()
-	a := start(t)
-	w := writer(t, with(map[string]any{"settle": "10m"})(t, a.config))
-	alice := a.AddIdentity(t, "user", "alice")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	a.srv.set(func() { a.srv.lag = 1 << 30 })
-	ops := []schemas.Operation{create(name("group", "t-g"), nil), grant(name("group", "t-g"), alice, "MEMBER")}
-	ops[0].ID, ops[1].ID = "a", "b"
-	go func() { // somebody stops it once it waits
-		for a.srv.count("AddUserToGroup") < 2 {
-			select {
-			case <-t.Context().Done():
-				return
-			case <-time.After(time.Millisecond):
-			}
+	synctest.Test(t, func(t *testing.T) {
+		a := start(t)
+		w := writer(t, with(map[string]any{"settle": "10m"})(t, a.config))
+		alice := a.AddIdentity(t, "user", "alice")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		a.srv.set(func() { a.srv.lag = 1 << 30 })
+		ops := []schemas.Operation{create(name("group", "t-g"), nil), grant(name("group", "t-g"), alice, "MEMBER")}
+		ops[0].ID, ops[1].ID = "a", "b"
+		go func() { // somebody stops it while it waits
+			time.Sleep(time.Minute)
+			cancel()
+		}()
+		if err := w.Apply(ctx, ops, func(connectors.Outcome) {}); connectors.CodeOf(err) != connectors.Unavailable || a.srv.count("AddUserToGroup") < 2 {
+			t.Errorf("got %v, want stopped", err)
 		}
-		cancel()
-	}()
-	if err := w.Apply(ctx, ops, func(connectors.Outcome) {}); connectors.CodeOf(err) != connectors.Unavailable {
-		t.Errorf("got %v, want stopped", err)
-	}
+	})
 }
 
 // The scripts are JSON where they say so.

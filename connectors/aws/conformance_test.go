@@ -61,8 +61,8 @@ func payloads() map[string][2]map[string]any {
 	}
 }
 
-func with(values map[string]any) func(*testing.T, connectors.Config) connectors.Config {
-	return func(_ *testing.T, cfg connectors.Config) connectors.Config {
+func with(values map[string]any) func(connectortest.TB, connectors.Config) connectors.Config {
+	return func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 		cfg.Values = maps.Clone(cfg.Values)
 		for k, v := range values {
 			if cfg.Values[k] = v; v == nil {
@@ -78,7 +78,7 @@ func harness() connectortest.Harness {
 	return connectortest.Harness{
 		Connector: aws.New(),
 		Payloads:  payloads(),
-		Start:     func(t *testing.T) connectortest.Application { return start(t) },
+		Start:     func(t connectortest.TB) connectortest.Application { return start(t) },
 		Faulty: []connectortest.Faulty{
 			{Name: "another account", Config: with(map[string]any{"account": "210987654321"}), Code: connectors.Conflict},
 			{Name: "no account", Config: with(map[string]any{"account": nil}), Code: connectors.Invalid},
@@ -124,7 +124,7 @@ var (
 	_ connectortest.Protector   = (*app)(nil)
 )
 
-func start(t testing.TB) *app {
+func start(t connectortest.TB) *app {
 	t.Helper()
 	srv := newServer(t)
 	a := &app{srv: srv, url: srv.url, prefix: "t-", managed: func(word string) (string, bool) {
@@ -135,7 +135,7 @@ func start(t testing.TB) *app {
 	}}
 	a.config = connectors.Config{Application: "cloud", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Values: map[string]any{
 		"account": accountID, "access_key_id": connectors.NewSecret(accessKey), "secret_access_key": connectors.NewSecret(connectortest.Canary),
-		"path_prefix": teamPath, "endpoint": srv.url, "page_size": 5, "timeout": "10s", "max_wait": "20ms", "settle": "1s",
+		"path_prefix": teamPath, "endpoint": srv.url, "page_size": 5, "timeout": "5m", "max_wait": "20ms", "settle": "1s",
 	}}
 	srv.addKey(accessKey, connectortest.Canary, "arn:aws:iam::"+accountID+":user/countersign")
 	// An account has more in it than what we look after.
@@ -159,7 +159,7 @@ func (a *app) Config() connectors.Config { return a.config }
 func (a *app) Name(word string) string { return a.prefix + word }
 
 // call sends one request, and returns the answer.
-func (a *app) call(t testing.TB, action string, pairs ...string) string {
+func (a *app) call(t connectortest.TB, action string, pairs ...string) string {
 	t.Helper()
 	body, ok := a.try(t, action, pairs...)
 	if !ok {
@@ -168,7 +168,7 @@ func (a *app) call(t testing.TB, action string, pairs ...string) string {
 	return body
 }
 
-func (a *app) try(t testing.TB, action string, pairs ...string) (string, bool) {
+func (a *app) try(t connectortest.TB, action string, pairs ...string) (string, bool) {
 	t.Helper()
 	form := url.Values{"Action": {action}, "Version": {"2010-05-08"}}
 	for i := 0; i < len(pairs); i += 2 {
@@ -194,7 +194,7 @@ func (a *app) try(t testing.TB, action string, pairs ...string) (string, bool) {
 }
 
 // texts are the contents of all elements of a name.
-func texts(t testing.TB, answer, element string) []string {
+func texts(t connectortest.TB, answer, element string) []string {
 	t.Helper()
 	dec := xml.NewDecoder(strings.NewReader(answer))
 	var out []string
@@ -213,7 +213,7 @@ func texts(t testing.TB, answer, element string) []string {
 	}
 }
 
-func (a *app) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (a *app) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	n := schemas.Name{Type: typ, SourceName: a.Name(word)}
 	if body, ok := a.try(t, "CreateUser", "UserName", n.SourceName, "Path", "/people/"); !ok && !strings.Contains(body, "EntityAlreadyExists") {
 		t.Fatal(body)
@@ -221,7 +221,7 @@ func (a *app) AddIdentity(t *testing.T, typ, word string) schemas.Name {
 	return n
 }
 
-func (a *app) RemoveIdentity(t *testing.T, n schemas.Name) {
+func (a *app) RemoveIdentity(t connectortest.TB, n schemas.Name) {
 	for _, g := range texts(t, a.call(t, "ListGroupsForUser", "UserName", n.SourceName), "GroupName") {
 		a.call(t, "RemoveUserFromGroup", "GroupName", g, "UserName", n.SourceName)
 	}
@@ -231,7 +231,7 @@ func (a *app) RemoveIdentity(t *testing.T, n schemas.Name) {
 	a.call(t, "DeleteUser", "UserName", n.SourceName)
 }
 
-func (a *app) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
+func (a *app) AddResource(t connectortest.TB, typ, word string) (schemas.Name, bool) {
 	n := schemas.Name{Type: typ, SourceName: a.Name(word)}
 	if typ == "inline_policy" {
 		// It exists only within something; there it is listed from.
@@ -244,7 +244,7 @@ func (a *app) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
 }
 
 // arn is that of a policy by its name.
-func (a *app) arn(t *testing.T, n schemas.Name) string {
+func (a *app) arn(t connectortest.TB, n schemas.Name) string {
 	t.Helper()
 	if n.Type == "aws_policy" {
 		return "arn:aws:iam::aws:policy/" + n.SourceName
@@ -257,7 +257,7 @@ func (a *app) arn(t *testing.T, n schemas.Name) string {
 	return "arn:aws:iam::" + accountID + ":policy/absent"
 }
 
-func (a *app) AddConnection(t *testing.T, n schemas.Name) {
+func (a *app) AddConnection(t connectortest.TB, n schemas.Name) {
 	switch n.Type {
 	case "group":
 		a.call(t, "CreateGroup", "GroupName", n.SourceName, "Path", teamPath)
@@ -268,7 +268,7 @@ func (a *app) AddConnection(t *testing.T, n schemas.Name) {
 	}
 }
 
-func (a *app) DropConnection(t *testing.T, n schemas.Name) {
+func (a *app) DropConnection(t connectortest.TB, n schemas.Name) {
 	switch n.Type {
 	case "group":
 		a.call(t, "DeleteGroup", "GroupName", n.SourceName)
@@ -279,10 +279,10 @@ func (a *app) DropConnection(t *testing.T, n schemas.Name) {
 	}
 }
 
-func (a *app) Grant(t *testing.T, k schemas.Key)  { a.change(t, k, true) }
-func (a *app) Revoke(t *testing.T, k schemas.Key) { a.change(t, k, false) }
+func (a *app) Grant(t connectortest.TB, k schemas.Key)  { a.change(t, k, true) }
+func (a *app) Revoke(t connectortest.TB, k schemas.Key) { a.change(t, k, false) }
 
-func (a *app) change(t *testing.T, k schemas.Key, give bool) {
+func (a *app) change(t connectortest.TB, k schemas.Key, give bool) {
 	t.Helper()
 	c := strings.ToUpper(k.Connection.Type[:1]) + k.Connection.Type[1:] // Group or Role
 	attach, put, add := "Detach", "Delete", "RemoveUserFromGroup"
@@ -306,7 +306,7 @@ func (a *app) change(t *testing.T, k schemas.Key, give bool) {
 }
 
 // Own puts a role into an instance profile, and makes a policy the boundary of a user.
-func (a *app) Own(t *testing.T, n schemas.Name) {
+func (a *app) Own(t connectortest.TB, n schemas.Name) {
 	switch n.Type {
 	case "role":
 		profile := a.Name("machines")
@@ -320,11 +320,11 @@ func (a *app) Own(t *testing.T, n schemas.Name) {
 }
 
 // Protected is the group that gives us what we may do.
-func (a *app) Protected(*testing.T) schemas.Name {
+func (a *app) Protected(connectortest.TB) schemas.Name {
 	return schemas.Name{Type: "group", SourceName: "Administrators"}
 }
 
-func (a *app) Break(t *testing.T) []connectortest.Broken {
+func (a *app) Break(t connectortest.TB) []connectortest.Broken {
 	a.AddConnection(t, schemas.Name{Type: "role", SourceName: a.Name("bystander")})
 	a.AddConnection(t, schemas.Name{Type: "policy", SourceName: a.Name("bystander")})
 	truncated := regexp.MustCompile(`<IsTruncated>(true|false)</IsTruncated>`)
@@ -334,7 +334,7 @@ func (a *app) Break(t *testing.T) []connectortest.Broken {
 	}
 	const details = "GetAccountAuthorizationDetails"
 	broken := func(name, action string, change func(status int, body []byte) (int, []byte)) connectortest.Broken {
-		return connectortest.Broken{Name: name, Start: func(t *testing.T) connectors.Config {
+		return connectortest.Broken{Name: name, Start: func(t connectortest.TB) connectors.Config {
 			at := a.srv.listen(t, func(sent string, status int, body []byte) (int, []byte) {
 				if sent != action {
 					return status, body

@@ -13,12 +13,13 @@ func TestFaults(t *testing.T) {
 	t.Parallel()
 	connectortest.RunFaults(t, connectortest.FaultHarness{
 		Harness: harness(),
-		Address: func(t *testing.T, a connectortest.Application) string {
+		Address: func(t connectortest.TB, a connectortest.Application) string {
 			return strings.TrimPrefix(a.(*app).url, "http://")
 		},
-		Through: func(t *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+		Through: func(t connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			return with(map[string]any{"endpoint": "http://" + proxy, "timeout": "1s", "max_wait": "2s"})(t, cfg)
 		},
-		HTTP: true,
+		HTTP:    true,
+		Network: network,
 	})
 }

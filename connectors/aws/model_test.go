@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"github.com/countersign/countersign/connectors/connectortest"
 )
 
 // model is the vendor's own description of a service: it says which requests and answers are well-formed. It
@@ -91,7 +93,7 @@ var descriptions = sync.OnceValues(func() (map[string]*model, error) {
 	return models, nil
 })
 
-func loadModels(t testing.TB) map[string]*model {
+func loadModels(t connectortest.TB) map[string]*model {
 	t.Helper()
 	m, err := descriptions()
 	if err != nil {

@@ -26,7 +26,7 @@ func TestMoto(t *testing.T) {
 	var n atomic.Int64
 	h := harness()
 	h.Connector = lacking{h.Connector}
-	h.Start = func(t *testing.T) connectortest.Application { return startMoto(t, url, n.Add(1)) }
+	h.Start = func(t connectortest.TB) connectortest.Application { return startMoto(t, url, n.Add(1)) }
 	// It has one account and takes every credential.
 	h.Faulty = slices.DeleteFunc(h.Faulty, func(f connectortest.Faulty) bool { return f.Code == connectors.Denied })
 	h.Serial = true
@@ -65,7 +65,7 @@ func (w lackingWriter) Describe(ctx context.Context) (connectors.Description, er
 // onMoto is an account at moto. All tests share it, so each has a prefix.
 type onMoto struct{ connectortest.Application }
 
-func startMoto(t *testing.T, url string, n int64) connectortest.Application {
+func startMoto(t connectortest.TB, url string, n int64) connectortest.Application {
 	t.Helper()
 	a := &app{url: url, prefix: strconv.FormatInt(n, 36) + "-"}
 	a.config = connectors.Config{Application: "cloud", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Values: map[string]any{

@@ -11,18 +11,18 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/countersign/countersign/connectors/connectortest"
 )
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
@@ -32,7 +32,7 @@ const accountID = "123456789012"
 // server behaves as IAM's documentation says that IAM does. Each request and each answer is held to the vendor's
 // description; a request that does not fit it fails the test.
 type server struct {
-	t      testing.TB
+	t      connectortest.TB
 	models map[string]*model
 	url    string
 
@@ -110,7 +110,7 @@ func noSuch(what, name string) error {
 	return fault("NoSuchEntity", 404, "The %s with name %s cannot be found.", what, name)
 }
 
-func newServer(t testing.TB) *server {
+func newServer(t connectortest.TB) *server {
 	t.Helper()
 	s := &server{t: t, models: loadModels(t), users: map[string]*thing{}, groups: map[string]*thing{}, roles: map[string]*thing{}, policies: map[string]*thing{},
 		profiles: map[string][]string{}, groupsOf: map[string][]string{}, keys: map[string]key{}, calls: map[string]int{}, fail: map[string]failure{}, deny: map[string]bool{}}
@@ -119,9 +119,9 @@ func newServer(t testing.TB) *server {
 }
 
 // listen opens an address of the server; change has the last word about what is answered there.
-func (s *server) listen(t testing.TB, change func(action string, status int, body []byte) (int, []byte)) string {
+func (s *server) listen(t connectortest.TB, change func(action string, status int, body []byte) (int, []byte)) string {
 	t.Helper()
-	h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	h := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
 			return // the client went away
@@ -141,7 +141,6 @@ func (s *server) listen(t testing.TB, change func(action string, status int, bod
 		w.WriteHeader(status)
 		_, _ = w.Write(answer) // the client may have gone away
 	}))
-	t.Cleanup(h.Close)
 	return h.URL
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -44,7 +45,7 @@ func revoke(c schemas.Name, target schemas.Name, privilege string) schemas.Opera
 	return op
 }
 
-func writer(t testing.TB, cfg connectors.Config) connectors.Writer {
+func writer(t connectortest.TB, cfg connectors.Config) connectors.Writer {
 	t.Helper()
 	w, err := casbin.New().OpenWriter(t.Context(), cfg)
 	if err != nil {
@@ -59,7 +60,7 @@ func writer(t testing.TB, cfg connectors.Config) connectors.Writer {
 }
 
 // apply wants all operations applied.
-func apply(t testing.TB, w connectors.Writer, ops ...schemas.Operation) {
+func apply(t connectortest.TB, w connectors.Writer, ops ...schemas.Operation) {
 	t.Helper()
 	n := 0
 	err := w.Apply(t.Context(), ops, func(o connectors.Outcome) {
@@ -74,7 +75,7 @@ func apply(t testing.TB, w connectors.Writer, ops ...schemas.Operation) {
 }
 
 // enforcer is what an application makes of the file.
-func enforcer(t testing.TB, path string) *casbinlib.Enforcer {
+func enforcer(t connectortest.TB, path string) *casbinlib.Enforcer {
 	t.Helper()
 	m, err := model.NewModelFromString(casbin.Model())
 	if err != nil {
@@ -87,7 +88,7 @@ func enforcer(t testing.TB, path string) *casbinlib.Enforcer {
 	return e
 }
 
-func enforce(t *testing.T, e *casbinlib.Enforcer, want bool, sub, obj, act string) {
+func enforce(t connectortest.TB, e *casbinlib.Enforcer, want bool, sub, obj, act string) {
 	t.Helper()
 	got, err := e.Enforce(sub, obj, act)
 	if err != nil {
@@ -98,7 +99,7 @@ func enforce(t *testing.T, e *casbinlib.Enforcer, want bool, sub, obj, act strin
 	}
 }
 
-func newStore(t testing.TB) string {
+func newStore(t connectortest.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "policy.csv")
 	if err := casbin.Init(path, casbin.Contents{Users: []string{"alice", "bob", "bob", `back\slash`, "it's"}, Objects: []string{"sales.orders", "sales.payroll"}}); err != nil {

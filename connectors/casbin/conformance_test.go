@@ -21,8 +21,8 @@ func harness() connectortest.Harness {
 		{"title": "Readers", "description": "", "critical": false},
 		{"title": "", "description": " 100% of it, \"quoted\"\nin #2 lines; ünï ", "critical": true},
 	}
-	without := func(key string, value any) func(*testing.T, connectors.Config) connectors.Config {
-		return func(_ *testing.T, cfg connectors.Config) connectors.Config {
+	without := func(key string, value any) func(connectortest.TB, connectors.Config) connectors.Config {
+		return func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 			values := map[string]any{"policy": cfg.Values["policy"]}
 			values[key] = value
 			cfg.Values = values
@@ -32,7 +32,7 @@ func harness() connectortest.Harness {
 	return connectortest.Harness{
 		Connector: casbin.New(),
 		Payloads:  map[string][2]map[string]any{"role": payloads, "group": payloads},
-		Start:     func(t *testing.T) connectortest.Application { return newFile(t, "") },
+		Start:     func(t connectortest.TB) connectortest.Application { return newFile(t, "") },
 		Faulty: []connectortest.Faulty{
 			{Name: "missing file", Config: without("policy", "/nowhere/"+"policy.csv"), Code: connectors.Unavailable},
 			{Name: "a folder", Config: without("policy", os.TempDir()), Code: connectors.Invalid},
@@ -69,7 +69,7 @@ var (
 const foreignContent = "# a comment of somebody's\n\np, dana, reports, read\ng2, reports, folder\np9, x, \"y, z\", 1\n   \n"
 
 // newFile makes a store with foreign lines in it.
-func newFile(t testing.TB, more string) *file {
+func newFile(t connectortest.TB, more string) *file {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "policy.csv")
 	if err := os.WriteFile(path, []byte(foreignContent+more), 0o640); err != nil {
@@ -88,7 +88,7 @@ func newFile(t testing.TB, more string) *file {
 	return f
 }
 
-func (f *file) read(t testing.TB) string {
+func (f *file) read(t connectortest.TB) string {
 	t.Helper()
 	b, err := os.ReadFile(f.path)
 	if err != nil {
@@ -97,20 +97,20 @@ func (f *file) read(t testing.TB) string {
 	return string(b)
 }
 
-func (f *file) write(t testing.TB, content string) {
+func (f *file) write(t connectortest.TB, content string) {
 	t.Helper()
 	if err := os.WriteFile(f.path, []byte(content), 0o640); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (f *file) append(t testing.TB, fields ...string) {
+func (f *file) append(t connectortest.TB, fields ...string) {
 	t.Helper()
 	f.write(t, f.read(t)+strings.Join(fields, ", ")+"\n")
 }
 
 // remove takes away all lines whose fields satisfy a condition.
-func (f *file) remove(t testing.TB, gone func(fields []string) bool) {
+func (f *file) remove(t connectortest.TB, gone func(fields []string) bool) {
 	t.Helper()
 	var keep strings.Builder
 	for line := range strings.Lines(f.read(t)) {
@@ -130,7 +130,7 @@ func (f *file) remove(t testing.TB, gone func(fields []string) bool) {
 func (f *file) Config() connectors.Config { return f.cfg }
 func (f *file) Name(word string) string   { return word }
 
-func (f *file) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (f *file) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	name := "u:" + word
 	if !strings.Contains(f.read(t), "p3, "+name+"\n") {
 		f.append(t, "p3", name)
@@ -138,11 +138,11 @@ func (f *file) AddIdentity(t *testing.T, typ, word string) schemas.Name {
 	return schemas.Name{Type: typ, SourceName: name}
 }
 
-func (f *file) RemoveIdentity(t *testing.T, n schemas.Name) {
+func (f *file) RemoveIdentity(t connectortest.TB, n schemas.Name) {
 	f.remove(t, func(fields []string) bool { return slices.Contains(fields[1:], n.SourceName) })
 }
 
-func (f *file) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
+func (f *file) AddResource(t connectortest.TB, typ, word string) (schemas.Name, bool) {
 	name := "o:" + word
 	if !strings.Contains(f.read(t), "p4, "+name+"\n") {
 		f.append(t, "p4", name)
@@ -150,11 +150,11 @@ func (f *file) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) 
 	return schemas.Name{Type: typ, SourceName: name}, true
 }
 
-func (f *file) AddConnection(t *testing.T, n schemas.Name) {
+func (f *file) AddConnection(t connectortest.TB, n schemas.Name) {
 	f.append(t, "p2", n.SourceName, n.Type, "", "", "false")
 }
 
-func (f *file) DropConnection(t *testing.T, n schemas.Name) { f.RemoveIdentity(t, n) }
+func (f *file) DropConnection(t connectortest.TB, n schemas.Name) { f.RemoveIdentity(t, n) }
 
 // rule is the line of an entitlement.
 func rule(k schemas.Key) []string {
@@ -168,16 +168,16 @@ func rule(k schemas.Key) []string {
 	return []string{"g", c.SourceName, target.SourceName}
 }
 
-func (f *file) Grant(t *testing.T, k schemas.Key) { f.append(t, rule(k)...) }
+func (f *file) Grant(t connectortest.TB, k schemas.Key) { f.append(t, rule(k)...) }
 
-func (f *file) Revoke(t *testing.T, k schemas.Key) {
+func (f *file) Revoke(t connectortest.TB, k schemas.Key) {
 	f.remove(t, func(fields []string) bool { return slices.Equal(fields, rule(k)) })
 }
 
-func (f *file) Break(t *testing.T) []connectortest.Broken {
+func (f *file) Break(t connectortest.TB) []connectortest.Broken {
 	whole := f.read(t)
 	broken := func(name, content string) connectortest.Broken {
-		return connectortest.Broken{Name: name, Corrupt: true, Start: func(t *testing.T) connectors.Config {
+		return connectortest.Broken{Name: name, Corrupt: true, Start: func(t connectortest.TB) connectors.Config {
 			f.write(t, content)
 			return f.cfg
 		}}
@@ -201,12 +201,12 @@ func (f *file) Break(t *testing.T) []connectortest.Broken {
 		broken("NUL", whole+"p3, broken\x00\n"),
 		broken("not UTF-8", whole+"p3, broken\xff\n"),
 		broken("a long line", whole+"p3, broken"+strings.Repeat("x", 70_000)+"\n"),
-		{Name: "gone", Start: func(t *testing.T) connectors.Config {
+		{Name: "gone", Start: func(t connectortest.TB) connectors.Config {
 			cfg := f.cfg
 			cfg.Values = map[string]any{"policy": f.path + ".gone"}
 			return cfg
 		}},
-		{Name: "a folder", Start: func(t *testing.T) connectors.Config {
+		{Name: "a folder", Start: func(t connectortest.TB) connectors.Config {
 			cfg := f.cfg
 			cfg.Values = map[string]any{"policy": filepath.Dir(f.path)}
 			return cfg

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,11 +13,9 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/suite"
 	"github.com/countersign/countersign/schemas"
 )
-
-// faultEnv names the fault that the child process of TestSuiteFindsFaults has.
-const faultEnv = "CONNECTORTEST_FAULT"
 
 // flawed is the casbin connector with one fault in it, to see that the suite finds it.
 type flawed struct {
@@ -71,7 +68,7 @@ func hasEdge(s connectors.State, op schemas.Operation) bool {
 	return false
 }
 
-func faults() []flawed {
+func flaws() []flawed {
 	return []flawed{
 		{name: "an open schema", finds: "describe", describe: func(d *connectors.Description) {
 			for i := range d.Types {
@@ -320,49 +317,26 @@ func faults() []flawed {
 	}
 }
 
-// TestSuiteFindsFaults runs the suite on connectors with a fault each, in processes of their own, and
-// wants it to fail where the fault is.
+// TestSuiteFindsFaults runs the suite on connectors with a fault each, and wants it to fail where the fault is.
 func TestSuiteFindsFaults(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("starts a process for each fault")
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range faults() {
+	for _, f := range flaws() {
 		t.Run(f.name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestFlawed$/^"+strings.ReplaceAll(f.finds, " ", "_")+"$", "-test.timeout=60s")
-			cmd.Env = append(os.Environ(), faultEnv+"="+f.name)
-			out, err := cmd.CombinedOutput()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || !strings.Contains(string(out), "--- FAIL: TestFlawed/"+strings.ReplaceAll(f.finds, " ", "_")) {
-				t.Errorf("the case %q did not fail (%v):\n%.2000s", f.finds, err, out)
+			h := harness()
+			h.Connector = f
+			only := func(name string) bool { return name == f.finds }
+			rep := suite.Runner{Now: time.Now, Match: only}.Run(t.Context(), func(c *suite.Case) { suite.Run(c, h) })
+			if rep.Failed == 0 {
+				t.Errorf("the case %q did not fail: %+v", f.finds, rep.Cases)
 			}
-			if strings.Contains(string(out), "panic") {
-				t.Errorf("the suite does not bear the fault:\n%.2000s", out)
+			for _, c := range rep.Cases {
+				if strings.Contains(strings.Join(c.Log, "\n"), "panic") {
+					t.Errorf("the suite does not bear the fault: %s: %v", c.Name, c.Log)
+				}
 			}
 		})
 	}
-}
-
-// TestFlawed is the child process's part.
-func TestFlawed(t *testing.T) {
-	name := os.Getenv(faultEnv)
-	if name == "" {
-		t.Skip("runs within TestSuiteFindsFaults")
-	}
-	for _, f := range faults() {
-		if f.name == name {
-			h := harness()
-			h.Connector = f
-			connectortest.Run(t, h)
-			return
-		}
-	}
-	t.Skipf("there is no fault %q", name)
 }
 
 func (f flawed) Describe() connectors.Description {

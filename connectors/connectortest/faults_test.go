@@ -3,19 +3,22 @@ package connectortest_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
-	"os"
-	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/faults"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
+	"github.com/countersign/countersign/connectors/connectortest/suite"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"github.com/countersign/countersign/connectors/rest"
 	"github.com/countersign/countersign/schemas"
 )
@@ -57,12 +60,12 @@ func (m remote) OpenReader(ctx context.Context, cfg connectors.Config) (connecto
 
 func (m remote) OpenWriter(ctx context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	address, _ := cfg.Values["url"].(string)
-	c := rest.Config{URL: address, Timeout: 500 * time.Millisecond, MinWait: time.Millisecond, Retries: 2}
+	c := rest.Config{URL: address, Timeout: 500 * time.Millisecond, MinWait: time.Millisecond, Retries: 2, Transport: network.Transport()}
 	switch m.flaw {
 	case "it comes back at once":
 		c.Limited = func(r *http.Response) (time.Duration, bool) { return 0, r.StatusCode == 429 }
 	case "it follows redirects":
-		c.Transport = follower{}
+		c.Transport = follower{c.Transport}
 	}
 	client, err := rest.New(c)
 	if err != nil {
@@ -75,17 +78,22 @@ func (m remote) OpenWriter(ctx context.Context, cfg connectors.Config) (connecto
 	return &remoteSession{session: session{s: m.s, d: m.Describe()}, client: client, checker: checker, flaw: m.flaw}, ctx.Err()
 }
 
-type follower struct{}
+// follower follows redirects.
+type follower struct{ next http.RoundTripper }
 
-func (follower) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := http.DefaultTransport.RoundTrip(r)
+func (f follower) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := f.next.RoundTrip(r)
 	if err != nil || resp.StatusCode != http.StatusTemporaryRedirect {
 		return resp, err
 	}
 	if err := resp.Body.Close(); err != nil {
 		return nil, err
 	}
-	return http.Get(resp.Header.Get("Location"))
+	again, err := http.NewRequestWithContext(r.Context(), http.MethodGet, resp.Header.Get("Location"), nil)
+	if err != nil {
+		return nil, err
+	}
+	return f.next.RoundTrip(again)
 }
 
 type remoteSession struct {
@@ -142,83 +150,89 @@ func (w *remoteSession) Apply(ctx context.Context, ops []schemas.Operation, repo
 	})
 }
 
-const flawEnv = "CONNECTORTEST_REMOTE_FLAW"
+// network is where the application listens.
+var network = virtual.New()
 
-func remoteFaults(t *testing.T, flaw string) {
+func remoteHarness(flaw string) connectortest.FaultHarness {
 	s := &server{teams: map[string]*team{}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}}
-	web := httptest.NewServer(http.HandlerFunc(s.answer))
-	t.Cleanup(web.Close)
-	n := make(chan int, 1)
-	n <- 0
-	connectortest.RunFaults(t, connectortest.FaultHarness{
-		HTTP: true,
+	var started atomic.Int64
+	return connectortest.FaultHarness{
+		HTTP:    true,
+		Network: network,
 		Harness: connectortest.Harness{
 			Connector: remote{memory{s}, flaw},
 			Payloads:  map[string][2]map[string]any{"team": {{"comment": "", "secret": false}, {"comment": "x", "secret": true}}},
-			Start: func(*testing.T) connectortest.Application {
-				i := <-n
-				n <- i + 1
-				return &remoteTenant{tenant{s: s, prefix: strings.Repeat("x", i+1) + "."}, web.URL}
+			Start: func(t connectortest.TB) connectortest.Application {
+				web := network.Serve(t, http.HandlerFunc(s.answer))
+				return &remoteTenant{tenant{s: s, prefix: fmt.Sprintf("x%d.", started.Add(1))}, web.Listener.Addr().String()}
 			},
 		},
-		Address: func(*testing.T, connectortest.Application) string { return web.Listener.Addr().String() },
-		Through: func(_ *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+		Address: func(_ connectortest.TB, app connectortest.Application) string { return app.(*remoteTenant).address },
+		Through: func(_ connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			cfg.Values = map[string]any{"url": "http://" + proxy}
 			return cfg
 		},
-	})
+	}
 }
 
 type remoteTenant struct {
 	tenant
-	url string
+	address string
 }
 
 func (a *remoteTenant) Config() connectors.Config {
-	return connectors.Config{Application: "memory", Values: map[string]any{"url": a.url}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
+	return connectors.Config{Application: "memory", Values: map[string]any{"url": "http://" + a.address}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 }
 
 // TestFaults runs the fault table on a connector without a flaw.
 func TestFaults(t *testing.T) {
 	t.Parallel()
-	remoteFaults(t, "")
+	connectortest.RunFaults(t, remoteHarness(""))
 }
 
-// TestFaultTableFindsFlaws runs it on connectors with one each, in processes of their own, and wants it to fail.
+// TestFaultTableFindsFlaws runs it on connectors with one each, and wants it to fail.
 func TestFaultTableFindsFlaws(t *testing.T) {
 	t.Parallel()
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for flaw, finds := range map[string]string{
-		"what it cannot read is empty":   "stream/read/refused_for_good",
-		"it gives up for ever":           "stream/read/refused_for_good",
-		"it tells its secret":            "stream/read/refused_for_good",
-		"what it cannot decode is empty": "http/read/a_page_of_another_service",
-		"what it does not find is empty": "http/read/an_empty_object",
-		"it comes back at once":          "http/read/429_with_Retry-After",
-		"it follows redirects":           "http/read/a_redirect_to_another_host",
-		"sent is done":                   "http/apply/503_before_the_change",
+	for flaw, finds := range map[string][]string{
+		"what it cannot read is empty":   {"stream", "read/refused for good"},
+		"it gives up for ever":           {"stream", "read/refused for good"},
+		"it tells its secret":            {"stream", "read/refused for good"},
+		"what it cannot decode is empty": {"http", "read/a page of another service"},
+		"what it does not find is empty": {"http", "read/an empty object"},
+		"it comes back at once":          {"http", "read/429 with Retry-After"},
+		"it follows redirects":           {"http", "read/a redirect to another host"},
+		"sent is done":                   {"http", "apply/503 before the change"},
 	} {
 		t.Run(flaw, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), self, "-test.run=^TestFlawedRemote$/"+strings.ReplaceAll("^"+finds+"$", "/", "$/^"), "-test.timeout=120s")
-			cmd.Env = append(os.Environ(), flawEnv+"="+flaw)
-			out, err := cmd.CombinedOutput()
-			var exit *exec.ExitError
-			if !errors.As(err, &exit) || !strings.Contains(string(out), "--- FAIL: TestFlawedRemote/"+finds) || strings.Contains(string(out), "panic") {
-				t.Errorf("%s did not fail (%v):\n%.3000s", finds, err, out)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				rep := suite.Runner{Now: time.Now}.Run(t.Context(), func(c *suite.Case) { faults.Run(only{c, finds}, remoteHarness(flaw)) })
+				for _, c := range rep.Cases {
+					if strings.Contains(strings.Join(c.Log, "\n"), "panic") {
+						t.Errorf("the table does not bear the flaw: %s: %v", c.Name, c.Log)
+					}
+				}
+				if rep.Failed == 0 {
+					t.Errorf("%v did not fail: %+v", finds, rep.Cases)
+				}
+			})
 		})
 	}
 }
 
-// TestFlawedRemote is the child process's part.
-func TestFlawedRemote(t *testing.T) {
-	flaw := os.Getenv(flawEnv)
-	if flaw == "" {
-		t.Skip("runs within TestFaultTableFindsFlaws")
+// only runs the cases at the end of a path.
+type only struct {
+	harness.T
+	path []string
+}
+
+func (o only) Run(name string, f func(harness.T)) bool {
+	rest := o.path
+	if len(rest) > 0 {
+		if rest[0] != name {
+			return true
+		}
+		rest = rest[1:]
 	}
-	remoteFaults(t, flaw)
+	return o.T.Run(name, func(t harness.T) { f(only{t, rest}) })
 }

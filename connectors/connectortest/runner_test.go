@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/connectors/connectortest/suite"
 	"github.com/countersign/countersign/schemas"
 )
@@ -22,7 +23,7 @@ func TestRunner(t *testing.T) {
 	var order []string
 	var dir string
 	rep := suite.Runner{Now: time.Now, Match: func(name string) bool { return name != "left out" }}.Run(t.Context(), func(c *suite.Case) {
-		c.Run("good", func(c *suite.Case) {
+		c.Run("good", func(c harness.T) {
 			c.Cleanup(func() { order = append(order, "first in") })
 			c.Cleanup(func() { order = append(order, "last in") })
 			if dir = c.TempDir(); c.Name() != "good" || c.Context().Err() != nil {
@@ -30,13 +31,13 @@ func TestRunner(t *testing.T) {
 			}
 			c.Logf("%d things", 2)
 		})
-		c.Run("left out", func(c *suite.Case) { c.Fatal("it ran") })
-		ok := c.Run("bad", func(c *suite.Case) {
-			c.Run("within", func(c *suite.Case) {
+		c.Run("left out", func(c harness.T) { c.Fatal("it ran") })
+		ok := c.Run("bad", func(c harness.T) {
+			c.Run("within", func(c harness.T) {
 				c.Errorf("one %s", "fault")
 				c.Fatal("and the end")
 			})
-			c.Run("beside", func(c *suite.Case) {})
+			c.Run("beside", func(c harness.T) {})
 			if !c.Failed() {
 				t.Error("a case within failed, and this one does not know")
 			}
@@ -44,13 +45,13 @@ func TestRunner(t *testing.T) {
 		if ok {
 			t.Error("Run says that a failed case did not fail")
 		}
-		c.Run("skipped", func(c *suite.Case) {
+		c.Run("skipped", func(c harness.T) {
 			c.Skipf("no %s", "need")
 			c.Error("it went on")
 		})
-		c.Run("panics", func(c *suite.Case) { panic("oh") })
-		c.Run("in the cleanup", func(c *suite.Case) { c.Cleanup(func() { c.Error("late") }) })
-		c.Run("says too much", func(c *suite.Case) {
+		c.Run("panics", func(c harness.T) { panic("oh") })
+		c.Run("in the cleanup", func(c harness.T) { c.Cleanup(func() { c.Error("late") }) })
+		c.Run("says too much", func(c harness.T) {
 			for i := range 100 {
 				c.Errorf("%d", i)
 			}
@@ -83,7 +84,7 @@ func TestRunner(t *testing.T) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	rep = suite.Runner{Now: time.Now}.Run(ended, func(c *suite.Case) { c.Run("late", func(*suite.Case) { t.Error("it ran") }) })
+	rep = suite.Runner{Now: time.Now}.Run(ended, func(c *suite.Case) { c.Run("late", func(harness.T) { t.Error("it ran") }) })
 	if rep.Failed != 1 {
 		t.Errorf("a run that was stopped: %+v", rep)
 	}
@@ -237,7 +238,7 @@ func TestHand(t *testing.T) {
 	t.Parallel()
 	run := func(deny string) *schemas.ConformanceReport {
 		s := &server{teams: map[string]*team{}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}}
-		h, err := suite.FromHand[*suite.Case](t.Context(), memory{s}, &handOf{t: t, s: s, deny: deny}, (&tenant{s: s}).Config())
+		h, err := suite.FromHand(t.Context(), memory{s}, &handOf{t: t, s: s, deny: deny}, (&tenant{s: s}).Config())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,11 +28,11 @@ func TestMemory(t *testing.T) {
 	connectortest.Run(t, connectortest.Harness{
 		Connector: memory{s},
 		Payloads:  map[string][2]map[string]any{"team": {{"comment": "", "secret": false}, {"comment": "x", "secret": true}}},
-		Start: func(t *testing.T) connectortest.Application {
+		Start: func(t connectortest.TB) connectortest.Application {
 			prefix := strings.ToLower(regexp.MustCompile(`\W+`).ReplaceAllString(t.Name(), "-")) + "."
 			return &tenant{s: s, prefix: prefix}
 		},
-		Faulty: []connectortest.Faulty{{Name: "wrong token", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+		Faulty: []connectortest.Faulty{{Name: "wrong token", Code: connectors.Denied, Config: func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 			cfg.Values = map[string]any{"token": connectors.NewSecret(connectortest.Canary)}
 			return cfg
 		}}},
@@ -345,7 +345,7 @@ func (a *tenant) locked(f func()) {
 	f()
 }
 
-func (a *tenant) AddIdentity(_ *testing.T, typ, word string) schemas.Name {
+func (a *tenant) AddIdentity(_ connectortest.TB, typ, word string) schemas.Name {
 	n := schemas.Name{Type: typ, SourceName: a.Name("u-" + word)}
 	a.locked(func() {
 		if _, ok := a.s.users[n.SourceName]; !ok {
@@ -355,7 +355,7 @@ func (a *tenant) AddIdentity(_ *testing.T, typ, word string) schemas.Name {
 	return n
 }
 
-func (a *tenant) RemoveIdentity(_ *testing.T, n schemas.Name) {
+func (a *tenant) RemoveIdentity(_ connectortest.TB, n schemas.Name) {
 	a.locked(func() {
 		delete(a.s.users, n.SourceName)
 		for _, t := range a.s.teams {
@@ -364,13 +364,13 @@ func (a *tenant) RemoveIdentity(_ *testing.T, n schemas.Name) {
 	})
 }
 
-func (a *tenant) AddResource(_ *testing.T, typ, word string) (schemas.Name, bool) {
+func (a *tenant) AddResource(_ connectortest.TB, typ, word string) (schemas.Name, bool) {
 	n := schemas.Name{Type: typ, SourceName: a.Name("r-" + word)}
 	a.locked(func() { a.s.repos[n.SourceName] = true })
 	return n, true
 }
 
-func (a *tenant) hand(t *testing.T, kind schemas.OperationKind, k schemas.Key) {
+func (a *tenant) hand(t connectortest.TB, kind schemas.OperationKind, k schemas.Key) {
 	t.Helper()
 	op := schemas.Operation{Kind: kind, Connection: k.Connection, Privilege: k.Privilege}
 	if k.Target.Type != "" {
@@ -381,26 +381,26 @@ func (a *tenant) hand(t *testing.T, kind schemas.OperationKind, k schemas.Key) {
 	}
 }
 
-func (a *tenant) AddConnection(t *testing.T, n schemas.Name) {
+func (a *tenant) AddConnection(t connectortest.TB, n schemas.Name) {
 	a.hand(t, schemas.OperationCreate, schemas.Key{Connection: n})
 }
 
-func (a *tenant) DropConnection(t *testing.T, n schemas.Name) {
+func (a *tenant) DropConnection(t connectortest.TB, n schemas.Name) {
 	a.hand(t, schemas.OperationDelete, schemas.Key{Connection: n})
 }
 
-func (a *tenant) Grant(t *testing.T, k schemas.Key)  { a.hand(t, schemas.OperationGrant, k) }
-func (a *tenant) Revoke(t *testing.T, k schemas.Key) { a.hand(t, schemas.OperationRevoke, k) }
+func (a *tenant) Grant(t connectortest.TB, k schemas.Key)  { a.hand(t, schemas.OperationGrant, k) }
+func (a *tenant) Revoke(t connectortest.TB, k schemas.Key) { a.hand(t, schemas.OperationRevoke, k) }
 
-func (a *tenant) SetIdentityState(_ *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *tenant) SetIdentityState(_ connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
 	a.locked(func() { a.s.users[n.SourceName] = state })
 	return true
 }
 
-func (a *tenant) Own(_ *testing.T, n schemas.Name) {
+func (a *tenant) Own(_ connectortest.TB, n schemas.Name) {
 	a.locked(func() { a.s.teams[n.SourceName].owns = []string{"repo x"} })
 }
 
-func (a *tenant) Protected(*testing.T) schemas.Name {
+func (a *tenant) Protected(connectortest.TB) schemas.Name {
 	return schemas.Name{Type: "team", SourceName: "owners"}
 }

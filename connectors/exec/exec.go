@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"path/filepath"
@@ -32,6 +33,9 @@ type Config struct {
 	Limits Limits
 	// Logger takes what children say; nil discards it.
 	Logger *slog.Logger
+
+	// inProcess, in tests of the protocol, speaks in the place of a child: it returns when its input ends.
+	inProcess func(in io.Reader, out io.Writer)
 }
 
 // Limits bound a child.

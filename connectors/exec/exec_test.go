@@ -1,11 +1,13 @@
 package exec_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	osexec "os/exec"
@@ -21,15 +23,22 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/exec"
 	"github.com/countersign/countersign/schemas"
 )
 
-// TestConformance runs the whole suite on casbin's connector, out of process.
+// TestConformance runs the whole suite on casbin's connector, by way of the protocol. TestProcess has a process speak it.
 func TestConformance(t *testing.T) {
 	t.Parallel()
-	c, err := exec.New(t.Context(), self(t, "store", "casbin"))
+	cfg := exec.Config{Name: "store", Path: "/in/process", Limits: quick()}
+	cfg.InProcess(func(in io.Reader, out io.Writer) {
+		if err := exec.Serve(context.Background(), in, out, casbin.New()); err != nil && !errors.Is(err, os.ErrClosed) {
+			t.Errorf("Serve: %v", err)
+		}
+	})
+	c, err := exec.New(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,8 +46,8 @@ func TestConformance(t *testing.T) {
 		{"title": "Readers", "description": "", "critical": false},
 		{"title": "", "description": " 100% of it, \"quoted\"\nin #2 lines; ünï ", "critical": true},
 	}
-	with := func(key string, value any) func(*testing.T, connectors.Config) connectors.Config {
-		return func(_ *testing.T, cfg connectors.Config) connectors.Config {
+	with := func(key string, value any) func(connectortest.TB, connectors.Config) connectors.Config {
+		return func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 			cfg.Values = map[string]any{"policy": cfg.Values["policy"], key: value}
 			return cfg
 		}
@@ -46,7 +55,7 @@ func TestConformance(t *testing.T) {
 	connectortest.Run(t, connectortest.Harness{
 		Connector: c,
 		Payloads:  map[string][2]map[string]any{"role": payloads, "group": payloads},
-		Start: func(t *testing.T) connectortest.Application {
+		Start: func(t connectortest.TB) connectortest.Application {
 			path := filepath.Join(t.TempDir(), "policy.csv")
 			if err := os.WriteFile(path, []byte("# a store\np, dana, reports, read\n"), 0o600); err != nil {
 				t.Fatal(err)
@@ -76,7 +85,7 @@ func (s store) Config() connectors.Config {
 
 func (s store) Name(word string) string { return word }
 
-func (s store) change(t *testing.T, keep func(fields []string) bool, more ...string) {
+func (s store) change(t connectortest.TB, keep func(fields []string) bool, more ...string) {
 	t.Helper()
 	b, err := os.ReadFile(string(s))
 	if err != nil {
@@ -98,29 +107,29 @@ func (s store) change(t *testing.T, keep func(fields []string) bool, more ...str
 	}
 }
 
-func (s store) once(t *testing.T, fields ...string) {
+func (s store) once(t connectortest.TB, fields ...string) {
 	t.Helper()
 	s.change(t, func(f []string) bool { return !slices.Equal(f, fields) }, fields...)
 }
 
-func (s store) without(t *testing.T, name string) {
+func (s store) without(t connectortest.TB, name string) {
 	t.Helper()
 	s.change(t, func(f []string) bool { return !slices.Contains(f[1:], name) })
 }
 
-func (s store) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (s store) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	s.once(t, "p3", "u:"+word)
 	return schemas.Name{Type: typ, SourceName: "u:" + word}
 }
 
-func (s store) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
+func (s store) AddResource(t connectortest.TB, typ, word string) (schemas.Name, bool) {
 	s.once(t, "p4", "o:"+word)
 	return schemas.Name{Type: typ, SourceName: "o:" + word}, true
 }
 
-func (s store) RemoveIdentity(t *testing.T, n schemas.Name) { s.without(t, n.SourceName) }
-func (s store) DropConnection(t *testing.T, n schemas.Name) { s.without(t, n.SourceName) }
-func (s store) AddConnection(t *testing.T, n schemas.Name) {
+func (s store) RemoveIdentity(t connectortest.TB, n schemas.Name) { s.without(t, n.SourceName) }
+func (s store) DropConnection(t connectortest.TB, n schemas.Name) { s.without(t, n.SourceName) }
+func (s store) AddConnection(t connectortest.TB, n schemas.Name) {
 	s.once(t, "p2", n.SourceName, n.Type, "", "", "false")
 }
 
@@ -135,14 +144,14 @@ func rule(k schemas.Key) []string {
 	return []string{"g", c.SourceName, target.SourceName}
 }
 
-func (s store) Grant(t *testing.T, k schemas.Key) { s.once(t, rule(k)...) }
-func (s store) Revoke(t *testing.T, k schemas.Key) {
+func (s store) Grant(t connectortest.TB, k schemas.Key) { s.once(t, rule(k)...) }
+func (s store) Revoke(t connectortest.TB, k schemas.Key) {
 	s.change(t, func(f []string) bool { return !slices.Equal(f, rule(k)) })
 }
 
-func (s store) Break(*testing.T) []connectortest.Broken {
+func (s store) Break(connectortest.TB) []connectortest.Broken {
 	broken := func(name, content string) connectortest.Broken {
-		return connectortest.Broken{Name: name, Corrupt: true, Start: func(t *testing.T) connectors.Config {
+		return connectortest.Broken{Name: name, Corrupt: true, Start: func(t connectortest.TB) connectors.Config {
 			if err := os.WriteFile(string(s), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -153,26 +162,55 @@ func (s store) Break(*testing.T) []connectortest.Broken {
 }
 
 // quick are limits that a test can wait for.
+// quick are limits that a machine under load keeps, for connectors that answer at once.
 func quick() exec.Limits {
-	return exec.Limits{Start: 20 * time.Second, Call: 20 * time.Second, Grace: 20 * time.Second, Close: 20 * time.Second}
+	return exec.Limits{Start: 5 * time.Minute, Call: 5 * time.Minute, Grace: 5 * time.Minute, Close: 5 * time.Minute}
 }
 
-func bind(t *testing.T, role string, limits exec.Limits) connectors.Connector {
+// bind binds a child. Where the limits are short for a test, a machine under load may not start it in time; then it is
+// tried again.
+func bind(t connectortest.TB, role string, limits exec.Limits) connectors.Connector {
 	t.Helper()
 	c := self(t, "liar", role)
 	c.Limits = limits
-	k, err := exec.New(t.Context(), c)
+	for {
+		k, err := exec.New(t.Context(), c)
+		if err == nil {
+			return k
+		}
+		if connectors.CodeOf(err) != connectors.Unavailable || t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// scripted is a config of what a role says, without a process. The role must end when its input does.
+func scripted(role string) exec.Config {
+	c := exec.Config{Name: "liar", Path: "/in/process", Limits: quick()}
+	c.InProcess(func(in io.Reader, out io.Writer) { script(role, bufio.NewScanner(in), out) })
+	return c
+}
+
+// speak opens a writer on what a role says, without a process.
+func speak(t connectortest.TB, role string) connectors.Writer {
+	t.Helper()
+	k, err := exec.New(t.Context(), scripted(role))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return k
+	w, err := k.OpenWriter(t.Context(), config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() }) // of a script that lies
+	return w
 }
 
 func config() connectors.Config {
 	return connectors.Config{Application: "hr", Values: map[string]any{}, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}
 }
 
-func write(t *testing.T, role string, limits exec.Limits) connectors.Writer {
+func write(t connectortest.TB, role string, limits exec.Limits) connectors.Writer {
 	t.Helper()
 	w, err := bind(t, role, limits).OpenWriter(t.Context(), config())
 	if err != nil {
@@ -183,7 +221,7 @@ func write(t *testing.T, role string, limits exec.Limits) connectors.Writer {
 }
 
 // wants fails unless the error has the code and says the text.
-func wants(t *testing.T, err error, code connectors.Code, text string) {
+func wants(t connectortest.TB, err error, code connectors.Code, text string) {
 	t.Helper()
 	if got := connectors.CodeOf(err); got != code || !strings.Contains(fmt.Sprint(err), text) {
 		t.Errorf("got code %q and error %v, want code %q and %q", got, err, code, text)
@@ -197,6 +235,47 @@ func grants(n int) []schemas.Operation {
 			Target: &schemas.Name{Type: "user", SourceName: "u" + strconv.Itoa(i)}, Privilege: "MEMBER"})
 	}
 	return ops
+}
+
+// TestProcess has a real process serve a real connector: what it creates is read back from another process.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "policy.csv")
+	if err := os.WriteFile(path, []byte("p, dana, reports, read\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := self(t, "store", "casbin")
+	cfg.Limits = quick()
+	c, err := exec.New(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.OpenWriter(t.Context(), store(path).Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	op := schemas.Operation{ID: "op0", Kind: schemas.OperationCreate, Application: "store", Connection: schemas.Name{Type: "role", SourceName: "made"}}
+	if err := w.Apply(t.Context(), []schemas.Operation{op}, func(o connectors.Outcome) {
+		if o.Err != nil {
+			t.Error(o.Err)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+	r, err := c.OpenReader(t.Context(), store(path).Config())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := r.Read(t.Context(), connectors.Selection{Names: []schemas.Name{op.Connection}})
+	if err != nil || len(s.Connections) != 1 {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestGood(t *testing.T) {
@@ -300,7 +379,7 @@ func TestLies(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := write(t, "raw "+c.answers, quick())
+			w := speak(t, "raw "+c.answers)
 			wants(t, c.ask(w), connectors.Invalid, c.says)
 			_, err := w.Read(t.Context(), connectors.Selection{})
 			wants(t, err, connectors.Unavailable, "ended by an earlier fault")
@@ -314,7 +393,7 @@ func TestLies(t *testing.T) {
 // TestLieInOneOutcome: what was reported before the lie stands, what comes after is unknown.
 func TestLieInOneOutcome(t *testing.T) {
 	t.Parallel()
-	w := write(t, `raw apply {"id":ID,"type":"outcome","outcome":{"operation":"op0"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"other"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"op1"}}`, quick())
+	w := speak(t, `raw apply {"id":ID,"type":"outcome","outcome":{"operation":"op0"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"other"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"op1"}}`)
 	var got []string
 	err := w.Apply(t.Context(), grants(3), func(o connectors.Outcome) { got = append(got, o.Operation) })
 	wants(t, err, connectors.Invalid, "nobody asked for")
@@ -346,9 +425,7 @@ func TestBadDescriptions(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := self(t, "liar", c.role)
-			cfg.Limits = quick()
-			_, err := exec.New(t.Context(), cfg)
+			_, err := exec.New(t.Context(), scripted(c.role))
 			if connectors.CodeOf(err) == "" || !strings.Contains(fmt.Sprint(err), c.says) {
 				t.Errorf("got %v, want a typed error that says %q", err, c.says)
 			}
@@ -357,7 +434,11 @@ func TestBadDescriptions(t *testing.T) {
 	t.Run("an installation that can more", func(t *testing.T) {
 		t.Parallel()
 		role := `raw describe_installation {"id":ID,"type":"description","description":` + strings.Replace(good, `"create":true`, `"create":true,"reassign":true`, 1) + `}`
-		_, err := bind(t, role, quick()).OpenReader(t.Context(), config())
+		k, err := exec.New(t.Context(), scripted(role))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = k.OpenReader(t.Context(), config())
 		wants(t, err, connectors.Invalid, "cannot")
 	})
 }
@@ -445,9 +526,13 @@ func TestHangs(t *testing.T) {
 		wants(t, err, connectors.Unavailable, "no answer to ")
 	}
 	for _, at := range []string{"open", "describe_installation"} {
-		k := bind(t, "hang "+at, exec.Limits{Start: 2 * time.Second})
-		_, err := k.OpenReader(t.Context(), config())
-		wants(t, err, connectors.Unavailable, "no answer to "+at)
+		for start := time.Second; ; start *= 2 {
+			_, err := bind(t, "hang "+at, exec.Limits{Start: start}).OpenReader(t.Context(), config())
+			if started := !strings.Contains(fmt.Sprint(err), "no answer to hello"); started || start > 5*time.Minute {
+				wants(t, err, connectors.Unavailable, "no answer to "+at)
+				break
+			}
+		}
 	}
 	for at, ask := range map[string]func(connectors.Writer) error{
 		"read": func(w connectors.Writer) error {
@@ -477,9 +562,15 @@ func TestHangs(t *testing.T) {
 func TestMidApply(t *testing.T) {
 	t.Parallel()
 	for role, says := range map[string]string{"die mid-apply": "exit status 3", "hang mid-apply": "no answer to apply"} {
-		w := write(t, role, exec.Limits{Call: 2 * time.Second})
+		limits := quick()
 		var got []string
-		err := w.Apply(t.Context(), grants(4), func(o connectors.Outcome) { got = append(got, o.Operation) })
+		var err error
+		for hang := 200 * time.Millisecond; len(got) == 0 && hang < 5*time.Minute; hang *= 2 { // op0 has to come within it
+			if role == "hang mid-apply" {
+				limits.Call = hang
+			}
+			err = write(t, role, limits).Apply(t.Context(), grants(4), func(o connectors.Outcome) { got = append(got, o.Operation) })
+		}
 		wants(t, err, connectors.Unavailable, says)
 		if !slices.Equal(got, []string{"op0"}) {
 			t.Errorf("%s: outcomes %v, want op0 alone", role, got)
@@ -568,9 +659,9 @@ func TestEnds(t *testing.T) {
 }
 
 // gone fails unless the process ends soon.
-func gone(t *testing.T, pid int) {
+func gone(t connectortest.TB, pid int) {
 	t.Helper()
-	for range 500 {
+	for range 60_000 { // ten minutes, for a machine under load
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil || bytes.Contains(b, []byte(") Z ")) { // nobody may have waited for it
 			return
@@ -665,7 +756,7 @@ func TestParentKilled(t *testing.T) {
 func TestBatches(t *testing.T) {
 	t.Parallel()
 	// Each apply request is answered for op0 alone, which tells a request of one from others.
-	w := write(t, `raw apply {"id":ID,"type":"outcome","outcome":{"operation":"op0","error":{"code":"conflict","message":"no"}}}⏎{"id":ID,"type":"done","done":{"count":1}}`, quick())
+	w := speak(t, `raw apply {"id":ID,"type":"outcome","outcome":{"operation":"op0","error":{"code":"conflict","message":"no"}}}⏎{"id":ID,"type":"done","done":{"count":1}}`)
 	ops := grants(3)
 	ops[1].DependsOn, ops[2].DependsOn = []string{"op0"}, []string{"op1"}
 	codes := map[string]connectors.Code{}
@@ -680,8 +771,8 @@ func TestBatches(t *testing.T) {
 // TestWhole: an application that is not to be had ends the apply; what was not tried has no outcome.
 func TestWhole(t *testing.T) {
 	t.Parallel()
-	w := write(t, `raw apply {"id":ID,"type":"outcome","outcome":{"operation":"op0"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"op1","error":{"code":"unavailable","message":"rate limit","whole":true,"retry_after_seconds":90}}}`+
-		`⏎{"id":ID,"type":"outcome","outcome":{"operation":"op2","error":{"code":"unavailable","message":"rate limit"}}}⏎{"id":ID,"type":"done","done":{"count":3}}`, quick())
+	w := speak(t, `raw apply {"id":ID,"type":"outcome","outcome":{"operation":"op0"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"op1","error":{"code":"unavailable","message":"rate limit","whole":true,"retry_after_seconds":90}}}`+
+		`⏎{"id":ID,"type":"outcome","outcome":{"operation":"op2","error":{"code":"unavailable","message":"rate limit"}}}⏎{"id":ID,"type":"done","done":{"count":3}}`)
 	var got []string
 	err := w.Apply(t.Context(), grants(3), func(o connectors.Outcome) { got = append(got, o.Operation) })
 	var typed *connectors.Error
@@ -700,7 +791,7 @@ func TestIds(t *testing.T) {
 		return `{"target":{"type":"user","source_name":"x"},"target_id":"` + id + `","privilege":"MEMBER"}`
 	}
 	for list, says := range map[string]string{e("1") + "," + e("2"): "", e("2") + "," + e("1"): "not sorted", e("1") + "," + e("1"): "not sorted", e("") + "," + e("1"): "not sorted"} {
-		w := write(t, `raw read {"id":ID,"type":"connections","connections":[{"type":"group","source_name":"a","entitlements":[`+list+`]}]}⏎{"id":ID,"type":"done","done":{"count":1}}`, quick())
+		w := speak(t, `raw read {"id":ID,"type":"connections","connections":[{"type":"group","source_name":"a","entitlements":[`+list+`]}]}⏎{"id":ID,"type":"done","done":{"count":1}}`)
 		s, err := w.Read(t.Context(), connectors.Selection{})
 		if says != "" {
 			wants(t, err, connectors.Invalid, says)
@@ -713,7 +804,7 @@ func TestIds(t *testing.T) {
 // TestImplied: the privileges that one implies are made here.
 func TestImplied(t *testing.T) {
 	t.Parallel()
-	w := write(t, "good", quick())
+	w := speak(t, "good")
 	d, err := w.Describe(t.Context())
 	if g, _ := d.Types[0].Target("share"); err != nil || !g.Single {
 		t.Errorf("%+v, %v", g, err)
@@ -749,7 +840,7 @@ func TestNormalForm(t *testing.T) {
 				n = 0
 			}
 			role := fmt.Sprintf(`raw normalize {"id":ID,"type":"connections","connections":[%s]}⏎{"id":ID,"type":"done","done":{"count":%d}}`, c.back, n)
-			w := write(t, "normalizes "+role, quick())
+			w := speak(t, "normalizes "+role)
 			_, err := w.Normalize(state)
 			if c.says != "" {
 				wants(t, err, connectors.Invalid, c.says)

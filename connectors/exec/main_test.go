@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/exec"
 )
 
@@ -45,7 +46,7 @@ func TestMain(m *testing.M) {
 }
 
 // self is a config of the test binary in a role.
-func self(t testing.TB, name, role string) exec.Config {
+func self(t connectortest.TB, name, role string) exec.Config {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {

@@ -42,6 +42,7 @@ type process struct {
 	pid    int
 	reaped bool
 	why    string // why we killed it
+	cut    func() // ends what runs in the place of a child; nil for a child
 
 	// One call at a time. The fields below belong to it.
 	turn   sync.Mutex
@@ -75,7 +76,10 @@ func start(ctx context.Context, c *Config, secrets []string) (*process, error) {
 			p.err, theirs[2], err = os.Pipe()
 		}
 	}
-	if err == nil {
+	if err == nil && c.inProcess != nil {
+		p.host(c.inProcess, theirs)
+		theirs = [3]*os.File{}
+	} else if err == nil {
 		cmd := osexec.Command(c.Path, c.Args...)
 		cmd.Env = append([]string{}, c.Env...) // nil would be all of ours
 		cmd.Dir = "/"
@@ -92,6 +96,21 @@ func start(ctx context.Context, c *Config, secrets []string) (*process, error) {
 	p.reader = bufio.NewReaderSize(p.out, 64<<10)
 	go p.drain()
 	return p, nil
+}
+
+// host runs a function in the place of a child, on the child's ends of the pipes. To kill it is to close them.
+func (p *process) host(run func(io.Reader, io.Writer), theirs [3]*os.File) {
+	p.cut = func() {
+		for _, f := range theirs {
+			_ = f.Close() // closed already where the function has ended
+		}
+	}
+	go func() {
+		run(theirs[0], theirs[1])
+		p.cut()
+		p.state = "it ended"
+		close(p.ended)
+	}()
 }
 
 // supervise starts the child and waits for its end. It keeps its thread: on Linux the child dies with it, and so
@@ -152,6 +171,10 @@ func (p *process) watch(until <-chan struct{}) {
 func (p *process) kill(why string) {
 	p.life.Lock()
 	defer p.life.Unlock()
+	if p.cut != nil {
+		p.cut()
+		return
+	}
 	if p.reaped {
 		return
 	}

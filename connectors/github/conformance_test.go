@@ -15,8 +15,8 @@ import (
 )
 
 func harness() connectortest.Harness {
-	with := func(key string, value any) func(*testing.T, connectors.Config) connectors.Config {
-		return func(_ *testing.T, cfg connectors.Config) connectors.Config {
+	with := func(key string, value any) func(connectortest.TB, connectors.Config) connectors.Config {
+		return func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 			if value == nil {
 				delete(cfg.Values, key)
 				return cfg
@@ -33,7 +33,7 @@ func harness() connectortest.Harness {
 			{"description": "Readers of all", "privacy": "closed", "notifications": true},
 			{"description": " 100% of it, \"quoted\"\nin #2 lines; ünï ", "privacy": "closed", "notifications": false},
 		}},
-		Start: func(t *testing.T) connectortest.Application { return &organisation{newHub(t)} },
+		Start: func(t connectortest.TB) connectortest.Application { return &organisation{newHub(t)} },
 		Faulty: []connectortest.Faulty{
 			{Name: "wrong token", Config: with("token", canary), Code: connectors.Denied},
 			{Name: "empty token", Config: with("token", connectors.NewSecret("")), Code: connectors.Invalid},
@@ -49,7 +49,7 @@ func harness() connectortest.Harness {
 			{Name: "no time", Config: with("timeout", "0s"), Code: connectors.Invalid},
 			{Name: "a missing CA file", Config: with("ca_file", "/nowhere/ca.pem"), Code: connectors.Invalid},
 			{Name: "unknown setting", Config: with("dsn", canary), Code: connectors.Invalid},
-			{Name: "an App's key that is none", Code: connectors.Invalid, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+			{Name: "an App's key that is none", Code: connectors.Invalid, Config: func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 				delete(cfg.Values, "token")
 				cfg.Values["app_id"], cfg.Values["installation_id"], cfg.Values["private_key"] = 1, 77, canary
 				return cfg
@@ -84,12 +84,12 @@ func (o *organisation) Name(word string) string { return "ours-" + word }
 // title spells a name as people do, to see that the connector folds it.
 func title(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
 
-func (o *organisation) AddIdentity(_ *testing.T, typ, word string) schemas.Name {
+func (o *organisation) AddIdentity(_ connectortest.TB, typ, word string) schemas.Name {
 	o.change(func() { o.user(title(word)).role = "member" })
 	return schemas.Name{Type: typ, SourceName: strings.ToLower(word)}
 }
 
-func (o *organisation) RemoveIdentity(_ *testing.T, n schemas.Name) {
+func (o *organisation) RemoveIdentity(_ connectortest.TB, n schemas.Name) {
 	o.change(func() {
 		u := o.user(n.SourceName)
 		u.role, u.asked = "", false
@@ -103,12 +103,12 @@ func (o *organisation) RemoveIdentity(_ *testing.T, n schemas.Name) {
 	})
 }
 
-func (o *organisation) AddResource(_ *testing.T, typ, word string) (schemas.Name, bool) {
+func (o *organisation) AddResource(_ connectortest.TB, typ, word string) (schemas.Name, bool) {
 	o.change(func() { o.repo(title(word)) })
 	return schemas.Name{Type: typ, SourceName: strings.ToLower(word)}, true
 }
 
-func (o *organisation) AddConnection(_ *testing.T, n schemas.Name) {
+func (o *organisation) AddConnection(_ connectortest.TB, n schemas.Name) {
 	o.change(func() {
 		if n.Type == github.TypeOrganisationRole {
 			o.orgRole(n.SourceName)
@@ -118,11 +118,11 @@ func (o *organisation) AddConnection(_ *testing.T, n schemas.Name) {
 	})
 }
 
-func (o *organisation) DropConnection(_ *testing.T, n schemas.Name) {
+func (o *organisation) DropConnection(_ connectortest.TB, n schemas.Name) {
 	o.change(func() { o.remove(o.team(n.SourceName)) })
 }
 
-func (o *organisation) Grant(_ *testing.T, k schemas.Key) {
+func (o *organisation) Grant(_ connectortest.TB, k schemas.Key) {
 	o.change(func() {
 		x := o.team(k.Connection.SourceName)
 		switch k.Target.Type {
@@ -136,7 +136,7 @@ func (o *organisation) Grant(_ *testing.T, k schemas.Key) {
 	})
 }
 
-func (o *organisation) Revoke(_ *testing.T, k schemas.Key) {
+func (o *organisation) Revoke(_ connectortest.TB, k schemas.Key) {
 	o.change(func() {
 		x := o.team(k.Connection.SourceName)
 		switch k.Target.Type {
@@ -150,7 +150,7 @@ func (o *organisation) Revoke(_ *testing.T, k schemas.Key) {
 	})
 }
 
-func (o *organisation) SetIdentityState(_ *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
+func (o *organisation) SetIdentityState(_ connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
 	// Who was only invited has no roles of the organisation.
 	if state != connectors.StateInvited || len(o.roles) > 0 {
 		return false
@@ -159,13 +159,13 @@ func (o *organisation) SetIdentityState(_ *testing.T, n schemas.Name, state conn
 	return true
 }
 
-func (o *organisation) Protected(*testing.T) schemas.Name {
+func (o *organisation) Protected(connectortest.TB) schemas.Name {
 	o.change(func() { o.team("ent:everybody").members[o.user("Their-User-1")] = "member" })
 	return schemas.Name{Type: github.TypeTeam, SourceName: "ent:everybody"}
 }
 
 // Break makes answers of GraphQL wrong, each in its way.
-func (o *organisation) Break(*testing.T) []connectortest.Broken {
+func (o *organisation) Break(connectortest.TB) []connectortest.Broken {
 	o.change(func() { // more than a page of all that the suite looks at
 		for i := range 4 {
 			o.team(o.Name("whole")).members[o.user(fmt.Sprintf("Their-User-%d", i))] = "member"
@@ -173,7 +173,7 @@ func (o *organisation) Break(*testing.T) []connectortest.Broken {
 		}
 	})
 	graphql := func(name string, corrupt bool, change func(header http.Header, body []byte) []byte) connectortest.Broken {
-		return connectortest.Broken{Name: name, Corrupt: corrupt, Start: func(*testing.T) connectors.Config {
+		return connectortest.Broken{Name: name, Corrupt: corrupt, Start: func(connectortest.TB) connectors.Config {
 			o.change(func() {
 				o.after = func(op string, _ int, header http.Header, body []byte) []byte {
 					if op == "graphql" {
@@ -250,11 +250,11 @@ func (o *organisation) Break(*testing.T) []connectortest.Broken {
 			l["edges"], l["nodes"] = []any{nil}, []any{nil}
 		})),
 		deep("no ids", func(m map[string]any) { delete(m, "databaseId") }),
-		{Name: "a token of a member", Start: func(*testing.T) connectors.Config {
+		{Name: "a token of a member", Start: func(connectortest.TB) connectors.Config {
 			o.change(func() { o.after, o.tokens[readToken].owner = nil, false })
 			return o.config()
 		}},
-		{Name: "invitations that are not shown", Start: func(*testing.T) connectors.Config {
+		{Name: "invitations that are not shown", Start: func(connectortest.TB) connectors.Config {
 			o.change(func() {
 				o.tokens[readToken].owner = true
 				o.after = func(op string, _ int, _ http.Header, body []byte) []byte {
@@ -266,7 +266,7 @@ func (o *organisation) Break(*testing.T) []connectortest.Broken {
 			})
 			return o.config()
 		}},
-		{Name: "owners that are not shown", Start: func(*testing.T) connectors.Config {
+		{Name: "owners that are not shown", Start: func(connectortest.TB) connectors.Config {
 			o.change(func() {
 				o.after = nil
 				o.before = func(w http.ResponseWriter, _ *http.Request, op string, _ []byte) bool {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"slices"
@@ -12,7 +11,9 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/connectortest/servers"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"github.com/countersign/countersign/connectors/github"
 	"github.com/countersign/countersign/schemas"
 )
@@ -21,12 +22,12 @@ import (
 // REST API, and the list of a team's children. It does not keep a team's level on a repository, does not show a team's
 // parent, and holds every maintainer for an owner of the organisation.
 type emulated struct {
-	t     *testing.T
+	t     connectortest.TB
 	url   string
-	front *httptest.Server
+	front *virtual.Server
 }
 
-func newEmulated(t *testing.T) *emulated {
+func newEmulated(t connectortest.TB) *emulated {
 	t.Helper()
 	e := &emulated{t: t, url: servers.Emulate(t, "github", map[string]any{
 		"tokens": map[string]any{applyToken: map[string]any{"login": "admin", "scopes": []string{"admin:org", "repo"}}},
@@ -46,8 +47,7 @@ func newEmulated(t *testing.T) *emulated {
 	mux.Handle("/", proxy)
 	mux.HandleFunc("POST /graphql", e.graphql)
 	mux.HandleFunc("GET /orgs/acme/teams/{slug}/teams", func(w http.ResponseWriter, _ *http.Request) { e.reply(w, []any{}) })
-	e.front = httptest.NewServer(mux)
-	t.Cleanup(e.front.Close)
+	e.front = network.Serve(t, mux)
 	return e
 }
 

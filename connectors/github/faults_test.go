@@ -13,10 +13,11 @@ func TestFaults(t *testing.T) {
 	connectortest.RunFaults(t, connectortest.FaultHarness{
 		Harness: harness(),
 		HTTP:    true,
-		Address: func(t *testing.T, app connectortest.Application) string { return app.(*organisation).address() },
-		Through: func(_ *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+		Network: network,
+		Address: func(t connectortest.TB, app connectortest.Application) string { return app.(*organisation).address() },
+		Through: func(_ connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			cfg.Values = maps.Clone(cfg.Values)
-			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "500ms"
+			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "2s"
 			return cfg
 		},
 	})

@@ -11,23 +11,25 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"github.com/countersign/countersign/connectors/github"
 	"github.com/countersign/countersign/schemas"
 )
 
-func writer(t testing.TB, cfg connectors.Config) connectors.Writer {
+func writer(t connectortest.TB, cfg connectors.Config) connectors.Writer {
 	t.Helper()
 	w, err := github.New().OpenWriter(t.Context(), cfg)
 	if err != nil {
@@ -52,7 +54,7 @@ func operation(text string) schemas.Operation {
 }
 
 // apply carries operations out, and returns the codes of those that failed.
-func apply(t *testing.T, w connectors.Writer, ops ...schemas.Operation) map[string]error {
+func apply(t connectortest.TB, w connectors.Writer, ops ...schemas.Operation) map[string]error {
 	t.Helper()
 	failed := map[string]error{}
 	if err := w.Apply(t.Context(), ops, func(o connectors.Outcome) {
@@ -73,7 +75,7 @@ func texts(list ...string) []schemas.Operation {
 	return ops
 }
 
-func must(t *testing.T, w connectors.Writer, list ...string) {
+func must(t connectortest.TB, w connectors.Writer, list ...string) {
 	t.Helper()
 	for op, err := range apply(t, w, texts(list...)...) {
 		t.Fatalf("%s: %v", op, err)
@@ -81,7 +83,7 @@ func must(t *testing.T, w connectors.Writer, list ...string) {
 }
 
 // refused carries out one operation that must fail, and returns its error.
-func refused(t *testing.T, w connectors.Writer, o schemas.Operation, code connectors.Code, says string) {
+func refused(t connectortest.TB, w connectors.Writer, o schemas.Operation, code connectors.Code, says string) {
 	t.Helper()
 	err := apply(t, w, o)[o.ID]
 	if connectors.CodeOf(err) != code || !strings.Contains(err.Error(), says) {
@@ -90,7 +92,7 @@ func refused(t *testing.T, w connectors.Writer, o schemas.Operation, code connec
 }
 
 // read are the entitlements of teams, as "sales: user/alice MEMBER".
-func read(t *testing.T, r connectors.Reader, slugs ...string) []string {
+func read(t connectortest.TB, r connectors.Reader, slugs ...string) []string {
 	t.Helper()
 	var sel connectors.Selection
 	for _, s := range slugs {
@@ -113,7 +115,7 @@ func read(t *testing.T, r connectors.Reader, slugs ...string) []string {
 	return out
 }
 
-func same(t *testing.T, got []string, want ...string) {
+func same(t connectortest.TB, got []string, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -637,7 +639,7 @@ func TestRemovalOfWhatIsNotSeen(t *testing.T) {
 }
 
 // appConfig is the config of an App.
-func appConfig(t *testing.T, h *hub) connectors.Config {
+func appConfig(t connectortest.TB, h *hub) connectors.Config {
 	t.Helper()
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -755,14 +757,16 @@ func TestAnswersThatAreNone(t *testing.T) {
 // A secondary limit that names no time is one all the same.
 func TestSecondaryLimitWithoutTime(t *testing.T) {
 	t.Parallel()
-	h := newHub(t)
-	h.answer("orgs/list-members", 403, nil, `{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}`)
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	_, err := writer(t, h.config()).Read(ctx, connectors.Selection{})
-	if connectors.CodeOf(err) != connectors.Unavailable || h.count("orgs/list-members") != 1 {
-		t.Errorf("%v after %d calls, want %s after one: it waits a minute", err, h.count("orgs/list-members"), connectors.Unavailable)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub(t)
+		h.answer("orgs/list-members", 403, nil, `{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}`)
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		_, err := writer(t, h.config()).Read(ctx, connectors.Selection{})
+		if connectors.CodeOf(err) != connectors.Unavailable || h.count("orgs/list-members") != 1 {
+			t.Errorf("%v after %d calls, want %s after one: it waits a minute", err, h.count("orgs/list-members"), connectors.Unavailable)
+		}
+	})
 }
 
 func TestRenamedRepository(t *testing.T) {
@@ -813,9 +817,7 @@ func TestEnterpriseServer(t *testing.T) {
 func TestCertificates(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
-	secure := httptest.NewTLSServer(h)
-	t.Cleanup(secure.Close)
-	secure.Config.ErrorLog = nil
+	secure := virtual.ServeTLS(t, h)
 	cfg := h.config()
 	cfg.Values["url"] = secure.URL
 	file := filepath.Join(t.TempDir(), "ca.pem")

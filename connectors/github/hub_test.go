@@ -9,25 +9,25 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/getkin/kin-openapi/openapi3filter"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 )
 
 // hub is an organisation at a GitHub of our own: it keeps state, and holds every request and answer against what
 // GitHub publishes of its API.
 type hub struct {
-	t       testing.TB
-	http    *httptest.Server
+	t       connectortest.TB
+	http    *virtual.Server
 	strict  bool // holds requests and answers against the description; off in benchmarks
 	mu      sync.Mutex
 	org     string
@@ -94,7 +94,7 @@ type actor struct {
 
 const readToken, applyToken = "gh-read-canary-5f2d9c-do-not-print", "gh-apply-canary-5f2d9c-do-not-print"
 
-func newHub(t testing.TB) *hub {
+func newHub(t connectortest.TB) *hub {
 	t.Helper()
 	h := &hub{t: t, strict: true, org: "Acme", serial: 100, users: map[string]*user{}, repos: map[string]*repo{}, teams: map[string]*team{}, page: 3,
 		tokens: map[string]*actor{readToken: {login: "octo-planner", owner: true}, applyToken: {login: "Octo-Applier", owner: true}}}
@@ -104,8 +104,7 @@ func newHub(t testing.TB) *hub {
 	if _, err := graphSchema(); err != nil {
 		t.Fatal(err)
 	}
-	h.http = httptest.NewServer(h)
-	t.Cleanup(h.http.Close)
+	h.http = network.Serve(t, h)
 	for _, login := range []string{"octo-planner", "Octo-Applier"} {
 		h.user(login).role = "admin"
 	}

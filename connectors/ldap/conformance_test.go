@@ -47,17 +47,17 @@ func TestBareOpenLDAP(t *testing.T) {
 }
 
 func harness(server *servers.Directory, kind string) connectortest.Harness {
-	with := func(key string, value any) func(*testing.T, connectors.Config) connectors.Config {
-		return func(_ *testing.T, cfg connectors.Config) connectors.Config { return changed(cfg, key, value) }
+	with := func(key string, value any) func(connectortest.TB, connectors.Config) connectors.Config {
+		return func(_ connectortest.TB, cfg connectors.Config) connectors.Config { return changed(cfg, key, value) }
 	}
 	canary := connectors.NewSecret(connectortest.Canary)
 	return connectortest.Harness{
 		Connector: ldap.New(),
 		Payloads:  map[string][2]map[string]any{"group": {{"description": ""}, {"description": "Readers (all) of \\ \"sales\" * – näh\nand more"}}},
-		Start:     func(t *testing.T) connectortest.Application { return newTree(t, server, kind) },
+		Start:     func(t connectortest.TB) connectortest.Application { return newTree(t, server, kind) },
 		Faulty: []connectortest.Faulty{
 			{Name: "wrong password", Code: connectors.Denied, Config: with("password", canary)},
-			{Name: "no such account", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+			{Name: "no such account", Code: connectors.Denied, Config: func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 				return changed(changed(cfg, "bind_dn", "cn=nobody,ou=services,dc=example,dc=test"), "password", canary)
 			}},
 			{Name: "nobody listens", Code: connectors.Unavailable, Config: with("url", "ldap://127.0.0.1:1")},
@@ -65,7 +65,7 @@ func harness(server *servers.Directory, kind string) connectortest.Harness {
 			{Name: "another protocol", Code: connectors.Invalid, Config: with("url", "http://127.0.0.1")},
 			{Name: "a password in the URL", Code: connectors.Invalid, Config: with("url", "ldap://x:secret@127.0.0.1")},
 			{Name: "no TLS to another host", Code: connectors.Invalid, Config: with("url", "ldap://directory.example.test")},
-			{Name: "TLS twice", Code: connectors.Invalid, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+			{Name: "TLS twice", Code: connectors.Invalid, Config: func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 				return changed(changed(cfg, "url", "ldaps://127.0.0.1"), "start_tls", true)
 			}},
 			{Name: "an empty password", Code: connectors.Invalid, Config: with("password", connectors.NewSecret(""))},
@@ -112,7 +112,7 @@ const nobody = "cn=nobody,dc=example,dc=test"
 
 var trees atomic.Int64 //nolint:gochecknoglobals // numbers the trees of all tests in this binary
 
-func newTree(t testing.TB, server *servers.Directory, kind string) *tree {
+func newTree(t connectortest.TB, server *servers.Directory, kind string) *tree {
 	t.Helper()
 	a := &tree{server: server, hand: server.Dial(t), kind: kind}
 	ou := fmt.Sprintf("t%d", trees.Add(1))
@@ -142,7 +142,7 @@ func (a *tree) Config() connectors.Config {
 
 func (a *tree) Name(word string) string { return word }
 
-func (a *tree) add(t testing.TB, dn string, attributes map[string][]string) {
+func (a *tree) add(t connectortest.TB, dn string, attributes map[string][]string) {
 	t.Helper()
 	req := goldap.NewAddRequest(dn, nil)
 	for k, v := range attributes {
@@ -153,7 +153,7 @@ func (a *tree) add(t testing.TB, dn string, attributes map[string][]string) {
 	}
 }
 
-func (a *tree) modify(t testing.TB, dn string, change func(*goldap.ModifyRequest)) {
+func (a *tree) modify(t connectortest.TB, dn string, change func(*goldap.ModifyRequest)) {
 	t.Helper()
 	if err := a.try(dn, change); err != nil {
 		t.Fatalf("modify %s: %v", dn, err)
@@ -167,7 +167,7 @@ func (a *tree) try(dn string, change func(*goldap.ModifyRequest)) error {
 }
 
 // raw is an attribute's values as an administrator sees them.
-func (a *tree) raw(t testing.TB, dn, attribute string) []string {
+func (a *tree) raw(t connectortest.TB, dn, attribute string) []string {
 	t.Helper()
 	res, err := a.hand.Search(goldap.NewSearchRequest(dn, goldap.ScopeBaseObject, goldap.NeverDerefAliases, 0, 0, false, "(objectClass=*)", []string{attribute}, nil))
 	if err != nil || len(res.Entries) != 1 {
@@ -184,7 +184,7 @@ func (a *tree) attribute() string {
 	return map[string]string{"groupOfNames": "member", "groupOfUniqueNames": "uniqueMember", "posixGroup": "memberUid"}[a.kind]
 }
 
-func (a *tree) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (a *tree) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	if typ == "foreign" {
 		if a.kind == "posixGroup" {
 			return schemas.Name{Type: typ, SourceName: "local-" + word} // an account that only some host has
@@ -197,13 +197,13 @@ func (a *tree) AddIdentity(t *testing.T, typ, word string) schemas.Name {
 	return schemas.Name{Type: typ, SourceName: strings.ToLower(word)}
 }
 
-func (a *tree) user(t testing.TB, name string) {
+func (a *tree) user(t connectortest.TB, name string) {
 	t.Helper()
 	a.add(t, a.userDN(name), map[string][]string{"objectClass": {"inetOrgPerson", "posixAccount", "shadowAccount"}, "uid": {name}, "cn": {"Somebody"}, "sn": {"Somebody"},
 		"uidNumber": {"1000"}, "gidNumber": {"1000"}, "homeDirectory": {"/"}})
 }
 
-func (a *tree) RemoveIdentity(t *testing.T, n schemas.Name) {
+func (a *tree) RemoveIdentity(t connectortest.TB, n schemas.Name) {
 	if err := a.hand.Del(goldap.NewDelRequest(a.userDN(n.SourceName), nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -221,15 +221,15 @@ func (a *tree) RemoveIdentity(t *testing.T, n schemas.Name) {
 	}
 }
 
-func (a *tree) AddResource(*testing.T, string, string) (schemas.Name, bool) {
+func (a *tree) AddResource(connectortest.TB, string, string) (schemas.Name, bool) {
 	return schemas.Name{}, false
 }
 
-func (a *tree) AddConnection(t *testing.T, n schemas.Name) {
+func (a *tree) AddConnection(t connectortest.TB, n schemas.Name) {
 	a.group(t, a.groupDN(n.SourceName), n.SourceName)
 }
 
-func (a *tree) group(t testing.TB, dn, name string, members ...string) {
+func (a *tree) group(t connectortest.TB, dn, name string, members ...string) {
 	t.Helper()
 	attributes := map[string][]string{"objectClass": {a.kind}, "cn": {name}}
 	if a.kind == "posixGroup" {
@@ -243,7 +243,7 @@ func (a *tree) group(t testing.TB, dn, name string, members ...string) {
 	a.add(t, dn, attributes)
 }
 
-func (a *tree) DropConnection(t *testing.T, n schemas.Name) {
+func (a *tree) DropConnection(t connectortest.TB, n schemas.Name) {
 	if err := a.hand.Del(goldap.NewDelRequest(a.groupDN(n.SourceName), nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -264,11 +264,11 @@ func (a *tree) value(n schemas.Name) string {
 	return a.userDN(n.SourceName)
 }
 
-func (a *tree) Grant(t *testing.T, k schemas.Key) {
+func (a *tree) Grant(t connectortest.TB, k schemas.Key) {
 	a.modify(t, a.groupDN(k.Connection.SourceName), func(m *goldap.ModifyRequest) { m.Add(a.attribute(), []string{a.value(k.Target)}) })
 }
 
-func (a *tree) Revoke(t *testing.T, k schemas.Key) {
+func (a *tree) Revoke(t connectortest.TB, k schemas.Key) {
 	dn, gone := a.groupDN(k.Connection.SourceName), func(m *goldap.ModifyRequest) { m.Delete(a.attribute(), []string{a.value(k.Target)}) }
 	err := a.try(dn, gone)
 	if goldap.IsErrorWithCode(err, goldap.LDAPResultObjectClassViolation) {
@@ -279,7 +279,7 @@ func (a *tree) Revoke(t *testing.T, k schemas.Key) {
 	}
 }
 
-func (a *tree) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *tree) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
 	switch state {
 	case connectors.StateBlocked:
 		a.modify(t, a.userDN(n.SourceName), func(m *goldap.ModifyRequest) { m.Replace("pwdAccountLockedTime", []string{"000001010000Z"}) })
@@ -291,7 +291,7 @@ func (a *tree) SetIdentityState(t *testing.T, n schemas.Name, state connectors.E
 	return true
 }
 
-func (a *tree) Protected(t *testing.T) schemas.Name {
+func (a *tree) Protected(t connectortest.TB) schemas.Name {
 	member := "cn=countersign-apply,ou=services,dc=example,dc=test"
 	if a.kind == "posixGroup" {
 		member = "countersign-apply"
@@ -300,14 +300,14 @@ func (a *tree) Protected(t *testing.T) schemas.Name {
 	return schemas.Name{Type: "group", SourceName: "directory-managers"}
 }
 
-func (a *tree) Break(t *testing.T) []connectortest.Broken {
-	as := func(name string) func(*testing.T) connectors.Config {
-		return func(*testing.T) connectors.Config {
+func (a *tree) Break(t connectortest.TB) []connectortest.Broken {
+	as := func(name string) func(connectortest.TB) connectors.Config {
+		return func(connectortest.TB) connectors.Config {
 			return changed(changed(a.Config(), "bind_dn", "cn="+name+",ou=services,dc=example,dc=test"), "password", connectors.NewSecret(name))
 		}
 	}
-	with := func(key string, value any) func(*testing.T) connectors.Config {
-		return func(*testing.T) connectors.Config { return changed(a.Config(), key, value) }
+	with := func(key string, value any) func(connectortest.TB) connectors.Config {
+		return func(connectortest.TB) connectors.Config { return changed(a.Config(), key, value) }
 	}
 	broken := []connectortest.Broken{
 		{Name: "the groups cannot be seen", Start: as("blind")},
@@ -320,7 +320,7 @@ func (a *tree) Break(t *testing.T) []connectortest.Broken {
 		broken = append(broken, connectortest.Broken{Name: "members cannot be seen", Start: as("memberless")})
 	}
 	return append(broken,
-		connectortest.Broken{Name: "size limit", Start: func(t *testing.T) connectors.Config {
+		connectortest.Broken{Name: "size limit", Start: func(t connectortest.TB) connectors.Config {
 			for i := range 30 {
 				name := fmt.Sprintf("more_%02d", i)
 				a.group(t, a.groupDN(name), name)
@@ -333,7 +333,7 @@ func (a *tree) Break(t *testing.T) []connectortest.Broken {
 			}
 			return as("bounded")(t)
 		}},
-		connectortest.Broken{Name: "another server has a part", Start: func(t *testing.T) connectors.Config {
+		connectortest.Broken{Name: "another server has a part", Start: func(t connectortest.TB) connectors.Config {
 			for _, base := range []string{a.groups, a.people} {
 				req := goldap.NewAddRequest("cn=moved,"+base, []goldap.Control{goldap.NewControlManageDsaIT(true)})
 				req.Attribute("objectClass", []string{"referral", "extensibleObject"})

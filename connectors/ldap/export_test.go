@@ -3,11 +3,11 @@ package ldap
 import (
 	"fmt"
 	"strings"
-	"testing"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -26,7 +26,7 @@ func sessionOf(r connectors.Reader) *session {
 }
 
 // ChangeLate finds a group, lets something happen, and then adds a member to what it found.
-func ChangeLate(t testing.TB, w connectors.Writer, group, member string, between func()) error {
+func ChangeLate(t connectortest.TB, w connectors.Writer, group, member string, between func()) error {
 	t.Helper()
 	opened := connectors.Unguard(w).(*writer)
 	found, err := opened.find(t.Context(), &schemas.Operation{Kind: schemas.OperationGrant, Connection: schemas.Name{Type: typeGroup, SourceName: group}})

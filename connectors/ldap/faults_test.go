@@ -12,8 +12,8 @@ import (
 func faults(t *testing.T, server *servers.Directory, h connectortest.Harness) {
 	connectortest.RunFaults(t, connectortest.FaultHarness{
 		Harness: h,
-		Address: func(*testing.T, connectortest.Application) string { return server.Address },
-		Through: func(_ *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+		Address: func(connectortest.TB, connectortest.Application) string { return server.Address },
+		Through: func(_ connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			return changed(changed(cfg, "url", "ldap://"+proxy), "timeout", "2s")
 		},
 	})

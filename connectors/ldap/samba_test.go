@@ -26,12 +26,12 @@ func TestActiveDirectory(t *testing.T) {
 		Connector: ldap.New(),
 		Payloads: map[string][2]map[string]any{"group": {{"description": "", "scope": "global", "security": true},
 			{"description": "Readers (all) of \\ \"sales\" * – näh", "scope": "universal", "security": false}}},
-		Start: func(t *testing.T) connectortest.Application { return newOU(t, server) },
+		Start: func(t connectortest.TB) connectortest.Application { return newOU(t, server) },
 		Faulty: []connectortest.Faulty{
-			{Name: "wrong password", Code: connectors.Denied, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+			{Name: "wrong password", Code: connectors.Denied, Config: func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 				return changed(cfg, "password", connectors.NewSecret(connectortest.Canary))
 			}},
-			{Name: "no base", Code: connectors.Invalid, Config: func(_ *testing.T, cfg connectors.Config) connectors.Config {
+			{Name: "no base", Code: connectors.Invalid, Config: func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 				return changed(cfg, "base_dn", "OU=absent,DC=example,DC=test")
 			}},
 		},
@@ -69,7 +69,7 @@ const (
 )
 
 // prepareDomain makes the accounts for planning and applying.
-func prepareDomain(t testing.TB, server *servers.Directory) {
+func prepareDomain(t connectortest.TB, server *servers.Directory) {
 	t.Helper()
 	o := &ou{server: server, hand: server.Dial(t), people: "CN=Users," + server.Suffix}
 	for _, name := range []string{planAccount, applyAccount} {
@@ -128,7 +128,7 @@ var (
 	_ connectortest.Protector      = (*ou)(nil)
 )
 
-func newOU(t testing.TB, server *servers.Directory) *ou {
+func newOU(t connectortest.TB, server *servers.Directory) *ou {
 	t.Helper()
 	o := &ou{server: server, hand: server.Dial(t)}
 	n := trees.Add(1)
@@ -155,7 +155,7 @@ func (o *ou) Config() connectors.Config {
 
 func (o *ou) Name(word string) string { return o.prefix + word }
 
-func (o *ou) add(t testing.TB, dn string, attributes map[string][]string) {
+func (o *ou) add(t connectortest.TB, dn string, attributes map[string][]string) {
 	t.Helper()
 	req := goldap.NewAddRequest(dn, nil)
 	for k, v := range attributes {
@@ -166,7 +166,7 @@ func (o *ou) add(t testing.TB, dn string, attributes map[string][]string) {
 	}
 }
 
-func (o *ou) modify(t testing.TB, dn string, change func(*goldap.ModifyRequest)) {
+func (o *ou) modify(t connectortest.TB, dn string, change func(*goldap.ModifyRequest)) {
 	t.Helper()
 	req := goldap.NewModifyRequest(dn, nil)
 	change(req)
@@ -175,12 +175,12 @@ func (o *ou) modify(t testing.TB, dn string, change func(*goldap.ModifyRequest))
 	}
 }
 
-func (o *ou) user(t testing.TB, name string) {
+func (o *ou) user(t connectortest.TB, name string) {
 	t.Helper()
 	o.add(t, "CN="+goldap.EscapeDN(name)+","+o.people, map[string][]string{"objectClass": {"user"}, "sAMAccountName": {name}, "userAccountControl": {"544"}})
 }
 
-func (o *ou) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (o *ou) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	name := o.Name(word)
 	if typ == "foreign" {
 		dn := "CN=" + goldap.EscapeDN(name) + "," + o.outside
@@ -191,13 +191,13 @@ func (o *ou) AddIdentity(t *testing.T, typ, word string) schemas.Name {
 	return schemas.Name{Type: typ, SourceName: strings.ToLower(name)}
 }
 
-func (o *ou) RemoveIdentity(t *testing.T, n schemas.Name) {
+func (o *ou) RemoveIdentity(t connectortest.TB, n schemas.Name) {
 	if err := o.hand.Del(goldap.NewDelRequest(o.dn(n), nil)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (o *ou) AddResource(*testing.T, string, string) (schemas.Name, bool) {
+func (o *ou) AddResource(connectortest.TB, string, string) (schemas.Name, bool) {
 	return schemas.Name{}, false
 }
 
@@ -211,21 +211,21 @@ func (o *ou) dn(n schemas.Name) string {
 	return "CN=" + goldap.EscapeDN(n.SourceName) + "," + o.groups
 }
 
-func (o *ou) AddConnection(t *testing.T, n schemas.Name) {
+func (o *ou) AddConnection(t connectortest.TB, n schemas.Name) {
 	o.add(t, o.dn(n), map[string][]string{"objectClass": {"group"}, "sAMAccountName": {n.SourceName}})
 }
 
-func (o *ou) DropConnection(t *testing.T, n schemas.Name) { o.RemoveIdentity(t, n) }
+func (o *ou) DropConnection(t connectortest.TB, n schemas.Name) { o.RemoveIdentity(t, n) }
 
-func (o *ou) Grant(t *testing.T, k schemas.Key) {
+func (o *ou) Grant(t connectortest.TB, k schemas.Key) {
 	o.modify(t, o.dn(k.Connection), func(m *goldap.ModifyRequest) { m.Add("member", []string{o.dn(k.Target)}) })
 }
 
-func (o *ou) Revoke(t *testing.T, k schemas.Key) {
+func (o *ou) Revoke(t connectortest.TB, k schemas.Key) {
 	o.modify(t, o.dn(k.Connection), func(m *goldap.ModifyRequest) { m.Delete("member", []string{o.dn(k.Target)}) })
 }
 
-func (o *ou) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
+func (o *ou) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
 	switch state {
 	case connectors.StateBlocked:
 		o.modify(t, o.dn(n), func(m *goldap.ModifyRequest) { m.Replace("userAccountControl", []string{"546"}) })
@@ -237,7 +237,7 @@ func (o *ou) SetIdentityState(t *testing.T, n schemas.Name, state connectors.Ent
 	return true
 }
 
-func (o *ou) Protected(t *testing.T) schemas.Name {
+func (o *ou) Protected(t connectortest.TB) schemas.Name {
 	n := schemas.Name{Type: "group", SourceName: o.Name("directory-managers")}
 	o.AddConnection(t, n)
 	o.modify(t, o.dn(n), func(m *goldap.ModifyRequest) {
@@ -246,9 +246,9 @@ func (o *ou) Protected(t *testing.T) schemas.Name {
 	return n
 }
 
-func (o *ou) Break(t *testing.T) []connectortest.Broken {
-	with := func(key string, value any) func(*testing.T) connectors.Config {
-		return func(*testing.T) connectors.Config { return changed(o.Config(), key, value) }
+func (o *ou) Break(t connectortest.TB) []connectortest.Broken {
+	with := func(key string, value any) func(connectortest.TB) connectors.Config {
+		return func(connectortest.TB) connectors.Config { return changed(o.Config(), key, value) }
 	}
 	return []connectortest.Broken{
 		{Name: "the base is gone", Start: with("base_dn", "OU=gone,"+o.groups)},

@@ -17,12 +17,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/connectortest/servers"
 	"github.com/countersign/countersign/connectors/ldap"
 	"github.com/countersign/countersign/schemas"
 )
 
-func openWriter(t testing.TB, cfg connectors.Config) connectors.Writer {
+func openWriter(t connectortest.TB, cfg connectors.Config) connectors.Writer {
 	t.Helper()
 	w, err := ldap.New().OpenWriter(t.Context(), cfg)
 	if err != nil {
@@ -60,7 +61,7 @@ func create(c string) schemas.Operation {
 }
 
 // outcomes are the errors of operations, in order.
-func outcomes(t testing.TB, w connectors.Writer, ops ...schemas.Operation) []error {
+func outcomes(t connectortest.TB, w connectors.Writer, ops ...schemas.Operation) []error {
 	t.Helper()
 	var out []error
 	if err := w.Apply(context.WithoutCancel(t.Context()), ops, func(o connectors.Outcome) { out = append(out, o.Err) }); err != nil {
@@ -72,7 +73,7 @@ func outcomes(t testing.TB, w connectors.Writer, ops ...schemas.Operation) []err
 	return out
 }
 
-func must(t testing.TB, w connectors.Writer, ops ...schemas.Operation) {
+func must(t connectortest.TB, w connectors.Writer, ops ...schemas.Operation) {
 	t.Helper()
 	for i, err := range outcomes(t, w, ops...) {
 		if err != nil {
@@ -81,7 +82,7 @@ func must(t testing.TB, w connectors.Writer, ops ...schemas.Operation) {
 	}
 }
 
-func refused(t testing.TB, w connectors.Writer, code connectors.Code, says string, op schemas.Operation) {
+func refused(t connectortest.TB, w connectors.Writer, code connectors.Code, says string, op schemas.Operation) {
 	t.Helper()
 	err := outcomes(t, w, op)[0]
 	if connectors.CodeOf(err) != code || !strings.Contains(fmt.Sprint(err), says) {
@@ -89,7 +90,7 @@ func refused(t testing.TB, w connectors.Writer, code connectors.Code, says strin
 	}
 }
 
-func read(t testing.TB, r connectors.Reader, names ...string) []connectors.Connection {
+func read(t connectortest.TB, r connectors.Reader, names ...string) []connectors.Connection {
 	t.Helper()
 	var sel connectors.Selection
 	for _, n := range names {
@@ -103,7 +104,7 @@ func read(t testing.TB, r connectors.Reader, names ...string) []connectors.Conne
 }
 
 // held are the members of a group, as type/name.
-func held(t testing.TB, r connectors.Reader, name string) []string {
+func held(t connectortest.TB, r connectors.Reader, name string) []string {
 	t.Helper()
 	list := read(t, r, name)
 	if len(list) != 1 {
@@ -116,7 +117,7 @@ func held(t testing.TB, r connectors.Reader, name string) []string {
 	return out
 }
 
-func same(t testing.TB, what string, got, want []string) {
+func same(t connectortest.TB, what string, got, want []string) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", what, diff)

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -205,7 +206,7 @@ func mysqlServer(version string) *fake {
 	return f
 }
 
-func (f *fake) open(t *testing.T) (*writer, error) {
+func (f *fake) open(t connectortest.TB) (*writer, error) {
 	t.Helper()
 	r := &reader{settings: &settings{}, now: time.Now,
 		db: sql.OpenDB(f), others: map[string]bool{}}

@@ -17,13 +17,13 @@ func TestFaults(t *testing.T) {
 	server.Exec(t, "CREATE USER admin@'%' IDENTIFIED BY '"+connectortest.Canary+"'", "GRANT ALL PRIVILEGES ON *.* TO admin@'%' WITH GRANT OPTION")
 	connectortest.RunFaults(t, connectortest.FaultHarness{
 		Harness: harness(server, credentials{plan: "admin", apply: "admin", password: connectortest.Canary}),
-		Address: func(*testing.T, connectortest.Application) string { return server.Address() },
+		Address: func(connectortest.TB, connectortest.Application) string { return server.Address() },
 		Through: through,
 	})
 }
 
 // through is a config that reaches the server by way of proxy.
-func through(t *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+func through(t connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 	t.Helper()
 	values := map[string]any{"timeout": "1s"}
 	for k, v := range cfg.Values {

@@ -69,14 +69,14 @@ func TestMariaDB(t *testing.T) {
 	}
 }
 
-func newBench(t testing.TB, options ...string) *bench {
+func newBench(t connectortest.TB, options ...string) *bench {
 	t.Helper()
 	server := servers.MariaDB(t, options...)
 	server.Exec(t, "CREATE USER admin@'%' IDENTIFIED BY '"+connectortest.Canary+"'", "GRANT ALL PRIVILEGES ON *.* TO admin@'%' WITH GRANT OPTION")
 	return openBench(t, newApplication(t, server, 1, credentials{plan: "admin", apply: "admin", password: connectortest.Canary}))
 }
 
-func openBench(t testing.TB, a *application) *bench {
+func openBench(t connectortest.TB, a *application) *bench {
 	t.Helper()
 	w, err := mysql.New().OpenWriter(t.Context(), a.config)
 	if err != nil {
@@ -116,13 +116,13 @@ func (b *bench) revoke(role, typ, target, privilege string) schemas.Operation {
 }
 
 // apply returns the code of each operation.
-func (b *bench) apply(t testing.TB, ops ...schemas.Operation) []connectors.Code {
+func (b *bench) apply(t connectortest.TB, ops ...schemas.Operation) []connectors.Code {
 	t.Helper()
 	_, codes := b.errors(t, ops...)
 	return codes
 }
 
-func (b *bench) errors(t testing.TB, ops ...schemas.Operation) ([]error, []connectors.Code) {
+func (b *bench) errors(t connectortest.TB, ops ...schemas.Operation) ([]error, []connectors.Code) {
 	t.Helper()
 	by := map[string]error{}
 	if err := b.w.Apply(t.Context(), ops, func(o connectors.Outcome) { by[o.Operation] = o.Err }); err != nil {
@@ -140,7 +140,7 @@ func (b *bench) errors(t testing.TB, ops ...schemas.Operation) ([]error, []conne
 	return errs, codes
 }
 
-func (b *bench) must(t testing.TB, ops ...schemas.Operation) {
+func (b *bench) must(t connectortest.TB, ops ...schemas.Operation) {
 	t.Helper()
 	errs, _ := b.errors(t, ops...)
 	for i, err := range errs {
@@ -151,7 +151,7 @@ func (b *bench) must(t testing.TB, ops ...schemas.Operation) {
 }
 
 // holds is what a role has, as type name privilege.
-func (b *bench) holds(t testing.TB, role string) []string {
+func (b *bench) holds(t connectortest.TB, role string) []string {
 	t.Helper()
 	s, err := b.w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{{Type: "role", SourceName: role}}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 {
@@ -164,7 +164,7 @@ func (b *bench) holds(t testing.TB, role string) []string {
 	return out
 }
 
-func (b *bench) want(t testing.TB, role string, want ...string) {
+func (b *bench) want(t connectortest.TB, role string, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, b.holds(t, role)); diff != "" {
 		t.Errorf("%s holds (-want +got):\n%s", role, diff)
@@ -172,7 +172,7 @@ func (b *bench) want(t testing.TB, role string, want ...string) {
 }
 
 // session is of a user of the server with one role, switched on.
-func (b *bench) session(t *testing.T, role string) *sql.DB {
+func (b *bench) session(t connectortest.TB, role string) *sql.DB {
 	t.Helper()
 	who := b.Name("tester")
 	b.exec(t, "CREATE USER "+name(who)+"@'%'")
@@ -309,7 +309,7 @@ func testAllPrivileges(t *testing.T, b *bench) {
 }
 
 // statements is how many GRANT and REVOKE the server has carried out.
-func (b *bench) statements(t testing.TB) int {
+func (b *bench) statements(t connectortest.TB) int {
 	t.Helper()
 	n := 0
 	rows, err := b.server.DB.Query("SELECT VARIABLE_VALUE FROM information_schema.GLOBAL_STATUS WHERE VARIABLE_NAME IN ('COM_GRANT', 'COM_REVOKE', 'COM_GRANT_ROLE', 'COM_REVOKE_ROLE', 'COM_CREATE_ROLE', 'COM_DROP_ROLE')")
@@ -853,7 +853,7 @@ func TestTLS(t *testing.T) {
 }
 
 // certificate writes a self-signed certificate and its key, and returns the path without ending.
-func certificate(t *testing.T, dir, who string) string {
+func certificate(t connectortest.TB, dir, who string) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -36,7 +36,7 @@ type credentials struct {
 	grants bool
 }
 
-func newApplication(t testing.TB, server *servers.MariaDBServer, n int64, as credentials) *application {
+func newApplication(t connectortest.TB, server *servers.MariaDBServer, n int64, as credentials) *application {
 	t.Helper()
 	a := &application{server: server, prefix: fmt.Sprintf("t%d_", n), as: as, made: map[schemas.Name]bool{}}
 	values := map[string]any{
@@ -75,13 +75,13 @@ func path(parts ...string) string {
 	return strings.Join(parts, ".")
 }
 
-func (a *application) exec(t testing.TB, statements ...string) {
+func (a *application) exec(t connectortest.TB, statements ...string) {
 	t.Helper()
 	a.server.Exec(t, statements...)
 }
 
 // oracle runs statements that the server knows in its Oracle mode only.
-func (a *application) oracle(t testing.TB, statements ...string) {
+func (a *application) oracle(t connectortest.TB, statements ...string) {
 	t.Helper()
 	db, err := sql.Open("mysql", a.server.DSN("root", "")+"?sql_mode=%27ORACLE%27")
 	if err != nil {
@@ -95,7 +95,7 @@ func (a *application) oracle(t testing.TB, statements ...string) {
 	}
 }
 
-func (a *application) database(t testing.TB, db string) {
+func (a *application) database(t connectortest.TB, db string) {
 	t.Helper()
 	a.exec(t, "CREATE DATABASE IF NOT EXISTS "+name(db))
 	if a.as.grants {
@@ -106,7 +106,7 @@ func (a *application) database(t testing.TB, db string) {
 func (a *application) Config() connectors.Config { return a.config }
 func (a *application) Name(word string) string   { return a.prefix + word }
 
-func (a *application) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (a *application) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -124,7 +124,7 @@ func (a *application) AddIdentity(t *testing.T, typ, word string) schemas.Name {
 	return n
 }
 
-func (a *application) RemoveIdentity(t *testing.T, n schemas.Name) {
+func (a *application) RemoveIdentity(t connectortest.TB, n schemas.Name) {
 	t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -136,7 +136,7 @@ func (a *application) RemoveIdentity(t *testing.T, n schemas.Name) {
 	a.exec(t, "DROP ROLE "+name(n.SourceName))
 }
 
-func (a *application) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
+func (a *application) AddResource(t connectortest.TB, typ, word string) (schemas.Name, bool) {
 	t.Helper()
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -202,7 +202,7 @@ func (a *application) AddResource(t *testing.T, typ, word string) (schemas.Name,
 	return n, true
 }
 
-func (a *application) AddConnection(t *testing.T, n schemas.Name) {
+func (a *application) AddConnection(t connectortest.TB, n schemas.Name) {
 	t.Helper()
 	a.exec(t, "CREATE ROLE "+name(n.SourceName))
 	if a.as.grants {
@@ -212,18 +212,21 @@ func (a *application) AddConnection(t *testing.T, n schemas.Name) {
 	a.exec(t, "REVOKE "+name(n.SourceName)+" FROM CURRENT_USER")
 }
 
-func (a *application) DropConnection(t *testing.T, n schemas.Name) {
+func (a *application) DropConnection(t connectortest.TB, n schemas.Name) {
 	t.Helper()
 	a.exec(t, "DROP ROLE "+name(n.SourceName))
 }
 
-func (a *application) Grant(t *testing.T, k schemas.Key) { t.Helper(); a.hand(t, "GRANT", " TO ", k) }
-func (a *application) Revoke(t *testing.T, k schemas.Key) {
+func (a *application) Grant(t connectortest.TB, k schemas.Key) {
+	t.Helper()
+	a.hand(t, "GRANT", " TO ", k)
+}
+func (a *application) Revoke(t connectortest.TB, k schemas.Key) {
 	t.Helper()
 	a.hand(t, "REVOKE", " FROM ", k)
 }
 
-func (a *application) hand(t *testing.T, verb, to string, k schemas.Key) {
+func (a *application) hand(t connectortest.TB, verb, to string, k schemas.Key) {
 	t.Helper()
 	role := name(k.Connection.SourceName)
 	member := func(role, who string) {
@@ -269,7 +272,7 @@ func (a *application) hand(t *testing.T, verb, to string, k schemas.Key) {
 }
 
 // admin makes root an administrator of a role, by the tables themselves, and says whether it was none.
-func (a *application) admin(t *testing.T, role string) bool {
+func (a *application) admin(t connectortest.TB, role string) bool {
 	t.Helper()
 	plain := strings.ReplaceAll(role[1:len(role)-1], "``", "`")
 	res, err := a.server.DB.Exec("INSERT IGNORE INTO mysql.roles_mapping SELECT SUBSTRING_INDEX(CURRENT_USER(), '@', -1), 'root', ?, 'Y'", plain)
@@ -285,7 +288,7 @@ func (a *application) admin(t *testing.T, role string) bool {
 }
 
 // SetIdentityState knows users whose account is locked or whose password has expired.
-func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
 	t.Helper()
 	how := map[connectors.EntitlementState]string{connectors.StateExpired: " PASSWORD EXPIRE", connectors.StateBlocked: " ACCOUNT LOCK"}[state]
 	if n.Type != "user" || how == "" {
@@ -296,7 +299,7 @@ func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state conne
 }
 
 // Own makes a view and a routine run with the role's rights.
-func (a *application) Own(t *testing.T, c schemas.Name) {
+func (a *application) Own(t connectortest.TB, c schemas.Name) {
 	t.Helper()
 	sales := name(a.Name("sales"))
 	a.exec(t, "CREATE DEFINER = "+name(c.SourceName)+" VIEW "+sales+".owned AS SELECT 1 AS one",
@@ -304,18 +307,18 @@ func (a *application) Own(t *testing.T, c schemas.Name) {
 }
 
 // Protected is what stands for everybody.
-func (a *application) Protected(t *testing.T) schemas.Name {
+func (a *application) Protected(t connectortest.TB) schemas.Name {
 	t.Helper()
 	a.exec(t, "GRANT USAGE ON *.* TO PUBLIC")
 	return schemas.Name{Type: "role", SourceName: "PUBLIC"}
 }
 
 // Break takes from the credential for planning what it reads by.
-func (a *application) Break(t *testing.T) []connectortest.Broken {
+func (a *application) Break(t connectortest.TB) []connectortest.Broken {
 	t.Helper()
 	var out []connectortest.Broken
 	for _, table := range []string{"global_priv", "roles_mapping", "db", "tables_priv", "columns_priv", "procs_priv", "proc"} {
-		out = append(out, connectortest.Broken{Name: "no right to read " + table, Start: func(t *testing.T) connectors.Config {
+		out = append(out, connectortest.Broken{Name: "no right to read " + table, Start: func(t connectortest.TB) connectors.Config {
 			t.Helper()
 			who := "half_" + a.prefix + table
 			statements := []string{"CREATE USER " + user(who+"@%") + " IDENTIFIED BY '" + connectortest.Canary + "'"}
@@ -330,7 +333,7 @@ func (a *application) Break(t *testing.T) []connectortest.Broken {
 			return cfg
 		}})
 	}
-	out = append(out, connectortest.Broken{Name: "a view that leaves roles out", Start: func(t *testing.T) connectors.Config {
+	out = append(out, connectortest.Broken{Name: "a view that leaves roles out", Start: func(t connectortest.TB) connectors.Config {
 		t.Helper()
 		view := a.Name("sales") + ".half"
 		a.exec(t, "CREATE OR REPLACE VIEW "+name(a.Name("sales"))+".half AS SELECT User, Host, JSON_VALUE(Priv, '$.access') AS Access, "+
@@ -351,7 +354,7 @@ func TestConformance(t *testing.T) {
 }
 
 // leastPrivileges starts a server with the credentials that the two scripts make.
-func leastPrivileges(t testing.TB, options ...string) (*servers.MariaDBServer, credentials) {
+func leastPrivileges(t connectortest.TB, options ...string) (*servers.MariaDBServer, credentials) {
 	t.Helper()
 	server := servers.MariaDB(t, options...)
 	d := mysql.New().Describe()
@@ -373,7 +376,7 @@ func harness(server *servers.MariaDBServer, as credentials) connectortest.Harnes
 	n := &atomic.Int64{}
 	return connectortest.Harness{
 		Connector: mysql.New(),
-		Start:     func(t *testing.T) connectortest.Application { return newApplication(t, server, n.Add(1), as) },
+		Start:     func(t connectortest.TB) connectortest.Application { return newApplication(t, server, n.Add(1), as) },
 		Payloads:  map[string][2]map[string]any{"role": {{}, {}}},
 		Faulty: []connectortest.Faulty{
 			{Name: "nobody listens", Code: connectors.Unavailable, Config: faulty("x:" + connectortest.Canary + "@tcp(127.0.0.1:1)/")},
@@ -385,8 +388,8 @@ func harness(server *servers.MariaDBServer, as credentials) connectortest.Harnes
 	}
 }
 
-func faulty(dsn string) func(*testing.T, connectors.Config) connectors.Config {
-	return func(_ *testing.T, c connectors.Config) connectors.Config {
+func faulty(dsn string) func(connectortest.TB, connectors.Config) connectors.Config {
+	return func(_ connectortest.TB, c connectors.Config) connectors.Config {
 		c.Values = map[string]any{"dsn": connectors.NewSecret(dsn)}
 		return c
 	}

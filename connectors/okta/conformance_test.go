@@ -17,8 +17,8 @@ import (
 )
 
 func harness() connectortest.Harness {
-	with := func(key string, value any) func(*testing.T, connectors.Config) connectors.Config {
-		return func(_ *testing.T, cfg connectors.Config) connectors.Config {
+	with := func(key string, value any) func(connectortest.TB, connectors.Config) connectors.Config {
+		return func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 			values := map[string]any{"url": cfg.Values["url"], "token": cfg.Values["token"]}
 			if values[key] = value; value == nil {
 				delete(values, key)
@@ -29,7 +29,7 @@ func harness() connectortest.Harness {
 	}
 	return connectortest.Harness{
 		Connector: okta.New(),
-		Start:     func(t *testing.T) connectortest.Application { return newOrganisation(t) },
+		Start:     func(t connectortest.TB) connectortest.Application { return newOrganisation(t) },
 		Payloads: map[string][2]map[string]any{"group": {
 			{"description": "Readers of sales"},
 			{"description": " 100% of \"it\",\nin #2 lines; ünï "},
@@ -49,7 +49,7 @@ func harness() connectortest.Harness {
 			{Name: "missing CA file", Config: with("ca_file", "/nowhere/ca.pem"), Code: connectors.Invalid},
 			{Name: "CA file out of the repository", Config: with("ca_file", "../ca.pem"), Code: connectors.Invalid},
 			{Name: "nobody there", Config: with("url", "http://127.0.0.1:1"), Code: connectors.Unavailable},
-			{Name: "a key that is none", Config: func(t *testing.T, cfg connectors.Config) connectors.Config {
+			{Name: "a key that is none", Config: func(t connectortest.TB, cfg connectors.Config) connectors.Config {
 				cfg.Values = map[string]any{"url": cfg.Values["url"], "client_id": "0oa1", "private_key": connectors.NewSecret(connectortest.Canary)}
 				return cfg
 			}, Code: connectors.Invalid},
@@ -77,17 +77,17 @@ var (
 	_ connectortest.Protector      = (*organisation)(nil)
 )
 
-func newOrganisation(t testing.TB) *organisation {
+func newOrganisation(t connectortest.TB) *organisation {
 	t.Helper()
 	s := newServer(t, connectortest.Canary)
 	return &organisation{server: s, roles: map[string]string{}, cfg: connectors.Config{Application: "acme", Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Values: map[string]any{"url": s.http.URL, "token": connectors.NewSecret(connectortest.Canary), "timeout": "5s"}}}
+		Values: map[string]any{"url": s.http.URL, "token": connectors.NewSecret(connectortest.Canary), "timeout": "5m"}}}
 }
 
 func (o *organisation) Config() connectors.Config { return o.cfg }
 func (o *organisation) Name(word string) string   { return "t-" + word }
 
-func (o *organisation) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (o *organisation) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	login := strings.ToLower(word) + "@acme.test"
@@ -99,7 +99,7 @@ func (o *organisation) AddIdentity(t *testing.T, typ, word string) schemas.Name 
 	return schemas.Name{Type: typ, SourceName: login}
 }
 
-func (o *organisation) RemoveIdentity(t *testing.T, n schemas.Name) {
+func (o *organisation) RemoveIdentity(t connectortest.TB, n schemas.Name) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	gone := o.user(n.SourceName)
@@ -109,14 +109,14 @@ func (o *organisation) RemoveIdentity(t *testing.T, n schemas.Name) {
 	}
 }
 
-func (o *organisation) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
+func (o *organisation) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.user(n.SourceName).status = map[connectors.EntitlementState]string{connectors.StateInvited: "PROVISIONED", connectors.StateBlocked: "SUSPENDED", connectors.StateExpired: "PASSWORD_EXPIRED"}[state]
 	return true
 }
 
-func (o *organisation) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
+func (o *organisation) AddResource(t connectortest.TB, typ, word string) (schemas.Name, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	n := schemas.Name{Type: typ, SourceName: word}
@@ -150,19 +150,19 @@ func (o *organisation) labelled(label string) *appState {
 	return o.apps[i]
 }
 
-func (o *organisation) AddConnection(t *testing.T, n schemas.Name) {
+func (o *organisation) AddConnection(t connectortest.TB, n schemas.Name) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.groups = append(o.groups, &groupState{id: o.id("00g"), kind: "OKTA_GROUP", name: n.SourceName})
 }
 
-func (o *organisation) DropConnection(t *testing.T, n schemas.Name) {
+func (o *organisation) DropConnection(t connectortest.TB, n schemas.Name) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.dropGroup(o.named(n.SourceName))
 }
 
-func (o *organisation) Grant(t *testing.T, k schemas.Key) {
+func (o *organisation) Grant(t connectortest.TB, k schemas.Key) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := o.named(k.Connection.SourceName)
@@ -177,7 +177,7 @@ func (o *organisation) Grant(t *testing.T, k schemas.Key) {
 	}
 }
 
-func (o *organisation) Revoke(t *testing.T, k schemas.Key) {
+func (o *organisation) Revoke(t connectortest.TB, k schemas.Key) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := o.named(k.Connection.SourceName)
@@ -199,7 +199,7 @@ func (o *organisation) addRule(name, status, expression string, groups ...string
 	return rule
 }
 
-func (o *organisation) Own(t *testing.T, c schemas.Name) {
+func (o *organisation) Own(t connectortest.TB, c schemas.Name) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for range o.page { // the rule that matters stands on another page
@@ -208,7 +208,7 @@ func (o *organisation) Own(t *testing.T, c schemas.Name) {
 	o.addRule("Everybody in sales", "ACTIVE", `user.department=="Sales"`, o.named(c.SourceName).id)
 }
 
-func (o *organisation) Protected(t *testing.T) schemas.Name {
+func (o *organisation) Protected(t connectortest.TB) schemas.Name {
 	n := schemas.Name{Type: "group", SourceName: o.Name("directory")}
 	o.AddConnection(t, n)
 	o.mu.Lock()
@@ -218,12 +218,12 @@ func (o *organisation) Protected(t *testing.T) schemas.Name {
 }
 
 // Break makes answers that are no whole state, each in the place of one kind of request.
-func (o *organisation) Break(t *testing.T) []connectortest.Broken {
+func (o *organisation) Break(t connectortest.TB) []connectortest.Broken {
 	o.AddResource(t, "application", "beside")
 	o.AddConnection(t, schemas.Name{Type: "group", SourceName: o.Name("beside")})
 	o.AddConnection(t, schemas.Name{Type: "group", SourceName: o.Name("beside it")})
 	in := func(name, path, query string, h http.HandlerFunc) connectortest.Broken {
-		return connectortest.Broken{Name: name, Start: func(t *testing.T) connectors.Config {
+		return connectortest.Broken{Name: name, Start: func(t connectortest.TB) connectors.Config {
 			o.setFault(func(w http.ResponseWriter, r *http.Request) bool {
 				if r.Method != http.MethodGet || !strings.HasSuffix(r.URL.Path, path) || !strings.Contains(r.URL.RawQuery, query) {
 					return false
@@ -242,7 +242,7 @@ func (o *organisation) Break(t *testing.T) []connectortest.Broken {
 			}
 			w.WriteHeader(status)
 			if _, err := w.Write([]byte(body)); err != nil {
-				t.Log(err)
+				t.Logf("%v", err)
 			}
 		}
 	}

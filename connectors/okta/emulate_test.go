@@ -3,7 +3,6 @@ package okta_test
 import (
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"slices"
@@ -45,7 +44,7 @@ func TestEmulator(t *testing.T) {
 		r.SetURL(upstream)
 		r.Out.Host = r.In.Host // the links lead back here
 	}}
-	gate := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	gate := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// The lists of all groups and applications have no such thing before them.
 		part := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/v1/"), "/")
 		if r.URL.Path == "/api/v1/groups/rules" || len(part) == 3 && (part[0] == "apps" || part[2] == "apps" || part[2] == "roles") {
@@ -55,7 +54,6 @@ func TestEmulator(t *testing.T) {
 		}
 		forward.ServeHTTP(w, r)
 	}))
-	t.Cleanup(gate.Close)
 	o := newOrganisation(t).with(map[string]any{"url": gate.URL, "token": connectors.NewSecret("t0ken")})
 	w := o.writer(t)
 

@@ -12,25 +12,26 @@ import (
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	h := harness()
-	h.Start = func(t *testing.T) connectortest.Application {
+	h.Start = func(t connectortest.TB) connectortest.Application {
 		o := newOrganisation(t)
 		o.fast = true // the description was held to in the conformance test
 		return o
 	}
 	connectortest.RunFaults(t, connectortest.FaultHarness{
 		Harness: h,
-		Address: func(t *testing.T, app connectortest.Application) string {
+		Address: func(t connectortest.TB, app connectortest.Application) string {
 			o, ok := app.(*organisation)
 			if !ok {
 				t.Fatalf("another application: %T", app)
 			}
 			return o.http.Listener.Addr().String()
 		},
-		Through: func(_ *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+		Through: func(_ connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			cfg.Values = maps.Clone(cfg.Values)
-			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "200ms"
+			cfg.Values["url"], cfg.Values["timeout"] = "http://"+proxy, "2s"
 			return cfg
 		},
-		HTTP: true,
+		HTTP:    true,
+		Network: network,
 	})
 }

@@ -15,11 +15,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/okta"
 	"github.com/countersign/countersign/schemas"
 )
@@ -41,7 +43,7 @@ func (o *organisation) with(values map[string]any) *organisation {
 	return o
 }
 
-func (o *organisation) writer(t testing.TB) connectors.Writer {
+func (o *organisation) writer(t connectortest.TB) connectors.Writer {
 	t.Helper()
 	w, err := okta.New().OpenWriter(t.Context(), o.cfg)
 	if err != nil {
@@ -67,7 +69,7 @@ func change(kind schemas.OperationKind, name string, more ...schemas.Name) schem
 }
 
 // apply carries one operation out.
-func apply(t testing.TB, w connectors.Writer, op schemas.Operation) error {
+func apply(t connectortest.TB, w connectors.Writer, op schemas.Operation) error {
 	t.Helper()
 	var outcomes []connectors.Outcome
 	err := w.Apply(t.Context(), []schemas.Operation{op}, func(out connectors.Outcome) { outcomes = append(outcomes, out) })
@@ -81,7 +83,7 @@ func apply(t testing.TB, w connectors.Writer, op schemas.Operation) error {
 }
 
 // refused fails unless the error has the code, and holds each of the words or has it among what stands in the way.
-func refused(t testing.TB, err error, code connectors.Code, words ...string) {
+func refused(t connectortest.TB, err error, code connectors.Code, words ...string) {
 	t.Helper()
 	var e *connectors.Error
 	if !errors.As(err, &e) || e.Code != code {
@@ -95,7 +97,7 @@ func refused(t testing.TB, err error, code connectors.Code, words ...string) {
 	}
 }
 
-func read(t testing.TB, r connectors.Reader, names ...string) []connectors.Connection {
+func read(t connectortest.TB, r connectors.Reader, names ...string) []connectors.Connection {
 	t.Helper()
 	var sel connectors.Selection
 	for _, n := range names {
@@ -709,43 +711,45 @@ func TestGoneWhileReading(t *testing.T) {
 // A rate limit that is nearly used up is left to others until its window ends.
 func TestRateLimit(t *testing.T) {
 	t.Parallel()
-	o := newOrganisation(t)
-	o.AddConnection(t, named("group", "Sales"))
-	o.set(func() { o.limit, o.reset = "60", 5*time.Minute })
-	_, err := o.writer(t).Read(t.Context(), connectors.Selection{})
-	var e *connectors.Error
-	if !errors.As(err, &e) || e.Code != connectors.Unavailable || e.RetryAfter < 4*time.Minute || e.RetryAfter > 6*time.Minute {
-		t.Errorf("got %v, want %s for the rest of the window", err, connectors.Unavailable)
-	}
-	if calls := o.asked(); len(calls) != 1 {
-		t.Errorf("asked %q, want nothing after the first answer", calls)
-	}
-	for name, limit := range map[string]struct {
-		left  string
-		reset time.Duration
-	}{"more than a tenth is left": {"61", 5 * time.Minute}, "the end is no window's": {"0", time.Hour}, "no number": {"x", 5 * time.Minute}} {
-		o.set(func() { o.limit, o.reset = limit.left, limit.reset })
-		if _, err := o.writer(t).Read(t.Context(), connectors.Selection{}); err != nil {
-			t.Errorf("%s: %v", name, err)
+	synctest.Test(t, func(t *testing.T) {
+		o := newOrganisation(t)
+		o.AddConnection(t, named("group", "Sales"))
+		o.set(func() { o.limit, o.reset = "60", 5*time.Minute })
+		_, err := o.writer(t).Read(t.Context(), connectors.Selection{})
+		var e *connectors.Error
+		if !errors.As(err, &e) || e.Code != connectors.Unavailable || e.RetryAfter < 4*time.Minute || e.RetryAfter > 6*time.Minute {
+			t.Errorf("got %v, want %s for the rest of the window", err, connectors.Unavailable)
 		}
-	}
-	// Too many: Okta has no Retry-After, and says when the window ends.
-	o.set(func() { o.limit = "599" })
-	n := 0
-	o.setFault(func(w http.ResponseWriter, r *http.Request) bool {
-		n++
-		w.Header().Set("X-Rate-Limit-Limit", "600")
-		w.Header().Set("X-Rate-Limit-Remaining", "0")
-		w.Header().Set("X-Rate-Limit-Reset", fmt.Sprint(time.Now().Add(5*time.Minute).Unix()))
-		w.Header().Set("Content-Type", "application/json")
-		w.WriteHeader(http.StatusTooManyRequests)
-		_, err := w.Write([]byte(`{"errorCode": "E0000047", "errorSummary": "API call exceeded rate limit due to too many requests."}`))
-		return err == nil
+		if calls := o.asked(); len(calls) != 1 {
+			t.Errorf("asked %q, want nothing after the first answer", calls)
+		}
+		for name, limit := range map[string]struct {
+			left  string
+			reset time.Duration
+		}{"more than a tenth is left": {"61", 5 * time.Minute}, "the end is no window's": {"0", time.Hour}, "no number": {"x", 5 * time.Minute}} {
+			o.set(func() { o.limit, o.reset = limit.left, limit.reset })
+			if _, err := o.writer(t).Read(t.Context(), connectors.Selection{}); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+		// Too many: Okta has no Retry-After, and says when the window ends.
+		o.set(func() { o.limit = "599" })
+		n := 0
+		o.setFault(func(w http.ResponseWriter, r *http.Request) bool {
+			n++
+			w.Header().Set("X-Rate-Limit-Limit", "600")
+			w.Header().Set("X-Rate-Limit-Remaining", "0")
+			w.Header().Set("X-Rate-Limit-Reset", fmt.Sprint(time.Now().Add(5*time.Minute).Unix()))
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusTooManyRequests)
+			_, err := w.Write([]byte(`{"errorCode": "E0000047", "errorSummary": "API call exceeded rate limit due to too many requests."}`))
+			return err == nil
+		})
+		_, err = o.writer(t).Read(t.Context(), connectors.Selection{})
+		if !errors.As(err, &e) || e.Code != connectors.Unavailable || !e.Whole || e.RetryAfter < 4*time.Minute || !strings.Contains(e.Message, "E0000047") || n != 1 {
+			t.Errorf("got %v after %d calls, want %s for the rest of the window", err, n, connectors.Unavailable)
+		}
 	})
-	_, err = o.writer(t).Read(t.Context(), connectors.Selection{})
-	if !errors.As(err, &e) || e.Code != connectors.Unavailable || !e.Whole || e.RetryAfter < 4*time.Minute || !strings.Contains(e.Message, "E0000047") || n != 1 {
-		t.Errorf("got %v after %d calls, want %s for the rest of the window", err, n, connectors.Unavailable)
-	}
 }
 
 // Okta's own word decides what an error means.

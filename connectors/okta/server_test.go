@@ -6,23 +6,24 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v4"
+
+	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 )
 
 // server is an Okta organisation as far as the connector asks for it: it keeps state, and behaves as Okta's
 // documentation says. Everything that it is asked and answers is held to Okta's description.
 type server struct {
-	t    testing.TB
-	http *httptest.Server
+	t    connectortest.TB
+	http *virtual.Server
 
 	mu     sync.Mutex
 	next   int
@@ -79,7 +80,7 @@ type ruleState struct {
 
 const everyone = "Everyone"
 
-func newServer(t testing.TB, token string) *server {
+func newServer(t connectortest.TB, token string) *server {
 	t.Helper()
 	router, err := loadDescription()
 	if err != nil {
@@ -115,7 +116,7 @@ func newServer(t testing.TB, token string) *server {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, h) })
 	}
 	checked := held(router, mux, func(why string) { t.Error(why) })
-	s.http = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.http = network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.calls = append(s.calls, r.Method+" "+r.URL.Path)
 		fault, fast := s.fault, s.fast
@@ -130,7 +131,6 @@ func newServer(t testing.TB, token string) *server {
 			checked.ServeHTTP(w, r)
 		}
 	}))
-	t.Cleanup(s.http.Close)
 	return s
 }
 

@@ -22,13 +22,13 @@ func TestFaults(t *testing.T) {
 	connectortest.RunFaults(t, connectortest.FaultHarness{
 		Harness: connectortest.Harness{
 			Connector: postgres.New(),
-			Start: func(t *testing.T) connectortest.Application {
+			Start: func(t connectortest.TB) connectortest.Application {
 				return newApplication(t, server, n.Add(1), credentials{"admin", "admin", "admin"})
 			},
 			Payloads: map[string][2]map[string]any{"role": {{"comment": "a"}, {"comment": "b", "createdb": true}}},
 		},
-		Address: func(*testing.T, connectortest.Application) string { return address },
-		Through: func(t *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+		Address: func(connectortest.TB, connectortest.Application) string { return address },
+		Through: func(t connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 			cfg.Values = maps.Clone(cfg.Values)
 			_, port, _ := strings.Cut(proxy, ":")
 			for _, k := range []string{"dsn", "apply_dsn"} {

@@ -30,7 +30,7 @@ type application struct {
 // credentials are the roles that log in for planning and for applying.
 type credentials struct{ plan, apply, owner string }
 
-func newApplication(t testing.TB, server *servers.Postgres, n int64, as credentials) *application {
+func newApplication(t connectortest.TB, server *servers.Postgres, n int64, as credentials) *application {
 	t.Helper()
 	a := &application{server: server, database: fmt.Sprintf("db%d", n), prefix: fmt.Sprintf("t%d_", n), owner: as.owner}
 	server.Exec(t, "postgres", "CREATE DATABASE "+a.database+" OWNER "+as.owner)
@@ -48,12 +48,12 @@ func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
 func (a *application) Config() connectors.Config { return a.config }
 func (a *application) Name(word string) string   { return a.prefix + word }
 
-func (a *application) exec(t *testing.T, sql string) {
+func (a *application) exec(t connectortest.TB, sql string) {
 	t.Helper()
 	a.server.Exec(t, a.database, sql)
 }
 
-func (a *application) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (a *application) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	t.Helper()
 	// Outside of the suite's scope: accounts are nobody's connections.
 	n := schemas.Name{Type: typ, SourceName: "out_" + typ + "_" + a.Name(word)}
@@ -69,12 +69,12 @@ func (a *application) AddIdentity(t *testing.T, typ, word string) schemas.Name {
 	return n
 }
 
-func (a *application) RemoveIdentity(t *testing.T, n schemas.Name) {
+func (a *application) RemoveIdentity(t connectortest.TB, n schemas.Name) {
 	t.Helper()
 	a.exec(t, "DROP ROLE "+quote(n.SourceName))
 }
 
-func (a *application) AddResource(t *testing.T, typ, word string) (schemas.Name, bool) {
+func (a *application) AddResource(t connectortest.TB, typ, word string) (schemas.Name, bool) {
 	t.Helper()
 	name, sql := "", ""
 	switch typ {
@@ -115,14 +115,14 @@ func (a *application) AddResource(t *testing.T, typ, word string) (schemas.Name,
 	return schemas.Name{Type: typ, SourceName: name}, true
 }
 
-func (a *application) format(t *testing.T, word string) string {
+func (a *application) format(t connectortest.TB, word string) string {
 	t.Helper()
 	var s string
 	a.query(t, "SELECT format('%I', $1::text)", &s, word)
 	return s
 }
 
-func (a *application) query(t *testing.T, sql string, into any, args ...any) {
+func (a *application) query(t connectortest.TB, sql string, into any, args ...any) {
 	t.Helper()
 	ctx := context.Background()
 	conn, err := pgx.Connect(ctx, a.server.DSN("admin", a.database))
@@ -135,20 +135,26 @@ func (a *application) query(t *testing.T, sql string, into any, args ...any) {
 	}
 }
 
-func (a *application) AddConnection(t *testing.T, n schemas.Name) {
+func (a *application) AddConnection(t connectortest.TB, n schemas.Name) {
 	t.Helper()
 	a.exec(t, "CREATE ROLE "+quote(n.SourceName))
 }
 
-func (a *application) DropConnection(t *testing.T, n schemas.Name) {
+func (a *application) DropConnection(t connectortest.TB, n schemas.Name) {
 	t.Helper()
 	a.exec(t, "DROP OWNED BY "+quote(n.SourceName)+"; DROP ROLE "+quote(n.SourceName))
 }
 
-func (a *application) Grant(t *testing.T, k schemas.Key)  { t.Helper(); a.hand(t, "GRANT", "TO", k) }
-func (a *application) Revoke(t *testing.T, k schemas.Key) { t.Helper(); a.hand(t, "REVOKE", "FROM", k) }
+func (a *application) Grant(t connectortest.TB, k schemas.Key) {
+	t.Helper()
+	a.hand(t, "GRANT", "TO", k)
+}
+func (a *application) Revoke(t connectortest.TB, k schemas.Key) {
+	t.Helper()
+	a.hand(t, "REVOKE", "FROM", k)
+}
 
-func (a *application) hand(t *testing.T, verb, to string, k schemas.Key) {
+func (a *application) hand(t connectortest.TB, verb, to string, k schemas.Key) {
 	t.Helper()
 	role, target := quote(k.Connection.SourceName), quote(k.Target.SourceName)
 	member := func(group, who string) {
@@ -193,7 +199,7 @@ func (a *application) hand(t *testing.T, verb, to string, k schemas.Key) {
 }
 
 // SetIdentityState knows users whose password has expired.
-func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
 	t.Helper()
 	if state != connectors.StateExpired || n.Type != "user" {
 		return false
@@ -203,7 +209,7 @@ func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state conne
 }
 
 // Own gives the role a table here and one in another database.
-func (a *application) Own(t *testing.T, c schemas.Name) {
+func (a *application) Own(t connectortest.TB, c schemas.Name) {
 	t.Helper()
 	a.exec(t, "CREATE TABLE sales.owned (id int); ALTER TABLE sales.owned OWNER TO "+quote(c.SourceName))
 	other := a.database + "_other"
@@ -212,7 +218,7 @@ func (a *application) Own(t *testing.T, c schemas.Name) {
 }
 
 // Protected is a superuser.
-func (a *application) Protected(t *testing.T) schemas.Name {
+func (a *application) Protected(t connectortest.TB) schemas.Name {
 	t.Helper()
 	n := schemas.Name{Type: "role", SourceName: a.Name("root")}
 	a.exec(t, "CREATE ROLE "+quote(n.SourceName)+" SUPERUSER")
@@ -249,22 +255,22 @@ func conformance(t *testing.T, server *servers.Postgres, as credentials, changed
 	var n atomic.Int64
 	connectortest.Run(t, connectortest.Harness{
 		Connector: postgres.New(),
-		Start:     func(t *testing.T) connectortest.Application { return newApplication(t, server, n.Add(1), as) },
+		Start:     func(t connectortest.TB) connectortest.Application { return newApplication(t, server, n.Add(1), as) },
 		Payloads: map[string][2]map[string]any{"role": {
 			{"login": false, "inherit": true, "createdb": false, "createrole": false, "replication": false, "bypassrls": false,
 				"connection_limit": -1, "valid_until": "infinity", "comment": "Readers of 'sales' \\ \"all\""},
 			changed,
 		}},
 		Faulty: []connectortest.Faulty{
-			{Name: "nobody listens", Code: connectors.Unavailable, Config: func(_ *testing.T, c connectors.Config) connectors.Config {
+			{Name: "nobody listens", Code: connectors.Unavailable, Config: func(_ connectortest.TB, c connectors.Config) connectors.Config {
 				c.Values = map[string]any{"dsn": connectors.NewSecret("host=127.0.0.1 port=1 user=x dbname=x password=" + connectortest.Canary)}
 				return c
 			}},
-			{Name: "no such role", Code: connectors.Denied, Config: func(_ *testing.T, c connectors.Config) connectors.Config {
+			{Name: "no such role", Code: connectors.Denied, Config: func(_ connectortest.TB, c connectors.Config) connectors.Config {
 				c.Values = map[string]any{"dsn": connectors.NewSecret(server.DSN("nobody", "postgres") + " password=" + connectortest.Canary)}
 				return c
 			}},
-			{Name: "no connection string", Code: connectors.Invalid, Config: func(_ *testing.T, c connectors.Config) connectors.Config {
+			{Name: "no connection string", Code: connectors.Invalid, Config: func(_ connectortest.TB, c connectors.Config) connectors.Config {
 				c.Values = map[string]any{"dsn": connectors.NewSecret("postgres://x:" + connectortest.Canary + "@[bad")}
 				return c
 			}},

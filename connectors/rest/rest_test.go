@@ -10,9 +10,11 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"github.com/countersign/countersign/connectors/rest"
 )
 
@@ -21,9 +23,9 @@ const secret = "canary-5f2d9c-do-not-print"
 // client speaks to a server that answers by handler, with waits short enough for a test.
 func client(t *testing.T, handler http.HandlerFunc, change func(*rest.Config)) *rest.Client {
 	t.Helper()
-	s := httptest.NewServer(handler)
-	t.Cleanup(s.Close)
-	c := rest.Config{URL: s.URL + "/api/v1/", MinWait: time.Millisecond, Timeout: 2 * time.Second, Secrets: []connectors.Secret{connectors.NewSecret(secret)},
+	network := virtual.New()
+	s := network.Serve(t, handler)
+	c := rest.Config{URL: s.URL + "/api/v1/", MinWait: time.Millisecond, Timeout: 5 * time.Minute, Transport: network.Transport(), Secrets: []connectors.Secret{connectors.NewSecret(secret)},
 		Authorize: func(r *http.Request) error { r.Header.Set("Authorization", "Bearer "+secret); return nil },
 		Explain:   func(b []byte) string { return string(b) }}
 	if change != nil {
@@ -233,6 +235,10 @@ func TestBounds(t *testing.T) {
 	if _, _, err := large.Do(t.Context(), rest.Request{Op: "try", Method: http.MethodGet, Path: "x"}); err == nil || code(t, err).Code != connectors.Unavailable || n.Load() != 1 {
 		t.Errorf("an answer that is too large: %v after %d requests", err, n.Load())
 	}
+	synctest.Test(t, testSlowAnswers)
+}
+
+func testSlowAnswers(t *testing.T) {
 	release := make(chan struct{})
 	slow := client(t, func(http.ResponseWriter, *http.Request) { <-release }, func(c *rest.Config) { c.Timeout, c.Retries = 50*time.Millisecond, -1 })
 	t.Cleanup(func() { close(release) })

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strconv"
 	"strings"
@@ -43,7 +42,7 @@ var (
 )
 
 // newApplication is the server at direct, seen by the connector through quirks.
-func newApplication(t testing.TB, direct, token string, values map[string]any, quirks ...quirk) *application {
+func newApplication(t connectortest.TB, direct, token string, values map[string]any, quirks ...quirk) *application {
 	t.Helper()
 	address := direct
 	if len(quirks) > 0 {
@@ -60,17 +59,17 @@ func newApplication(t testing.TB, direct, token string, values map[string]any, q
 }
 
 // onSCIMMY starts applications in one server.
-func onSCIMMY(server *servers.SCIM, values map[string]any, quirks ...quirk) func(t *testing.T) connectortest.Application {
+func onSCIMMY(server *servers.SCIM, values map[string]any, quirks ...quirk) func(t connectortest.TB) connectortest.Application {
 	var n atomic.Int64
-	return func(t *testing.T) connectortest.Application {
+	return func(t connectortest.TB) connectortest.Application {
 		name := fmt.Sprintf("app%d-%s", n.Add(1), strings.ReplaceAll(url.PathEscape(t.Name()), "/", "."))
 		return newApplication(t, server.URL(url.PathEscape(name)), server.Token, values, quirks...)
 	}
 }
 
 // onElimity starts a server for each application.
-func onElimity(values map[string]any, quirks ...quirk) func(t *testing.T) connectortest.Application {
-	return func(t *testing.T) connectortest.Application {
+func onElimity(values map[string]any, quirks ...quirk) func(t connectortest.TB) connectortest.Application {
+	return func(t connectortest.TB) connectortest.Application {
 		return newApplication(t, elimityServer(t), testToken, values, quirks...)
 	}
 }
@@ -80,7 +79,7 @@ func (a *application) Config() connectors.Config { return a.cfg }
 func (a *application) Name(word string) string { return word }
 
 // do is the outside hand's request. It returns nil where the thing is not there.
-func (a *application) do(t testing.TB, method, path string, body any) map[string]any {
+func (a *application) do(t connectortest.TB, method, path string, body any) map[string]any {
 	t.Helper()
 	var in io.Reader
 	if body != nil {
@@ -131,7 +130,7 @@ func endpoint(typ string) (path, key string) {
 }
 
 // id finds something by its name, or returns "".
-func (a *application) id(t testing.TB, n schemas.Name) string {
+func (a *application) id(t connectortest.TB, n schemas.Name) string {
 	t.Helper()
 	path, key := endpoint(n.Type)
 	for start := 1; ; {
@@ -149,12 +148,12 @@ func (a *application) id(t testing.TB, n schemas.Name) string {
 	}
 }
 
-func (a *application) AddIdentity(t *testing.T, typ, word string) schemas.Name {
+func (a *application) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	t.Helper()
 	return a.add(t, schemas.Name{Type: typ, SourceName: "u:" + word})
 }
 
-func (a *application) add(t testing.TB, n schemas.Name) schemas.Name {
+func (a *application) add(t connectortest.TB, n schemas.Name) schemas.Name {
 	t.Helper()
 	path, key := endpoint(n.Type)
 	if a.id(t, n) == "" {
@@ -171,27 +170,27 @@ func (a *application) add(t testing.TB, n schemas.Name) schemas.Name {
 	return n
 }
 
-func (a *application) RemoveIdentity(t *testing.T, n schemas.Name) { a.DropConnection(t, n) }
+func (a *application) RemoveIdentity(t connectortest.TB, n schemas.Name) { a.DropConnection(t, n) }
 
-func (a *application) AddResource(*testing.T, string, string) (schemas.Name, bool) {
+func (a *application) AddResource(connectortest.TB, string, string) (schemas.Name, bool) {
 	return schemas.Name{}, false
 }
 
-func (a *application) AddConnection(t *testing.T, n schemas.Name) { a.add(t, n) }
+func (a *application) AddConnection(t connectortest.TB, n schemas.Name) { a.add(t, n) }
 
-func (a *application) DropConnection(t *testing.T, n schemas.Name) {
+func (a *application) DropConnection(t connectortest.TB, n schemas.Name) {
 	t.Helper()
 	path, _ := endpoint(n.Type)
 	a.do(t, http.MethodDelete, path+"/"+url.PathEscape(a.id(t, n)), nil)
 }
 
-func (a *application) patch(t testing.TB, k schemas.Key, op map[string]any) {
+func (a *application) patch(t connectortest.TB, k schemas.Key, op map[string]any) {
 	t.Helper()
 	a.do(t, http.MethodPatch, "Groups/"+url.PathEscape(a.id(t, k.Connection)), map[string]any{
 		"schemas": []any{"urn:ietf:params:scim:api:messages:2.0:PatchOp"}, "Operations": []any{op}})
 }
 
-func (a *application) Grant(t *testing.T, k schemas.Key) {
+func (a *application) Grant(t connectortest.TB, k schemas.Key) {
 	t.Helper()
 	value := map[string]any{"value": a.id(t, k.Target)}
 	if k.Target.Type == "group" {
@@ -200,12 +199,12 @@ func (a *application) Grant(t *testing.T, k schemas.Key) {
 	a.patch(t, k, map[string]any{"op": "add", "path": "members", "value": []any{value}})
 }
 
-func (a *application) Revoke(t *testing.T, k schemas.Key) {
+func (a *application) Revoke(t connectortest.TB, k schemas.Key) {
 	t.Helper()
 	a.patch(t, k, map[string]any{"op": "remove", "path": fmt.Sprintf("members[value eq %q]", a.id(t, k.Target))})
 }
 
-func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
 	t.Helper()
 	if state != connectors.StateBlocked {
 		return false
@@ -219,7 +218,7 @@ func (a *application) SetIdentityState(t *testing.T, n schemas.Name, state conne
 	return true
 }
 
-func (a *application) Protected(t *testing.T) schemas.Name {
+func (a *application) Protected(t connectortest.TB) schemas.Name {
 	t.Helper()
 	return a.add(t, schemas.Name{Type: "group", SourceName: protectedGroup})
 }
@@ -239,11 +238,11 @@ func (a *application) with(values map[string]any) connectors.Config {
 }
 
 // Break puts servers before this one that do not tell all.
-func (a *application) Break(*testing.T) []connectortest.Broken {
+func (a *application) Break(connectortest.TB) []connectortest.Broken {
 	before, _ := a.cfg.Values["url"].(string)
 	through := func(name string, q quirk) connectortest.Broken {
-		return connectortest.Broken{Name: name, Start: func(t *testing.T) connectors.Config {
-			return a.with(map[string]any{"url": front(t, before, q), "retries": 0, "timeout": "2s"})
+		return connectortest.Broken{Name: name, Start: func(t connectortest.TB) connectors.Config {
+			return a.with(map[string]any{"url": front(t, before, q), "retries": 0, "timeout": "5m"})
 		}}
 	}
 	lists := func(change func(m map[string]any, r request)) quirk {
@@ -275,11 +274,10 @@ func (a *application) Break(*testing.T) []connectortest.Broken {
 			}
 			return ask(r)
 		}),
-		{Name: "the web page of a proxy", Start: func(t *testing.T) connectors.Config {
-			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		{Name: "the web page of a proxy", Start: func(t connectortest.TB) connectors.Config {
+			srv := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				fmt.Fprint(w, "<html>please log in</html>")
 			}))
-			t.Cleanup(srv.Close)
 			return a.with(map[string]any{"url": srv.URL, "retries": 0})
 		}},
 	}
@@ -301,9 +299,9 @@ func (a *application) Break(*testing.T) []connectortest.Broken {
 		}))
 }
 
-func harness(start func(t *testing.T) connectortest.Application) connectortest.Harness {
-	change := func(values map[string]any) func(*testing.T, connectors.Config) connectors.Config {
-		return func(_ *testing.T, cfg connectors.Config) connectors.Config {
+func harness(start func(t connectortest.TB) connectortest.Application) connectortest.Harness {
+	change := func(values map[string]any) func(connectortest.TB, connectors.Config) connectors.Config {
+		return func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 			app := application{cfg: cfg}
 			return app.with(values)
 		}
@@ -330,7 +328,7 @@ func harness(start func(t *testing.T) connectortest.Application) connectortest.H
 	}
 }
 
-func scimmy(t testing.TB) *servers.SCIM {
+func scimmy(t connectortest.TB) *servers.SCIM {
 	t.Helper()
 	return servers.SCIMMY(t, "testdata/scimmy/server.mjs")
 }
@@ -347,11 +345,11 @@ func TestConformance(t *testing.T) {
 	profile := func(name string) map[string]any { return map[string]any{"profile": name} }
 	for _, c := range []struct {
 		name  string
-		start func(t *testing.T) connectortest.Application
+		start func(t connectortest.TB) connectortest.Application
 	}{
 		{name: "SCIMMY", start: onSCIMMY(server, nil)},
 		{name: "elimity", start: onElimity(nil)},
-		{name: "PUT only", start: func(t *testing.T) connectortest.Application {
+		{name: "PUT only", start: func(t connectortest.TB) connectortest.Application {
 			// Where two write at once, the wait is long enough for a slow machine; elsewhere nobody interferes.
 			settle := "1ms"
 			if strings.Contains(t.Name(), "two_writers") {

@@ -5,18 +5,18 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"testing"
 
 	elimity "github.com/elimity-com/scim"
 	scimerrors "github.com/elimity-com/scim/errors"
 	"github.com/elimity-com/scim/filter"
 	"github.com/elimity-com/scim/optional"
 	"github.com/elimity-com/scim/schema"
+
+	"github.com/countersign/countersign/connectors/connectortest"
 )
 
 // principalSchema is that of a third type of resource.
@@ -245,7 +245,7 @@ func (h handler) Patch(r *http.Request, id string, ops []elimity.PatchOperation)
 }
 
 // elimityServer starts a server on elimity-com/scim with its own store, and returns where its API begins.
-func elimityServer(t testing.TB) string {
+func elimityServer(t connectortest.TB) string {
 	t.Helper()
 	s := &store{kinds: map[string]map[string]*stored{"User": {}, "Group": {}, "ServicePrincipal": {}}}
 	principal := schema.Schema{ID: principalSchema, Name: optional.NewString("ServicePrincipal"), Attributes: schema.Attributes{
@@ -263,13 +263,12 @@ func elimityServer(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+testToken {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
 		server.ServeHTTP(w, r)
 	}))
-	t.Cleanup(srv.Close)
 	return srv.URL + "/v2"
 }

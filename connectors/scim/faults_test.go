@@ -1,19 +1,24 @@
 package scim_test
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/servers"
 )
 
 // TestFaults plays what can go wrong on the way to a SCIM server.
 func TestFaults(t *testing.T) {
 	t.Parallel()
 	server := scimmy(t)
-	host := func(t *testing.T, cfg connectors.Config) *url.URL {
+	host := func(t connectortest.TB, cfg connectors.Config) *url.URL {
 		t.Helper()
 		address, _ := cfg.Values["url"].(string)
 		u, err := url.Parse(address)
@@ -24,23 +29,40 @@ func TestFaults(t *testing.T) {
 	}
 	for _, c := range []struct {
 		name  string
-		start func(t *testing.T) connectortest.Application
+		start func(t connectortest.TB) connectortest.Application
 	}{
-		{"SCIMMY", onSCIMMY(server, nil)},
+		{"SCIMMY", relayed(server)},
 		{"PUT only, with ETags", onElimity(nil, append(patchOff(), says("etag", map[string]any{"supported": true}))...)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			connectortest.RunFaults(t, connectortest.FaultHarness{
 				Harness: harness(c.start),
-				Address: func(t *testing.T, app connectortest.Application) string { return host(t, app.Config()).Host },
-				Through: func(t *testing.T, cfg connectors.Config, proxy string) connectors.Config {
+				Address: func(t connectortest.TB, app connectortest.Application) string { return host(t, app.Config()).Host },
+				Through: func(t connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
 					u := host(t, cfg)
 					app := application{cfg: cfg}
 					return app.with(map[string]any{"url": strings.Replace(u.String(), u.Host, proxy, 1), "timeout": "1s", "retries": 1})
 				},
-				HTTP: true,
+				HTTP:    true,
+				Network: network,
 			})
 		})
+	}
+}
+
+// relayed starts applications in one server, each behind a relay in memory. The relay keeps no connection open when a
+// request has its answer: who waits for a real one keeps the virtual clock from running.
+func relayed(server *servers.SCIM) func(t connectortest.TB) connectortest.Application {
+	var started atomic.Int64
+	return func(t connectortest.TB) connectortest.Application {
+		target := &url.URL{Scheme: "http", Host: server.Address}
+		relay := network.Serve(t, &httputil.ReverseProxy{Transport: &http.Transport{DisableKeepAlives: true}, Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Host = r.In.Host // which its links name
+		}})
+		behind := *server
+		behind.Address = relay.Listener.Addr().String()
+		return newApplication(t, behind.URL(fmt.Sprintf("faults%d", started.Add(1))), server.Token, nil)
 	}
 }

@@ -3,7 +3,6 @@ package scim_test
 import (
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"strings"
@@ -122,7 +121,7 @@ func TestPagesOfSomethingInBetween(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) }}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.EscapedPath(), "/Users/") {
 			w.WriteHeader(http.StatusNotFound)
 			_, _ = io.WriteString(w, "\n<html>404</html>")
@@ -130,7 +129,6 @@ func TestPagesOfSomethingInBetween(t *testing.T) {
 		}
 		proxy.ServeHTTP(w, r)
 	}))
-	t.Cleanup(server.Close)
 	cfg := b.cfg
 	cfg.Values["url"] = server.URL
 	r, err := scim.New().OpenReader(t.Context(), cfg)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"regexp"
 	"slices"
@@ -15,7 +14,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
+
+	"github.com/countersign/countersign/connectors/connectortest"
 )
 
 // answer is what a server, or a quirk in front of it, says.
@@ -47,7 +47,7 @@ func (r request) single() bool { return r.method == http.MethodGet && strings.Co
 type quirk func(r request, ask func(request) answer) answer
 
 // front puts quirks before a server, the first outermost, and returns where the API begins.
-func front(t testing.TB, upstream string, quirks ...quirk) string {
+func front(t connectortest.TB, upstream string, quirks ...quirk) string {
 	t.Helper()
 	ask := func(r request) answer {
 		var body io.Reader
@@ -93,7 +93,7 @@ func front(t testing.TB, upstream string, quirks ...quirk) string {
 		inner := ask
 		ask = func(r request) answer { return q(r, inner) }
 	}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
+	srv := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, hr *http.Request) {
 		r := request{method: hr.Method, path: strings.TrimPrefix(hr.URL.EscapedPath(), "/"), query: hr.URL.Query(), header: http.Header{}}
 		for _, k := range []string{"Authorization", "Content-Type", "Accept", "If-Match"} {
 			if v := hr.Header.Get(k); v != "" {
@@ -119,7 +119,6 @@ func front(t testing.TB, upstream string, quirks ...quirk) string {
 			}
 		}
 	}))
-	t.Cleanup(srv.Close)
 	return srv.URL
 }
 

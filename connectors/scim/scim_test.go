@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
 	"os"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest"
+	"github.com/countersign/countersign/connectors/connectortest/virtual"
 	"github.com/countersign/countersign/connectors/scim"
 	"github.com/countersign/countersign/schemas"
 )
@@ -27,12 +27,12 @@ import (
 // bench is an application with a writer opened on it.
 type bench struct {
 	*application
-	t *testing.T
+	t connectortest.TB
 	w connectors.Writer
 	n int
 }
 
-func onBench(t *testing.T, app *application) *bench {
+func onBench(t connectortest.TB, app *application) *bench {
 	t.Helper()
 	w, err := scim.New().OpenWriter(t.Context(), app.cfg)
 	if err != nil {
@@ -47,7 +47,7 @@ func onBench(t *testing.T, app *application) *bench {
 }
 
 // elimityBench is a bench on elimity-com/scim, seen through quirks.
-func elimityBench(t *testing.T, values map[string]any, quirks ...quirk) *bench {
+func elimityBench(t connectortest.TB, values map[string]any, quirks ...quirk) *bench {
 	t.Helper()
 	return onBench(t, newApplication(t, elimityServer(t), testToken, values, quirks...))
 }
@@ -713,7 +713,7 @@ func TestOAuth(t *testing.T) {
 	var fetched atomic.Int64
 	var form atomic.Value
 	status := http.StatusOK
-	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	auth := network.Serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fetched.Add(1)
 		id, password, _ := r.BasicAuth()
 		if err := r.ParseForm(); err != nil || id != "client" || password != secretText || r.URL.Path != "/oauth/token" {
@@ -725,7 +725,6 @@ func TestOAuth(t *testing.T) {
 		w.WriteHeader(status)
 		fmt.Fprintf(w, `{"access_token": "%s", "expires_in": 3600, "token_type": "bearer"}`, testToken)
 	}))
-	t.Cleanup(auth.Close)
 	app := newApplication(t, elimityServer(t), testToken, map[string]any{"token": nil, "oauth": map[string]any{"token_url": auth.URL + "/oauth/token",
 		"client_id": "client", "client_secret": connectors.NewSecret(secretText), "grant": "account_credentials", "account_id": "acc", "scope": "scim2"}})
 	now := time.Now()
@@ -776,8 +775,7 @@ func TestCertificates(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(upstream) }}
-	srv := httptest.NewTLSServer(proxy)
-	t.Cleanup(srv.Close)
+	srv := virtual.ServeTLS(t, proxy)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "ca.pem")
 	block := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})

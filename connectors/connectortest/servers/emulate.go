@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"testing"
 )
 
 // emulator starts one service, and says where once it listens.
@@ -20,7 +19,7 @@ writeFileSync('listening', '');
 
 // Emulate starts a service that the npm package emulate plays (okta, github, aws …), with the seed that its documentation
 // describes, and returns its address. It plays a part of each API, by its makers' reading of it.
-func Emulate(t testing.TB, service string, seed map[string]any) string {
+func Emulate(t TB, service string, seed map[string]any) string {
 	t.Helper()
 	_, self, _, _ := runtime.Caller(0)
 	module := filepath.Join(filepath.Dir(self), "../../../.ci/npm/node_modules/emulate/dist/api.js")

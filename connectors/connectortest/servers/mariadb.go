@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"testing"
 	"time"
 
 	driver "github.com/go-sql-driver/mysql"
@@ -31,7 +30,7 @@ func (s *MariaDBServer) DSN(user, password string) string {
 }
 
 // Exec runs statements as root, each by itself, in one session.
-func (s *MariaDBServer) Exec(t testing.TB, statements ...string) {
+func (s *MariaDBServer) Exec(t TB, statements ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -48,7 +47,7 @@ func (s *MariaDBServer) Exec(t testing.TB, statements ...string) {
 }
 
 // Script runs a script as an administrator does, with the server's own client.
-func (s *MariaDBServer) Script(t testing.TB, script string) {
+func (s *MariaDBServer) Script(t TB, script string) {
 	t.Helper()
 	cmd := exec.Command(program(t, "mariadb"), "--no-defaults", "--user=root", "--host=127.0.0.1", fmt.Sprintf("--port=%d", s.Port))
 	cmd.Stdin = strings.NewReader(script)
@@ -58,7 +57,7 @@ func (s *MariaDBServer) Script(t testing.TB, script string) {
 }
 
 // MariaDB starts a server, with more options where given, that stops with the test.
-func MariaDB(t testing.TB, options ...string) *MariaDBServer {
+func MariaDB(t TB, options ...string) *MariaDBServer {
 	t.Helper()
 	const owner = "mysql"
 	server, install := program(t, "mariadbd"), program(t, "mariadb-install-db")
@@ -66,13 +65,15 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 	data := filepath.Join(dir, "data")
 	// A server that starts removes whatever temporary tables lie where it puts its own.
 	temporary := "--tmpdir=" + dir
-	args := []string{"--no-defaults", "--datadir=" + data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", temporary}
+	args := []string{"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", "--innodb-log-file-size=8M"}
 	for _, o := range options {
 		if strings.HasPrefix(o, "--lower-case-table-names") {
 			args = append(args, o)
 		}
 	}
-	run(t, owner, dir, install, args...)
+	installed.data(t, owner, data, "mariadb "+strings.Join(args, " "), func(t TB, into string) {
+		run(t, owner, filepath.Dir(into), install, append([]string{"--no-defaults", "--datadir=" + into, "--tmpdir=" + filepath.Dir(into)}, args...)...)
+	})
 	s := &MariaDBServer{}
 	for attempt := 1; ; attempt++ {
 		s.Port = freePort(t)
@@ -83,7 +84,7 @@ func MariaDB(t testing.TB, options ...string) *MariaDBServer {
 		// The log of changes is off, and nothing is kept for a crash: the folder goes with the test.
 		cmd := command(t, owner, dir, server, append([]string{"--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1",
 			fmt.Sprintf("--port=%d", s.Port), "--socket=" + filepath.Join(dir, "s.sock"), "--pid-file=" + filepath.Join(dir, "pid"),
-			"--skip-log-bin", "--skip-name-resolve", temporary, "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0",
+			"--skip-log-bin", "--skip-name-resolve", temporary, "--innodb-buffer-pool-size=8M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
 			"--performance-schema=OFF", "--max-connections=400", "--thread-handling=one-thread-per-connection"}, options...)...)
 		// Another server may have been quicker on the port: ask which data this one serves.
 		err = try(t, cmd, func(ctx context.Context) error {

@@ -6,12 +6,11 @@ import (
 	"net/http"
 	"os/exec"
 	"strconv"
-	"testing"
 )
 
 // Moto starts moto, which imitates the services of AWS, and returns its address. It checks no credential, and
 // everybody works in account 123456789012.
-func Moto(t testing.TB) string {
+func Moto(t TB) string {
 	t.Helper()
 	dir := folder(t, "")
 	path, err := exec.LookPath("moto_server")

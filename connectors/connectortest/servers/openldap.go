@@ -13,7 +13,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"testing"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -32,7 +31,7 @@ type Directory struct {
 }
 
 // Dial logs in as the administrator until the test ends.
-func (d *Directory) Dial(t testing.TB) *ldap.Conn {
+func (d *Directory) Dial(t TB) *ldap.Conn {
 	t.Helper()
 	conn, err := ldap.DialURL("ldap://" + d.Address)
 	if err != nil {
@@ -125,7 +124,7 @@ const (
 
 // OpenLDAP starts a slapd that stops with the test. It has nothing but the suffix, ou=services with the accounts
 // countersign-plan and countersign-apply (and some that may do less), each with its own name as password.
-func OpenLDAP(t testing.TB, has Slapd) *Directory {
+func OpenLDAP(t TB, has Slapd) *Directory {
 	t.Helper()
 	const owner = "openldap"
 	bin := program(t, "slapd")
@@ -190,7 +189,7 @@ func OpenLDAP(t testing.TB, has Slapd) *Directory {
 	return d
 }
 
-func write(t testing.TB, path, content string) {
+func write(t TB, path, content string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -198,7 +197,7 @@ func write(t testing.TB, path, content string) {
 }
 
 // Shell runs a script of sh as an administrator of the server would, with variables NAME=value and arguments.
-func Shell(t testing.TB, script string, variables []string, args ...string) {
+func Shell(t TB, script string, variables []string, args ...string) {
 	t.Helper()
 	program(t, "ldapmodify")
 	cmd := command(t, "", t.TempDir(), "sh", append([]string{"-euc", script, "sh"}, args...)...)
@@ -209,7 +208,7 @@ func Shell(t testing.TB, script string, variables []string, args ...string) {
 }
 
 // give hands everything in a folder to the account that the server runs as.
-func give(t testing.TB, owner, dir string) {
+func give(t TB, owner, dir string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		return
@@ -227,7 +226,7 @@ func give(t testing.TB, owner, dir string) {
 }
 
 // certify writes ca.pem, other.pem, server.pem and server.key into a folder.
-func certify(t testing.TB, dir string) {
+func certify(t TB, dir string) {
 	t.Helper()
 	var authority *x509.Certificate
 	var signer *ecdsa.PrivateKey

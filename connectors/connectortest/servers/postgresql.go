@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -26,7 +25,7 @@ func (p *Postgres) DSN(role, database string) string {
 }
 
 // Exec runs statements as the superuser.
-func (p *Postgres) Exec(t testing.TB, database string, statements ...string) {
+func (p *Postgres) Exec(t TB, database string, statements ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -43,13 +42,15 @@ func (p *Postgres) Exec(t testing.TB, database string, statements ...string) {
 }
 
 // PostgreSQL starts a cluster that stops with the test.
-func PostgreSQL(t testing.TB) *Postgres {
+func PostgreSQL(t TB) *Postgres {
 	t.Helper()
 	bin := binaries(t)
 	const owner = "postgres"
 	dir := folder(t, owner)
 	data := filepath.Join(dir, "data")
-	run(t, owner, dir, filepath.Join(bin, "initdb"), "-D", data, "-U", "admin", "--auth=trust", "-E", "UTF8", "--no-sync")
+	installed.data(t, owner, data, "postgresql", func(t TB, into string) {
+		run(t, owner, filepath.Dir(into), filepath.Join(bin, "initdb"), "-D", into, "-U", "admin", "--auth=trust", "-E", "UTF8", "--no-sync")
+	})
 	p := &Postgres{Log: filepath.Join(dir, "log")}
 	for attempt := 1; ; attempt++ {
 		p.Port = freePort(t)
@@ -83,7 +84,7 @@ func PostgreSQL(t testing.TB) *Postgres {
 }
 
 // binaries is the folder of the newest installed server.
-func binaries(t testing.TB) string {
+func binaries(t TB) string {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {

@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"testing"
 
 	"github.com/go-ldap/ldap/v3"
 	"github.com/gofrs/flock"
@@ -14,7 +13,7 @@ import (
 
 // SambaAD starts a domain controller of Active Directory that stops with the test. Its ports are fixed (389, 636
 // and two more), so each has an address of its own on loopback, kept from others by a lock.
-func SambaAD(t testing.TB) *Directory {
+func SambaAD(t TB) *Directory {
 	t.Helper()
 	bin, tool := program(t, "samba"), program(t, "samba-tool")
 	if os.Geteuid() != 0 {
@@ -50,7 +49,7 @@ func SambaAD(t testing.TB) *Directory {
 }
 
 // Allow adds entries to the access list of an entry and what is below it (SDDL, [MS-DTYP] 2.5.1).
-func (d *Directory) Allow(t testing.TB, dn, sddl string) {
+func (d *Directory) Allow(t TB, dn, sddl string) {
 	t.Helper()
 	// The tool logs in by Kerberos or NTLM, which this server does not serve: it works on the server's files.
 	run(t, "", filepath.Dir(d.data), program(t, "samba-tool"), "dsacl", "set", "-s", filepath.Join(d.data, "etc", "smb.conf"),
@@ -58,7 +57,7 @@ func (d *Directory) Allow(t testing.TB, dn, sddl string) {
 }
 
 // ownAddress is an address of loopback on which nobody else has a domain controller.
-func ownAddress(t testing.TB) string {
+func ownAddress(t TB) string {
 	t.Helper()
 	for n := 2; n < 30; n++ {
 		host := fmt.Sprintf("127.0.0.%d", n)

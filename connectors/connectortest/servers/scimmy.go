@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"testing"
 )
 
 // SCIM is a SCIM server with many applications in it: each is there as soon as it is asked for.
@@ -28,7 +27,7 @@ func (s *SCIM) URL(application string) string {
 
 // SCIMMY starts a server that runs a program on the npm packages scimmy-routers and express, and stops with the
 // test. The program is told the folder of the packages, a file to write its port into, the token and the password.
-func SCIMMY(t testing.TB, script string) *SCIM {
+func SCIMMY(t TB, script string) *SCIM {
 	t.Helper()
 	node := program(t, "node")
 	packages := filepath.Join(root(t), ".ci", "npm")
@@ -70,7 +69,7 @@ func SCIMMY(t testing.TB, script string) *SCIM {
 }
 
 // root is the repository's.
-func root(t testing.TB) string {
+func root(t TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
 	if err != nil {

@@ -13,13 +13,12 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 )
 
 // folder makes a temporary folder that the account owner may write to, when the tests run as root; "" is
 // whoever runs the tests. It is not t.TempDir, which the account could not enter.
-func folder(t testing.TB, owner string) string {
+func folder(t TB, owner string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "countersign-server-")
 	if err != nil {
@@ -40,7 +39,7 @@ func folder(t testing.TB, owner string) string {
 	return dir
 }
 
-func account(t testing.TB, name string) *syscall.Credential {
+func account(t TB, name string) *syscall.Credential {
 	t.Helper()
 	account, err := user.Lookup(name)
 	if err != nil {
@@ -56,7 +55,7 @@ func account(t testing.TB, name string) *syscall.Credential {
 
 // command is a program run as the account owner ("": as whoever runs the tests), with nothing of the tests'
 // environment but PATH.
-func command(t testing.TB, owner, dir, name string, args ...string) *exec.Cmd {
+func command(t TB, owner, dir, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	if owner != "" && os.Geteuid() == 0 {
@@ -67,7 +66,7 @@ func command(t testing.TB, owner, dir, name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func run(t testing.TB, owner, dir, name string, args ...string) {
+func run(t TB, owner, dir, name string, args ...string) {
 	t.Helper()
 	if out, err := command(t, owner, dir, name, args...).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", filepath.Base(name), err, out)
@@ -75,7 +74,7 @@ func run(t testing.TB, owner, dir, name string, args ...string) {
 }
 
 // program finds an installed program by its names, the first that is there.
-func program(t testing.TB, names ...string) string {
+func program(t TB, names ...string) string {
 	t.Helper()
 	for _, n := range names {
 		for _, dir := range []string{"", "/usr/sbin", "/usr/local/sbin"} {
@@ -90,7 +89,7 @@ func program(t testing.TB, names ...string) string {
 
 // background starts a server, waits until ready returns nil, and ends it with the test. A server that ends by
 // itself, or is not ready within a minute, fails the test with what it said.
-func background(t testing.TB, cmd *exec.Cmd, ready func(context.Context) error) {
+func background(t TB, cmd *exec.Cmd, ready func(context.Context) error) {
 	t.Helper()
 	if err := try(t, cmd, ready); err != nil {
 		t.Fatal(err)
@@ -98,7 +97,7 @@ func background(t testing.TB, cmd *exec.Cmd, ready func(context.Context) error) 
 }
 
 // try is background for a server that may fail to start, because its port was taken meanwhile.
-func try(t testing.TB, cmd *exec.Cmd, ready func(context.Context) error) error {
+func try(t TB, cmd *exec.Cmd, ready func(context.Context) error) error {
 	t.Helper()
 	out, err := os.CreateTemp(cmd.Dir, "log-*")
 	if err != nil {
@@ -146,7 +145,7 @@ func try(t testing.TB, cmd *exec.Cmd, ready func(context.Context) error) error {
 	return nil
 }
 
-func freePort(t testing.TB) int {
+func freePort(t TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -3,7 +3,6 @@ package suite
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -11,35 +10,8 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
-
-// payloadSchema is what the suite needs of a JSON Schema.
-type payloadSchema struct {
-	Schema     string         `json:"$schema"`
-	Type       string         `json:"type"`
-	Additional *bool          `json:"additionalProperties"`
-	Properties map[string]any `json:"properties"`
-}
-
-func parsePayload(schema json.RawMessage) (payloadSchema, error) {
-	var s payloadSchema
-	if err := json.Unmarshal(schema, &s); err != nil {
-		return s, fmt.Errorf("the schema does not parse: %w", err)
-	}
-	return s, nil
-}
-
-func (s payloadSchema) names() []string { return slices.Sorted(maps.Keys(s.Properties)) }
-
-// defaultOf returns the default of a property.
-func (s payloadSchema) defaultOf(name string) (any, bool) {
-	p, ok := s.Properties[name].(map[string]any)
-	if !ok {
-		return nil, false
-	}
-	v, ok := p["default"]
-	return v, ok
-}
 
 // validate holds a Go value to a schema, by way of JSON.
 func validate(s *jsonschema.Schema, v any) error {
@@ -54,7 +26,7 @@ func validate(s *jsonschema.Schema, v any) error {
 	return s.Validate(doc)
 }
 
-func testDescribe[X T[X]](t X, h Harness[X]) {
+func testDescribe(t harness.T, h harness.Harness) {
 	static := h.Connector.Describe()
 	if static.Version != "" {
 		t.Errorf("Describe without a server has the version %q", static.Version)
@@ -65,15 +37,15 @@ func testDescribe[X T[X]](t X, h Harness[X]) {
 	if !reflect.DeepEqual(static, h.Connector.Describe()) {
 		t.Error("Describe differs from one call to the next")
 	}
-	f := start(t, h)
+	f := harness.Start(t, h)
 	// The harness's payloads are for the installation, which may have fewer attributes than the connector.
-	for _, typ := range f.d.Types {
+	for _, typ := range f.Description.Types {
 		checkPayloads(t, typ, h.Payloads)
 	}
-	for _, fault := range connectors.Faults(f.d) {
+	for _, fault := range connectors.Faults(f.Description) {
 		t.Errorf("installed: %s", fault)
 	}
-	for _, fault := range connectors.Exceeds(f.d, static) {
+	for _, fault := range connectors.Exceeds(f.Description, static) {
 		t.Error(fault)
 	}
 	s, err := connectors.CompileSchema(connectors.WithoutSecrets(static.Config))
@@ -81,7 +53,7 @@ func testDescribe[X T[X]](t X, h Harness[X]) {
 		t.Fatalf("config schema: %v", err)
 	}
 	// Secrets are references in the file and resolved here, so they are not held to the schema.
-	values := maps.Clone(f.app.Config().Values)
+	values := maps.Clone(f.App.Config().Values)
 	for k, v := range values {
 		if _, ok := v.(connectors.Secret); ok {
 			values[k] = map[string]any{"env": "NAME"}
@@ -92,13 +64,13 @@ func testDescribe[X T[X]](t X, h Harness[X]) {
 	}
 }
 
-func checkPayloads[X T[X]](t X, typ connectors.ConnectionType, payloads map[string][2]map[string]any) {
+func checkPayloads(t harness.T, typ connectors.ConnectionType, payloads map[string][2]map[string]any) {
 	t.Helper()
 	s, err := connectors.CompileSchema(typ.Payload)
 	if err != nil {
 		return // reported as a fault of the description
 	}
-	schema, err := parsePayload(typ.Payload)
+	schema, err := harness.ParsePayload(typ.Payload)
 	if err != nil {
 		return
 	}
@@ -106,8 +78,8 @@ func checkPayloads[X T[X]](t X, typ connectors.ConnectionType, payloads map[stri
 		if err := validate(s, p); err != nil {
 			t.Errorf("payload %d of %s in the harness: %v", i, typ.Name, err)
 		}
-		if got := slices.Sorted(maps.Keys(p)); !slices.Equal(got, schema.names()) {
-			t.Errorf("payload %d of %s in the harness has %v, want every attribute: %v", i, typ.Name, got, schema.names())
+		if got := slices.Sorted(maps.Keys(p)); !slices.Equal(got, schema.Names()) {
+			t.Errorf("payload %d of %s in the harness has %v, want every attribute: %v", i, typ.Name, got, schema.Names())
 		}
 	}
 }

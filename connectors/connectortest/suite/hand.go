@@ -5,6 +5,7 @@ import (
 	"maps"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -14,16 +15,16 @@ type Hand interface {
 }
 
 // FromHand makes a harness of a connector and a hand. cfg has what every config has beside its values.
-func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cfg connectors.Config) (Harness[X], error) {
+func FromHand(ctx context.Context, c connectors.Connector, hand Hand, cfg connectors.Config) (harness.Harness, error) {
 	a, err := hand.Do(ctx, schemas.ConnectorTest{Do: "harness"})
 	if err != nil {
-		return Harness[X]{}, err
+		return harness.Harness{}, err
 	}
 	known := schemas.ConnectorHarness{}
 	if a.Harness != nil {
 		known = *a.Harness
 	}
-	h := Harness[X]{Connector: c, Payloads: map[string][2]map[string]any{}, Serial: known.Serial}
+	h := harness.Harness{Connector: c, Payloads: map[string][2]map[string]any{}, Serial: known.Serial}
 	for typ, list := range known.Payloads {
 		if len(list) != 2 {
 			return h, &connectors.Error{Code: connectors.Invalid, Op: "outside hand", Message: "it has to have two payloads for " + typ}
@@ -31,9 +32,9 @@ func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cf
 		h.Payloads[typ] = [2]map[string]any(list)
 	}
 	schema := c.Describe().Config
-	h.Start = func(t X) Application[X] {
+	h.Start = func(t harness.TB) harness.Application {
 		t.Helper()
-		app := &outside[X]{hand: hand, known: known, cfg: cfg, schema: schema}
+		app := &outside{hand: hand, known: known, cfg: cfg, schema: schema}
 		a := app.do(t, schemas.ConnectorTest{Do: "start"})
 		app.id, app.prefix = a.Application, a.Prefix
 		app.cfg.Values = connectors.WithSecrets(schema, a.Config)
@@ -46,7 +47,7 @@ func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cf
 		return app
 	}
 	for _, f := range known.Faulty {
-		h.Faulty = append(h.Faulty, Faulty[X]{Name: f.Name, Code: connectors.Code(f.Code), Config: func(_ X, good connectors.Config) connectors.Config {
+		h.Faulty = append(h.Faulty, harness.Faulty{Name: f.Name, Code: connectors.Code(f.Code), Config: func(_ harness.TB, good connectors.Config) connectors.Config {
 			values := maps.Clone(good.Values)
 			maps.Copy(values, f.Set)
 			for _, name := range f.Remove {
@@ -60,7 +61,7 @@ func FromHand[X T[X]](ctx context.Context, c connectors.Connector, hand Hand, cf
 }
 
 // outside is an application that a hand started.
-type outside[X T[X]] struct {
+type outside struct {
 	hand       Hand
 	known      schemas.ConnectorHarness
 	cfg        connectors.Config
@@ -68,7 +69,7 @@ type outside[X T[X]] struct {
 	id, prefix string
 }
 
-func (o *outside[X]) do(t X, r schemas.ConnectorTest) schemas.ConnectorTestAnswer {
+func (o *outside) do(t harness.TB, r schemas.ConnectorTest) schemas.ConnectorTestAnswer {
 	t.Helper()
 	r.Application = o.id
 	a, err := o.hand.Do(t.Context(), r)
@@ -78,7 +79,7 @@ func (o *outside[X]) do(t X, r schemas.ConnectorTest) schemas.ConnectorTestAnswe
 	return a
 }
 
-func (o *outside[X]) named(t X, r schemas.ConnectorTest) schemas.Name {
+func (o *outside) named(t harness.TB, r schemas.ConnectorTest) schemas.Name {
 	t.Helper()
 	a := o.do(t, r)
 	if a.Name == nil {
@@ -87,20 +88,21 @@ func (o *outside[X]) named(t X, r schemas.ConnectorTest) schemas.Name {
 	return *a.Name
 }
 
-func (o *outside[X]) Config() connectors.Config { return o.cfg }
-func (o *outside[X]) Name(word string) string   { return o.prefix + word }
+func (o *outside) Config() connectors.Config { return o.cfg }
 
-func (o *outside[X]) AddIdentity(t X, typ, word string) schemas.Name {
+func (o *outside) Name(word string) string { return o.prefix + word }
+
+func (o *outside) AddIdentity(t harness.TB, typ, word string) schemas.Name {
 	t.Helper()
 	return o.named(t, schemas.ConnectorTest{Do: "add_identity", Type: typ, Word: word})
 }
 
-func (o *outside[X]) RemoveIdentity(t X, name schemas.Name) {
+func (o *outside) RemoveIdentity(t harness.TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "remove_identity", Name: &name})
 }
 
-func (o *outside[X]) AddResource(t X, typ, word string) (schemas.Name, bool) {
+func (o *outside) AddResource(t harness.TB, typ, word string) (schemas.Name, bool) {
 	t.Helper()
 	a := o.do(t, schemas.ConnectorTest{Do: "add_resource", Type: typ, Word: word})
 	if a.Not || a.Name == nil {
@@ -109,28 +111,28 @@ func (o *outside[X]) AddResource(t X, typ, word string) (schemas.Name, bool) {
 	return *a.Name, true
 }
 
-func (o *outside[X]) AddConnection(t X, name schemas.Name) {
+func (o *outside) AddConnection(t harness.TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "add_connection", Name: &name})
 }
 
-func (o *outside[X]) DropConnection(t X, name schemas.Name) {
+func (o *outside) DropConnection(t harness.TB, name schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "drop_connection", Name: &name})
 }
 
-func (o *outside[X]) Grant(t X, key schemas.Key) {
+func (o *outside) Grant(t harness.TB, key schemas.Key) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "grant", Key: &key})
 }
 
-func (o *outside[X]) Revoke(t X, key schemas.Key) {
+func (o *outside) Revoke(t harness.TB, key schemas.Key) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "revoke", Key: &key})
 }
 
 // can says whether the hand has one of the optional interfaces.
-func (o *outside[X]) can(what string) bool {
+func (o *outside) can(what string) bool {
 	if what == "break" {
 		return len(o.known.Breaks) > 0
 	}
@@ -142,25 +144,25 @@ func (o *outside[X]) can(what string) bool {
 	return false
 }
 
-func (o *outside[X]) SetIdentityState(t X, name schemas.Name, state connectors.EntitlementState) bool {
+func (o *outside) SetIdentityState(t harness.TB, name schemas.Name, state connectors.EntitlementState) bool {
 	t.Helper()
 	return !o.do(t, schemas.ConnectorTest{Do: "set_identity_state", Name: &name, State: state}).Not
 }
 
-func (o *outside[X]) Own(t X, connection schemas.Name) {
+func (o *outside) Own(t harness.TB, connection schemas.Name) {
 	t.Helper()
 	o.do(t, schemas.ConnectorTest{Do: "own", Name: &connection})
 }
 
-func (o *outside[X]) Protected(t X) schemas.Name {
+func (o *outside) Protected(t harness.TB) schemas.Name {
 	t.Helper()
 	return o.named(t, schemas.ConnectorTest{Do: "protected"})
 }
 
-func (o *outside[X]) Break(X) []Broken[X] {
-	var list []Broken[X]
+func (o *outside) Break(harness.TB) []harness.Broken {
+	var list []harness.Broken
 	for _, b := range o.known.Breaks {
-		list = append(list, Broken[X]{Name: b.Name, Corrupt: b.Corrupt, Start: func(t X) connectors.Config {
+		list = append(list, harness.Broken{Name: b.Name, Corrupt: b.Corrupt, Start: func(t harness.TB) connectors.Config {
 			t.Helper()
 			cfg := o.cfg
 			if a := o.do(t, schemas.ConnectorTest{Do: "break", Break: b.Name}); a.Config != nil {
@@ -172,11 +174,9 @@ func (o *outside[X]) Break(X) []Broken[X] {
 	return list
 }
 
-// optional returns an application's optional interface. One in a process of its own says which it has.
-func optional[I any](app any, what string) (I, bool) {
-	i, ok := app.(I)
-	if c, chooses := app.(interface{ can(string) bool }); chooses && !c.can(what) {
-		ok = false
-	}
-	return i, ok
+// offers says whether an application has an optional ability that its type has: one in a process of its own has all
+// the methods, and says which of them it can carry out.
+func offers(app harness.Application, ability string) bool {
+	o, outside := app.(*outside)
+	return !outside || o.can(ability)
 }

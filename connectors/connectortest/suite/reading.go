@@ -3,43 +3,13 @@ package suite
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/schemas"
 )
-
-// list gets all pages and checks their order.
-func (f *fixture[X]) list(q connectors.Query) []connectors.Item {
-	f.t.Helper()
-	var items []connectors.Item
-	for range 10_000 {
-		p, err := f.w.List(f.t.Context(), q)
-		if err != nil {
-			f.t.Fatalf("List of %s: %v", q.Type, err)
-		}
-		if q.Limit > 0 && len(p.Items) > q.Limit {
-			f.t.Errorf("a page has %d items, want at most %d", len(p.Items), q.Limit)
-		}
-		items = append(items, p.Items...)
-		if p.Next == "" {
-			for i, item := range items {
-				if item.Type != q.Type {
-					f.t.Errorf("%q was listed as %s", item.Name, q.Type)
-				}
-				if i > 0 && (items[i-1].SourceName > item.SourceName || items[i-1].Name == item.Name && items[i-1].NativeID >= item.NativeID) {
-					f.t.Errorf("the list of %s is not sorted, or has one twice: %q before %q", q.Type, items[i-1].SourceName, item.SourceName)
-				}
-			}
-			return items
-		}
-		q.Cursor = p.Next
-	}
-	f.t.Fatalf("the pages of %s do not end", q.Type)
-	return nil
-}
 
 func names(items []connectors.Item) []string {
 	var list []string
@@ -49,22 +19,22 @@ func names(items []connectors.Item) []string {
 	return list
 }
 
-func testList[X T[X]](t X, h Harness[X]) {
-	f := start(t, h)
+func testList(t harness.T, h harness.Harness) {
+	f := harness.Start(t, h)
 	made := map[string][]string{}
-	for _, typ := range f.d.Types {
+	for _, typ := range f.Description.Types {
 		for i := range 5 {
-			made[typ.Name] = append(made[typ.Name], f.make(typ, fmt.Sprintf("listed_%s_%d", typ.Name, i)).SourceName)
+			made[typ.Name] = append(made[typ.Name], f.Make(typ, fmt.Sprintf("listed_%s_%d", typ.Name, i)).SourceName)
 		}
 	}
-	for _, typ := range f.d.Types {
+	for _, typ := range f.Description.Types {
 		for _, g := range typ.Grantable {
 			// What cannot be given need not be listed.
 			if _, done := made[g.Type]; done || !g.Grant {
 				continue
 			}
 			for i := range 5 {
-				if target, ok := f.target(g, fmt.Sprintf("listed_%d", i)); ok {
+				if target, ok := f.Target(g, fmt.Sprintf("listed_%d", i)); ok {
 					made[g.Type] = append(made[g.Type], target.SourceName)
 				}
 			}
@@ -72,7 +42,7 @@ func testList[X T[X]](t X, h Harness[X]) {
 	}
 	for typ, want := range made {
 		slices.Sort(want)
-		all := names(f.list(connectors.Query{Type: typ}))
+		all := names(f.List(connectors.Query{Type: typ}))
 		for _, n := range want {
 			if !slices.Contains(all, n) {
 				t.Errorf("the list of %s leaves %q out", typ, n)
@@ -83,7 +53,7 @@ func testList[X T[X]](t X, h Harness[X]) {
 				continue
 			}
 			// Others may come and go in the same server meanwhile.
-			got := slices.DeleteFunc(names(f.list(connectors.Query{Type: typ, Limit: limit})), func(n string) bool { return !slices.Contains(want, n) })
+			got := slices.DeleteFunc(names(f.List(connectors.Query{Type: typ, Limit: limit})), func(n string) bool { return !slices.Contains(want, n) })
 			if !slices.Equal(got, want) {
 				t.Errorf("%s in pages of %d: %q, want %q", typ, limit, got, want)
 			}
@@ -92,28 +62,28 @@ func testList[X T[X]](t X, h Harness[X]) {
 			continue
 		}
 		q := connectors.Query{Type: typ, Names: []string{want[3], want[1], want[1], "no such thing"}, Limit: 1}
-		if got := names(f.list(q)); !slices.Equal(got, []string{want[1], want[3]}) {
+		if got := names(f.List(q)); !slices.Equal(got, []string{want[1], want[3]}) {
 			t.Errorf("%s by name: %q, want %q", typ, got, []string{want[1], want[3]})
 		}
-		if got := f.list(connectors.Query{Type: typ, Names: []string{"no such thing"}}); len(got) > 0 {
+		if got := f.List(connectors.Query{Type: typ, Names: []string{"no such thing"}}); len(got) > 0 {
 			t.Errorf("%s of a name that is not there: %v", typ, got)
 		}
-		if got := f.list(connectors.Query{Type: typ, Names: []string{}}); len(got) > 0 {
+		if got := f.List(connectors.Query{Type: typ, Names: []string{}}); len(got) > 0 {
 			t.Errorf("%s of no name: %d items, want none", typ, len(got))
 		}
 	}
 	for _, q := range []connectors.Query{{Type: "no_such_type"}, {}} {
-		if _, err := f.w.List(t.Context(), q); err == nil {
+		if _, err := f.Writer.List(t.Context(), q); err == nil {
 			t.Errorf("List of the type %q has no error", q.Type)
 		} else {
-			for _, fault := range errorFaults(err) {
+			for _, fault := range harness.ErrorFaults(err) {
 				t.Error(fault)
 			}
 		}
 	}
 	// What has members is no plain identity; what was listed as a connection is one.
-	for _, typ := range f.d.Types {
-		for _, item := range f.list(connectors.Query{Type: typ.Name, Names: made[typ.Name]}) {
+	for _, typ := range f.Description.Types {
+		for _, item := range f.List(connectors.Query{Type: typ.Name, Names: made[typ.Name]}) {
 			if item.Protected != "" {
 				t.Errorf("%q is protected: %s", item.Name, item.Protected)
 			}
@@ -121,25 +91,25 @@ func testList[X T[X]](t X, h Harness[X]) {
 	}
 }
 
-func testSelection[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testSelection(t harness.T, h harness.Harness) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
 		var ops []schemas.Operation
 		for _, word := range []string{"sales_a", "sales_b", "ops_a", "ops_b", "solo"} {
-			ops = append(ops, f.create(f.name(typ.Name, word), f.payload(typ.Name, 0)))
+			ops = append(ops, f.Create(f.Name(typ.Name, word), f.Payload(typ.Name, 0)))
 		}
-		f.must(ops...)
+		f.Must(ops...)
 		pattern := func(p string) connectors.Selection {
-			return connectors.Selection{Scope: map[string][]string{typ.Name: {f.app.Name(p)}}}
+			return connectors.Selection{Scope: map[string][]string{typ.Name: {f.App.Name(p)}}}
 		}
 		both := pattern("sales_*")
-		both.Names = []schemas.Name{f.name(typ.Name, "solo"), f.name(typ.Name, "sales_a"), f.name(typ.Name, "absent")}
+		both.Names = []schemas.Name{f.Name(typ.Name, "solo"), f.Name(typ.Name, "sales_a"), f.Name(typ.Name, "absent")}
 		for _, c := range []struct {
 			name string
 			sel  connectors.Selection
 			want []string
 		}{
-			{"names", connectors.Selection{Names: []schemas.Name{f.name(typ.Name, "solo"), f.name(typ.Name, "ops_b"), f.name(typ.Name, "solo")}}, []string{"ops_b", "solo"}},
-			{"absent", connectors.Selection{Names: []schemas.Name{f.name(typ.Name, "absent")}}, nil},
+			{"names", connectors.Selection{Names: []schemas.Name{f.Name(typ.Name, "solo"), f.Name(typ.Name, "ops_b"), f.Name(typ.Name, "solo")}}, []string{"ops_b", "solo"}},
+			{"absent", connectors.Selection{Names: []schemas.Name{f.Name(typ.Name, "absent")}}, nil},
 			{"scope", pattern("sales_*"), []string{"sales_a", "sales_b"}},
 			{"scope of one character", pattern("?ps_a"), []string{"ops_a"}},
 			{"exact scope", pattern("solo"), []string{"solo"}},
@@ -147,72 +117,72 @@ func testSelection[X T[X]](t X, h Harness[X]) {
 			{"names and scope", both, []string{"sales_a", "sales_b", "solo"}},
 			{"scope of another type", connectors.Selection{Scope: map[string][]string{"no_such_type": {"*"}}}, nil},
 			{"an empty scope of the type", connectors.Selection{Scope: map[string][]string{typ.Name: {}}}, nil},
-			{"everything", f.scope(), []string{"ops_a", "ops_b", "sales_a", "sales_b", "solo"}},
+			{"everything", f.Scope(), []string{"ops_a", "ops_b", "sales_a", "sales_b", "solo"}},
 		} {
 			var got, want []string
-			for _, conn := range f.read(c.sel) {
+			for _, conn := range f.Read(c.sel) {
 				got = append(got, conn.String())
 			}
 			for _, word := range c.want {
-				want = append(want, f.name(typ.Name, word).String())
+				want = append(want, f.Name(typ.Name, word).String())
 			}
-			if diff := cmp.Diff(want, got, compare()...); diff != "" {
+			if diff := cmp.Diff(want, got, harness.Compare()...); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", c.name, diff)
 			}
 		}
 	})
 }
 
-func testNormalize[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testNormalize(t harness.T, h harness.Harness) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
 		var want connectors.State
 		var ops []schemas.Operation
 		for i, word := range []string{"b", "a"} {
-			c := connectors.Connection{Name: f.name(typ.Name, word), Payload: f.payload(typ.Name, i)}
-			ops = append(ops, f.create(c.Name, c.Payload))
+			c := connectors.Connection{Name: f.Name(typ.Name, word), Payload: f.Payload(typ.Name, i)}
+			ops = append(ops, f.Create(c.Name, c.Payload))
 			for _, g := range typ.Grantable {
 				if !g.Grant {
 					continue
 				}
-				target, ok := f.target(g, "z_"+g.Type)
+				target, ok := f.Target(g, "z_"+g.Type)
 				if !ok {
 					continue
 				}
 				for _, p := range slices.Backward(g.Privileges) {
 					k := schemas.Key{Connection: c.Name, Target: target, Privilege: p}
-					ops = append(ops, f.grant(k))
-					c.Entitlements = append(c.Entitlements, entitlement(k))
+					ops = append(ops, f.Grant(k))
+					c.Entitlements = append(c.Entitlements, harness.Entitlement(k))
 				}
 			}
 			slices.Reverse(c.Entitlements)
 			want.Connections = append(want.Connections, c)
 		}
-		before := plain(want)
-		once, err := f.w.Normalize(want)
+		before := harness.Plain(want)
+		once, err := f.Writer.Normalize(want)
 		if err != nil {
 			t.Fatalf("Normalize: %v", err)
 		}
-		if plain(want) != before {
+		if harness.Plain(want) != before {
 			t.Error("Normalize changed its argument")
 		}
-		again, err := f.w.Normalize(once)
+		again, err := f.Writer.Normalize(once)
 		if err != nil {
 			t.Fatalf("Normalize: %v", err)
 		}
-		if diff := cmp.Diff(once, again, compare()...); diff != "" {
+		if diff := cmp.Diff(once, again, harness.Compare()...); diff != "" {
 			t.Errorf("Normalize is not idempotent (-once +twice):\n%s", diff)
 		}
-		f.must(ops...)
+		f.Must(ops...)
 		var sel connectors.Selection
 		for _, c := range want.Connections {
 			sel.Names = append(sel.Names, c.Name)
 		}
-		if diff := cmp.Diff(once.Connections, f.read(sel), compare()...); diff != "" {
+		if diff := cmp.Diff(once.Connections, f.Read(sel), harness.Compare()...); diff != "" {
 			t.Errorf("what was normalized is not what is read (-normalized +read):\n%s", diff)
 		}
 		// What is not said stays unsaid: a diff would take it for a change.
-		bare := connectors.State{Connections: []connectors.Connection{{Name: f.name(typ.Name, "a")}}}
-		got, err := f.w.Normalize(bare)
+		bare := connectors.State{Connections: []connectors.Connection{{Name: f.Name(typ.Name, "a")}}}
+		got, err := f.Writer.Normalize(bare)
 		if err != nil || len(got.Connections) != 1 || len(got.Connections[0].Payload) > 0 {
 			t.Errorf("Normalize of a connection without payload: %+v, %v", got, err)
 		}
@@ -221,18 +191,18 @@ func testNormalize[X T[X]](t X, h Harness[X]) {
 			c    connectors.Connection
 		}{
 			{"an unknown type", connectors.Connection{Name: schemas.Name{Type: "no_such_type", SourceName: "x"}}},
-			{"an unknown target type", connectors.Connection{Name: f.name(typ.Name, "a"), Entitlements: []connectors.Entitlement{
+			{"an unknown target type", connectors.Connection{Name: f.Name(typ.Name, "a"), Entitlements: []connectors.Entitlement{
 				{Target: schemas.Name{Type: "no_such_type", SourceName: "x"}, Privilege: "x"}}}},
 			{"an empty name", connectors.Connection{Name: schemas.Name{Type: typ.Name}}},
-			{"an unknown attribute", connectors.Connection{Name: f.name(typ.Name, "a"), Payload: map[string]any{"no_such_attribute": 1}}},
+			{"an unknown attribute", connectors.Connection{Name: f.Name(typ.Name, "a"), Payload: map[string]any{"no_such_attribute": 1}}},
 		} {
-			if _, err := f.w.Normalize(connectors.State{Connections: []connectors.Connection{c.c}}); err == nil {
+			if _, err := f.Writer.Normalize(connectors.State{Connections: []connectors.Connection{c.c}}); err == nil {
 				t.Errorf("Normalize takes %s", c.name)
 			}
 		}
 		for _, word := range awkward() {
-			c := f.name(typ.Name, word)
-			_, err := f.w.Normalize(connectors.State{Connections: []connectors.Connection{{Name: c}}})
+			c := f.Name(typ.Name, word)
+			_, err := f.Writer.Normalize(connectors.State{Connections: []connectors.Connection{{Name: c}}})
 			if refused := typ.Names.Check(c.SourceName) != nil; refused && err == nil {
 				t.Errorf("Normalize takes the name %q, which the rule refuses", c.SourceName)
 			} else if !refused && err != nil {
@@ -240,38 +210,4 @@ func testNormalize[X T[X]](t X, h Harness[X]) {
 			}
 		}
 	})
-}
-
-func testClosed[X T[X]](t X, h Harness[X]) {
-	app := h.Start(t)
-	w, err := h.Connector.OpenWriter(t.Context(), app.Config())
-	if err != nil {
-		t.Fatalf("OpenWriter: %v", err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatalf("Close: %v", err)
-	}
-	if err := w.Close(); err != nil {
-		t.Errorf("Close of what is closed: %v", err)
-	}
-	typ := h.Connector.Describe().Types[0].Name
-	op := schemas.Operation{ID: "op", Kind: schemas.OperationDelete, Connection: schemas.Name{Type: typ, SourceName: app.Name("x")}}
-	_, describe := w.Describe(t.Context())
-	_, read := w.Read(t.Context(), connectors.Selection{})
-	_, list := w.List(t.Context(), connectors.Query{Type: typ})
-	out, applied := apply(t.Context(), w, []schemas.Operation{op})
-	for name, err := range map[string]error{"Describe": describe, "Read": read, "List": list, "Apply": applied} {
-		if err == nil {
-			t.Errorf("%s of what is closed has no error", name)
-			continue
-		}
-		if strings.TrimSpace(err.Error()) == "" || len(errorFaults(err)) > 0 {
-			t.Errorf("%s of what is closed: %v", name, errorFaults(err))
-		}
-	}
-	for _, o := range out {
-		if o.Err == nil {
-			t.Error("an operation was applied by what is closed")
-		}
-	}
 }

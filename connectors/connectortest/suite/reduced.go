@@ -10,13 +10,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/schemas"
 )
 
 // RunReduced holds a connector to what can be seen without an outside hand, and changes nothing: its description
 // and, where cfg is not nil, what it reads of a real application with that config.
-func RunReduced[X T[X]](t X, c connectors.Connector, cfg *connectors.Config) {
-	t.Run("describe", func(t X) {
+func RunReduced(t harness.T, c connectors.Connector, cfg *connectors.Config) {
+	t.Run("describe", func(t harness.T) {
 		static := c.Describe()
 		for _, fault := range connectors.Faults(static) {
 			t.Errorf("static: %s", fault)
@@ -30,18 +31,18 @@ func RunReduced[X T[X]](t X, c connectors.Connector, cfg *connectors.Config) {
 	}
 	for _, k := range []struct {
 		name string
-		run  func(X, *reading[X])
+		run  func(harness.T, *reading)
 	}{
-		{"open", reducedOpen[X]},
-		{"read", reducedRead[X]},
-		{"selection", reducedSelection[X]},
-		{"list", reducedList[X]},
-		{"normalize", reducedNormalize[X]},
-		{"bad input", reducedBadInput[X]},
-		{"cancellation", reducedCancellation[X]},
-		{"closed", reducedClosed[X]},
+		{"open", reducedOpen},
+		{"read", reducedRead},
+		{"selection", reducedSelection},
+		{"list", reducedList},
+		{"normalize", reducedNormalize},
+		{"bad input", reducedBadInput},
+		{"cancellation", reducedCancellation},
+		{"closed", reducedClosed},
 	} {
-		t.Run(k.name, func(t X) {
+		t.Run(k.name, func(t harness.T) {
 			r, err := c.OpenReader(t.Context(), *cfg)
 			if err != nil {
 				t.Fatalf("OpenReader: %v", err)
@@ -55,21 +56,21 @@ func RunReduced[X T[X]](t X, c connectors.Connector, cfg *connectors.Config) {
 			if err != nil {
 				t.Fatalf("Describe: %v", err)
 			}
-			k.run(t, &reading[X]{t: t, c: c, cfg: *cfg, r: r, d: d})
+			k.run(t, &reading{t: t, c: c, cfg: *cfg, r: r, d: d})
 		})
 	}
 }
 
 // reading is an open reader of an application that is nobody's to change.
-type reading[X T[X]] struct {
-	t   X
+type reading struct {
+	t   harness.T
 	c   connectors.Connector
 	cfg connectors.Config
 	r   connectors.Reader
 	d   connectors.Description
 }
 
-func (f *reading[X]) read(sel connectors.Selection) []connectors.Connection {
+func (f *reading) read(sel connectors.Selection) []connectors.Connection {
 	f.t.Helper()
 	s, err := f.r.Read(f.t.Context(), sel)
 	if err != nil {
@@ -78,13 +79,13 @@ func (f *reading[X]) read(sel connectors.Selection) []connectors.Connection {
 	if s.Incomplete != "" {
 		f.t.Fatalf("Read is incomplete: %s", s.Incomplete)
 	}
-	for _, fault := range stateFaults(f.d, s) {
+	for _, fault := range harness.StateFaults(f.d, s) {
 		f.t.Error(fault)
 	}
 	return s.Connections
 }
 
-func reducedOpen[X T[X]](t X, f *reading[X]) {
+func reducedOpen(t harness.T, f *reading) {
 	for _, fault := range connectors.Faults(f.d) {
 		t.Errorf("installed: %s", fault)
 	}
@@ -93,17 +94,17 @@ func reducedOpen[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedRead[X T[X]](t X, f *reading[X]) {
+func reducedRead(t harness.T, f *reading) {
 	once := f.read(connectors.Selection{})
 	if len(once) == 0 {
 		t.Logf("the application has no connection: this shows little")
 	}
-	if diff := cmp.Diff(once, f.read(connectors.Selection{}), compare()...); diff != "" {
+	if diff := cmp.Diff(once, f.read(connectors.Selection{}), harness.Compare()...); diff != "" {
 		t.Errorf("two reads differ (-first +second); does somebody else change the application?\n%s", diff)
 	}
 }
 
-func reducedSelection[X T[X]](t X, f *reading[X]) {
+func reducedSelection(t harness.T, f *reading) {
 	all := f.read(connectors.Selection{})
 	byType := map[string][]connectors.Connection{}
 	for _, c := range all {
@@ -111,7 +112,7 @@ func reducedSelection[X T[X]](t X, f *reading[X]) {
 	}
 	check := func(what string, sel connectors.Selection, want []connectors.Connection) {
 		t.Helper()
-		if diff := cmp.Diff(want, f.read(sel), compare()...); diff != "" {
+		if diff := cmp.Diff(want, f.read(sel), harness.Compare()...); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
@@ -127,7 +128,7 @@ func reducedSelection[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedList[X T[X]](t X, f *reading[X]) {
+func reducedList(t harness.T, f *reading) {
 	types := map[string]bool{}
 	for _, typ := range f.d.Types {
 		types[typ.Name] = true
@@ -171,7 +172,7 @@ func reducedList[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedNormalize[X T[X]](t X, f *reading[X]) {
+func reducedNormalize(t harness.T, f *reading) {
 	names := connectors.Names{}
 	var live connectors.State
 	for _, c := range f.read(connectors.Selection{}) {
@@ -189,19 +190,19 @@ func reducedNormalize[X T[X]](t X, f *reading[X]) {
 	if err != nil {
 		t.Fatalf("Normalize of what was read: %v", err)
 	}
-	if diff := cmp.Diff(live.Connections, got.Connections, compare()...); diff != "" {
+	if diff := cmp.Diff(live.Connections, got.Connections, harness.Compare()...); diff != "" {
 		t.Errorf("Normalize changes what was read (-read +normalized):\n%s", diff)
 	}
 }
 
-func reducedBadInput[X T[X]](t X, f *reading[X]) {
+func reducedBadInput(t harness.T, f *reading) {
 	for _, q := range []connectors.Query{{Type: "no_such_type"}, {}} {
 		_, err := f.r.List(t.Context(), q)
 		if err == nil {
 			t.Errorf("List of the type %q has no error", q.Type)
 			continue
 		}
-		for _, fault := range errorFaults(err) {
+		for _, fault := range harness.ErrorFaults(err) {
 			t.Error(fault)
 		}
 	}
@@ -227,7 +228,7 @@ func reducedBadInput[X T[X]](t X, f *reading[X]) {
 	}
 }
 
-func reducedCancellation[X T[X]](t X, f *reading[X]) {
+func reducedCancellation(t harness.T, f *reading) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := f.r.Read(ended, connectors.Selection{}); err == nil {
@@ -239,7 +240,7 @@ func reducedCancellation[X T[X]](t X, f *reading[X]) {
 	f.read(connectors.Selection{})
 }
 
-func reducedClosed[X T[X]](t X, f *reading[X]) {
+func reducedClosed(t harness.T, f *reading) {
 	for range 2 {
 		if err := f.r.Close(); err != nil {
 			t.Errorf("Close: %v", err)
@@ -251,7 +252,7 @@ func reducedClosed[X T[X]](t X, f *reading[X]) {
 	for name, err := range map[string]error{"Describe": describe, "Read": read, "List": list} {
 		if err == nil {
 			t.Errorf("%s of what is closed has no error", name)
-		} else if faults := errorFaults(err); len(faults) > 0 {
+		} else if faults := harness.ErrorFaults(err); len(faults) > 0 {
 			t.Errorf("%s of what is closed: %v", name, faults)
 		}
 	}

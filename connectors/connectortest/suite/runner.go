@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -57,7 +58,7 @@ type Case struct {
 	took            time.Duration
 }
 
-var _ T[*Case] = (*Case)(nil)
+var _ harness.T = (*Case)(nil)
 
 // do runs a function to its end, however it ends, and then what it wants cleaned up.
 func (c *Case) do(f func(*Case)) {
@@ -181,7 +182,7 @@ func (c *Case) Skipf(format string, args ...any) { c.Skip(fmt.Sprintf(format, ar
 func (c *Case) Failed() bool { return c.failed }
 
 // Run runs a case within this one, and says whether it did not fail.
-func (c *Case) Run(name string, f func(*Case)) bool {
+func (c *Case) Run(name string, f func(harness.T)) bool {
 	if c.parent == nil && c.r.Match != nil && !c.r.Match(name) {
 		return true
 	}
@@ -190,7 +191,7 @@ func (c *Case) Run(name string, f func(*Case)) bool {
 	if err := c.ctx.Err(); err != nil {
 		sub.failed, sub.log = true, []string{"stopped"}
 	} else {
-		sub.do(f)
+		sub.do(func(c *Case) { f(c) })
 	}
 	if sub.failed {
 		c.failed = true

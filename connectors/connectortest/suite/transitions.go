@@ -9,44 +9,45 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/schemas"
 )
 
 // testMany makes 1,000 entitlements in one Apply, and takes them away.
-func testMany[X T[X]](t X, h Harness[X]) {
-	each(t, h, canCreate, func(t X, f *fixture[X], typ connectors.ConnectionType) {
+func testMany(t harness.T, h harness.Harness) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
 		const holders, held = 50, 20
 		var targets []schemas.Key
 		for i := range held {
-			targets = append(targets, f.somebody(typ, schemas.Name{}, fmt.Sprintf("t_%02d", i)))
+			targets = append(targets, f.Somebody(typ, schemas.Name{}, fmt.Sprintf("t_%02d", i)))
 		}
 		var ops, undo []schemas.Operation
 		var want []connectors.Entitlement
 		for _, k := range targets {
-			want = append(want, entitlement(k))
+			want = append(want, harness.Entitlement(k))
 		}
 		var list []schemas.Name
 		for i := range holders {
-			c := f.name(typ.Name, fmt.Sprintf("h_%02d", i))
+			c := f.Name(typ.Name, fmt.Sprintf("h_%02d", i))
 			list = append(list, c)
-			made := f.create(c, f.payload(typ.Name, i%2))
+			made := f.Create(c, f.Payload(typ.Name, i%2))
 			ops = append(ops, made)
 			for _, k := range targets {
 				k.Connection = c
-				g := f.grant(k)
+				g := f.Grant(k)
 				g.DependsOn = []string{made.ID}
-				ops, undo = append(ops, g), append(undo, f.revoke(k))
+				ops, undo = append(ops, g), append(undo, f.Revoke(k))
 			}
 		}
 		begin := time.Now()
-		out := f.try(ops...)
+		out := f.Try(ops...)
 		t.Logf("%d operations in %v", len(ops), time.Since(begin))
 		for _, op := range ops {
 			if err := out[op.ID].Err; err != nil {
-				t.Fatalf("%s: %v", describe(op), err)
+				t.Fatalf("%s: %v", harness.Label(op), err)
 			}
 		}
-		got := f.read(connectors.Selection{Names: list})
+		got := f.Read(connectors.Selection{Names: list})
 		if len(got) != holders {
 			t.Fatalf("%d connections, want %d", len(got), holders)
 		}
@@ -57,15 +58,15 @@ func testMany[X T[X]](t X, h Harness[X]) {
 		if n < holders*held {
 			t.Errorf("%d entitlements, want %d", n, holders*held)
 		}
-		f.holds(list[0], want...)
-		f.holds(list[holders-1], want...)
-		for id, o := range f.try(undo...) {
+		f.Holds(list[0], want...)
+		f.Holds(list[holders-1], want...)
+		for id, o := range f.Try(undo...) {
 			if o.Err != nil {
 				t.Fatalf("%s: %v", id, o.Err)
 			}
 		}
-		f.holds(list[0])
-		f.holds(list[holders-1])
+		f.Holds(list[0])
+		f.Holds(list[holders-1])
 	})
 }
 
@@ -75,14 +76,14 @@ type desired map[schemas.Name]*connectors.Connection
 // testTransitions goes through a row of desired states. At each, the smallest set of operations leads from
 // what is read to what is wanted; then both are the same, and the operations done again change nothing.
 // What is not ours stands by all the while.
-func testTransitions[X T[X]](t X, h Harness[X]) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Create && c.Delete }, func(t X, f *fixture[X], typ connectors.ConnectionType) {
-		a, b := f.name(typ.Name, "a"), f.name(typ.Name, "b")
-		foreign := f.name(typ.Name, "foreign")
-		f.app.AddConnection(t, foreign)
-		inForeign := f.somebody(typ, foreign, "foreigner")
-		f.app.Grant(t, inForeign)
-		theirs := f.there(foreign)
+func testTransitions(t harness.T, h harness.Harness) {
+	each(t, h, func(c connectors.ConnectionType) bool { return c.Create && c.Delete }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+		a, b := f.Name(typ.Name, "a"), f.Name(typ.Name, "b")
+		foreign := f.Name(typ.Name, "foreign")
+		f.App.AddConnection(t, foreign)
+		inForeign := f.Somebody(typ, foreign, "foreigner")
+		f.App.Grant(t, inForeign)
+		theirs := f.There(foreign)
 
 		// Two entitlements of each kind that can be granted and revoked.
 		var first, second []connectors.Entitlement
@@ -94,13 +95,13 @@ func testTransitions[X T[X]](t X, h Harness[X]) {
 				if g.Single && i > 0 {
 					break
 				}
-				if target, ok := f.target(g, fmt.Sprintf("x%d_%s", i, g.Type)); ok {
+				if target, ok := f.Target(g, fmt.Sprintf("x%d_%s", i, g.Type)); ok {
 					*list = append(*list, connectors.Entitlement{Target: target, Privilege: g.Privileges[min(i, len(g.Privileges)-1)]})
 				}
 			}
 		}
 		conn := func(n schemas.Name, payload int, lists ...[]connectors.Entitlement) *connectors.Connection {
-			return &connectors.Connection{Name: n, Payload: f.payload(typ.Name, payload), Entitlements: slices.Concat(lists...)}
+			return &connectors.Connection{Name: n, Payload: f.Payload(typ.Name, payload), Entitlements: slices.Concat(lists...)}
 		}
 		inherits := []connectors.Entitlement(nil)
 		if g, ok := typ.Target(typ.Name); ok && g.Grant && g.Revoke {
@@ -130,35 +131,35 @@ func testTransitions[X T[X]](t X, h Harness[X]) {
 			{"nothing again", desired{a: nil, b: nil}},
 		}
 		for _, step := range steps {
-			ops := f.diff(step.want)
-			f.twice(ops...)
+			ops := operationsTo(f, step.want)
+			f.Twice(ops...)
 			var want connectors.State
 			for _, c := range step.want {
 				if c != nil {
 					want.Connections = append(want.Connections, *c)
 				}
 			}
-			want, err := f.w.Normalize(want)
+			want, err := f.Writer.Normalize(want)
 			if err != nil {
 				t.Fatalf("%s: Normalize: %v", step.name, err)
 			}
-			got := f.read(connectors.Selection{Names: []schemas.Name{a, b}})
-			if diff := cmp.Diff(want.Connections, got, compare()...); diff != "" {
+			got := f.Read(connectors.Selection{Names: []schemas.Name{a, b}})
+			if diff := cmp.Diff(want.Connections, got, harness.Compare()...); diff != "" {
 				t.Fatalf("%s (-want +got):\n%s", step.name, diff)
 			}
-			if left := f.diff(step.want); len(left) > 0 {
-				t.Fatalf("%s: there is still something to do: %s", step.name, describe(left[0]))
+			if left := operationsTo(f, step.want); len(left) > 0 {
+				t.Fatalf("%s: there is still something to do: %s", step.name, harness.Label(left[0]))
 			}
-			if diff := cmp.Diff(theirs, f.there(foreign), compare()...); diff != "" {
+			if diff := cmp.Diff(theirs, f.There(foreign), harness.Compare()...); diff != "" {
 				t.Fatalf("%s: what is foreign changed (-before +after):\n%s", step.name, diff)
 			}
 		}
 	})
 }
 
-// diff is the smallest set of operations from what is read to what is wanted, in the order of a plan.
-func (f *fixture[X]) diff(want desired) []schemas.Operation {
-	f.t.Helper()
+// operationsTo is the smallest set of operations from what is read to what is wanted, in the order of a plan.
+func operationsTo(f *harness.Fixture, want desired) []schemas.Operation {
+	f.T.Helper()
 	var sel connectors.Selection
 	var normal connectors.State
 	for _, n := range sorted(want) {
@@ -167,15 +168,15 @@ func (f *fixture[X]) diff(want desired) []schemas.Operation {
 			normal.Connections = append(normal.Connections, *want[n])
 		}
 	}
-	normal, err := f.w.Normalize(normal)
+	normal, err := f.Writer.Normalize(normal)
 	if err != nil {
-		f.t.Fatalf("Normalize: %v", err)
+		f.T.Fatalf("Normalize: %v", err)
 	}
 	goal, live := map[schemas.Name]connectors.Connection{}, map[schemas.Name]connectors.Connection{}
 	for _, c := range normal.Connections {
 		goal[c.Name] = c
 	}
-	for _, c := range f.read(sel) {
+	for _, c := range f.Read(sel) {
 		live[c.Name] = c
 	}
 	var create, update, revoke, grant, remove []schemas.Operation
@@ -185,11 +186,11 @@ func (f *fixture[X]) diff(want desired) []schemas.Operation {
 		l, there := live[n]
 		switch {
 		case wanted && !there:
-			op := f.create(n, w.Payload)
+			op := f.Create(n, w.Payload)
 			made[n] = op.ID
 			create = append(create, op)
 		case !wanted && there:
-			op := f.delete(n)
+			op := f.Delete(n)
 			op.NativeID = l.NativeID
 			remove = append(remove, op)
 			continue
@@ -198,24 +199,24 @@ func (f *fixture[X]) diff(want desired) []schemas.Operation {
 		default:
 			after := map[string]any{}
 			for k, v := range w.Payload {
-				if plain(v) != plain(l.Payload[k]) {
+				if harness.Plain(v) != harness.Plain(l.Payload[k]) {
 					after[k] = v
 				}
 			}
 			if len(after) > 0 {
-				op := f.update(n, after)
+				op := f.Update(n, after)
 				op.NativeID = l.NativeID
 				update = append(update, op)
 			}
 		}
 		for _, e := range w.Entitlements {
 			if !has(l.Entitlements, e) {
-				grant = append(grant, f.grant(schemas.Key{Connection: n, Target: e.Target, Privilege: e.Privilege}))
+				grant = append(grant, f.Grant(schemas.Key{Connection: n, Target: e.Target, Privilege: e.Privilege}))
 			}
 		}
 		for _, e := range l.Entitlements {
 			if !has(w.Entitlements, e) {
-				op := f.revoke(schemas.Key{Connection: n, Target: e.Target, Privilege: e.Privilege})
+				op := f.Revoke(schemas.Key{Connection: n, Target: e.Target, Privilege: e.Privilege})
 				op.NativeID, op.TargetID = l.NativeID, e.TargetID
 				revoke = append(revoke, op)
 			}

@@ -218,7 +218,7 @@ func (a *app) cases(ctx context.Context, k connectors.Connector, cfg exec.Config
 		if err != nil {
 			return nil, "", nil, fmt.Errorf("the outside hand: %w", err)
 		}
-		harness, err := suite.FromHand[*suite.Case](ctx, k, h, base)
+		harness, err := suite.FromHand(ctx, k, h, base)
 		if err != nil {
 			return nil, "", nil, errors.Join(fmt.Errorf("the outside hand: %w", err), h.Close())
 		}

@@ -1,0 +1,264 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/connectortest/harness"
+	"github.com/countersign/countersign/schemas"
+)
+
+// scene is an application with something in it, and something to do.
+type scene struct {
+	*harness.Fixture
+	h     Harness
+	ops   []schemas.Operation
+	want  map[schemas.Name][]connectors.Entitlement // what the connections hold in the end
+	gone  []schemas.Name
+	other connectors.Connection // what nobody asked to change
+	truth []connectors.Connection
+	// between is called before each call that has a client of its own, which knows nothing of earlier answers.
+	between func()
+}
+
+// patience is how long a call may take, far above the time limits of Harness.Through with all repetitions; where time is
+// real, a loaded machine takes some of it.
+func (h Harness) patience() time.Duration {
+	if h.Network != nil {
+		return 90 * time.Second
+	}
+	return 10 * time.Minute
+}
+
+// at is the scene for another case, with a writer of that case.
+func (s *scene) at(t harness.T) *scene {
+	t.Helper()
+	again, f := *s, *s.Fixture
+	f.T, again.Fixture = t, &f
+	again.Writer = again.Open()
+	return &again
+}
+
+func newScene(t harness.T, h Harness) *scene {
+	t.Helper()
+	s := &scene{Fixture: harness.Start(t, h.Harness), h: h, between: func() {}, want: map[schemas.Name][]connectors.Entitlement{}}
+	i := slices.IndexFunc(s.Description.Types, func(typ connectors.ConnectionType) bool {
+		return typ.Create && slices.ContainsFunc(typ.Grantable, func(g connectors.GrantableType) bool { return g.Grant && g.Revoke })
+	})
+	if i < 0 {
+		t.Skip("nothing can be made and given")
+	}
+	typ := s.Description.Types[i]
+	other, kept, loser, doomed, made := s.Make(typ, "other"), s.Make(typ, "kept"), s.Make(typ, "loser"), schemas.Name{}, s.Name(typ.Name, "made")
+	s.Must(s.Grant(s.Somebody(typ, other, "stranger")))
+	stranger := s.Somebody(typ, kept, "stranger")
+	s.App.Grant(t, stranger)
+	old, stays := s.Somebody(typ, loser, "old"), s.Somebody(typ, loser, "stays")
+	s.Must(s.Grant(old), s.Grant(stays))
+	if typ.Delete {
+		doomed = s.Make(typ, "doomed")
+		s.Must(s.Grant(s.Somebody(typ, doomed, "stranger")))
+	}
+	s.other = *s.There(other)
+
+	create := s.Create(made, s.Payload(typ.Name, 0))
+	s.ops = append(s.ops, create)
+	s.want[loser] = []connectors.Entitlement{harness.Entitlement(stays)}
+	s.want[kept] = []connectors.Entitlement{harness.Entitlement(stranger)}
+	if typ.Update {
+		s.ops = append(s.ops, s.Update(kept, s.Payload(typ.Name, 1)))
+	}
+	s.ops = append(s.ops, s.Revoke(old))
+	for n := range 3 {
+		for _, c := range []schemas.Name{made, kept} {
+			k := s.Somebody(typ, c, fmt.Sprintf("new_%d", n))
+			op := s.Grant(k)
+			if c == made {
+				op.DependsOn = []string{create.ID}
+			}
+			s.ops = append(s.ops, op)
+			s.want[c] = append(s.want[c], harness.Entitlement(k))
+		}
+	}
+	if typ.Delete {
+		s.ops = append(s.ops, s.Delete(doomed))
+		s.gone = append(s.gone, doomed)
+	}
+	s.truth = s.Read(s.Scope())
+	return s
+}
+
+// opened opens a connector on the way that is still sound. Where time is real, a machine under load may use up the short
+// time limits of the config: that is no fault, and it is tried again.
+func opened(ctx context.Context, t harness.TB, open func() (connectors.Reader, error)) connectors.Reader {
+	t.Helper()
+	for {
+		s, err := open()
+		if err == nil {
+			return s
+		}
+		if connectors.CodeOf(err) != connectors.Unavailable || ctx.Err() != nil {
+			t.Fatalf("open before the fault: %v", err)
+		}
+	}
+}
+
+// readAll reads through a faulty way: true, incomplete, or an error with a code.
+func (s *scene) readAll(cfg connectors.Config, arm func()) {
+	t := s.T
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), s.h.patience())
+	defer cancel()
+	r := opened(ctx, t, func() (connectors.Reader, error) { return s.h.Connector.OpenReader(ctx, cfg) })
+	arm()
+	state, err := r.Read(ctx, s.Scope())
+	s.judgeRead(ctx, state, err)
+	page, err := r.List(ctx, connectors.Query{Type: s.other.Type, Names: []string{s.other.SourceName}})
+	if err != nil {
+		s.judgeError(err)
+	} else if len(page.Items) != 1 {
+		t.Errorf("List through the fault has %d items and no error, want 1 or an error", len(page.Items))
+	}
+	if err := r.Close(); err != nil {
+		s.judgeError(err)
+	}
+	s.between()
+	// To open it is no different.
+	r, err = s.h.Connector.OpenReader(ctx, cfg)
+	if err != nil {
+		s.judgeError(err)
+	} else {
+		state, err = r.Read(ctx, s.Scope())
+		s.judgeRead(ctx, state, err)
+		if err := r.Close(); err != nil {
+			s.judgeError(err)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Errorf("it took longer than %v: the connector has no time limit of its own", s.h.patience())
+	}
+	if diff := cmp.Diff(s.truth, s.Read(s.Scope()), harness.Compare()...); diff != "" {
+		t.Errorf("reading changed something (-before +after):\n%s", diff)
+	}
+}
+
+func (s *scene) judgeRead(_ context.Context, state connectors.State, err error) {
+	s.T.Helper()
+	switch {
+	case err != nil:
+		s.judgeError(err)
+	case state.Incomplete == "":
+		if diff := cmp.Diff(s.truth, state.Connections, harness.Compare()...); diff != "" {
+			s.T.Errorf("Read through the fault says that it is whole, and is not true (-truth +read):\n%s", diff)
+		}
+	}
+}
+
+func (s *scene) judgeError(err error) {
+	s.T.Helper()
+	for _, fault := range harness.ErrorFaults(err) {
+		s.T.Error(fault)
+	}
+	if code := connectors.CodeOf(err); code != connectors.Unavailable {
+		s.T.Errorf("the code is %s (%v), want %s: a fault on the way is worth another try", code, err, connectors.Unavailable)
+	}
+}
+
+// applyAll applies through a faulty way, then straight, and holds both to what was said and wanted.
+func (s *scene) applyAll(cfg connectors.Config, arm, disarm func()) {
+	t := s.T
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), s.h.patience())
+	defer cancel()
+	var w connectors.Writer
+	opened(ctx, t, func() (_ connectors.Reader, err error) {
+		w, err = s.h.Connector.OpenWriter(ctx, cfg)
+		return w, err
+	})
+	arm()
+	out, err := harness.Apply(ctx, w, s.ops)
+	if err != nil {
+		s.judgeError(err)
+	} else {
+		for _, fault := range harness.OutcomeFaults(s.ops, out) {
+			t.Error(fault)
+		}
+	}
+	if ctx.Err() != nil {
+		t.Errorf("Apply took longer than %v: the connector has no time limit of its own", s.h.patience())
+	}
+	disarm()
+	if err := w.Close(); err != nil {
+		s.judgeError(err)
+	}
+	for _, o := range out {
+		switch connectors.CodeOf(o.Err) {
+		case "", connectors.Blocked:
+		default:
+			s.judgeError(o.Err)
+		}
+	}
+	applied := harness.ByOperation(out)
+	for _, op := range s.ops {
+		o, ok := applied[op.ID]
+		if ok && o.Err == nil && !s.done(op) {
+			t.Errorf("%s was reported as applied, and is not so", harness.Label(op))
+		}
+	}
+	s.unharmed()
+	// The next run finishes, and finds nothing to do after that.
+	s.Twice(s.ops...)
+	for c, want := range s.want {
+		s.Holds(c, want...)
+	}
+	for _, c := range s.gone {
+		s.Fixture.Gone(c)
+	}
+	s.unharmed()
+}
+
+// done says whether the application shows the effect of an operation.
+func (s *scene) done(op schemas.Operation) bool {
+	s.T.Helper()
+	c := s.One(op.Connection)
+	switch op.Kind {
+	case schemas.OperationDelete:
+		return c == nil
+	case schemas.OperationCreate:
+		return c != nil
+	case schemas.OperationUpdate:
+		return c != nil && cmp.Equal(op.After, subset(c.Payload, op.After), harness.Compare()...)
+	}
+	if c == nil {
+		return false
+	}
+	held := slices.ContainsFunc(c.Entitlements, func(e connectors.Entitlement) bool {
+		return s.Same(e.Target, *op.Target) && e.Privilege == op.Privilege
+	})
+	return held == (op.Kind == schemas.OperationGrant)
+}
+
+// subset are the attributes of payload that stand in of.
+func subset(payload, of map[string]any) map[string]any {
+	out := maps.Clone(payload)
+	maps.DeleteFunc(out, func(k string, _ any) bool { _, ok := of[k]; return !ok })
+	return out
+}
+
+func (s *scene) unharmed() {
+	s.T.Helper()
+	if diff := cmp.Diff(s.other, *s.There(s.other.Name), harness.Compare()...); diff != "" {
+		s.T.Errorf("what nobody asked to change has changed (-before +after):\n%s", diff)
+	}
+}
+
+// words are those that names of a scene are made of.
+func words() []string {
+	return []string{"other", "kept", "loser", "doomed", "made", "stranger", "old", "stays", "new"}
+}

@@ -1,0 +1,12 @@
+package servers
+
+// TB is what a server needs of the test that it runs for. *testing.T and *testing.B are TBs.
+type TB interface {
+	Helper()
+	Cleanup(func())
+	TempDir() string
+	Logf(format string, args ...any)
+	Errorf(format string, args ...any)
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
