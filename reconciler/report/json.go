@@ -8,6 +8,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -31,7 +32,7 @@ func visible(raw []byte) []byte {
 	for len(raw) > 0 {
 		r, size := utf8.DecodeRune(raw)
 		switch {
-		case r < 0x7f || !hidden(r):
+		case r < 0x7f || !layout.Hidden(r):
 			out = append(out, raw[:size]...)
 		case r > 0xffff:
 			hi, lo := utf16.EncodeRune(r)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -59,13 +60,13 @@ func source(d schemas.DocumentID) line {
 func operationMark(o *schemas.Operation) mark {
 	switch o.Kind {
 	case schemas.OperationCreate, schemas.OperationGrant:
-		return markAdd
+		return layout.MarkAdd
 	case schemas.OperationRevoke:
-		return markRemove
+		return layout.MarkRemove
 	case schemas.OperationDelete:
-		return markDelete
+		return layout.MarkDelete
 	}
-	return markChange
+	return layout.MarkChange
 }
 
 // subject is what an operation does to its connection.
@@ -199,12 +200,12 @@ func (b *builder) effects(gained, lost []schemas.Access) []line {
 	out := append(b.effect(lost, "loses", "lose", "is no longer a member", "are no longer members", bad),
 		b.effect(gained, "gains", "gain", "becomes a member", "become members", good)...)
 	if n := len(out) - b.bounds.effects; n > 0 {
-		out = append(out[:b.bounds.effects:b.bounds.effects], say("and {} more changes of access", n).in(faint))
+		out = append(out[:b.bounds.effects:b.bounds.effects], say("and {} more changes of access", n).In(faint))
 	}
 	return out
 }
 
-func (b *builder) effect(list []schemas.Access, one, many, member, members literal, s style) []line {
+func (b *builder) effect(list []schemas.Access, one, many, member, members literal, s layout.Style) []line {
 	type right struct {
 		target    schemas.Name
 		privilege string
@@ -233,7 +234,7 @@ func (b *builder) effect(list []schemas.Access, one, many, member, members liter
 			if len(who) == 1 {
 				verb = member
 			}
-			out = append(out, say("{} {} of {}: {}", identities, say("{}", verb).in(s), b.of(r.target), b.people(who)))
+			out = append(out, say("{} {} of {}: {}", identities, say("{}", verb).In(s), b.of(r.target), b.people(who)))
 			continue
 		}
 		// Privileges on one target that the same people gain stand in one sentence.
@@ -248,7 +249,7 @@ func (b *builder) effect(list []schemas.Access, one, many, member, members liter
 		if len(who) == 1 {
 			verb = one
 		}
-		out = append(out, say("{} {} {} on {}: {}", identities, say("{}", verb).in(s), join(", ", privileges...), b.of(r.target), b.people(who)))
+		out = append(out, say("{} {} {} on {}: {}", identities, say("{}", verb).In(s), join(", ", privileges...), b.of(r.target), b.people(who)))
 	}
 	return out
 }
@@ -296,7 +297,7 @@ func (b *builder) why(o *schemas.Operation) line {
 	if len(docs) == 0 {
 		return c
 	}
-	if !c.empty() {
+	if !c.Empty() {
 		return say("{}; see {}", c, list(docs, b.names))
 	}
 	return say("asked for in {}", list(docs, b.names))
@@ -392,15 +393,15 @@ func (b *builder) holds(ops []schemas.Operation) items {
 	var out items
 	for i, id := range order {
 		if i == b.list {
-			out = append(out, item{markWait, more(len(order)-i, "reasons to wait"), nil})
+			out = append(out, entry(layout.MarkWait, more(len(order)-i, "reasons to wait")))
 			break
 		}
 		g := groups[id]
 		if g.hold == schemas.HoldPending {
-			out = append(out, item{markWait, say("{}: {}", say("{} pending", g.count).in(caution), g.reason), nil})
+			out = append(out, entry(layout.MarkWait, say("{}: {}", say("{} pending", g.count).In(caution), g.reason)))
 			continue
 		}
-		out = append(out, item{markWait, say("{} ({}): {}", say("{} held", g.count).in(caution), word(g.hold), g.reason), nil})
+		out = append(out, entry(layout.MarkWait, say("{} ({}): {}", say("{} held", g.count).In(caution), word(g.hold), g.reason)))
 	}
 	return out
 }
@@ -434,44 +435,44 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 	if b.grouped {
 		return b.connections(ops)
 	}
-	t := table{head: []literal{"Operation", "State", "Connection", "What", "Until", "Risk"}, more: "Effect"}
+	t := table{Head: []literal{"Operation", "State", "Connection", "What", "Until", "Risk"}, More: "Effect"}
 	shared := common(ops)
 	sorted := byDanger(ops, p.rank)
 	for i, o := range sorted {
 		if i == b.rows {
 			break
 		}
-		r := row{mark: operationMark(o), cells: []line{word(o.Kind), nil, b.of(o.Connection), b.subject(o), nil, nil}}
+		r := row{Mark: operationMark(o), Cells: []line{word(o.Kind), nil, b.of(o.Connection), b.subject(o), nil, nil}}
 		if o.Expires != nil {
-			r.cells[4] = say("until {}", instant(*o.Expires))
+			r.Cells[4] = say("until {}", instant(*o.Expires))
 		}
 		if o.Privileged {
-			r.cells[5] = say("privileged").in(bad)
+			r.Cells[5] = say("privileged").In(bad)
 		}
 		effects := b.effects(o.Gained, o.Lost)
 		if len(effects) == 0 && noEffect && o.Kind != schemas.OperationCreate && o.Kind != schemas.OperationUpdate {
-			effects = []line{say("nobody's effective access changes by it").in(faint)}
+			effects = []line{say("nobody's effective access changes by it").In(faint)}
 		}
-		r.more = append(r.more, effects...)
+		r.More = append(r.More, effects...)
 		if shared == nil {
-			if w := b.why(o); !w.empty() {
-				r.more = append(r.more, w.in(faint))
+			if w := b.why(o); !w.Empty() {
+				r.More = append(r.More, w.In(faint))
 			}
 		}
 		if o.Hold != schemas.HoldNone {
-			r.cells[1] = waits(o.Hold).in(caution)
+			r.Cells[1] = waits(o.Hold).In(caution)
 		}
 		if p.state != nil {
 			s, detail := p.state(o)
-			if !s.empty() {
-				r.cells[1] = s
+			if !s.Empty() {
+				r.Cells[1] = s
 			}
-			r.more = append(r.more, detail...)
+			r.More = append(r.More, detail...)
 		}
-		t.rows = append(t.rows, r)
+		t.Rows = append(t.Rows, r)
 	}
 	out := []block{t}
-	if n := len(sorted) - len(t.rows); n > 0 {
+	if n := len(sorted) - len(t.Rows); n > 0 {
 		out = append(out, para(more(n, "operations")))
 	}
 	if shared != nil {
@@ -479,7 +480,7 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 		for _, d := range shared {
 			docs = append(docs, source(d))
 		}
-		out = append(out, para(say("All asked for in {}", list(docs, b.names)).in(faint)))
+		out = append(out, para(say("All asked for in {}", list(docs, b.names)).In(faint)))
 	}
 	if h := b.holds(ops); len(h) > 0 {
 		out = append(out, h)
@@ -522,14 +523,14 @@ func (b *builder) connections(ops []schemas.Operation) []block {
 			g.losing[a.Identity] = true
 		}
 	}
-	t := table{head: []literal{"Connection", "Operations", "Identities", "Risk", "State"}}
+	t := table{Head: []literal{"Connection", "Operations", "Identities", "Risk", "State"}}
 	for i, g := range order {
 		if i == b.rows {
 			break
 		}
-		r := row{mark: markChange, cells: []line{b.of(g.name), counts(g.n), nil, nil, nil}}
+		r := row{Mark: layout.MarkChange, Cells: []line{b.of(g.name), counts(g.n), nil, nil, nil}}
 		if g.danger == 0 {
-			r.mark = markDelete
+			r.Mark = layout.MarkDelete
 		}
 		var who []line
 		if len(g.losing) > 0 {
@@ -538,17 +539,17 @@ func (b *builder) connections(ops []schemas.Operation) []block {
 		if len(g.gained) > 0 {
 			who = append(who, say("{} gain access", len(g.gained)))
 		}
-		r.cells[2] = join(", ", who...)
+		r.Cells[2] = join(", ", who...)
 		if g.privileged {
-			r.cells[3] = say("privileged").in(bad)
+			r.Cells[3] = say("privileged").In(bad)
 		}
 		if g.held > 0 {
-			r.cells[4] = say("{} held", g.held).in(caution)
+			r.Cells[4] = say("{} held", g.held).In(caution)
 		}
-		t.rows = append(t.rows, r)
+		t.Rows = append(t.Rows, r)
 	}
 	out := []block{t}
-	if n := len(order) - len(t.rows); n > 0 {
+	if n := len(order) - len(t.Rows); n > 0 {
 		out = append(out, para(more(n, "connections")))
 	}
 	if h := b.holds(ops); len(h) > 0 {
@@ -579,19 +580,19 @@ func application(p *schemas.ApplicationPlan) line {
 func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	var out []block
 	if p.Incomplete != "" {
-		out = append(out, items{{markWarn, say("{} {}", say("INCOMPLETE: the live state is not known whole:").in(bad), b.sentence(p.Incomplete)), nil}})
+		out = append(out, items{entry(layout.MarkWarn, say("{} {}", say("INCOMPLETE: the live state is not known whole:").In(bad), b.sentence(p.Incomplete)))})
 	}
 	if p.Attested {
-		out = append(out, items{{markInfo, say("attested: it shows what was said to be done. Nothing can be read here, so drift is unknown"), nil}})
+		out = append(out, items{entry(layout.MarkInfo, say("attested: it shows what was said to be done. Nothing can be read here, so drift is unknown"))})
 	}
 	if len(p.Pending) > 0 {
 		var l items
 		for i, e := range p.Pending {
 			if i == b.list {
-				l = append(l, item{markWait, more(len(p.Pending)-i, "pending"), nil})
+				l = append(l, entry(layout.MarkWait, more(len(p.Pending)-i, "pending")))
 				break
 			}
-			l = append(l, item{markWait, say("pending: {} ({})", b.key(e.Key), e.State), nil})
+			l = append(l, entry(layout.MarkWait, say("pending: {} ({})", b.key(e.Key), e.State)))
 		}
 		out = append(out, l)
 	}
@@ -599,20 +600,20 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 		if len(list) == 0 {
 			return
 		}
-		it := item{m, say("{}: {}", plural(len(list), one, many), advice), nil}
+		it := entry(m, say("{}: {}", plural(len(list), one, many), advice))
 		if listed {
 			for i, k := range list {
 				if i == b.list {
-					it.more = append(it.more, more(len(list)-i, "entitlements"))
+					it.More = append(it.More, more(len(list)-i, "entitlements"))
 					break
 				}
-				it.more = append(it.more, b.key(k))
+				it.More = append(it.More, b.key(k))
 			}
 		}
 		out = append(out, items{it})
 	}
-	keys(p.Overdue, markWarn, "grant has expired and is still there", "grants have expired and are still there", "held back as said above")
-	keys(unmanaged(p), markInfo, "unmanaged entitlement", "unmanaged entitlements", "never requested; a revoke takes it away, a grant makes it managed")
+	keys(p.Overdue, layout.MarkWarn, "grant has expired and is still there", "grants have expired and are still there", "held back as said above")
+	keys(unmanaged(p), layout.MarkInfo, "unmanaged entitlement", "unmanaged entitlements", "never requested; a revoke takes it away, a grant makes it managed")
 	if f := b.findings(p.Findings); len(f) > 0 {
 		out = append(out, f)
 	}
@@ -649,18 +650,18 @@ func (b *builder) findings(list []schemas.Finding) items {
 	var out items
 	for i, f := range sorted {
 		if i == b.list {
-			out = append(out, item{markWarn, more(len(sorted)-i, "findings"), nil})
+			out = append(out, entry(layout.MarkWarn, more(len(sorted)-i, "findings")))
 			break
 		}
-		m, severity := markInfo, say("info").in(faint)
+		m, severity := layout.MarkInfo, say("info").In(faint)
 		switch f.Severity {
 		case "error":
-			m, severity = markNo, say("error").in(bad)
+			m, severity = layout.MarkNo, say("error").In(bad)
 		case "warning":
-			m, severity = markWarn, say("warning").in(caution)
+			m, severity = layout.MarkWarn, say("warning").In(caution)
 		}
 		at := place(f)
-		if at.empty() && f.Connection != (schemas.Name{}) {
+		if at.Empty() && f.Connection != (schemas.Name{}) {
 			at = b.of(f.Connection)
 			if f.Application != "" {
 				at = say("{} in {}", at, name(f.Application))
@@ -670,9 +671,9 @@ func (b *builder) findings(list []schemas.Finding) items {
 		if f.Code != "" {
 			head = say("{} ({})", head, name(f.Code))
 		}
-		it := item{m, say("{}: {}", head, b.sentence(f.Message)), nil}
+		it := entry(m, say("{}: {}", head, b.sentence(f.Message)))
 		if f.Fix != "" {
-			it.more = append(it.more, say("fix: {}", b.sentence(f.Fix)))
+			it.More = append(it.More, say("fix: {}", b.sentence(f.Fix)))
 		}
 		out = append(out, it)
 	}
@@ -701,14 +702,6 @@ func position(path string, l, column int) line {
 		return say("{}", name(fmt.Sprintf("%s:%d", path, l)))
 	}
 	return say("{}", name(fmt.Sprintf("%s:%d:%d", path, l, column)))
-}
-
-// word is a value out of a fixed set: plain when it looks like one.
-func word[T ~string](s T) line {
-	if len(s) > 32 || !harmless(string(s)) || strings.IndexFunc(string(s), func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' }) >= 0 {
-		return say("{}", string(s))
-	}
-	return say("{}", literal(s))
 }
 
 // unmanaged are the entitlements that no request mentioned and that no operation of the plan takes away.

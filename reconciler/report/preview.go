@@ -4,17 +4,18 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
 func (b *builder) preview(p *schemas.Preview) document {
 	d := document{}
-	d.icon, d.title = b.verdict(p)
-	d.next = b.previewNext(p)
+	d.Icon, d.Title = b.verdict(p)
+	d.Next = b.previewNext(p)
 	add := func(title line, blocks ...block) {
 		blocks = slices.DeleteFunc(blocks, func(x block) bool { i, ok := x.(items); return ok && len(i) == 0 })
 		if len(blocks) > 0 {
-			d.blocks = append(d.blocks, section{title: title, blocks: blocks})
+			d.Blocks = append(d.Blocks, section{Title: title, Blocks: blocks})
 		}
 	}
 	problems := func() { add(say("Errors"), b.findings(p.Errors)) }
@@ -22,11 +23,11 @@ func (b *builder) preview(p *schemas.Preview) document {
 		problems() // nothing else is worth reading before
 	}
 	if unread := b.unread(p); len(unread) > 0 {
-		d.blocks = append(d.blocks, unread)
+		d.Blocks = append(d.Blocks, unread)
 	}
 	for i := range p.Plan.Applications {
 		if i == b.rows {
-			d.blocks = append(d.blocks, para(more(len(p.Plan.Applications)-i, "applications")))
+			d.Blocks = append(d.Blocks, para(more(len(p.Plan.Applications)-i, "applications")))
 			break
 		}
 		a := &p.Plan.Applications[i]
@@ -50,20 +51,20 @@ func (b *builder) preview(p *schemas.Preview) document {
 			if i == b.rows {
 				break
 			}
-			blocks = append(blocks, section{title: say("{}", name(p.Drift[i].Application)), blocks: b.changes(p.Drift[i].Operations, false, progress{})})
+			blocks = append(blocks, section{Title: say("{}", name(p.Drift[i].Application)), Blocks: b.changes(p.Drift[i].Operations, false, progress{})})
 		}
 		if b.markdown {
 			apps = nil // a summary has no foreign names
 		}
-		d.blocks = append(d.blocks, section{title: say("Not part of this change: {} of drift or pending work{}", plural(total, "operation", "operations"), places(apps)), blocks: blocks, fold: b.markdown})
+		d.Blocks = append(d.Blocks, section{Title: say("Not part of this change: {} of drift or pending work{}", plural(total, "operation", "operations"), places(apps)), Blocks: blocks, Fold: b.markdown})
 	} else if len(p.Drift) > 0 {
 		_, total, _ := tally(p.Drift, nil)
-		d.blocks = append(d.blocks, para(say("Besides, {} not part of this change (--format json has all).", plural(total, "operation of drift or pending work is", "operations of drift or pending work are"))))
+		d.Blocks = append(d.Blocks, para(say("Besides, {} not part of this change (--format json has all).", plural(total, "operation of drift or pending work is", "operations of drift or pending work are"))))
 	}
 	if p.Decision != nil {
-		d.blocks = append(d.blocks, section{title: b.policyTitle(p.Decision), blocks: b.policy(p.Decision)})
+		d.Blocks = append(d.Blocks, section{Title: b.policyTitle(p.Decision), Blocks: b.policy(p.Decision)})
 	} else if p.Verdict != schemas.VerdictNothing {
-		d.blocks = append(d.blocks, section{title: say("Policy: not asked, the change has errors")})
+		d.Blocks = append(d.Blocks, section{Title: say("Policy: not asked, the change has errors")})
 	}
 	add(b.signoffTitle(p), b.signoffs(p)...)
 	add(say("Quarantined: on the branch, without effect"), b.quarantined(p.Quarantined))
@@ -95,17 +96,17 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 	}
 	switch p.Verdict {
 	case schemas.VerdictNothing:
-		return markIdle, say("Nothing to do: this change touches no control file.")
+		return layout.MarkIdle, say("Nothing to do: this change touches no control file.")
 	case schemas.VerdictReady:
-		return markReady, say("Ready to merge: {}", change)
+		return layout.MarkReady, say("Ready to merge: {}", change)
 	case schemas.VerdictSignoff:
-		return markMissing, say("{}: {}", b.missing(p), change)
+		return layout.MarkMissing, say("{}: {}", b.missing(p), change)
 	case schemas.VerdictDenied:
 		denials := 0
 		if p.Decision != nil {
 			denials = len(p.Decision.Denials)
 		}
-		return markStop, say("Denied by policy for {}: {}", plural(denials, "reason", "reasons"), change)
+		return layout.MarkStop, say("Denied by policy for {}: {}", plural(denials, "reason", "reasons"), change)
 	case schemas.VerdictIncomplete:
 		var unread []line
 		for _, a := range p.Plan.Applications {
@@ -113,7 +114,7 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 				unread = append(unread, say("{}", name(a.Application)))
 			}
 		}
-		return markStop, say("Incomplete, cannot be merged: {} could not be read whole; {}", list(unread, 2), change)
+		return layout.MarkStop, say("Incomplete, cannot be merged: {} could not be read whole; {}", list(unread, 2), change)
 	case schemas.VerdictInvalid:
 		n := 0
 		for _, f := range p.Errors {
@@ -122,11 +123,11 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 			}
 		}
 		if total == 0 {
-			return markStop, say("Invalid: {} to mend", plural(n, "error", "errors"))
+			return layout.MarkStop, say("Invalid: {} to mend", plural(n, "error", "errors"))
 		}
-		return markStop, say("Invalid: {} to mend; {}", plural(n, "error", "errors"), change)
+		return layout.MarkStop, say("Invalid: {} to mend; {}", plural(n, "error", "errors"), change)
 	}
-	return markStop, say("Unknown verdict {}: {}", p.Verdict, change)
+	return layout.MarkStop, say("Unknown verdict {}: {}", p.Verdict, change)
 }
 
 // missing says how many sign-offs are missing. One person may meet several requirements, so of several only
@@ -178,11 +179,10 @@ func (b *builder) unread(p *schemas.Preview) items {
 			continue
 		}
 		if len(out) == b.list {
-			out = append(out, item{markWarn, say("and more applications that could not be read").in(bad), nil})
+			out = append(out, entry(layout.MarkWarn, say("and more applications that could not be read").In(bad)))
 			break
 		}
-		out = append(out, item{markWarn, say("{} {}: {}", say("COULD NOT READ").in(bad), name(a.Application), b.sentence(a.Incomplete)),
-			[]line{say("What is shown for it comes from the requests alone. Unknown state removes nothing.")}})
+		out = append(out, entry(layout.MarkWarn, say("{} {}: {}", say("COULD NOT READ").In(bad), name(a.Application), b.sentence(a.Incomplete)), say("What is shown for it comes from the requests alone. Unknown state removes nothing.")))
 	}
 	return out
 }
@@ -208,7 +208,7 @@ func (b *builder) together(p *schemas.Preview) []block {
 	}
 	var l items
 	for _, e := range b.effects(unseen(p.Gained, "+"), unseen(p.Lost, "-")) {
-		l = append(l, item{markInfo, e, nil})
+		l = append(l, entry(layout.MarkInfo, e))
 	}
 	if len(l) == 0 {
 		return nil
@@ -228,18 +228,18 @@ func (b *builder) already(p *schemas.Preview, add func(line, ...block), d *docum
 	var l items
 	for i, k := range p.Already {
 		if i == b.list {
-			l = append(l, item{markSame, more(n-i, "entitlements"), nil})
+			l = append(l, entry(layout.MarkSame, more(n-i, "entitlements")))
 			break
 		}
-		l = append(l, item{markSame, b.key(k), nil})
+		l = append(l, entry(layout.MarkSame, b.key(k)))
 	}
 	switch {
 	case n <= collapsed:
 		add(title, l)
 	case b.markdown && b.tables && !b.grouped:
-		d.blocks = append(d.blocks, section{title: title, blocks: []block{l}, fold: true})
+		d.Blocks = append(d.Blocks, section{Title: title, Blocks: []block{l}, Fold: true})
 	default:
-		d.blocks = append(d.blocks, para(say("{} (--format json lists them)", title)))
+		d.Blocks = append(d.Blocks, para(say("{} (--format json lists them)", title)))
 	}
 }
 
@@ -260,12 +260,12 @@ func (b *builder) policyTitle(d *schemas.Decision) line {
 func (b *builder) policy(d *schemas.Decision) []block {
 	var out items
 	if d.Rules == 0 {
-		out = append(out, item{markNo, say("no rules were run: that is never a pass").in(bad), nil})
+		out = append(out, entry(layout.MarkNo, say("no rules were run: that is never a pass").In(bad)))
 	}
 	if !b.denials {
-		return blocksOf(slices.Concat(out, b.codes(d.Denials, markNo, "denied by"), b.codes(d.Warnings, markWarn, "warned by")))
+		return blocksOf(slices.Concat(out, b.codes(d.Denials, layout.MarkNo, "denied by"), b.codes(d.Warnings, layout.MarkWarn, "warned by")))
 	}
-	return blocksOf(slices.Concat(out, b.results(d.Denials, markNo, say("denied").in(bad), 0), b.results(d.Warnings, markWarn, say("warning").in(caution), b.list)))
+	return blocksOf(slices.Concat(out, b.results(d.Denials, layout.MarkNo, say("denied").In(bad), 0), b.results(d.Warnings, layout.MarkWarn, say("warning").In(caution), b.list)))
 }
 
 // results lists what rules say. Of denials none is left out in Markdown: its ladder has codes for that.
@@ -276,16 +276,16 @@ func (b *builder) results(list []schemas.RuleResult, m mark, verdict line, limit
 	var out items
 	for i, r := range list {
 		if limit > 0 && i == limit {
-			out = append(out, item{m, more(len(list)-i, "results"), nil})
+			out = append(out, entry(m, more(len(list)-i, "results")))
 			break
 		}
 		head := join(" ", verdict, say("{}", name(r.Code)), position(r.Path, r.Line, 0))
 		if r.Field != "" {
 			head = say("{} ({})", head, name(r.Field))
 		}
-		it := item{m, say("{}: {}", head, b.sentence(r.Msg)), nil}
+		it := entry(m, say("{}: {}", head, b.sentence(r.Msg)))
 		if r.Fix != "" {
-			it.more = append(it.more, say("fix: {}", b.sentence(r.Fix)))
+			it.More = append(it.More, say("fix: {}", b.sentence(r.Fix)))
 		}
 		out = append(out, it)
 	}
@@ -306,10 +306,10 @@ func (b *builder) codes(list []schemas.RuleResult, m mark, by literal) items {
 	var out items
 	for i, c := range order {
 		if i == max(b.list, 3) {
-			out = append(out, item{m, more(len(order)-i, "rules"), nil})
+			out = append(out, entry(m, more(len(order)-i, "rules")))
 			break
 		}
-		out = append(out, item{m, say("{} {}: {}", by, name(c), plural(n[c], "time", "times")), nil})
+		out = append(out, entry(m, say("{} {}: {}", by, name(c), plural(n[c], "time", "times"))))
 	}
 	return out
 }
@@ -330,7 +330,7 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 	if p.Evidence != nil {
 		for _, a := range p.Evidence.Approvals {
 			if a.Counts {
-				counting = append(counting, item{markYes, b.approval(a), nil})
+				counting = append(counting, entry(layout.MarkYes, b.approval(a)))
 			} else {
 				why := say("no reason given")
 				switch {
@@ -339,15 +339,15 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 				case a.Why != "":
 					why = say("{}", a.Why)
 				}
-				not = append(not, item{markBarred, say("{} does not count: {}", name(a.Person), why), nil})
+				not = append(not, entry(layout.MarkBarred, say("{} does not count: {}", name(a.Person), why)))
 			}
 		}
 		for _, u := range p.Evidence.Unattributed {
-			not = append(not, item{markNo, say("an author or committer is nobody known: {}", name(u)), nil})
+			not = append(not, entry(layout.MarkNo, say("an author or committer is nobody known: {}", name(u))))
 		}
 	}
 	for _, r := range p.Unmet {
-		it := item{markWait, say("{}: {} of {}", say("missing").in(caution), plural(b.left(p, r), "sign-off", "sign-offs"), b.principals(r.From)), nil}
+		it := entry(layout.MarkWait, say("{}: {} of {}", say("missing").In(caution), plural(b.left(p, r), "sign-off", "sign-offs"), b.principals(r.From)))
 		why := say("{}", b.sentence(r.Why))
 		if r.Why == "" {
 			why = say("no reason given")
@@ -355,13 +355,13 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 		if g := given(p, r); g > 0 {
 			why = say("{}; {} of {} given", why, g, max(r.Count, 1))
 		}
-		it.more = append(it.more, say("{} ({})", why, name(r.Code)))
+		it.More = append(it.More, say("{} ({})", why, name(r.Code)))
 		missing = append(missing, it)
 	}
 	var out items
 	for _, l := range []items{counting, not, missing} {
 		if n := len(l) - b.list; n > 0 {
-			l = append(l[:b.list:b.list], item{l[0].mark, more(n, "sign-offs"), nil})
+			l = append(l[:b.list:b.list], entry(l[0].Mark, more(n, "sign-offs")))
 		}
 		out = append(out, l...)
 	}
@@ -370,7 +370,7 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 		for _, a := range p.Evidence.Authors {
 			who = append(who, say("{}", name(a)))
 		}
-		out = append(out, item{markInfo, say("made by {}, who cannot sign it off", list(who, max(b.names, 3))).in(faint), nil})
+		out = append(out, entry(layout.MarkInfo, say("made by {}, who cannot sign it off", list(who, max(b.names, 3))).In(faint)))
 	}
 	return blocksOf(out)
 }
@@ -392,7 +392,7 @@ func (b *builder) approval(a schemas.Approval) line {
 		out = say("{} by {}", out, word(a.Method))
 	}
 	if !a.Authenticated {
-		out = say("{} {}", out, say("(unauthenticated: taken at its word)").in(caution))
+		out = say("{} {}", out, say("(unauthenticated: taken at its word)").In(caution))
 	}
 	if a.At != nil {
 		out = say("{}, {}", out, instant(*a.At))
@@ -419,7 +419,7 @@ func (b *builder) quarantined(list []schemas.QuarantinedFile) items {
 	var out items
 	for i, q := range list {
 		if i == b.list {
-			out = append(out, item{markNo, more(len(list)-i, "files"), nil})
+			out = append(out, entry(layout.MarkNo, more(len(list)-i, "files")))
 			break
 		}
 		holds := literal("the file counts as absent")
@@ -429,13 +429,13 @@ func (b *builder) quarantined(list []schemas.QuarantinedFile) items {
 		case q.Admitted != "":
 			holds = "its earlier version holds"
 		}
-		it := item{markNo, say("{} since commit {}: {}", name(q.Path), short(q.Commit), holds), nil}
+		it := entry(layout.MarkNo, say("{} since commit {}: {}", name(q.Path), short(q.Commit), holds))
 		for j, r := range q.Reasons {
 			if j == collapsed {
-				it.more = append(it.more, more(len(q.Reasons)-j, "reasons"))
+				it.More = append(it.More, more(len(q.Reasons)-j, "reasons"))
 				break
 			}
-			it.more = append(it.more, b.sentence(r))
+			it.More = append(it.More, b.sentence(r))
 		}
 		out = append(out, it)
 	}
@@ -450,7 +450,7 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 			for j := range p.Plan.Applications[i].Operations {
 				o := &p.Plan.Applications[i].Operations[j]
 				l := say("{} {} {}", name(p.Plan.Applications[i].Application), word(o.Kind), b.of(o.Connection))
-				if s := b.subject(o); !s.empty() {
+				if s := b.subject(o); !s.Empty() {
 					l = say("{} {}", l, s)
 				}
 				if o.NativeID != "" {
@@ -463,27 +463,27 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 			}
 		}
 		if len(v) > 0 {
-			d.blocks = append(d.blocks, section{title: say("Exact operations ({}), in the order of apply", len(v)), blocks: []block{v}, fold: true})
+			d.Blocks = append(d.Blocks, section{Title: say("Exact operations ({}), in the order of apply", len(v)), Blocks: []block{v}, Fold: true})
 		}
 	}
 	if p.Verdict == schemas.VerdictNothing || !b.denials {
 		return // there is no evidence, or no room
 	}
-	l := items{{markNone, say("head {}, base {}", short(p.Head), short(p.Base)), nil}}
+	l := items{entry(layout.MarkNone, say("head {}, base {}", short(p.Head), short(p.Base)))}
 	if p.ContentDigest != "" {
-		l = append(l, item{markNone, say("content {}: what an approval speaks of", short(p.ContentDigest)), nil})
+		l = append(l, entry(layout.MarkNone, say("content {}: what an approval speaks of", short(p.ContentDigest))))
 	}
 	if p.Decision != nil && p.Decision.Bundle != "" {
-		l = append(l, item{markNone, say("policy {} from the base, engine {}", short(p.Decision.Bundle), name(p.Decision.Engine)), nil})
+		l = append(l, entry(layout.MarkNone, say("policy {} from the base, engine {}", short(p.Decision.Bundle), name(p.Decision.Engine))))
 	}
 	if !p.At.IsZero() {
 		read := literal("live state read")
 		if !p.Live {
 			read = "live state not read"
 		}
-		l = append(l, item{markNone, say("{}, {}", read, instant(p.At)), nil})
+		l = append(l, entry(layout.MarkNone, say("{}, {}", read, instant(p.At))))
 	}
-	d.blocks = append(d.blocks, section{title: say("Evidence"), blocks: []block{l}, fold: true})
+	d.Blocks = append(d.Blocks, section{Title: say("Evidence"), Blocks: []block{l}, Fold: true})
 }
 
 // previewNext says what to do.
@@ -533,7 +533,7 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 		}
 		r := p.Decision.Denials[0]
 		at := position(r.Path, r.Line, 0)
-		if at.empty() {
+		if at.Empty() {
 			return say("mend what {} denies, commit and preview again.", name(r.Code))
 		}
 		return say("mend {} ({}), commit and preview again.", at, name(r.Code))

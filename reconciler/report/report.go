@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -27,9 +28,7 @@ func Text(w io.Writer, v any, o Options) error {
 	if err != nil {
 		return err
 	}
-	t := text{o: o, words: words}
-	t.document(d)
-	return write(w, t.b.String())
+	return write(w, layout.Text(d, layout.Options{Color: o.Color, Width: o.Width, Hide: words.hide}))
 }
 
 // Markdown writes what Text does as GitHub's Markdown, in at most 60,000 bytes: what does not fit is left out
@@ -47,35 +46,6 @@ func write(w io.Writer, s string) error {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
-}
-
-// bounds are how much of a report is shown.
-type bounds struct {
-	rows     int // of a table
-	names    int // of identities in one sentence
-	effects  int // sentences about one operation
-	list     int // of a list
-	clip     int // bytes of one foreign text, 0 for no limit
-	exact    bool
-	drift    bool
-	grouped  bool // rows are connections, not operations
-	tables   bool
-	denials  bool // whole, not only their codes and counts
-	markdown bool
-}
-
-var textBounds = bounds{rows: 50, names: 3, effects: 6, list: 20, drift: true, tables: true, denials: true}
-
-// rungs are the steps in which Markdown gets shorter. The last is a few thousand bytes whatever is shown.
-var rungs = []bounds{
-	{rows: 1000, names: 10, effects: 10, list: 50, clip: 4000, exact: true, drift: true, tables: true, denials: true, markdown: true},
-	{rows: 1000, names: 10, effects: 10, list: 50, clip: 4000, drift: true, tables: true, denials: true, markdown: true},
-	{rows: 1000, names: 10, effects: 10, list: 50, clip: 4000, tables: true, denials: true, markdown: true},
-	{rows: 1000, names: 3, effects: 3, list: 50, clip: 500, grouped: true, tables: true, denials: true, markdown: true},
-	{rows: 50, names: 3, effects: 3, list: 50, clip: 500, grouped: true, tables: true, denials: true, markdown: true},
-	{rows: 50, names: 3, effects: 3, list: 10, clip: 120, grouped: true, tables: true, denials: true, markdown: true},
-	{rows: 10, names: 2, effects: 2, list: 10, clip: 80, denials: false, markdown: true},
-	{rows: 3, names: 1, effects: 1, list: 3, clip: 60, denials: false, markdown: true},
 }
 
 // builder makes documents within bounds.
@@ -127,5 +97,11 @@ func build(v any, o Options, bo bounds) (document, *redaction, error) {
 
 // more is the sentence for what a bound leaves out.
 func more(n int, what literal) line {
-	return say("and {} more {} (--format json has all)", n, what).in(faint)
+	return say("and {} more {} (--format json has all)", n, what).In(faint)
 }
+
+// Safe makes a text safe to print on a terminal; see layout.Safe.
+func Safe(s string) string { return layout.Safe(s) }
+
+// MarkdownText is a foreign text in a line of Markdown; see layout.MarkdownText.
+func MarkdownText(s string) string { return layout.MarkdownText(s) }

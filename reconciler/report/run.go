@@ -3,6 +3,7 @@ package report
 import (
 	"slices"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -30,31 +31,31 @@ const (
 func (f fate) line() line {
 	switch f {
 	case failed:
-		return say("failed").in(bad)
+		return say("failed").In(bad)
 	case blocked:
-		return say("blocked").in(bad)
+		return say("blocked").In(bad)
 	case differs:
-		return say("applied, but the read-back differs").in(bad)
+		return say("applied, but the read-back differs").In(bad)
 	case unverifiable:
-		return say("applied, could not be read back").in(caution)
+		return say("applied, could not be read back").In(caution)
 	case cancelled:
-		return say("cancelled").in(caution)
+		return say("cancelled").In(caution)
 	case untried:
-		return say("not tried").in(caution)
+		return say("not tried").In(caution)
 	case waiting:
-		return say("applied, pending").in(caution)
+		return say("applied, pending").In(caution)
 	case unconfirmed:
-		return say("applied, not verified").in(caution)
+		return say("applied, not verified").In(caution)
 	case held:
-		return say("held").in(caution)
+		return say("held").In(caution)
 	case claimed:
-		return say("said to be done, not seen yet").in(caution)
+		return say("said to be done, not seen yet").In(caution)
 	case asked:
-		return say("asked for, pending").in(caution)
+		return say("asked for, pending").In(caution)
 	case attested:
-		return say("attested: said to be done").in(good)
+		return say("attested: said to be done").In(good)
 	case verified:
-		return say("verified").in(good)
+		return say("verified").In(good)
 	}
 	return nil
 }
@@ -192,9 +193,9 @@ func (b *builder) run(r *schemas.RunReport) document {
 			all[o.fate]++
 		}
 	}
-	d.icon, d.title = b.runTitle(r, dry, all)
+	d.Icon, d.Title = b.runTitle(r, dry, all)
 	if l := b.admissions(r.Admissions); len(l) > 0 {
-		d.blocks = append(d.blocks, section{title: say("Judged for the first time"), blocks: []block{l}})
+		d.Blocks = append(d.Blocks, section{Title: say("Judged for the first time"), Blocks: []block{l}})
 	}
 	quiet := []line{}
 	shown := 0
@@ -208,13 +209,13 @@ func (b *builder) run(r *schemas.RunReport) document {
 		if shown++; shown > b.rows {
 			continue
 		}
-		d.blocks = append(d.blocks, section{title: application(&a.Plan), blocks: b.outcome(a, byApplication[i], dry, r.Kind == "Drift")})
+		d.Blocks = append(d.Blocks, section{Title: application(&a.Plan), Blocks: b.outcome(a, byApplication[i], dry, r.Kind == "Drift")})
 	}
 	if n := shown - b.rows; n > 0 {
-		d.blocks = append(d.blocks, para(more(n, "applications")))
+		d.Blocks = append(d.Blocks, para(more(n, "applications")))
 	}
 	if len(quiet) > 0 && (len(quiet) < len(r.Applications) || b.markdown) {
-		d.blocks = append(d.blocks, para(say("As admitted requests want it: {}", list(quiet, b.list))))
+		d.Blocks = append(d.Blocks, para(say("As admitted requests want it: {}", list(quiet, b.list))))
 	}
 	// The reasons of what was judged now stand above.
 	files := slices.Clone(r.Quarantined)
@@ -224,15 +225,15 @@ func (b *builder) run(r *schemas.RunReport) document {
 		}
 	}
 	if l := b.quarantined(files); len(l) > 0 {
-		d.blocks = append(d.blocks, section{title: say("Quarantined: on the branch, without effect"), blocks: []block{l}})
+		d.Blocks = append(d.Blocks, section{Title: say("Quarantined: on the branch, without effect"), Blocks: []block{l}})
 	}
 	if r.Again != nil {
-		d.blocks = append(d.blocks, para(say("What others were asked for is looked at again at {}.", instant(*r.Again))))
+		d.Blocks = append(d.Blocks, para(say("What others were asked for is looked at again at {}.", instant(*r.Again))))
 	}
 	if r.Next != nil {
-		d.blocks = append(d.blocks, para(say("The next start or expiry of a grant is at {}.", instant(*r.Next))))
+		d.Blocks = append(d.Blocks, para(say("The next start or expiry of a grant is at {}.", instant(*r.Next))))
 	}
-	d.next = b.runNext(r, all, dry)
+	d.Next = b.runNext(r, all, dry)
 	return d
 }
 
@@ -285,37 +286,37 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 			head = say("{}, {} held", head, all[held])
 		}
 		if len(unread) > 0 {
-			return markStop, say("Incomplete: {} could not be worked on. {}", list(unread, 2), head)
+			return layout.MarkStop, say("Incomplete: {} could not be worked on. {}", list(unread, 2), head)
 		}
-		return markIdle, head
+		return layout.MarkIdle, head
 	}
 	done, outside := all[verified]+all[attested], all[asked]+all[claimed]
 	open := total - done - all[held] - all[waiting] - outside
 	switch {
 	case total == 0 && len(unread) > 0:
-		return markStop, say("Failed: {} could not be worked on{}", list(unread, 2), tail)
+		return layout.MarkStop, say("Failed: {} could not be worked on{}", list(unread, 2), tail)
 	case total == 0 && len(tail) > 0:
-		return markMissing, say("Nothing to apply{}", tail)
+		return layout.MarkMissing, say("Nothing to apply{}", tail)
 	case total == 0 && len(r.Admissions) == 0:
-		return markReady, say("Nothing to do: every application is as admitted requests want it.")
+		return layout.MarkReady, say("Nothing to do: every application is as admitted requests want it.")
 	case total == 0:
-		return markReady, say("Nothing to apply: every application is as admitted requests want it.")
+		return layout.MarkReady, say("Nothing to apply: every application is as admitted requests want it.")
 	case open > 0 && done+all[waiting]+outside == 0 && all[unconfirmed]+all[differs]+all[unverifiable] == 0:
-		return markStop, say("Failed: none of {}{} took effect{}", plural(total, "operation", "operations"), places(apps), tail)
+		return layout.MarkStop, say("Failed: none of {}{} took effect{}", plural(total, "operation", "operations"), places(apps), tail)
 	case open > 0 || len(unread) > 0:
-		return markStop, say("Applied in part: {} of {} verified{}{}", all[verified], plural(total, "operation", "operations"), b.rest(all), tail)
+		return layout.MarkStop, say("Applied in part: {} of {} verified{}{}", all[verified], plural(total, "operation", "operations"), b.rest(all), tail)
 	case done+all[waiting] == 0 && outside > 0:
-		return markMissing, say("Pending: {}{}{}{}", counts(n), places(apps), b.rest(all), tail)
+		return layout.MarkMissing, say("Pending: {}{}{}{}", counts(n), places(apps), b.rest(all), tail)
 	case done+all[waiting] == 0:
-		return markMissing, say("Nothing applied: {}{}, all held{}", counts(n), places(apps), tail)
+		return layout.MarkMissing, say("Nothing applied: {}{}, all held{}", counts(n), places(apps), tail)
 	case all[verified] == 0 && all[attested] == total:
-		return markReady, say("Attested: {}{}{}", counts(n), places(apps), tail)
+		return layout.MarkReady, say("Attested: {}{}{}", counts(n), places(apps), tail)
 	case all[held]+all[waiting]+outside+all[attested] > 0:
-		return markMissing, say("Applied: {} of {}{} verified{}{}", all[verified], plural(total, "operation", "operations"), places(apps), b.rest(all), tail)
+		return layout.MarkMissing, say("Applied: {} of {}{} verified{}{}", all[verified], plural(total, "operation", "operations"), places(apps), b.rest(all), tail)
 	}
-	icon := markReady
+	icon := layout.MarkReady
 	if lost > 0 {
-		icon = markMissing
+		icon = layout.MarkMissing
 	}
 	return icon, say("Applied and verified: {}{}{}", counts(n), places(apps), tail)
 }
@@ -356,21 +357,21 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, lef
 	_, differences, where := tally(plans, func(o *schemas.Operation) bool { return isDrift(o) && !outside(o) })
 	_, due, _ := tally(plans, func(o *schemas.Operation) bool { return !isDrift(o) && !outside(o) })
 	_, pending, _ := tally(plans, outside)
-	head, icon := say("No drift."), markReady
+	head, icon := say("No drift."), layout.MarkReady
 	if differences > 0 {
-		head, icon = say("Drift: {}{}", plural(differences, "difference", "differences"), places(where)), markMissing
+		head, icon = say("Drift: {}{}", plural(differences, "difference", "differences"), places(where)), layout.MarkMissing
 	}
 	var rest []line
 	if due > 0 {
 		rest = append(rest, say("{} still to be applied", plural(due, "operation", "operations")))
-		icon = markMissing
+		icon = layout.MarkMissing
 	}
 	if pending > 0 {
 		rest = append(rest, say("{} with somebody outside", plural(pending, "operation", "operations")))
 	}
 	if n := impossible(plans); n > 0 {
 		rest = append(rest, say("{} cannot be carried out", plural(n, "request", "requests")))
-		icon = markMissing
+		icon = layout.MarkMissing
 	}
 	if left > 0 {
 		rest = append(rest, plural(left, "unmanaged entitlement", "unmanaged entitlements"))
@@ -382,7 +383,7 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, lef
 		} else {
 			head = say("{}, and {} could not be read whole", head, list(unread, 2))
 		}
-		icon = markStop
+		icon = layout.MarkStop
 	}
 	switch {
 	case len(rest) > 0 && differences == 0 && len(unread) == 0:
@@ -407,18 +408,18 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 			continue
 		}
 		if len(out) >= b.list {
-			out = append(out, item{markInfo, more(len(records)-i, "commits"), nil})
+			out = append(out, entry(layout.MarkInfo, more(len(records)-i, "commits")))
 			break
 		}
-		m, verdict := markYes, say("admitted").in(good)
+		m, verdict := layout.MarkYes, say("admitted").In(good)
 		switch a.Verdict {
 		case "quarantined":
-			m, verdict = markNo, say("QUARANTINED").in(bad)
+			m, verdict = layout.MarkNo, say("QUARANTINED").In(bad)
 		case "anchor":
 			verdict = say("anchor of trust")
 		case "admitted":
 		default:
-			m, verdict = markWarn, word(a.Verdict)
+			m, verdict = layout.MarkWarn, word(a.Verdict)
 		}
 		text := say("{} {}", verdict, short(a.Commit))
 		if e := a.Evidence; e != nil && e.PullRequest > 0 {
@@ -431,7 +432,7 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 		if len(files) > 0 {
 			text = say("{}: {}", text, list(files, b.names))
 		}
-		it := item{m, text, nil}
+		it := entry(m, text)
 		var who []line
 		if a.Evidence != nil {
 			for _, x := range a.Evidence.Approvals {
@@ -441,28 +442,28 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 			}
 		}
 		if len(who) > 0 {
-			it.more = append(it.more, say("signed off by {}", list(who, max(b.names, 3))))
+			it.More = append(it.More, say("signed off by {}", list(who, max(b.names, 3))))
 		}
 		for j, r := range a.Reasons {
 			if j == collapsed {
-				it.more = append(it.more, more(len(a.Reasons)-j, "reasons"))
+				it.More = append(it.More, more(len(a.Reasons)-j, "reasons"))
 				break
 			}
-			it.more = append(it.more, b.sentence(r))
+			it.More = append(it.More, b.sentence(r))
 		}
 		if a.Verdict == "quarantined" && a.Decision != nil {
 			for j, r := range a.Decision.Denials {
 				if j == collapsed {
-					it.more = append(it.more, more(len(a.Decision.Denials)-j, "denials"))
+					it.More = append(it.More, more(len(a.Decision.Denials)-j, "denials"))
 					break
 				}
-				it.more = append(it.more, say("{}: {}", join(" ", say("{}", name(r.Code)), position(r.Path, r.Line, 0)), b.sentence(r.Msg)))
+				it.More = append(it.More, say("{}: {}", join(" ", say("{}", name(r.Code)), position(r.Path, r.Line, 0)), b.sentence(r.Msg)))
 			}
 		}
 		out = append(out, it)
 	}
 	if unchanged > 0 {
-		out = append(out, item{markInfo, say("{} no control file", plural(unchanged, "commit touches", "commits touch")).in(faint), nil})
+		out = append(out, entry(layout.MarkInfo, say("{} no control file", plural(unchanged, "commit touches", "commits touch")).In(faint)))
 	}
 	return out
 }
@@ -470,7 +471,7 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, dry, drift bool) []block {
 	var out []block
 	if a.Error != "" {
-		out = append(out, items{{markNo, say("{} {}", say("STOPPED:").in(bad), b.sentence(a.Error)), nil}})
+		out = append(out, items{entry(layout.MarkNo, say("{} {}", say("STOPPED:").In(bad), b.sentence(a.Error)))})
 	}
 	bo := *b
 	if !dry {
@@ -490,7 +491,7 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 			if r.Attempts > 1 {
 				text = say("{} (after {} attempts)", text, r.Attempts)
 			}
-			detail = append(detail, text.in(bad), say("do: {}", advice(r.Code)))
+			detail = append(detail, text.In(bad), say("do: {}", advice(r.Code)))
 		}
 		return x.fate.line(), detail
 	}, func(o *schemas.Operation) int { return int(by[o.ID].fate) }})...)
@@ -498,11 +499,11 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 		var l items
 		for i := range a.Withdrawn {
 			if i == b.list {
-				l = append(l, item{markInfo, more(len(a.Withdrawn)-i, "withdrawn"), nil})
+				l = append(l, entry(layout.MarkInfo, more(len(a.Withdrawn)-i, "withdrawn")))
 				break
 			}
 			o := &a.Withdrawn[i]
-			l = append(l, item{markInfo, say("withdrawn: {}", join(", ", say("{} {}", word(o.Kind), b.of(o.Connection)), b.subject(o))), nil})
+			l = append(l, entry(layout.MarkInfo, say("withdrawn: {}", join(", ", say("{} {}", word(o.Kind), b.of(o.Connection)), b.subject(o)))))
 		}
 		out = append(out, l)
 	}

@@ -4,11 +4,12 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
 func (b *builder) status(r *schemas.StatusReport) document {
-	d := document{icon: markReady}
+	d := document{Icon: layout.MarkReady}
 	n := map[string]int{}
 	good3 := func(s *schemas.RequestStatus) bool {
 		return (s.Verification == "verified" || s.Verification == "attested") && s.Approval == "admitted"
@@ -38,24 +39,24 @@ func (b *builder) status(r *schemas.StatusReport) document {
 			parts = append(parts, say("{} {}", n[w.key], w.word))
 		}
 	}
-	d.title = head
+	d.Title = head
 	if len(parts) > 0 {
-		d.title = say("{}: {}", head, join(", ", parts...))
+		d.Title = say("{}: {}", head, join(", ", parts...))
 	}
 	if q := len(r.Quarantined); q > 0 {
-		d.title = say("{}; {}", d.title, plural(q, "file quarantined", "files quarantined"))
+		d.Title = say("{}; {}", d.Title, plural(q, "file quarantined", "files quarantined"))
 	}
 	switch {
 	case len(r.Requests) == 0 && len(r.Quarantined) == 0:
-		d.icon, d.title = markIdle, say("No requests yet.")
-		d.next = say("write one below requests/, then run countersign preview.")
+		d.Icon, d.Title = layout.MarkIdle, say("No requests yet.")
+		d.Next = say("write one below requests/, then run countersign preview.")
 		return d
 	case n["failed"]+n["quarantined"]+len(r.Quarantined) > 0:
-		d.icon = markStop
+		d.Icon = layout.MarkStop
 	case n["open"]+n["outside"] > 0:
-		d.icon = markMissing
+		d.Icon = layout.MarkMissing
 	}
-	t := table{head: []literal{"Request", "Connection", "Application", "Approval", "Provisioning", "Verification", "Detail"}, titled: true}
+	t := table{Head: []literal{"Request", "Connection", "Application", "Approval", "Provisioning", "Verification", "Detail"}, Titled: true}
 	// What needs somebody comes first where not all is shown.
 	sorted := make([]*schemas.RequestStatus, len(r.Requests))
 	for i := range r.Requests {
@@ -80,34 +81,34 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		if i >= limit {
 			break
 		}
-		m := markWait
+		m := layout.MarkWait
 		switch {
 		case s.Approval == "quarantined" || s.Provisioning == "failed":
-			m = markNo
+			m = layout.MarkNo
 		case good3(s):
-			m = markYes
+			m = layout.MarkYes
 		case s.Verification == "verified":
-			m = markSame
+			m = layout.MarkSame
 		}
-		t.rows = append(t.rows, row{mark: m, cells: []line{source(s.Document), b.of(s.Connection), say("{}", name(s.Application)),
+		t.Rows = append(t.Rows, row{Mark: m, Cells: []line{source(s.Document), b.of(s.Connection), say("{}", name(s.Application)),
 			axis(s.Approval), axis(s.Provisioning), axis(s.Verification), detail(s.Detail)}})
 	}
-	if len(t.rows) > 0 {
-		d.blocks = append(d.blocks, t)
+	if len(t.Rows) > 0 {
+		d.Blocks = append(d.Blocks, t)
 	}
-	if n := len(sorted) - len(t.rows); n > 0 {
-		d.blocks = append(d.blocks, para(more(n, "requests")))
+	if n := len(sorted) - len(t.Rows); n > 0 {
+		d.Blocks = append(d.Blocks, para(more(n, "requests")))
 	}
 	if l := b.quarantined(r.Quarantined); len(l) > 0 {
-		d.blocks = append(d.blocks, section{title: say("Quarantined: on the branch, without effect"), blocks: []block{l}})
+		d.Blocks = append(d.Blocks, section{Title: say("Quarantined: on the branch, without effect"), Blocks: []block{l}})
 	}
 	switch {
 	case n["failed"] > 0:
-		d.next = say("run countersign apply: it tries what failed again and says why.")
+		d.Next = say("run countersign apply: it tries what failed again and says why.")
 	case n["open"] > 0:
-		d.next = say("run countersign apply to carry out what is pending.")
+		d.Next = say("run countersign apply to carry out what is pending.")
 	case len(r.Quarantined) > 0:
-		d.next = say("have the quarantined files approved in a change of their own, or revert them.")
+		d.Next = say("have the quarantined files approved in a change of their own, or revert them.")
 	}
 	return d
 }
@@ -124,17 +125,17 @@ func axis(s string) line {
 	l := word(s)
 	switch s {
 	case "admitted", "applied", "verified", "attested":
-		return l.in(good)
+		return l.In(good)
 	case "quarantined", "failed", "differs":
-		return l.in(bad)
+		return l.In(bad)
 	case "none", "":
-		return say("-").in(faint)
+		return say("-").In(faint)
 	}
-	return l.in(caution)
+	return l.In(caution)
 }
 
 func (b *builder) access(r *schemas.AccessReport) document {
-	d := document{icon: markIdle}
+	d := document{Icon: layout.MarkIdle}
 	type who struct {
 		app string
 		id  schemas.Name
@@ -155,13 +156,13 @@ func (b *builder) access(r *schemas.AccessReport) document {
 	}
 	switch {
 	case len(r.Entries) == 0 && len(r.Incomplete) > 0:
-		d.title = say("Unknown: not everything could be read")
+		d.Title = say("Unknown: not everything could be read")
 	case len(r.Entries) == 0:
-		d.title = say("Nobody has such access.")
+		d.Title = say("Nobody has such access.")
 	default:
-		d.title = say("{} of {}", plural(len(r.Entries), "right", "rights"), plural(len(order), "identity", "identities"))
+		d.Title = say("{} of {}", plural(len(r.Entries), "right", "rights"), plural(len(order), "identity", "identities"))
 		if unmanaged > 0 {
-			d.title = say("{}; {} through access that no request asked for", d.title, unmanaged)
+			d.Title = say("{}; {} through access that no request asked for", d.Title, unmanaged)
 		}
 	}
 	if len(r.Attested) > 0 {
@@ -169,29 +170,29 @@ func (b *builder) access(r *schemas.AccessReport) document {
 		for _, a := range r.Attested {
 			apps = append(apps, say("{}", name(a)))
 		}
-		d.blocks = append(d.blocks, items{{markInfo, say("attested, not read: of {} it says what was said to be done", list(apps, b.list)), nil}})
+		d.Blocks = append(d.Blocks, items{entry(layout.MarkInfo, say("attested, not read: of {} it says what was said to be done", list(apps, b.list)))})
 	}
 	if len(r.Incomplete) > 0 {
-		d.icon = markStop
+		d.Icon = layout.MarkStop
 		var l items
 		for i, app := range slices.Sorted(maps.Keys(r.Incomplete)) {
 			if i == b.list {
-				l = append(l, item{markWarn, more(len(r.Incomplete)-i, "applications"), nil})
+				l = append(l, entry(layout.MarkWarn, more(len(r.Incomplete)-i, "applications")))
 				break
 			}
-			l = append(l, item{markWarn, say("{} {}: {}", say("INCOMPLETE").in(bad), name(app), b.sentence(r.Incomplete[app])), nil})
+			l = append(l, entry(layout.MarkWarn, say("{} {}: {}", say("INCOMPLETE").In(bad), name(app), b.sentence(r.Incomplete[app]))))
 		}
-		d.blocks = append(d.blocks, l)
-		d.next = say("make the application readable and ask again: more access may exist than is shown.")
+		d.Blocks = append(d.Blocks, l)
+		d.Next = say("make the application readable and ask again: more access may exist than is shown.")
 	}
 	left := b.rows * 4
 	if !b.tables {
 		left = 0
 	}
 	shown := 0
-	flat := table{head: []literal{"Identity", "Privilege", "Target", "Through", "Why"}}
+	flat := table{Head: []literal{"Identity", "Privilege", "Target", "Through", "Why"}}
 	for _, w := range order {
-		t := table{head: []literal{"Privilege", "Target", "Through"}}
+		t := table{Head: []literal{"Privilege", "Target", "Through"}}
 		for _, e := range rights[w] {
 			if left == 0 {
 				break
@@ -204,23 +205,23 @@ func (b *builder) access(r *schemas.AccessReport) document {
 			}
 			through := join(" → ", via...)
 			if b.markdown {
-				flat.rows = append(flat.rows, row{cells: []line{say("{} in {}", b.of(w.id), name(w.app)), say("{}", name(e.Privilege)), b.of(e.Target), through, b.steps(e.Steps)}})
+				flat.Rows = append(flat.Rows, row{Cells: []line{say("{} in {}", b.of(w.id), name(w.app)), say("{}", name(e.Privilege)), b.of(e.Target), through, b.steps(e.Steps)}})
 				continue
 			}
-			if !through.empty() {
+			if !through.Empty() {
 				through = say("through {}", through)
 			}
-			t.rows = append(t.rows, row{mark: markInfo, cells: []line{say("{}", name(e.Privilege)), b.of(e.Target), through}, more: b.reasons(e.Steps)})
+			t.Rows = append(t.Rows, row{Mark: layout.MarkInfo, Cells: []line{say("{}", name(e.Privilege)), b.of(e.Target), through}, More: b.reasons(e.Steps)})
 		}
-		if len(t.rows) > 0 {
-			d.blocks = append(d.blocks, section{title: say("{} in {}", b.of(w.id), name(w.app)), blocks: []block{t}})
+		if len(t.Rows) > 0 {
+			d.Blocks = append(d.Blocks, section{Title: say("{} in {}", b.of(w.id), name(w.app)), Blocks: []block{t}})
 		}
 	}
-	if len(flat.rows) > 0 {
-		d.blocks = append(d.blocks, flat)
+	if len(flat.Rows) > 0 {
+		d.Blocks = append(d.Blocks, flat)
 	}
 	if n := len(r.Entries) - shown; n > 0 {
-		d.blocks = append(d.blocks, para(say("and {} more rights (--identity, --connection and --resource narrow it down; --format json has all)", n).in(faint)))
+		d.Blocks = append(d.Blocks, para(say("and {} more rights (--identity, --connection and --resource narrow it down; --format json has all)", n).In(faint)))
 	}
 	return d
 }
@@ -248,7 +249,7 @@ func (b *builder) steps(steps []schemas.AccessStep) line {
 
 func (b *builder) origin(s schemas.AccessStep) line {
 	if s.Origin != "request" {
-		return say("unmanaged, no request asked for it").in(caution)
+		return say("unmanaged, no request asked for it").In(caution)
 	}
 	var docs []line
 	for _, x := range s.Documents {
@@ -294,11 +295,11 @@ func (b *builder) validate(r *schemas.ValidateReport) document {
 	l := b.findings(r.Errors)
 	switch {
 	case r.Files == 0 && n == 0:
-		return document{icon: markStop, title: say("No control files were found."), blocks: blocksOf(l), next: say("run countersign init here, or point --repo at an access repository.")}
+		return document{Icon: layout.MarkStop, Title: say("No control files were found."), Blocks: blocksOf(l), Next: say("run countersign init here, or point --repo at an access repository.")}
 	case n == 0:
-		return document{icon: markReady, title: say("Valid: {}", read), blocks: blocksOf(l)}
+		return document{Icon: layout.MarkReady, Title: say("Valid: {}", read), Blocks: blocksOf(l)}
 	}
-	return document{icon: markStop, title: say("Invalid: {} in {}", plural(n, "error", "errors"), read), blocks: blocksOf(l), next: say("mend them and run countersign validate again.")}
+	return document{Icon: layout.MarkStop, Title: say("Invalid: {} in {}", plural(n, "error", "errors"), read), Blocks: blocksOf(l), Next: say("mend them and run countersign validate again.")}
 }
 
 func (b *builder) doctor(r *schemas.DoctorReport) document {
@@ -311,30 +312,30 @@ func (b *builder) doctor(r *schemas.DoctorReport) document {
 				continue
 			}
 			counted[state]++
-			it := item{mark: markYes, text: say("{}: {}", name(c.Name), c.Detail)}
+			it := item{Mark: layout.MarkYes, Text: say("{}: {}", name(c.Name), c.Detail)}
 			switch state {
 			case schemas.CheckOpen:
-				it = item{mark: markNo, text: say("open {}: {}", name(c.Name), c.Fix)}
+				it = item{Mark: layout.MarkNo, Text: say("open {}: {}", name(c.Name), c.Fix)}
 			case schemas.CheckUnknown:
-				it = item{mark: markWarn, text: say("unknown {}: {}", name(c.Name), c.Detail), more: []line{say("fix: {}", c.Fix)}}
+				it = item{Mark: layout.MarkWarn, Text: say("unknown {}: {}", name(c.Name), c.Detail), More: []line{say("fix: {}", c.Fix)}}
 			}
 			l = append(l, it)
 		}
 	}
-	d := document{icon: markReady, title: say("All is well: {}", plural(len(r.Checks), "check", "checks")), blocks: blocksOf(l)}
+	d := document{Icon: layout.MarkReady, Title: say("All is well: {}", plural(len(r.Checks), "check", "checks")), Blocks: blocksOf(l)}
 	if n := counted[schemas.CheckOpen]; n > 0 {
-		d.icon, d.title = markStop, say("{} of {} open", n, plural(len(r.Checks), "check", "checks"))
-		d.next = say("close them at the forge; until then countersign judges all the same, at the merge.")
+		d.Icon, d.Title = layout.MarkStop, say("{} of {} open", n, plural(len(r.Checks), "check", "checks"))
+		d.Next = say("close them at the forge; until then countersign judges all the same, at the merge.")
 	}
 	return d
 }
 
 func (b *builder) fulfil(r *schemas.FulfilReport) document {
-	d := document{icon: markReady, title: say("Recorded: {} of {} is said to be {}", name(r.Operation), name(r.Application), word(r.Status)), next: say("run countersign apply: it reads the application, and verifies what shows.")}
+	d := document{Icon: layout.MarkReady, Title: say("Recorded: {} of {} is said to be {}", name(r.Operation), name(r.Application), word(r.Status)), Next: say("run countersign apply: it reads the application, and verifies what shows.")}
 	if !r.Recorded {
-		d.title = say("Known already: {} of {} is {}", name(r.Operation), name(r.Application), word(r.Status))
+		d.Title = say("Known already: {} of {} is {}", name(r.Operation), name(r.Application), word(r.Status))
 	}
-	d.blocks = append(d.blocks, para(say("by {}", name(r.By))))
+	d.Blocks = append(d.Blocks, para(say("by {}", name(r.By))))
 	return d
 }
 
@@ -347,24 +348,24 @@ func blocksOf(l items) []block {
 
 func (b *builder) plans(plans []schemas.ApplicationPlan, digest string) document {
 	n, total, apps := tally(plans, nil)
-	d := document{icon: markIdle, title: say("{}{}", counts(n), places(apps))}
+	d := document{Icon: layout.MarkIdle, Title: say("{}{}", counts(n), places(apps))}
 	if total == 0 {
-		d.title = say("Nothing to change.")
+		d.Title = say("Nothing to change.")
 	}
 	if digest != "" {
-		d.title = say("{} (plan {})", d.title, short(digest))
+		d.Title = say("{} (plan {})", d.Title, short(digest))
 	}
 	for i := range plans {
 		if i == b.rows {
-			d.blocks = append(d.blocks, para(more(len(plans)-i, "applications")))
+			d.Blocks = append(d.Blocks, para(more(len(plans)-i, "applications")))
 			break
 		}
 		blocks := append(b.changes(plans[i].Operations, false, progress{}), b.beside(&plans[i], true)...)
 		if len(blocks) > 0 {
-			d.blocks = append(d.blocks, section{title: application(&plans[i]), blocks: blocks})
+			d.Blocks = append(d.Blocks, section{Title: application(&plans[i]), Blocks: blocks})
 		}
 		if plans[i].Incomplete != "" {
-			d.icon = markStop
+			d.Icon = layout.MarkStop
 		}
 	}
 	return d
@@ -372,26 +373,26 @@ func (b *builder) plans(plans []schemas.ApplicationPlan, digest string) document
 
 func (b *builder) findingsOnly(list []schemas.Finding) document {
 	if len(list) == 0 {
-		return document{icon: markReady, title: say("No findings.")}
+		return document{Icon: layout.MarkReady, Title: say("No findings.")}
 	}
-	return document{icon: markMissing, title: plural(len(list), "finding", "findings"), blocks: blocksOf(b.findings(list))}
+	return document{Icon: layout.MarkMissing, Title: plural(len(list), "finding", "findings"), Blocks: blocksOf(b.findings(list))}
 }
 
 func (b *builder) decisionOnly(x *schemas.Decision) document {
-	d := document{icon: markReady, title: b.policyTitle(x), blocks: b.policy(x)}
+	d := document{Icon: layout.MarkReady, Title: b.policyTitle(x), Blocks: b.policy(x)}
 	if len(x.Denials) > 0 || x.Rules == 0 {
-		d.icon = markStop
+		d.Icon = layout.MarkStop
 	}
 	var l items
 	for i, r := range x.Required {
 		if i == b.list {
-			l = append(l, item{markWait, more(len(x.Required)-i, "requirements"), nil})
+			l = append(l, entry(layout.MarkWait, more(len(x.Required)-i, "requirements")))
 			break
 		}
-		l = append(l, item{markWait, say("required: {} of {}", plural(max(r.Count, 1), "sign-off", "sign-offs"), b.principals(r.From)), []line{say("{} ({})", b.sentence(r.Why), name(r.Code))}})
+		l = append(l, entry(layout.MarkWait, say("required: {} of {}", plural(max(r.Count, 1), "sign-off", "sign-offs"), b.principals(r.From)), say("{} ({})", b.sentence(r.Why), name(r.Code))))
 	}
 	if len(l) > 0 {
-		d.blocks = append(d.blocks, section{title: say("Sign-offs"), blocks: []block{l}})
+		d.Blocks = append(d.Blocks, section{Title: say("Sign-offs"), Blocks: []block{l}})
 	}
 	return d
 }

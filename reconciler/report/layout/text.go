@@ -1,15 +1,23 @@
-package report
+package layout
 
 import (
 	"strings"
 	"unicode"
 )
 
+// Text is a document for a terminal.
+func Text(d Document, o Options) string {
+	t := text{color: o.Color, limit: o.Width, hidden: o.Hide}
+	t.document(d)
+	return t.b.String()
+}
+
 // text lays a document out for a terminal.
 type text struct {
-	b     strings.Builder
-	o     Options
-	words *redaction
+	b      strings.Builder
+	color  bool
+	limit  int // columns; 0 wraps nothing
+	hidden func(string) string
 }
 
 const (
@@ -19,92 +27,92 @@ const (
 	maxColumn = 52
 )
 
-func (t *text) document(d document) {
-	t.wrapped("", "", d.title.in(bold))
-	for _, b := range d.blocks {
+func (t *text) document(d Document) {
+	t.wrapped("", "", d.Title.In(Bold))
+	for _, b := range d.Blocks {
 		t.b.WriteByte('\n')
 		t.block(b, "")
 	}
-	if !d.next.empty() {
+	if !d.Next.Empty() {
 		t.b.WriteByte('\n')
-		t.wrapped("", "      ", say("{} {}", say("Next:").in(bold), d.next))
+		t.wrapped("", "      ", Say("{} {}", Say("Next:").In(Bold), d.Next))
 	}
 }
 
-func (t *text) block(b block, indent string) {
+func (t *text) block(b Block, indent string) {
 	switch b := b.(type) {
-	case section:
-		t.wrapped(indent, indent+"  ", b.title.in(bold))
-		for i, x := range b.blocks {
-			if _, sub := x.(section); sub && i > 0 {
+	case Section:
+		t.wrapped(indent, indent+"  ", b.Title.In(Bold))
+		for i, x := range b.Blocks {
+			if _, sub := x.(Section); sub && i > 0 {
 				t.b.WriteByte('\n')
 			}
 			t.block(x, indent+"  ")
 		}
-	case table:
+	case Table:
 		t.table(b, indent)
-	case items:
+	case Items:
 		for _, it := range b {
 			first := indent
-			if it.mark != markNone {
-				first += t.paint(it.mark.style, string(it.mark.text)) + " "
+			if it.Mark != MarkNone {
+				first += t.paint(it.Mark.style, string(it.Mark.text)) + " "
 			}
-			t.wrapped(first, indent+"  ", it.text)
-			for _, m := range it.more {
+			t.wrapped(first, indent+"  ", it.Text)
+			for _, m := range it.More {
 				t.wrapped(indent+"    ", indent+"      ", m)
 			}
 		}
-	case para:
-		t.wrapped(indent, indent+"  ", line(b))
-	case verbatim:
+	case Para:
+		t.wrapped(indent, indent+"  ", Line(b))
+	case Verbatim:
 		for _, l := range b {
 			t.b.WriteString(indent + t.line(l) + "\n")
 		}
 	}
 }
 
-func (t *text) table(b table, indent string) {
+func (t *text) table(b Table, indent string) {
 	used := b.used()
-	widths := make([]int, len(b.head))
-	for i := range b.head {
-		if b.titled && used[i] {
-			widths[i] = cells(string(b.head[i]))
+	widths := make([]int, len(b.Head))
+	for i := range b.Head {
+		if b.Titled && used[i] {
+			widths[i] = cells(string(b.Head[i]))
 		}
-		for _, r := range b.rows {
-			widths[i] = max(widths[i], min(t.width(r.cells[i]), maxColumn))
+		for _, r := range b.Rows {
+			widths[i] = max(widths[i], min(t.width(r.Cells[i]), maxColumn))
 		}
 	}
 	marked := false
-	for _, r := range b.rows {
-		marked = marked || r.mark != markNone
+	for _, r := range b.Rows {
+		marked = marked || r.Mark != MarkNone
 	}
-	if b.titled {
-		var head []line
-		for _, h := range b.head {
-			head = append(head, say("{}", h).in(faint))
+	if b.Titled {
+		var head []Line
+		for _, h := range b.Head {
+			head = append(head, Say("{}", h).In(Faint))
 		}
-		t.row(head, markNone, marked, widths, used, indent)
+		t.row(head, MarkNone, marked, widths, used, indent)
 	}
-	for _, r := range b.rows {
-		t.row(r.cells, r.mark, marked, widths, used, indent)
-		for _, m := range r.more {
+	for _, r := range b.Rows {
+		t.row(r.Cells, r.Mark, marked, widths, used, indent)
+		for _, m := range r.More {
 			t.wrapped(indent+"      ", indent+"        ", m)
 		}
 	}
 }
 
-func (t *text) row(row []line, m mark, marked bool, widths []int, used []bool, indent string) {
+func (t *text) row(columns []Line, m Mark, marked bool, widths []int, used []bool, indent string) {
 	t.b.WriteString(indent)
 	if marked {
 		sign := string(m.text)
 		t.b.WriteString(t.paint(m.style, sign) + strings.Repeat(" ", 2-cells(sign)))
 	}
 	gap := 0
-	for i, c := range row {
+	for i, c := range columns {
 		if !used[i] {
 			continue
 		}
-		if !c.empty() {
+		if !c.Empty() {
 			t.b.WriteString(strings.Repeat(" ", gap))
 			gap = 0
 			t.b.WriteString(t.line(c))
@@ -115,11 +123,11 @@ func (t *text) row(row []line, m mark, marked bool, widths []int, used []bool, i
 }
 
 // used says which columns hold anything.
-func (b table) used() []bool {
-	used := make([]bool, len(b.head))
-	for _, r := range b.rows {
-		for i, c := range r.cells {
-			used[i] = used[i] || !c.empty()
+func (b Table) used() []bool {
+	used := make([]bool, len(b.Head))
+	for _, r := range b.Rows {
+		for i, c := range r.Cells {
+			used[i] = used[i] || !c.Empty()
 		}
 	}
 	return used
@@ -129,7 +137,7 @@ func (b table) used() []bool {
 func (t *text) plain(s span) string {
 	switch s.kind {
 	case prose:
-		return clip(Safe(t.words.hide(clip(s.text, textClip))), textClip)
+		return clip(Safe(hide(t.hidden, clip(s.text, textClip))), textClip)
 	case ident:
 		return clip(quoted(Safe(clip(s.text, textClip))), textClip)
 	}
@@ -147,7 +155,7 @@ func quoted(s string) string {
 	return `"` + strings.ReplaceAll(s, `"`, `\"`) + `"`
 }
 
-func (t *text) line(l line) string {
+func (t *text) line(l Line) string {
 	var b strings.Builder
 	for _, s := range l {
 		b.WriteString(t.paint(s.style, t.plain(s)))
@@ -155,7 +163,7 @@ func (t *text) line(l line) string {
 	return b.String()
 }
 
-func (t *text) width(l line) int {
+func (t *text) width(l Line) int {
 	n := 0
 	for _, s := range l {
 		n += cells(t.plain(s))
@@ -163,17 +171,17 @@ func (t *text) width(l line) int {
 	return n
 }
 
-func (t *text) paint(s style, text string) string {
-	if !t.o.Color || s == plain || text == "" {
+func (t *text) paint(s Style, text string) string {
+	if !t.color || s == Plain || text == "" {
 		return text
 	}
-	code := map[style]string{bold: "1", good: "32", bad: "31", caution: "33", faint: "2"}[s]
+	code := map[Style]string{Bold: "1", Good: "32", Bad: "31", Caution: "33", Faint: "2"}[s]
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
 }
 
 // wrapped prints a line, broken between words where the width is known; what follows the first hangs.
-func (t *text) wrapped(first, hang string, l line) {
-	if t.o.Width <= 0 {
+func (t *text) wrapped(first, hang string, l Line) {
+	if t.limit <= 0 {
 		t.b.WriteString(first + t.line(l) + "\n")
 		return
 	}
@@ -189,7 +197,7 @@ func (t *text) wrapped(first, hang string, l line) {
 		for _, s := range w {
 			n += cells(s.text)
 		}
-		if at > start && at+len(gap)+n > t.o.Width {
+		if at > start && at+len(gap)+n > t.limit {
 			t.b.WriteString("\n" + hang)
 			at, gap = cells(hang), ""
 			start = at
@@ -205,7 +213,7 @@ func (t *text) wrapped(first, hang string, l line) {
 }
 
 // split is the words of a line, each as the printed pieces that it is made of.
-func (t *text) split(l line) [][]span {
+func (t *text) split(l Line) [][]span {
 	var words [][]span
 	glue := false // the next piece goes on with the last word
 	for _, s := range l {
