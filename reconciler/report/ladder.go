@@ -47,7 +47,7 @@ func ladder(v any, o Options, limit int) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		s := layout.Markdown(d, layout.Options{Clip: b.clip, Hide: words.hide, Limit: limit})
+		s := layout.Markdown(d, layout.Options{Clip: b.clip, Hide: words.Hide, Limit: limit})
 		if size = len(s); size <= limit {
 			return s, nil
 		}

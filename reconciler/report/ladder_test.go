@@ -38,7 +38,7 @@ func render(t *testing.T, v any, b bounds) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return layout.Markdown(d, layout.Options{Clip: b.clip, Hide: words.hide})
+	return layout.Markdown(d, layout.Options{Clip: b.clip, Hide: words.Hide})
 }
 
 // Each rung is used exactly from its own size on.

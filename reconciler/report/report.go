@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/countersign/countersign/reconciler/report/layout"
+	"github.com/countersign/countersign/reconciler/report/redact"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -28,7 +29,7 @@ func Text(w io.Writer, v any, o Options) error {
 	if err != nil {
 		return err
 	}
-	return write(w, layout.Text(d, layout.Options{Color: o.Color, Width: o.Width, Hide: words.hide}))
+	return write(w, layout.Text(d, layout.Options{Color: o.Color, Width: o.Width, Hide: words.Hide}))
 }
 
 // Markdown writes what Text does as GitHub's Markdown, in at most 60,000 bytes: what does not fit is left out
@@ -51,13 +52,13 @@ func write(w io.Writer, s string) error {
 // builder makes documents within bounds.
 type builder struct {
 	bounds
-	words *redaction
+	words *redact.Redaction
 }
 
-func build(v any, o Options, bo bounds) (document, *redaction, error) {
+func build(v any, o Options, bo bounds) (document, *redact.Redaction, error) {
 	b := &builder{bounds: bo}
 	if o.Redact {
-		b.words = redact(v)
+		b.words = redact.New(v)
 	}
 	var d document
 	switch v := v.(type) {
