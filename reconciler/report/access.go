@@ -32,11 +32,11 @@ func (b *builder) access(r *schemas.AccessReport) document {
 	case len(r.Entries) == 0 && len(r.Incomplete) > 0:
 		d.Title = say("Unknown: not everything could be read")
 	case len(r.Entries) == 0:
-		d.Title = say("Nobody has such access.")
+		d.Title = say("Nobody has this access.")
 	default:
 		d.Title = say("{} of {}", plural(len(r.Entries), "right", "rights"), plural(len(order), "identity", "identities"))
 		if unmanaged > 0 {
-			d.Title = say("{}; {} through access that no request asked for", d.Title, unmanaged)
+			d.Title = say("{}; {} through access that was never requested", d.Title, unmanaged)
 		}
 	}
 	if len(r.Attested) > 0 {
@@ -44,7 +44,7 @@ func (b *builder) access(r *schemas.AccessReport) document {
 		for _, a := range r.Attested {
 			apps = append(apps, say("{}", name(a)))
 		}
-		d.Blocks = append(d.Blocks, items{entry(layout.MarkInfo, say("attested, not read: of {} it says what was said to be done", list(apps, b.list)))})
+		d.Blocks = append(d.Blocks, items{entry(layout.MarkInfo, say("{}: attested, not read; shows what was reported as done", list(apps, b.list)))})
 	}
 	if len(r.Incomplete) > 0 {
 		d.Icon = layout.MarkStop
@@ -57,7 +57,7 @@ func (b *builder) access(r *schemas.AccessReport) document {
 			l = append(l, entry(layout.MarkWarn, say("{} {}: {}", say("INCOMPLETE").In(bad), name(app), b.sentence(r.Incomplete[app]))))
 		}
 		d.Blocks = append(d.Blocks, l)
-		d.Next = say("make the application readable and ask again: more access may exist than is shown.")
+		d.Next = say("make the application readable, then run this again: there may be more access than shown here.")
 	}
 	left := b.rows * 4
 	if !b.tables {
@@ -95,7 +95,7 @@ func (b *builder) access(r *schemas.AccessReport) document {
 		d.Blocks = append(d.Blocks, flat)
 	}
 	if n := len(r.Entries) - shown; n > 0 {
-		d.Blocks = append(d.Blocks, para(say("and {} more rights (--identity, --connection and --resource narrow it down; --format json has all)", n).In(faint)))
+		d.Blocks = append(d.Blocks, para(say("and {} more rights (narrow it down with --identity, --connection or --resource; --format json lists all)", n).In(faint)))
 	}
 	return d
 }
@@ -123,7 +123,7 @@ func (b *builder) steps(steps []schemas.AccessStep) line {
 
 func (b *builder) origin(s schemas.AccessStep) line {
 	if s.Origin != "request" {
-		return say("unmanaged, no request asked for it").In(caution)
+		return say("unmanaged: never requested").In(caution)
 	}
 	var docs []line
 	for _, x := range s.Documents {

@@ -70,7 +70,7 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 		out = append(out, it)
 	}
 	if unchanged > 0 {
-		out = append(out, entry(layout.MarkInfo, say("{} no control file", plural(unchanged, "commit touches", "commits touch")).In(faint)))
+		out = append(out, entry(layout.MarkInfo, say("{} no control files", plural(unchanged, "commit touches", "commits touch")).In(faint)))
 	}
 	return out
 }

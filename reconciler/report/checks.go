@@ -20,7 +20,7 @@ func (b *builder) validate(r *schemas.ValidateReport) document {
 	case n == 0:
 		return document{Icon: layout.MarkReady, Title: say("Valid: {}", read), Blocks: blocksOf(l)}
 	}
-	return document{Icon: layout.MarkStop, Title: say("Invalid: {} in {}", plural(n, "error", "errors"), read), Blocks: blocksOf(l), Next: say("mend them and run countersign validate again.")}
+	return document{Icon: layout.MarkStop, Title: say("Invalid: {} in {}", plural(n, "error", "errors"), read), Blocks: blocksOf(l), Next: say("fix them, then run countersign validate again.")}
 }
 
 func (b *builder) doctor(r *schemas.DoctorReport) document {
@@ -43,10 +43,10 @@ func (b *builder) doctor(r *schemas.DoctorReport) document {
 			l = append(l, it)
 		}
 	}
-	d := document{Icon: layout.MarkReady, Title: say("All is well: {}", plural(len(r.Checks), "check", "checks")), Blocks: blocksOf(l)}
+	d := document{Icon: layout.MarkReady, Title: say("No problems found: {}", plural(len(r.Checks), "check", "checks")), Blocks: blocksOf(l)}
 	if n := counted[schemas.CheckOpen]; n > 0 {
 		d.Icon, d.Title = layout.MarkStop, say("{} of {} open", n, plural(len(r.Checks), "check", "checks"))
-		d.Next = say("close them at the forge; until then countersign judges all the same, at the merge.")
+		d.Next = say("fix them at the forge. countersign still judges every change at the merge.")
 	}
 	return d
 }

@@ -9,7 +9,7 @@ import (
 
 // connectors is the table of what connectors can do. None of its names is a person's.
 func (b *builder) connectors(l *schemas.ConnectorList) document {
-	t := table{Head: []literal{"Connector", "Connection", "Create", "Update", "Delete", "Reassign", "Attributes"}, Titled: true, More: "May be given"}
+	t := table{Head: []literal{"Connector", "Connection", "Create", "Update", "Delete", "Reassign", "Attributes"}, Titled: true, More: "Grantable"}
 	yes := func(can bool) line {
 		if can {
 			return say("yes")
@@ -19,7 +19,7 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 	for _, c := range l.Connectors {
 		if len(c.Types) == 0 {
 			t.Rows = append(t.Rows, row{Cells: []line{say("{}", name(c.Name)), nil, nil, nil, nil, nil, nil},
-				More: []line{say("as its application file says")}})
+				More: []line{say("as configured in its application file")}})
 		}
 		for _, typ := range c.Types {
 			r := row{Cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Type)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(typ.Attributes, len(typ.Attributes))}}
@@ -41,7 +41,7 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 	return document{Icon: layout.MarkInfo, Title: say("{}", plural(len(l.Connectors), "connector", "connectors")), Blocks: []block{t}}
 }
 
-// maxPrivileges bounds how many privileges of a target stand in the table.
+// maxPrivileges bounds how many privileges of a target the table lists.
 const maxPrivileges = 10
 
 // namesOf lists names, at most so many.
@@ -56,11 +56,11 @@ func namesOf(list []string, limit int) line {
 	return join(", ", out...)
 }
 
-// edgeWords says what being given a target means.
+// edgeWords describes what a connection gains with a target.
 func edgeWords(edge string) line {
 	switch edge {
 	case "resource":
-		return say("may use it")
+		return say("gets access to it")
 	case "connection":
 		return say("becomes a member of it")
 	case "member", "identity":
@@ -69,7 +69,7 @@ func edgeWords(edge string) line {
 	return say("{}", edge)
 }
 
-// conformance says what failed first, then what was left out.
+// conformance lists failed cases first, then skipped ones.
 func (b *builder) conformance(r *schemas.ConformanceReport) document {
 	d := document{Icon: layout.MarkReady, Title: say("{} conforms: {} passed", r.Title, plural(r.Passed, "case", "cases"))}
 	var l items
@@ -97,8 +97,8 @@ func (b *builder) conformance(r *schemas.ConformanceReport) document {
 		d.Title = join("", d.Title, say(", {} skipped", r.Skipped))
 	}
 	if r.Reduced != "" {
-		d.Icon, d.Title = layout.MarkMissing, say("{}: {} passed, of a reduced set", r.Title, plural(r.Passed, "case", "cases"))
-		d.Blocks = append(d.Blocks, para(say("Not all was tested: {}", r.Reduced)))
+		d.Icon, d.Title = layout.MarkMissing, say("{}: {} passed, from a reduced set", r.Title, plural(r.Passed, "case", "cases"))
+		d.Blocks = append(d.Blocks, para(say("Not everything was tested: {}", r.Reduced)))
 	}
 	if r.Failed > 0 {
 		d.Icon, d.Title = layout.MarkStop, say("{} does not conform: {} failed, {} passed, {} skipped", r.Title, plural(r.Failed, "case", "cases"), r.Passed, r.Skipped)
@@ -115,7 +115,7 @@ func foreignLines(text string) []line {
 	var out []line
 	for l := range strings.Lines(strings.TrimRight(text, "\n")) {
 		if len(out) == maxLogLines {
-			return append(out, say("and more (--format json has all)"))
+			return append(out, say("and more (--format json shows all)"))
 		}
 		out = append(out, say("{}", strings.ReplaceAll(strings.TrimRight(l, "\n"), "\t", "  ")))
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 func (b *builder) policyTitle(d *schemas.Decision) line {
-	parts := []line{plural(d.Rules, "rule run", "rules run")}
+	parts := []line{plural(d.Rules, "rule evaluated", "rules evaluated")}
 	if n := len(d.Denials); n > 0 {
 		parts = append(parts, plural(n, "denial", "denials"))
 	}
@@ -16,7 +16,7 @@ func (b *builder) policyTitle(d *schemas.Decision) line {
 		parts = append(parts, plural(n, "warning", "warnings"))
 	}
 	if len(parts) == 1 && d.Rules > 0 {
-		parts = append(parts, say("no objection"))
+		parts = append(parts, say("no objections"))
 	}
 	return say("Policy: {}", join(", ", parts...))
 }
@@ -24,7 +24,7 @@ func (b *builder) policyTitle(d *schemas.Decision) line {
 func (b *builder) policy(d *schemas.Decision) []block {
 	var out items
 	if d.Rules == 0 {
-		out = append(out, entry(layout.MarkNo, say("no rules were run: that is never a pass").In(bad)))
+		out = append(out, entry(layout.MarkNo, say("no rules ran: this never counts as a pass").In(bad)))
 	}
 	if !b.denials {
 		return blocksOf(slices.Concat(out, b.codes(d.Denials, layout.MarkNo, "denied by"), b.codes(d.Warnings, layout.MarkWarn, "warned by")))

@@ -12,7 +12,7 @@ func (b *builder) effects(gained, lost []schemas.Access) []line {
 	out := append(b.effect(lost, "loses", "lose", "is no longer a member", "are no longer members", bad),
 		b.effect(gained, "gains", "gain", "becomes a member", "become members", good)...)
 	if n := len(out) - b.bounds.effects; n > 0 {
-		out = append(out[:b.bounds.effects:b.bounds.effects], say("and {} more changes of access", n).In(faint))
+		out = append(out[:b.bounds.effects:b.bounds.effects], say("and {} more access changes", n).In(faint))
 	}
 	return out
 }
@@ -49,7 +49,7 @@ func (b *builder) effect(list []schemas.Access, one, many, member, members liter
 			out = append(out, say("{} {} of {}: {}", identities, say("{}", verb).In(s), b.of(r.target), b.people(who)))
 			continue
 		}
-		// Privileges on one target that the same people gain stand in one sentence.
+		// Privileges on one target that the same people gain share a sentence.
 		privileges := []line{say("{}", name(r.privilege))}
 		for _, o := range order {
 			if o != r && !done[o] && o.target == r.target && o.privilege != schemas.PrivilegeMember && slices.Equal(holders[o], who) {
@@ -66,7 +66,7 @@ func (b *builder) effect(list []schemas.Access, one, many, member, members liter
 	return out
 }
 
-// people lists identities, without their type where it says nothing.
+// people lists identities, without the type user.
 func (b *builder) people(who []schemas.Name) line {
 	var lines []line
 	for _, n := range who {

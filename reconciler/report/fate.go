@@ -16,8 +16,8 @@ const (
 	waiting
 	unconfirmed // applied, and no read-back yet
 	held
-	claimed // somebody outside says that it is done, and it is not seen yet
-	asked   // somebody outside is at it
+	claimed // reported done by a webhook or ticket, not seen yet
+	asked   // a webhook or ticket is open
 	attested
 	verified
 	planned // a dry run or a report: nothing was to be done
@@ -30,7 +30,7 @@ func (f fate) line() line {
 	case blocked:
 		return say("blocked").In(bad)
 	case differs:
-		return say("applied, but the read-back differs").In(bad)
+		return say("applied, but read back differently").In(bad)
 	case unverifiable:
 		return say("applied, could not be read back").In(caution)
 	case cancelled:
@@ -44,11 +44,11 @@ func (f fate) line() line {
 	case held:
 		return say("held").In(caution)
 	case claimed:
-		return say("said to be done, not seen yet").In(caution)
+		return say("reported done, not seen yet").In(caution)
 	case asked:
-		return say("asked for, pending").In(caution)
+		return say("requested, pending").In(caution)
 	case attested:
-		return say("attested: said to be done").In(good)
+		return say("attested: reported done").In(good)
 	case verified:
 		return say("verified").In(good)
 	}
@@ -99,11 +99,11 @@ func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 		o := out[v.Operation]
 		if o.fate == failed || o.fate == blocked || o.fate == cancelled {
 			if v.Status != "verified" {
-				continue // the failure says more
+				continue // the failure is more specific
 			}
 		}
 		if o.fate == asked {
-			continue // it was asked for anew since
+			continue // it was requested again since
 		}
 		switch v.Status {
 		case "verified":
@@ -124,25 +124,25 @@ func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 	return out
 }
 
-// advice says what to do about an error's code.
+// advice maps an error's code to what to do about it.
 func advice(code string) literal {
 	switch code {
 	case "not_found":
-		return "what it needs is not there: see whether it was removed by hand"
+		return "something it needs was not found: check whether it was removed by hand"
 	case "conflict":
-		return "somebody else changed it meanwhile: run again"
+		return "it was changed in the meantime: run again"
 	case "unsupported":
-		return "the application cannot do this: change the request"
+		return "the application can't do this: change the request"
 	case "denied":
-		return "give the credential for applying the rights that countersign schema CONNECTOR --scripts lists, then run again"
+		return "grant the apply credential the rights listed by countersign schema CONNECTOR --scripts, then run again"
 	case "invalid":
-		return "the application refuses the value: correct it in a new request"
+		return "the application rejects the value: correct it in a new request"
 	case "unavailable":
-		return "the next run tries again"
+		return "the next run retries"
 	case "declined":
-		return "ask whoever carries it out, or undo the request"
+		return "ask the person or service that carries it out, or undo the request"
 	case "blocked":
-		return "it goes ahead once what it depends on has succeeded"
+		return "it proceeds once the operations it depends on succeed"
 	}
-	return "run again once the cause is mended; only what failed is tried again"
+	return "fix the cause, then run again; only failed operations are retried"
 }

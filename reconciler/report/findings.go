@@ -12,10 +12,10 @@ import (
 func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	var out []block
 	if p.Incomplete != "" {
-		out = append(out, items{entry(layout.MarkWarn, say("{} {}", say("INCOMPLETE: the live state is not known whole:").In(bad), b.sentence(p.Incomplete)))})
+		out = append(out, items{entry(layout.MarkWarn, say("{} {}", say("INCOMPLETE: could not read all of the live state:").In(bad), b.sentence(p.Incomplete)))})
 	}
 	if p.Attested {
-		out = append(out, items{entry(layout.MarkInfo, say("attested: it shows what was said to be done. Nothing can be read here, so drift is unknown"))})
+		out = append(out, items{entry(layout.MarkInfo, say("attested: shows what was reported as done. This application can't be read, so drift is unknown"))})
 	}
 	if len(p.Pending) > 0 {
 		var l items
@@ -44,8 +44,8 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 		}
 		out = append(out, items{it})
 	}
-	keys(p.Overdue, layout.MarkWarn, "grant has expired and is still there", "grants have expired and are still there", "held back as said above")
-	keys(unmanaged(p), layout.MarkInfo, "unmanaged entitlement", "unmanaged entitlements", "never requested; a revoke takes it away, a grant makes it managed")
+	keys(p.Overdue, layout.MarkWarn, "expired grant is still there", "expired grants are still there", "held back, as explained above")
+	keys(unmanaged(p), layout.MarkInfo, "unmanaged entitlement", "unmanaged entitlements", "never requested; a revoke removes it, a grant makes it managed")
 	if f := b.findings(p.Findings); len(f) > 0 {
 		out = append(out, f)
 	}

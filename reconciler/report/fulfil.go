@@ -6,9 +6,9 @@ import (
 )
 
 func (b *builder) fulfil(r *schemas.FulfilReport) document {
-	d := document{Icon: layout.MarkReady, Title: say("Recorded: {} of {} is said to be {}", name(r.Operation), name(r.Application), word(r.Status)), Next: say("run countersign apply: it reads the application, and verifies what shows.")}
+	d := document{Icon: layout.MarkReady, Title: say("Recorded: operation {} in {} reported as {}", name(r.Operation), name(r.Application), word(r.Status)), Next: say("run countersign apply: it reads the application and verifies the result.")}
 	if !r.Recorded {
-		d.Title = say("Known already: {} of {} is {}", name(r.Operation), name(r.Application), word(r.Status))
+		d.Title = say("Already recorded: operation {} in {} is {}", name(r.Operation), name(r.Application), word(r.Status))
 	}
 	d.Blocks = append(d.Blocks, para(say("by {}", name(r.By))))
 	return d

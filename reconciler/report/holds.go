@@ -7,11 +7,11 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// cause says why an operation is there; documents are named apart.
+// cause explains an operation that no document asks for; why adds the documents.
 func cause(o *schemas.Operation) literal {
 	switch o.Cause {
 	case schemas.CauseStart:
-		return "its start has come"
+		return "its start date was reached"
 	case schemas.CauseExpiry:
 		return "the grant has expired"
 	case schemas.CauseUndo:
@@ -19,7 +19,7 @@ func cause(o *schemas.Operation) literal {
 	case schemas.CauseDrift:
 		return "changed by hand since it was verified"
 	case schemas.CauseUnmanaged:
-		return "no request ever asked for it"
+		return "never requested"
 	}
 	return ""
 }
@@ -40,10 +40,10 @@ func (b *builder) why(o *schemas.Operation) line {
 	if !c.Empty() {
 		return say("{}; see {}", c, list(docs, b.names))
 	}
-	return say("asked for in {}", list(docs, b.names))
+	return say("requested in {}", list(docs, b.names))
 }
 
-// release says what lets a held operation go ahead, where the reason does not.
+// release explains what releases a held operation, for reasons that don't.
 func release(h schemas.Hold) literal {
 	switch h {
 	case schemas.HoldObserve:
@@ -51,7 +51,7 @@ func release(h schemas.Hold) literal {
 	case schemas.HoldAdd:
 		return "released by mode: full in the application's file"
 	case schemas.HoldUnknown:
-		return "released by a run that reads everything"
+		return "released by a run that can read everything"
 	case schemas.HoldFirstRun:
 		return "released by an owner's Acknowledgement"
 	case schemas.HoldBudget:
@@ -61,11 +61,11 @@ func release(h schemas.Hold) literal {
 	case schemas.HoldProtected:
 		return "never released: change it in the application itself"
 	case schemas.HoldIdentity:
-		return "released by a new request that is approved for the present account"
+		return "released by a new request, approved for the present account"
 	case schemas.HoldProvision:
-		return "released by another provisioning"
+		return "released by a different provisioning setting"
 	case schemas.HoldDeclined:
-		return "asked for again then, or undo the request"
+		return "requested again then; or undo the request"
 	}
 	return ""
 }
@@ -78,9 +78,9 @@ func waits(h schemas.Hold) line {
 	return say("held: {}", word(h))
 }
 
-// saysRelease says whether the reason of a hold tells by itself what releases it.
-func saysRelease(reason string) bool {
-	for _, w := range []string{"mends it", "Acknowledgement", "BudgetOverride", "source_id", "anew", "use direct", "use webhook", "an owner adds", "undo the request", "asked for again"} {
+// explainsRelease reports whether the reason of a hold already explains what releases it.
+func explainsRelease(reason string) bool {
+	for _, w := range []string{"drift --enforce", "Acknowledgement", "BudgetOverride", "source_id", "new request", "use direct", "use webhook", "an owner adds", "undo the request", "asked for again", "requested again"} {
 		if strings.Contains(reason, w) {
 			return true
 		}
@@ -109,18 +109,18 @@ func (b *builder) holds(ops []schemas.Operation) items {
 		reason, id := say("{}", o.HoldReason), string(o.Hold)+"\x00"+o.HoldReason
 		if o.HoldReason == "" {
 			reason = nil
-		} else if !saysRelease(o.HoldReason) {
+		} else if !explainsRelease(o.HoldReason) {
 			for _, d := range o.DependsOn {
-				// The reason names an operation by its id, which says nothing to people.
+				// The reason names an operation by its id, which people can't read.
 				if dep := byID[d]; dep != nil && dep.Hold != schemas.HoldNone && d != "" && strings.Contains(o.HoldReason, d) {
-					reason, id = say("it needs the {} of {}, which waits too", word(dep.Kind), b.of(dep.Connection)), "\x00"+string(o.Hold)+d
+					reason, id = say("it depends on the {} of {}, which is waiting too", word(dep.Kind), b.of(dep.Connection)), "\x00"+string(o.Hold)+d
 				}
 			}
 		}
 		g := groups[id]
 		if g == nil {
 			g = &group{hold: o.Hold, reason: reason}
-			if !saysRelease(o.HoldReason) {
+			if !explainsRelease(o.HoldReason) {
 				if r := release(o.Hold); r != "" {
 					g.reason = join("; ", reason, say("{}", r))
 				}
@@ -133,7 +133,7 @@ func (b *builder) holds(ops []schemas.Operation) items {
 	var out items
 	for i, id := range order {
 		if i == b.list {
-			out = append(out, entry(layout.MarkWait, more(len(order)-i, "reasons to wait")))
+			out = append(out, entry(layout.MarkWait, more(len(order)-i, "reasons")))
 			break
 		}
 		g := groups[id]

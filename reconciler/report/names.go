@@ -45,7 +45,7 @@ func (b *builder) key(k schemas.Key) line {
 	return say("{}, {}", b.of(k.Connection), b.what(k.Privilege, k.Target))
 }
 
-// source says where an operation comes from.
+// source is the document that an operation comes from.
 func source(d schemas.DocumentID) line {
 	if d.Index > 0 {
 		return say("{} (document {})", name(d.Path), d.Index+1)

@@ -125,23 +125,23 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 	if b.grouped {
 		return b.connections(ops)
 	}
-	t := table{Head: []literal{"Operation", "State", "Connection", "What", "Until", "Risk"}, More: "Effect"}
+	t := table{Head: []literal{"Operation", "State", "Risk", "Connection", "What", "Until"}, More: "Effect"}
 	shared := common(ops)
 	sorted := byDanger(ops, p.rank)
 	for i, o := range sorted {
 		if i == b.rows {
 			break
 		}
-		r := row{Mark: operationMark(o), Cells: []line{word(o.Kind), nil, b.of(o.Connection), b.subject(o), nil, nil}}
+		r := row{Mark: operationMark(o), Cells: []line{word(o.Kind), nil, nil, b.of(o.Connection), b.subject(o), nil}}
 		if o.Expires != nil {
-			r.Cells[4] = say("until {}", instant(*o.Expires))
+			r.Cells[5] = say("until {}", instant(*o.Expires))
 		}
 		if o.Privileged {
-			r.Cells[5] = say("privileged").In(bad)
+			r.Cells[2] = say("privileged").In(bad)
 		}
 		effects := b.effects(o.Gained, o.Lost)
 		if len(effects) == 0 && noEffect && o.Kind != schemas.OperationCreate && o.Kind != schemas.OperationUpdate {
-			effects = []line{say("nobody's effective access changes by it").In(faint)}
+			effects = []line{say("no effective access changes").In(faint)}
 		}
 		r.More = append(r.More, effects...)
 		if shared == nil {
@@ -170,7 +170,7 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 		for _, d := range shared {
 			docs = append(docs, source(d))
 		}
-		out = append(out, para(say("All asked for in {}", list(docs, b.names)).In(faint)))
+		out = append(out, para(say("All requested in {}", list(docs, b.names)).In(faint)))
 	}
 	if h := b.holds(ops); len(h) > 0 {
 		out = append(out, h)
@@ -182,11 +182,11 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 func (b *builder) connections(ops []schemas.Operation) []block {
 	if !b.tables {
 		n, _, _ := tally([]schemas.ApplicationPlan{{Operations: ops}}, nil)
-		return []block{para(say("{}; --format json has all", counts(n)))}
+		return []block{para(say("{}; --format json lists all", counts(n)))}
 	}
 	type group struct {
 		name           schemas.Name
-		n              map[schemas.OperationKind]int
+		kinds          map[schemas.OperationKind]int
 		danger         int
 		privileged     bool
 		held           int
@@ -197,11 +197,11 @@ func (b *builder) connections(ops []schemas.Operation) []block {
 	for _, o := range byDanger(ops, nil) {
 		g := groups[o.Connection]
 		if g == nil {
-			g = &group{name: o.Connection, n: map[schemas.OperationKind]int{}, danger: danger(o), gained: map[schemas.Name]bool{}, losing: map[schemas.Name]bool{}}
+			g = &group{name: o.Connection, kinds: map[schemas.OperationKind]int{}, danger: danger(o), gained: map[schemas.Name]bool{}, losing: map[schemas.Name]bool{}}
 			groups[o.Connection] = g
 			order = append(order, g)
 		}
-		g.n[o.Kind]++
+		g.kinds[o.Kind]++
 		g.privileged = g.privileged || o.Privileged
 		if o.Hold != schemas.HoldNone {
 			g.held++
@@ -218,7 +218,7 @@ func (b *builder) connections(ops []schemas.Operation) []block {
 		if i == b.rows {
 			break
 		}
-		r := row{Mark: layout.MarkChange, Cells: []line{b.of(g.name), counts(g.n), nil, nil, nil}}
+		r := row{Mark: layout.MarkChange, Cells: []line{b.of(g.name), counts(g.kinds), nil, nil, nil}}
 		if g.danger == 0 {
 			r.Mark = layout.MarkDelete
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// withSeen is a report in which operations that were asked for earlier, and are done by now, stand among the others.
+// withSeen adds the operations that were requested earlier and are done by now to the plans of a report.
 func withSeen(r *schemas.RunReport) *schemas.RunReport {
 	out := *r
 	out.Applications = slices.Clone(r.Applications)

@@ -42,7 +42,7 @@ func (b *builder) preview(p *schemas.Preview) document {
 		}
 		add(title, append(blocks, b.beside(a, false)...)...)
 	}
-	add(say("All together"), b.together(p)...)
+	add(say("Taken together"), b.together(p)...)
 	b.already(p, add, &d)
 	if b.drift && len(p.Drift) > 0 {
 		_, total, apps := tally(p.Drift, nil)
@@ -59,15 +59,15 @@ func (b *builder) preview(p *schemas.Preview) document {
 		d.Blocks = append(d.Blocks, section{Title: say("Not part of this change: {} of drift or pending work{}", plural(total, "operation", "operations"), places(apps)), Blocks: blocks, Fold: b.markdown})
 	} else if len(p.Drift) > 0 {
 		_, total, _ := tally(p.Drift, nil)
-		d.Blocks = append(d.Blocks, para(say("Besides, {} not part of this change (--format json has all).", plural(total, "operation of drift or pending work is", "operations of drift or pending work are"))))
+		d.Blocks = append(d.Blocks, para(say("Also, {} not part of this change (--format json lists all).", plural(total, "operation of drift or pending work is", "operations of drift or pending work are"))))
 	}
 	if p.Decision != nil {
 		d.Blocks = append(d.Blocks, section{Title: b.policyTitle(p.Decision), Blocks: b.policy(p.Decision)})
 	} else if p.Verdict != schemas.VerdictNothing {
-		d.Blocks = append(d.Blocks, section{Title: say("Policy: not asked, the change has errors")})
+		d.Blocks = append(d.Blocks, section{Title: say("Policy: not evaluated, because the change has errors")})
 	}
 	add(b.signoffTitle(p), b.signoffs(p)...)
-	add(say("Quarantined: on the branch, without effect"), b.quarantined(p.Quarantined))
+	d.Blocks = append(d.Blocks, standing(len(p.Quarantined))...)
 	if p.Verdict != schemas.VerdictInvalid {
 		problems()
 	}
@@ -77,7 +77,7 @@ func (b *builder) preview(p *schemas.Preview) document {
 	return d
 }
 
-// verdict is the headline: what stands in the way, and what the change is.
+// verdict is the headline: what blocks the change, and what it does.
 func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 	n, total, apps := tally(p.Plan.Applications, nil)
 	_, held, _ := tally(p.Plan.Applications, func(o *schemas.Operation) bool { return o.Hold != schemas.HoldNone })
@@ -89,14 +89,14 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 		change = say("{} (plan {})", change, short(p.Plan.Digest))
 	}
 	if total == 0 {
-		change = say("no application would change")
+		change = say("no application changes")
 	}
 	if !p.Live && total > 0 {
 		change = say("{}; live state was not read", change)
 	}
 	switch p.Verdict {
 	case schemas.VerdictNothing:
-		return layout.MarkIdle, say("Nothing to do: this change touches no control file.")
+		return layout.MarkIdle, say("Nothing to do: this change touches no control files.")
 	case schemas.VerdictReady:
 		return layout.MarkReady, say("Ready to merge: {}", change)
 	case schemas.VerdictSignoff:
@@ -114,7 +114,7 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 				unread = append(unread, say("{}", name(a.Application)))
 			}
 		}
-		return layout.MarkStop, say("Incomplete, cannot be merged: {} could not be read whole; {}", list(unread, 2), change)
+		return layout.MarkStop, say("Incomplete, cannot be merged: could not read all of {}; {}", list(unread, 2), change)
 	case schemas.VerdictInvalid:
 		n := 0
 		for _, f := range p.Errors {
@@ -123,9 +123,9 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 			}
 		}
 		if total == 0 {
-			return layout.MarkStop, say("Invalid: {} to mend", plural(n, "error", "errors"))
+			return layout.MarkStop, say("Invalid: {} to fix", plural(n, "error", "errors"))
 		}
-		return layout.MarkStop, say("Invalid: {} to mend; {}", plural(n, "error", "errors"), change)
+		return layout.MarkStop, say("Invalid: {} to fix; {}", plural(n, "error", "errors"), change)
 	}
 	return layout.MarkStop, say("Unknown verdict {}: {}", p.Verdict, change)
 }
@@ -140,12 +140,12 @@ func (b *builder) unread(p *schemas.Preview) items {
 			out = append(out, entry(layout.MarkWarn, say("and more applications that could not be read").In(bad)))
 			break
 		}
-		out = append(out, entry(layout.MarkWarn, say("{} {}: {}", say("COULD NOT READ").In(bad), name(a.Application), b.sentence(a.Incomplete)), say("What is shown for it comes from the requests alone. Unknown state removes nothing.")))
+		out = append(out, entry(layout.MarkWarn, say("{} {}: {}", say("COULD NOT READ").In(bad), name(a.Application), b.sentence(a.Incomplete)), say("Shown from the requests alone. Nothing is removed while the state is unknown.")))
 	}
 	return out
 }
 
-// together is what the change as a whole brings beyond what its single operations do.
+// together lists effects of the change that none of its operations has by itself.
 func (b *builder) together(p *schemas.Preview) []block {
 	seen := map[string]bool{}
 	id := func(a schemas.Access, sign string) string {
@@ -182,7 +182,7 @@ func (b *builder) already(p *schemas.Preview, add func(line, ...block), d *docum
 	if n == 0 {
 		return
 	}
-	title := say("{} there already: no operation", plural(n, "entitlement is", "entitlements are"))
+	title := say("{} already in place: no operation", plural(n, "entitlement", "entitlements"))
 	var l items
 	for i, k := range p.Already {
 		if i == b.list {
@@ -222,7 +222,7 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 			}
 		}
 		if len(v) > 0 {
-			d.Blocks = append(d.Blocks, section{Title: say("Exact operations ({}), in the order of apply", len(v)), Blocks: []block{v}, Fold: true})
+			d.Blocks = append(d.Blocks, section{Title: say("Exact operations ({}), in the order they are applied", len(v)), Blocks: []block{v}, Fold: true})
 		}
 	}
 	if p.Verdict == schemas.VerdictNothing || !b.denials {
@@ -230,7 +230,7 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 	}
 	l := items{entry(layout.MarkNone, say("head {}, base {}", short(p.Head), short(p.Base)))}
 	if p.ContentDigest != "" {
-		l = append(l, entry(layout.MarkNone, say("content {}: what an approval speaks of", short(p.ContentDigest))))
+		l = append(l, entry(layout.MarkNone, say("content {}: what an approval covers", short(p.ContentDigest))))
 	}
 	if p.Decision != nil && p.Decision.Bundle != "" {
 		l = append(l, entry(layout.MarkNone, say("policy {} from the base, engine {}", short(p.Decision.Bundle), name(p.Decision.Engine))))
@@ -245,32 +245,32 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 	d.Blocks = append(d.Blocks, section{Title: say("Evidence"), Blocks: []block{l}, Fold: true})
 }
 
-// previewNext says what to do.
+// previewNext is the next step.
 func (b *builder) previewNext(p *schemas.Preview) line {
 	// At a pull request the merge is carried out by itself.
 	pull := p.Evidence != nil && p.Evidence.PullRequest != 0
 	if pull && !p.Live && len(p.Plan.Applications) > 0 && (p.Verdict == schemas.VerdictReady || p.Verdict == schemas.VerdictSignoff) {
-		return say("have a maintainer look at exactly this commit and set the label {}: the preview against the live application is what an approval must come after. "+
-			"One that is given now does not count.", name("countersign-preview"))
+		return say("ask a maintainer to look at exactly this commit and to add the label {}: approvals only count after the preview against the live application. "+
+			"Approvals given now don't count.", name("countersign-preview"))
 	}
 	switch p.Verdict {
 	case schemas.VerdictNothing:
 		if len(p.Quarantined) == 0 {
 			return nil
 		}
-		return say("have the quarantined files approved in a change of their own, or revert them.")
+		return say("get the quarantined files approved in a separate change, or revert them.")
 	case schemas.VerdictReady:
 		if !p.Live && len(p.Plan.Applications) > 0 {
-			return say("preview again with live state before you merge: what is there already was not looked at.")
+			return say("preview again with live state before you merge: the live applications were not read.")
 		}
 		if _, held, _ := tally(p.Plan.Applications, func(o *schemas.Operation) bool { return o.Hold != schemas.HoldNone }); held > 0 {
 			if pull {
-				return say("merge it; what is held waits until it is released as said above.")
+				return say("merge it; held operations wait until they are released, as explained above.")
 			}
-			return say("merge it, then run countersign apply; what is held waits until it is released as said above.")
+			return say("merge it, then run countersign apply; held operations wait until they are released, as explained above.")
 		}
 		if pull {
-			return say("merge it. It is applied then, and this comment becomes the receipt.")
+			return say("merge it. It is then applied, and this comment becomes the receipt.")
 		}
 		return say("merge it, then run countersign apply.")
 	case schemas.VerdictSignoff:
@@ -278,33 +278,33 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 			return say("ask an owner to sign off.")
 		}
 		who := b.principals(p.Unmet[0].From)
-		how := say("ask {} to approve this very content, then merge it and run countersign apply.", who)
+		how := say("ask {} to approve exactly this content, then merge it and run countersign apply.", who)
 		switch {
 		case pull:
-			how = say("ask {} to approve this pull request as it is now; a push takes the approval away. Merged, it is applied.", who)
+			how = say("ask {} to approve this pull request as it is now; a push invalidates the approval. It is applied at the merge.", who)
 		case p.Evidence != nil && p.Evidence.Forge == "local":
-			how = say("ask {} to review it and to sign the merge off, then run countersign apply.", who)
+			how = say("ask {} to review it and sign off the merge, then run countersign apply.", who)
 		}
 		return how
 	case schemas.VerdictDenied:
 		if p.Decision == nil || len(p.Decision.Denials) == 0 {
-			return say("see what policy says, change it and preview again.")
+			return say("see the policy results, change it and preview again.")
 		}
 		r := p.Decision.Denials[0]
 		at := position(r.Path, r.Line, 0)
 		if at.Empty() {
-			return say("mend what {} denies, commit and preview again.", name(r.Code))
+			return say("fix what {} denies, commit, and preview again.", name(r.Code))
 		}
-		return say("mend {} ({}), commit and preview again.", at, name(r.Code))
+		return say("fix {} ({}), commit, and preview again.", at, name(r.Code))
 	case schemas.VerdictIncomplete:
-		return say("make the application readable and preview again; without its live state nobody knows what this would do.")
+		return say("make the application readable and preview again; without its live state the effect is unknown.")
 	case schemas.VerdictInvalid:
 		for _, f := range p.Errors {
 			if f.Severity == "error" && f.Position.Path != "" {
-				return say("mend {}, commit and preview again.", place(f))
+				return say("fix {}, commit, and preview again.", place(f))
 			}
 		}
-		return say("mend the errors, commit and preview again.")
+		return say("fix the errors, commit, and preview again.")
 	}
 	return nil
 }

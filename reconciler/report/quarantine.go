@@ -1,6 +1,8 @@
 package report
 
 import (
+	"slices"
+
 	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
@@ -12,12 +14,12 @@ func (b *builder) quarantined(list []schemas.QuarantinedFile) items {
 			out = append(out, entry(layout.MarkNo, more(len(list)-i, "files")))
 			break
 		}
-		holds := literal("the file counts as absent")
+		holds := literal("ignored until approved")
 		switch {
 		case q.Blob == "" && q.Admitted != "":
-			holds = "its deletion does not count, it still holds"
+			holds = "deletion ignored until approved; the file still applies"
 		case q.Admitted != "":
-			holds = "its earlier version holds"
+			holds = "the earlier version applies until this one is approved"
 		}
 		it := entry(layout.MarkNo, say("{} since commit {}: {}", name(q.Path), short(q.Commit), holds))
 		for j, r := range q.Reasons {
@@ -30,4 +32,31 @@ func (b *builder) quarantined(list []schemas.QuarantinedFile) items {
 		out = append(out, it)
 	}
 	return out
+}
+
+// newlyQuarantined lists the files that this run quarantined, and counts those of earlier runs, which status lists.
+func (b *builder) newlyQuarantined(r *schemas.RunReport) []block {
+	var files []schemas.QuarantinedFile
+	earlier := 0
+	for _, f := range r.Quarantined {
+		if !slices.ContainsFunc(r.Admissions, func(a schemas.AdmissionRecord) bool { return a.Commit == f.Commit }) {
+			earlier++
+			continue
+		}
+		f.Reasons = nil // listed with the commit
+		files = append(files, f)
+	}
+	var out []block
+	if l := b.quarantined(files); len(l) > 0 {
+		out = append(out, section{Title: say("Quarantined: on the branch, without effect"), Blocks: []block{l}})
+	}
+	return append(out, standing(earlier)...)
+}
+
+// standing is the one line about files that were quarantined earlier.
+func standing(n int) []block {
+	if n == 0 {
+		return nil
+	}
+	return []block{items{entry(layout.MarkWarn, say("{} in quarantine from earlier changes; countersign status lists them", plural(n, "file is", "files are")).In(caution))}}
 }

@@ -9,15 +9,15 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Options say how to render. The zero value is plain, not wrapped and whole.
+// Options configure rendering. The zero value is plain text, not wrapped and not redacted.
 type Options struct {
 	// Color paints text with ANSI sequences. Signs and words say the same without it.
 	Color bool
 	// Width is the terminal's, in columns, to wrap sentences of text at; 0 wraps nothing. Tables are not wrapped.
 	Width int
 	// Redact leaves out who the identities are: for places that more people read than may know them. Names inside
-	// the sentences of policies and applications are found where they stand as the application has them. What
-	// stands in Git or at the forge is shown: paths, authors, approvers. JSON is never redacted.
+	// the sentences of policies and applications are found where they are spelled as in the application. Paths, authors and
+	// approvers, which Git and the forge show anyway, stay. JSON is never redacted.
 	Redact bool
 }
 
@@ -91,14 +91,14 @@ func build(v any, o Options, bo bounds) (document, *redact.Redaction, error) {
 	case *schemas.Decision:
 		d = b.decisionOnly(v)
 	default:
-		return document{}, nil, fmt.Errorf("there is no text or Markdown form of %T", v)
+		return document{}, nil, fmt.Errorf("no text or Markdown form for %T", v)
 	}
 	return d, b.words, nil
 }
 
 // more is the sentence for what a bound leaves out.
 func more(n int, what literal) line {
-	return say("and {} more {} (--format json has all)", n, what).In(faint)
+	return say("and {} more {} (--format json lists all)", n, what).In(faint)
 }
 
 // Safe makes a text safe to print on a terminal; see layout.Safe.

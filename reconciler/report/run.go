@@ -1,8 +1,6 @@
 package report
 
 import (
-	"slices"
-
 	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
@@ -21,7 +19,7 @@ func (b *builder) run(r *schemas.RunReport) document {
 	}
 	d.Icon, d.Title = b.runTitle(r, dry, all)
 	if l := b.admissions(r.Admissions); len(l) > 0 {
-		d.Blocks = append(d.Blocks, section{Title: say("Judged for the first time"), Blocks: []block{l}})
+		d.Blocks = append(d.Blocks, section{Title: say("New since the last run"), Blocks: []block{l}})
 	}
 	quiet := []line{}
 	shown := 0
@@ -41,23 +39,14 @@ func (b *builder) run(r *schemas.RunReport) document {
 		d.Blocks = append(d.Blocks, para(more(n, "applications")))
 	}
 	if len(quiet) > 0 && (len(quiet) < len(r.Applications) || b.markdown) {
-		d.Blocks = append(d.Blocks, para(say("As admitted requests want it: {}", list(quiet, b.list))))
+		d.Blocks = append(d.Blocks, para(say("As requested: {}", list(quiet, b.list))))
 	}
-	// The reasons of what was judged now stand above.
-	files := slices.Clone(r.Quarantined)
-	for i := range files {
-		if slices.ContainsFunc(r.Admissions, func(a schemas.AdmissionRecord) bool { return a.Commit == files[i].Commit }) {
-			files[i].Reasons = nil
-		}
-	}
-	if l := b.quarantined(files); len(l) > 0 {
-		d.Blocks = append(d.Blocks, section{Title: say("Quarantined: on the branch, without effect"), Blocks: []block{l}})
-	}
+	d.Blocks = append(d.Blocks, b.newlyQuarantined(r)...)
 	if r.Again != nil {
-		d.Blocks = append(d.Blocks, para(say("What others were asked for is looked at again at {}.", instant(*r.Again))))
+		d.Blocks = append(d.Blocks, para(say("Operations carried out by others are checked again at {}.", instant(*r.Again))))
 	}
 	if r.Next != nil {
-		d.Blocks = append(d.Blocks, para(say("The next start or expiry of a grant is at {}.", instant(*r.Next))))
+		d.Blocks = append(d.Blocks, para(say("The next grant starts or expires at {}.", instant(*r.Next))))
 	}
 	d.Next = b.runNext(r, all, dry)
 	return d
@@ -65,12 +54,12 @@ func (b *builder) run(r *schemas.RunReport) document {
 
 func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (mark, line) {
 	plans := make([]schemas.ApplicationPlan, len(r.Applications))
-	var unread, said []line
+	var unread, attestedApplications []line
 	left := 0
 	for i, a := range r.Applications {
 		plans[i] = a.Plan
 		if a.Plan.Attested {
-			said = append(said, say("{}", name(a.Application)))
+			attestedApplications = append(attestedApplications, say("{}", name(a.Application)))
 		}
 		if a.Error != "" || a.Plan.Incomplete != "" {
 			unread = append(unread, say("{}", name(a.Application)))
@@ -94,12 +83,12 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	n, total, apps := tally(plans, nil)
 	if r.Kind == "Drift" && dry {
 		m, title := b.driftTitle(plans, unread, left)
-		if len(said) > 0 {
+		if len(attestedApplications) > 0 {
 			// What nobody reads may have drifted all the same.
 			if _, n, _ := tally(plans, func(o *schemas.Operation) bool { return isDrift(o) && o.Hold != schemas.HoldPending }); n > 0 || len(unread) > 0 {
 				title = say("{}.", title)
 			}
-			title = say("{} Of {} it is unknown: attested, not read", title, list(said, 2))
+			title = say("{} Unknown for {}: attested, not read", title, list(attestedApplications, 2))
 		}
 		return m, title
 	}
@@ -112,7 +101,7 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 			head = say("{}, {} held", head, all[held])
 		}
 		if len(unread) > 0 {
-			return layout.MarkStop, say("Incomplete: {} could not be worked on. {}", list(unread, 2), head)
+			return layout.MarkStop, say("Incomplete: {} could not be processed. {}", list(unread, 2), head)
 		}
 		return layout.MarkIdle, head
 	}
@@ -120,13 +109,13 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	open := total - done - all[held] - all[waiting] - outside
 	switch {
 	case total == 0 && len(unread) > 0:
-		return layout.MarkStop, say("Failed: {} could not be worked on{}", list(unread, 2), tail)
+		return layout.MarkStop, say("Failed: {} could not be processed{}", list(unread, 2), tail)
 	case total == 0 && len(tail) > 0:
 		return layout.MarkMissing, say("Nothing to apply{}", tail)
 	case total == 0 && len(r.Admissions) == 0:
-		return layout.MarkReady, say("Nothing to do: every application is as admitted requests want it.")
+		return layout.MarkReady, say("Nothing to do: every application matches the approved requests.")
 	case total == 0:
-		return layout.MarkReady, say("Nothing to apply: every application is as admitted requests want it.")
+		return layout.MarkReady, say("Nothing to apply: every application matches the approved requests.")
 	case open > 0 && done+all[waiting]+outside == 0 && all[unconfirmed]+all[differs]+all[unverifiable] == 0:
 		return layout.MarkStop, say("Failed: none of {}{} took effect{}", plural(total, "operation", "operations"), places(apps), tail)
 	case open > 0 || len(unread) > 0:
@@ -168,7 +157,7 @@ func (b *builder) rest(all map[fate]int) line {
 		word literal
 	}{
 		{failed, "failed"}, {blocked, "blocked"}, {differs, "not as expected"}, {unverifiable, "not read back"}, {cancelled, "cancelled"},
-		{untried, "not tried"}, {waiting, "pending"}, {unconfirmed, "not verified"}, {attested, "attested"}, {claimed, "said to be done and not seen yet"}, {asked, "with somebody outside"}, {held, "held"},
+		{untried, "not tried"}, {waiting, "pending"}, {unconfirmed, "not verified"}, {attested, "attested"}, {claimed, "reported done but not seen yet"}, {asked, "with others"}, {held, "held"},
 	} {
 		if all[w.fate] > 0 {
 			out = say("{}, {} {}", out, all[w.fate], w.word)
@@ -193,7 +182,7 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, lef
 		icon = layout.MarkMissing
 	}
 	if pending > 0 {
-		rest = append(rest, say("{} with somebody outside", plural(pending, "operation", "operations")))
+		rest = append(rest, say("{} with others", plural(pending, "operation", "operations")))
 	}
 	if n := impossible(plans); n > 0 {
 		rest = append(rest, say("{} cannot be carried out", plural(n, "request", "requests")))
@@ -205,9 +194,9 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, lef
 	if len(unread) > 0 {
 		// What was not read is no evidence of anything.
 		if differences == 0 {
-			head = say("Drift unknown: {} could not be read whole", list(unread, 2))
+			head = say("Drift unknown: could not read all of {}", list(unread, 2))
 		} else {
-			head = say("{}, and {} could not be read whole", head, list(unread, 2))
+			head = say("{}, and could not read all of {}", head, list(unread, 2))
 		}
 		icon = layout.MarkStop
 	}
@@ -249,23 +238,23 @@ func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line
 	case errs:
 		return say("make the application named above reachable and readable, then run again.")
 	case !dry && all[failed]+all[blocked]+all[differs]+all[unverifiable]+all[untried]+all[cancelled]+all[unconfirmed] > 0:
-		return say("do what the failed rows say, then run again: only what failed is tried again.")
+		return say("follow the advice of the failed operations, then run again: only those are retried.")
 	case quarantined:
-		return say("have the quarantined files approved in a change of their own, or revert them.")
+		return say("get the quarantined files approved in a separate change, or revert them.")
 	case r.Kind == "Drift" && dry && total > 0 && due > 0:
-		return say("run countersign apply for what is due; countersign drift --enforce mends drift as well.")
+		return say("run countersign apply for the operations that are due; countersign drift --enforce corrects drift as well.")
 	case r.Kind == "Drift" && dry && total > 0:
-		return say("run countersign drift --enforce to mend it, or write a request for what shall stay.")
+		return say("run countersign drift --enforce to correct it, or request what should stay.")
 	case r.Kind == "Drift" && dry && left > 0:
-		return say("write a request for what shall stay, and revokes for what shall not.")
+		return say("request what should stay, revoke what should not.")
 	case dry && total > held:
 		return say("run countersign apply without --dry-run.")
 	case held > 0:
-		return say("release what is held, as its reason says.")
+		return say("release the held operations, as their reasons explain.")
 	case all[asked]+all[claimed] > 0:
-		return say("nothing here: the next runs look whether what others were asked for shows.")
+		return say("nothing to do here: the next runs check the operations carried out by others.")
 	case all[waiting] > 0:
-		return say("nothing here: what is pending waits for somebody in the application.")
+		return say("nothing to do here: pending operations wait for somebody in the application.")
 	}
 	return nil
 }

@@ -75,11 +75,11 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 				case a.Why != "":
 					why = say("{}", a.Why)
 				}
-				not = append(not, entry(layout.MarkBarred, say("{} does not count: {}", name(a.Person), why)))
+				not = append(not, entry(layout.MarkBarred, say("{} doesn't count: {}", name(a.Person), why)))
 			}
 		}
 		for _, u := range p.Evidence.Unattributed {
-			not = append(not, entry(layout.MarkNo, say("an author or committer is nobody known: {}", name(u))))
+			not = append(not, entry(layout.MarkNo, say("an author or committer is unknown: {}", name(u))))
 		}
 	}
 	for _, r := range p.Unmet {
@@ -106,7 +106,7 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 		for _, a := range p.Evidence.Authors {
 			who = append(who, say("{}", name(a)))
 		}
-		out = append(out, entry(layout.MarkInfo, say("made by {}, who cannot sign it off", list(who, max(b.names, 3))).In(faint)))
+		out = append(out, entry(layout.MarkInfo, say("authored by {}, who can't sign it off", list(who, max(b.names, 3))).In(faint)))
 	}
 	return blocksOf(out)
 }
@@ -116,7 +116,7 @@ func (b *builder) approval(a schemas.Approval) line {
 	out := say("{}", name(a.Person))
 	var as []line
 	for _, c := range a.Capacities {
-		// The person's own name says nothing new.
+		// The person's own name adds nothing.
 		if !strings.EqualFold(c, "user:"+a.Person) {
 			as = append(as, say("{}", name(c)))
 		}
@@ -128,7 +128,7 @@ func (b *builder) approval(a schemas.Approval) line {
 		out = say("{} by {}", out, word(a.Method))
 	}
 	if !a.Authenticated {
-		out = say("{} {}", out, say("(unauthenticated: taken at its word)").In(caution))
+		out = say("{} {}", out, say("(unauthenticated)").In(caution))
 	}
 	if a.At != nil {
 		out = say("{}, {}", out, instant(*a.At))
@@ -143,7 +143,7 @@ func (b *builder) principals(from []string) line {
 		l = append(l, say("{}", name(f)))
 	}
 	if len(l) == 0 {
-		return say("nobody: the rule names no one")
+		return say("nobody: the rule lists nobody")
 	}
 	if n := len(l) - max(b.names, 3); n > 0 {
 		return say("{} or {} more", join(", ", l[:max(b.names, 3)]...), n)

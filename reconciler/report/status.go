@@ -33,7 +33,7 @@ func (b *builder) status(r *schemas.StatusReport) document {
 	for _, w := range []struct {
 		key  string
 		word literal
-	}{{"failed", "failed"}, {"quarantined", "quarantined"}, {"open", "not verified"}, {"outside", "with somebody outside"}, {"attested", "attested"}, {"verified", "verified"}} {
+	}{{"failed", "failed"}, {"quarantined", "quarantined"}, {"open", "not verified"}, {"outside", "with others"}, {"attested", "attested"}, {"verified", "verified"}} {
 		if n[w.key] > 0 {
 			parts = append(parts, say("{} {}", n[w.key], w.word))
 		}
@@ -55,7 +55,7 @@ func (b *builder) status(r *schemas.StatusReport) document {
 	case n["open"]+n["outside"] > 0:
 		d.Icon = layout.MarkMissing
 	}
-	t := table{Head: []literal{"Request", "Connection", "Application", "Approval", "Provisioning", "Verification", "Detail"}, Titled: true}
+	t := table{Head: []literal{"Request", "Approval", "Provisioning", "Verification", "Connection", "Detail"}, Titled: true, Lead: true}
 	// What needs somebody comes first where not all is shown.
 	sorted := make([]*schemas.RequestStatus, len(r.Requests))
 	for i := range r.Requests {
@@ -89,8 +89,8 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		case s.Verification == "verified":
 			m = layout.MarkSame
 		}
-		t.Rows = append(t.Rows, row{Mark: m, Cells: []line{source(s.Document), b.of(s.Connection), say("{}", name(s.Application)),
-			axis(s.Approval), axis(s.Provisioning), axis(s.Verification), detail(s.Detail)}})
+		t.Rows = append(t.Rows, row{Mark: m, Cells: []line{source(s.Document), axis(s.Approval), axis(s.Provisioning), axis(s.Verification),
+			say("{} in {}", b.of(s.Connection), name(s.Application)), detail(s.Detail)}})
 	}
 	if len(t.Rows) > 0 {
 		d.Blocks = append(d.Blocks, t)
@@ -103,11 +103,11 @@ func (b *builder) status(r *schemas.StatusReport) document {
 	}
 	switch {
 	case n["failed"] > 0:
-		d.Next = say("run countersign apply: it tries what failed again and says why.")
+		d.Next = say("run countersign apply: it retries failed operations and shows the reasons.")
 	case n["open"] > 0:
 		d.Next = say("run countersign apply to carry out what is pending.")
 	case len(r.Quarantined) > 0:
-		d.Next = say("have the quarantined files approved in a change of their own, or revert them.")
+		d.Next = say("get the quarantined files approved in a separate change, or revert them.")
 	}
 	return d
 }
@@ -119,7 +119,7 @@ func detail(s string) line {
 	return say("{}", s)
 }
 
-// axis is a state in its colour; its word says the same.
+// axis is a state in its colour.
 func axis(s string) line {
 	l := word(s)
 	switch s {

@@ -42,12 +42,14 @@ type Section struct {
 	Fold bool
 }
 
-// Table is rows whose cells stand below one another. A column that is empty in every row is left out.
+// Table is rows whose cells are aligned. A column that is empty in every row is left out.
 type Table struct {
 	Head []Literal
 	Rows []Row
 	// Titled shows the head in text too.
 	Titled bool
+	// Lead gives the first column a line of its own where the rows have no room in one.
+	Lead bool
 	// More names the column that the further lines of a row have in Markdown.
 	More Literal
 }

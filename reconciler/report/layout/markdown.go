@@ -12,7 +12,7 @@ func Markdown(d Document, o Options) string {
 	return m.b.String()
 }
 
-// MarkdownText is a foreign text in a line of Markdown: it stands there as it is read, and means nothing to GitHub.
+// MarkdownText is a foreign text in a line of Markdown: it looks as it was written, and means nothing to GitHub.
 func MarkdownText(s string) string {
 	m := &markdown{clip: 4000}
 	return m.prose(strings.ReplaceAll(s, "\n", " "))
@@ -201,7 +201,7 @@ func (m *markdown) summary(l Line) string {
 
 // code is the escape for everything foreign: a code span, in which GitHub sees no mention, reference, link,
 // emphasis or HTML. Its fence is longer than every run of backticks inside. What a code span does not keep
-// apart stands as U+XXXX: the pipe, which would end a table's cell, and the beginning and end of a comment,
+// apart is written as U+XXXX: the pipe, which would end a table's cell, and the beginning and end of a comment,
 // which a search for our own marker would find.
 func (m *markdown) code(s string) string {
 	s = Safe(clip(s, m.clip)) // before as well: escaping a long text takes its time
@@ -223,7 +223,7 @@ func breakComments(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, "<!--", "U+003C!--"), "-->", "--U+003E")
 }
 
-// prose is a foreign sentence: words that cannot mean anything to Markdown stand as they are, every other word
+// prose is a foreign sentence: words that cannot mean anything to Markdown stay as they are, every other word
 // is code.
 func (m *markdown) prose(s string) string {
 	var out, pending []string
@@ -250,7 +250,7 @@ func (m *markdown) prose(s string) string {
 	return strings.Join(out, " ")
 }
 
-// harmless says whether a word means nothing but itself to GitHub: it has letters, digits and common
+// harmless reports whether a word means nothing but itself to GitHub: it has letters, digits and common
 // punctuation, and is neither a link without scheme, nor a commit, nor a reference to another tracker, nor
 // the beginning of a list.
 func harmless(w string) bool {

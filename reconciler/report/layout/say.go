@@ -138,7 +138,7 @@ func Word[T ~string](s T) Line {
 }
 
 // Safe makes a text safe to print on a terminal, and honest: characters that are invisible, move the cursor or
-// turn the direction of writing stand as U+XXXX, bytes that are no UTF-8 as \xNN. It works on one line; a line
+// turn the direction of writing become U+XXXX, bytes that are not UTF-8 become \xNN. It works on one line; a line
 // feed is escaped too. White space other than the space is escaped because it makes twins of two names.
 func Safe(s string) string {
 	if ascii(s) {
@@ -170,13 +170,13 @@ func Safe(s string) string {
 // maxMarks is how many combining marks may sit on one character before they run into other lines.
 const maxMarks = 3
 
-// Hidden says whether a character must not be printed as it is.
+// Hidden reports whether a character must not be printed as it is.
 func Hidden(r rune) bool {
 	return !unicode.IsPrint(r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || unicode.Is(unicode.Variation_Selector, r) ||
 		unicode.Is(unicode.Hangul, r) && (r == 0x115f || r == 0x1160 || r == 0x3164 || r == 0xffa0) || r == 0x2800
 }
 
-// ascii says whether a text is printable ASCII throughout.
+// ascii reports whether a text is printable ASCII throughout.
 func ascii(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -186,7 +186,7 @@ func ascii(s string) bool {
 	return true
 }
 
-// clip cuts a text to at most limit bytes, between characters, and says that it did. A limit of 0 is none.
+// clip cuts a text to at most limit bytes, between characters, and marks the cut. A limit of 0 cuts nothing.
 func clip(s string, limit int) string {
 	if limit <= 0 || len(s) <= limit {
 		return s

@@ -5,6 +5,13 @@ import (
 	"unicode"
 )
 
+// Fill breaks a text of ours into lines of at most width columns, each behind an indent. A width of 0 breaks nothing.
+func Fill(s string, width int, indent string) string {
+	t := text{limit: width}
+	t.wrapped(indent, indent, Line{{text: s}})
+	return t.b.String()
+}
+
 // Text is a document for a terminal.
 func Text(d Document, o Options) string {
 	t := text{color: o.Color, limit: o.Width, hidden: o.Hide}
@@ -25,6 +32,8 @@ const (
 	textClip = 1500
 	// maxColumn is how far a long cell pushes the next column: as far as a request by day, with its document, is long.
 	maxColumn = 52
+	// maxNarrow is the same where the rows have no room in one line: longer cells then don't move the others.
+	maxNarrow = 32
 )
 
 func (t *text) document(d Document) {
@@ -71,58 +80,163 @@ func (t *text) block(b Block, indent string) {
 	}
 }
 
+// table prints rows in columns. A cell that would end beyond the width goes to a line below its row, with those after it.
 func (t *text) table(b Table, indent string) {
-	used := b.used()
-	widths := make([]int, len(b.Head))
-	for i := range b.Head {
-		if b.Titled && used[i] {
-			widths[i] = cells(string(b.Head[i]))
-		}
-		for _, r := range b.Rows {
-			widths[i] = max(widths[i], min(t.width(r.Cells[i]), maxColumn))
-		}
+	if b.Lead && !t.fits(b, indent) {
+		t.leading(b, indent)
+		return
 	}
-	marked := false
-	for _, r := range b.Rows {
-		marked = marked || r.Mark != MarkNone
-	}
+	c := t.columns(b, indent)
 	if b.Titled {
-		var head []Line
-		for _, h := range b.Head {
-			head = append(head, Say("{}", h).In(Faint))
-		}
-		t.row(head, MarkNone, marked, widths, used, indent)
+		t.titles(c, indent)
 	}
 	for _, r := range b.Rows {
-		t.row(r.Cells, r.Mark, marked, widths, used, indent)
-		for _, m := range r.More {
-			t.wrapped(indent+"      ", indent+"        ", m)
-		}
+		t.row(r, c, indent)
+		t.below(r.More, indent)
 	}
 }
 
-func (t *text) row(columns []Line, m Mark, marked bool, widths []int, used []bool, indent string) {
-	t.b.WriteString(indent)
-	if marked {
-		sign := string(m.text)
-		t.b.WriteString(t.paint(m.style, sign) + strings.Repeat(" ", 2-cells(sign)))
+// leading prints the first cell of each row by itself, and the others in columns below.
+func (t *text) leading(b Table, indent string) {
+	const inner = "    "
+	rest := Table{Head: b.Head[1:], Titled: b.Titled}
+	for _, r := range b.Rows {
+		rest.Rows = append(rest.Rows, Row{Cells: r.Cells[1:]})
 	}
-	gap := 0
-	for i, c := range columns {
+	c := t.columns(rest, indent+inner)
+	if b.Titled {
+		t.b.WriteString(indent + "  " + t.line(Say("{}", b.Head[0]).In(Faint)) + "\n")
+		t.titles(c, indent+inner)
+	}
+	for i, r := range b.Rows {
+		t.row(Row{Mark: r.Mark, Cells: r.Cells[:1]}, columns{widths: []int{0}, used: []bool{true}, marked: true}, indent)
+		t.row(rest.Rows[i], c, indent+inner)
+		t.below(r.More, indent)
+	}
+}
+
+// below prints further lines of a row.
+func (t *text) below(lines []Line, indent string) {
+	for _, m := range lines {
+		t.wrapped(indent+"      ", indent+"        ", m)
+	}
+}
+
+// columns are a table's: how wide each is, and which are shown.
+type columns struct {
+	head   []Literal // of a titled table
+	widths []int
+	used   []bool
+	marked bool
+}
+
+func (t *text) columns(b Table, indent string) columns {
+	most := maxColumn
+	if t.limit > 0 && !t.fits(b, indent) {
+		most = maxNarrow
+	}
+	c := columns{widths: make([]int, len(b.Head)), used: b.used()}
+	if b.Titled {
+		c.head = b.Head
+	}
+	for i := range b.Head {
+		if b.Titled && c.used[i] {
+			c.widths[i] = cells(string(b.Head[i]))
+		}
+		for _, r := range b.Rows {
+			if n := t.width(r.Cells[i]); n <= most || most == maxColumn {
+				c.widths[i] = max(c.widths[i], min(n, most))
+			}
+		}
+	}
+	for _, r := range b.Rows {
+		c.marked = c.marked || r.Mark != MarkNone
+	}
+	return c
+}
+
+// fits reports whether every row has room in one line.
+func (t *text) fits(b Table, indent string) bool {
+	if t.limit <= 0 {
+		return true
+	}
+	used := b.used()
+	total := cells(indent) + 2
+	for i := range b.Head {
 		if !used[i] {
 			continue
 		}
-		if !c.Empty() {
-			t.b.WriteString(strings.Repeat(" ", gap))
-			gap = 0
-			t.b.WriteString(t.line(c))
+		n := 0
+		if b.Titled {
+			n = cells(string(b.Head[i]))
 		}
-		gap += max(widths[i]-t.width(c), 0) + 2
+		for _, r := range b.Rows {
+			n = max(n, t.width(r.Cells[i]))
+		}
+		total += n + 2
 	}
-	t.b.WriteByte('\n')
+	return total-2 <= t.limit
 }
 
-// used says which columns hold anything.
+// titles prints the titles of the columns that have room.
+func (t *text) titles(c columns, indent string) {
+	var head []Line
+	for _, h := range c.head {
+		head = append(head, Say("{}", h).In(Faint))
+	}
+	c.head = nil
+	at := cells(indent)
+	if c.marked {
+		at += 2
+	}
+	for i := range head {
+		if c.used[i] && t.limit > 0 && at+t.width(head[i]) > t.limit {
+			head[i] = nil
+		}
+		if c.used[i] {
+			at += c.widths[i] + 2
+		}
+	}
+	t.row(Row{Cells: head}, c, indent)
+}
+
+func (t *text) row(r Row, c columns, indent string) {
+	t.b.WriteString(indent)
+	at := cells(indent)
+	if c.marked {
+		sign := string(r.Mark.text)
+		t.b.WriteString(t.paint(r.Mark.style, sign) + strings.Repeat(" ", 2-cells(sign)))
+		at += 2
+	}
+	gap, first := 0, true
+	var rest []Line
+	for i, cell := range r.Cells {
+		if !c.used[i] {
+			continue
+		}
+		n := t.width(cell)
+		switch {
+		case cell.Empty():
+		case !first && t.limit > 0 && (len(rest) > 0 || at+gap+n > t.limit):
+			if len(c.head) > 0 {
+				cell = Say("{}: {}", c.head[i], cell)
+			}
+			rest = append(rest, cell)
+			continue
+		default:
+			t.b.WriteString(strings.Repeat(" ", gap) + t.line(cell))
+			at += gap + n
+			gap, first = 0, false
+		}
+		gap += max(c.widths[i]-n, 0) + 2
+	}
+	t.b.WriteByte('\n')
+	if len(rest) > 0 {
+		t.below([]Line{Join("; ", rest...)}, indent)
+	}
+}
+
+// used reports which columns hold anything.
 func (b Table) used() []bool {
 	used := make([]bool, len(b.Head))
 	for _, r := range b.Rows {
