@@ -23,7 +23,7 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 		case "quarantined":
 			m, verdict = layout.MarkNo, say("QUARANTINED").In(bad)
 		case "anchor":
-			verdict = say("anchor of trust")
+			verdict = say("trust anchor")
 		case "admitted":
 		default:
 			m, verdict = layout.MarkWarn, word(a.Verdict)

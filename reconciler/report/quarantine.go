@@ -58,5 +58,5 @@ func standing(n int) []block {
 	if n == 0 {
 		return nil
 	}
-	return []block{items{entry(layout.MarkWarn, say("{} in quarantine from earlier changes; countersign status lists them", plural(n, "file is", "files are")).In(caution))}}
+	return []block{items{entry(layout.MarkWarn, say("{} quarantined earlier; see countersign status", plural(n, "file", "files")).In(caution))}}
 }

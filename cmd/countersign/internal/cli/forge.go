@@ -36,9 +36,10 @@ const (
 )
 
 const forgeHelp = `
-At GitHub, the token comes from GITHUB_TOKEN; or an App's identity from COUNTERSIGN_APP_ID,
-COUNTERSIGN_APP_INSTALLATION_ID and COUNTERSIGN_APP_PRIVATE_KEY (or _FILE). GITHUB_API_URL and
-GITHUB_SERVER_URL name a GitHub Enterprise Server.`
+At GitHub, the token comes from GITHUB_TOKEN, or the identity of an App from
+COUNTERSIGN_APP_ID, COUNTERSIGN_APP_INSTALLATION_ID and
+COUNTERSIGN_APP_PRIVATE_KEY (or _FILE). GITHUB_API_URL and GITHUB_SERVER_URL
+name a GitHub Enterprise Server.`
 
 // client speaks to a repository at GitHub.
 func (a *app) client(repository string) (*github.Client, error) {
