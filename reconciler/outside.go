@@ -112,7 +112,7 @@ func faults(app *schemas.Application, forge string, d connectors.Description) ma
 	if app.Spec.Webhook() == nil {
 		out[schemas.ProvisioningWebhook] = fault{"the application " + app.Name + " has no fulfilment.webhook", "an owner adds spec.fulfilment.webhook with url and secret"}
 	}
-	if forge != "github" {
+	if forge == "local" {
 		out[schemas.ProvisioningTicket] = fault{"tickets are issues at GitHub, and the forge is " + forge, "use webhook or direct"}
 	}
 	if d.Attested {

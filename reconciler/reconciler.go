@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/fulfil"
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/history/order"
 	"github.com/countersign/countersign/reconciler/ledger"
@@ -35,8 +35,9 @@ type Config struct {
 	Version string
 	// Forge opens the forge that the settings name; nil serves only the local one, which needs none opened.
 	Forge func(context.Context, schemas.SettingsSpec) (signoff.Forge, error)
-	// Tickets opens the issues of a repository at the forge, as the account that publishes; nil serves no tickets.
-	Tickets func(ctx context.Context, repository, publisher string) (Tickets, error)
+	// Tickets opens the issues of a repository at the settings' forge, as the account that publishes; nil serves no
+	// tickets.
+	Tickets func(ctx context.Context, s schemas.Forge, repository string) (Tickets, error)
 	// RetryWait is the first wait before a webhook is tried again; 0 is that of package rest.
 	RetryWait time.Duration
 	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them here.
@@ -53,15 +54,8 @@ type Config struct {
 	Step func(string)
 }
 
-// Tickets is where people are asked to carry operations out: the issues of one repository. *github.Tickets is one.
-type Tickets interface {
-	// Find returns the tickets of ours with a marker: the open ones, and with since those that changed after it too.
-	Find(ctx context.Context, marker string, since time.Time) ([]fulfil.Ticket, error)
-	// Read returns one; nil where it is gone.
-	Read(ctx context.Context, number int) (*fulfil.Ticket, error)
-	// Write opens or changes one, and returns it as it stands then.
-	Write(context.Context, fulfil.Edit) (fulfil.Ticket, error)
-}
+// Tickets is where people are asked to carry operations out: the issues of one repository.
+type Tickets = forge.Tickets
 
 // Replica is where the ledger is kept beside its file: its truth, where there is one.
 type Replica interface {

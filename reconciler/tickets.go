@@ -21,11 +21,11 @@ func (u *run) desk(ctx context.Context) (Tickets, error) {
 		return u.outside.tickets, nil
 	}
 	forge := u.trust.settings.Spec.Forge
-	if forge.Kind != "github" || u.r.c.Tickets == nil {
+	if forge.Kind == "local" || u.r.c.Tickets == nil {
 		return nil, errors.New("no forge with issues is served here")
 	}
 	var err error
-	u.outside.tickets, err = u.r.c.Tickets(ctx, u.app.Spec.Ticket(forge.Repository).Repository, forge.Publisher)
+	u.outside.tickets, err = u.r.c.Tickets(ctx, forge, u.app.Spec.Ticket(forge.Repository).Repository)
 	return u.outside.tickets, err
 }
 

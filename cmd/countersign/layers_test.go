@@ -2,8 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"go/parser"
+	"go/token"
 	"os/exec"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -13,23 +17,27 @@ const module = "github.com/countersign/countersign/"
 // arrows says which packages of countersign each package may import: those that match one of the prefixes.
 // A package below another inherits nothing. Changing an arrow is changing the architecture: say why.
 func arrows() map[string][]string {
-	core := []string{"reconciler/plan", "reconciler/history", "reconciler/history/order", "reconciler/signoff", "reconciler/ledger",
+	core := []string{"reconciler/forge", "reconciler/plan", "reconciler/history", "reconciler/history/order", "reconciler/signoff", "reconciler/ledger",
 		"policy", "connectors", "schemas"}
 	return map[string][]string{
-		"cmd/countersign":              {"cmd/countersign/internal/cli"},
-		"cmd/countersign/internal/cli": {"reconciler", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/branch", "reconciler/report", "reconciler/report/layout", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
+		"cmd/countersign": {"cmd/countersign/internal/cli"},
+		// One file of the command line, forges.go, names the forges; all others know them as package forge has them.
+		"cmd/countersign/internal/cli": {"reconciler", "reconciler/forge", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/audit", "reconciler/ledger/branch", "reconciler/report", "reconciler/report/layout", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/exec", "connectors/connectortest/suite", "examples", "schemas"},
 		"reconciler":                   append(core, "reconciler/fulfil"),
 		"reconciler/plan":              {"connectors", "schemas"},
 		"reconciler/history":           {"schemas"},
 		"reconciler/history/order":     {"reconciler/plan", "schemas"},
-		"reconciler/signoff":           {"reconciler/history", "schemas"},
+		"reconciler/forge":             {"reconciler/history", "schemas"},
+		"reconciler/signoff":           {"reconciler/forge", "reconciler/history", "schemas"},
 		"reconciler/ledger":            {"schemas"},
 		"reconciler/ledger/branch":     {"reconciler/ledger"},
+		"reconciler/ledger/audit":      {"reconciler/ledger", "schemas"},
+		"reconciler/ledger/ledgertest": {"schemas"},
 		"reconciler/report":            {"reconciler/report/layout", "reconciler/report/redact", "schemas"},
 		"reconciler/report/redact":     {"schemas"},
 		"reconciler/report/layout":     {},
-		"reconciler/github":            {"reconciler/signoff", "reconciler/history", "reconciler/report", "schemas", "reconciler/fulfil"},
-		"reconciler/server":            {"reconciler", "reconciler/github", "reconciler/report", "schemas", "reconciler/fulfil"},
+		"reconciler/github":            {"reconciler/forge", "reconciler/history", "reconciler/report", "schemas"},
+		"reconciler/server":            {"reconciler", "reconciler/forge", "reconciler/report", "schemas", "reconciler/fulfil"},
 		"policy":                       {"schemas"},
 		"connectors":                   {"schemas"},
 		"connectors/all":               {"connectors", "connectors/aws", "connectors/casbin", "connectors/github", "connectors/ldap", "connectors/manual", "connectors/mysql", "connectors/okta", "connectors/postgres", "connectors/scim"},
@@ -47,7 +55,7 @@ func arrows() map[string][]string {
 		"schemas":                      {},
 		"examples/exec-go/connector":   {"connectors", "connectors/exec", "schemas"},
 		// Webhooks are posted by the client that connectors to JSON APIs share: it knows when sending again helps and harms nothing.
-		"reconciler/fulfil": {"reconciler/report", "connectors", "connectors/rest", "schemas"},
+		"reconciler/fulfil": {"reconciler/forge", "reconciler/report", "connectors", "connectors/rest", "schemas"},
 		"connectors/manual": {"connectors", "schemas"},
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "connectors/connectortest/suite"},
@@ -55,6 +63,30 @@ func arrows() map[string][]string {
 		"connectors/connectortest/servers": {},
 		"reconciler/history/historytest":   {},
 		"reconciler/github/githubtest":     {},
+	}
+}
+
+// TestForgesAreNamedOnce finds the files outside a forge's package that import it: the table of forges alone may.
+func TestForgesAreNamedOnce(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("internal/cli/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	for _, name := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			if i.Path.Value == strconv.Quote(module+"reconciler/github") {
+				found = append(found, filepath.Base(name))
+			}
+		}
+	}
+	if want := []string{"forges.go"}; !slices.Equal(found, want) {
+		t.Errorf("GitHub is named by %v, want %v", found, want)
 	}
 }
 

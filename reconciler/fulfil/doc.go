@@ -5,5 +5,5 @@
 // a secret that each application has of its own: https://www.standardwebhooks.com/. The id is the idempotency key.
 //
 // It may import connectors (errors, secrets), connectors/rest (the HTTP client that knows when to try again),
-// reconciler/report (escaping for Markdown) and schemas.
+// reconciler/forge (tickets), reconciler/report (escaping for Markdown) and schemas.
 package fulfil

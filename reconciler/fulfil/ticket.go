@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/report"
@@ -18,48 +17,6 @@ import (
 
 // MaxOperations is how many operations one ticket lists: an issue's text has an end.
 const MaxOperations = 150
-
-// Ticket is an issue of ours as it stands at the forge.
-type Ticket struct {
-	Number int
-	URL    string
-	Title  string
-	Body   string
-	Open   bool
-	// Closing is who closed it last; nil for an open one.
-	Closing *Closing
-}
-
-// Closing is how an issue came to be closed.
-type Closing struct {
-	// By is the login, "" where the forge does not tell.
-	By string
-	At time.Time
-	// Bot says that no person did it, Indirect that it was a commit or pull request that mentions it: whoever merged
-	// that need not have known.
-	Bot, Indirect bool
-	// Completed says that it was closed as completed; otherwise as not planned, or as a duplicate.
-	Completed bool
-}
-
-// Edit is what is written: a new ticket when Number is 0.
-type Edit struct {
-	Number      int
-	Title, Body string
-	Labels      []string
-	Assignees   []string
-	// State is open, completed or not_planned; "" leaves it as it is.
-	State string
-	// Comment is written beside; "" is none.
-	Comment string
-}
-
-// The values of Edit.State.
-const (
-	StateOpen       = "open"
-	StateCompleted  = "completed"
-	StateNotPlanned = "not_planned"
-)
 
 // Marker is hidden at the beginning of a ticket, so that it is found again: one for each document and application.
 func Marker(application string, d schemas.DocumentID) string {

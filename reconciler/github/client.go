@@ -18,6 +18,8 @@ import (
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	gh "github.com/google/go-github/v60/github"
 	"github.com/hashicorp/go-retryablehttp"
+
+	"github.com/countersign/countersign/reconciler/history"
 )
 
 // DefaultURL is the root of github.com's API.
@@ -45,6 +47,8 @@ type Config struct {
 	Repository string
 	// URL is the API's root; "" is DefaultURL. GitHub Enterprise Server's is https://HOST/api/v3/.
 	URL string
+	// ServerURL is the root under which repositories are cloned; "" is https://github.com.
+	ServerURL string
 	// Token is a token, App an App's identity. One of them is required.
 	Token string
 	App   *App
@@ -65,7 +69,7 @@ type Config struct {
 
 // Client speaks to one repository. It is safe for concurrent use.
 type Client struct {
-	c           Config
+	config      Config
 	owner, name string
 	api         *gh.Client
 	app         *ghinstallation.Transport
@@ -87,6 +91,9 @@ func New(c Config) (*Client, error) {
 	if (c.Token == "") == (c.App == nil) {
 		return nil, errors.New("github: needs a token (GITHUB_TOKEN) or an App's identity, and not both")
 	}
+	if c.ServerURL == "" {
+		c.ServerURL = "https://github.com"
+	}
 	if c.Transport == nil {
 		c.Transport = http.DefaultTransport
 	}
@@ -105,7 +112,7 @@ func New(c Config) (*Client, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	client := &Client{c: c, owner: owner, name: name}
+	client := &Client{config: c, owner: owner, name: name}
 	bounded := &bounded{next: c.Transport, timeout: c.Timeout}
 	var authorized http.RoundTripper = &bearer{token: c.Token, next: bounded}
 	if c.App != nil {
@@ -136,10 +143,15 @@ func isLoopback(host string) bool { return host == "127.0.0.1" || host == "local
 // Repository is owner/name.
 func (c *Client) Repository() string { return c.owner + "/" + c.name }
 
+// Remote returns where the repository is cloned from.
+func (c *Client) Remote() history.Remote {
+	return history.Remote{URL: strings.TrimSuffix(c.config.ServerURL, "/") + "/" + c.Repository() + ".git", Password: c.Password}
+}
+
 // Password is what authenticates as x-access-token over Git's HTTP.
 func (c *Client) Password(ctx context.Context) (string, error) {
 	if c.app == nil {
-		return c.c.Token, nil
+		return c.config.Token, nil
 	}
 	token, err := c.app.Token(ctx)
 	if err != nil {
@@ -307,7 +319,7 @@ func (c *Client) again(ctx context.Context, resp *http.Response, err error) (boo
 		return !errors.Is(err, errRefused) && errors.As(err, &of) && isIdempotent(strings.ToUpper(of.Op)), nil
 	}
 	if wait, limited := c.limited(resp); limited {
-		return wait <= c.c.MaxWait, nil
+		return wait <= c.config.MaxWait, nil
 	}
 	if resp.StatusCode < 500 || resp.StatusCode == http.StatusNotImplemented {
 		return false, nil
@@ -331,7 +343,7 @@ func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
 	}
 	if resp.Header.Get("X-RateLimit-Remaining") == "0" {
 		if at, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64); err == nil {
-			return max(time.Unix(at, 0).Sub(c.c.Now())+time.Second, 0), true
+			return max(time.Unix(at, 0).Sub(c.config.Now())+time.Second, 0), true
 		}
 	}
 	return time.Minute, resp.StatusCode == http.StatusTooManyRequests
@@ -339,15 +351,15 @@ func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
 
 // backoff doubles, and spreads: many runners that failed together must not come back together.
 func (c *Client) backoff(_, _ time.Duration, try int, resp *http.Response) time.Duration {
-	wait := c.c.MinWait << try
+	wait := c.config.MinWait << try
 	if limit, ok := c.limited(resp); ok {
 		wait = limit
 	}
-	return min(wait+rand.N(c.c.MinWait), c.c.MaxWait)
+	return min(wait+rand.N(c.config.MinWait), c.config.MaxWait)
 }
 
-// said makes an error of go-github one that tells what to do. what is what was being done.
-func (c *Client) said(what string, err error) error {
+// explain makes an error of go-github one that tells what to do. what names what was being done.
+func (c *Client) explain(what string, err error) error {
 	if err == nil {
 		return nil
 	}

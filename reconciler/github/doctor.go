@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -19,10 +20,17 @@ type rule struct {
 	Parameters json.RawMessage `json:"parameters"`
 }
 
-// Examine holds the repository's rules against what countersign relies on. What the forge's own gate lets through is
-// still judged at the merge; a hole there costs time and noise, not access. codeowners is that file on the branch,
-// ledger the branch that the ledger is kept on, "" for none.
-func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners, ledger string) ([]schemas.Check, error) {
+// codeownersPath is where GitHub reads whom to ask for reviews.
+const codeownersPath = ".github/CODEOWNERS"
+
+// Examine compares the repository's rules with those that countersign relies on. What GitHub's own gate lets through is
+// still judged at the merge: a gap there costs time and noise, not access.
+func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.Check, error) {
+	s, ledger := in.Settings, in.LedgerBranch
+	codeowners, err := in.File(ctx, codeownersPath)
+	if err != nil {
+		return nil, err
+	}
 	var out []schemas.Check
 	add := func(ok bool, name, found, fix string) {
 		k := schemas.Check{State: schemas.CheckOK, Name: name, Detail: found}
@@ -33,14 +41,14 @@ func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners
 	}
 	repo, _, err := c.api.Repositories.Get(ctx, c.owner, c.name)
 	if err != nil {
-		return nil, c.said("read the repository", err)
+		return nil, c.explain("read the repository", err)
 	}
 	add(true, "access", "the token reads "+repo.GetFullName(), "")
 	add(!strings.EqualFold(s.Forge.Publisher, actionsBot), "publisher", "previews count when they are by "+s.Forge.Publisher,
 		"every workflow of the repository can speak as "+actionsBot+", on any branch that somebody may push: make a GitHub App of your own, and name its account as forge.publisher")
 	var rules []rule
 	if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(s.Branch)), &rules); err != nil {
-		return nil, c.said("read the rules of "+s.Branch, err)
+		return nil, c.explain("read the rules of "+s.Branch, err)
 	}
 	has := func(kind string) (found []rule) {
 		for _, r := range rules {
@@ -83,7 +91,7 @@ func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners
 			required[k.Context] = k.Integration
 		}
 	}
-	for _, name := range []string{policyContext, signoffContext} {
+	for _, name := range []string{forge.PolicyStatusName, forge.SignoffStatusName} {
 		source, ok := required[name]
 		add(ok, name, "the status is required", "require the status "+name+", so that the merge button waits for it")
 		if ok {
@@ -106,7 +114,7 @@ func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners
 		case isStatus(err, http.StatusNotFound, http.StatusForbidden) || err == nil && set.Bypass == nil:
 			out = append(out, schemas.Check{State: schemas.CheckUnknown, Name: "bypass", Detail: fmt.Sprintf("who may bypass ruleset %d is not told to this token", id), Fix: "run it with the token of an administrator"})
 		case err != nil:
-			return nil, c.said("read the ruleset", err)
+			return nil, c.explain("read the ruleset", err)
 		default:
 			add(len(*set.Bypass) == 0, "bypass", fmt.Sprintf("ruleset %q: %d may bypass it", set.Name, len(*set.Bypass)), "empty the bypass list: what an administrator merges without approval is quarantined all the same")
 		}
@@ -114,7 +122,7 @@ func (c *Client) Examine(ctx context.Context, s schemas.SettingsSpec, codeowners
 	if ledger != "" {
 		var rules []rule
 		if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(ledger)), &rules); err != nil {
-			return nil, c.said("read the rules of "+ledger, err)
+			return nil, c.explain("read the rules of "+ledger, err)
 		}
 		kinds := map[string]bool{}
 		for _, r := range rules {

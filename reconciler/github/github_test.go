@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
 	"github.com/countersign/countersign/reconciler/history"
@@ -102,9 +103,9 @@ func (w *world) speak(t *testing.T, c github.Config) *github.Client {
 	return client
 }
 
-func (w *world) publication(p *schemas.Preview, body string) github.Publication {
+func (w *world) publication(p *schemas.Preview, body string) forge.Publication {
 	p.Head, p.ContentDigest = w.head, strings.Repeat("c", 64)
-	return github.Publication{Number: w.number, Preview: p, Body: body, Publisher: "countersign[bot]", Evidence: true}
+	return forge.Publication{Number: w.number, Preview: p, Body: body, Publisher: "countersign[bot]", Evidence: true}
 }
 
 // TestEnterpriseServer speaks to the same API under /api/v3/, as GitHub Enterprise Server has it.
@@ -161,7 +162,7 @@ func TestAPreviewOfAnOlderHead(t *testing.T) {
 	w := newWorld(t)
 	p := w.publication(&schemas.Preview{Verdict: schemas.VerdictReady}, "body")
 	p.Preview.Head = w.repo.Run("rev-parse", "refs/heads/main")
-	if _, err := w.client.Publish(t.Context(), p); !github.IsMoved(err) {
+	if _, err := w.client.Publish(t.Context(), p); !forge.IsMoved(err) {
 		t.Errorf("Publish = %v", err)
 	}
 	if got := w.repo.Comments(w.number); len(got) != 0 {
@@ -206,6 +207,15 @@ func TestTwoFirstRunsAtOnce(t *testing.T) {
 	if len(got) != 2 || !strings.Contains(got[0], "in a later comment") || !strings.HasSuffix(got[1], "body") {
 		t.Errorf("comments = %q", got)
 	}
+}
+
+func examined(s schemas.SettingsSpec, codeowners string) forge.Examination {
+	return forge.Examination{Settings: s, LedgerBranch: "countersign/ledger", File: func(_ context.Context, path string) (string, error) {
+		if path == ".github/CODEOWNERS" {
+			return codeowners, nil
+		}
+		return "", nil
+	}}
 }
 
 func TestExamine(t *testing.T) {
@@ -253,7 +263,7 @@ func TestExamine(t *testing.T) {
 			if tt.publisher != "" {
 				s.Forge.Publisher = tt.publisher
 			}
-			checks, err := w.speak(t, github.Config{Token: w.User("root")}).Examine(t.Context(), s, tt.codeowners, "countersign/ledger")
+			checks, err := w.speak(t, github.Config{Token: w.User("root")}).Examine(t.Context(), examined(s, tt.codeowners))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -270,7 +280,7 @@ func TestExamine(t *testing.T) {
 				t.Errorf("open (-want +got):\n%s", diff)
 			}
 			// The App is not told who may bypass: that is unknown, never well.
-			if checks, err = w.client.Examine(t.Context(), s, tt.codeowners, "countersign/ledger"); err != nil {
+			if checks, err = w.client.Examine(t.Context(), examined(s, tt.codeowners)); err != nil {
 				t.Fatal(err)
 			}
 			for _, k := range checks {
@@ -286,7 +296,7 @@ func TestExamine(t *testing.T) {
 func TestForgeOfAnotherRepository(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if _, err := w.client.Forge(schemas.SettingsSpec{Forge: schemas.Forge{Kind: "github", Repository: "mallory/access"}}); err == nil {
+	if _, err := w.client.Evidence(schemas.SettingsSpec{Forge: schemas.Forge{Kind: "github", Repository: "mallory/access"}}); err == nil {
 		t.Error("the settings of another repository are taken")
 	}
 }
@@ -306,7 +316,7 @@ func TestWebFlow(t *testing.T) {
 			}
 		}
 		w.repo.Moved("alice")
-		f, err := w.client.Forge(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access", Publisher: "countersign[bot]"}})
+		f, err := w.client.Evidence(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access", Publisher: "countersign[bot]"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -314,7 +324,7 @@ func TestWebFlow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		e, err := f.Pending(t.Context(), signoff.Pending{Head: w.repo.Run("rev-parse", "refs/heads/ask"), PullRequest: w.number, Directory: d})
+		e, err := f.Pending(t.Context(), forge.Pending{Head: w.repo.Run("rev-parse", "refs/heads/ask"), PullRequest: w.number, Directory: d})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -333,7 +343,7 @@ func TestWhoeverOpensItMadeIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	n := w.repo.Open("bob", "ask", "Ask", w.repo.Fork("bob/access"))
-	f, err := w.client.Forge(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access", Publisher: "countersign[bot]"}})
+	f, err := w.client.Evidence(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access", Publisher: "countersign[bot]"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -341,7 +351,7 @@ func TestWhoeverOpensItMadeIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := f.Pending(t.Context(), signoff.Pending{Head: w.head, PullRequest: n, Directory: d})
+	e, err := f.Pending(t.Context(), forge.Pending{Head: w.head, PullRequest: n, Directory: d})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +371,7 @@ func TestAPullRequestOfTooManyCommits(t *testing.T) {
 	}
 	w.repo.Run("update-ref", "refs/heads/ask", tip)
 	w.repo.Moved("alice")
-	f, err := w.client.Forge(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access", Publisher: "countersign[bot]"}})
+	f, err := w.client.Evidence(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access", Publisher: "countersign[bot]"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +379,7 @@ func TestAPullRequestOfTooManyCommits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := f.Pending(t.Context(), signoff.Pending{Head: tip, PullRequest: w.number, Directory: d})
+	e, err := f.Pending(t.Context(), forge.Pending{Head: tip, PullRequest: w.number, Directory: d})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -382,11 +392,11 @@ func TestAPullRequestOfTooManyCommits(t *testing.T) {
 func TestACommitThatGitHubDoesNotKnow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	f, err := w.client.Forge(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access"}})
+	f, err := w.client.Evidence(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Evidence(t.Context(), signoff.Change{Commit: &history.Commit{Hash: strings.Repeat("a", 40)}}); err == nil || !strings.Contains(err.Error(), "GitHub does not know the commit") {
+	if _, err := f.Evidence(t.Context(), forge.Change{Commit: &history.Commit{Hash: strings.Repeat("a", 40)}}); err == nil || !strings.Contains(err.Error(), "GitHub does not know the commit") {
 		t.Errorf("Evidence = %v", err)
 	}
 }

@@ -2,31 +2,14 @@ package ledger
 
 import (
 	"fmt"
-	"io"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/countersign/countersign/reconciler/ledger/ledgertest"
 	"github.com/countersign/countersign/schemas"
 )
 
 // outcomes are n records as a run writes them: the whole operation and what became of it.
-func outcomes(n int) []schemas.Record {
-	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
-	out := make([]schemas.Record, n)
-	for i := range out {
-		id := fmt.Sprintf("%016x", i)
-		out[i] = schemas.Record{Type: schemas.RecordOutcome, Run: "run-1", Application: "warehouse",
-			Operation: &schemas.Operation{ID: id, Kind: schemas.OperationGrant, Application: "warehouse",
-				Connection: schemas.Name{Type: "role", SourceName: fmt.Sprintf("sales_%d", i%300)}, NativeID: "16400",
-				Target: &schemas.Name{Type: "user", SourceName: fmt.Sprintf("person_%d", i)}, Privilege: schemas.PrivilegeMember, Cause: schemas.CauseRequest,
-				Documents: []schemas.DocumentID{{Path: fmt.Sprintf("requests/2026/11/23/r%d.yaml", i/50), Blob: "0123456789abcdef0123456789abcdef01234567"}}},
-			Outcome: &schemas.OutcomeRecord{Operation: id, Status: "applied", Attempts: 1, Started: at, Finished: at}}
-	}
-	return out
-}
-
-// BenchmarkAppend appends 60,000 outcomes in batches of 1,000.
 func BenchmarkAppend(b *testing.B) {
 	records := outcomes(60000)
 	for b.Loop() {
@@ -76,17 +59,8 @@ func BenchmarkAllBaseline(b *testing.B) {
 // large is a ledger of a run with n operations.
 func large(b *testing.B, n int) *Ledger {
 	l := openAt(b, filepath.Join(b.TempDir(), "l.db"), nil)
-	records := outcomes(n)
-	for i := 0; i < n; i += 1000 {
-		var planned []schemas.Operation
-		var seen []schemas.Record
-		for _, r := range records[i:min(i+1000, n)] {
-			planned = append(planned, *r.Operation)
-			seen = append(seen, schemas.Record{Type: schemas.RecordVerification, Run: r.Run, Application: r.Application, Operation: r.Operation, Verification: &schemas.VerificationRecord{Operation: r.Operation.ID, Status: "verified"}})
-		}
-		appendTo(b, l, schemas.Record{Type: schemas.RecordIntent, Run: "run-1", Application: "warehouse", Planned: planned})
-		appendTo(b, l, records[i:min(i+1000, n)]...)
-		appendTo(b, l, seen...)
+	for _, batch := range ledgertest.LargeRun(n) {
+		appendTo(b, l, batch...)
 	}
 	return l
 }
@@ -98,19 +72,6 @@ func BenchmarkVerify(b *testing.B) {
 		if rep, err := l.Verify(b.Context(), VerifyOptions{}); err != nil || len(rep.Problems) > 0 {
 			b.Fatal(rep, err)
 		}
-	}
-}
-
-func BenchmarkExport(b *testing.B) {
-	l := large(b, 10000)
-	for _, format := range []string{"jsonl", "csv"} {
-		b.Run(format, func(b *testing.B) {
-			for b.Loop() {
-				if m, err := Export(b.Context(), l, ExportOptions{Format: format, Out: io.Discard}); err != nil || m.Rows != 10000 {
-					b.Fatal(m.Rows, err)
-				}
-			}
-		})
 	}
 }
 

@@ -269,7 +269,7 @@ func (w *writer) removal(ctx context.Context, r *schemas.Record) {
 
 // Rebuild makes the derived tables anew from the records, each of which must have its hash.
 func (l *Ledger) Rebuild(ctx context.Context) error {
-	if l.c.ReadOnly || l.db == nil {
+	if l.config.ReadOnly || l.db == nil {
 		return ErrReadOnly
 	}
 	if err := l.write(ctx, rebuild); err != nil {

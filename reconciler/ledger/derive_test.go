@@ -9,59 +9,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/countersign/countersign/reconciler/ledger/ledgertest"
 	"github.com/countersign/countersign/schemas"
 )
-
-const app = "warehouse"
-
-func role(n string) schemas.Name { return schemas.Name{Type: "role", SourceName: n} }
-
-func doc(path string, blob string) schemas.DocumentID {
-	return schemas.DocumentID{Path: path, Blob: blob}
-}
-
-func operation(id string, kind schemas.OperationKind, cause schemas.Cause, docs ...schemas.DocumentID) schemas.Operation {
-	o := schemas.Operation{ID: id, Kind: kind, Application: app, Connection: role("sales"), Cause: cause, Documents: docs}
-	if kind == schemas.OperationGrant || kind == schemas.OperationRevoke {
-		o.Target, o.Privilege = &schemas.Name{Type: "user", SourceName: id}, schemas.PrivilegeMember
-	}
-	return o
-}
-
-func runRecord(run, version string) schemas.Record {
-	return schemas.Record{Type: schemas.RecordRun, Run: run, Application: app, RunInfo: &schemas.RunRecord{Version: version, Tip: "t", Operations: 2, Held: 1}}
-}
-
-func end(run, version string, counts map[string]int) schemas.Record {
-	return schemas.Record{Type: schemas.RecordRunEnd, Run: run, Application: app, RunInfo: &schemas.RunRecord{Version: version, Counts: counts}}
-}
-
-func intent(run string, ops ...schemas.Operation) schemas.Record {
-	return schemas.Record{Type: schemas.RecordIntent, Run: run, Application: app, Planned: ops}
-}
-
-func held(run string, hold schemas.Hold, ops ...schemas.Operation) schemas.Record {
-	for i := range ops {
-		ops[i].Hold = hold
-	}
-	return schemas.Record{Type: schemas.RecordHeld, Run: run, Application: app, Planned: ops}
-}
-
-func outcome(run string, o schemas.Operation, status string) schemas.Record {
-	r := schemas.Record{Type: schemas.RecordOutcome, Run: run, Application: app, Operation: &o, Outcome: &schemas.OutcomeRecord{Operation: o.ID, Status: status, Attempts: 1}}
-	if status == statusFailed {
-		r.Outcome.Error = "it broke"
-	}
-	return r
-}
-
-func verified(run string, o schemas.Operation, status string, items ...schemas.BaselineItem) schemas.Record {
-	return schemas.Record{Type: schemas.RecordVerification, Run: run, Application: app, Operation: &o, Verification: &schemas.VerificationRecord{Operation: o.ID, Status: status}, Baseline: items}
-}
-
-func verdict(commit, verdict string, changes ...schemas.FileChange) schemas.Record {
-	return schemas.Record{Type: schemas.RecordAdmission, Admission: &schemas.AdmissionRecord{Commit: commit, Verdict: verdict, Changes: changes}}
-}
 
 func TestAdmissions(t *testing.T) {
 	t.Parallel()
@@ -245,7 +195,7 @@ func TestRemovals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			l, c := temp(t)
-			c.set(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
+			c.Set(time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC))
 			out := appendTo(t, l, tt.records...)
 			for since, want := range map[time.Time]Counts{out[0].Time.Add(-time.Hour): tt.want, out[0].Time: tt.want, out[0].Time.Add(1): {}, {}: tt.want} {
 				if got, err := l.Removals(t.Context(), app, since); err != nil || got != want {
@@ -402,7 +352,7 @@ func TestRebuildIsWhatWasMaintained(t *testing.T) {
 			}
 			return r
 		}
-		l, err := Open(t.Context(), Config{Path: t.TempDir() + "/l.db", Now: newClock().Now})
+		l, err := Open(t.Context(), Config{Path: t.TempDir() + "/l.db", Now: ledgertest.NewClock().Now})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -453,8 +403,8 @@ func TestRebuildRefusesABrokenChain(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	raw(t, l.c.Path, `DROP TRIGGER records_no_update`, `UPDATE records SET body = replace(body, 'quarantined', 'admitted')`)
-	again := openAt(t, l.c.Path, nil)
+	raw(t, l.config.Path, `DROP TRIGGER records_no_update`, `UPDATE records SET body = replace(body, 'quarantined', 'admitted')`)
+	again := openAt(t, l.config.Path, nil)
 	if err := again.Rebuild(t.Context()); err == nil {
 		t.Error("Rebuild() took a changed record for true")
 	}

@@ -1,22 +1,22 @@
-// Package ledger is the append-only record of admissions, intents, outcomes and read-backs. Each record
-// holds the hash of the one before, so that a record that was changed, removed or put in between is found.
+// Package ledger is the append-only record of admissions, intents, outcomes and read-backs. Each record contains the
+// hash of the previous one, so that a changed, removed or inserted record is found.
 //
-// The records are the truth. Everything else in the file (what was verified, which runs ended, which
-// intents are open) is derived from them in the transaction that appends, and Rebuild makes it anew. A lost
-// ledger loses the audit trail, never the truth about access.
+// The records are the truth. Everything else in the file (what was verified, which runs ended, which intents are open)
+// is derived from them in the transaction that appends, and Rebuild derives it again. Losing the ledger loses the audit
+// trail, never the truth about access.
 //
 // # What the chain proves
 //
-// The hash of a record is SHA-256 over its canonical JSON (RFC 8785) without the field hash; previous is
-// the hash of the record before, and "" in the first. Whoever can write the file can make the whole chain
-// anew, and can cut off its end: no file can prove by itself that it is all there. So every export prints
-// the head and the number of records; kept elsewhere, they are what Verify is given later. There is no side
-// file beside the database for that: who can write one can write the other.
+// A record's hash is the SHA-256 of its canonical JSON (RFC 8785) without the field hash; previous is the hash of the
+// previous record, and "" in the first. Anyone who can write the file can build another chain, or cut off its end: no
+// file can prove by itself that it is complete. So every export prints the head and the number of records; keep them
+// elsewhere, and give them to Verify later. A file beside the database wouldn't help: anyone who can write one can write
+// the other.
 //
 // # Secrets
 //
-// Operations hold no secrets: connectors take them by reference, and a payload that is secret is no
-// attribute. The ledger keeps what it is given and has no means to tell a secret from a text.
+// Operations contain no secrets: connectors take them by reference, and a secret payload isn't an attribute. The ledger
+// records what it is given and can't tell a secret from other text.
 //
-// It imports schemas alone.
+// It may import schemas.
 package ledger

@@ -10,22 +10,6 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// asking is an intent to ask somebody outside.
-func asking(run, submission string, round int, ops ...schemas.Operation) schemas.Record {
-	r := intent(run, ops...)
-	for _, o := range ops {
-		r.Fulfilments = append(r.Fulfilments, schemas.FulfilmentRecord{Operation: o.ID, Submission: submission + o.ID, Round: round, Via: schemas.ProvisioningWebhook, Token: "present:1"})
-	}
-	return r
-}
-
-// word is an outcome about an asking.
-func word(o schemas.Operation, submission, status, method string) schemas.Record {
-	r := outcome("r", o, status)
-	r.Outcome.Fulfilment = &schemas.FulfilmentRecord{Operation: o.ID, Submission: submission + o.ID, Via: schemas.ProvisioningWebhook, Method: method, To: "it.acme.test", By: "svc"}
-	return r
-}
-
 // TestFulfilmentStates is how an operation that somebody outside was asked for stands after each record, in its own
 // state and on the request's axes.
 func TestFulfilmentStates(t *testing.T) {
@@ -107,7 +91,7 @@ func TestFulfilmentRemovals(t *testing.T) {
 	appendTo(t, l, runRecord("r", "v"), asking("r", "s1", 0, o), word(o, "s1", statusPending, schemas.FulfilledByAnswer))
 	want := func(n int) {
 		t.Helper()
-		if c, err := l.Removals(t.Context(), app, l.c.nowUTC().Add(-24*60*60*1e9)); err != nil || c.Members != n {
+		if c, err := l.Removals(t.Context(), app, l.config.nowUTC().Add(-24*60*60*1e9)); err != nil || c.Members != n {
 			t.Errorf("%d removals, %v; want %d", c.Members, err, n)
 		}
 	}
@@ -141,7 +125,7 @@ func TestAttestations(t *testing.T) {
 func TestOldLedger(t *testing.T) {
 	t.Parallel()
 	l, _ := temp(t)
-	path := l.c.Path
+	path := l.config.Path
 	d := doc("r.yaml", "b1")
 	o := operation("a", schemas.OperationGrant, schemas.CauseRequest, d)
 	appendTo(t, l, verdict("c1", verdictAdmitted, schemas.FileChange{Path: "r.yaml", After: "b1"}), runRecord("r", "v"), intent("r", o), outcome("r", o, statusApplied), verified("r", o, statusVerified))

@@ -62,6 +62,22 @@ func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, err
 	return v.report, nil
 }
 
+// ReadVerified verifies the chain and calls fn for each record in order; both see the ledger as of one moment. The
+// report says whether the chain holds: fn gets the records also where it doesn't. fn must not use the ledger.
+func (l *Ledger) ReadVerified(ctx context.Context, fn func(schemas.Record) error) (VerifyReport, error) {
+	v := verifier{report: VerifyReport{Problems: []Problem{}}}
+	if l.db == nil {
+		return v.report, nil
+	}
+	err := l.snapshot(ctx, func(q querier) error {
+		if err := v.chain(ctx, q); err != nil {
+			return err
+		}
+		return stream(ctx, q, ` ORDER BY sequence`, nil, fn)
+	})
+	return v.report, err
+}
+
 type verifier struct {
 	report  VerifyReport
 	options VerifyOptions

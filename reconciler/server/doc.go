@@ -1,12 +1,12 @@
-// Package server keeps applications as Git says, for as long as it runs: Pass is one pass, with the outcome told at
-// the forge; Server repeats it.
+// Package server applies what is merged, for as long as it runs: Pass makes one pass over the branch and publishes its
+// outcome at the forge, Preview previews one pull request there, and Server repeats both.
 //
-// It is level-triggered. A webhook is a hint that something moved, and so is the clock: the branch is fetched and
-// judged anew each time, and a hint that was lost only delays. One pass is made at a time; what comes meanwhile leads
-// to one more. A pass that is killed is finished by the next.
+// It is level-triggered. A webhook is a hint that something moved, and so is the clock: each time, the branch is fetched
+// and judged, and a lost hint only delays. There is one pass at a time; hints that arrive meanwhile lead to one more. The
+// next pass finishes one that was killed.
 //
-// Who carries operations out outside (a webhook) says so at /fulfilments: that is put on record as a claim, and is a hint
-// like the others.
+// A service that carries out operations by webhook reports results at /fulfilments. They are recorded as claims, and are
+// hints too.
 //
-// It may import reconciler, reconciler/fulfil, reconciler/github, reconciler/report and schemas.
+// It may import reconciler, reconciler/forge, reconciler/fulfil, reconciler/report and schemas. It names no forge.
 package server

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -19,27 +18,6 @@ import (
 // maxWaitForPass is how long a callback waits for a pass to end, where it must.
 const maxWaitForPass = 10 * time.Second
 
-// ticketMoved says whether an event is about an issue of ours that was closed or opened again.
-func (s *Server) ticketMoved(body []byte) bool {
-	var e struct {
-		Action string `json:"action"`
-		Issue  struct {
-			Labels []struct {
-				Name string `json:"name"`
-			} `json:"labels"`
-		} `json:"issue"`
-	}
-	if json.Unmarshal(body, &e) != nil || !slices.Contains([]string{"closed", "reopened", "deleted", "transferred"}, e.Action) {
-		return false
-	}
-	for _, l := range e.Issue.Labels {
-		if l.Name == "countersign" {
-			return true
-		}
-	}
-	return false
-}
-
 // fulfilment takes what a webhook says became of an operation. The body names the application, whose own secret the
 // signature is then held against: no application's secret says anything about another's operations.
 func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
@@ -47,27 +25,27 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		say(w, http.StatusRequestEntityTooLarge, "larger than any answer")
+		respond(w, http.StatusRequestEntityTooLarge, "larger than any answer")
 		return
 	case err != nil:
-		say(w, http.StatusBadRequest, "the body broke off")
+		respond(w, http.StatusBadRequest, "the body broke off")
 		return
 	}
 	if t, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		say(w, http.StatusUnsupportedMediaType, "send application/json")
+		respond(w, http.StatusUnsupportedMediaType, "send application/json")
 		return
 	}
 	hook, ready := s.webhookOf(body)
 	if !ready {
-		later(w, "no pass has ended well yet")
+		respondLater(w, "no pass has ended well yet")
 		return
 	}
 	// Who has no secret is not told which applications there are, nor what is wrong with the body.
 	if err := s.signed(req, body, hook); err != nil {
 		if !errors.Is(err, fulfil.ErrSignature) {
-			s.c.Logger.Error("a callback could not be checked", "error", err)
+			s.config.Logger.Error("a callback could not be checked", "error", err)
 		}
-		say(w, http.StatusUnauthorized, "the signature does not hold")
+		respond(w, http.StatusUnauthorized, "the signature does not hold")
 		return
 	}
 	answer, err := fulfil.ReadAnswer(body)
@@ -75,14 +53,14 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 		err = errors.New("the body names two applications")
 	}
 	if err != nil {
-		say(w, http.StatusBadRequest, err.Error())
+		respond(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if s.c.Serial && !s.free(req.Context()) {
-		later(w, "a pass is under way")
+	if s.config.Serial && !s.lockBetweenPasses(req.Context()) {
+		respondLater(w, "a pass is under way")
 		return
 	}
-	if s.c.Serial {
+	if s.config.Serial {
 		defer s.work.Unlock()
 	}
 	by := fulfil.HostOf(hook.URL)
@@ -92,22 +70,22 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	// Whoever sends is free to go: what came is put on record. Another process may have the ledger for longer than that.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), maxWaitForPass)
 	defer cancel()
-	rep, err := s.c.Reconciler.Fulfil(ctx, reconciler.Answer{Application: answer.Application, Operation: answer.Operation, Submission: answer.ID,
+	rep, err := s.config.Reconciler.Fulfil(ctx, reconciler.Answer{Application: answer.Application, Operation: answer.Operation, Submission: answer.ID,
 		Status: answer.Status, Message: answer.Message, By: by, Method: schemas.FulfilledByCallback, Authenticated: true})
 	switch {
 	case errors.Is(err, reconciler.ErrNotAsked):
-		say(w, http.StatusNotFound, err.Error())
+		respond(w, http.StatusNotFound, err.Error())
 	case errors.Is(err, reconciler.ErrSaidOtherwise):
-		say(w, http.StatusConflict, err.Error())
+		respond(w, http.StatusConflict, err.Error())
 	case err != nil:
-		s.c.Logger.Error("a callback could not be put on record", "application", answer.Application, "operation", answer.Operation, "error", err)
-		later(w, "it could not be put on record")
+		s.config.Logger.Error("a callback could not be put on record", "application", answer.Application, "operation", answer.Operation, "error", err)
+		respondLater(w, "it could not be put on record")
 	case !rep.Recorded:
-		say(w, http.StatusOK, "known already")
+		respond(w, http.StatusOK, "known already")
 	default:
-		s.c.Logger.Info("an operation is said to have come to its end", "application", answer.Application, "operation", answer.Operation, "status", answer.Status)
+		s.config.Logger.Info("an operation is said to have come to its end", "application", answer.Application, "operation", answer.Operation, "status", answer.Status)
 		s.hint(hint{due: true})
-		say(w, http.StatusOK, "recorded")
+		respond(w, http.StatusOK, "recorded")
 	}
 }
 
@@ -145,11 +123,11 @@ func (s *Server) signed(req *http.Request, body []byte, hook *schemas.WebhookFul
 	if err != nil {
 		return err
 	}
-	return key.Verify(req.Header, body, s.c.Now())
+	return key.Verify(req.Header, body, s.config.Now())
 }
 
-// free waits until no pass is under way, and keeps the next one off.
-func (s *Server) free(ctx context.Context) bool {
+// lockBetweenPasses waits until no pass is under way, and keeps the next one off.
+func (s *Server) lockBetweenPasses(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, maxWaitForPass)
 	defer cancel()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -166,8 +144,8 @@ func (s *Server) free(ctx context.Context) bool {
 	}
 }
 
-// later asks to come back: who sends webhooks does.
-func later(w http.ResponseWriter, why string) {
+// respondLater asks to come back: who sends webhooks does.
+func respondLater(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(maxWaitForPass/time.Second)))
-	say(w, http.StatusServiceUnavailable, why)
+	respond(w, http.StatusServiceUnavailable, why)
 }

@@ -8,19 +8,16 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/reconciler"
-	"github.com/countersign/countersign/reconciler/github"
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
 )
 
-// Teller tells outcomes at the forge. *github.Client is one.
+// Teller tells outcomes at the forge.
 type Teller interface {
-	Tell(ctx context.Context, r github.Receipt, body, publisher, url string) error
-	Issues(ctx context.Context, publisher string, topics []github.Topic) error
-	CommentOnCommit(ctx context.Context, commit, body, publisher string) error
+	forge.Outcomes
+	forge.Topics
 }
-
-var _ Teller = (*github.Client)(nil)
 
 // Pass is one pass over the branch and what is told of it.
 type Pass struct {
@@ -78,7 +75,7 @@ func (p Pass) again(ctx context.Context, rep *schemas.RunReport) error {
 		}
 		one := *p.Previews
 		one.Reconciler, one.Number, one.Head, one.URL, one.Redact = p.Reconciler, pull.Number, "", p.URL, p.Redact
-		if _, _, err := one.Run(ctx); err != nil && !github.IsMoved(err) && !errors.Is(err, ErrClosed) {
+		if _, _, err := one.Run(ctx); err != nil && !forge.IsMoved(err) && !errors.Is(err, ErrClosed) {
 			failed = append(failed, fmt.Errorf("preview pull request #%d again: %w", pull.Number, err))
 		}
 	}
@@ -97,7 +94,7 @@ func (p Pass) tell(ctx context.Context, rep *schemas.RunReport) error {
 		return err
 	}
 	var failed []error
-	for _, r := range github.Receipts(rep, status) {
+	for _, r := range forge.Receipts(rep, status) {
 		body, err := p.markdown(r.Report)
 		if err == nil {
 			err = p.Forge.Tell(ctx, r, body, publisher, p.URL)
@@ -116,7 +113,7 @@ func (p Pass) tell(ctx context.Context, rep *schemas.RunReport) error {
 	}
 	topics, err := p.topics(rep, c)
 	if err == nil {
-		err = p.Forge.Issues(ctx, publisher, topics)
+		err = p.Forge.UpdateTopics(ctx, publisher, topics)
 	}
 	return errors.Join(append(failed, err)...)
 }
@@ -146,9 +143,9 @@ func quarantineText(a schemas.AdmissionRecord) string {
 const maxListed = 100
 
 // topics are the issues: one for each application's drift, one for what is quarantined.
-func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]github.Topic, error) {
-	var out []github.Topic
-	q := github.Topic{Key: "quarantine", Title: "Quarantined changes", Labels: []string{"quarantine"}}
+func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]forge.Topic, error) {
+	var out []forge.Topic
+	q := forge.Topic{Key: "quarantine", Title: "Quarantined changes", Labels: []string{"quarantine"}}
 	if len(rep.Quarantined) > 0 {
 		var b strings.Builder
 		b.WriteString("These files stand on the branch, were not signed off, and have no effect. Admit them by a pull request with an Admission document, or remove them.\n\n")
@@ -164,7 +161,7 @@ func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]git
 	out = append(out, q)
 	for i := range rep.Applications {
 		a := &rep.Applications[i]
-		t := github.Topic{Key: "drift " + a.Application, Title: "Drift in " + a.Application, Labels: []string{"drift"}}
+		t := forge.Topic{Key: "drift " + a.Application, Title: "Drift in " + a.Application, Labels: []string{"drift"}}
 		if drifted(a) || a.Error != "" {
 			one := *rep
 			one.Applications, one.Admissions, one.Quarantined = []schemas.ApplicationOutcome{*a}, []schemas.AdmissionRecord{}, []schemas.QuarantinedFile{}

@@ -8,15 +8,23 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/reconciler"
-	"github.com/countersign/countersign/reconciler/github"
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
 )
 
+// PullRequests is the forge where pull requests are previewed.
+type PullRequests interface {
+	forge.PullRequests
+	forge.Reviews
+	forge.Previews
+	forge.Topics
+}
+
 // Preview is the preview of a pull request, told there.
 type Preview struct {
 	Reconciler *reconciler.Reconciler
-	Forge      *github.Client
+	Forge      PullRequests
 	// Fetch brings references of the remote into the clone.
 	Fetch func(ctx context.Context, refspecs ...string) error
 	// Branch is the revision of the base in the clone, which Fetch brings with BranchSpec.
@@ -36,7 +44,7 @@ type Preview struct {
 
 // Run previews and tells it. Nothing of the pull request is executed, checked out or taken for configuration: what it
 // changes is read as data and judged by the base. The preview of a fork sees no application unless Full.
-func (p Preview) Run(ctx context.Context) (*schemas.Preview, *github.Published, error) {
+func (p Preview) Run(ctx context.Context) (*schemas.Preview, *forge.Published, error) {
 	pull, err := p.Forge.PullRequest(ctx, p.Number)
 	if err != nil {
 		return nil, nil, err
@@ -48,9 +56,9 @@ func (p Preview) Run(ctx context.Context) (*schemas.Preview, *github.Published, 
 		p.Head = pull.Head
 	}
 	if p.Head != pull.Head {
-		return nil, nil, &github.MovedError{PullRequest: p.Number, Head: pull.Head, Previewed: p.Head}
+		return nil, nil, &forge.MovedError{PullRequest: p.Number, Head: pull.Head, Previewed: p.Head}
 	}
-	if err := p.Fetch(ctx, p.BranchSpec, fmt.Sprintf("refs/pull/%d/head:refs/countersign/pull/%d", p.Number, p.Number)); err != nil {
+	if err := p.Fetch(ctx, p.BranchSpec, fmt.Sprintf("%s:refs/countersign/pull/%d", pull.Ref, p.Number)); err != nil {
 		return nil, nil, err
 	}
 	c, err := p.Reconciler.Configuration(ctx, p.Branch)
@@ -73,7 +81,7 @@ func (p Preview) Run(ctx context.Context) (*schemas.Preview, *github.Published, 
 	if err != nil {
 		return preview, nil, err
 	}
-	out, err := p.Forge.Publish(ctx, github.Publication{Number: p.Number, Preview: preview, Body: body, Publisher: publisher, StatusOn: p.StatusOn, URL: p.URL,
+	out, err := p.Forge.Publish(ctx, forge.Publication{Number: p.Number, Preview: preview, Body: body, Publisher: publisher, StatusOn: p.StatusOn, URL: p.URL,
 		Evidence: !blind && (preview.Verdict == schemas.VerdictReady || preview.Verdict == schemas.VerdictSignoff || preview.Verdict == schemas.VerdictDenied)})
 	return preview, out, err
 }
@@ -83,7 +91,7 @@ var ErrClosed = errors.New("the pull request is closed, and keeps what its comme
 
 // closed has nothing to preview. A review of a merged pull request changes nothing any more: what was admitted stays.
 // But one that counted and was taken back since is somebody's to look at.
-func (p Preview) closed(ctx context.Context, pull *github.PullRequest) error {
+func (p Preview) closed(ctx context.Context, pull *forge.PullRequest) error {
 	if !pull.Merged {
 		return ErrClosed
 	}
@@ -115,7 +123,7 @@ func (p Preview) closed(ctx context.Context, pull *github.PullRequest) error {
 	}
 	body := fmt.Sprintf("The approval of %s counted when pull request #%d was merged, and was dismissed afterwards. What was admitted stays in effect.\n\n"+
 		"To take it back, revert the pull request and have that approved.\n", report.MarkdownText(strings.Join(who, ", ")), pull.Number)
-	err = p.Forge.Issues(ctx, c.Settings.Forge.Publisher, []github.Topic{{Key: fmt.Sprintf("dismissed %d", pull.Number), Labels: []string{"dismissed"},
+	err = p.Forge.UpdateTopics(ctx, c.Settings.Forge.Publisher, []forge.Topic{{Key: fmt.Sprintf("dismissed %d", pull.Number), Labels: []string{"dismissed"},
 		Title: fmt.Sprintf("An approval of #%d was dismissed after the merge", pull.Number), Body: body}})
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
 	"github.com/countersign/countersign/reconciler/server"
@@ -191,7 +192,7 @@ func TestASlowPreviewDoesNotOverwriteANewerOne(t *testing.T) {
 	want := w.comment(n)
 	calls := len(w.Calls())
 	_, _, err := server.Preview{Reconciler: w.reconciler(), Forge: w.client, Fetch: w.fetch, Branch: "refs/heads/main", BranchSpec: mainSpec, Number: n, Head: old}.Run(t.Context())
-	if !github.IsMoved(err) {
+	if !forge.IsMoved(err) {
 		t.Errorf("the older preview ended with %v", err)
 	}
 	for _, c := range w.Calls()[calls:] {

@@ -14,7 +14,7 @@ import (
 	"github.com/robfig/cron/v3"
 
 	"github.com/countersign/countersign/reconciler"
-	"github.com/countersign/countersign/reconciler/github"
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -34,8 +34,9 @@ type Config struct {
 	Serial bool
 	// Listener takes webhooks and answers about health; nil opens no port. The server closes it.
 	Listener net.Listener
-	// Secret is what GitHub signs webhooks with; they are refused without one.
-	Secret []byte
+	// Webhooks reads the deliveries of the forge, which signs them with Secret; they are refused without one.
+	Webhooks forge.Webhooks
+	Secret   []byte
 	// Poll is how often the branch is looked at although nothing was heard; 0 is one minute.
 	Poll time.Duration
 	// Now is the clock; nil is the system's.
@@ -48,9 +49,9 @@ type Config struct {
 
 // Server repeats passes: when the branch moved, on each application's schedule, and at the next start or expiry.
 type Server struct {
-	c     Config
-	hints chan hint
-	seen  deliveries
+	config Config
+	hints  chan hint
+	seen   deliveries
 	// ready says that a pass has been made since the start.
 	ready atomic.Bool
 	next  *time.Timer
@@ -104,6 +105,8 @@ func New(c Config) (*Server, error) {
 		return nil, errors.New("server: no branch")
 	case c.Listener != nil && len(c.Secret) > 0 && len(c.Secret) < minSecret:
 		return nil, fmt.Errorf("the webhook secret has %d characters: take at least %d, made at random", len(c.Secret), minSecret)
+	case c.Listener != nil && len(c.Secret) > 0 && c.Webhooks == nil:
+		return nil, errors.New("server: a webhook secret without the forge that signs with it")
 	}
 	if c.Poll == 0 {
 		c.Poll = time.Minute
@@ -118,7 +121,7 @@ func New(c Config) (*Server, error) {
 		c.Passed = func(*schemas.RunReport, error) {}
 	}
 	c.Pass.Reconciler = c.Reconciler
-	return &Server{c: c, hints: make(chan hint, maxHints), schedules: map[string]entry{}}, nil
+	return &Server{config: c, hints: make(chan hint, maxHints), schedules: map[string]entry{}}, nil
 }
 
 // Run makes passes until the context ends. A pass that is under way then is told to stop: it ends the operation that
@@ -131,18 +134,18 @@ func (s *Server) Run(ctx context.Context) error {
 	s.next.Stop()
 	defer s.next.Stop()
 	failed := make(chan error, 1)
-	if s.c.Listener != nil {
+	if s.config.Listener != nil {
 		web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 64 << 10}
-		go func() { failed <- web.Serve(s.c.Listener) }()
+		go func() { failed <- web.Serve(s.config.Listener) }()
 		defer func() {
 			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 			defer cancel()
 			if err := web.Shutdown(end); err != nil {
-				s.c.Logger.Warn("close the port", "error", err)
+				s.config.Logger.Warn("close the port", "error", err)
 			}
 		}()
 	}
-	poll := time.NewTicker(s.c.Poll)
+	poll := time.NewTicker(s.config.Poll)
 	defer poll.Stop()
 	s.hint(hint{})
 	for {
@@ -156,7 +159,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-poll.C:
 			s.pass(ctx, clock, hint{})
 		case <-s.next.C:
-			s.c.Logger.Info("a grant starts or expires now, or what others were asked for is looked at again")
+			s.config.Logger.Info("a grant starts or expires now, or what others were asked for is looked at again")
 			s.pass(ctx, clock, hint{due: true})
 		}
 	}
@@ -179,17 +182,17 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 		return
 	}
 	if err != nil {
-		s.c.Logger.Error("the branch could not be fetched; the next look tries again", "error", err)
-		s.c.Passed(nil, err)
+		s.config.Logger.Error("the branch could not be fetched; the next look tries again", "error", err)
+		s.config.Passed(nil, err)
 		return
 	}
 	defer func() { s.previews(ctx, tip) }()
-	if h == (hint{}) && (tip == s.last || tip == s.failed && s.c.Now().Before(s.retry)) {
+	if h == (hint{}) && (tip == s.last || tip == s.failed && s.config.Now().Before(s.retry)) {
 		return
 	}
-	p := s.c.Pass
+	p := s.config.Pass
 	p.Fetch = nil
-	p.Options = reconciler.RunOptions{To: s.c.Branch}
+	p.Options = reconciler.RunOptions{To: s.config.Branch}
 	if h.drift != "" {
 		p.Options.Application = h.drift
 		// An application that enforces is mended by an ordinary pass, which knows its mode.
@@ -200,14 +203,14 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 		return
 	}
 	if err != nil {
-		s.c.Logger.Error("the pass did not end well; the next one tries again", "error", err)
+		s.config.Logger.Error("the pass did not end well; the next one tries again", "error", err)
 	} else {
 		s.ready.Store(true)
 	}
 	if h.drift == "" {
 		if err != nil || unfinished(rep) {
-			wait := min(s.c.Poll<<min(s.failures, 10), maxRetry)
-			s.last, s.failed, s.retry, s.failures = "", tip, s.c.Now().Add(wait), s.failures+1
+			wait := min(s.config.Poll<<min(s.failures, 10), maxRetry)
+			s.last, s.failed, s.retry, s.failures = "", tip, s.config.Now().Add(wait), s.failures+1
 		} else {
 			s.last, s.failed, s.failures = tip, "", 0
 		}
@@ -216,24 +219,24 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 		}
 	}
 	if err := s.reschedule(ctx, clock); err != nil {
-		s.c.Logger.Error("the schedules could not be read", "error", err)
+		s.config.Logger.Error("the schedules could not be read", "error", err)
 	}
-	s.c.Passed(rep, err)
+	s.config.Passed(rep, err)
 }
 
 // previews looks at the open pull requests, and previews those of which something changed since. The newest come first;
 // what a fault keeps from being told is tried at the next look.
 func (s *Server) previews(ctx context.Context, tip string) {
-	if s.c.Previews == nil || ctx.Err() != nil {
+	if s.config.Previews == nil || ctx.Err() != nil {
 		return
 	}
-	c, err := s.c.Reconciler.Configuration(ctx, s.c.Branch)
+	c, err := s.config.Reconciler.Configuration(ctx, s.config.Branch)
 	if err != nil {
 		return // the pass has said it
 	}
-	open, err := s.c.Previews.Forge.OpenPullRequests(ctx, c.Settings.Branch)
+	open, err := s.config.Previews.Forge.OpenPullRequests(ctx, c.Settings.Branch)
 	if err != nil {
-		s.c.Logger.Error("the open pull requests could not be read", "error", err)
+		s.config.Logger.Error("the open pull requests could not be read", "error", err)
 		return
 	}
 	seen := map[int]string{}
@@ -241,9 +244,9 @@ func (s *Server) previews(ctx context.Context, tip string) {
 		if ctx.Err() != nil {
 			return
 		}
-		reviews, err := s.c.Previews.Forge.Reviews(ctx, pull.Number)
+		reviews, err := s.config.Previews.Forge.Reviews(ctx, pull.Number)
 		if err != nil {
-			s.c.Logger.Error("a pull request's reviews could not be read", "pull_request", pull.Number, "error", err)
+			s.config.Logger.Error("a pull request's reviews could not be read", "pull_request", pull.Number, "error", err)
 			continue
 		}
 		at := pull.Head + " " + tip + "\n" + reviews
@@ -251,27 +254,27 @@ func (s *Server) previews(ctx context.Context, tip string) {
 			seen[pull.Number] = at
 			continue
 		}
-		one := *s.c.Previews
-		one.Reconciler, one.Number, one.Head = s.c.Reconciler, pull.Number, pull.Head
+		one := *s.config.Previews
+		one.Reconciler, one.Number, one.Head = s.config.Reconciler, pull.Number, pull.Head
 		_, _, err = one.Run(ctx)
 		switch {
 		case err == nil:
 			seen[pull.Number] = at
-			s.c.Logger.Info("previewed", "pull_request", pull.Number, "head", pull.Head)
-		case !github.IsMoved(err) && !errors.Is(err, ErrClosed):
-			s.c.Logger.Error("a pull request could not be previewed; the next look tries again", "pull_request", pull.Number, "error", err)
+			s.config.Logger.Info("previewed", "pull_request", pull.Number, "head", pull.Head)
+		case !forge.IsMoved(err) && !errors.Is(err, ErrClosed):
+			s.config.Logger.Error("a pull request could not be previewed; the next look tries again", "pull_request", pull.Number, "error", err)
 		}
 	}
 	s.previewed = seen
 }
 
 func (s *Server) fetch(ctx context.Context) (string, error) {
-	if s.c.Pass.Fetch != nil {
-		if err := s.c.Pass.Fetch(ctx); err != nil {
+	if s.config.Pass.Fetch != nil {
+		if err := s.config.Pass.Fetch(ctx); err != nil {
 			return "", err
 		}
 	}
-	return s.c.Tip()
+	return s.config.Tip()
 }
 
 // unfinished says whether a pass left something that trying again may mend.
@@ -315,13 +318,13 @@ func (s *Server) drain(h hint) {
 func (s *Server) sleepUntil(at *time.Time) {
 	s.next.Stop()
 	if at != nil {
-		s.next.Reset(max(at.Sub(s.c.Now()), 0) + time.Millisecond)
+		s.next.Reset(max(at.Sub(s.config.Now()), 0) + time.Millisecond)
 	}
 }
 
 // reschedule makes the clock what the applications say.
 func (s *Server) reschedule(ctx context.Context, clock *cron.Cron) error {
-	c, err := s.c.Reconciler.Configuration(ctx, s.c.Branch)
+	c, err := s.config.Reconciler.Configuration(ctx, s.config.Branch)
 	if err != nil {
 		return err
 	}

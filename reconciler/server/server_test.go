@@ -43,7 +43,7 @@ func (w *world) serve(poll time.Duration, change func(*server.Config)) *serving 
 	}
 	s := &serving{world: w, address: "http://" + listener.Addr().String(), passes: make(chan error, 100), reports: make(chan *schemas.RunReport, 100)}
 	r := w.reconciler()
-	c := server.Config{Reconciler: r, Branch: "refs/heads/main", Listener: listener, Secret: []byte(secret), Poll: poll, Now: w.now,
+	c := server.Config{Reconciler: r, Branch: "refs/heads/main", Listener: listener, Webhooks: w.client, Secret: []byte(secret), Poll: poll, Now: w.now,
 		Tip:    func() (string, error) { return w.git(w.clone, "rev-parse", "refs/heads/main"), nil },
 		Pass:   server.Pass{Forge: w.client, Fetch: func(ctx context.Context) error { return w.fetch(ctx, mainSpec) }},
 		Passed: func(rep *schemas.RunReport, err error) { s.reports <- rep; s.passes <- err }}

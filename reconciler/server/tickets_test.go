@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -389,7 +390,7 @@ func TestTicketAudit(t *testing.T) {
 		t.Fatalf("%v %+v", err, rep.Problems)
 	}
 	var b strings.Builder
-	if _, err := ledger.Export(t.Context(), l, ledger.ExportOptions{Out: &b}); err != nil {
+	if _, err := audit.Export(t.Context(), l, audit.ExportOptions{Out: &b}); err != nil {
 		t.Fatal(err)
 	}
 	row := ""

@@ -107,7 +107,7 @@ func (w *world) runner(holder string) server.Pass {
 		w.t.Fatal(err)
 	}
 	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Replica: b, Connectors: registry, Version: "1", Now: w.now,
-		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Forge(s) }})
+		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Evidence(s) }})
 	if err != nil {
 		w.t.Fatal(err)
 	}

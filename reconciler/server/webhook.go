@@ -3,17 +3,16 @@ package server
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"sync"
 
-	gh "github.com/google/go-github/v60/github"
+	"github.com/countersign/countersign/reconciler/forge"
 )
 
 const (
 	// minSecret is the shortest secret that webhooks are checked with.
 	minSecret = 16
-	// maxPayload is GitHub's limit of a delivery.
+	// maxPayload is the limit of a delivery: the largest that a forge is known to send (GitHub's).
 	// https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
 	maxPayload = 25 << 20
 	// maxDeliveries is how many deliveries are remembered, so that a repeated one leads to nothing.
@@ -43,20 +42,20 @@ func (d *deliveries) first(id string) bool {
 // handler answers /webhook, /fulfilments, /healthz and /readyz, and nothing else.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !s.ready.Load() {
-			say(w, http.StatusServiceUnavailable, "no pass has ended well yet")
+			respond(w, http.StatusServiceUnavailable, "no pass has ended well yet")
 			return
 		}
-		say(w, http.StatusOK, "ok")
+		respond(w, http.StatusOK, "ok")
 	})
 	mux.HandleFunc("POST /webhook", s.webhook)
 	mux.HandleFunc("POST /fulfilments", s.fulfilment)
 	return mux
 }
 
-func say(w http.ResponseWriter, status int, text string) {
+func respond(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
@@ -64,57 +63,44 @@ func say(w http.ResponseWriter, status int, text string) {
 }
 
 // webhook takes a delivery as a hint: what happened is read from Git and the forge. Only the signature says that it
-// is worth a look; the old SHA-1 one is not asked.
+// is worth a look.
 func (s *Server) webhook(w http.ResponseWriter, req *http.Request) {
-	if len(s.c.Secret) == 0 {
-		say(w, http.StatusForbidden, "no webhook secret is configured, so that none can be trusted")
+	if len(s.config.Secret) == 0 {
+		respond(w, http.StatusForbidden, "no webhook secret is configured, so that none can be trusted")
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxPayload))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		say(w, http.StatusRequestEntityTooLarge, "larger than any delivery of GitHub's")
+		respond(w, http.StatusRequestEntityTooLarge, "larger than any delivery")
 		return
 	case err != nil:
-		say(w, http.StatusBadRequest, "the body broke off")
+		respond(w, http.StatusBadRequest, "the body broke off")
 		return
 	}
-	if err := gh.ValidateSignature(sha256Only(req.Header.Get(gh.SHA256SignatureHeader)), body, s.c.Secret); err != nil {
-		say(w, http.StatusUnauthorized, "the signature does not hold")
+	delivery, err := s.config.Webhooks.ReadDelivery(req.Header, body, s.config.Secret)
+	switch {
+	case errors.Is(err, forge.ErrDeliverySignature):
+		respond(w, http.StatusUnauthorized, err.Error())
 		return
-	}
-	kind, id := gh.WebHookType(req), gh.DeliveryID(req)
-	if t, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		say(w, http.StatusUnsupportedMediaType, "set the webhook's content type to application/json")
+	case errors.Is(err, forge.ErrDeliveryType):
+		respond(w, http.StatusUnsupportedMediaType, err.Error())
+		return
+	case err != nil:
+		respond(w, http.StatusBadRequest, err.Error())
 		return
 	}
 	switch {
-	case kind == "ping":
-		say(w, http.StatusOK, "pong")
-	case kind == "issues" && s.ticketMoved(body):
-		if id == "" || !s.seen.first(id) {
-			say(w, http.StatusAccepted, "heard already")
-			return
-		}
-		// The branch did not move: a pass looks at the ticket all the same.
-		s.hint(hint{due: true})
-		say(w, http.StatusAccepted, "heard")
-	case kind != "push" && kind != "pull_request" && kind != "pull_request_review" && kind != "merge_group":
-		say(w, http.StatusAccepted, "nothing to do for this event")
-	case id == "" || !s.seen.first(id):
-		say(w, http.StatusAccepted, "heard already")
+	case delivery.Hint == forge.HintPing:
+		respond(w, http.StatusOK, "pong")
+	case delivery.Hint == forge.HintNone:
+		respond(w, http.StatusAccepted, "nothing to do for this event")
+	case delivery.ID == "" || !s.seen.first(delivery.ID):
+		respond(w, http.StatusAccepted, "heard already")
 	default:
-		s.hint(hint{})
-		say(w, http.StatusAccepted, "heard")
+		// The branch does not move with a ticket: a pass looks at it all the same.
+		s.hint(hint{due: delivery.Hint == forge.HintTicket})
+		respond(w, http.StatusAccepted, "heard")
 	}
-}
-
-// sha256Only keeps every other signature from being looked at.
-func sha256Only(signature string) string {
-	const prefix = "sha256="
-	if len(signature) != len(prefix)+64 || signature[:len(prefix)] != prefix {
-		return ""
-	}
-	return signature
 }

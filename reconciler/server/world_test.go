@@ -243,9 +243,9 @@ func (w *world) reconciler() *reconciler.Reconciler {
 		w.t.Fatal(err)
 	}
 	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: "1", Now: w.now,
-		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Forge(s) },
-		Tickets: func(_ context.Context, _, publisher string) (reconciler.Tickets, error) {
-			return w.client.Tickets(publisher), nil
+		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Evidence(s) },
+		Tickets: func(_ context.Context, s schemas.Forge, _ string) (reconciler.Tickets, error) {
+			return w.client.Tickets(s.Publisher), nil
 		}, RetryWait: time.Millisecond, Step: w.step})
 	if err != nil {
 		w.t.Fatal(err)

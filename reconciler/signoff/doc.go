@@ -24,5 +24,5 @@
 // Names in commits are claims that anybody who can push may make. Where a commit of the branch carries a
 // signature that holds, its signer made it too, whatever the commit says.
 //
-// It may import history and schemas.
+// It may import forge, history and schemas.
 package signoff

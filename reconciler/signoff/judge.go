@@ -1,54 +1,13 @@
 package signoff
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/schemas"
 )
-
-// Change is a commit of the branch whose evidence is asked for.
-type Change struct {
-	Commit *history.Commit
-	// Merged are the commits that made it, as history's MergedCommits tells.
-	Merged []*history.Commit
-	// Digest is that of the changed control files.
-	Digest string
-	// Instant is the earliest that the commit can have landed, if known: when the one before it did. Whoever
-	// pushes chooses the commit's own date, and would choose one at which a key that ran out still held.
-	Instant time.Time
-	// Directory knows whose the addresses in commits are.
-	Directory *Directory
-	// Range is what several commits of the branch changed together: the n of the first-parent line that end with
-	// last, oldest first. A rebase lands one pull request as several commits.
-	Range func(ctx context.Context, last string, n int) (commits []string, digest string, err error)
-}
-
-// Pending is a change that is not merged yet.
-type Pending struct {
-	Head    string
-	Commits []*history.Commit
-	Digest  string
-	// PullRequest is its number on a forge that has such; 0 is not known.
-	PullRequest int
-	Directory   *Directory
-}
-
-// Forge tells who made a change and who approved it. It does not judge, but may say of an approval why it
-// cannot count.
-type Forge interface {
-	Evidence(context.Context, Change) (schemas.Evidence, error)
-	Pending(context.Context, Pending) (schemas.Evidence, error)
-}
-
-// Teams is what a forge implements that knows who is in which team. A team that it cannot read is left out.
-type Teams interface {
-	Teams(ctx context.Context, names []string) (map[string][]string, error)
-}
 
 // JudgeInput is everything that a judgement depends on.
 type JudgeInput struct {

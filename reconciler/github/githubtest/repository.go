@@ -18,7 +18,7 @@ type Repository struct {
 	// Name is owner/name.
 	Name string
 
-	s        *Server
+	server   *Server
 	levels   map[string]string // login → admin, maintain, write, triage or read
 	pulls    map[int]*pull
 	issues   map[int]*issue
@@ -95,7 +95,7 @@ type deployment struct {
 // Repository makes owner/name with a branch main that has an empty commit.
 func (s *Server) Repository(name string) *Repository {
 	s.t.Helper()
-	r := &Repository{Dir: filepath.Join(s.t.TempDir(), "bare.git"), Name: name, s: s, levels: map[string]string{}, pulls: map[int]*pull{}, issues: map[int]*issue{},
+	r := &Repository{Dir: filepath.Join(s.t.TempDir(), "bare.git"), Name: name, server: s, levels: map[string]string{}, pulls: map[int]*pull{}, issues: map[int]*issue{},
 		statuses: map[string][]map[string]any{}, comments: map[string][]map[string]any{}}
 	if out, err := exec.Command("git", "init", "-q", "--bare", "-b", "main", r.Dir).CombinedOutput(); err != nil {
 		s.t.Fatalf("git init: %v: %s", err, out)
@@ -112,15 +112,15 @@ func (s *Server) Repository(name string) *Repository {
 
 // Fork makes a copy in another account.
 func (r *Repository) Fork(name string) *Repository {
-	f := r.s.Repository(name)
+	f := r.server.Repository(name)
 	f.Run("fetch", "-q", r.Dir, "refs/heads/*:refs/heads/*")
 	return f
 }
 
 // Level gives an account a permission: admin, maintain, write, triage or read.
 func (r *Repository) Level(level string, logins ...string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	for _, l := range logins {
 		r.levels[l] = level
 	}
@@ -128,8 +128,8 @@ func (r *Repository) Level(level string, logins ...string) {
 
 // Rules says what GET rules/branches answers, and rulesets with their bypass lists.
 func (r *Repository) Rules(rules, rulesets []any) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	r.rules, r.rulesets = rules, rulesets
 }
 
@@ -152,17 +152,17 @@ func (r *Repository) writes(a *actor) bool {
 
 // Signed says whether commits that say they are GitHub's are signed by it; they are unless told otherwise.
 func (r *Repository) Signed(signed bool) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	r.unsigned = !signed
 }
 
 // Run runs git in the repository and returns what it prints.
 func (r *Repository) Run(args ...string) string {
-	r.s.t.Helper()
+	r.server.t.Helper()
 	out, err := r.try(nil, args...)
 	if err != nil {
-		r.s.t.Fatalf("git %s: %v: %s", strings.Join(args, " "), err, out)
+		r.server.t.Fatalf("git %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 	return out
 }
@@ -197,13 +197,13 @@ func (s *Server) Address(login, email string) {
 // Moved is what GitHub does after a push: the heads of pull requests follow, and their reviews where the base was
 // merged in. Tests that push with git into Dir call it; pushes over HTTP do by themselves.
 func (r *Repository) Moved(login string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	r.moved(login)
 }
 
 func (r *Repository) moved(login string) {
-	for _, p := range r.s.pullsFrom(r) {
+	for _, p := range r.server.pullsFrom(r) {
 		if p.merged || p.closed {
 			continue
 		}
@@ -213,9 +213,9 @@ func (r *Repository) moved(login string) {
 		}
 		was := p.sha
 		p.sha = now
-		r.activity = append([]map[string]any{{"id": r.s.next(), "node_id": "x", "before": was, "after": now, "ref": "refs/heads/" + p.head, "timestamp": r.s.tick(),
-			"activity_type": "push", "actor": r.s.user(login)}}, r.activity...)
-		base := r.s.baseOf(p)
+		r.activity = append([]map[string]any{{"id": r.server.next(), "node_id": "x", "before": was, "after": now, "ref": "refs/heads/" + p.head, "timestamp": r.server.tick(),
+			"activity_type": "push", "actor": r.server.user(login)}}, r.activity...)
+		base := r.server.baseOf(p)
 		base.follow(p)
 		// GitHub takes a review along over a merge of the base into the head.
 		parents := strings.Fields(base.Run("rev-list", "--parents", "-1", now))
@@ -261,47 +261,47 @@ func (r *Repository) follow(p *pull) {
 
 // Open opens a pull request.
 func (r *Repository) Open(login, head, title string, from *Repository) int {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	if from == nil {
 		from = r
 	}
 	r.last++
-	p := &pull{number: r.last, title: title, author: login, head: head, base: "main", from: from, created: r.s.tick(), sha: from.Run("rev-parse", "refs/heads/"+head)}
+	p := &pull{number: r.last, title: title, author: login, head: head, base: "main", from: from, created: r.server.tick(), sha: from.Run("rev-parse", "refs/heads/"+head)}
 	r.pulls[p.number] = p
 	r.issues[p.number] = &issue{number: p.number, title: title, state: "open", login: login, created: p.created}
-	from.activity = append([]map[string]any{{"id": r.s.next(), "node_id": "x", "before": strings.Repeat("0", 40), "after": p.sha, "ref": "refs/heads/" + head, "timestamp": p.created,
-		"activity_type": "branch_creation", "actor": r.s.user(login)}}, from.activity...)
+	from.activity = append([]map[string]any{{"id": r.server.next(), "node_id": "x", "before": strings.Repeat("0", 40), "after": p.sha, "ref": "refs/heads/" + head, "timestamp": p.created,
+		"activity_type": "branch_creation", "actor": r.server.user(login)}}, from.activity...)
 	r.follow(p)
 	return p.number
 }
 
 // Review submits a review of the present head: APPROVED, CHANGES_REQUESTED or COMMENTED.
 func (r *Repository) Review(number int, login, state string) int64 {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	p := r.pulls[number]
-	v := &review{id: r.s.next(), login: login, state: state, commit: p.sha, at: r.s.tick()}
+	v := &review{id: r.server.next(), login: login, state: state, commit: p.sha, at: r.server.tick()}
 	p.reviews = append(p.reviews, v)
 	return v.id
 }
 
 // Dismiss takes a review back.
 func (r *Repository) Dismiss(number int, id int64) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	for _, v := range r.pulls[number].reviews {
 		if v.id == id {
 			v.state = "DISMISSED"
 		}
 	}
-	r.s.tick()
+	r.server.tick()
 }
 
 // LoseCommit makes a review one whose commit GitHub does not tell.
 func (r *Repository) LoseCommit(number int, id int64) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	for _, v := range r.pulls[number].reviews {
 		v.withoutCommit = v.withoutCommit || v.id == id
 	}
@@ -309,14 +309,14 @@ func (r *Repository) LoseCommit(number int, id int64) {
 
 // Merge lands a pull request: merge, squash or rebase. GitHub's own rules are not asked: an administrator may.
 func (r *Repository) Merge(number int, method, login string) string {
-	r.s.t.Helper()
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.t.Helper()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	return r.merge(r.pulls[number], method, login)
 }
 
 func (r *Repository) merge(p *pull, method, login string) string {
-	s := r.s
+	s := r.server
 	base := r.Run("rev-parse", "refs/heads/"+p.base)
 	now := s.tick()
 	by := s.accounts[login]
@@ -426,24 +426,24 @@ func (s *Server) serveGit(w http.ResponseWriter, req *http.Request) {
 
 // Rewrite changes a file in the merge commit of a pull request that was just merged, as an evil merge does.
 func (r *Repository) Rewrite(number int, path, content string) {
-	r.s.t.Helper()
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.t.Helper()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	p := r.pulls[number]
-	index := []string{"GIT_INDEX_FILE=" + filepath.Join(r.s.t.TempDir(), "index")}
-	file := filepath.Join(r.s.t.TempDir(), "blob")
+	index := []string{"GIT_INDEX_FILE=" + filepath.Join(r.server.t.TempDir(), "index")}
+	file := filepath.Join(r.server.t.TempDir(), "blob")
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
-		r.s.t.Fatal(err)
+		r.server.t.Fatal(err)
 	}
 	blob := r.Run("hash-object", "-w", file)
 	for _, args := range [][]string{{"read-tree", p.mergeCommit}, {"update-index", "--add", "--cacheinfo", "100644," + blob + "," + path}} {
 		if out, err := r.try(index, args...); err != nil {
-			r.s.t.Fatalf("git %s: %v: %s", args[0], err, out)
+			r.server.t.Fatalf("git %s: %v: %s", args[0], err, out)
 		}
 	}
 	tree, err := r.try(index, "write-tree")
 	if err != nil {
-		r.s.t.Fatal(tree)
+		r.server.t.Fatal(tree)
 	}
 	args := []string{"commit-tree", tree, "-m", "Merge"}
 	for _, q := range strings.Fields(r.Run("log", "-1", "--format=%P", p.mergeCommit)) {
@@ -456,22 +456,22 @@ func (r *Repository) Rewrite(number int, path, content string) {
 
 // Forge posts a status as somebody; alone takes the ones of that name away first.
 func (r *Repository) Forge(sha, name, state, text, login string, alone bool) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	if alone {
 		r.statuses[sha] = slices.DeleteFunc(r.statuses[sha], func(s map[string]any) bool { return s["context"] == name })
 	}
-	at := r.s.tick()
-	r.statuses[sha] = append(r.statuses[sha], map[string]any{"url": "https://github.test/", "avatar_url": nil, "id": r.s.next(), "node_id": "S", "state": state, "description": text, "target_url": nil,
-		"context": name, "created_at": at, "updated_at": at, "creator": r.s.user(login)})
+	at := r.server.tick()
+	r.statuses[sha] = append(r.statuses[sha], map[string]any{"url": "https://github.test/", "avatar_url": nil, "id": r.server.next(), "node_id": "S", "state": state, "description": text, "target_url": nil,
+		"context": name, "created_at": at, "updated_at": at, "creator": r.server.user(login)})
 }
 
 // Pushed adds pushes to a branch to what GitHub remembers, as if they had come before all others.
 func (r *Repository) Pushed(branch string, logins ...string) {
-	r.s.mu.Lock()
-	defer r.s.mu.Unlock()
+	r.server.mu.Lock()
+	defer r.server.mu.Unlock()
 	for _, l := range logins {
-		r.activity = append(r.activity, map[string]any{"id": r.s.next(), "node_id": "x", "before": strings.Repeat("0", 40), "after": strings.Repeat("1", 40), "ref": "refs/heads/" + branch,
-			"timestamp": r.s.stamp(), "activity_type": "push", "actor": r.s.user(l)})
+		r.activity = append(r.activity, map[string]any{"id": r.server.next(), "node_id": "x", "before": strings.Repeat("0", 40), "after": strings.Repeat("1", 40), "ref": "refs/heads/" + branch,
+			"timestamp": r.server.stamp(), "activity_type": "push", "actor": r.server.user(l)})
 	}
 }

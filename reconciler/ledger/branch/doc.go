@@ -1,25 +1,25 @@
-// Package branch keeps the ledger on a branch of the access repository, so that a runner that begins with nothing
-// knows what was admitted, what is quarantined and what was done. The SQLite file of a run is its index.
+// Package branch keeps the ledger on a branch of the access repository, so that an ephemeral runner knows what was
+// admitted, what is quarantined and what was done. The SQLite file of a run is an index of it.
 //
 // # What is on the branch
 //
-// Each commit has the one before as its only parent and adds one file, YYYY/MM/DD/SEQUENCE.jsonl, named by its first
-// record: one record a line, each the canonical JSON that its hash is the SHA-256 of, with the hash of the line before
-// in its field previous. So the files in their order are one chain, which sha256sum can follow.
+// Each commit has the previous one as its only parent and adds one file, YYYY/MM/DD/SEQUENCE.jsonl, named after its
+// first record. Each line is a record: the canonical JSON that its hash is the SHA-256 of, with the previous line's hash
+// in the field previous. So the files in order are one chain, which sha256sum can follow.
 //
 // # How it is written
 //
-// By compare-and-swap: a push that stands on the tip that was read, and is refused by the server when the branch has
-// moved meanwhile (ErrMoved). Records are pushed before they are kept here, and before an application is touched. A
-// lease on a second branch keeps two runs apart: it is advice, which spares them the lost race; what protects the chain
-// is the compare-and-swap.
+// By compare-and-swap: a push builds on the tip that was read, and the server refuses it when the branch has moved
+// meanwhile (ErrMoved). Records are pushed before they are written to the local file, and before an application is
+// changed. A lease on a second branch keeps two runs apart. It is advisory and only avoids lost races; the
+// compare-and-swap protects the chain.
 //
 // # What it proves
 //
-// A file that was changed, removed, reordered or put in between, and a commit that does more than add one, are found,
-// and nothing is written then. Whoever may push to the branch can write it anew as a whole: that is found where its
-// former tip is known (a machine that is kept, or an anchor that the operator gives), and not by a fresh runner. So
-// protect the branch: a ruleset for it that lets the App alone push, without force pushes and deletion.
+// A changed, removed, reordered or inserted file is found, and so is a commit that does more than add one; then nothing
+// is written. Anyone who can push to the branch can rewrite all of it. That is found where its former tip is known (on a
+// machine that is kept, or by an anchor that the operator gives), but not by an ephemeral runner. So protect the branch
+// with a ruleset that lets only the App push, without force pushes and deletion.
 //
 // It may import ledger.
 package branch

@@ -32,9 +32,9 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 		if is != seen {
 			seen, since = is, time.Now()
 		}
-		if is.IsZero() || time.Since(since) >= b.c.Lease {
+		if is.IsZero() || time.Since(since) >= b.config.Lease {
 			if !is.IsZero() {
-				b.c.Logger.Warn("the lease of a run that ended badly is taken over", "lease", is.String())
+				b.config.Logger.Warn("the lease of a run that ended badly is taken over", "lease", is.String())
 			}
 			ok, err := b.take(ctx, is)
 			if err != nil {
@@ -48,11 +48,11 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 		if time.Since(began) >= wait {
 			return nil, fmt.Errorf("%w: %s; run again when it has ended", ErrLeased, b.holder(is))
 		}
-		b.c.Progress("wait for another run to end", 0, 0)
+		b.config.Progress("wait for another run to end", 0, 0)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(min(2*time.Second, b.c.Lease/10)):
+		case <-time.After(min(2*time.Second, b.config.Lease/10)):
 		}
 	}
 }
@@ -75,7 +75,7 @@ func (b *Branch) take(ctx context.Context, from plumbing.Hash) (bool, error) {
 	}
 	now := time.Now().UTC()
 	by := object.Signature{Name: "countersign", Email: "countersign@localhost.invalid", When: now}
-	c := &object.Commit{TreeHash: tree, Author: by, Committer: by, Message: fmt.Sprintf("lease: %s at %s", b.c.Holder, now.Format(time.RFC3339Nano))}
+	c := &object.Commit{TreeHash: tree, Author: by, Committer: by, Message: fmt.Sprintf("lease: %s at %s", b.config.Holder, now.Format(time.RFC3339Nano))}
 	next, err := b.store(plumbing.CommitObject, func(w io.Writer) error { return encode(w, c) })
 	if err != nil {
 		return false, err
@@ -105,7 +105,7 @@ func (b *Branch) take(ctx context.Context, from plumbing.Hash) (bool, error) {
 
 // renew keeps the lease alive while records are written. One that was lost shows at the next write, in the branch.
 func (b *Branch) renew(ctx context.Context) error {
-	if b.lease.IsZero() || time.Since(b.renewed) < b.c.Lease/3 {
+	if b.lease.IsZero() || time.Since(b.renewed) < b.config.Lease/3 {
 		return nil
 	}
 	ok, err := b.take(ctx, b.lease)

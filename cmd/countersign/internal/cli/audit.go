@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/reconciler/report/layout"
 )
@@ -150,12 +151,12 @@ func (o *auditEntitlementsOptions) run(ctx context.Context) error {
 		}
 	}
 	return o.withLedger(ctx, func(l *ledger.Ledger) error {
-		list, err := l.AsOf(ctx, at)
+		list, err := audit.AsOf(ctx, l, at)
 		if err != nil {
 			return err
 		}
 		if o.application != "" {
-			list = slices.DeleteFunc(list, func(e ledger.Entitlement) bool { return e.Application != o.application })
+			list = slices.DeleteFunc(list, func(e audit.Entitlement) bool { return e.Application != o.application })
 		}
 		if o.format == formatJSON {
 			return report.JSON(o.Stdout, list)

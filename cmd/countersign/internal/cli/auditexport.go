@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/reconciler/report/layout"
 )
@@ -62,7 +63,7 @@ true.`,
 }
 
 func (o *auditExportOptions) run(ctx context.Context) error {
-	options := ledger.ExportOptions{Format: o.rows, Application: o.application, Version: programVersion(), Out: o.Stdout}
+	options := audit.ExportOptions{Format: o.rows, Application: o.application, Version: programVersion(), Out: o.Stdout}
 	for _, d := range []struct {
 		flag, text string
 		into       *time.Time
@@ -85,7 +86,7 @@ func (o *auditExportOptions) run(ctx context.Context) error {
 			defer func() { err = errors.Join(err, f.Close()) }()
 			options.Out = f
 		}
-		m, err := ledger.Export(ctx, l, options)
+		m, err := audit.Export(ctx, l, options)
 		if err != nil {
 			return err
 		}
@@ -103,7 +104,7 @@ func (o *auditExportOptions) run(ctx context.Context) error {
 }
 
 // summarise prints what was exported in a few lines.
-func (o *auditExportOptions) summarise(m *ledger.Manifest) {
+func (o *auditExportOptions) summarise(m *audit.Manifest) {
 	var states []string
 	for _, s := range slices.Sorted(maps.Keys(m.States)) {
 		states = append(states, fmt.Sprintf("%d %s", m.States[s], s))

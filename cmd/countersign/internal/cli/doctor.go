@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/schemas"
 )
@@ -43,11 +44,8 @@ Exit codes: 0 no gaps; 1 an error, or a gap.
 			if err != nil {
 				return err
 			}
-			owners, err := codeowners(c.Context(), repo, branch)
-			if err != nil {
-				return err
-			}
-			checks, err := s.client.Examine(c.Context(), conf.Settings, owners, a.ledgerBranch)
+			checks, err := s.client.Examine(c.Context(), forge.Examination{Settings: conf.Settings, LedgerBranch: a.ledgerBranch,
+				File: func(ctx context.Context, path string) (string, error) { return fileOn(ctx, repo, branch, path) }})
 			if err != nil {
 				return err
 			}
@@ -65,14 +63,15 @@ Exit codes: 0 no gaps; 1 an error, or a gap.
 	return c
 }
 
-type onlyCodeowners struct{}
+// onlyFile lets one path of a tree through.
+type onlyFile string
 
-func (onlyCodeowners) Dir(p string) bool  { return p == ".github" }
-func (onlyCodeowners) File(p string) bool { return p == ".github/CODEOWNERS" }
+func (f onlyFile) Dir(p string) bool  { return strings.HasPrefix(string(f), p+"/") }
+func (f onlyFile) File(p string) bool { return p == string(f) }
 
-// codeowners is the file on a branch; "" where there is none.
-func codeowners(ctx context.Context, repo *history.Repository, branch string) (string, error) {
-	files, err := repo.Snapshot(ctx, branch, onlyCodeowners{})
+// fileOn returns a file on a branch; "" where there is none.
+func fileOn(ctx context.Context, repo *history.Repository, branch, path string) (string, error) {
+	files, err := repo.Snapshot(ctx, branch, onlyFile(path))
 	if err != nil || len(files) == 0 {
 		return "", err
 	}

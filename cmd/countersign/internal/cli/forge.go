@@ -1,85 +1,48 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/reconciler"
-	"github.com/countersign/countersign/reconciler/github"
+	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger/branch"
-	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/reconciler/server"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 )
 
-// Where the forge is and as whom to speak is the operator's word, and so comes from the environment alone.
-const (
-	envToken        = "GITHUB_TOKEN"
-	envAPI          = "GITHUB_API_URL"
-	envServer       = "GITHUB_SERVER_URL"
-	envApp          = "COUNTERSIGN_APP_ID"
-	envInstallation = "COUNTERSIGN_APP_INSTALLATION_ID"
-	envKey          = "COUNTERSIGN_APP_PRIVATE_KEY"
-	envKeyFile      = "COUNTERSIGN_APP_PRIVATE_KEY_FILE"
-)
-
-const forgeHelp = `
-At GitHub, the token comes from GITHUB_TOKEN, or the identity of an App from
-COUNTERSIGN_APP_ID, COUNTERSIGN_APP_INSTALLATION_ID and
-COUNTERSIGN_APP_PRIVATE_KEY (or _FILE). GITHUB_API_URL and GITHUB_SERVER_URL
-name a GitHub Enterprise Server.`
-
-// client speaks to a repository at GitHub.
-func (a *app) client(repository string) (*github.Client, error) {
-	c := github.Config{Repository: repository, URL: a.Getenv(envAPI), Now: a.Now, Logger: a.logger()}
-	id := a.Getenv(envApp)
-	if id == "" {
-		if c.Token = a.Getenv(envToken); c.Token == "" {
-			return nil, fmt.Errorf("the forge is GitHub: set %s (gh auth token prints yours), or %s, %s and %s for an App", envToken, envApp, envInstallation, envKey)
-		}
-		return github.New(c)
-	}
-	c.App = &github.App{Key: []byte(a.Getenv(envKey))}
-	var err error
-	if c.App.ID, err = strconv.ParseInt(id, 10, 64); err != nil {
-		return nil, fmt.Errorf("%s is no number", envApp)
-	}
-	if c.App.Installation, err = strconv.ParseInt(a.Getenv(envInstallation), 10, 64); err != nil {
-		return nil, fmt.Errorf("%s is no number: it stands in the address of the installation's settings", envInstallation)
-	}
-	if file := a.Getenv(envKeyFile); file != "" {
-		if c.App.Key, err = os.ReadFile(file); err != nil {
-			return nil, fmt.Errorf("%s: %w", envKeyFile, err)
-		}
-	}
-	return github.New(c)
-}
-
-// forge opens the forge that settings name, for a reconciler.
-func (a *app) forge(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) {
-	client, err := a.client(s.Forge.Repository)
+// openForge opens a repository at a kind of forge. Where the forge is and as whom to speak comes from the environment
+// alone.
+func (a *app) openForge(kind, repository string) (forge.Forge, error) {
+	k, err := forges().Named(kind)
 	if err != nil {
 		return nil, err
 	}
-	return client.Forge(s)
+	return k.Open(forge.Config{Repository: repository, Getenv: a.Getenv, Now: a.Now, Logger: a.logger()})
 }
+
+// forge opens the evidence of the forge that settings name, for a reconciler.
+func (a *app) forge(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) {
+	f, err := a.openForge(s.Forge.Kind, s.Forge.Repository)
+	if err != nil {
+		return nil, err
+	}
+	return f.Evidence(s)
+}
+
+// localForge is the forge.kind of a repository without one.
+const localForge = "local"
 
 // site is a clone with its forge.
 type site struct {
-	client *github.Client
-	remote history.Remote
+	client forge.Forge
 	dir    string
 	// branch is the reference of the settings' branch in the clone, spec what brings it there.
 	branch, spec string
@@ -95,17 +58,16 @@ func (a *app) site(ctx context.Context, r *reconciler.Reconciler, repo *history.
 	if err != nil {
 		return nil, err
 	}
-	if c.Settings.Forge.Kind != "github" {
+	if c.Settings.Forge.Kind == localForge {
 		return nil, fmt.Errorf("%s: the forge is %s; there is nobody to tell", schemas.SettingsPath, c.Settings.Forge.Kind)
 	}
 	if c.Settings.Branch != name {
 		return nil, fmt.Errorf("%s on the branch %s says that access is kept on %s: say --branch %s if that is so", schemas.SettingsPath, name, c.Settings.Branch, c.Settings.Branch)
 	}
 	s := &site{dir: repo.GitDir()}
-	if s.client, err = a.client(c.Settings.Forge.Repository); err != nil {
+	if s.client, err = a.openForge(c.Settings.Forge.Kind, c.Settings.Forge.Repository); err != nil {
 		return nil, err
 	}
-	s.remote = history.Remote{URL: a.gitURL(c.Settings.Forge.Repository), Password: s.client.Password}
 	// A work tree keeps its branches: what comes is kept beside them. A bare clone is ours.
 	s.branch = "refs/heads/" + c.Settings.Branch
 	if repo.WorkTree() != "" {
@@ -115,16 +77,8 @@ func (a *app) site(ctx context.Context, r *reconciler.Reconciler, repo *history.
 	return s, nil
 }
 
-func (a *app) gitURL(repository string) string {
-	server := a.Getenv(envServer)
-	if server == "" {
-		server = "https://github.com"
-	}
-	return strings.TrimSuffix(server, "/") + "/" + repository + ".git"
-}
-
 func (s *site) fetch(ctx context.Context, refspecs ...string) error {
-	_, err := history.Fetch(ctx, s.dir, s.remote, refspecs...)
+	_, err := history.Fetch(ctx, s.dir, s.client.Remote(), refspecs...)
 	return err
 }
 
@@ -138,12 +92,13 @@ func (a *app) replica(ctx context.Context, repo *history.Repository) (reconciler
 	if err != nil {
 		return nil, err
 	}
-	if s := settingsAt(ctx, repo, ref); s != nil && s.Spec.Forge.Kind == "github" {
-		client, err := a.client(s.Spec.Forge.Repository)
+	if s := settingsAt(ctx, repo, ref); s != nil && s.Spec.Forge.Kind != localForge {
+		client, err := a.openForge(s.Spec.Forge.Kind, s.Spec.Forge.Repository)
 		if err != nil {
 			return nil, err
 		}
-		c.URL, c.Password = a.gitURL(s.Spec.Forge.Repository), client.Password
+		remote := client.Remote()
+		c.URL, c.Password = remote.URL, remote.Password
 		return replicaOf(branch.New(c))
 	}
 	origin, err := history.Origin(repo.GitDir())
@@ -174,10 +129,23 @@ func (a *app) holder() string {
 	return fmt.Sprintf("process %d on %s", os.Getpid(), host)
 }
 
-// runURL leads to the log of a workflow's run; "" elsewhere.
+// jobs are the CI jobs of each kind of forge that this may run in.
+func (a *app) jobs() []forge.Job {
+	var out []forge.Job
+	for _, k := range forges() {
+		if k.Job != nil {
+			out = append(out, k.Job(a.Getenv))
+		}
+	}
+	return out
+}
+
+// runURL leads to the log of the CI job that this runs in; "" elsewhere.
 func (a *app) runURL() string {
-	if id := a.Getenv("GITHUB_RUN_ID"); id != "" {
-		return fmt.Sprintf("%s/%s/actions/runs/%s", strings.TrimSuffix(a.Getenv(envServer), "/"), a.Getenv("GITHUB_REPOSITORY"), url.PathEscape(id))
+	for _, j := range a.jobs() {
+		if url := j.URL(); url != "" {
+			return url
+		}
 	}
 	return ""
 }
@@ -190,7 +158,7 @@ func (a *app) publishPreview(c *cobra.Command, r *reconciler.Reconciler, repo *h
 	}
 	p.Reconciler, p.Forge, p.Fetch, p.Branch, p.BranchSpec, p.URL = r, s.client, s.fetch, s.branch, s.spec, a.runURL()
 	preview, out, err := p.Run(c.Context())
-	var moved *github.MovedError
+	var moved *forge.MovedError
 	if errors.As(err, &moved) {
 		// Nothing went wrong: somebody pushed, and that push has a preview of its own.
 		fmt.Fprintln(a.Stderr, moved.Error())
@@ -204,113 +172,25 @@ func (a *app) publishPreview(c *cobra.Command, r *reconciler.Reconciler, repo *h
 		for _, part := range out.Skipped {
 			fmt.Fprintln(a.Stderr, "not published for want of a permission: "+part)
 		}
-		err = errors.Join(err, a.stepOutput(preview, out, p.Redact))
+		for _, j := range a.jobs() {
+			err = errors.Join(err, j.Report(preview, out, p.Redact))
+		}
 	}
 	return preview, err
 }
 
-// stepOutput leaves a workflow's next steps what they can use, and the summary of the job.
-func (a *app) stepOutput(p *schemas.Preview, out *github.Published, redact bool) error {
-	counts := map[schemas.OperationKind]int{}
-	for _, x := range p.Plan.Applications {
-		for _, o := range x.Operations {
-			counts[o.Kind]++
-		}
-	}
-	denies := 0
-	if p.Decision != nil {
-		denies = len(p.Decision.Denials)
-	}
-	lines := fmt.Sprintf("verdict=%s\nplan-digest=%s\ncontent-digest=%s\ncomment-id=%d\ncreates=%d\ngrants=%d\nrevokes=%d\ndeletes=%d\ndenies=%d\n", p.Verdict, p.Plan.Digest, p.ContentDigest, out.Comment,
-		counts[schemas.OperationCreate], counts[schemas.OperationGrant], counts[schemas.OperationRevoke], counts[schemas.OperationDelete], denies)
-	if dir := a.Getenv("RUNNER_TEMP"); dir != "" && !redact {
-		path := filepath.Join(dir, "countersign-preview.json")
-		f, err := os.Create(path)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(report.JSON(f, p), f.Close()); err != nil {
-			return err
-		}
-		lines += "plan-json=" + path + "\n"
-	}
-	var summary strings.Builder
-	if err := report.Markdown(&summary, p, report.Options{Redact: redact}); err != nil {
-		return err
-	}
-	return errors.Join(a.appendTo("GITHUB_OUTPUT", lines), a.appendTo("GITHUB_STEP_SUMMARY", summary.String()))
-}
-
-// appendTo writes to the file that an environment variable names; nothing without one.
-func (a *app) appendTo(name, text string) error {
-	path := a.Getenv(name)
-	if path == "" {
-		return nil
-	}
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
-}
-
-// muzzled keeps a workflow's runner from taking what requesters wrote for commands: it looks for them in every line
-// that is printed. In JSON the sign is written as an escape, which reads the same.
-// https://docs.github.com/en/actions/reference/workflow-commands-for-github-actions
-type muzzled struct {
-	w    io.Writer
-	json func() bool
-	line []byte
-}
-
-// Write passes whole lines on.
-func (m *muzzled) Write(b []byte) (int, error) {
-	m.line = append(m.line, b...)
-	end := bytes.LastIndexByte(m.line, '\n') + 1
-	if end == 0 && len(m.line) < 1<<20 {
-		return len(b), nil
-	}
-	if end == 0 {
-		end = len(m.line)
-	}
-	out := m.quiet(string(m.line[:end]))
-	m.line = append(m.line[:0], m.line[end:]...)
-	if _, err := io.WriteString(m.w, out); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
-// close passes on what has no end of line.
-func (m *muzzled) close() {
-	if len(m.line) > 0 {
-		_, _ = io.WriteString(m.w, m.quiet(string(m.line))) // nobody is left to be told
-		m.line = nil
-	}
-}
-
-func (m *muzzled) quiet(s string) string {
-	if m.json() {
-		return strings.ReplaceAll(s, "##[", `##\u005b`)
-	}
-	s = strings.ReplaceAll(s, "##[", "##U+005B")
-	lines := strings.SplitAfter(s, "\n")
-	for i, l := range lines {
-		if at := strings.Index(l, "::"); at >= 0 && strings.TrimSpace(l[:at]) == "" {
-			lines[i] = l[:at] + "U+003A:" + l[at+2:]
-		}
-	}
-	return strings.Join(lines, "")
-}
-
-// muzzle is for a workflow's job alone.
+// muzzle keeps the CI job that this runs in from taking what requesters wrote for its commands.
 func (a *app) muzzle() (release func()) {
-	if a.Getenv("GITHUB_ACTIONS") != "true" {
-		return func() {}
+	var flushes []func()
+	for _, j := range a.jobs() {
+		out, flushOut := j.Guard(a.Stdout, func() bool { return a.format == "json" })
+		errs, flushErrs := j.Guard(a.Stderr, func() bool { return false })
+		a.Stdout, a.Stderr = out, errs
+		flushes = append([]func(){flushOut, flushErrs}, flushes...)
 	}
-	out := &muzzled{w: a.Stdout, json: func() bool { return a.format == "json" }}
-	errs := &muzzled{w: a.Stderr, json: func() bool { return false }}
-	a.Stdout, a.Stderr = out, errs
-	return func() { out.close(); errs.close() }
+	return func() {
+		for _, flush := range flushes {
+			flush()
+		}
+	}
 }

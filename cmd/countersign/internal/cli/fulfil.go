@@ -80,16 +80,16 @@ func (a *app) operator() string {
 }
 
 // tickets are the issues of a repository at the forge.
-func (a *app) tickets(_ context.Context, repository, publisher string) (reconciler.Tickets, error) {
+func (a *app) tickets(_ context.Context, s schemas.Forge, repository string) (reconciler.Tickets, error) {
 	// One client for as long as this runs: it asks only for what has changed since.
-	key := repository + " " + publisher
+	key := s.Kind + " " + repository + " " + s.Publisher
 	if t, ok := a.desks.Load(key); ok {
 		return t.(reconciler.Tickets), nil
 	}
-	client, err := a.client(repository)
+	f, err := a.openForge(s.Kind, repository)
 	if err != nil {
 		return nil, err
 	}
-	t, _ := a.desks.LoadOrStore(key, reconciler.Tickets(client.Tickets(publisher)))
+	t, _ := a.desks.LoadOrStore(key, f.Tickets(s.Publisher))
 	return t.(reconciler.Tickets), nil
 }

@@ -17,7 +17,8 @@ import (
 // initOptions configures init.
 type initOptions struct {
 	*app
-	connector, name, github string
+	connector, name string
+	forge           starting
 }
 
 func newInitCommand(a *app) *cobra.Command {
@@ -41,7 +42,7 @@ CODEOWNERS for the owners in the files, and a ruleset to import.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.connector, "connector", "casbin", "the connector of the first application, or the `NAME` of an application with an example, such as slack")
-	f.StringVar(&o.github, "github", "", "the repository at GitHub, `OWNER/NAME`: write its workflows, CODEOWNERS and ruleset too")
+	o.forge.flags(c)
 	f.StringVar(&o.name, "name", "", "the `NAME` of the first application (default: authz for casbin, warehouse for postgres, otherwise the example's name)")
 	a.repositoryFlag(c)
 	a.connectorFlags(c)
@@ -57,36 +58,37 @@ func (o *initOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if o.github != "" && !repositoryName.MatchString(o.github) {
-		return fmt.Errorf("--github %s: expected OWNER/NAME", o.github)
+	at, repository, err := o.forge.chosen()
+	if err != nil {
+		return err
 	}
-	if o.connector == "ticket" && o.github == "" {
-		return errors.New("--connector ticket: tickets are issues at GitHub: name the repository with --github OWNER/NAME")
+	if o.connector == "ticket" && at == nil {
+		return errors.New("--connector ticket: " + o.forge.hint())
 	}
 	name := o.name
 	if name == "" {
 		name = known
 	}
 	for _, f := range starter(body, name) {
-		if o.github != "" && f.path == schemas.SettingsPath {
-			f.content = githubSettings(o.github)
+		if at != nil && f.path == schemas.SettingsPath {
+			f.content = at.Settings(repository)
 		}
 		if err := o.write(f); err != nil {
 			return err
 		}
 	}
-	if o.github != "" {
+	if at != nil {
 		// From the files as they are now, so that kept files have their owners too.
-		more, err := o.githubFiles()
+		more, err := at.Files(o.repo)
 		if err != nil {
 			return err
 		}
 		for _, f := range more {
-			if err := o.write(f); err != nil {
+			if err := o.write(starterFile{f.Path, f.Content}); err != nil {
 				return err
 			}
 		}
-		fmt.Fprint(o.Stdout, githubNext)
+		fmt.Fprint(o.Stdout, at.NextSteps())
 		return nil
 	}
 	if o.connector == "casbin" {

@@ -20,7 +20,7 @@ import (
 const envSecret = "COUNTERSIGN_WEBHOOK_SECRET"
 
 func (a *app) serve() *cobra.Command {
-	var repository, listen, secretFile string
+	var kind, repository, listen, secretFile string
 	var poll time.Duration
 	var previews, redact bool
 	c := &cobra.Command{
@@ -54,7 +54,7 @@ and stops; if it is killed, the next start finishes the rest.
 			if listen != "" && len(secret) == 0 {
 				fmt.Fprintf(a.Stderr, "%s is not set: webhooks are rejected, and merges are found by polling every %s\n", envSecret, poll)
 			}
-			client, err := a.client(repository)
+			client, err := a.openForge(kind, repository)
 			if err != nil {
 				return err
 			}
@@ -67,13 +67,12 @@ and stops; if it is killed, the next start finishes the rest.
 				return errors.Join(fmt.Errorf("%s is in use by another process", a.repo), err)
 			}
 			defer func() { err = errors.Join(err, lock.Unlock()) }()
-			remote := history.Remote{URL: a.gitURL(repository), Password: client.Password}
 			if a.branchName == "" {
 				a.branchName = defaultBranch
 			}
 			ref := "refs/heads/" + a.branchName
 			fetch := func(ctx context.Context, refspecs ...string) error {
-				_, err := history.Fetch(ctx, a.repo, remote, refspecs...)
+				_, err := history.Fetch(ctx, a.repo, client.Remote(), refspecs...)
 				return err
 			}
 			spec := ref + ":" + ref
@@ -85,7 +84,7 @@ and stops; if it is killed, the next start finishes the rest.
 				return err
 			}
 			defer func() { err = errors.Join(err, r.Close()) }()
-			config := server.Config{Reconciler: r, Branch: ref, Tip: func() (string, error) { return repo.Resolve(ref) }, Secret: secret, Serial: a.ledgerBranch != "", Poll: poll, Now: a.Now,
+			config := server.Config{Reconciler: r, Branch: ref, Tip: func() (string, error) { return repo.Resolve(ref) }, Webhooks: client, Secret: secret, Serial: a.ledgerBranch != "", Poll: poll, Now: a.Now,
 				Pass: server.Pass{Fetch: func(ctx context.Context) error { return fetch(ctx, spec) }, Forge: client,
 					Previews: &server.Preview{Forge: client, Fetch: fetch, Branch: ref, BranchSpec: spec}}, Logger: slog.New(slog.NewTextHandler(a.Stderr, nil))}
 			if listen != "" {
@@ -108,6 +107,7 @@ and stops; if it is killed, the next start finishes the rest.
 		},
 	}
 	f := c.Flags()
+	f.StringVar(&kind, "forge", forges()[0].Name, "the `KIND` of forge that --repository is at, as in the settings")
 	f.StringVar(&repository, "repository", "", "the access repository at GitHub, `OWNER/NAME`")
 	f.StringVar(&listen, "listen", "", "`ADDRESS` for webhooks and health checks, such as :8080 (default: none)")
 	f.StringVar(&secretFile, "webhook-secret-file", "", "`FILE` with the webhook secret (default: $"+envSecret+")")

@@ -1,4 +1,4 @@
-package ledger
+package audit
 
 import (
 	"slices"
@@ -16,7 +16,7 @@ type assertion struct {
 	value Truth
 }
 
-func (r *ExportRow) assertions() []assertion {
+func assertionsOf(r *ExportRow) []assertion {
 	return []assertion{
 		{"approved_before_applied", r.ApprovedBeforeApplied}, {"approved_content_is_applied_content", r.ApprovedContentIsAppliedContent},
 		{"granted_equals_approved", r.GrantedEqualsApproved}, {"independent_approver", r.IndependentApprover},
@@ -63,8 +63,8 @@ func (c *collector) assert(e *entry, chain bool) {
 	r.ExpiredInTime = c.expired(e)
 }
 
-// applied says that the operation had an effect, as the connector or the read-back has it.
-func (r *ExportRow) applied() bool {
+// wasApplied says that the operation had an effect, as the connector or the read-back has it.
+func wasApplied(r *ExportRow) bool {
 	return r.Operation != "" && (r.Outcome == statusApplied || r.Verification == statusVerified)
 }
 
@@ -96,7 +96,7 @@ func approved(a *admitted, chain bool) Truth {
 
 // lapse is what is wrong with an effect whose verdict does not admit it: that is proven by the effect.
 func lapse(r *ExportRow, a *admitted, chain bool) bool {
-	return chain && r.applied() && (a == nil || a.record.Verdict == verdictQuarantined)
+	return chain && wasApplied(r) && (a == nil || a.record.Verdict == verdictQuarantined)
 }
 
 // approvedBefore: the approvals are part of the verdict's record, and that stands in the chain before the
@@ -108,7 +108,7 @@ func approvedBefore(r *ExportRow, a *admitted, chain bool) Truth {
 	if lapse(r, a, chain) {
 		return False
 	}
-	if !r.applied() || r.IntentSequence == 0 {
+	if !wasApplied(r) || r.IntentSequence == 0 {
 		return Unknown
 	}
 	ok := approved(a, chain)
@@ -135,7 +135,7 @@ func approvedContent(r *ExportRow, a *admitted, chain bool) Truth {
 	if lapse(r, a, chain) {
 		return False
 	}
-	if !r.applied() {
+	if !wasApplied(r) {
 		return Unknown
 	}
 	ok := approved(a, chain)
@@ -174,7 +174,7 @@ func grantedEquals(r *ExportRow, a *admitted, chain bool) Truth {
 // by it. Admission holds to that already; here it is looked at again. Authors that could not be attributed
 // make it unknown; of a change that was refused and had no effect, nobody asks.
 func independentApprover(r *ExportRow, a *admitted, chain bool) Truth {
-	if a != nil && a.record.Verdict == verdictQuarantined && !r.applied() {
+	if a != nil && a.record.Verdict == verdictQuarantined && !wasApplied(r) {
 		return Unknown
 	}
 	ok := approved(a, chain)
@@ -217,7 +217,7 @@ func rationale(r *ExportRow) Truth {
 // wants the same access now.
 func (c *collector) expired(e *entry) Truth {
 	r := e.row
-	if r.Kind != string(schemas.OperationGrant) || r.Expires == nil || !r.applied() {
+	if r.Kind != string(schemas.OperationGrant) || r.Expires == nil || !wasApplied(r) {
 		return Unknown
 	}
 	due := r.Expires.Add(expiryGrace)

@@ -1,4 +1,4 @@
-package ledger
+package audit
 
 import (
 	"bytes"
@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/ledgertest"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -41,10 +43,16 @@ func reviewed(commit string, at time.Time, requests ...schemas.RequestInfo) sche
 }
 
 // quarter is a ledger with one of each that an auditor may draw.
-func quarter(t *testing.T) (*Ledger, *clock) {
+func quarter(t *testing.T) (*ledger.Ledger, *ledgertest.Clock) {
 	t.Helper()
-	l, c := temp(t)
-	at := c.now
+	return quarterAt(t, filepath.Join(t.TempDir(), "state", "ledger.db"))
+}
+
+func quarterAt(t *testing.T, path string) (*ledger.Ledger, *ledgertest.Clock) {
+	t.Helper()
+	c := ledgertest.NewClock()
+	l := openAt(t, path, c.Now)
+	at := c.Peek()
 	granted, expiring, removed := doc("requests/grant.yaml", "b1"), doc("requests/expiring.yaml", "b2"), doc("requests/undone.yaml", "b3")
 	appendTo(t, l, schemas.Record{Type: schemas.RecordAdmission, Admission: &schemas.AdmissionRecord{Commit: "anchor", Verdict: verdictAnchor,
 		Changes: []schemas.FileChange{{Path: "countersign.yaml", After: "s1"}, {Path: "requests/adopted.yaml", After: "b0"}}, Requests: []schemas.RequestInfo{request("requests/adopted.yaml", "b0", "adopted", "There before")}}})
@@ -79,7 +87,7 @@ func quarter(t *testing.T) (*Ledger, *clock) {
 	}
 	for _, o := range []schemas.Operation{grant, expires, undone} {
 		ran := outcome("r1", o, statusApplied)
-		ran.Outcome.Started, ran.Outcome.Finished = c.now, c.now.Add(time.Second)
+		ran.Outcome.Started, ran.Outcome.Finished = c.Peek(), c.Peek().Add(time.Second)
 		appendTo(t, l, ran, seen("r1", o))
 	}
 	broke := outcome("r1", failed, statusFailed)
@@ -90,18 +98,18 @@ func quarter(t *testing.T) (*Ledger, *clock) {
 	gone := reviewed("c3", at)
 	gone.Admission.Changes = []schemas.FileChange{{Path: removed.Path, Before: "b3"}}
 	appendTo(t, l, gone)
-	c.set(at.Add(50 * time.Hour))
+	c.Set(at.Add(50 * time.Hour))
 	revokeUndone, revokeExpired := operation("undone", schemas.OperationRevoke, schemas.CauseUndo, removed), operation("expiring", schemas.OperationRevoke, schemas.CauseExpiry, expiring)
 	revokeUndone.ID, revokeExpired.ID = "undone-off", "expiring-off"
 	unmanaged := operation("stranger", schemas.OperationRevoke, schemas.CauseUnmanaged)
 	appendTo(t, l, run("r2"), held("r2", schemas.HoldDrift, unmanaged), intent("r2", revokeUndone, revokeExpired))
 	for _, o := range []schemas.Operation{revokeUndone, revokeExpired} {
 		ran := outcome("r2", o, statusApplied)
-		ran.Outcome.Started, ran.Outcome.Finished = c.now, c.now.Add(time.Second)
+		ran.Outcome.Started, ran.Outcome.Finished = c.Peek(), c.Peek().Add(time.Second)
 		appendTo(t, l, ran, seen("r2", o))
 	}
 	appendTo(t, l, end("r2", "1.2.3", nil), run("r3"), intent("r3", unmanaged))
-	c.set(at.Add(60 * time.Hour))
+	c.Set(at.Add(60 * time.Hour))
 	return l, c
 }
 
@@ -125,7 +133,7 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-func export(t testing.TB, l *Ledger, o ExportOptions) ([]ExportRow, Manifest) {
+func export(t testing.TB, l *ledger.Ledger, o ExportOptions) ([]ExportRow, Manifest) {
 	t.Helper()
 	var out bytes.Buffer
 	o.Out = &out
@@ -133,8 +141,8 @@ func export(t testing.TB, l *Ledger, o ExportOptions) ([]ExportRow, Manifest) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.SHA256 != hashOf(out.Bytes()) {
-		t.Errorf("the manifest has digest %s, the export %s", m.SHA256, hashOf(out.Bytes()))
+	if m.SHA256 != digest(out.Bytes()) {
+		t.Errorf("the manifest has digest %s, the export %s", m.SHA256, digest(out.Bytes()))
 	}
 	var rows []ExportRow
 	dec := json.NewDecoder(&out)
@@ -155,9 +163,9 @@ func export(t testing.TB, l *Ledger, o ExportOptions) ([]ExportRow, Manifest) {
 func TestExportGolden(t *testing.T) {
 	t.Parallel()
 	l, c := quarter(t)
-	now := c.now
+	now := c.Peek()
 	for _, format := range []string{"jsonl", "csv"} {
-		c.set(now)
+		c.Set(now)
 		var out bytes.Buffer
 		m, err := Export(t.Context(), l, ExportOptions{Format: format, Version: "1.2.3", Out: &out})
 		if err != nil {
@@ -227,12 +235,13 @@ func TestExportPopulation(t *testing.T) {
 
 func TestExportOfABrokenChain(t *testing.T) {
 	t.Parallel()
-	l, _ := quarter(t)
+	path := filepath.Join(t.TempDir(), "ledger.db")
+	l, _ := quarterAt(t, path)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	raw(t, l.c.Path, `DROP TRIGGER records_no_update`, `UPDATE records SET body = replace(body, 'alice', 'mallory') WHERE sequence = 2`)
-	again := openAt(t, l.c.Path, newClock().Now)
+	raw(t, path, `DROP TRIGGER records_no_update`, `UPDATE records SET body = replace(body, 'alice', 'mallory') WHERE sequence = 2`)
+	again := openAt(t, path, ledgertest.NewClock().Now)
 	rows, m := export(t, again, ExportOptions{})
 	if m.ChainOK || len(m.Problems) == 0 {
 		t.Errorf("the manifest says %v, %v", m.ChainOK, m.Problems)
@@ -352,7 +361,7 @@ func TestAssertions(t *testing.T) {
 			t.Parallel()
 			l, c := temp(t)
 			appendTo(t, l, tt.records...)
-			c.set(tt.now)
+			c.Set(tt.now)
 			rows, m := export(t, l, ExportOptions{})
 			// The row that the case is about: the operation's first.
 			i := 0
@@ -369,7 +378,7 @@ func TestAssertions(t *testing.T) {
 			}
 			exceptions := 0
 			for _, r := range rows {
-				for _, a := range r.assertions() {
+				for _, a := range assertionsOf(&r) {
 					if a.value == False {
 						exceptions++
 					}
@@ -419,7 +428,7 @@ func TestAfterlife(t *testing.T) {
 func TestAsOf(t *testing.T) {
 	t.Parallel()
 	l, c := quarter(t)
-	start := newClock().now
+	start := ledgertest.NewClock().Peek()
 	key := func(e Entitlement) string {
 		s := e.Application + " " + e.Connection.String()
 		if e.Target != nil {
@@ -440,12 +449,12 @@ func TestAsOf(t *testing.T) {
 	}{
 		"before all":      {start, []string{}},
 		"in between":      {start.Add(40 * time.Hour), []string{dora, "warehouse role/sales user/expiring MEMBER requests/expiring.yaml made request", kept, "warehouse role/sales user/undone MEMBER requests/undone.yaml made request"}},
-		"after the fact":  {c.now, []string{dora, kept}},
-		"long after that": {c.now.AddDate(1, 0, 0), []string{dora, kept}},
+		"after the fact":  {c.Peek(), []string{dora, kept}},
+		"long after that": {c.Peek().AddDate(1, 0, 0), []string{dora, kept}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			all, err := l.AsOf(t.Context(), tt.at)
+			all, err := AsOf(t.Context(), l, tt.at)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -462,7 +471,7 @@ func TestAsOf(t *testing.T) {
 		t.Parallel()
 		l, c := temp(t)
 		appendTo(t, l, schemas.Record{Type: schemas.RecordAdoption, Application: app, Baseline: []schemas.BaselineItem{{Item: "c\x1frole\x1fr", Token: "present:"}, {Item: "p\x1frole\x1fr", Token: "foreign:"}}})
-		got, err := l.AsOf(t.Context(), c.now)
+		got, err := AsOf(t.Context(), l, c.Peek())
 		if err != nil || len(got) != 1 || got[0].Origin != OriginUnmanaged || got[0].Kind != "connection" {
 			t.Errorf("AsOf() = %+v, %v; want one connection, unmanaged", got, err)
 		}
@@ -471,7 +480,7 @@ func TestAsOf(t *testing.T) {
 		t.Parallel()
 		l, c := temp(t)
 		appendTo(t, l, schemas.Record{Type: schemas.RecordAdoption, Application: app, Baseline: []schemas.BaselineItem{{Item: "?", Token: "present:"}}})
-		if _, err := l.AsOf(t.Context(), c.now); err == nil || !strings.Contains(err.Error(), "record 1") {
+		if _, err := AsOf(t.Context(), l, c.Peek()); err == nil || !strings.Contains(err.Error(), "record 1") {
 			t.Errorf("AsOf() error %v, want one that names the record", err)
 		}
 	})

@@ -1,14 +1,17 @@
-package cli
+package github_test
 
 import (
 	"bytes"
 	"testing"
+
+	"github.com/countersign/countersign/reconciler/github"
 )
 
-// TestMuzzled is about a workflow's log: no line that a requester had a hand in is a command to the runner, in however
+// TestGuard is about a workflow's log: no line that a requester had a hand in is a command to the runner, in however
 // many pieces it is written.
-func TestMuzzled(t *testing.T) {
+func TestGuard(t *testing.T) {
 	t.Parallel()
+	job := github.Kind().Job(func(name string) string { return map[string]string{"GITHUB_ACTIONS": "true"}[name] })
 	tests := []struct {
 		name, in, text, json string
 	}{
@@ -22,13 +25,13 @@ func TestMuzzled(t *testing.T) {
 	for _, tt := range tests {
 		for _, json := range []bool{false, true} {
 			var out bytes.Buffer
-			m := &muzzled{w: &out, json: func() bool { return json }}
+			w, flush := job.Guard(&out, func() bool { return json })
 			for i := range len(tt.in) {
-				if _, err := m.Write([]byte{tt.in[i]}); err != nil {
+				if _, err := w.Write([]byte{tt.in[i]}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			m.close()
+			flush()
 			want := tt.text
 			if json {
 				want = tt.json

@@ -1,4 +1,4 @@
-package ledger
+package audit
 
 import (
 	"fmt"
@@ -41,7 +41,7 @@ func TestItemsArePlans(t *testing.T) {
 			plan.EntitlementItem(k):           {Kind: "entitlement", Connection: k.Connection, Target: &k.Target, Privilege: k.Privilege},
 		} {
 			var got Entitlement
-			if err := got.name(item); err != nil {
+			if err := nameEntitlement(&got, item); err != nil {
 				r.Fatal(err)
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
@@ -112,7 +112,7 @@ func TestAsOfReadsPlansBaseline(t *testing.T) {
 			admission := verdict("c1", verdictAdmitted)
 			admission.Admission.Requests = []schemas.RequestInfo{{Document: asked, Application: app}}
 			appendTo(t, l, admission, schemas.Record{Type: schemas.RecordAdoption, Application: app, Baseline: baseline})
-			got, err := l.AsOf(t.Context(), clock.now)
+			got, err := AsOf(t.Context(), l, clock.Peek())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -1,4 +1,4 @@
-package ledger
+package audit
 
 import (
 	"cmp"
@@ -11,40 +11,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/schemas"
-)
-
-// Entitlement is what the records say that somebody or something had at an instant: the last read-back up to
-// then showed it as desired.
-type Entitlement struct {
-	Application string       `json:"application"`
-	Connection  schemas.Name `json:"connection"`
-	// Kind is connection, payload or entitlement; Target and Privilege are set for the last.
-	Kind      string        `json:"kind"`
-	Target    *schemas.Name `json:"target"`
-	Privilege string        `json:"privilege"`
-	NativeID  string        `json:"native_id"`
-	// Made says that an operation of ours made it so; false is found there.
-	Made bool `json:"made"`
-	// Since and Sequence are of the record that established it as it stands.
-	Since    time.Time `json:"since"`
-	Sequence int64     `json:"sequence"`
-	// Origin is request, or unmanaged where no admitted request on record asks for it.
-	Origin string `json:"origin"`
-	// Requests are the documents that ask for it, sorted.
-	Requests []schemas.DocumentID `json:"requests"`
-}
-
-// The values of Entitlement.Origin.
-const (
-	OriginRequest   = "request"
-	OriginUnmanaged = "unmanaged"
 )
 
 // AsOf returns what the records say was there at an instant (inclusive), sorted by application and item.
 // Access that no request ever mentioned is in no record, and so not here: only a read of the application
 // shows it.
-func (l *Ledger) AsOf(ctx context.Context, t time.Time) ([]Entitlement, error) {
+func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]Entitlement, error) {
 	type place struct{ application, item string }
 	type seen struct {
 		schemas.BaselineItem
@@ -53,10 +27,9 @@ func (l *Ledger) AsOf(ctx context.Context, t time.Time) ([]Entitlement, error) {
 	}
 	items := map[place]seen{}
 	documents := map[string]schemas.DocumentID{}
-	if l.db == nil {
-		return nil, nil
-	}
-	err := stream(ctx, l.db, ` WHERE time <= ? ORDER BY sequence`, []any{t.UTC().Format(timeKey)}, func(r schemas.Record) error {
+	// Records have whole microseconds, and a filter's end is exclusive.
+	end := t.UTC().Truncate(time.Microsecond).Add(time.Microsecond)
+	err := l.Records(ctx, ledger.Filter{Until: end}, func(r schemas.Record) error {
 		if r.Type == schemas.RecordAdmission && admits(r.Admission.Verdict) {
 			for _, q := range r.Admission.Requests {
 				documents[markOf(q.Document)] = q.Document
@@ -94,7 +67,7 @@ func (l *Ledger) AsOf(ctx context.Context, t time.Time) ([]Entitlement, error) {
 	for _, p := range places {
 		s := items[p]
 		e := Entitlement{Application: p.application, NativeID: s.NativeID, Made: s.Made, Since: s.time, Sequence: s.sequence, Origin: OriginUnmanaged, Requests: []schemas.DocumentID{}}
-		if err := e.name(p.item); err != nil {
+		if err := nameEntitlement(&e, p.item); err != nil {
 			return nil, fmt.Errorf("record %d: %w", s.sequence, err)
 		}
 		for _, m := range marks(s.Token) {
@@ -118,8 +91,8 @@ func operationOf(r *schemas.Record) []schemas.Operation {
 	return []schemas.Operation{*r.Operation}
 }
 
-// name takes a baseline's item apart: c, p or e, and names, joined by a character that no name holds.
-func (e *Entitlement) name(item string) error {
+// nameEntitlement takes a baseline's item apart: c, p or e, and names, joined by a character that no name holds.
+func nameEntitlement(e *Entitlement, item string) error {
 	parts := strings.Split(item, "\x1f")
 	switch {
 	case parts[0] == "e" && len(parts) == 6:

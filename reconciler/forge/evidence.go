@@ -1,0 +1,62 @@
+package forge
+
+import (
+	"context"
+	"time"
+
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/schemas"
+)
+
+// Evidence tells who made a change and who approved it. It does not judge, but may say of an approval why it cannot
+// count.
+type Evidence interface {
+	// Evidence returns that of a commit of the branch. A fact that makes the evidence worthless is one of its Problems;
+	// an error is a fault of transport or time, and may be gone at the next try.
+	Evidence(context.Context, Change) (schemas.Evidence, error)
+	// Pending returns that of a change that is not merged, so far. It is a MovedError when the pull request's head is
+	// another commit.
+	Pending(context.Context, Pending) (schemas.Evidence, error)
+}
+
+// Teams is implemented by Evidence of a forge that knows who is in which team.
+type Teams interface {
+	// Teams returns the members' accounts by team. A team that cannot be read is left out.
+	Teams(ctx context.Context, names []string) (map[string][]string, error)
+}
+
+// People knows which names and addresses are one person's. *signoff.Directory implements it.
+type People interface {
+	// Known says whether anybody has the account or address.
+	Known(name string) bool
+	// Canonical returns the one name of the person behind an account or address: itself, in lower case, for somebody
+	// unknown.
+	Canonical(name string) string
+}
+
+// Change is a commit of the branch whose evidence is asked for.
+type Change struct {
+	Commit *history.Commit
+	// Merged are the commits that made it, as history's MergedCommits tells.
+	Merged []*history.Commit
+	// Digest is that of the changed control files.
+	Digest string
+	// Instant is the earliest that the commit can have landed, if known: when the one before it did. Whoever
+	// pushes chooses the commit's own date, and would choose one at which a key that ran out still held.
+	Instant time.Time
+	// Directory knows whose the addresses in commits are.
+	Directory People
+	// Range is what several commits of the branch changed together: the n of the first-parent line that end with
+	// last, oldest first. A rebase lands one pull request as several commits.
+	Range func(ctx context.Context, last string, n int) (commits []string, digest string, err error)
+}
+
+// Pending is a change that is not merged yet.
+type Pending struct {
+	Head    string
+	Commits []*history.Commit
+	Digest  string
+	// PullRequest is its number on a forge that has such; 0 is not known.
+	PullRequest int
+	Directory   People
+}

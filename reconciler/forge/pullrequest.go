@@ -1,0 +1,53 @@
+package forge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// PullRequest is what a preview needs to know of one.
+type PullRequest struct {
+	Number int
+	// Head is the commit that is proposed, Base the branch that it goes to.
+	Head, Base string
+	// Ref is the reference in the repository that leads to Head.
+	Ref string
+	// Fork says that the head is another repository's.
+	Fork         bool
+	Open, Merged bool
+}
+
+// PullRequests reads pull requests.
+type PullRequests interface {
+	PullRequest(ctx context.Context, number int) (*PullRequest, error)
+	// OpenPullRequests returns the open ones that go to a branch, the newest first.
+	OpenPullRequests(ctx context.Context, base string) ([]PullRequest, error)
+}
+
+// Reviews watches the reviews of pull requests. It is no evidence.
+type Reviews interface {
+	// Reviews returns a fingerprint of a pull request's reviews: another one means that somebody reviewed.
+	Reviews(ctx context.Context, number int) (string, error)
+	// Dismissed returns the accounts whose review of a pull request was dismissed.
+	Dismissed(ctx context.Context, number int) ([]string, error)
+}
+
+// MovedError says that a pull request got another head while it was looked at.
+type MovedError struct {
+	PullRequest     int
+	Head, Previewed string
+}
+
+// Error says what to do.
+func (e *MovedError) Error() string {
+	return fmt.Sprintf("pull request #%d is at %s by now, not at %s: the preview of the new head takes this one's place", e.PullRequest, short(e.Head), short(e.Previewed))
+}
+
+func short(hash string) string { return hash[:min(len(hash), 8)] }
+
+// IsMoved says whether an error is that the pull request has another head by now.
+func IsMoved(err error) bool {
+	var moved *MovedError
+	return errors.As(err, &moved)
+}

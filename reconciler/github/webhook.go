@@ -1,0 +1,69 @@
+package github
+
+import (
+	"encoding/json"
+	"mime"
+	"net/http"
+	"slices"
+
+	gh "github.com/google/go-github/v60/github"
+
+	"github.com/countersign/countersign/reconciler/forge"
+)
+
+// ReadDelivery reads a webhook. Only the SHA-256 signature counts: GitHub's old one isn't looked at.
+// https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries
+func (c *Client) ReadDelivery(header http.Header, body, secret []byte) (forge.Delivery, error) {
+	if err := gh.ValidateSignature(sha256Only(header.Get(gh.SHA256SignatureHeader)), body, secret); err != nil {
+		return forge.Delivery{}, forge.ErrDeliverySignature
+	}
+	if t, _, err := mime.ParseMediaType(header.Get("Content-Type")); err != nil || t != "application/json" {
+		return forge.Delivery{}, forge.ErrDeliveryType
+	}
+	return forge.Delivery{ID: header.Get(gh.DeliveryIDHeader), Hint: hintOf(header.Get(gh.EventTypeHeader), body)}, nil
+}
+
+// hintOf returns what an event is worth.
+func hintOf(event string, body []byte) forge.Hint {
+	switch event {
+	case "ping":
+		return forge.HintPing
+	case "push", "pull_request", "pull_request_review", "merge_group":
+		return forge.HintMoved
+	case "issues":
+		if isTicketMoved(body) {
+			return forge.HintTicket
+		}
+	}
+	return forge.HintNone
+}
+
+// isTicketMoved says whether an event is about an issue of ours that was closed or opened again.
+func isTicketMoved(body []byte) bool {
+	var event struct {
+		Action string `json:"action"`
+		Issue  struct {
+			Labels []struct {
+				Name string `json:"name"`
+			} `json:"labels"`
+		} `json:"issue"`
+	}
+	if json.Unmarshal(body, &event) != nil || !slices.Contains([]string{"closed", "reopened", "deleted", "transferred"}, event.Action) {
+		return false
+	}
+	for _, l := range event.Issue.Labels {
+		if l.Name == issueLabel {
+			return true
+		}
+	}
+	return false
+}
+
+// sha256Only keeps every other signature from being looked at.
+func sha256Only(signature string) string {
+	const prefix = "sha256="
+	if len(signature) != len(prefix)+64 || signature[:len(prefix)] != prefix {
+		return ""
+	}
+	return signature
+}
