@@ -42,9 +42,9 @@ func TestExamples(t *testing.T) {
 		}
 		for _, args := range [][]string{{"validate"}, {"policy", "test"}} {
 			var out, errs bytes.Buffer
-			env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}
+			env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 80}
 			args = append(args, "--repo", dir)
-			if p, ok := programs[filepath.Base(dir)]; ok {
+			if p, ok := programs[filepath.Base(dir)]; ok && args[0] == "validate" {
 				args = append(args, "--exec", p.name+"="+p.path)
 			}
 			if code := cli.Main(t.Context(), args, env); code != 0 {
@@ -60,7 +60,7 @@ func TestHelp(t *testing.T) {
 	for _, command := range []string{"demo", "init", "validate", "preview", "apply", "drift", "status", "access", "serve", "doctor", "audit export", "audit verify",
 		"audit entitlements", "policy rules", "policy test", "schema", "version", "connector list", "connector test"} {
 		var out bytes.Buffer
-		env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 100}
+		env := cli.Environment{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: time.Now, Getenv: os.Getenv, Executable: testExecutable, Width: 80}
 		code := cli.Main(t.Context(), append(strings.Fields(command), "--help"), env)
 		if code != 0 || !strings.Contains(out.String(), "Examples:") || !strings.Contains(out.String(), "countersign "+command) {
 			t.Errorf("%s --help: exit code %d\n%s", command, code, out.String())

@@ -138,7 +138,7 @@ func (w *world) runWith(env cli.Environment, args ...string) result {
 	env.Getenv = func(string) string { return "" }
 	env.Executable = testExecutable
 	if env.Width == 0 {
-		env.Width = 100
+		env.Width = 80
 	}
 	code := cli.Main(w.t.Context(), append(args, "--repo", w.dir), env)
 	return result{code, out.String(), errs.String()}

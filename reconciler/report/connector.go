@@ -5,12 +5,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
 // connectors is the table of what connectors can do. None of its names is a person's.
 func (b *builder) connectors(l *schemas.ConnectorList) document {
-	t := table{head: []literal{"Connector", "Connection", "Create", "Update", "Delete", "Reassign", "Attributes"}, titled: true, more: "May be given"}
+	t := table{Head: []literal{"Connector", "Connection", "Create", "Update", "Delete", "Reassign", "Attributes"}, Titled: true, More: "Grantable"}
 	yes := func(can bool) line {
 		if can {
 			return say("yes")
@@ -19,14 +20,12 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 	}
 	for _, c := range l.Connectors {
 		if len(c.Types) == 0 {
-			t.rows = append(t.rows, row{cells: []line{say("{}", name(c.Name)), nil, nil, nil, nil, nil, nil},
-				more: []line{say("as its application file says")}})
+			t.Rows = append(t.Rows, row{Cells: []line{say("{}", name(c.Name)), nil, nil, nil, nil, nil, nil},
+				More: []line{say("as configured in its application file")}})
 		}
 		for _, typ := range c.Types {
-			attributes := slices.Sorted(maps.Keys(typ.Attributes()))
-			r := row{cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Name)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(attributes, len(attributes))}}
-			targets := slices.SortedFunc(slices.Values(typ.Grantable), func(a, b schemas.GrantableType) int { return strings.Compare(a.Type, b.Type) })
-			for _, g := range targets {
+			r := row{Cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Type)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(typ.Attributes, len(typ.Attributes))}}
+			for _, g := range typ.Targets {
 				how := say("")
 				switch {
 				case g.Grant && !g.Revoke:
@@ -36,15 +35,15 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 				case !g.Grant:
 					how = say(", read only")
 				}
-				r.more = append(r.more, say("{} ({}{}): {}", name(g.Type), edgeWords(g.Edge), how, namesOf(g.Privileges, maxPrivileges)))
+				r.More = append(r.More, say("{} ({}{}): {}", name(g.Type), edgeWords(g.Edge), how, namesOf(g.Privileges, maxPrivileges)))
 			}
-			t.rows = append(t.rows, r)
+			t.Rows = append(t.Rows, r)
 		}
 	}
-	return document{icon: markInfo, title: say("{}", plural(len(l.Connectors), "connector", "connectors")), blocks: []block{t}}
+	return document{Icon: layout.MarkInfo, Title: say("{}", plural(len(l.Connectors), "connector", "connectors")), Blocks: []block{t}}
 }
 
-// maxPrivileges bounds how many privileges of a target stand in the table.
+// maxPrivileges bounds how many privileges of a target the table lists.
 const maxPrivileges = 10
 
 // namesOf lists names, at most so many.
@@ -59,12 +58,12 @@ func namesOf(list []string, limit int) line {
 	return join(", ", out...)
 }
 
-// edgeWords says what being given a target means.
-func edgeWords(edge schemas.Edge) line {
+// edgeWords describes what a connection gains with a target.
+func edgeWords(edge string) line {
 	switch edge {
-	case schemas.EdgeResource:
-		return say("may use it")
-	case schemas.EdgeConnection:
+	case "resource":
+		return say("gets access to it")
+	case "connection":
 		return say("becomes a member of it")
 	case schemas.EdgeMember, schemas.EdgeIdentity:
 		return say("becomes its member")
@@ -72,41 +71,41 @@ func edgeWords(edge schemas.Edge) line {
 	return say("{}", string(edge))
 }
 
-// conformance says what failed first, then what was left out.
+// conformance lists failed cases first, then skipped ones.
 func (b *builder) conformance(r *schemas.ConformanceReport) document {
-	d := document{icon: markReady, title: say("{} conforms: {} passed", r.Title, plural(r.Passed, "case", "cases"))}
+	d := document{Icon: layout.MarkReady, Title: say("{} conforms: {} passed", r.Title, plural(r.Passed, "case", "cases"))}
 	var l items
 	for _, state := range []schemas.CaseResult{schemas.CaseFailed, schemas.CaseSkipped, schemas.CasePassed} {
 		for _, c := range r.Cases {
 			if c.Result != state {
 				continue
 			}
-			it := item{mark: markYes, text: say("{}", name(c.Name))}
+			it := item{Mark: layout.MarkYes, Text: say("{}", name(c.Name))}
 			switch state {
 			case schemas.CaseFailed:
-				it = item{mark: markNo, text: say("failed {}", name(c.Name))}
+				it = item{Mark: layout.MarkNo, Text: say("failed {}", name(c.Name))}
 			case schemas.CaseSkipped:
-				it = item{mark: markSame, text: say("skipped {}", name(c.Name))}
+				it = item{Mark: layout.MarkSame, Text: say("skipped {}", name(c.Name))}
 			}
 			if state != schemas.CasePassed {
 				for _, text := range c.Log {
-					it.more = append(it.more, foreignLines(text)...)
+					it.More = append(it.More, foreignLines(text)...)
 				}
 			}
 			l = append(l, it)
 		}
 	}
 	if r.Skipped > 0 {
-		d.title = join("", d.title, say(", {} skipped", r.Skipped))
+		d.Title = join("", d.Title, say(", {} skipped", r.Skipped))
 	}
 	if r.Reduced != "" {
-		d.icon, d.title = markMissing, say("{}: {} passed, of a reduced set", r.Title, plural(r.Passed, "case", "cases"))
-		d.blocks = append(d.blocks, para(say("Not all was tested: {}", r.Reduced)))
+		d.Icon, d.Title = layout.MarkMissing, say("{}: {} passed, from a reduced set", r.Title, plural(r.Passed, "case", "cases"))
+		d.Blocks = append(d.Blocks, para(say("Not everything was tested: {}", r.Reduced)))
 	}
 	if r.Failed > 0 {
-		d.icon, d.title = markStop, say("{} does not conform: {} failed, {} passed, {} skipped", r.Title, plural(r.Failed, "case", "cases"), r.Passed, r.Skipped)
+		d.Icon, d.Title = layout.MarkStop, say("{} does not conform: {} failed, {} passed, {} skipped", r.Title, plural(r.Failed, "case", "cases"), r.Passed, r.Skipped)
 	}
-	d.blocks = append(d.blocks, blocksOf(l)...)
+	d.Blocks = append(d.Blocks, blocksOf(l)...)
 	return d
 }
 
@@ -118,7 +117,7 @@ func foreignLines(text string) []line {
 	var out []line
 	for l := range strings.Lines(strings.TrimRight(text, "\n")) {
 		if len(out) == maxLogLines {
-			return append(out, say("and more (--format json has all)"))
+			return append(out, say("and more (--format json shows all)"))
 		}
 		out = append(out, say("{}", strings.ReplaceAll(strings.TrimRight(l, "\n"), "\t", "  ")))
 	}

@@ -10,5 +10,5 @@
 // are foreign unless they are typed otherwise: a foreign text is escaped by the one renderer of its form, and
 // cannot move a cursor, end a table row, mention a person or begin a heading.
 //
-// report imports schemas and no other package of countersign.
+// report imports schemas, layout (which writes its documents) and no other package of countersign.
 package report

@@ -9,6 +9,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -32,7 +33,7 @@ func visible(raw []byte) []byte {
 	for len(raw) > 0 {
 		r, size := utf8.DecodeRune(raw)
 		switch {
-		case r < 0x7f || !hidden(r):
+		case r < 0x7f || !layout.Hidden(r):
 			out = append(out, raw[:size]...)
 		case r > 0xffff:
 			hi, lo := utf16.EncodeRune(r)
@@ -51,11 +52,11 @@ func filled(v schemas.Output) schemas.Output {
 	case *schemas.Preview:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Preview")
-		whole(&c.Files)
-		whole(&c.Errors)
-		whole(&c.Gained)
-		whole(&c.Lost)
-		whole(&c.Unmet)
+		nonNil(&c.Files)
+		nonNil(&c.Errors)
+		nonNil(&c.Gained)
+		nonNil(&c.Lost)
+		nonNil(&c.Unmet)
 		c.Plan = *plan(&c.Plan)
 		if c.Drift != nil {
 			c.Drift = applications(c.Drift)
@@ -71,12 +72,12 @@ func filled(v schemas.Output) schemas.Output {
 			admissions[i] = a
 		}
 		c.Admissions = admissions
-		whole(&c.Quarantined)
+		nonNil(&c.Quarantined)
 		outcomes := make([]schemas.ApplicationOutcome, len(c.Applications))
 		for i, a := range c.Applications {
-			whole(&a.Plan.Operations)
-			whole(&a.Outcomes)
-			whole(&a.Verifications)
+			nonNil(&a.Plan.Operations)
+			nonNil(&a.Outcomes)
+			nonNil(&a.Verifications)
 			outcomes[i] = a
 		}
 		c.Applications = outcomes
@@ -84,15 +85,15 @@ func filled(v schemas.Output) schemas.Output {
 	case *schemas.StatusReport:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Status")
-		whole(&c.Requests)
-		whole(&c.Quarantined)
+		nonNil(&c.Requests)
+		nonNil(&c.Quarantined)
 		return &c
 	case *schemas.AccessReport:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Access")
 		entries := make([]schemas.AccessEntry, len(c.Entries))
 		for i, e := range c.Entries {
-			whole(&e.Steps)
+			nonNil(&e.Steps)
 			entries[i] = e
 		}
 		c.Entries = entries
@@ -100,12 +101,12 @@ func filled(v schemas.Output) schemas.Output {
 	case *schemas.DoctorReport:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Doctor")
-		whole(&c.Checks)
+		nonNil(&c.Checks)
 		return &c
 	case *schemas.ValidateReport:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Validate")
-		whole(&c.Errors)
+		nonNil(&c.Errors)
 		return &c
 	case *schemas.ConnectorList:
 		c := *v
@@ -162,7 +163,7 @@ func head(version, kind *string, k string) {
 	}
 }
 
-func whole[T any](s *[]T) {
+func nonNil[T any](s *[]T) {
 	if *s == nil {
 		*s = []T{}
 	}
@@ -180,7 +181,7 @@ func plan(p *schemas.Plan) *schemas.Plan {
 func applications(list []schemas.ApplicationPlan) []schemas.ApplicationPlan {
 	out := make([]schemas.ApplicationPlan, len(list))
 	for i, a := range list {
-		whole(&a.Operations)
+		nonNil(&a.Operations)
 		out[i] = a
 	}
 	return out
@@ -194,9 +195,9 @@ func decision(d *schemas.Decision) *schemas.Decision {
 	if c.APIVersion == "" {
 		c.APIVersion = schemas.APIVersion
 	}
-	whole(&c.Denials)
-	whole(&c.Warnings)
-	whole(&c.Required)
+	nonNil(&c.Denials)
+	nonNil(&c.Warnings)
+	nonNil(&c.Required)
 	return &c
 }
 
@@ -205,7 +206,7 @@ func evidence(e *schemas.Evidence) *schemas.Evidence {
 		return nil
 	}
 	c := *e
-	whole(&c.Authors)
-	whole(&c.Approvals)
+	nonNil(&c.Authors)
+	nonNil(&c.Approvals)
 	return &c
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"unicode/utf8"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -37,9 +38,7 @@ func render(t *testing.T, v any, b bounds) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := markdown{clip: b.clip, words: words}
-	m.document(d)
-	return m.b.String()
+	return layout.Markdown(d, layout.Options{Clip: b.clip, Hide: words.Hide})
 }
 
 // Each rung is used exactly from its own size on.

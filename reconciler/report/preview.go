@@ -4,17 +4,18 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
 func (b *builder) preview(p *schemas.Preview) document {
 	d := document{}
-	d.icon, d.title = b.verdict(p)
-	d.next = b.previewNext(p)
+	d.Icon, d.Title = b.verdict(p)
+	d.Next = b.previewNext(p)
 	add := func(title line, blocks ...block) {
 		blocks = slices.DeleteFunc(blocks, func(x block) bool { i, ok := x.(items); return ok && len(i) == 0 })
 		if len(blocks) > 0 {
-			d.blocks = append(d.blocks, section{title: title, blocks: blocks})
+			d.Blocks = append(d.Blocks, section{Title: title, Blocks: blocks})
 		}
 	}
 	problems := func() { add(say("Errors"), b.findings(p.Errors)) }
@@ -22,11 +23,11 @@ func (b *builder) preview(p *schemas.Preview) document {
 		problems() // nothing else is worth reading before
 	}
 	if unread := b.unread(p); len(unread) > 0 {
-		d.blocks = append(d.blocks, unread)
+		d.Blocks = append(d.Blocks, unread)
 	}
 	for i := range p.Plan.Applications {
 		if i == b.rows {
-			d.blocks = append(d.blocks, para(more(len(p.Plan.Applications)-i, "applications")))
+			d.Blocks = append(d.Blocks, para(more(len(p.Plan.Applications)-i, "applications")))
 			break
 		}
 		a := &p.Plan.Applications[i]
@@ -41,7 +42,7 @@ func (b *builder) preview(p *schemas.Preview) document {
 		}
 		add(title, append(blocks, b.beside(a, false)...)...)
 	}
-	add(say("All together"), b.together(p)...)
+	add(say("Taken together"), b.together(p)...)
 	b.already(p, add, &d)
 	if b.drift && len(p.Drift) > 0 {
 		_, total, apps := tally(p.Drift, nil)
@@ -50,23 +51,23 @@ func (b *builder) preview(p *schemas.Preview) document {
 			if i == b.rows {
 				break
 			}
-			blocks = append(blocks, section{title: say("{}", name(p.Drift[i].Application)), blocks: b.changes(p.Drift[i].Operations, false, progress{})})
+			blocks = append(blocks, section{Title: say("{}", name(p.Drift[i].Application)), Blocks: b.changes(p.Drift[i].Operations, false, progress{})})
 		}
 		if b.markdown {
 			apps = nil // a summary has no foreign names
 		}
-		d.blocks = append(d.blocks, section{title: say("Not part of this change: {} of drift or pending work{}", plural(total, "operation", "operations"), places(apps)), blocks: blocks, fold: b.markdown})
+		d.Blocks = append(d.Blocks, section{Title: say("Not part of this change: {} of drift or pending work{}", plural(total, "operation", "operations"), places(apps)), Blocks: blocks, Fold: b.markdown})
 	} else if len(p.Drift) > 0 {
 		_, total, _ := tally(p.Drift, nil)
-		d.blocks = append(d.blocks, para(say("Besides, {} not part of this change (--format json has all).", plural(total, "operation of drift or pending work is", "operations of drift or pending work are"))))
+		d.Blocks = append(d.Blocks, para(say("Also, {} not part of this change (--format json lists all).", plural(total, "operation of drift or pending work is", "operations of drift or pending work are"))))
 	}
 	if p.Decision != nil {
-		d.blocks = append(d.blocks, section{title: b.policyTitle(p.Decision), blocks: b.policy(p.Decision)})
+		d.Blocks = append(d.Blocks, section{Title: b.policyTitle(p.Decision), Blocks: b.policy(p.Decision)})
 	} else if p.Verdict != schemas.VerdictNothing {
-		d.blocks = append(d.blocks, section{title: say("Policy: not asked, the change has errors")})
+		d.Blocks = append(d.Blocks, section{Title: say("Policy: not evaluated, because the change has errors")})
 	}
 	add(b.signoffTitle(p), b.signoffs(p)...)
-	add(say("Quarantined: on the branch, without effect"), b.quarantined(p.Quarantined))
+	d.Blocks = append(d.Blocks, standing(len(p.Quarantined))...)
 	if p.Verdict != schemas.VerdictInvalid {
 		problems()
 	}
@@ -76,7 +77,7 @@ func (b *builder) preview(p *schemas.Preview) document {
 	return d
 }
 
-// verdict is the headline: what stands in the way, and what the change is.
+// verdict is the headline: what blocks the change, and what it does.
 func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 	n, total, apps := tally(p.Plan.Applications, nil)
 	_, held, _ := tally(p.Plan.Applications, func(o *schemas.Operation) bool { return o.Hold != schemas.HoldNone })
@@ -88,24 +89,24 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 		change = say("{} (plan {})", change, short(p.Plan.Digest))
 	}
 	if total == 0 {
-		change = say("no application would change")
+		change = say("no application changes")
 	}
 	if !p.Live && total > 0 {
 		change = say("{}; live state was not read", change)
 	}
 	switch p.Verdict {
 	case schemas.VerdictNothing:
-		return markIdle, say("Nothing to do: this change touches no control file.")
+		return layout.MarkIdle, say("Nothing to do: this change touches no control files.")
 	case schemas.VerdictReady:
-		return markReady, say("Ready to merge: {}", change)
+		return layout.MarkReady, say("Ready to merge: {}", change)
 	case schemas.VerdictSignoff:
-		return markMissing, say("{}: {}", b.missing(p), change)
+		return layout.MarkMissing, say("{}: {}", b.missing(p), change)
 	case schemas.VerdictDenied:
 		denials := 0
 		if p.Decision != nil {
 			denials = len(p.Decision.Denials)
 		}
-		return markStop, say("Denied by policy for {}: {}", plural(denials, "reason", "reasons"), change)
+		return layout.MarkStop, say("Denied by policy for {}: {}", plural(denials, "reason", "reasons"), change)
 	case schemas.VerdictIncomplete:
 		var unread []line
 		for _, a := range p.Plan.Applications {
@@ -113,7 +114,7 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 				unread = append(unread, say("{}", name(a.Application)))
 			}
 		}
-		return markStop, say("Incomplete, cannot be merged: {} could not be read whole; {}", list(unread, 2), change)
+		return layout.MarkStop, say("Incomplete, cannot be merged: could not read all of {}; {}", list(unread, 2), change)
 	case schemas.VerdictInvalid:
 		n := 0
 		for _, f := range p.Errors {
@@ -122,53 +123,11 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 			}
 		}
 		if total == 0 {
-			return markStop, say("Invalid: {} to mend", plural(n, "error", "errors"))
+			return layout.MarkStop, say("Invalid: {} to fix", plural(n, "error", "errors"))
 		}
-		return markStop, say("Invalid: {} to mend; {}", plural(n, "error", "errors"), change)
+		return layout.MarkStop, say("Invalid: {} to fix; {}", plural(n, "error", "errors"), change)
 	}
-	return markStop, say("Unknown verdict {}: {}", p.Verdict, change)
-}
-
-// missing says how many sign-offs are missing. One person may meet several requirements, so of several only
-// the least number is known.
-func (b *builder) missing(p *schemas.Preview) line {
-	most := 0
-	for _, r := range p.Unmet {
-		most = max(most, b.left(p, r))
-	}
-	if len(p.Unmet) > 1 {
-		return say("Needs at least {} for {} requirements", plural(most, "more sign-off", "more sign-offs"), len(p.Unmet))
-	}
-	return say("Needs {}", plural(most, "more sign-off", "more sign-offs"))
-}
-
-// left is how many sign-offs a requirement lacks.
-func (b *builder) left(p *schemas.Preview, r schemas.Requirement) int {
-	return max(max(r.Count, 1)-given(p, r), 1)
-}
-
-// given is how many of the sign-offs that count speak for a requirement.
-func given(p *schemas.Preview, r schemas.Requirement) int {
-	if p.Evidence == nil {
-		return 0
-	}
-	n := 0
-	for _, a := range p.Evidence.Approvals {
-		if a.Counts && slices.ContainsFunc(a.Capacities, func(c string) bool {
-			return slices.ContainsFunc(r.From, func(f string) bool { return samePrincipal(f, c) })
-		}) {
-			n++
-		}
-	}
-	return n
-}
-
-// samePrincipal compares as sign-offs are judged: people without upper and lower case, teams exactly.
-func samePrincipal(a, b string) bool {
-	if strings.HasPrefix(a, "user:") {
-		return strings.EqualFold(a, b)
-	}
-	return a == b
+	return layout.MarkStop, say("Unknown verdict {}: {}", p.Verdict, change)
 }
 
 func (b *builder) unread(p *schemas.Preview) items {
@@ -178,16 +137,15 @@ func (b *builder) unread(p *schemas.Preview) items {
 			continue
 		}
 		if len(out) == b.list {
-			out = append(out, item{markWarn, say("and more applications that could not be read").in(bad), nil})
+			out = append(out, entry(layout.MarkWarn, say("and more applications that could not be read").In(bad)))
 			break
 		}
-		out = append(out, item{markWarn, say("{} {}: {}", say("COULD NOT READ").in(bad), name(a.Application), b.sentence(a.Incomplete)),
-			[]line{say("What is shown for it comes from the requests alone. Unknown state removes nothing.")}})
+		out = append(out, entry(layout.MarkWarn, say("{} {}: {}", say("COULD NOT READ").In(bad), name(a.Application), b.sentence(a.Incomplete)), say("Shown from the requests alone. Nothing is removed while the state is unknown.")))
 	}
 	return out
 }
 
-// together is what the change as a whole brings beyond what its single operations do.
+// together lists effects of the change that none of its operations has by itself.
 func (b *builder) together(p *schemas.Preview) []block {
 	seen := map[string]bool{}
 	id := func(a schemas.Access, sign string) string {
@@ -208,7 +166,7 @@ func (b *builder) together(p *schemas.Preview) []block {
 	}
 	var l items
 	for _, e := range b.effects(unseen(p.Gained, "+"), unseen(p.Lost, "-")) {
-		l = append(l, item{markInfo, e, nil})
+		l = append(l, entry(layout.MarkInfo, e))
 	}
 	if len(l) == 0 {
 		return nil
@@ -224,222 +182,23 @@ func (b *builder) already(p *schemas.Preview, add func(line, ...block), d *docum
 	if n == 0 {
 		return
 	}
-	title := say("{} there already: no operation", plural(n, "entitlement is", "entitlements are"))
+	title := say("{} already in place: no operation", plural(n, "entitlement", "entitlements"))
 	var l items
 	for i, k := range p.Already {
 		if i == b.list {
-			l = append(l, item{markSame, more(n-i, "entitlements"), nil})
+			l = append(l, entry(layout.MarkSame, more(n-i, "entitlements")))
 			break
 		}
-		l = append(l, item{markSame, b.key(k), nil})
+		l = append(l, entry(layout.MarkSame, b.key(k)))
 	}
 	switch {
 	case n <= collapsed:
 		add(title, l)
 	case b.markdown && b.tables && !b.grouped:
-		d.blocks = append(d.blocks, section{title: title, blocks: []block{l}, fold: true})
+		d.Blocks = append(d.Blocks, section{Title: title, Blocks: []block{l}, Fold: true})
 	default:
-		d.blocks = append(d.blocks, para(say("{} (--format json lists them)", title)))
+		d.Blocks = append(d.Blocks, para(say("{} (--format json lists them)", title)))
 	}
-}
-
-func (b *builder) policyTitle(d *schemas.Decision) line {
-	parts := []line{plural(d.Rules, "rule run", "rules run")}
-	if n := len(d.Denials); n > 0 {
-		parts = append(parts, plural(n, "denial", "denials"))
-	}
-	if n := len(d.Warnings); n > 0 {
-		parts = append(parts, plural(n, "warning", "warnings"))
-	}
-	if len(parts) == 1 && d.Rules > 0 {
-		parts = append(parts, say("no objection"))
-	}
-	return say("Policy: {}", join(", ", parts...))
-}
-
-func (b *builder) policy(d *schemas.Decision) []block {
-	var out items
-	if d.Rules == 0 {
-		out = append(out, item{markNo, say("no rules were run: that is never a pass").in(bad), nil})
-	}
-	if !b.denials {
-		return blocksOf(slices.Concat(out, b.codes(d.Denials, markNo, "denied by"), b.codes(d.Warnings, markWarn, "warned by")))
-	}
-	return blocksOf(slices.Concat(out, b.results(d.Denials, markNo, say("denied").in(bad), 0), b.results(d.Warnings, markWarn, say("warning").in(caution), b.list)))
-}
-
-// results lists what rules say. Of denials none is left out in Markdown: its ladder has codes for that.
-func (b *builder) results(list []schemas.RuleResult, m mark, verdict line, limit int) items {
-	if limit == 0 && !b.markdown {
-		limit = max(b.list, 50)
-	}
-	var out items
-	for i, r := range list {
-		if limit > 0 && i == limit {
-			out = append(out, item{m, more(len(list)-i, "results"), nil})
-			break
-		}
-		head := join(" ", verdict, say("{}", name(r.Code)), position(r.Path, r.Line, 0))
-		if r.Field != "" {
-			head = say("{} ({})", head, name(r.Field))
-		}
-		it := item{m, say("{}: {}", head, b.sentence(r.Msg)), nil}
-		if r.Fix != "" {
-			it.more = append(it.more, say("fix: {}", b.sentence(r.Fix)))
-		}
-		out = append(out, it)
-	}
-	return out
-}
-
-// codes lists results by their rule alone.
-func (b *builder) codes(list []schemas.RuleResult, m mark, by literal) items {
-	n := map[string]int{}
-	var order []string
-	for _, r := range list {
-		if n[r.Code] == 0 {
-			order = append(order, r.Code)
-		}
-		n[r.Code]++
-	}
-	slices.Sort(order)
-	var out items
-	for i, c := range order {
-		if i == max(b.list, 3) {
-			out = append(out, item{m, more(len(order)-i, "rules"), nil})
-			break
-		}
-		out = append(out, item{m, say("{} {}: {}", by, name(c), plural(n[c], "time", "times")), nil})
-	}
-	return out
-}
-
-func (b *builder) signoffTitle(p *schemas.Preview) line {
-	if p.Decision == nil {
-		return say("Sign-offs")
-	}
-	required := len(p.Decision.Required)
-	if required == 0 {
-		return say("Sign-offs: none required")
-	}
-	return say("Sign-offs: {} of {} met", required-min(len(p.Unmet), required), plural(required, "requirement", "requirements"))
-}
-
-func (b *builder) signoffs(p *schemas.Preview) []block {
-	var counting, not, missing items
-	if p.Evidence != nil {
-		for _, a := range p.Evidence.Approvals {
-			if a.Counts {
-				counting = append(counting, item{markYes, b.approval(a), nil})
-			} else {
-				why := say("no reason given")
-				switch {
-				case b.words != nil:
-					why = say("may not sign this change off") // who gains by it is not for every reader
-				case a.Why != "":
-					why = say("{}", a.Why)
-				}
-				not = append(not, item{markBarred, say("{} does not count: {}", name(a.Person), why), nil})
-			}
-		}
-		for _, u := range p.Evidence.Unattributed {
-			not = append(not, item{markNo, say("an author or committer is nobody known: {}", name(u)), nil})
-		}
-	}
-	for _, r := range p.Unmet {
-		it := item{markWait, say("{}: {} of {}", say("missing").in(caution), plural(b.left(p, r), "sign-off", "sign-offs"), b.principals(r.From)), nil}
-		why := say("{}", b.sentence(r.Why))
-		if r.Why == "" {
-			why = say("no reason given")
-		}
-		if g := given(p, r); g > 0 {
-			why = say("{}; {} of {} given", why, g, max(r.Count, 1))
-		}
-		it.more = append(it.more, say("{} ({})", why, name(r.Code)))
-		missing = append(missing, it)
-	}
-	var out items
-	for _, l := range []items{counting, not, missing} {
-		if n := len(l) - b.list; n > 0 {
-			l = append(l[:b.list:b.list], item{l[0].mark, more(n, "sign-offs"), nil})
-		}
-		out = append(out, l...)
-	}
-	if len(out) > 0 && p.Evidence != nil && len(p.Evidence.Authors) > 0 && b.denials {
-		var who []line
-		for _, a := range p.Evidence.Authors {
-			who = append(who, say("{}", name(a)))
-		}
-		out = append(out, item{markInfo, say("made by {}, who cannot sign it off", list(who, max(b.names, 3))).in(faint), nil})
-	}
-	return blocksOf(out)
-}
-
-// approval is who signed off, in which capacity and how.
-func (b *builder) approval(a schemas.Approval) line {
-	out := say("{}", name(a.Person))
-	var as []line
-	for _, c := range a.Capacities {
-		// The person's own name says nothing new.
-		if !strings.EqualFold(c, "user:"+a.Person) {
-			as = append(as, say("{}", name(c)))
-		}
-	}
-	if len(as) > 0 {
-		out = say("{} as {}", out, list(as, max(b.names, 3)))
-	}
-	if a.Method != "" {
-		out = say("{} by {}", out, word(a.Method))
-	}
-	if !a.Authenticated {
-		out = say("{} {}", out, say("(unauthenticated: taken at its word)").in(caution))
-	}
-	if a.At != nil {
-		out = say("{}, {}", out, instant(*a.At))
-	}
-	return out
-}
-
-// principals is who may give a sign-off: "team:acme/data or user:bob".
-func (b *builder) principals(from []string) line {
-	var l []line
-	for _, f := range from {
-		l = append(l, say("{}", name(f)))
-	}
-	if len(l) == 0 {
-		return say("nobody: the rule names no one")
-	}
-	if n := len(l) - max(b.names, 3); n > 0 {
-		return say("{} or {} more", join(", ", l[:max(b.names, 3)]...), n)
-	}
-	return join(" or ", l...)
-}
-
-func (b *builder) quarantined(list []schemas.QuarantinedFile) items {
-	var out items
-	for i, q := range list {
-		if i == b.list {
-			out = append(out, item{markNo, more(len(list)-i, "files"), nil})
-			break
-		}
-		holds := literal("the file counts as absent")
-		switch {
-		case q.Blob == "" && q.Admitted != "":
-			holds = "its deletion does not count, it still holds"
-		case q.Admitted != "":
-			holds = "its earlier version holds"
-		}
-		it := item{markNo, say("{} since commit {}: {}", name(q.Path), short(q.Commit), holds), nil}
-		for j, r := range q.Reasons {
-			if j == collapsed {
-				it.more = append(it.more, more(len(q.Reasons)-j, "reasons"))
-				break
-			}
-			it.more = append(it.more, b.sentence(r))
-		}
-		out = append(out, it)
-	}
-	return out
 }
 
 // appendix is what an auditor wants in a pull request's comment.
@@ -450,7 +209,7 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 			for j := range p.Plan.Applications[i].Operations {
 				o := &p.Plan.Applications[i].Operations[j]
 				l := say("{} {} {}", name(p.Plan.Applications[i].Application), word(o.Kind), b.of(o.Connection))
-				if s := b.subject(o); !s.empty() {
+				if s := b.subject(o); !s.Empty() {
 					l = say("{} {}", l, s)
 				}
 				if o.NativeID != "" {
@@ -463,55 +222,55 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 			}
 		}
 		if len(v) > 0 {
-			d.blocks = append(d.blocks, section{title: say("Exact operations ({}), in the order of apply", len(v)), blocks: []block{v}, fold: true})
+			d.Blocks = append(d.Blocks, section{Title: say("Exact operations ({}), in the order they are applied", len(v)), Blocks: []block{v}, Fold: true})
 		}
 	}
 	if p.Verdict == schemas.VerdictNothing || !b.denials {
 		return // there is no evidence, or no room
 	}
-	l := items{{markNone, say("head {}, base {}", short(p.Head), short(p.Base)), nil}}
+	l := items{entry(layout.MarkNone, say("head {}, base {}", short(p.Head), short(p.Base)))}
 	if p.ContentDigest != "" {
-		l = append(l, item{markNone, say("content {}: what an approval speaks of", short(p.ContentDigest)), nil})
+		l = append(l, entry(layout.MarkNone, say("content {}: what an approval covers", short(p.ContentDigest))))
 	}
 	if p.Decision != nil && p.Decision.Bundle != "" {
-		l = append(l, item{markNone, say("policy {} from the base, engine {}", short(p.Decision.Bundle), name(p.Decision.Engine)), nil})
+		l = append(l, entry(layout.MarkNone, say("policy {} from the base, engine {}", short(p.Decision.Bundle), name(p.Decision.Engine))))
 	}
 	if !p.At.IsZero() {
 		read := literal("live state read")
 		if !p.Live {
 			read = "live state not read"
 		}
-		l = append(l, item{markNone, say("{}, {}", read, instant(p.At)), nil})
+		l = append(l, entry(layout.MarkNone, say("{}, {}", read, instant(p.At))))
 	}
-	d.blocks = append(d.blocks, section{title: say("Evidence"), blocks: []block{l}, fold: true})
+	d.Blocks = append(d.Blocks, section{Title: say("Evidence"), Blocks: []block{l}, Fold: true})
 }
 
-// previewNext says what to do.
+// previewNext is the next step.
 func (b *builder) previewNext(p *schemas.Preview) line {
 	// At a pull request the merge is carried out by itself.
 	pull := p.Evidence != nil && p.Evidence.PullRequest != 0
 	if pull && !p.Live && len(p.Plan.Applications) > 0 && (p.Verdict == schemas.VerdictReady || p.Verdict == schemas.VerdictSignoff) {
-		return say("have a maintainer look at exactly this commit and set the label {}: the preview against the live application is what an approval must come after. "+
-			"One that is given now does not count.", name("countersign-preview"))
+		return say("ask a maintainer to look at exactly this commit and to add the label {}: approvals only count after the preview against the live application. "+
+			"Approvals given now don't count.", name("countersign-preview"))
 	}
 	switch p.Verdict {
 	case schemas.VerdictNothing:
 		if len(p.Quarantined) == 0 {
 			return nil
 		}
-		return say("have the quarantined files approved in a change of their own, or revert them.")
+		return say("get the quarantined files approved in a separate change, or revert them.")
 	case schemas.VerdictReady:
 		if !p.Live && len(p.Plan.Applications) > 0 {
-			return say("preview again with live state before you merge: what is there already was not looked at.")
+			return say("preview again with live state before you merge: the live applications were not read.")
 		}
 		if _, held, _ := tally(p.Plan.Applications, func(o *schemas.Operation) bool { return o.Hold != schemas.HoldNone }); held > 0 {
 			if pull {
-				return say("merge it; what is held waits until it is released as said above.")
+				return say("merge it; held operations wait until they are released, as explained above.")
 			}
-			return say("merge it, then run countersign apply; what is held waits until it is released as said above.")
+			return say("merge it, then run countersign apply; held operations wait until they are released, as explained above.")
 		}
 		if pull {
-			return say("merge it. It is applied then, and this comment becomes the receipt.")
+			return say("merge it. It is then applied, and this comment becomes the receipt.")
 		}
 		return say("merge it, then run countersign apply.")
 	case schemas.VerdictSignoff:
@@ -519,33 +278,33 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 			return say("ask an owner to sign off.")
 		}
 		who := b.principals(p.Unmet[0].From)
-		how := say("ask {} to approve this very content, then merge it and run countersign apply.", who)
+		how := say("ask {} to approve exactly this content, then merge it and run countersign apply.", who)
 		switch {
 		case pull:
-			how = say("ask {} to approve this pull request as it is now; a push takes the approval away. Merged, it is applied.", who)
+			how = say("ask {} to approve this pull request as it is now; a push invalidates the approval. It is applied at the merge.", who)
 		case p.Evidence != nil && p.Evidence.Forge == "local":
-			how = say("ask {} to review it and to sign the merge off, then run countersign apply.", who)
+			how = say("ask {} to review it and sign off the merge, then run countersign apply.", who)
 		}
 		return how
 	case schemas.VerdictDenied:
 		if p.Decision == nil || len(p.Decision.Denials) == 0 {
-			return say("see what policy says, change it and preview again.")
+			return say("see the policy results, change it and preview again.")
 		}
 		r := p.Decision.Denials[0]
 		at := position(r.Path, r.Line, 0)
-		if at.empty() {
-			return say("mend what {} denies, commit and preview again.", name(r.Code))
+		if at.Empty() {
+			return say("fix what {} denies, commit, and preview again.", name(r.Code))
 		}
-		return say("mend {} ({}), commit and preview again.", at, name(r.Code))
+		return say("fix {} ({}), commit, and preview again.", at, name(r.Code))
 	case schemas.VerdictIncomplete:
-		return say("make the application readable and preview again; without its live state nobody knows what this would do.")
+		return say("make the application readable and preview again; without its live state the effect is unknown.")
 	case schemas.VerdictInvalid:
 		for _, f := range p.Errors {
-			if f.Severity == schemas.SeverityError && f.Position.Path != "" {
-				return say("mend {}, commit and preview again.", place(f))
+			if f.Severity == "error" && f.Position.Path != "" {
+				return say("fix {}, commit, and preview again.", place(f))
 			}
 		}
-		return say("mend the errors, commit and preview again.")
+		return say("fix the errors, commit, and preview again.")
 	}
 	return nil
 }

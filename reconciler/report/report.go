@@ -4,18 +4,20 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
+	"github.com/countersign/countersign/reconciler/report/redact"
 	"github.com/countersign/countersign/schemas"
 )
 
-// Options say how to render. The zero value is plain, not wrapped and whole.
+// Options configure rendering. The zero value is plain text, not wrapped and not redacted.
 type Options struct {
 	// Color paints text with ANSI sequences. Signs and words say the same without it.
 	Color bool
 	// Width is the terminal's, in columns, to wrap sentences of text at; 0 wraps nothing. Tables are not wrapped.
 	Width int
 	// Redact leaves out who the identities are: for places that more people read than may know them. Names inside
-	// the sentences of policies and applications are found where they stand as the application has them. What
-	// stands in Git or at the forge is shown: paths, authors, approvers. JSON is never redacted.
+	// the sentences of policies and applications are found where they are spelled as in the application. Paths, authors and
+	// approvers, which Git and the forge show anyway, stay. JSON is never redacted.
 	Redact bool
 }
 
@@ -27,9 +29,7 @@ func Text(w io.Writer, v any, o Options) error {
 	if err != nil {
 		return err
 	}
-	t := text{o: o, words: words}
-	t.document(d)
-	return write(w, t.b.String())
+	return write(w, layout.Text(d, layout.Options{Color: o.Color, Width: o.Width, Hide: words.Hide}))
 }
 
 // Markdown writes what Text does as GitHub's Markdown, in at most 60,000 bytes: what does not fit is left out
@@ -49,45 +49,16 @@ func write(w io.Writer, s string) error {
 	return nil
 }
 
-// bounds are how much of a report is shown.
-type bounds struct {
-	rows     int // of a table
-	names    int // of identities in one sentence
-	effects  int // sentences about one operation
-	list     int // of a list
-	clip     int // bytes of one foreign text, 0 for no limit
-	exact    bool
-	drift    bool
-	grouped  bool // rows are connections, not operations
-	tables   bool
-	denials  bool // whole, not only their codes and counts
-	markdown bool
-}
-
-var textBounds = bounds{rows: 50, names: 3, effects: 6, list: 20, drift: true, tables: true, denials: true}
-
-// rungs are the steps in which Markdown gets shorter. The last is a few thousand bytes whatever is shown.
-var rungs = []bounds{
-	{rows: 1000, names: 10, effects: 10, list: 50, clip: 4000, exact: true, drift: true, tables: true, denials: true, markdown: true},
-	{rows: 1000, names: 10, effects: 10, list: 50, clip: 4000, drift: true, tables: true, denials: true, markdown: true},
-	{rows: 1000, names: 10, effects: 10, list: 50, clip: 4000, tables: true, denials: true, markdown: true},
-	{rows: 1000, names: 3, effects: 3, list: 50, clip: 500, grouped: true, tables: true, denials: true, markdown: true},
-	{rows: 50, names: 3, effects: 3, list: 50, clip: 500, grouped: true, tables: true, denials: true, markdown: true},
-	{rows: 50, names: 3, effects: 3, list: 10, clip: 120, grouped: true, tables: true, denials: true, markdown: true},
-	{rows: 10, names: 2, effects: 2, list: 10, clip: 80, denials: false, markdown: true},
-	{rows: 3, names: 1, effects: 1, list: 3, clip: 60, denials: false, markdown: true},
-}
-
 // builder makes documents within bounds.
 type builder struct {
 	bounds
-	words *redaction
+	words *redact.Redaction
 }
 
-func build(v any, o Options, bo bounds) (document, *redaction, error) {
+func build(v any, o Options, bo bounds) (document, *redact.Redaction, error) {
 	b := &builder{bounds: bo}
 	if o.Redact {
-		b.words = redact(v)
+		b.words = redact.New(v)
 	}
 	var d document
 	switch v := v.(type) {
@@ -120,12 +91,18 @@ func build(v any, o Options, bo bounds) (document, *redaction, error) {
 	case *schemas.Decision:
 		d = b.decisionOnly(v)
 	default:
-		return document{}, nil, fmt.Errorf("there is no text or Markdown form of %T", v)
+		return document{}, nil, fmt.Errorf("no text or Markdown form for %T", v)
 	}
 	return d, b.words, nil
 }
 
 // more is the sentence for what a bound leaves out.
 func more(n int, what literal) line {
-	return say("and {} more {} (--format json has all)", n, what).in(faint)
+	return say("and {} more {} (--format json lists all)", n, what).In(faint)
 }
+
+// Safe makes a text safe to print on a terminal; see layout.Safe.
+func Safe(s string) string { return layout.Safe(s) }
+
+// MarkdownText is a foreign text in a line of Markdown; see layout.MarkdownText.
+func MarkdownText(s string) string { return layout.MarkdownText(s) }

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -64,9 +65,9 @@ func TestGolden(t *testing.T) {
 	for name, v := range states() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			plain := textOf(t, v, report.Options{Width: 100})
+			plain := textOf(t, v, report.Options{Width: 80})
 			golden(t, name+".txt", plain)
-			coloured := textOf(t, v, report.Options{Width: 100, Color: true})
+			coloured := textOf(t, v, report.Options{Width: 80, Color: true})
 			golden(t, name+".color.txt", coloured)
 			golden(t, name+".md", markdownOf(t, v, report.Options{}))
 			if got := sgr.ReplaceAllString(coloured, ""); got != plain {
@@ -75,6 +76,10 @@ func TestGolden(t *testing.T) {
 			for l := range strings.Lines(plain) {
 				if strings.TrimRight(l, " \n") != strings.TrimSuffix(l, "\n") {
 					t.Errorf("white space at the end of %q", l)
+				}
+				// Only a path, a URL or a digest by itself may be longer.
+				if n := utf8.RuneCountInString(strings.TrimSuffix(l, "\n")); n > 80 && len(strings.Fields(l)) > 1 {
+					t.Errorf("%d columns: %q", n, l)
 				}
 			}
 		})
@@ -102,7 +107,7 @@ func TestRedactedPreview(t *testing.T) {
 			}
 		}
 	}
-	golden(t, "preview-signoff.redacted.txt", textOf(t, signoffMissing(), report.Options{Redact: true, Width: 100}))
+	golden(t, "preview-signoff.redacted.txt", textOf(t, signoffMissing(), report.Options{Redact: true, Width: 80}))
 }
 
 func TestJSON(t *testing.T) {
@@ -187,18 +192,18 @@ func TestSafe(t *testing.T) {
 	}
 }
 
-// What is attested is said in a sentence of its own, whatever comes before.
+// Attested applications get a sentence of their own, whatever comes before.
 func TestDriftOfWhatIsAttested(t *testing.T) {
 	t.Parallel()
 	mail := schemas.ApplicationOutcome{Application: "mail", Plan: schemas.ApplicationPlan{Application: "mail", Attested: true}}
 	unread := schemas.ApplicationOutcome{Application: "hr", Error: "it is down"}
-	const attested = "Of mail it is unknown: attested, not read"
+	const attested = "Unknown for mail: attested, not read"
 	for _, tc := range []struct {
 		report *schemas.RunReport
 		want   string
 	}{
 		{run("Drift", mail), "No drift. " + attested},
-		{run("Drift", mail, unread), "Drift unknown: hr could not be read whole. " + attested},
+		{run("Drift", mail, unread), "Drift unknown: could not read all of hr. " + attested},
 	} {
 		var b bytes.Buffer
 		if err := report.Text(&b, tc.report, report.Options{}); err != nil {
@@ -210,7 +215,7 @@ func TestDriftOfWhatIsAttested(t *testing.T) {
 	}
 }
 
-// A request that cannot be carried out is no state in which nothing is left to do.
+// A request that can't be carried out is still work to do.
 func TestWhatCannotBeIsInTheTitle(t *testing.T) {
 	t.Parallel()
 	gone := schemas.Finding{Code: "target-not-found", Severity: "error", Message: "user/dave does not exist in files", Document: schemas.DocumentID{Path: "requests/a.yaml"}}
@@ -229,7 +234,7 @@ func TestWhatCannotBeIsInTheTitle(t *testing.T) {
 	}
 }
 
-// Requests lie in folders by day, and a second document of one stands under the others.
+// Requests are in folders by day; a second document of a file lines up with the others.
 func TestStatusLinesUp(t *testing.T) {
 	t.Parallel()
 	r := statusReport()

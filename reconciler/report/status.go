@@ -1,14 +1,14 @@
 package report
 
 import (
-	"maps"
 	"slices"
 
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
 func (b *builder) status(r *schemas.StatusReport) document {
-	d := document{icon: markReady}
+	d := document{Icon: layout.MarkReady}
 	n := map[string]int{}
 	good3 := func(s *schemas.RequestStatus) bool {
 		return (s.Verification == schemas.VerificationVerified || s.Verification == schemas.VerificationAttested) && s.Approval == schemas.ApprovalAdmitted
@@ -35,29 +35,29 @@ func (b *builder) status(r *schemas.StatusReport) document {
 	for _, w := range []struct {
 		key  string
 		word literal
-	}{{"failed", "failed"}, {"quarantined", "quarantined"}, {"open", "not verified"}, {"outside", "with somebody outside"}, {"attested", "attested"}, {"verified", "verified"}} {
+	}{{"failed", "failed"}, {"quarantined", "quarantined"}, {"open", "not verified"}, {"outside", "with others"}, {"attested", "attested"}, {"verified", "verified"}} {
 		if n[w.key] > 0 {
 			parts = append(parts, say("{} {}", n[w.key], w.word))
 		}
 	}
-	d.title = head
+	d.Title = head
 	if len(parts) > 0 {
-		d.title = say("{}: {}", head, join(", ", parts...))
+		d.Title = say("{}: {}", head, join(", ", parts...))
 	}
 	if q := len(r.Quarantined); q > 0 {
-		d.title = say("{}; {}", d.title, plural(q, "file quarantined", "files quarantined"))
+		d.Title = say("{}; {}", d.Title, plural(q, "file quarantined", "files quarantined"))
 	}
 	switch {
 	case len(r.Requests) == 0 && len(r.Quarantined) == 0:
-		d.icon, d.title = markIdle, say("No requests yet.")
-		d.next = say("write one below requests/, then run countersign preview.")
+		d.Icon, d.Title = layout.MarkIdle, say("No requests yet.")
+		d.Next = say("write one below requests/, then run countersign preview.")
 		return d
 	case n["failed"]+n["quarantined"]+len(r.Quarantined) > 0:
-		d.icon = markStop
+		d.Icon = layout.MarkStop
 	case n["open"]+n["outside"] > 0:
-		d.icon = markMissing
+		d.Icon = layout.MarkMissing
 	}
-	t := table{head: []literal{"Request", "Connection", "Application", "Approval", "Provisioning", "Verification", "Detail"}, titled: true}
+	t := table{Head: []literal{"Request", "Approval", "Provisioning", "Verification", "Connection", "Detail"}, Titled: true, Lead: true}
 	// What needs somebody comes first where not all is shown.
 	sorted := make([]*schemas.RequestStatus, len(r.Requests))
 	for i := range r.Requests {
@@ -82,34 +82,34 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		if i >= limit {
 			break
 		}
-		m := markWait
+		m := layout.MarkWait
 		switch {
-		case s.Approval == schemas.ApprovalQuarantined || s.Provisioning == schemas.ProvisioningFailed:
-			m = markNo
+		case s.Approval == "quarantined" || s.Provisioning == "failed":
+			m = layout.MarkNo
 		case good3(s):
-			m = markYes
-		case s.Verification == schemas.VerificationVerified:
-			m = markSame
+			m = layout.MarkYes
+		case s.Verification == "verified":
+			m = layout.MarkSame
 		}
-		t.rows = append(t.rows, row{mark: m, cells: []line{source(s.Document), b.of(s.Connection), say("{}", name(s.Application)),
-			axis(string(s.Approval)), axis(string(s.Provisioning)), axis(string(s.Verification)), detail(s.Detail)}})
+		t.Rows = append(t.Rows, row{Mark: m, Cells: []line{source(s.Document), axis(s.Approval), axis(s.Provisioning), axis(s.Verification),
+			say("{} in {}", b.of(s.Connection), name(s.Application)), detail(s.Detail)}})
 	}
-	if len(t.rows) > 0 {
-		d.blocks = append(d.blocks, t)
+	if len(t.Rows) > 0 {
+		d.Blocks = append(d.Blocks, t)
 	}
-	if n := len(sorted) - len(t.rows); n > 0 {
-		d.blocks = append(d.blocks, para(more(n, "requests")))
+	if n := len(sorted) - len(t.Rows); n > 0 {
+		d.Blocks = append(d.Blocks, para(more(n, "requests")))
 	}
 	if l := b.quarantined(r.Quarantined); len(l) > 0 {
-		d.blocks = append(d.blocks, section{title: say("Quarantined: on the branch, without effect"), blocks: []block{l}})
+		d.Blocks = append(d.Blocks, section{Title: say("Quarantined: on the branch, without effect"), Blocks: []block{l}})
 	}
 	switch {
 	case n["failed"] > 0:
-		d.next = say("run countersign apply: it tries what failed again and says why.")
+		d.Next = say("run countersign apply: it retries failed operations and shows the reasons.")
 	case n["open"] > 0:
-		d.next = say("run countersign apply to carry out what is pending.")
+		d.Next = say("run countersign apply to carry out what is pending.")
 	case len(r.Quarantined) > 0:
-		d.next = say("have the quarantined files approved in a change of their own, or revert them.")
+		d.Next = say("get the quarantined files approved in a separate change, or revert them.")
 	}
 	return d
 }
@@ -121,279 +121,16 @@ func detail(s string) line {
 	return say("{}", s)
 }
 
-// axis is a state in its colour; its word says the same.
+// axis is a state in its colour.
 func axis(s string) line {
 	l := word(s)
 	switch s {
 	case "admitted", "applied", "verified", "attested":
-		return l.in(good)
+		return l.In(good)
 	case "quarantined", "failed", "differs":
-		return l.in(bad)
+		return l.In(bad)
 	case "none", "":
-		return say("-").in(faint)
+		return say("-").In(faint)
 	}
-	return l.in(caution)
-}
-
-func (b *builder) access(r *schemas.AccessReport) document {
-	d := document{icon: markIdle}
-	type who struct {
-		app string
-		id  schemas.Name
-	}
-	rights := map[who][]*schemas.AccessEntry{}
-	var order []who
-	unmanaged := 0
-	for i := range r.Entries {
-		e := &r.Entries[i]
-		w := who{e.Application, e.Identity}
-		if _, ok := rights[w]; !ok {
-			order = append(order, w)
-		}
-		rights[w] = append(rights[w], e)
-		if slices.ContainsFunc(e.Steps, func(s schemas.AccessStep) bool { return s.Origin == "unmanaged" }) {
-			unmanaged++
-		}
-	}
-	switch {
-	case len(r.Entries) == 0 && len(r.Incomplete) > 0:
-		d.title = say("Unknown: not everything could be read")
-	case len(r.Entries) == 0:
-		d.title = say("Nobody has such access.")
-	default:
-		d.title = say("{} of {}", plural(len(r.Entries), "right", "rights"), plural(len(order), "identity", "identities"))
-		if unmanaged > 0 {
-			d.title = say("{}; {} through access that no request asked for", d.title, unmanaged)
-		}
-	}
-	if len(r.Attested) > 0 {
-		var apps []line
-		for _, a := range r.Attested {
-			apps = append(apps, say("{}", name(a)))
-		}
-		d.blocks = append(d.blocks, items{{markInfo, say("attested, not read: of {} it says what was said to be done", list(apps, b.list)), nil}})
-	}
-	if len(r.Incomplete) > 0 {
-		d.icon = markStop
-		var l items
-		for i, app := range slices.Sorted(maps.Keys(r.Incomplete)) {
-			if i == b.list {
-				l = append(l, item{markWarn, more(len(r.Incomplete)-i, "applications"), nil})
-				break
-			}
-			l = append(l, item{markWarn, say("{} {}: {}", say("INCOMPLETE").in(bad), name(app), b.sentence(r.Incomplete[app])), nil})
-		}
-		d.blocks = append(d.blocks, l)
-		d.next = say("make the application readable and ask again: more access may exist than is shown.")
-	}
-	left := b.rows * 4
-	if !b.tables {
-		left = 0
-	}
-	shown := 0
-	flat := table{head: []literal{"Identity", "Privilege", "Target", "Through", "Why"}}
-	for _, w := range order {
-		t := table{head: []literal{"Privilege", "Target", "Through"}}
-		for _, e := range rights[w] {
-			if left == 0 {
-				break
-			}
-			left--
-			shown++
-			var via []line
-			for _, v := range e.Via {
-				via = append(via, b.of(v))
-			}
-			through := join(" → ", via...)
-			if b.markdown {
-				flat.rows = append(flat.rows, row{cells: []line{say("{} in {}", b.of(w.id), name(w.app)), say("{}", name(e.Privilege)), b.of(e.Target), through, b.steps(e.Steps)}})
-				continue
-			}
-			if !through.empty() {
-				through = say("through {}", through)
-			}
-			t.rows = append(t.rows, row{mark: markInfo, cells: []line{say("{}", name(e.Privilege)), b.of(e.Target), through}, more: b.reasons(e.Steps)})
-		}
-		if len(t.rows) > 0 {
-			d.blocks = append(d.blocks, section{title: say("{} in {}", b.of(w.id), name(w.app)), blocks: []block{t}})
-		}
-	}
-	if len(flat.rows) > 0 {
-		d.blocks = append(d.blocks, flat)
-	}
-	if n := len(r.Entries) - shown; n > 0 {
-		d.blocks = append(d.blocks, para(say("and {} more rights (--identity, --connection and --resource narrow it down; --format json has all)", n).in(faint)))
-	}
-	return d
-}
-
-// reasons is a line for each entitlement of a way.
-func (b *builder) reasons(steps []schemas.AccessStep) []line {
-	var out []line
-	for i, s := range steps {
-		if i == b.list {
-			out = append(out, more(len(steps)-i, "steps"))
-			break
-		}
-		out = append(out, say("{}, {}", b.key(s.Key), b.origin(s)))
-	}
-	return out
-}
-
-func (b *builder) steps(steps []schemas.AccessStep) line {
-	l := b.reasons(steps)
-	if len(l) == 0 {
-		return say("unknown")
-	}
-	return join("; then ", l...)
-}
-
-func (b *builder) origin(s schemas.AccessStep) line {
-	if s.Origin != "request" {
-		return say("unmanaged, no request asked for it").in(caution)
-	}
-	var docs []line
-	for _, x := range s.Documents {
-		docs = append(docs, source(x))
-	}
-	parts := []line{say("by {}", list(docs, b.names))}
-	if len(docs) == 0 {
-		parts[0] = say("by a request")
-	}
-	if s.Commit != "" {
-		parts = append(parts, say("commit {}", short(s.Commit)))
-	}
-	if s.PullRequest > 0 {
-		parts = append(parts, say("pull request {}", s.PullRequest))
-	}
-	var who []line
-	for _, a := range s.Approvers {
-		w := say("{}", name(a.Person))
-		if !a.Authenticated {
-			w = say("{} (unauthenticated)", w)
-		}
-		who = append(who, w)
-	}
-	if len(who) > 0 {
-		parts = append(parts, say("signed off by {}", list(who, max(b.names, 3))))
-	} else {
-		parts = append(parts, say("approvers unknown"))
-	}
-	if s.Expires != nil {
-		parts = append(parts, say("until {}", instant(*s.Expires)))
-	}
-	return join(", ", parts...)
-}
-
-func (b *builder) validate(r *schemas.ValidateReport) document {
-	read := say("{}, {}", plural(r.Files, "file", "files"), plural(r.Documents, "document", "documents"))
-	n := 0
-	for _, f := range r.Errors {
-		if f.Severity == schemas.SeverityError || f.Severity == "" {
-			n++
-		}
-	}
-	l := b.findings(r.Errors)
-	switch {
-	case r.Files == 0 && n == 0:
-		return document{icon: markStop, title: say("No control files were found."), blocks: blocksOf(l), next: say("run countersign init here, or point --repo at an access repository.")}
-	case n == 0:
-		return document{icon: markReady, title: say("Valid: {}", read), blocks: blocksOf(l)}
-	}
-	return document{icon: markStop, title: say("Invalid: {} in {}", plural(n, "error", "errors"), read), blocks: blocksOf(l), next: say("mend them and run countersign validate again.")}
-}
-
-func (b *builder) doctor(r *schemas.DoctorReport) document {
-	counted := map[schemas.CheckState]int{}
-	var l items
-	// What is open comes first.
-	for _, state := range []schemas.CheckState{schemas.CheckOpen, schemas.CheckUnknown, schemas.CheckOK} {
-		for _, c := range r.Checks {
-			if c.State != state {
-				continue
-			}
-			counted[state]++
-			it := item{mark: markYes, text: say("{}: {}", name(c.Name), c.Detail)}
-			switch state {
-			case schemas.CheckOpen:
-				it = item{mark: markNo, text: say("open {}: {}", name(c.Name), c.Fix)}
-			case schemas.CheckUnknown:
-				it = item{mark: markWarn, text: say("unknown {}: {}", name(c.Name), c.Detail), more: []line{say("fix: {}", c.Fix)}}
-			}
-			l = append(l, it)
-		}
-	}
-	d := document{icon: markReady, title: say("All is well: {}", plural(len(r.Checks), "check", "checks")), blocks: blocksOf(l)}
-	if n := counted[schemas.CheckOpen]; n > 0 {
-		d.icon, d.title = markStop, say("{} of {} open", n, plural(len(r.Checks), "check", "checks"))
-		d.next = say("close them at the forge; until then countersign judges all the same, at the merge.")
-	}
-	return d
-}
-
-func (b *builder) fulfil(r *schemas.FulfilReport) document {
-	d := document{icon: markReady, title: say("Recorded: {} of {} is said to be {}", name(r.Operation), name(r.Application), word(r.Status)), next: say("run countersign apply: it reads the application, and verifies what shows.")}
-	if !r.Recorded {
-		d.title = say("Known already: {} of {} is {}", name(r.Operation), name(r.Application), word(r.Status))
-	}
-	d.blocks = append(d.blocks, para(say("by {}", name(r.By))))
-	return d
-}
-
-func blocksOf(l items) []block {
-	if len(l) == 0 {
-		return nil
-	}
-	return []block{l}
-}
-
-func (b *builder) plans(plans []schemas.ApplicationPlan, digest string) document {
-	n, total, apps := tally(plans, nil)
-	d := document{icon: markIdle, title: say("{}{}", counts(n), places(apps))}
-	if total == 0 {
-		d.title = say("Nothing to change.")
-	}
-	if digest != "" {
-		d.title = say("{} (plan {})", d.title, short(digest))
-	}
-	for i := range plans {
-		if i == b.rows {
-			d.blocks = append(d.blocks, para(more(len(plans)-i, "applications")))
-			break
-		}
-		blocks := append(b.changes(plans[i].Operations, false, progress{}), b.beside(&plans[i], true)...)
-		if len(blocks) > 0 {
-			d.blocks = append(d.blocks, section{title: application(&plans[i]), blocks: blocks})
-		}
-		if plans[i].Incomplete != "" {
-			d.icon = markStop
-		}
-	}
-	return d
-}
-
-func (b *builder) findingsOnly(list []schemas.Finding) document {
-	if len(list) == 0 {
-		return document{icon: markReady, title: say("No findings.")}
-	}
-	return document{icon: markMissing, title: plural(len(list), "finding", "findings"), blocks: blocksOf(b.findings(list))}
-}
-
-func (b *builder) decisionOnly(x *schemas.Decision) document {
-	d := document{icon: markReady, title: b.policyTitle(x), blocks: b.policy(x)}
-	if len(x.Denials) > 0 || x.Rules == 0 {
-		d.icon = markStop
-	}
-	var l items
-	for i, r := range x.Required {
-		if i == b.list {
-			l = append(l, item{markWait, more(len(x.Required)-i, "requirements"), nil})
-			break
-		}
-		l = append(l, item{markWait, say("required: {} of {}", plural(max(r.Count, 1), "sign-off", "sign-offs"), b.principals(r.From)), []line{say("{} ({})", b.sentence(r.Why), name(r.Code))}})
-	}
-	if len(l) > 0 {
-		d.blocks = append(d.blocks, section{title: say("Sign-offs"), blocks: []block{l}})
-	}
-	return d
+	return l.In(caution)
 }

@@ -15,57 +15,70 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/reconciler/report/layout"
 )
 
-func (a *app) demo() *cobra.Command {
-	var dir string
+// demoOptions configures demo.
+type demoOptions struct {
+	*app
+	dir string
+}
+
+func newDemoCommand(a *app) *cobra.Command {
+	o := &demoOptions{app: a}
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Play the whole story in a temporary folder: request, review, apply, drift, expiry, undo, audit",
-		Long: `Makes a Git repository and a Casbin application in a temporary folder and plays the real thing through the
-real code: every line that begins with $ is what a person would type. It needs git, and no server.`,
+		Short: "Play a complete story: request, review, apply, drift, undo, audit",
+		Long: `Creates a Git repository and a Casbin application in a temporary folder, and
+plays a complete story through the real code. Each line that begins with $ is
+what a person would type. It needs git, and no server.`,
 		Example: "  countersign demo\n  countersign demo --dir ./try          # keep the folder and look around",
 		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
-			keep := dir != ""
-			if keep {
-				if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
-					return fmt.Errorf("--dir %s is not empty; name a new folder", dir)
-				}
-				if err := os.MkdirAll(dir, 0o755); err != nil {
-					return err
-				}
-			} else {
-				if dir, err = os.MkdirTemp("", "countersign-demo-"); err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-			}
-			if dir, err = filepath.Abs(dir); err != nil {
-				return err
-			}
-			d := &demo{app: a, ctx: c.Context(), dir: dir, out: a.Stdout}
-			if err := d.play(); err != nil {
-				return err
-			}
-			where := "--dir ./try keeps the folder, so that you can go on in it"
-			if keep {
-				where = "cd " + dir + " && countersign status"
-			}
-			d.say("", "That was all of it.", "",
-				"Try next:",
-				"  "+where,
-				"  countersign init --connector postgres   your own repository, over a real database",
-				"  countersign policy rules                what the built-in policy asks for",
-				"  countersign schema postgres --scripts   the least privileges it needs")
-			return nil
-		},
+		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
-	c.Flags().StringVar(&dir, "dir", "", "play in this new folder and keep it")
+	c.Flags().StringVar(&o.dir, "dir", "", "play in this new `DIR` and keep it")
 	return c
 }
 
-// demo is one performance. Its clock can be put forward, so that an expiry need not be waited for.
+func (o *demoOptions) run(ctx context.Context) (err error) {
+	dir, keep := o.dir, o.dir != ""
+	if keep {
+		if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
+			return fmt.Errorf("--dir %s is not empty; name a new folder", dir)
+		}
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+	} else {
+		if dir, err = os.MkdirTemp("", "countersign-demo-"); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	d := &demo{app: o.app, ctx: ctx, dir: dir, out: o.Stdout}
+	if err := d.play(); err != nil {
+		return err
+	}
+	where := "countersign demo --dir ./try            play again and keep the folder"
+	if keep {
+		where = "cd " + dir + " && countersign status"
+	}
+	d.say("", "That's the complete story.", "",
+		"Try next:",
+		"  "+where,
+		"  countersign init --connector postgres   start your own, with a real database",
+		"  countersign policy rules                list what the built-in policy requires",
+		"  countersign schema postgres --scripts   print the least privileges it needs")
+	return nil
+}
+
+// demoIndent is how far the output of a command is indented.
+const demoIndent = 5
+
+// demo is one performance. Its clock can be moved forward, so that nobody waits for an expiry.
 type demo struct {
 	*app
 	ctx   context.Context
@@ -78,7 +91,7 @@ type demo struct {
 // person is somebody who commits.
 type person struct{ name, mail string }
 
-// The cast. Everybody is an e-mail address: that is all that a Git repository without a forge knows.
+// The cast. A Git repository without a forge knows people by their e-mail addresses alone.
 func alice() person { return person{"Alice", "alice@acme.test"} }
 func bob() person   { return person{"Bob", "bob@acme.test"} }
 func carol() person { return person{"Carol", "carol@acme.test"} }
@@ -91,19 +104,14 @@ func (d *demo) say(lines ...string) {
 	}
 }
 
-func (d *demo) chapter(title string, lines ...string) {
+func (d *demo) chapter(title, text string) {
 	d.step++
 	head := fmt.Sprintf("%d. %s", d.step, title)
 	if d.Color {
 		head = "\x1b[1m" + head + "\x1b[0m"
 	}
 	d.say("", head, "")
-	for _, l := range lines {
-		d.say("   " + l)
-	}
-	if len(lines) > 0 {
-		d.say("")
-	}
+	fmt.Fprintln(d.out, layout.Fill(text, d.Width, "   "))
 }
 
 // shown prints a command as a person would type it.
@@ -125,20 +133,19 @@ func (d *demo) git(who person, args ...string) error {
 	return nil
 }
 
-// run runs countersign as typed and shows what it prints. want is the exit code that the story expects:
-// another one is a failure of the demo itself.
+// run runs countersign as typed and shows its output. An exit code other than want is a failure of the demo itself.
 func (d *demo) run(want int, args ...string) error {
-	d.shown("countersign " + strings.Join(args, " "))
+	d.shown(strings.ReplaceAll("countersign "+strings.Join(args, " "), d.dir+string(filepath.Separator), ""))
 	var out, errs bytes.Buffer
 	env := d.Environment
 	env.Stdout, env.Stderr, env.Now, env.Progress = &out, &errs, d.now, false
-	env.Width = max(60, d.Width-5)
+	env.Width = max(60, d.Width-demoIndent)
 	code := Main(d.ctx, append(args, "--repo", d.dir), env)
 	for _, l := range strings.Split(strings.TrimRight(out.String()+errs.String(), "\n"), "\n") {
-		d.say("     " + l)
+		d.say(strings.TrimRight("     "+l, " "))
 	}
 	if code != want {
-		return fmt.Errorf("countersign %s ended with exit code %d, and the story expects %d", strings.Join(args, " "), code, want)
+		return fmt.Errorf("countersign %s ended with exit code %d; expected %d", strings.Join(args, " "), code, want)
 	}
 	if code != 0 {
 		d.say(fmt.Sprintf("     (exit code %d)", code))
@@ -169,7 +176,7 @@ func (d *demo) commitRequest(who person, branch, path, content string) error {
 	}
 	d.say("   " + who.name + " commits " + path + " on branch " + branch + ":")
 	for _, l := range strings.Split(strings.TrimRight(content, "\n"), "\n") {
-		d.say("     | " + l)
+		d.say("   | " + l)
 	}
 	d.say("")
 	if err := d.git(who, "add", path); err != nil {
@@ -181,7 +188,9 @@ func (d *demo) commitRequest(who person, branch, path, content string) error {
 // merge merges a branch as somebody, with an approval trailer of somebody.
 func (d *demo) merge(who person, branch, title string, approver person) error {
 	message := fmt.Sprintf("%s\n\nApproved-by: %s <%s>", title, approver.name, approver.mail)
-	d.shown(fmt.Sprintf("git merge --no-ff %s -m '%s' -m 'Approved-by: %s <%s>'      # as %s", branch, title, approver.name, approver.mail, who.name))
+	d.say("   As " + who.name + ":")
+	d.shown(fmt.Sprintf("git merge --no-ff %s -m '%s' \\", branch, title))
+	d.say(fmt.Sprintf("       -m 'Approved-by: %s <%s>'", approver.name, approver.mail))
 	d.say("")
 	if err := d.git(who, "checkout", "-q", "main"); err != nil {
 		return err
@@ -203,8 +212,7 @@ func (d *demo) play() error {
 
 func (d *demo) begin() error {
 	d.chapter("An access repository and an application",
-		"Carol's team keeps access in Git. The application is a Casbin policy file, an authorisation store",
-		"that needs no server. Trust starts at the commit that adds countersign.yaml.")
+		"Carol's team keeps access in Git. The application is a Casbin policy file, an authorization store without a server. Trust starts at the commit that adds countersign.yaml.")
 	if err := os.MkdirAll(filepath.Join(d.dir, "authz"), 0o755); err != nil {
 		return err
 	}
@@ -224,7 +232,8 @@ func (d *demo) begin() error {
 	if err := d.git(carol(), "init", "-q", "-b", "main", "."); err != nil {
 		return err
 	}
-	d.shown("git init && git add . && git commit -m 'Begin access as code'      # as Carol")
+	d.say("   As Carol:")
+	d.shown("git init && git add . && git commit -m 'Begin access as code'")
 	d.say("")
 	if err := d.git(carol(), "add", "."); err != nil {
 		return err
@@ -237,8 +246,7 @@ func (d *demo) begin() error {
 
 func (d *demo) create() error {
 	d.chapter("A request for a new role",
-		"A request is a YAML file on a branch. The preview says what it would do and who must sign it off;",
-		"Bob owns the application, so his approval counts. The merge commit carries it.")
+		"A request is a YAML file on a branch. The preview shows what it would do and who must sign it off. Bob owns the application, so his approval counts. It is recorded in the merge commit.")
 	if err := d.request(alice(), "sales-reader", "requests/sales-reader.yaml", demoCreation); err != nil {
 		return err
 	}
@@ -252,16 +260,15 @@ func (d *demo) create() error {
 }
 
 func (d *demo) assign() error {
-	d.chapter("An assignment, refused at first",
-		"Alice wants two colleagues to read and one privilege that the application calls powerful. Policy",
-		"says why not, with the line.")
+	d.chapter("An assignment, denied at first",
+		"Alice requests access for two colleagues, and a privilege that the application lists as powerful. Policy denies it, and names the line and the reason.")
 	if err := d.request(alice(), "sales-access", "requests/sales-access.yaml", demoRefused); err != nil {
 		return err
 	}
 	if err := d.run(exitDenied, "preview"); err != nil {
 		return err
 	}
-	d.say("   She mends it: Erin's access ends with her project, and nobody becomes admin.", "")
+	d.say("   She fixes it: Erin's access ends with her project, and nobody becomes admin.", "")
 	if err := d.commitRequest(alice(), "sales-access", "requests/sales-access.yaml",
 		strings.ReplaceAll(demoAssignment, "EXPIRES", d.now().UTC().AddDate(0, 0, 21).Format("2006-01-02")+"T00:00:00Z")); err != nil {
 		return err
@@ -279,9 +286,8 @@ func (d *demo) assign() error {
 }
 
 func (d *demo) quarantine() error {
-	d.chapter("Two ways to go round the reviewers",
-		"Alice approves her own request, and Mallory pushes straight to the branch. Both are on main now.",
-		"Neither has any effect.")
+	d.chapter("Two attempts to bypass the reviewers",
+		"Alice approves her own request, and Mallory pushes straight to the branch. Both changes are on main now. Neither has any effect.")
 	if err := d.request(alice(), "payroll", "requests/payroll.yaml", demoPayroll); err != nil {
 		return err
 	}
@@ -300,9 +306,9 @@ func (d *demo) quarantine() error {
 
 func (d *demo) handmade() error {
 	d.chapter("Somebody edits the application by hand",
-		"Dave's membership is deleted from the policy file, and Mallory's is written in.")
+		"Dave's membership is replaced by Mallory's in the policy file.")
 	file := filepath.Join(d.dir, "authz", "policy.csv")
-	d.shown("sed -i 's/^g, dave, sales_reader/g, mallory, sales_reader/' authz/policy.csv")
+	d.shown("sed -i 's/^g, dave,/g, mallory,/' authz/policy.csv")
 	d.say("")
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -310,7 +316,7 @@ func (d *demo) handmade() error {
 	}
 	edited := strings.Replace(string(content), "g, dave, sales_reader", "g, mallory, sales_reader", 1)
 	if edited == string(content) {
-		return errors.New("the policy file has no line for dave")
+		return errors.New("the policy file doesn't list dave")
 	}
 	if err := os.WriteFile(file, []byte(edited), 0o600); err != nil {
 		return err
@@ -326,8 +332,7 @@ func (d *demo) handmade() error {
 
 func (d *demo) expire() error {
 	d.chapter("Three weeks later",
-		"Erin's grant has expired. Nobody asks for anything; the next run takes it away. (The demo puts its",
-		"clock forward.)")
+		"Erin's grant has expired. Without any request, the next run removes it. (The demo moves its clock forward.)")
 	d.later += 21 * 24 * time.Hour
 	if err := d.run(0, "apply"); err != nil {
 		return err
@@ -337,7 +342,7 @@ func (d *demo) expire() error {
 
 func (d *demo) undo() error {
 	d.chapter("Undo is git revert",
-		"Reverting the merge removes the file, so its effect goes. It is a change like any other: Bob signs off.")
+		"Reverting the merge removes the file and its effect. It is a change like any other, so Bob signs it off.")
 	if err := d.git(alice(), "checkout", "-q", "-B", "undo", "main"); err != nil {
 		return err
 	}
@@ -345,7 +350,8 @@ func (d *demo) undo() error {
 	if err != nil {
 		return err
 	}
-	d.shown("git revert -m 1 " + commit[:8] + "      # as Alice, on branch undo")
+	d.say("   As Alice, on branch undo:")
+	d.shown("git revert -m 1 " + commit[:8])
 	d.say("")
 	if err := d.git(alice(), "revert", "--no-edit", "-m", "1", commit); err != nil {
 		return err
@@ -371,8 +377,8 @@ func (d *demo) lookup(title string) (string, error) {
 }
 
 func (d *demo) remove() error {
-	d.chapter("The role is needed no more",
-		"A deletion is a request too. Nobody is in the role now, else policy would refuse.")
+	d.chapter("The role is no longer needed",
+		"A deletion is a request too. Policy allows it because the role has no members.")
 	if err := d.request(alice(), "retire", "requests/retire-sales-reader.yaml", demoDeletion); err != nil {
 		return err
 	}
@@ -387,14 +393,14 @@ func (d *demo) remove() error {
 
 func (d *demo) look() error {
 	d.chapter("What an auditor sees",
-		"Every verdict, intention, outcome and read-back is in a ledger whose records are chained by hashes.")
+		"Every verdict, intent, outcome and read-back is in a ledger with a hash chain.")
 	if err := d.run(0, "status"); err != nil {
 		return err
 	}
 	if err := d.run(0, "audit", "verify"); err != nil {
 		return err
 	}
-	return d.run(0, "audit", "export", "--as", "csv", "--output", filepath.Join(d.dir, "audit.csv"))
+	return d.run(0, "audit", "export", "--format", "csv", "--output", filepath.Join(d.dir, "audit.csv"))
 }
 
 const demoPeople = `apiVersion: countersign.dev/v1
@@ -423,7 +429,10 @@ spec:
 
 const demoCreation = `apiVersion: countersign.dev/v1
 kind: ConnectionCreation
-metadata: {name: sales-reader, reason: Quarterly revenue dashboards read the sales data, ticket: DATA-412}
+metadata:
+  name: sales-reader
+  reason: Quarterly revenue dashboards read the sales data
+  ticket: DATA-412
 spec:
   application: authz
   connection: {type: role, source_name: sales_reader}
@@ -431,7 +440,9 @@ spec:
 
 const demoRefused = `apiVersion: countersign.dev/v1
 kind: ConnectionAssignment
-metadata: {name: sales-access, reason: Dave and Erin build the revenue dashboards}
+metadata:
+  name: sales-access
+  reason: Dave and Erin build the revenue dashboards
 spec:
   application: authz
   connection: {type: role, source_name: sales_reader}
@@ -443,7 +454,9 @@ spec:
 
 const demoAssignment = `apiVersion: countersign.dev/v1
 kind: ConnectionAssignment
-metadata: {name: sales-access, reason: Dave and Erin build the revenue dashboards}
+metadata:
+  name: sales-access
+  reason: Dave and Erin build the revenue dashboards
 spec:
   application: authz
   connection: {type: role, source_name: sales_reader}
@@ -455,7 +468,9 @@ spec:
 
 const demoPayroll = `apiVersion: countersign.dev/v1
 kind: ConnectionAssignment
-metadata: {name: payroll, reason: Dave would like to see what everybody earns}
+metadata:
+  name: payroll
+  reason: Dave would like to see what everybody earns
 spec:
   application: authz
   connection: {type: role, source_name: sales_reader}
@@ -465,7 +480,9 @@ spec:
 
 const demoMallory = `apiVersion: countersign.dev/v1
 kind: ConnectionAssignment
-metadata: {name: mine, reason: Nobody needs to know about this one}
+metadata:
+  name: mine
+  reason: Nobody needs to know about this one
 spec:
   application: authz
   connection: {type: role, source_name: sales_reader}
@@ -475,7 +492,9 @@ spec:
 
 const demoDeletion = `apiVersion: countersign.dev/v1
 kind: ConnectionDeletion
-metadata: {name: retire-sales-reader, reason: The dashboards moved to another store}
+metadata:
+  name: retire-sales-reader
+  reason: The dashboards moved to another store
 spec:
   application: authz
   connection: {type: role, source_name: sales_reader}

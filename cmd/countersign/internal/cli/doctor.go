@@ -14,14 +14,15 @@ import (
 )
 
 func (a *app) doctor() *cobra.Command {
-	return &cobra.Command{
+	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Hold the repository's rules at GitHub against what countersign relies on",
-		Long: `Reads the rulesets of the branch and says what is open: reviews that survive a push, a bypass list, force
-pushes, statuses that nothing requires. Whatever is open there, countersign judges again at the merge: a hole
-costs time and noise, not access. Nothing is changed.
+		Short: "Check the repository's rules at GitHub",
+		Long: `Reads the rulesets of the branch and lists gaps: reviews that survive a push,
+bypass lists, force pushes, statuses that aren't required. countersign judges
+every change again at the merge, so a gap costs time and noise, not access.
+Nothing is changed.
 
-Exit codes: 0 all is well; 1 an error, or something is open.
+Exit codes: 0 no gaps; 1 an error, or a gap.
 ` + forgeHelp,
 		Example: "  countersign doctor\n  countersign doctor --ledger-branch countersign/ledger\n  countersign doctor --format json",
 		Args:    cobra.NoArgs,
@@ -57,6 +58,9 @@ Exit codes: 0 all is well; 1 an error, or something is open.
 			return nil
 		},
 	}
+	formatFlag(c, &a.format, formatText, formatMarkdown, formatJSON)
+	a.reconcilerFlags(c)
+	return c
 }
 
 // onlyFile lets one path of a tree through.

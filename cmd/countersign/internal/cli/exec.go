@@ -15,12 +15,12 @@ import (
 	"github.com/countersign/countersign/connectors/exec"
 )
 
-// inherited are the variables that every program has: none is meant to hold a secret.
+// inherited are the variables that every program gets: none of them holds secrets.
 func inherited() []string {
 	return []string{"PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL", "LC_CTYPE"}
 }
 
-// environ is the environment of a program: what all inherit, and the variables named.
+// environ is the environment of a program: the inherited variables, and the named ones.
 func (a *app) environ(names ...string) []string {
 	var out []string
 	for _, name := range append(inherited(), names...) {
@@ -40,17 +40,17 @@ func program(path string) (string, error) {
 	return filepath.Abs(found)
 }
 
-// bindings are the programs that the operator made connectors, in the order of the command line. What stands in Git
-// has no say in it.
+// bindings are the programs that the operator bound to connectors, in the order of the command line. Files in Git can't
+// bind any.
 func (a *app) bindings() ([]exec.Config, error) {
 	var out []exec.Config
 	add := func(where, text string) error {
 		name, path, ok := strings.Cut(text, "=")
 		if !ok || name == "" || path == "" {
-			return fmt.Errorf("%s %s: write NAME=PATH", where, text)
+			return fmt.Errorf("%s %s: expected NAME=PATH", where, text)
 		}
 		if slices.ContainsFunc(out, func(c exec.Config) bool { return c.Name == name }) {
-			return fmt.Errorf("%s %s: the connector %s is bound already", where, text, name)
+			return fmt.Errorf("%s %s: connector %s is already bound", where, text, name)
 		}
 		found, err := program(path)
 		if err != nil {
@@ -77,9 +77,9 @@ func (a *app) bindings() ([]exec.Config, error) {
 		i := slices.IndexFunc(out, func(c exec.Config) bool { return c.Name == name })
 		switch {
 		case !ok:
-			return nil, "", fmt.Errorf("%s %s: write NAME=VALUE", where, text)
+			return nil, "", fmt.Errorf("%s %s: expected NAME=VALUE", where, text)
 		case i < 0:
-			return nil, "", fmt.Errorf("%s %s: no --exec binds a connector %s", where, text, name)
+			return nil, "", fmt.Errorf("%s %s: connector %s is not bound by --exec", where, text, name)
 		}
 		return &out[i], rest, nil
 	}
@@ -100,7 +100,7 @@ func (a *app) bindings() ([]exec.Config, error) {
 	return out, nil
 }
 
-// registry is the list of connectors: those of the program, and those that the operator bound to programs.
+// registry is the list of connectors: the built-in ones, and those that the operator bound to programs.
 func (a *app) registry(ctx context.Context) (connectors.Registry, error) {
 	own, err := all.Registry()
 	if err != nil {
@@ -113,7 +113,7 @@ func (a *app) registry(ctx context.Context) (connectors.Registry, error) {
 	var more []connectors.Connector
 	for _, b := range bindings {
 		if _, taken := own.Get(b.Name); taken {
-			return connectors.Registry{}, fmt.Errorf("--exec %s=%s: countersign has a connector %s of its own; bind the program to another name", b.Name, b.Path, b.Name)
+			return connectors.Registry{}, fmt.Errorf("--exec %s=%s: connector %s is built in; bind the program to another name", b.Name, b.Path, b.Name)
 		}
 		c, err := exec.New(ctx, b)
 		if err != nil {
@@ -128,7 +128,7 @@ func (a *app) registry(ctx context.Context) (connectors.Registry, error) {
 func (a *app) directory() (string, error) {
 	info, err := os.Stat(a.repo)
 	if err != nil || !info.IsDir() {
-		return "", fmt.Errorf("--repo %s is no folder", a.repo)
+		return "", fmt.Errorf("--repo %s is not a folder", a.repo)
 	}
 	return filepath.Abs(a.repo)
 }

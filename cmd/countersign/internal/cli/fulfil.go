@@ -12,44 +12,59 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-func (a *app) fulfil() *cobra.Command {
-	var operation, status, message string
+// fulfilOptions configures fulfil.
+type fulfilOptions struct {
+	*app
+	operation, status, message string
+}
+
+func newFulfilCommand(a *app) *cobra.Command {
+	o := &fulfilOptions{app: a}
 	c := &cobra.Command{
 		Use:   "fulfil",
-		Short: "Say of an operation that a webhook was asked for that it is done, or failed",
-		Long: `Puts on record what became of an operation of provisioning webhook, as its callback to countersign serve
-would: for where no such server runs, by hand or from a workflow. Who runs it is recorded. It is trusted for no
-more than that: the next run reads the application, and verifies only what it shows. An operation of
-provisioning ticket is done when its issue is closed.`,
-		Example: "  countersign fulfil --operation 0f1e2d3c4b5a6978 --status applied\n  countersign fulfil --application crm --operation 0f1e2d3c4b5a6978 --status failed --message \"no licence is left\"",
-		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
-			if operation == "" {
-				return errors.New("--operation is missing: countersign status --format json has the ids")
-			}
-			if status != schemas.FulfilmentApplied && status != schemas.FulfilmentFailed {
-				return errors.New("--status must be applied or failed")
-			}
-			r, _, err := a.open(c.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, r.Close()) }()
-			rep, err := r.Fulfil(c.Context(), reconciler.Answer{Application: a.application, Operation: operation, Status: status, Message: message,
-				By: a.operator(), Method: schemas.FulfilledByOperator})
-			if err != nil {
-				return err
-			}
-			return a.print(rep)
-		},
+		Short: "Record the result of a webhook operation",
+		Long: `Records the result of an operation with provisioning webhook, as the webhook's
+callback to countersign serve would: for use by hand or in a workflow, where no
+server runs. Your account is recorded with it. The next run still reads the
+application, and verifies only what it finds. An operation with provisioning
+ticket is done when its issue is closed.`,
+		Example: `  countersign fulfil --operation 0f1e2d3c4b5a6978 --status applied
+  countersign fulfil --application crm --operation 0f1e2d3c4b5a6978 \
+    --status failed --message "no licences left"`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
-	c.Flags().StringVar(&operation, "operation", "", "the operation's id, as status and apply have it with --format json")
-	c.Flags().StringVar(&status, "status", "", "applied or failed")
-	c.Flags().StringVar(&message, "message", "", "why it failed, or where it is kept")
+	f := c.Flags()
+	f.StringVar(&o.operation, "operation", "", "the operation's `ID`, from status or apply with --format json")
+	f.StringVar(&o.status, "status", "", "the `RESULT`: applied or failed")
+	f.StringVar(&o.message, "message", "", "a `TEXT`: why it failed, or where it is documented")
+	a.applicationFlag(c)
+	formatFlag(c, &a.format, formatText, formatMarkdown, formatJSON)
+	a.reconcilerFlags(c)
 	return c
 }
 
-// operator is who runs this, as far as the machine tells: a workflow's run, or an account here.
+func (o *fulfilOptions) run(ctx context.Context) (err error) {
+	if o.operation == "" {
+		return errors.New("--operation is required; countersign status --format json lists the ids")
+	}
+	if o.status != schemas.FulfilmentApplied && o.status != schemas.FulfilmentFailed {
+		return errors.New("--status must be applied or failed")
+	}
+	r, _, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	rep, err := r.Fulfil(ctx, reconciler.Answer{Application: o.application, Operation: o.operation, Status: o.status, Message: o.message,
+		By: o.operator(), Method: schemas.FulfilledByOperator})
+	if err != nil {
+		return err
+	}
+	return o.print(rep)
+}
+
+// operator is the account that runs this: a workflow's run, or a local account.
 func (a *app) operator() string {
 	if url := a.runURL(); url != "" {
 		return url

@@ -25,7 +25,7 @@ func (s *starting) flags(c *cobra.Command) {
 	}
 	s.repositories = make([]string, len(s.kinds))
 	for i, k := range s.kinds {
-		c.Flags().StringVar(&s.repositories[i], k.Name, "", "the repository at "+k.Title+", OWNER/NAME: write its workflows, CODEOWNERS and ruleset too")
+		c.Flags().StringVar(&s.repositories[i], k.Name, "", "the repository at "+k.Title+", `OWNER/NAME`: write its workflows, CODEOWNERS and ruleset too")
 	}
 }
 
@@ -41,7 +41,7 @@ func (s *starting) chosen() (forge.Starter, string, error) {
 		case at != nil:
 			return nil, "", errors.New("name one forge, not two")
 		case !repositoryName.MatchString(name):
-			return nil, "", fmt.Errorf("--%s %s: write OWNER/NAME", k.Name, name)
+			return nil, "", fmt.Errorf("--%s %s: expected OWNER/NAME", k.Name, name)
 		}
 		at, repository = k.Starter, name
 	}

@@ -25,36 +25,40 @@ func (a *app) serve() *cobra.Command {
 	var previews, redact bool
 	c := &cobra.Command{
 		Use:   "serve",
-		Short: "Keep applications as Git says: apply each merge, mind schedules and expiries",
-		Long: `Holds a bare clone in --repo (made when it is not there), applies what is merged within seconds, keeps each
-application's drift schedule, and wakes at the next start or expiry. It learns of merges by webhook, which is a
-hint only, and by polling. With --previews it also previews open pull requests, so that no workflow is needed.
-/healthz says that it runs, /readyz that a pass has ended well.
+		Short: "Run as a server: merges, drift schedules, starts and expiries",
+		Long: `Keeps a bare clone in --repo (created if needed), applies merges within seconds,
+follows each application's drift schedule, and wakes up when a grant starts or
+expires. It learns of merges from webhooks, which are only hints, and by
+polling. With --previews it also previews open pull requests, so no workflow is
+needed. /healthz reports that it is running, /readyz that a pass has succeeded.
 
-Webhooks are taken on /webhook when COUNTERSIGN_WEBHOOK_SECRET, or --webhook-secret-file, has the secret that
-GitHub signs them with. What a webhook of provisioning webhook says later of its operations is taken on
-/fulfilments, signed with the application's own secret. It ends on SIGTERM after the operation that it is at; killed outright, the next start
-finishes what was begun.
+Webhooks are accepted on /webhook if COUNTERSIGN_WEBHOOK_SECRET or
+--webhook-secret-file contains the secret that GitHub signs them with.
+Callbacks from webhook provisioning are accepted on /fulfilments, signed with
+the application's own secret. On SIGTERM, serve finishes the current operation
+and stops; if it is killed, the next start finishes the rest.
 ` + forgeHelp,
-		Example: "  countersign serve --repository acme/access --repo /var/lib/countersign/access.git --listen :8080 --previews\n  countersign serve --repository acme/access --repo ./access.git --poll 30s",
-		Args:    cobra.NoArgs,
+		Example: `  countersign serve --repository acme/access --listen :8080 --previews \
+    --repo /var/lib/countersign/access.git
+  countersign serve --repository acme/access --repo ./access.git --poll 30s`,
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) (err error) {
 			ctx := c.Context()
 			if repository == "" {
-				return errors.New("--repository OWNER/NAME is missing")
+				return errors.New("--repository OWNER/NAME is required")
 			}
 			secret, err := a.webhookSecret(secretFile)
 			if err != nil {
 				return err
 			}
 			if listen != "" && len(secret) == 0 {
-				fmt.Fprintf(a.Stderr, "no %s: webhooks are refused, and merges are found by polling every %s\n", envSecret, poll)
+				fmt.Fprintf(a.Stderr, "%s is not set: webhooks are rejected, and merges are found by polling every %s\n", envSecret, poll)
 			}
 			client, err := a.openForge(kind, repository)
 			if err != nil {
 				return err
 			}
-			// One clone, one process: another would fetch under its feet.
+			// One process per clone: another one would fetch at the same time.
 			if err := os.MkdirAll(a.repo, 0o700); err != nil {
 				return err
 			}
@@ -103,13 +107,14 @@ finishes what was begun.
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&kind, "forge", forges()[0].Name, "the kind of forge that --repository is at, as the settings name it")
-	f.StringVar(&repository, "repository", "", "the access repository at GitHub: OWNER/NAME")
-	f.StringVar(&listen, "listen", "", "address to take webhooks on and to answer about health, as :8080 (default: none)")
-	f.StringVar(&secretFile, "webhook-secret-file", "", "file with the webhook secret (default: $"+envSecret+")")
-	f.BoolVar(&previews, "previews", false, "preview open pull requests as well, where no workflow does; those of forks without live state")
-	f.BoolVar(&redact, "redact", false, "leave out who the identities are in what is told")
-	f.DurationVar(&poll, "poll", time.Minute, "how often to look at the branch although nothing was heard")
+	f.StringVar(&kind, "forge", forges()[0].Name, "the `KIND` of forge that --repository is at, as in the settings")
+	f.StringVar(&repository, "repository", "", "the access repository at GitHub, `OWNER/NAME`")
+	f.StringVar(&listen, "listen", "", "`ADDRESS` for webhooks and health checks, such as :8080 (default: none)")
+	f.StringVar(&secretFile, "webhook-secret-file", "", "`FILE` with the webhook secret (default: $"+envSecret+")")
+	f.BoolVar(&previews, "previews", false, "preview open pull requests too, if no workflow does; those from forks without live state")
+	f.BoolVar(&redact, "redact", false, "leave out who the identities are in everything published")
+	a.reconcilerFlags(c)
+	f.DurationVar(&poll, "poll", time.Minute, "how often to check the branch without a webhook")
 	return c
 }
 

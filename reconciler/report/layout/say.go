@@ -1,4 +1,4 @@
-package report
+package layout
 
 import (
 	"fmt"
@@ -10,12 +10,12 @@ import (
 	"golang.org/x/text/width"
 )
 
-// literal is text of this package. Only constants convert to it unasked, so nothing foreign becomes one by
+// Literal is text of this package. Only constants convert to it unasked, so nothing foreign becomes one by
 // accident.
-type literal string
+type Literal string
 
-// name is a foreign name, path or commit that is shown apart from the sentence around it.
-type name string
+// Name is a foreign name, path or commit that is shown apart from the sentence around it.
+type Name string
 
 type kind uint8
 
@@ -25,31 +25,31 @@ const (
 	ident      // a foreign name
 )
 
-type style uint8
+type Style uint8
 
 const (
-	plain style = iota
-	bold
-	good
-	bad
-	caution
-	faint
+	Plain Style = iota
+	Bold
+	Good
+	Bad
+	Caution
+	Faint
 )
 
 // span is a piece of text with one origin and one style.
 type span struct {
 	text  string
 	kind  kind
-	style style
+	style Style
 }
 
-// line is a sentence or a cell.
-type line []span
+// Line is a sentence or a cell.
+type Line []span
 
-// say puts arguments into the {} holes of a format. A string is foreign prose, a name is foreign and shown as
+// Say puts arguments into the {} holes of a format. A string is foreign prose, a name is foreign and shown as
 // a name; literals, numbers and lines are ours.
-func say(format literal, args ...any) line {
-	var out line
+func Say(format Literal, args ...any) Line {
+	var out Line
 	rest := string(format)
 	for _, arg := range args {
 		before, after, ok := strings.Cut(rest, "{}")
@@ -61,13 +61,13 @@ func say(format literal, args ...any) line {
 			out = append(out, span{text: before})
 		}
 		switch v := arg.(type) {
-		case line:
+		case Line:
 			out = append(out, v...)
-		case literal:
+		case Literal:
 			out = append(out, span{text: string(v)})
 		case int:
 			out = append(out, span{text: strconv.Itoa(v)})
-		case name:
+		case Name:
 			out = append(out, span{text: string(v), kind: ident})
 		case string:
 			out = append(out, span{text: v, kind: prose})
@@ -81,11 +81,11 @@ func say(format literal, args ...any) line {
 	return out
 }
 
-// in is the line in a style, but for what has one already.
-func (l line) in(s style) line {
-	out := make(line, len(l))
+// In is the line in a style, but for what has one already.
+func (l Line) In(s Style) Line {
+	out := make(Line, len(l))
 	for i, p := range l {
-		if p.style == plain {
+		if p.style == Plain {
 			p.style = s
 		}
 		out[i] = p
@@ -93,13 +93,13 @@ func (l line) in(s style) line {
 	return out
 }
 
-func (l line) empty() bool { return len(l) == 0 }
+func (l Line) Empty() bool { return len(l) == 0 }
 
-// join is the lines with a separator between them; empty ones are left out.
-func join(sep literal, lines ...line) line {
-	var out line
+// Join is the lines with a separator between them; empty ones are left out.
+func Join(sep Literal, lines ...Line) Line {
+	var out Line
 	for _, l := range lines {
-		if l.empty() {
+		if l.Empty() {
 			continue
 		}
 		if len(out) > 0 {
@@ -110,27 +110,35 @@ func join(sep literal, lines ...line) line {
 	return out
 }
 
-// list is "a, b and c"; of more than limit lines the first ones and how many more there are. A limit of 0 is none.
-func list(lines []line, limit int) line {
+// List is "a, b and c"; of more than limit lines the first ones and how many more there are. A limit of 0 is none.
+func List(lines []Line, limit int) Line {
 	if limit > 0 && len(lines) > limit {
-		return say("{}, and {} more", join(", ", lines[:limit]...), len(lines)-limit)
+		return Say("{}, and {} more", Join(", ", lines[:limit]...), len(lines)-limit)
 	}
 	if n := len(lines); n > 1 {
-		return say("{} and {}", join(", ", lines[:n-1]...), lines[n-1])
+		return Say("{} and {}", Join(", ", lines[:n-1]...), lines[n-1])
 	}
-	return join("", lines...)
+	return Join("", lines...)
 }
 
-// plural is "1 grant" or "2 grants".
-func plural(n int, one, many literal) line {
+// Plural is "1 grant" or "2 grants".
+func Plural(n int, one, many Literal) Line {
 	if n == 1 {
-		return say("1 {}", one)
+		return Say("1 {}", one)
 	}
-	return say("{} {}", n, many)
+	return Say("{} {}", n, many)
+}
+
+// Word is a value out of a fixed set: plain when it looks like one, foreign otherwise.
+func Word[T ~string](s T) Line {
+	if len(s) > 32 || !harmless(string(s)) || strings.IndexFunc(string(s), func(r rune) bool { return (r < 'a' || r > 'z') && r != '-' }) >= 0 {
+		return Say("{}", string(s))
+	}
+	return Say("{}", Literal(s))
 }
 
 // Safe makes a text safe to print on a terminal, and honest: characters that are invisible, move the cursor or
-// turn the direction of writing stand as U+XXXX, bytes that are no UTF-8 as \xNN. It works on one line; a line
+// turn the direction of writing become U+XXXX, bytes that are not UTF-8 become \xNN. It works on one line; a line
 // feed is escaped too. White space other than the space is escaped because it makes twins of two names.
 func Safe(s string) string {
 	if ascii(s) {
@@ -144,7 +152,7 @@ func Safe(s string) string {
 		case r == utf8.RuneError && size == 1:
 			fmt.Fprintf(&b, `\x%02X`, s[i])
 			marks = 0
-		case unicode.Is(unicode.M, r) && marks >= maxMarks, hidden(r):
+		case unicode.Is(unicode.M, r) && marks >= maxMarks, Hidden(r):
 			fmt.Fprintf(&b, "U+%04X", r)
 		default:
 			if unicode.Is(unicode.M, r) {
@@ -162,13 +170,13 @@ func Safe(s string) string {
 // maxMarks is how many combining marks may sit on one character before they run into other lines.
 const maxMarks = 3
 
-// hidden says whether a character must not be printed as it is.
-func hidden(r rune) bool {
+// Hidden reports whether a character must not be printed as it is.
+func Hidden(r rune) bool {
 	return !unicode.IsPrint(r) || unicode.Is(unicode.Other_Default_Ignorable_Code_Point, r) || unicode.Is(unicode.Variation_Selector, r) ||
 		unicode.Is(unicode.Hangul, r) && (r == 0x115f || r == 0x1160 || r == 0x3164 || r == 0xffa0) || r == 0x2800
 }
 
-// ascii says whether a text is printable ASCII throughout.
+// ascii reports whether a text is printable ASCII throughout.
 func ascii(s string) bool {
 	for i := range len(s) {
 		if s[i] < ' ' || s[i] > '~' {
@@ -178,7 +186,7 @@ func ascii(s string) bool {
 	return true
 }
 
-// clip cuts a text to at most limit bytes, between characters, and says that it did. A limit of 0 is none.
+// clip cuts a text to at most limit bytes, between characters, and marks the cut. A limit of 0 cuts nothing.
 func clip(s string, limit int) string {
 	if limit <= 0 || len(s) <= limit {
 		return s

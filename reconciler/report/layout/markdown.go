@@ -1,16 +1,28 @@
-package report
+package layout
 
 import (
-	"fmt"
 	"strings"
 	"unicode"
 )
 
+// Markdown is a document as GitHub's Markdown.
+func Markdown(d Document, o Options) string {
+	m := markdown{clip: o.Clip, hidden: o.Hide, limit: o.Limit}
+	m.document(d)
+	return m.b.String()
+}
+
+// MarkdownText is a foreign text in a line of Markdown: it looks as it was written, and means nothing to GitHub.
+func MarkdownText(s string) string {
+	m := &markdown{clip: 4000}
+	return m.prose(strings.ReplaceAll(s, "\n", " "))
+}
+
 // markdown lays a document out as GitHub's Markdown.
 type markdown struct {
-	b     strings.Builder
-	clip  int
-	words *redaction
+	b      strings.Builder
+	clip   int
+	hidden func(string) string
 	// limit, where it is not 0, is the length beyond which nobody reads on: a report that does not fit is
 	// not rendered to its end, so that a huge change costs no more than a large one.
 	limit int
@@ -18,37 +30,37 @@ type markdown struct {
 
 func (m *markdown) full() bool { return m.limit > 0 && m.b.Len() > m.limit }
 
-func (m *markdown) document(d document) {
+func (m *markdown) document(d Document) {
 	m.b.WriteString("### ")
-	if d.icon.markdown != "" {
-		m.b.WriteString(string(d.icon.markdown) + " ")
+	if d.Icon.markdown != "" {
+		m.b.WriteString(string(d.Icon.markdown) + " ")
 	}
-	m.b.WriteString(m.line(d.title) + "\n")
-	for _, b := range d.blocks {
+	m.b.WriteString(m.line(d.Title) + "\n")
+	for _, b := range d.Blocks {
 		if m.full() {
 			return
 		}
 		m.b.WriteByte('\n')
 		m.block(b)
 	}
-	if !d.next.empty() {
-		m.b.WriteString("\n**Next:** " + m.line(d.next) + "\n")
+	if !d.Next.Empty() {
+		m.b.WriteString("\n**Next:** " + m.line(d.Next) + "\n")
 	}
 }
 
-func (m *markdown) block(b block) {
+func (m *markdown) block(b Block) {
 	switch b := b.(type) {
-	case section:
-		if b.fold {
+	case Section:
+		if b.Fold {
 			// A summary is HTML: it has words and numbers of ours alone.
-			m.b.WriteString("<details><summary>" + m.summary(b.title) + "</summary>\n\n")
+			m.b.WriteString("<details><summary>" + m.summary(b.Title) + "</summary>\n\n")
 		} else {
-			m.b.WriteString("**" + m.line(b.title) + "**\n")
-			if len(b.blocks) > 0 {
+			m.b.WriteString("**" + m.line(b.Title) + "**\n")
+			if len(b.Blocks) > 0 {
 				m.b.WriteByte('\n')
 			}
 		}
-		for i, x := range b.blocks {
+		for i, x := range b.Blocks {
 			if m.full() {
 				return
 			}
@@ -57,71 +69,71 @@ func (m *markdown) block(b block) {
 			}
 			m.block(x)
 		}
-		if b.fold {
+		if b.Fold {
 			m.b.WriteString("\n</details>\n")
 		}
-	case table:
+	case Table:
 		m.table(b)
-	case items:
+	case Items:
 		for _, it := range b {
 			if m.full() {
 				return
 			}
 			m.b.WriteString("- ")
-			if it.mark.markdown != "" {
-				m.b.WriteString(string(it.mark.markdown) + " ")
+			if it.Mark.markdown != "" {
+				m.b.WriteString(string(it.Mark.markdown) + " ")
 			}
-			m.b.WriteString(m.line(it.text) + "\n")
-			for _, l := range it.more {
+			m.b.WriteString(m.line(it.Text) + "\n")
+			for _, l := range it.More {
 				m.b.WriteString("  - " + m.line(l) + "\n")
 			}
 		}
-	case para:
-		m.b.WriteString(m.line(line(b)) + "\n")
-	case verbatim:
+	case Para:
+		m.b.WriteString(m.line(Line(b)) + "\n")
+	case Verbatim:
 		m.verbatim(b)
 	}
 }
 
-func (m *markdown) table(b table) {
+func (m *markdown) table(b Table) {
 	used := b.used()
 	marked, more := false, false
-	for _, r := range b.rows {
-		marked = marked || r.mark != markNone
-		more = more || len(r.more) > 0
+	for _, r := range b.Rows {
+		marked = marked || r.Mark != MarkNone
+		more = more || len(r.More) > 0
 	}
 	var head, rule strings.Builder
-	column := func(title literal) {
+	column := func(title Literal) {
 		head.WriteString("| " + string(title) + " ")
 		rule.WriteString("|---")
 	}
 	if marked {
 		column("")
 	}
-	for i, h := range b.head {
+	for i, h := range b.Head {
 		if used[i] {
 			column(h)
 		}
 	}
 	if more {
-		column(b.more)
+		column(b.More)
 	}
 	m.b.WriteString(head.String() + "|\n" + rule.String() + "|\n")
-	for _, r := range b.rows {
+	for _, r := range b.Rows {
 		if m.full() {
 			return
 		}
 		if marked {
-			m.b.WriteString("| " + string(r.mark.markdown) + " ")
+			m.b.WriteString("| " + string(r.Mark.markdown) + " ")
 		}
-		for i, c := range r.cells {
+		for i, c := range r.Cells {
 			if used[i] {
 				m.b.WriteString("| " + m.line(c) + " ")
 			}
 		}
 		if more {
 			m.b.WriteString("| ")
-			for i, l := range r.more {
+			for i, l := range r.More {
 				if i > 0 {
 					m.b.WriteString("<br>")
 				}
@@ -134,8 +146,8 @@ func (m *markdown) table(b table) {
 }
 
 // verbatim is a fence longer than every run of backticks inside.
-func (m *markdown) verbatim(v verbatim) {
-	t := text{words: m.words}
+func (m *markdown) verbatim(v Verbatim) {
+	t := text{hidden: m.hidden}
 	var body strings.Builder
 	for _, l := range v {
 		if m.limit > 0 && body.Len() > m.limit {
@@ -147,7 +159,7 @@ func (m *markdown) verbatim(v verbatim) {
 	m.b.WriteString(fence + "text\n" + body.String() + fence + "\n")
 }
 
-func (m *markdown) line(l line) string {
+func (m *markdown) line(l Line) string {
 	var b strings.Builder
 	for i := 0; i < len(l); {
 		// Spans of one style are marked up together.
@@ -157,7 +169,7 @@ func (m *markdown) line(l line) string {
 			part.WriteString(m.span(l[j]))
 		}
 		s := part.String()
-		if trimmed := strings.TrimSpace(s); l[i].style == bold && trimmed != "" {
+		if trimmed := strings.TrimSpace(s); l[i].style == Bold && trimmed != "" {
 			s = strings.Replace(s, trimmed, "**"+trimmed+"**", 1)
 		}
 		b.WriteString(s)
@@ -169,7 +181,7 @@ func (m *markdown) line(l line) string {
 func (m *markdown) span(s span) string {
 	switch s.kind {
 	case prose:
-		return m.prose(m.words.hide(clip(s.text, m.clip)))
+		return m.prose(hide(m.hidden, clip(s.text, m.clip)))
 	case ident:
 		return m.code(s.text)
 	}
@@ -177,7 +189,7 @@ func (m *markdown) span(s span) string {
 }
 
 // summary is a line without markup.
-func (m *markdown) summary(l line) string {
+func (m *markdown) summary(l Line) string {
 	var b strings.Builder
 	for _, s := range l {
 		if s.kind == own {
@@ -189,7 +201,7 @@ func (m *markdown) summary(l line) string {
 
 // code is the escape for everything foreign: a code span, in which GitHub sees no mention, reference, link,
 // emphasis or HTML. Its fence is longer than every run of backticks inside. What a code span does not keep
-// apart stands as U+XXXX: the pipe, which would end a table's cell, and the beginning and end of a comment,
+// apart is written as U+XXXX: the pipe, which would end a table's cell, and the beginning and end of a comment,
 // which a search for our own marker would find.
 func (m *markdown) code(s string) string {
 	s = Safe(clip(s, m.clip)) // before as well: escaping a long text takes its time
@@ -211,7 +223,7 @@ func breakComments(s string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(s, "<!--", "U+003C!--"), "-->", "--U+003E")
 }
 
-// prose is a foreign sentence: words that cannot mean anything to Markdown stand as they are, every other word
+// prose is a foreign sentence: words that cannot mean anything to Markdown stay as they are, every other word
 // is code.
 func (m *markdown) prose(s string) string {
 	var out, pending []string
@@ -238,7 +250,7 @@ func (m *markdown) prose(s string) string {
 	return strings.Join(out, " ")
 }
 
-// harmless says whether a word means nothing but itself to GitHub: it has letters, digits and common
+// harmless reports whether a word means nothing but itself to GitHub: it has letters, digits and common
 // punctuation, and is neither a link without scheme, nor a commit, nor a reference to another tracker, nor
 // the beginning of a list.
 func harmless(w string) bool {
@@ -291,31 +303,4 @@ func longestRun(s string, c byte) int {
 		}
 	}
 	return longest
-}
-
-// budget is how long Markdown may become: GitHub's limit of a comment is 65,536 characters, and the caller
-// adds a marker. It is in bytes, of which a text has at least as many as UTF-16 units.
-const budget = 60_000
-
-// ladder renders with ever tighter bounds until the result fits. The last rung always does.
-func ladder(v any, o Options, limit int) (string, error) {
-	size := 0
-	for _, b := range rungs {
-		d, words, err := build(v, o, b)
-		if err != nil {
-			return "", err
-		}
-		m := markdown{clip: b.clip, words: words, limit: limit}
-		m.document(d)
-		if size = m.b.Len(); size <= limit {
-			return m.b.String(), nil
-		}
-	}
-	return "", fmt.Errorf("a report of %d bytes does not fit into %d", size, limit)
-}
-
-// MarkdownText is a foreign text in a line of Markdown: it stands there as it is read, and means nothing to GitHub.
-func MarkdownText(s string) string {
-	m := &markdown{clip: 4000}
-	return m.prose(strings.ReplaceAll(s, "\n", " "))
 }

@@ -1,4 +1,6 @@
-package report
+// Package redact finds the identities in a report and gives each a number to stand in for it, for places that more
+// people read than may know who has access. It imports schemas and no other package of countersign.
+package redact
 
 import (
 	"cmp"
@@ -10,16 +12,16 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// redaction stands in for identities: each keeps one number through a report, so that a reader can tell that
-// two lines are about the same one. A nil redaction hides nothing.
-type redaction struct {
+// Redaction stands in for identities: each keeps one number through a report, so that a reader can tell that
+// two lines are about the same one. A nil Redaction hides nothing.
+type Redaction struct {
 	numbers map[schemas.Name]int
 	words   map[string]string // names that are one word, in lower case
 	parts   *strings.Replacer // names that are more
 }
 
-// redact finds the identities in a report: those that hold access, and the members of connections.
-func redact(v any) *redaction {
+// New finds the identities in a report: those that hold access, and the members of connections.
+func New(v any) *Redaction {
 	found := map[schemas.Name]bool{}
 	access := func(lists ...[]schemas.Access) {
 		for _, l := range lists {
@@ -81,7 +83,7 @@ func redact(v any) *redaction {
 			found[n] = true
 		}
 	}
-	r := &redaction{numbers: map[schemas.Name]int{}, words: map[string]string{}}
+	r := &Redaction{numbers: map[schemas.Name]int{}, words: map[string]string{}}
 	var names []schemas.Name
 	for n := range found {
 		names = append(names, n)
@@ -114,8 +116,8 @@ func wordRune(c rune) bool {
 	return unicode.IsLetter(c) || unicode.IsDigit(c) || unicode.IsMark(c) || c == '_' || c == '-' || c == '.' || c == '+'
 }
 
-// name is what a name is shown as.
-func (r *redaction) name(n schemas.Name) schemas.Name {
+// Name is what a name is shown as.
+func (r *Redaction) Name(n schemas.Name) schemas.Name {
 	if r == nil {
 		return n
 	}
@@ -125,8 +127,8 @@ func (r *redaction) name(n schemas.Name) schemas.Name {
 	return n
 }
 
-// hide takes the identities out of a sentence.
-func (r *redaction) hide(s string) string {
+// Hide takes the identities out of a sentence.
+func (r *Redaction) Hide(s string) string {
 	if r == nil || len(r.numbers) == 0 {
 		return s
 	}

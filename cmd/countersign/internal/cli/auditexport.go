@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/audit"
+	"github.com/countersign/countersign/reconciler/report"
+	"github.com/countersign/countersign/reconciler/report/layout"
+)
+
+// The formats of an export.
+const (
+	exportJSONLines = "jsonl"
+	exportCSV       = "csv"
+)
+
+// auditExportOptions configures audit export.
+type auditExportOptions struct {
+	*app
+	rows                           string // the format
+	output, manifest, since, until string
+}
+
+func newAuditExportCommand(a *app) *cobra.Command {
+	o := &auditExportOptions{app: a, rows: exportJSONLines}
+	c := &cobra.Command{
+		Use:   "export",
+		Short: "Write a row per operation, from request to read-back",
+		Long: `Writes JSON Lines (authoritative) or CSV: a row for each operation and each
+denied change, with its request, sign-off, policy results, execution and
+read-back. The manifest describes the population: filters, counts for each
+state, sequence range, head of the chain. Unknown values are "unknown", never
+true.`,
+		Example: `  countersign audit export > audit.jsonl
+  countersign audit export --format csv --output audit.csv \
+    --manifest manifest.json --since 2026-01-01 --until 2026-04-01`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.output, "output", "", "write rows to this `FILE` (default: standard output)")
+	f.StringVar(&o.manifest, "manifest", "", "write the complete manifest to this `FILE` (default: a summary on standard error)")
+	f.StringVar(&o.since, "since", "", "only records from this `INSTANT` or day on")
+	f.StringVar(&o.until, "until", "", "only records before this `INSTANT` or day")
+	a.applicationFlag(c)
+	formatFlag(c, &o.rows, exportJSONLines, exportCSV)
+	// The older name of --format.
+	f.Var(&formatValue{format: &o.rows, formats: []string{exportJSONLines, exportCSV}, text: exportJSONLines}, "as", "output `FORMAT`")
+	f.Lookup("as").Hidden = true
+	a.ledgerFlags(c)
+	return c
+}
+
+func (o *auditExportOptions) run(ctx context.Context) error {
+	options := audit.ExportOptions{Format: o.rows, Application: o.application, Version: programVersion(), Out: o.Stdout}
+	for _, d := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"since", o.since, &options.Since}, {"until", o.until, &options.Until}} {
+		if d.text == "" {
+			continue
+		}
+		t, err := parseTime(d.flag, d.text)
+		if err != nil {
+			return err
+		}
+		*d.into = t
+	}
+	return o.withLedger(ctx, func(l *ledger.Ledger) (err error) {
+		if o.output != "" {
+			f, err := os.OpenFile(filepath.Clean(o.output), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, f.Close()) }()
+			options.Out = f
+		}
+		m, err := audit.Export(ctx, l, options)
+		if err != nil {
+			return err
+		}
+		if o.manifest == "" {
+			o.summarise(&m)
+			return nil
+		}
+		f, err := os.OpenFile(filepath.Clean(o.manifest), os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, f.Close()) }()
+		return report.JSON(f, m)
+	})
+}
+
+// summarise prints what was exported in a few lines.
+func (o *auditExportOptions) summarise(m *audit.Manifest) {
+	var states []string
+	for _, s := range slices.Sorted(maps.Keys(m.States)) {
+		states = append(states, fmt.Sprintf("%d %s", m.States[s], s))
+	}
+	fmt.Fprint(o.Stderr, layout.Fill(fmt.Sprintf("%d rows: %s", m.Rows, strings.Join(states, ", ")), o.Width, ""))
+	chain := "the hash chain is intact"
+	if !m.ChainOK {
+		chain = "THE HASH CHAIN IS BROKEN: run countersign audit verify"
+	}
+	fmt.Fprintf(o.Stderr, "%d records: %s, head\n%s\n", m.Records, chain, m.Head)
+	fmt.Fprintf(o.Stderr, "%d of %d request files are in the rows; %d exceptions\n", m.Reconciled, m.RequestFiles, len(m.Exceptions))
+	fmt.Fprintln(o.Stderr, "(--manifest FILE writes the complete manifest)")
+}

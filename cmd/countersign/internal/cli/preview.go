@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/server"
+	"github.com/countersign/countersign/schemas"
+)
+
+// previewOptions configures preview.
+type previewOptions struct {
+	*app
+	base, head      string
+	baseSet         bool // base and head were given, rather than defaulted
+	headSet         bool
+	blind, exitCode bool
+	pull            server.Preview
+}
+
+func newPreviewCommand(a *app) *cobra.Command {
+	o := &previewOptions{app: a}
+	c := &cobra.Command{
+		Use:   "preview",
+		Short: "Show what a change would do, and who must still approve it",
+		Long: `Shows what a change would do in each live application, who gains and loses
+access, what policy says, and who must still approve. Compares the head with
+the point where it forked from the base, and reads applications as they are
+configured in the base. Nothing is written to any application.
+
+Exit codes: 0 ready, or nothing to do; 1 errors, or live state could not be
+read completely; 2 ready and something would change, with --exit-code;
+3 denied by policy; 4 sign-off missing.
+` + forgeHelp,
+		Example: `  countersign preview
+  countersign preview --base origin/main --head HEAD --format markdown
+  countersign preview --blind              # don't read any application
+  countersign preview --pull-request 57    # and publish it there`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.baseSet, o.headSet = c.Flags().Changed("base"), c.Flags().Changed("head")
+			return o.run(c)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.base, "base", "", "the `BRANCH` that the change would be merged into (default: the branch in the settings)")
+	f.StringVar(&o.head, "head", "HEAD", "the `REVISION` of the change")
+	f.BoolVar(&o.blind, "blind", false, "don't read the live applications")
+	f.IntVar(&o.pull.Number, "pull-request", 0, "preview the pull request `NUMBER` and publish the result there: comment, check run, statuses, review requests")
+	f.BoolVar(&o.pull.Full, "full", false, "with --pull-request and --head: read the live applications even for a pull request from a fork, if its head is --head")
+	f.StringVar(&o.pull.StatusOn, "status-on", "", "with --pull-request: publish the statuses on this `COMMIT` of a merge queue too")
+	f.BoolVar(&o.pull.Redact, "redact", false, "with --pull-request: leave out who gains and loses access, in all output")
+	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 2 if something would change")
+	a.applicationFlag(c)
+	formatFlag(c, &a.format, formatText, formatMarkdown, formatJSON)
+	a.reconcilerFlags(c)
+	return c
+}
+
+func (o *previewOptions) run(c *cobra.Command) (err error) {
+	r, repo, err := o.open(c.Context())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	var p *schemas.Preview
+	if o.pull.Number > 0 {
+		p, err = o.pullRequest(c, r, repo)
+	} else {
+		if o.base == "" {
+			if o.base, err = o.branch(c.Context(), repo); err != nil {
+				return err
+			}
+		}
+		p, err = r.Preview(c.Context(), reconciler.PreviewOptions{Base: o.base, Head: o.head, Blind: o.blind, Application: o.application})
+	}
+	if p != nil && !o.pull.Redact {
+		err = errors.Join(err, o.print(p))
+	}
+	if err != nil || p == nil {
+		return err
+	}
+	return previewExit(p, o.exitCode)
+}
+
+// pullRequest previews a pull request and publishes the result.
+func (o *previewOptions) pullRequest(c *cobra.Command, r *reconciler.Reconciler, repo *history.Repository) (*schemas.Preview, error) {
+	if o.baseSet || o.blind || o.application != "" {
+		return nil, errors.New("--pull-request can't be combined with --base, --blind or --application: it previews the complete pull request, against the branch in the settings")
+	}
+	if o.headSet {
+		o.pull.Head = o.head
+	}
+	if o.pull.Full && o.pull.Head == "" {
+		return nil, errors.New("--full requires --head with the commit that somebody has looked at")
+	}
+	return o.publishPreview(c, r, repo, o.pull)
+}
+
+func previewExit(p *schemas.Preview, exitCode bool) error {
+	switch p.Verdict {
+	case schemas.VerdictInvalid, schemas.VerdictIncomplete:
+		return &exit{code: exitError}
+	case schemas.VerdictDenied:
+		return &exit{code: exitDenied}
+	case schemas.VerdictSignoff:
+		return &exit{code: exitSignoff}
+	}
+	pending := func(o schemas.Operation) bool { return o.Hold == schemas.HoldPending }
+	if exitCode && slices.ContainsFunc(p.Plan.Applications, func(x schemas.ApplicationPlan) bool {
+		return slices.ContainsFunc(x.Operations, func(o schemas.Operation) bool { return !pending(o) })
+	}) {
+		return &exit{code: exitDifference}
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/reconciler/report"
+	"github.com/countersign/countersign/schemas"
+)
+
+// versionOptions configures version.
+type versionOptions struct{ *app }
+
+func newVersionCommand(a *app) *cobra.Command {
+	o := &versionOptions{a}
+	c := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version, and those of the main components",
+		Long:    "Prints the version of countersign, of its API, of Go and of the main\ncomponents. countersign --version prints the first alone.",
+		Example: "  countersign version\n  countersign version --format json",
+		Args:    cobra.NoArgs,
+		RunE:    func(*cobra.Command, []string) error { return o.run() },
+	}
+	formatFlag(c, &a.format, formatText, formatJSON)
+	return c
+}
+
+func (o *versionOptions) run() error {
+	v := map[string]string{"countersign": programVersion(), "go": runtime.Version(), "api": schemas.APIVersion}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, d := range info.Deps {
+			switch d.Path {
+			case "github.com/open-policy-agent/opa":
+				v["opa"] = d.Version
+			case "github.com/go-git/go-git/v5":
+				v["go-git"] = d.Version
+			}
+		}
+	}
+	if o.format == formatJSON {
+		return report.JSON(o.Stdout, v)
+	}
+	for _, k := range []string{"countersign", "api", "go", "opa", "go-git"} {
+		if v[k] != "" {
+			fmt.Fprintf(o.Stdout, "%-12s %s\n", k, v[k])
+		}
+	}
+	return nil
+}
+
+// programVersion is the module's version, or the commit it was built from.
+func programVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return "devel-" + s.Value[:min(12, len(s.Value))]
+		}
+	}
+	return "devel"
+}

@@ -1,0 +1,116 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/countersign/countersign/reconciler/report/layout"
+	"github.com/countersign/countersign/schemas"
+)
+
+// beside is what a plan has besides operations.
+func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
+	var out []block
+	if p.Incomplete != "" {
+		out = append(out, items{entry(layout.MarkWarn, say("{} {}", say("INCOMPLETE: could not read all of the live state:").In(bad), b.sentence(p.Incomplete)))})
+	}
+	if p.Attested {
+		out = append(out, items{entry(layout.MarkInfo, say("attested: shows what was reported as done. This application can't be read, so drift is unknown"))})
+	}
+	if len(p.Pending) > 0 {
+		var l items
+		for i, e := range p.Pending {
+			if i == b.list {
+				l = append(l, entry(layout.MarkWait, more(len(p.Pending)-i, "pending")))
+				break
+			}
+			l = append(l, entry(layout.MarkWait, say("pending: {} ({})", b.key(e.Key), e.State)))
+		}
+		out = append(out, l)
+	}
+	keys := func(list []schemas.Key, m mark, one, many literal, advice literal) {
+		if len(list) == 0 {
+			return
+		}
+		it := entry(m, say("{}: {}", plural(len(list), one, many), advice))
+		if listed {
+			for i, k := range list {
+				if i == b.list {
+					it.More = append(it.More, more(len(list)-i, "entitlements"))
+					break
+				}
+				it.More = append(it.More, b.key(k))
+			}
+		}
+		out = append(out, items{it})
+	}
+	keys(p.Overdue, layout.MarkWarn, "expired grant is still there", "expired grants are still there", "held back, as explained above")
+	keys(unmanaged(p), layout.MarkInfo, "unmanaged entitlement", "unmanaged entitlements", "never requested; a revoke removes it, a grant makes it managed")
+	if f := b.findings(p.Findings); len(f) > 0 {
+		out = append(out, f)
+	}
+	return out
+}
+
+// findings is a list of findings with their places, errors first.
+func (b *builder) findings(list []schemas.Finding) items {
+	rank := map[string]int{"error": 0, "warning": 1}
+	sorted := slices.Clone(list)
+	slices.SortStableFunc(sorted, func(x, y schemas.Finding) int {
+		order := func(f schemas.Finding) int {
+			if n, ok := rank[f.Severity]; ok {
+				return n
+			}
+			return 2
+		}
+		return cmp.Compare(order(x), order(y))
+	})
+	var out items
+	for i, f := range sorted {
+		if i == b.list {
+			out = append(out, entry(layout.MarkWarn, more(len(sorted)-i, "findings")))
+			break
+		}
+		m, severity := layout.MarkInfo, say("info").In(faint)
+		switch f.Severity {
+		case "error":
+			m, severity = layout.MarkNo, say("error").In(bad)
+		case "warning":
+			m, severity = layout.MarkWarn, say("warning").In(caution)
+		}
+		at := place(f)
+		if at.Empty() && f.Connection != (schemas.Name{}) {
+			at = b.of(f.Connection)
+			if f.Application != "" {
+				at = say("{} in {}", at, name(f.Application))
+			}
+		}
+		head := join(" ", severity, at)
+		if f.Code != "" {
+			head = say("{} ({})", head, name(f.Code))
+		}
+		it := entry(m, say("{}: {}", head, b.sentence(f.Message)))
+		if f.Fix != "" {
+			it.More = append(it.More, say("fix: {}", b.sentence(f.Fix)))
+		}
+		out = append(out, it)
+	}
+	return out
+}
+
+// unmanaged are the entitlements that no request mentioned and that no operation of the plan takes away.
+func unmanaged(p *schemas.ApplicationPlan) []schemas.Key {
+	taken := map[schemas.Key]bool{}
+	for i := range p.Operations {
+		if o := &p.Operations[i]; o.Cause == schemas.CauseUnmanaged {
+			taken[o.Key()] = true
+		}
+	}
+	var out []schemas.Key
+	for _, k := range p.Unmanaged {
+		if !taken[k] {
+			out = append(out, k)
+		}
+	}
+	return out
+}
