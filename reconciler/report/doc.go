@@ -5,9 +5,11 @@
 // people at a pull request; both are laid out from one document of sections, tables and lists, so that
 // their words are the same.
 //
-// Requesters write much of the text in a report, and reviewers trust the report when they sign off. So every sentence is built by say, whose format is a constant of this package and whose arguments
-// are foreign unless they are typed otherwise: a foreign text is escaped by the one renderer of its form, and
-// cannot move a cursor, end a table row, mention a person or begin a heading.
+// Requesters write much of the text in a report, and reviewers trust the report when they sign off. So every sentence
+// is built by say, whose format is a constant of this package and whose arguments are foreign unless they are typed
+// otherwise: a foreign text is escaped by the one renderer of its form, and cannot move a cursor, end a table row,
+// mention a person or begin a heading.
 //
-// report imports schemas, layout (which writes its documents) and no other package of countersign.
+// report imports schemas, layout (which writes its documents), redact (which hides identities) and no other package of
+// countersign.
 package report
