@@ -32,7 +32,7 @@ func (b *builder) policy(d *schemas.Decision) []block {
 	return blocksOf(slices.Concat(out, b.results(d.Denials, layout.MarkNo, say("denied").In(bad), 0), b.results(d.Warnings, layout.MarkWarn, say("warning").In(caution), b.list)))
 }
 
-// results lists what rules say. Of denials none is left out in Markdown: its ladder has codes for that.
+// results lists results of rules. Markdown leaves out no denials: its ladder shortens them to codes instead.
 func (b *builder) results(list []schemas.RuleResult, m mark, verdict line, limit int) items {
 	if limit == 0 && !b.markdown {
 		limit = max(b.list, 50)

@@ -2,13 +2,14 @@
 // files. It decides nothing and reads nothing; the same value always renders to the same bytes.
 //
 // There are three forms. JSON is for programs and stable. Text is for people at a terminal, Markdown for
-// people at a pull request; both are laid out from one document of sections, tables and lists, so that they
-// say the same in the same words.
+// people at a pull request; both are laid out from one document of sections, tables and lists, so that
+// their words are the same.
 //
-// Much of what is shown was written by whoever asks for access, and a report is what others trust when they
-// sign off. So every sentence is built by say, whose format is a constant of this package and whose arguments
-// are foreign unless they are typed otherwise: a foreign text is escaped by the one renderer of its form, and
-// cannot move a cursor, end a table row, mention a person or begin a heading.
+// Requesters write much of the text in a report, and reviewers trust the report when they sign off. So every sentence
+// is built by say, whose format is a constant of this package and whose arguments are foreign unless they are typed
+// otherwise: a foreign text is escaped by the one renderer of its form, and cannot move a cursor, end a table row,
+// mention a person or begin a heading.
 //
-// report imports schemas, layout (which writes its documents) and no other package of countersign.
+// report imports schemas, layout (which writes its documents), redact (which hides identities) and no other package of
+// countersign.
 package report

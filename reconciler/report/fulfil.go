@@ -14,7 +14,7 @@ func (b *builder) fulfil(r *schemas.FulfilReport) document {
 	return d
 }
 
-// fulfilment is whom somebody outside is, and what they say.
+// fulfilment is the webhook or ticket that carries an operation out, and its answer.
 func (b *builder) fulfilment(f *schemas.FulfilmentRecord) line {
 	l := say("{} {}", word(f.Via), name(f.To))
 	if f.By != "" {

@@ -116,8 +116,8 @@ type progress struct {
 	rank  func(*schemas.Operation) int
 }
 
-// changes is the table of operations, the most dangerous first. noEffect has it said where an operation
-// changes nobody's access; only who knows the live state can tell.
+// changes is the table of operations, the most dangerous first. noEffect marks operations that
+// change nobody's access, which is only known with the live state.
 func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []block {
 	if len(ops) == 0 {
 		return nil

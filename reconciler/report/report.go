@@ -11,7 +11,7 @@ import (
 
 // Options configure rendering. The zero value is plain text, not wrapped and not redacted.
 type Options struct {
-	// Color paints text with ANSI sequences. Signs and words say the same without it.
+	// Color paints text with ANSI sequences. Signs and words carry the meaning without it.
 	Color bool
 	// Width is the terminal's, in columns, to wrap sentences of text at; 0 wraps nothing. Tables are not wrapped.
 	Width int

@@ -192,7 +192,7 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, lef
 		rest = append(rest, plural(left, "unmanaged entitlement", "unmanaged entitlements"))
 	}
 	if len(unread) > 0 {
-		// What was not read is no evidence of anything.
+		// Unread applications prove nothing.
 		if differences == 0 {
 			head = say("Drift unknown: could not read all of {}", list(unread, 2))
 		} else {

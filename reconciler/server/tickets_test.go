@@ -145,7 +145,7 @@ func TestTicket(t *testing.T) {
 			if got := w.repo.Labels(issue); !slices.Equal(got, []string{"countersign", "access"}) {
 				t.Errorf("the labels are %v", got)
 			}
-			if got := w.comment(number); !strings.Contains(got, "asked for, pending") || !strings.Contains(got, fmt.Sprintf("acme/access#%d", issue)) {
+			if got := w.comment(number); !strings.Contains(got, "requested, pending") || !strings.Contains(got, fmt.Sprintf("acme/access#%d", issue)) {
 				t.Errorf("the receipt is\n%s", got)
 			}
 			merged := w.repo.Run("rev-parse", "refs/heads/main")

@@ -1,6 +1,6 @@
 package layout
 
-// Options say how a document is written.
+// Options configure how a document is written.
 type Options struct {
 	// Color paints text with ANSI sequences.
 	Color bool

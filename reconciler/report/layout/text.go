@@ -32,7 +32,7 @@ const (
 	textClip = 1500
 	// maxColumn is how far a long cell pushes the next column: as far as a request by day, with its document, is long.
 	maxColumn = 52
-	// maxNarrow is the same where the rows have no room in one line: longer cells then don't move the others.
+	// maxNarrow is the same for rows that don't fit in one line: longer cells then don't move the others.
 	maxNarrow = 32
 )
 

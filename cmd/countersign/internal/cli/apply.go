@@ -19,8 +19,7 @@ func newApplyCommand(a *app) *cobra.Command {
 		Short: "Admit merged changes, apply them, and verify the result",
 		Long: `Judges every commit on the branch since the last run, applies approved changes
 to each application, reads back, and records the result. Changes without
-sign-off are quarantined: they are reported and have no effect. apply is
-idempotent.
+sign-off are quarantined: reported, but not applied. apply is idempotent.
 
 Exit codes: 0 all done; 1 error; 3 or 4 a commit was quarantined now, by policy
 or for lack of sign-off; 5 applied in part.

@@ -1,5 +1,8 @@
 // Package cli is countersign's command line: flags, wiring and exit codes. A file per command: its options, its help
 // and its flags. The packages below do the work, and reconciler/report prints the results.
+//
+// It is larger than other packages because help texts, starter files and the demo are text, and commands share nothing
+// but an invocation.
 package cli
 
 import (

@@ -22,7 +22,8 @@ or because a change is still pending. With --enforce the difference is
 corrected and read back. Without it nothing is written.
 
 Exit codes: 0 no drift, or drift corrected; 1 error; 2 something differs, with
---exit-code; 5 corrected in part.
+--exit-code; with --enforce, 3 or 4 a commit was quarantined now, 5 corrected in
+part.
 ` + forgeHelp,
 		Example: "  countersign drift --exit-code\n  countersign drift --enforce --application warehouse",
 		Args:    cobra.NoArgs,

@@ -148,6 +148,6 @@ func (o *initOptions) initStore(path string) error {
 	if err := casbin.Init(full, casbin.Contents{Users: []string{"alice", "bob", "dave"}, Objects: []string{"sales.orders", "sales.payroll"}}); err != nil {
 		return err
 	}
-	fmt.Fprintf(o.Stdout, "written  %s   (the application itself, to try things on: not for Git)\n", path)
+	fmt.Fprintf(o.Stdout, "written  %s   (the application itself; not for Git)\n", path)
 	return nil
 }

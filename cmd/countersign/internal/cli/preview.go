@@ -28,7 +28,7 @@ func newPreviewCommand(a *app) *cobra.Command {
 		Use:   "preview",
 		Short: "Show what a change would do, and who must still approve it",
 		Long: `Shows what a change would do in each live application, who gains and loses
-access, what policy says, and who must still approve. Compares the head with
+access, the policy results, and who must still approve. Compares the head with
 the point where it forked from the base, and reads applications as they are
 configured in the base. Nothing is written to any application.
 

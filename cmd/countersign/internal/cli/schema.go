@@ -52,7 +52,7 @@ types; with --scripts, the scripts that set up its least privileges. With
 			return append(schemas.SchemaNames(), registry.Names()...), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	c.Flags().StringVar(&o.scripts, "scripts", "", "for a connector, the scripts for its least privileges; =plan or =apply for one alone")
+	c.Flags().StringVar(&o.scripts, "scripts", "", "for a connector, the scripts for its least privileges; `WHICH` can be plan or apply")
 	c.Flags().Lookup("scripts").NoOptDefVal = scriptsBoth
 	formatFlag(c, &a.format, formatText, formatJSON)
 	a.connectorFlags(c)
