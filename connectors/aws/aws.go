@@ -9,13 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/connectors/rest"
-
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/rest"
 )
 
 // Connector is the connector of AWS IAM.

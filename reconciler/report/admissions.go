@@ -10,7 +10,7 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 	unchanged := 0
 	for i := range records {
 		a := &records[i]
-		if a.Verdict == "unchanged" {
+		if a.Verdict == schemas.AdmissionUnchanged {
 			unchanged++
 			continue
 		}
@@ -58,7 +58,7 @@ func (b *builder) admissions(records []schemas.AdmissionRecord) items {
 			}
 			it.More = append(it.More, b.sentence(r))
 		}
-		if a.Verdict == "quarantined" && a.Decision != nil {
+		if a.Verdict == schemas.AdmissionQuarantined && a.Decision != nil {
 			for j, r := range a.Decision.Denials {
 				if j == collapsed {
 					it.More = append(it.More, more(len(a.Decision.Denials)-j, "denials"))

@@ -9,7 +9,7 @@ func (b *builder) validate(r *schemas.ValidateReport) document {
 	read := say("{}, {}", plural(r.Files, "file", "files"), plural(r.Documents, "document", "documents"))
 	n := 0
 	for _, f := range r.Errors {
-		if f.Severity == "error" || f.Severity == "" {
+		if f.Severity == schemas.SeverityError || f.Severity == "" {
 			n++
 		}
 	}
@@ -24,10 +24,10 @@ func (b *builder) validate(r *schemas.ValidateReport) document {
 }
 
 func (b *builder) doctor(r *schemas.DoctorReport) document {
-	counted := map[string]int{}
+	counted := map[schemas.CheckState]int{}
 	var l items
 	// What is open comes first.
-	for _, state := range []string{schemas.CheckOpen, schemas.CheckUnknown, schemas.CheckOK} {
+	for _, state := range []schemas.CheckState{schemas.CheckOpen, schemas.CheckUnknown, schemas.CheckOK} {
 		for _, c := range r.Checks {
 			if c.State != state {
 				continue

@@ -24,8 +24,10 @@ func (b *builder) connectors(l *schemas.ConnectorList) document {
 				More: []line{say("as configured in its application file")}})
 		}
 		for _, typ := range c.Types {
-			r := row{Cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Type)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(typ.Attributes, len(typ.Attributes))}}
-			for _, g := range typ.Targets {
+			attributes := slices.Sorted(maps.Keys(typ.Attributes()))
+			r := row{Cells: []line{say("{}", name(c.Name)), say("{}", name(typ.Name)), yes(typ.Create), yes(typ.Update), yes(typ.Delete), yes(typ.Reassign), namesOf(attributes, len(attributes))}}
+			targets := slices.SortedFunc(slices.Values(typ.Grantable), func(a, b schemas.GrantableType) int { return strings.Compare(a.Type, b.Type) })
+			for _, g := range targets {
 				how := say("")
 				switch {
 				case g.Grant && !g.Revoke:
@@ -59,11 +61,11 @@ func namesOf(list []string, limit int) line {
 }
 
 // edgeWords describes what a connection gains with a target.
-func edgeWords(edge string) line {
+func edgeWords(edge schemas.Edge) line {
 	switch edge {
-	case "resource":
+	case schemas.EdgeResource:
 		return say("gets access to it")
-	case "connection":
+	case schemas.EdgeConnection:
 		return say("becomes a member of it")
 	case schemas.EdgeMember, schemas.EdgeIdentity:
 		return say("becomes its member")

@@ -98,7 +98,7 @@ func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 	for _, v := range a.Verifications {
 		o := out[v.Operation]
 		if o.fate == failed || o.fate == blocked || o.fate == cancelled {
-			if v.Status != "verified" {
+			if v.Status != schemas.VerificationVerified {
 				continue // the failure is more specific
 			}
 		}

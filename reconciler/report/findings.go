@@ -54,7 +54,7 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 
 // findings is a list of findings with their places, errors first.
 func (b *builder) findings(list []schemas.Finding) items {
-	rank := map[string]int{"error": 0, "warning": 1}
+	rank := map[schemas.Severity]int{schemas.SeverityError: 0, schemas.SeverityWarning: 1}
 	sorted := slices.Clone(list)
 	slices.SortStableFunc(sorted, func(x, y schemas.Finding) int {
 		order := func(f schemas.Finding) int {

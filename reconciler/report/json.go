@@ -112,15 +112,15 @@ func filled(v schemas.Output) schemas.Output {
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Connectors")
 		c.Connectors = slices.Clone(c.Connectors)
-		whole(&c.Connectors)
+		nonNil(&c.Connectors)
 		for i := range c.Connectors {
-			whole(&c.Connectors[i].Types)
+			nonNil(&c.Connectors[i].Types)
 		}
 		return &c
 	case *schemas.ConnectorReport:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "Connector")
-		whole(&c.Types)
+		nonNil(&c.Types)
 		return &c
 	case *schemas.VersionReport:
 		c := *v
@@ -129,22 +129,22 @@ func filled(v schemas.Output) schemas.Output {
 	case *schemas.PolicyRules:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "PolicyRules")
-		whole(&c.Rules)
+		nonNil(&c.Rules)
 		return &c
 	case *schemas.PolicyTestReport:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "PolicyTest")
-		whole(&c.Results)
+		nonNil(&c.Results)
 		return &c
 	case *schemas.AuditVerification:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "AuditVerify")
-		whole(&c.Problems)
+		nonNil(&c.Problems)
 		return &c
 	case *schemas.AuditEntitlements:
 		c := *v
 		head(&c.APIVersion, &c.Kind, "AuditEntitlements")
-		whole(&c.Entitlements)
+		nonNil(&c.Entitlements)
 		return &c
 	case *schemas.Plan:
 		return plan(v)

@@ -300,7 +300,7 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 		return say("make the application readable and preview again; without its live state the effect is unknown.")
 	case schemas.VerdictInvalid:
 		for _, f := range p.Errors {
-			if f.Severity == "error" && f.Position.Path != "" {
+			if f.Severity == schemas.SeverityError && f.Position.Path != "" {
 				return say("fix {}, commit, and preview again.", place(f))
 			}
 		}

@@ -84,14 +84,14 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		}
 		m := layout.MarkWait
 		switch {
-		case s.Approval == "quarantined" || s.Provisioning == "failed":
+		case s.Approval == schemas.ApprovalQuarantined || s.Provisioning == schemas.ProvisioningFailed:
 			m = layout.MarkNo
 		case good3(s):
 			m = layout.MarkYes
-		case s.Verification == "verified":
+		case s.Verification == schemas.VerificationVerified:
 			m = layout.MarkSame
 		}
-		t.Rows = append(t.Rows, row{Mark: m, Cells: []line{source(s.Document), axis(s.Approval), axis(s.Provisioning), axis(s.Verification),
+		t.Rows = append(t.Rows, row{Mark: m, Cells: []line{source(s.Document), axis(string(s.Approval)), axis(string(s.Provisioning)), axis(string(s.Verification)),
 			say("{} in {}", b.of(s.Connection), name(s.Application)), detail(s.Detail)}})
 	}
 	if len(t.Rows) > 0 {

@@ -15,6 +15,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/reconciler/report/layout"
+	"github.com/countersign/countersign/schemas"
 )
 
 func newAuditCommand(a *app) *cobra.Command {
@@ -99,7 +100,7 @@ func (o *auditVerifyOptions) run(ctx context.Context) error {
 		}
 		switch {
 		case o.format == formatJSON:
-			if err := report.JSON(o.Stdout, rep); err != nil {
+			if err := report.JSON(o.Stdout, &rep); err != nil {
 				return err
 			}
 		case len(rep.Problems) == 0:
@@ -159,7 +160,7 @@ func (o *auditEntitlementsOptions) run(ctx context.Context) error {
 			list = slices.DeleteFunc(list, func(e audit.Entitlement) bool { return e.Application != o.application })
 		}
 		if o.format == formatJSON {
-			return report.JSON(o.Stdout, list)
+			return report.JSON(o.Stdout, &schemas.AuditEntitlements{AsOf: at.UTC(), Entitlements: list})
 		}
 		for _, e := range list {
 			what := e.Connection.String()

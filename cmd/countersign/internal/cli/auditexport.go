@@ -99,7 +99,7 @@ func (o *auditExportOptions) run(ctx context.Context) error {
 			return err
 		}
 		defer func() { err = errors.Join(err, f.Close()) }()
-		return report.JSON(f, m)
+		return report.JSON(f, &m)
 	})
 }
 

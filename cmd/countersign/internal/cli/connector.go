@@ -5,8 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/connectors/connectortest/suite"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -58,19 +56,4 @@ func (a *app) listConnectors(ctx context.Context, only string) error {
 		}
 	}
 	return a.print(list)
-}
-
-func listed(k connectors.Connector) schemas.ListedConnector {
-	d := k.Describe()
-	out := schemas.ListedConnector{Name: d.Name, Title: d.Title, Types: []schemas.ListedType{}}
-	for _, r := range suite.Capabilities(k) {
-		typ, _ := d.Type(r.Type)
-		l := schemas.ListedType{Type: r.Type, Title: typ.Title, Create: r.Create, Update: r.Update, Delete: r.Delete, Reassign: r.Reassign,
-			Attributes: append([]string{}, r.Attributes...), Targets: []schemas.ListedTarget{}}
-		for _, g := range r.Targets {
-			l.Targets = append(l.Targets, schemas.ListedTarget{Type: g.Type, Edge: string(g.Edge), Privileges: g.Privileges, Grant: g.Grant, Revoke: g.Revoke})
-		}
-		out.Types = append(out.Types, l)
-	}
-	return out
 }

@@ -184,7 +184,7 @@ func (o *connectorTestOptions) cases(ctx context.Context, k connectors.Connector
 		if err != nil {
 			return nil, "", nil, fmt.Errorf("the outside hand: %w", err)
 		}
-		harness, err := suite.FromHand[*suite.Case](ctx, k, h, base)
+		harness, err := suite.FromHand(ctx, k, h, base)
 		if err != nil {
 			return nil, "", nil, errors.Join(fmt.Errorf("the outside hand: %w", err), h.Close())
 		}

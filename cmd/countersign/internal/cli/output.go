@@ -4,10 +4,11 @@ import (
 	"log/slog"
 
 	"github.com/countersign/countersign/reconciler/report"
+	"github.com/countersign/countersign/schemas"
 )
 
 // print writes a result in the format of --format.
-func (a *app) print(v any) error {
+func (a *app) print(v schemas.Output) error {
 	a.progressEnd()
 	o := report.Options{Color: a.Color, Width: a.Width}
 	switch a.format {

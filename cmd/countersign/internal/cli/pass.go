@@ -78,16 +78,16 @@ func runExit(rep *schemas.RunReport, exitCode bool) error {
 	failed, worked, differs := 0, 0, false
 	for _, x := range rep.Applications {
 		bad := x.Error != "" || x.Plan.Incomplete != ""
-		last := map[string]string{}
+		last := map[string]schemas.OutcomeStatus{}
 		for _, o := range x.Outcomes {
 			last[o.Operation] = o.Status
 		}
 		for _, s := range last {
-			bad = bad || s != "applied" && s != schemas.FulfilmentPending
+			bad = bad || s != schemas.OutcomeApplied && s != schemas.OutcomePending
 			worked++
 		}
 		for _, v := range x.Verifications {
-			bad = bad || v.Status == "differs" || v.Status == "unverifiable"
+			bad = bad || v.Status == schemas.VerificationDiffers || v.Status == schemas.VerificationUnverifiable
 		}
 		if bad {
 			failed++
@@ -102,7 +102,7 @@ func runExit(rep *schemas.RunReport, exitCode bool) error {
 		return &exit{code: exitPart}
 	}
 	for _, v := range rep.Admissions {
-		if v.Verdict != "quarantined" {
+		if v.Verdict != schemas.AdmissionQuarantined {
 			continue
 		}
 		if v.Decision != nil && len(v.Decision.Denials) > 0 {

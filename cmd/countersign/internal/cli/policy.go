@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/reconciler/report/layout"
+	"github.com/countersign/countersign/schemas"
 )
 
 func newPolicyCommand(a *app) *cobra.Command {
@@ -46,7 +47,7 @@ func newPolicyRulesCommand(a *app) *cobra.Command {
 func (o *policyRulesOptions) run() error {
 	docs := policy.Rules()
 	if o.format == formatJSON {
-		return report.JSON(o.Stdout, docs)
+		return report.JSON(o.Stdout, &schemas.PolicyRules{Rules: docs})
 	}
 	for _, d := range docs {
 		fmt.Fprintf(o.Stdout, "%s  %-7s  %s\n", d.Code, d.Severity, d.Title)
@@ -103,7 +104,7 @@ func (o *policyTestOptions) test(ctx context.Context) (err error) {
 		return err
 	}
 	if o.format == formatJSON {
-		if err := report.JSON(o.Stdout, rep); err != nil {
+		if err := report.JSON(o.Stdout, &rep); err != nil {
 			return err
 		}
 	} else {

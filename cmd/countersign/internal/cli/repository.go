@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // open opens the repository and a reconciler over it.
@@ -99,7 +100,7 @@ func settingsAt(ctx context.Context, repo *history.Repository, rev string) *sche
 	if err != nil {
 		return nil
 	}
-	docs, errs := schemas.Decode(schemas.SettingsPath, content)
+	docs, errs := strict.Decode(schemas.SettingsPath, content)
 	if len(errs) > 0 {
 		return nil
 	}

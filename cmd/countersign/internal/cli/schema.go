@@ -12,6 +12,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/jsonschema"
 )
 
 // schemaOptions configures schema.
@@ -49,7 +50,7 @@ types; with --scripts, the scripts that set up its least privileges. With
 			if err != nil || len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return append(schemas.SchemaNames(), registry.Names()...), cobra.ShellCompDirectiveNoFileComp
+			return append(jsonschema.Names(), registry.Names()...), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
 	c.Flags().StringVar(&o.scripts, "scripts", "", "for a connector, the scripts for its least privileges; `WHICH` can be plan or apply")
@@ -69,7 +70,7 @@ func (o *schemaOptions) run(ctx context.Context, args []string) error {
 	}
 	if len(args) == 0 {
 		fmt.Fprintln(o.Stdout, "Documents and outputs:")
-		for _, n := range schemas.SchemaNames() {
+		for _, n := range jsonschema.Names() {
 			fmt.Fprintln(o.Stdout, "  "+n)
 		}
 		fmt.Fprintln(o.Stdout, "Connectors:")
@@ -81,7 +82,7 @@ func (o *schemaOptions) run(ctx context.Context, args []string) error {
 	if k, ok := registry.Get(args[0]); ok {
 		return o.describe(k.Describe())
 	}
-	b, err := schemas.JSONSchema(args[0])
+	b, err := jsonschema.Get(args[0])
 	if err != nil {
 		return fmt.Errorf("%w; the connectors are %s", err, strings.Join(registry.Names(), ", "))
 	}
@@ -92,7 +93,7 @@ func (o *schemaOptions) run(ctx context.Context, args []string) error {
 // describe prints what a connector can do, or its scripts.
 func (o *schemaOptions) describe(d connectors.Description) error {
 	if o.format == formatJSON {
-		return report.JSON(o.Stdout, d)
+		return report.JSON(o.Stdout, &schemas.ConnectorReport{Description: d})
 	}
 	switch o.scripts {
 	case scriptsPlan:

@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/examples"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 type starterFile struct{ path, content string }
@@ -62,7 +63,7 @@ func exampleOf(name string) (*schemas.Application, error) {
 	if err != nil {
 		return nil, err
 	}
-	docs, list := schemas.Decode("applications/"+name+".yaml", b)
+	docs, list := strict.Decode("applications/"+name+".yaml", b)
 	if err := list.Err(); err != nil {
 		return nil, err
 	}

@@ -29,23 +29,25 @@ func newVersionCommand(a *app) *cobra.Command {
 }
 
 func (o *versionOptions) run() error {
-	v := map[string]string{"countersign": programVersion(), "go": runtime.Version(), "api": schemas.APIVersion}
+	v := schemas.VersionReport{Countersign: programVersion(), API: schemas.APIVersion, Go: runtime.Version()}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, d := range info.Deps {
 			switch d.Path {
 			case "github.com/open-policy-agent/opa":
-				v["opa"] = d.Version
+				v.OPA = d.Version
 			case "github.com/go-git/go-git/v5":
-				v["go-git"] = d.Version
+				v.GoGit = d.Version
 			}
 		}
 	}
 	if o.format == formatJSON {
-		return report.JSON(o.Stdout, v)
+		return report.JSON(o.Stdout, &v)
 	}
-	for _, k := range []string{"countersign", "api", "go", "opa", "go-git"} {
-		if v[k] != "" {
-			fmt.Fprintf(o.Stdout, "%-12s %s\n", k, v[k])
+	for _, l := range []struct{ name, version string }{
+		{"countersign", v.Countersign}, {"api", v.API}, {"go", v.Go}, {"opa", v.OPA}, {"go-git", v.GoGit},
+	} {
+		if l.version != "" {
+			fmt.Fprintf(o.Stdout, "%-12s %s\n", l.name, l.version)
 		}
 	}
 	return nil
