@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"os/exec"
 	"reflect"
@@ -24,7 +25,10 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-var update = flag.Bool("update", false, "write golden files anew")
+var (
+	update = flag.Bool("update", false, "write golden files anew")
+	every  = flag.Bool("every", false, "try every combination, not only those of up to three changes and of nearly all")
+)
 
 const childArgument = "serve-policy-child"
 
@@ -678,6 +682,9 @@ warn contains {"code": "A-3", "msg": "x"} if input.pull_request.number in data.n
 	}
 	different := map[string]bool{}
 	for mask := range 1 << len(changes) {
+		if n := bits.OnesCount(uint(mask)); n > 3 && n < len(changes)-1 && !*every {
+			continue
+		}
 		in := small()
 		for i, f := range changes {
 			if mask&(1<<i) != 0 {

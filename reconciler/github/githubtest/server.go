@@ -38,6 +38,7 @@ type Server struct {
 	serial   int64
 	fault    func(*http.Request) *Fault
 	calls    []Call
+	called   *sync.Cond // there is one call more
 }
 
 // Call is a request that was answered.
@@ -85,6 +86,7 @@ func New(t testing.TB) *Server {
 	}
 	s := &Server{t: t, desc: desc, clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), accounts: map[string]*account{}, tokens: map[string]*actor{},
 		repos: map[string]*Repository{}, teams: map[string][]string{}, apps: map[int64]*app{}, serial: 1000}
+	s.called = sync.NewCond(&s.mu)
 	mux := http.NewServeMux()
 	mux.Handle("/git/", http.StripPrefix("/git", http.HandlerFunc(s.serveGit)))
 	mux.Handle("/api/v3/", http.StripPrefix("/api/v3", http.HandlerFunc(s.serveAPI)))
@@ -123,6 +125,23 @@ func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Call(nil), s.calls...)
+}
+
+// Await returns when yes says so. It asks again after each call.
+func (s *Server) Await(yes func() bool) {
+	for {
+		s.mu.Lock()
+		n := len(s.calls)
+		s.mu.Unlock()
+		if yes() {
+			return
+		}
+		s.mu.Lock()
+		for len(s.calls) == n {
+			s.called.Wait()
+		}
+		s.mu.Unlock()
+	}
 }
 
 func (s *Server) next() int64 { s.serial++; return s.serial }
@@ -295,6 +314,7 @@ func (s *Server) answer(req *http.Request, body []byte) (int, http.Header, []byt
 	}
 	status, v := s.handle(c, id, req)
 	s.calls = append(s.calls, Call{Operation: id, Path: req.URL.Path, Login: c.login(), Status: status, Body: string(body)})
+	s.called.Broadcast()
 	// What the handler left out is filled in from the description.
 	b, err := json.Marshal(v)
 	if err != nil {
