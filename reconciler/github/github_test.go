@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -93,7 +94,7 @@ func (w *world) speak(t *testing.T, c github.Config) *github.Client {
 	t.Helper()
 	c.Repository, c.MinWait, c.MaxWait = "acme/access", time.Millisecond, time.Second
 	if c.URL == "" {
-		c.URL = w.API
+		c.URL, c.Transport = w.API, w.Server
 	}
 	client, err := github.New(c)
 	if err != nil {
@@ -395,7 +396,11 @@ func TestACommitThatGitHubDoesNotKnow(t *testing.T) {
 func TestAServerThatHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	client := w.speak(t, github.Config{Token: w.User("bob"), Timeout: 100 * time.Millisecond})
+	synctest.Test(t, func(t *testing.T) { hangs(t, w) })
+}
+
+func hangs(t *testing.T, w *world) {
+	client := w.speak(t, github.Config{Token: w.User("bob"), Timeout: time.Minute})
 	var calls atomic.Int32
 	hang := func(tries int32) {
 		calls.Store(0)

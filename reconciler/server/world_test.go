@@ -132,6 +132,7 @@ func bareWorld(t *testing.T) *world {
 func (w *world) speak(c github.Config) *github.Client {
 	w.t.Helper()
 	c.Repository, c.URL, c.MinWait, c.MaxWait, c.Now = "acme/access", w.API, time.Millisecond, 5*time.Second, w.now
+	c.Transport = w.Server
 	client, err := github.New(c)
 	if err != nil {
 		w.t.Fatal(err)

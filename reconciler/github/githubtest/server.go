@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -125,6 +126,38 @@ func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Call(nil), s.calls...)
+}
+
+// RoundTrip answers in memory, as a client's transport: without a network, a test's time can be virtual.
+func (s *Server) RoundTrip(req *http.Request) (resp *http.Response, err error) {
+	in := req.Clone(req.Context())
+	in.RequestURI, in.Host = req.URL.RequestURI(), req.URL.Host
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	defer func() {
+		err = errors.Join(err, in.Body.Close())
+		if err != nil {
+			resp = nil
+		}
+	}()
+	answer := httptest.NewRecorder()
+	func() {
+		defer func() {
+			if r := recover(); r == http.ErrAbortHandler {
+				err = io.ErrUnexpectedEOF
+			} else if r != nil {
+				panic(r)
+			}
+		}()
+		s.http.Config.Handler.ServeHTTP(answer, in)
+	}()
+	if err = errors.Join(err, req.Context().Err()); err != nil {
+		return nil, err
+	}
+	resp = answer.Result()
+	resp.Request = req
+	return resp, nil
 }
 
 // Await returns when yes says so. It asks again after each call.
