@@ -355,12 +355,16 @@ func TestWhoeverOpensItMadeIt(t *testing.T) {
 func TestAPullRequestOfTooManyCommits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	tree := w.repo.Run("rev-parse", "refs/heads/ask^{tree}")
-	tip := w.head
+	commits := "reset refs/heads/ask\nfrom " + w.head + "\n\n"
 	for range 255 {
-		tip = w.repo.Run("commit-tree", tree, "-p", tip, "-m", "One more")
+		commits += "commit refs/heads/ask\ncommitter Alice <alice@acme.test> 1700000000 +0000\ndata 8\nOne more\n"
 	}
-	w.repo.Run("update-ref", "refs/heads/ask", tip)
+	cmd := exec.Command("git", "-C", w.repo.Dir, "fast-import", "--quiet")
+	cmd.Stdin = strings.NewReader(commits)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git fast-import: %v: %s", err, out)
+	}
+	tip := w.repo.Run("rev-parse", "refs/heads/ask")
 	w.repo.Moved("alice")
 	f, err := w.client.Forge(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access", Publisher: "countersign[bot]"}})
 	if err != nil {
