@@ -95,7 +95,7 @@ type process struct {
 }
 
 func newChild(isolate func(context.Context) (*exec.Cmd, error), log *slog.Logger, h hello) *child {
-	return &child{isolate: isolate, log: log, hello: h, startTime: 10 * time.Second}
+	return &child{isolate: isolate, log: log, hello: h, startTime: 30 * time.Second}
 }
 
 // evaluate asks the child. Whatever goes wrong ends its life; the next evaluation starts another.
@@ -118,7 +118,7 @@ func (c *child) evaluate(ctx context.Context, input ast.Value) (ast.Value, error
 			return nil, err
 		}
 	}
-	answer, err := c.ask(ctx, plain, c.hello.Timeout+grace)
+	answer, err := c.ask(ctx, plain, patience*c.hello.Timeout+grace)
 	if err != nil {
 		return nil, err
 	}

@@ -106,7 +106,7 @@ func (p *program) evaluate(ctx context.Context, input ast.Value, timeout time.Du
 	defer p.store.Abort(ctx, txn)
 
 	cancel := topdown.NewCancel()
-	defer time.AfterFunc(timeout, cancel.Cancel).Stop()
+	defer startDeadline(timeout, cpuTime, cancel.Cancel).stop()
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, cancel.Cancel)()
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
@@ -68,10 +69,33 @@ func parseLibrary(caps *ast.Capabilities, tests, annotations bool) (map[string]*
 	return modules, nil
 }
 
-// compileLibrary compiles the library and holds it against its manifest. The fields of input that it names
-// are held against the schema by a test and not here: it takes as long as all the rest, at every start.
-func compileLibrary(store storage.Store) (p *program, rules int, manifest ast.Value, err error) {
-	caps := capabilities()
+// compiledLibrary is the library compiled, without data: nothing changes it.
+type compiledLibrary struct {
+	program  program
+	rules    int
+	manifest ast.Value
+}
+
+// compileLibrary compiles the library and compares it with its manifest, at the first call: a run makes several
+// engines, for one base after the other, and the library is the same in all of them.
+var compileLibrary = sync.OnceValues(func() (*compiledLibrary, error) {
+	p, rules, manifest, err := compileLibraryOf(capabilities())
+	if err != nil {
+		return nil, err
+	}
+	return &compiledLibrary{*p, rules, manifest}, nil
+})
+
+// over is the library's program over data of its own.
+func (l *compiledLibrary) over(store storage.Store) *program {
+	p := l.program
+	p.store = store
+	return &p
+}
+
+// compileLibraryOf does not check the fields of input that the library names against the schema; a test does: it
+// takes as long as all the rest.
+func compileLibraryOf(caps *ast.Capabilities) (p *program, rules int, manifest ast.Value, err error) {
 	modules, err := parseLibrary(caps, false, false)
 	if err != nil {
 		return nil, 0, nil, err
@@ -110,7 +134,7 @@ func compileLibrary(store storage.Store) (p *program, rules int, manifest ast.Va
 	if rules == 0 || rules != want {
 		return nil, 0, nil, fmt.Errorf("%w: %d rules were loaded, and the manifest names %d", ErrMalformed, rules, want)
 	}
-	p, err = newProgram(modules, caps, nil, store, "data."+libraryPackage+".decision")
+	p, err = newProgram(modules, caps, nil, nil, "data."+libraryPackage+".decision")
 	return p, rules, manifest, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // limitMemory bounds the data of this process: memory that is private and can be written. Address space,
@@ -43,6 +44,15 @@ func dataInUse() (uint64, error) {
 		return 0, fmt.Errorf("/proc/self/statm: %w", err)
 	}
 	return pages * uint64(os.Getpagesize()), nil
+}
+
+// cpuTime is the CPU time that this process has used.
+func cpuTime() (time.Duration, bool) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, false
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
 }
 
 // die ends the process at once; what it was doing cannot be trusted to end.

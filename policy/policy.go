@@ -48,7 +48,8 @@ type Config struct {
 	Modules map[string][]byte
 	// Data is the decoded data file; see ParseData. Nil is no data.
 	Data map[string]any
-	// Timeout bounds one evaluation of the library, and one of the own rules. 0 is DefaultTimeout.
+	// Timeout bounds one evaluation of the library, and one of the own rules, in CPU time of the process that evaluates;
+	// by the clock it may take ten times as long. 0 is DefaultTimeout.
 	Timeout time.Duration
 	// Isolate makes the command of a child process that runs ServeChild on its standard input and output. The
 	// engine starts it at the first evaluation, with an empty environment, and only when there are own rules.
@@ -104,9 +105,11 @@ func New(c Config) (*Engine, error) {
 	}
 	e := &Engine{timeout: c.Timeout, maxInput: c.MaxInput, encode: encode, modules: maps.Clone(c.Modules), data: data}
 
-	if e.library, e.rules, e.manifest, err = compileLibrary(newStore(libraryData(data))); err != nil {
+	library, err := compileLibrary()
+	if err != nil {
 		return nil, fmt.Errorf("policy library: %w", err)
 	}
+	e.library, e.rules, e.manifest = library.over(newStore(libraryData(data))), library.rules, library.manifest
 	own, list := parseOwn(c.Modules)
 	faults = append(faults, list...)
 	if own.rules > 0 && len(list) == 0 {

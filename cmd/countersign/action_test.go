@@ -20,19 +20,17 @@ import (
 	"github.com/countersign/countersign/reconciler/github/githubtest"
 )
 
-// act runs workflows as a runner does, on this machine. It is built once, from .ci/tools.mod.
+// act runs workflows as a runner does, on this machine. It is built from .ci/tools.mod, and the go command keeps it.
 var act = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "act")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "act")
-	cmd := exec.Command("go", "build", "-modfile=.ci/tools.mod", "-o", path, "github.com/nektos/act")
+	cmd := exec.Command("go", "tool", "-modfile=.ci/tools.mod", "-n", "act")
 	cmd.Dir = "../.."
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build act: %w: %s", err, out)
+	var diagnostics strings.Builder
+	cmd.Stderr = &diagnostics
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("build act: %w: %s", err, diagnostics.String())
 	}
-	return path, nil
+	return strings.TrimSpace(string(out)), nil
 })
 
 // actionWorld is an access repository at a GitHub, with a checkout of it as a runner has it.

@@ -28,6 +28,7 @@ func TestBadRequests(t *testing.T) {
 		t.Fatalf("%d bad files (%v)", len(files), err)
 	}
 	w := newAuthz(t)
+	w.propose(alice(), "bad", map[string]string{"requests/bad.yaml": "not yet\n"})
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".yaml")
 		if name == "settings-request" {
@@ -37,10 +38,8 @@ func TestBadRequests(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.git(alice(), "checkout", "-q", "-B", "bad", "main")
 		w.write("requests/bad.yaml", string(content))
-		w.git(alice(), "add", "requests/bad.yaml")
-		w.git(alice(), "commit", "-q", "-m", "Bad")
+		w.git(alice(), "commit", "-q", "--amend", "-m", "Bad", "requests/bad.yaml")
 		text := w.run("preview")
 		p := decode[schemas.Preview](t, w.run("preview", "--format", "json"))
 		if text.code != 1 || p.Verdict != schemas.VerdictInvalid {
@@ -72,6 +71,5 @@ func TestBadRequests(t *testing.T) {
 		if diff := cmp.Diff(string(want), text.out); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-		w.git(alice(), "checkout", "-q", "main")
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -23,7 +24,16 @@ import (
 // run leaves against a run that nobody disturbed.
 func TestKilled(t *testing.T) {
 	t.Parallel()
-	killed(t, func(t *testing.T) (*world, func() string) {
+	policy := func(w *world) func() string {
+		return func() string {
+			b, err := os.ReadFile(filepath.Join(w.dir, "authz", "policy.csv"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(b)
+		}
+	}
+	prepared := sync.OnceValue(func() *world {
 		w := newAuthz(t)
 		w.propose(alice(), "x", map[string]string{
 			"requests/2.yaml": creation("second", "sales_writer"),
@@ -41,13 +51,16 @@ func TestKilled(t *testing.T) {
 				"spec:\n  application: authz\n  connection: {type: role, source_name: sales_writer}\n",
 		})
 		w.merge(bob(), "merge", "y", bob())
-		return w, func() string {
-			b, err := os.ReadFile(filepath.Join(w.dir, "authz", "policy.csv"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			return string(b)
+		return w
+	})
+	killed(t, func(t *testing.T) (*world, func() string) {
+		w := *prepared()
+		from := os.DirFS(w.dir)
+		w.dir = t.TempDir()
+		if err := os.CopyFS(w.dir, from); err != nil {
+			t.Fatal(err)
 		}
+		return &w, policy(&w)
 	})
 }
 

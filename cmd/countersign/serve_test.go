@@ -17,6 +17,7 @@ type served struct {
 	cmd     *exec.Cmd
 	address string
 	lines   chan string
+	ended   chan bool // closed when it closed its standard error
 }
 
 func (w *actionWorld) serve(dir string) *served {
@@ -35,9 +36,10 @@ func (w *actionWorld) serve(dir string) *served {
 	if err := cmd.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	s := &served{cmd: cmd, lines: make(chan string, 1000)}
+	s := &served{cmd: cmd, lines: make(chan string, 1000), ended: make(chan bool)}
 	w.t.Cleanup(func() { _ = cmd.Process.Kill() }) // it may have ended already
 	go func() {
+		defer close(s.ended)
 		defer close(s.lines)
 		for in := bufio.NewScanner(out); in.Scan(); {
 			s.lines <- in.Text()
@@ -53,18 +55,16 @@ func (w *actionWorld) serve(dir string) *served {
 	return nil
 }
 
-// until asks again until the answer is yes.
-func (w *actionWorld) until(what string, yes func() bool) {
+// until asks again until the answer is yes, as long as the process lives and the test may take.
+func (w *actionWorld) until(s *served, what string, yes func() bool) {
 	w.t.Helper()
-	deadline := time.NewTimer(time.Minute)
-	defer deadline.Stop()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for !yes() {
 		select {
 		case <-tick.C:
-		case <-deadline.C:
-			w.t.Fatalf("after a minute: %s", what)
+		case <-s.ended:
+			w.t.Fatalf("serve ended, and %s", what)
 		}
 	}
 }
@@ -83,7 +83,7 @@ func TestServe(t *testing.T) {
 	w := newActionWorld(t)
 	dir := t.TempDir()
 	s := w.serve(dir)
-	w.until("it is not ready", func() bool { return s.answers("/readyz") })
+	w.until(s, "it is not ready", func() bool { return s.answers("/readyz") })
 	land := func(branch, role string) int {
 		w.commit(branch, "alice", map[string]string{"requests/" + role + ".yaml": strings.NewReplacer("reader", role, "name: it", "name: "+role).Replace(askForReader)})
 		n := w.repo.Open("alice", branch, "Ask", nil)
@@ -101,15 +101,15 @@ func TestServe(t *testing.T) {
 		}
 	}
 	land("one", "reader")
-	w.until("the first merge is not applied", applied("reader"))
+	w.until(s, "the first merge is not applied", applied("reader"))
 	if err := s.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = s.cmd.Wait() // killed
 	n := land("two", "writer")
 	s = w.serve(dir)
-	w.until("the merge of the time in between is not applied", applied("writer"))
-	w.until("the outcome is not told", func() bool { return strings.Contains(strings.Join(w.repo.Comments(n), ""), "Applied and verified") })
+	w.until(s, "the merge of the time in between is not applied", applied("writer"))
+	w.until(s, "the outcome is not told", func() bool { return strings.Contains(strings.Join(w.repo.Comments(n), ""), "Applied and verified") })
 	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}

@@ -77,13 +77,20 @@ func (w *world) propose(p who, branch string, files map[string]string) {
 // amend commits further files on the branch that is checked out.
 func (w *world) amend(p who, files map[string]string) {
 	w.t.Helper()
+	var added, removed []string
 	for path, c := range files {
 		if c == "" {
-			w.git(p, "rm", "-q", path)
+			removed = append(removed, path)
 			continue
 		}
 		w.write(path, c)
-		w.git(p, "add", path)
+		added = append(added, path)
+	}
+	if len(removed) > 0 {
+		w.git(p, append([]string{"rm", "-q", "--"}, removed...)...)
+	}
+	if len(added) > 0 {
+		w.git(p, append([]string{"add", "--"}, added...)...)
 	}
 	w.git(p, "commit", "-q", "-m", "Change")
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,7 +95,7 @@ func (w *world) speak(t *testing.T, c github.Config) *github.Client {
 	t.Helper()
 	c.Repository, c.MinWait, c.MaxWait = "acme/access", time.Millisecond, time.Second
 	if c.URL == "" {
-		c.URL = w.API
+		c.URL, c.Transport = w.API, w.Server
 	}
 	client, err := github.New(c)
 	if err != nil {
@@ -364,12 +365,16 @@ func TestWhoeverOpensItMadeIt(t *testing.T) {
 func TestAPullRequestOfTooManyCommits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	tree := w.repo.Run("rev-parse", "refs/heads/ask^{tree}")
-	tip := w.head
+	commits := "reset refs/heads/ask\nfrom " + w.head + "\n\n"
 	for range 255 {
-		tip = w.repo.Run("commit-tree", tree, "-p", tip, "-m", "One more")
+		commits += "commit refs/heads/ask\ncommitter Alice <alice@acme.test> 1700000000 +0000\ndata 8\nOne more\n"
 	}
-	w.repo.Run("update-ref", "refs/heads/ask", tip)
+	cmd := exec.Command("git", "-C", w.repo.Dir, "fast-import", "--quiet")
+	cmd.Stdin = strings.NewReader(commits)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("git fast-import: %v: %s", err, out)
+	}
+	tip := w.repo.Run("rev-parse", "refs/heads/ask")
 	w.repo.Moved("alice")
 	f, err := w.client.Evidence(schemas.SettingsSpec{Branch: "main", Forge: schemas.Forge{Kind: "github", Repository: "acme/access", Publisher: "countersign[bot]"}})
 	if err != nil {
@@ -405,7 +410,11 @@ func TestACommitThatGitHubDoesNotKnow(t *testing.T) {
 func TestAServerThatHangs(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	client := w.speak(t, github.Config{Token: w.User("bob"), Timeout: 100 * time.Millisecond})
+	synctest.Test(t, func(t *testing.T) { hangs(t, w) })
+}
+
+func hangs(t *testing.T, w *world) {
+	client := w.speak(t, github.Config{Token: w.User("bob"), Timeout: time.Minute})
 	var calls atomic.Int32
 	hang := func(tries int32) {
 		calls.Store(0)

@@ -13,6 +13,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/plumbing/transport"
 	"github.com/go-git/go-git/v5/plumbing/transport/http"
+	"github.com/go-git/go-git/v5/storage/filesystem"
 )
 
 // Remote is where a clone is brought up to date from.
@@ -46,7 +47,11 @@ func Fetch(ctx context.Context, dir string, r Remote, refspecs ...string) (moved
 			return false, fmt.Errorf("fetch %s: %w", s, err)
 		}
 	}
-	remote := gogit.NewRemote(repo.Storer, &config.RemoteConfig{Name: "origin", URLs: []string{r.URL}})
+	files, ok := repo.Storer.(*filesystem.Storage)
+	if !ok {
+		return false, fmt.Errorf("the clone %s is stored in a %T (expected files)", dir, repo.Storer)
+	}
+	remote := gogit.NewRemote(storer{files}, &config.RemoteConfig{Name: "origin", URLs: []string{r.URL}})
 	err = remote.FetchContext(ctx, &gogit.FetchOptions{RemoteName: "origin", RefSpecs: specs, Auth: auth, Tags: gogit.NoTags, Force: true})
 	switch {
 	case errors.Is(err, gogit.NoErrAlreadyUpToDate):

@@ -41,6 +41,8 @@ type Config struct {
 	Poll time.Duration
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
+	// After waits until the next start or expiry; nil is time.After.
+	After func(time.Duration) <-chan time.Time
 	// Logger takes what happens; nil discards it.
 	Logger *slog.Logger
 	// Passed is told of each pass, for tests; nil is not.
@@ -54,7 +56,8 @@ type Server struct {
 	seen   deliveries
 	// ready says that a pass has been made since the start.
 	ready atomic.Bool
-	next  *time.Timer
+	// next fires at the next start or expiry; nil never does.
+	next <-chan time.Time
 	// last is the tip that the last pass over everything was about; "" when that did not end well, so that the
 	// next look is a pass again.
 	last string
@@ -114,6 +117,9 @@ func New(c Config) (*Server, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.After == nil {
+		c.After = time.After
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -130,9 +136,6 @@ func (s *Server) Run(ctx context.Context) error {
 	clock := cron.New(cron.WithLocation(time.UTC), cron.WithLogger(cron.DiscardLogger))
 	clock.Start()
 	defer func() { <-clock.Stop().Done() }()
-	s.next = time.NewTimer(time.Hour)
-	s.next.Stop()
-	defer s.next.Stop()
 	failed := make(chan error, 1)
 	if s.config.Listener != nil {
 		web := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 30 * time.Second, MaxHeaderBytes: 64 << 10}
@@ -158,7 +161,7 @@ func (s *Server) Run(ctx context.Context) error {
 			s.pass(ctx, clock, h)
 		case <-poll.C:
 			s.pass(ctx, clock, hint{})
-		case <-s.next.C:
+		case <-s.next:
 			s.config.Logger.Info("a grant starts or expires now, or what others were asked for is looked at again")
 			s.pass(ctx, clock, hint{due: true})
 		}
@@ -316,9 +319,9 @@ func (s *Server) drain(h hint) {
 
 // sleepUntil sets the timer for the next start or expiry. A moment that has just passed comes at once.
 func (s *Server) sleepUntil(at *time.Time) {
-	s.next.Stop()
+	s.next = nil
 	if at != nil {
-		s.next.Reset(max(at.Sub(s.config.Now()), 0) + time.Millisecond)
+		s.next = s.config.After(max(at.Sub(s.config.Now()), 0) + time.Millisecond)
 	}
 }
 

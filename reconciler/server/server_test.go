@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,41 +68,43 @@ func (w *world) serve(poll time.Duration, change func(*server.Config)) *serving 
 	return s
 }
 
-// pass waits for the next pass.
+// pass waits for the next pass, as long as the test may take.
 func (s *serving) pass() *schemas.RunReport {
 	s.t.Helper()
-	select {
-	case err := <-s.passes:
-		if err != nil {
-			s.t.Fatalf("the pass failed: %v", err)
-		}
-		return <-s.reports
-	case <-time.After(time.Minute):
-		s.t.Fatal("no pass was made within a minute")
-		return nil
+	if err := <-s.passes; err != nil {
+		s.t.Fatalf("the pass failed: %v", err)
 	}
+	return <-s.reports
 }
 
 // examples are payloads of GitHub's, by event.
 func examples(t *testing.T) map[string][]json.RawMessage {
 	t.Helper()
+	out, err := readExamples()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+var readExamples = sync.OnceValues(func() (map[string][]json.RawMessage, error) {
 	b, err := os.ReadFile("../../.ci/npm/node_modules/@octokit/webhooks-examples/api.github.com/index.json")
 	if err != nil {
-		t.Fatalf("GitHub's examples are missing: run .ci/test, or npm ci --prefix .ci/npm (%v)", err)
+		return nil, fmt.Errorf("GitHub's examples are missing: run .ci/test, or npm ci --prefix .ci/npm (%w)", err)
 	}
 	var list []struct {
 		Name     string            `json:"name"`
 		Examples []json.RawMessage `json:"examples"`
 	}
 	if err := json.Unmarshal(b, &list); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	out := map[string][]json.RawMessage{}
 	for _, e := range list {
 		out[e.Name] = e.Examples
 	}
-	return out
-}
+	return out, nil
+})
 
 // deliver sends GitHub's example of a push.
 func (s *serving) deliver(change func(*http.Request)) (int, string) {
@@ -197,21 +200,7 @@ func TestServePreviews(t *testing.T) {
 		c.Previews = &server.Preview{Forge: w.client, Fetch: w.fetch, Branch: "refs/heads/main", BranchSpec: mainSpec}
 	})
 	s.pass()
-	// The calls are what the server does next: no clock is waited for.
-	until := func(what string, yes func() bool) {
-		t.Helper()
-		deadline := time.After(time.Minute)
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for !yes() {
-			select {
-			case <-tick.C:
-			case <-deadline:
-				t.Fatalf("after a minute: %s", what)
-			}
-		}
-	}
-	until("no preview is published", func() bool { return w.repo.Status(head, "countersign/preview") != "" })
+	w.Await(func() bool { return w.repo.Status(head, "countersign/preview") != "" })
 	published := func() (count int) {
 		for _, c := range w.Calls() {
 			if c.Operation == "repos/create-commit-status" {
@@ -230,12 +219,12 @@ func TestServePreviews(t *testing.T) {
 		return count
 	}
 	was := looks()
-	until("it looks no more", func() bool { return looks() > was+5 })
+	w.Await(func() bool { return looks() > was+5 })
 	if got := published(); got != once {
 		t.Errorf("nothing changed, and %d more statuses were published", got-once)
 	}
 	w.repo.Review(n, "bob", "APPROVED")
-	until("the review is not seen", func() bool { return w.repo.Status(head, "countersign/sign-off") == "success signed off" })
+	w.Await(func() bool { return w.repo.Status(head, "countersign/sign-off") == "success signed off" })
 	w.repo.Merge(n, "merge", "carol")
 	if got := verdicts(s.pass()); got != "admitted" {
 		t.Errorf("verdict = %s", got)
@@ -336,7 +325,7 @@ func TestEveryEventOfGitHubs(t *testing.T) {
 	s.stop()
 }
 
-// TestARepeatedDeliveryIsOneJob replays one delivery a thousand times.
+// TestARepeatedDeliveryIsOneJob replays one delivery more often than there is room for hints.
 func TestARepeatedDeliveryIsOneJob(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -345,7 +334,7 @@ func TestARepeatedDeliveryIsOneJob(t *testing.T) {
 	w.land("reader", files{"requests/reader.yaml": creation("reader")})
 	heard := 0
 	push := examples(t)["push"][0]
-	for range 1000 {
+	for range 100 {
 		if _, text := s.send(push, nil); text == "heard" {
 			heard++
 		}
@@ -386,17 +375,22 @@ func TestServeWakesAtAnExpiry(t *testing.T) {
 	w := newWorld(t)
 	ends := w.now().Add(10 * time.Minute)
 	w.land("guest", files{"requests/guest.yaml": grant("base", fmt.Sprintf("{type: user, source_name: dave, expires: %s}", ends.Format(time.RFC3339)))})
-	// The clock of the server is a second before the end, and runs.
-	start := time.Now()
+	late, wake := make(chan time.Duration, 10), make(chan time.Time)
 	s := w.serve(time.Hour, func(c *server.Config) {
-		c.Now = func() time.Time { return ends.Add(time.Since(start) - time.Second) }
+		c.After = func(d time.Duration) <-chan time.Time {
+			late <- d - ends.Sub(w.now())
+			return wake
+		}
 	})
-	w.skew = ends.Sub(w.Server.Now()) - time.Second
 	s.pass()
+	if got := <-late; got != time.Millisecond {
+		t.Errorf("it wakes %s after the end, want 1ms", got)
+	}
 	if !strings.Contains(w.stored(), "g, dave, base") {
 		t.Fatalf("the grant was not applied:\n%s", w.stored())
 	}
-	w.Advance(2 * time.Second)
+	w.Advance(ends.Sub(w.now()) + time.Second)
+	wake <- w.now()
 	s.pass()
 	if strings.Contains(w.stored(), "g, dave, base") {
 		t.Errorf("the grant did not end:\n%s", w.stored())
@@ -419,11 +413,11 @@ func TestServeKeepsSchedules(t *testing.T) {
 	}
 	was := w.stored()
 	w.overwrite(strings.Replace(was, "p, base, sales.orders, read\n", "", 1))
-	s.pass()
-	s.stop()
-	if w.stored() != was {
-		t.Errorf("what was changed by hand is not mended:\n%s", w.stored())
+	// A pass of the time before may be told of first: the pass that mends it is waited for.
+	for w.stored() != was {
+		s.pass()
 	}
+	s.stop()
 }
 
 // TestServeGoesOnAfterGitHubWasDown has a branch that cannot be fetched for a while.

@@ -132,6 +132,7 @@ func bareWorld(t *testing.T) *world {
 func (w *world) speak(c github.Config) *github.Client {
 	w.t.Helper()
 	c.Repository, c.URL, c.MinWait, c.MaxWait, c.Now = "acme/access", w.API, time.Millisecond, 5*time.Second, w.now
+	c.Transport = w.Server
 	client, err := github.New(c)
 	if err != nil {
 		w.t.Fatal(err)
@@ -189,19 +190,26 @@ func (w *world) pushAs(branch, login, author string, f files) string {
 // write puts files into the work tree and the index.
 func (w *world) write(f files) {
 	w.t.Helper()
+	var added, removed []string
 	for path, content := range f {
 		full := filepath.Join(w.work, path)
 		if content == "" {
-			w.git(w.work, "rm", "-q", path)
+			removed = append(removed, path)
 			continue
 		}
+		added = append(added, path)
 		if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
 			w.t.Fatal(err)
 		}
 		if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
 			w.t.Fatal(err)
 		}
-		w.git(w.work, "add", path)
+	}
+	if len(removed) > 0 {
+		w.git(w.work, append([]string{"rm", "-q", "--"}, removed...)...)
+	}
+	if len(added) > 0 {
+		w.git(w.work, append([]string{"add", "--"}, added...)...)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -38,6 +39,7 @@ type Server struct {
 	serial   int64
 	fault    func(*http.Request) *Fault
 	calls    []Call
+	called   *sync.Cond // there is one call more
 }
 
 // Call is a request that was answered.
@@ -85,6 +87,7 @@ func New(t testing.TB) *Server {
 	}
 	s := &Server{t: t, desc: desc, clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), accounts: map[string]*account{}, tokens: map[string]*actor{},
 		repos: map[string]*Repository{}, teams: map[string][]string{}, apps: map[int64]*app{}, serial: 1000}
+	s.called = sync.NewCond(&s.mu)
 	mux := http.NewServeMux()
 	mux.Handle("/git/", http.StripPrefix("/git", http.HandlerFunc(s.serveGit)))
 	mux.Handle("/api/v3/", http.StripPrefix("/api/v3", http.HandlerFunc(s.serveAPI)))
@@ -123,6 +126,55 @@ func (s *Server) Calls() []Call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Call(nil), s.calls...)
+}
+
+// RoundTrip answers in memory, as a client's transport: without a network, a test's time can be virtual.
+func (s *Server) RoundTrip(req *http.Request) (resp *http.Response, err error) {
+	in := req.Clone(req.Context())
+	in.RequestURI, in.Host = req.URL.RequestURI(), req.URL.Host
+	if in.Body == nil {
+		in.Body = http.NoBody
+	}
+	defer func() {
+		err = errors.Join(err, in.Body.Close())
+		if err != nil {
+			resp = nil
+		}
+	}()
+	answer := httptest.NewRecorder()
+	func() {
+		defer func() {
+			if r := recover(); r == http.ErrAbortHandler {
+				err = io.ErrUnexpectedEOF
+			} else if r != nil {
+				panic(r)
+			}
+		}()
+		s.http.Config.Handler.ServeHTTP(answer, in)
+	}()
+	if err = errors.Join(err, req.Context().Err()); err != nil {
+		return nil, err
+	}
+	resp = answer.Result()
+	resp.Request = req
+	return resp, nil
+}
+
+// Await returns when yes says so. It asks again after each call.
+func (s *Server) Await(yes func() bool) {
+	for {
+		s.mu.Lock()
+		n := len(s.calls)
+		s.mu.Unlock()
+		if yes() {
+			return
+		}
+		s.mu.Lock()
+		for len(s.calls) == n {
+			s.called.Wait()
+		}
+		s.mu.Unlock()
+	}
 }
 
 func (s *Server) next() int64 { s.serial++; return s.serial }
@@ -295,6 +347,7 @@ func (s *Server) answer(req *http.Request, body []byte) (int, http.Header, []byt
 	}
 	status, v := s.handle(c, id, req)
 	s.calls = append(s.calls, Call{Operation: id, Path: req.URL.Path, Login: c.login(), Status: status, Body: string(body)})
+	s.called.Broadcast()
 	// What the handler left out is filled in from the description.
 	b, err := json.Marshal(v)
 	if err != nil {

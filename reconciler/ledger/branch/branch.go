@@ -35,6 +35,10 @@ type Config struct {
 	Lease time.Duration
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
+	// Watch measures for how long a lease was seen unrenewed, and After waits in between; nil are the system's. Now may
+	// be at a standstill, and these must not.
+	Watch func() time.Time
+	After func(time.Duration) <-chan time.Time
 	// Logger takes diagnostics; nil discards them.
 	Logger *slog.Logger
 	// Progress is told what a long job is at; nil is told nothing.
@@ -68,6 +72,12 @@ func New(c Config) (*Branch, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Watch == nil {
+		c.Watch = time.Now
+	}
+	if c.After == nil {
+		c.After = time.After
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

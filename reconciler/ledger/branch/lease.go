@@ -22,7 +22,7 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 	if err := b.open(); err != nil {
 		return nil, err
 	}
-	began := time.Now()
+	began := b.config.Watch()
 	seen, since := plumbing.ZeroHash, began
 	for {
 		is, err := b.remoteTip(ctx, b.leaseRef())
@@ -30,9 +30,9 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 			return nil, err
 		}
 		if is != seen {
-			seen, since = is, time.Now()
+			seen, since = is, b.config.Watch()
 		}
-		if is.IsZero() || time.Since(since) >= b.config.Lease {
+		if is.IsZero() || b.config.Watch().Sub(since) >= b.config.Lease {
 			if !is.IsZero() {
 				b.config.Logger.Warn("the lease of a run that ended badly is taken over", "lease", is.String())
 			}
@@ -45,14 +45,14 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 			}
 			continue
 		}
-		if time.Since(began) >= wait {
+		if b.config.Watch().Sub(began) >= wait {
 			return nil, fmt.Errorf("%w: %s; run again when it has ended", ErrLeased, b.holder(is))
 		}
 		b.config.Progress("wait for another run to end", 0, 0)
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
-		case <-time.After(min(2*time.Second, b.config.Lease/10)):
+		case <-b.config.After(min(2*time.Second, b.config.Lease/10)):
 		}
 	}
 }
@@ -99,13 +99,13 @@ func (b *Branch) take(ctx context.Context, from plumbing.Hash) (bool, error) {
 			return false, nil
 		}
 	}
-	b.lease, b.renewed = next, time.Now()
+	b.lease, b.renewed = next, b.config.Watch()
 	return true, nil
 }
 
 // renew keeps the lease alive while records are written. One that was lost shows at the next write, in the branch.
 func (b *Branch) renew(ctx context.Context) error {
-	if b.lease.IsZero() || time.Since(b.renewed) < b.config.Lease/3 {
+	if b.lease.IsZero() || b.config.Watch().Sub(b.renewed) < b.config.Lease/3 {
 		return nil
 	}
 	ok, err := b.take(ctx, b.lease)

@@ -13,7 +13,15 @@ import (
 func TestLease(t *testing.T) {
 	t.Parallel()
 	url := remote(t)
-	config := branch.Config{URL: url, Holder: "run 1", Lease: 2 * time.Second}
+	// Waiting puts the watch forward.
+	watch := time.Now()
+	config := branch.Config{URL: url, Holder: "run 1", Lease: 2 * time.Minute, Watch: func() time.Time { return watch },
+		After: func(d time.Duration) <-chan time.Time {
+			watch = watch.Add(d)
+			done := make(chan time.Time, 1)
+			done <- watch
+			return done
+		}}
 	first, err := open(t, "", config)
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +34,7 @@ func TestLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := second.b.Acquire(t.Context(), 100*time.Millisecond); !errors.Is(err, branch.ErrLeased) || !strings.Contains(err.Error(), "run 1") {
+	if _, err := second.b.Acquire(t.Context(), time.Minute); !errors.Is(err, branch.ErrLeased) || !strings.Contains(err.Error(), "run 1") {
 		t.Errorf("the second takes it as well: %v", err)
 	}
 	if err := release(t.Context()); err != nil {
@@ -37,12 +45,12 @@ func TestLease(t *testing.T) {
 		t.Fatalf("after the first let go: %v", err)
 	}
 	// The second dies without letting go. The first takes over when it has watched for long enough, and not before.
-	began := time.Now()
-	if _, err := first.b.Acquire(t.Context(), time.Minute); err != nil {
+	began := watch
+	if _, err := first.b.Acquire(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	if waited := time.Since(began); waited < config.Lease {
-		t.Errorf("taken over after %s", waited)
+	if waited := watch.Sub(began); waited < config.Lease || waited > config.Lease+2*time.Second {
+		t.Errorf("taken over after %s, want %s", waited, config.Lease)
 	}
 	if err := first.append(1); err != nil {
 		t.Fatal(err)
