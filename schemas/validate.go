@@ -14,7 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/agnivade/levenshtein"
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
 	"gopkg.in/yaml.v3"
@@ -529,23 +528,13 @@ func nearest(word string, candidates []string) string {
 	}
 	best, distance := "", 0
 	for _, c := range candidates {
-		d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(c))
-		if d == 2 && sameLetters(word, c) {
-			d = 1 // two letters that changed places are one slip
-		}
+		d := Distance(strings.ToLower(word), strings.ToLower(c))
 		// A third of the letters may differ, and one even in short words.
 		if d <= max(1, len(c)/3) && (best == "" || d < distance) {
 			best, distance = c, d
 		}
 	}
 	return best
-}
-
-func sameLetters(a, b string) bool {
-	x, y := []byte(strings.ToLower(a)), []byte(strings.ToLower(b))
-	slices.Sort(x)
-	slices.Sort(y)
-	return bytes.Equal(x, y)
 }
 
 func didYouMean(word string, candidates []string) string {
