@@ -199,7 +199,7 @@ func helpPages(t *testing.T) map[string]string {
 		}
 		text := out.String()
 		pages[strings.Join(path, " ")] = text
-		_, list, ok := strings.Cut(text, "Available Commands:\n")
+		_, list, ok := strings.Cut(text, "Commands:\n")
 		if !ok {
 			return
 		}

@@ -18,16 +18,17 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-const readme = "../../README.md"
+// tables is the guide with the generated tables.
+const tables = "guides/applications.md"
 
-// TestReadme holds the generated tables of the README against the connectors and the examples. With -update it writes them.
+// TestReadme holds the generated tables of the guide on applications against the connectors and the examples. With -update it writes them.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	registry, err := all.Registry()
 	if err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(readme)
+	content, err := os.ReadFile(tables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,7 +36,7 @@ func TestReadme(t *testing.T) {
 	for name, table := range map[string]string{"connectors": connectorTable(registry), "applications": coverageTable(t, registry)} {
 		block := regexp.MustCompile(`(?s)(<!-- generated: ` + name + `[^\n]*-->\n).*?(<!-- end -->)`)
 		if !block.MatchString(text) {
-			t.Fatalf("README.md has no place for the table of %s", name)
+			t.Fatalf("guides/applications.md has no place for the table of %s", name)
 		}
 		text = block.ReplaceAllStringFunc(text, func(old string) string {
 			parts := block.FindStringSubmatch(old)
@@ -46,12 +47,12 @@ func TestReadme(t *testing.T) {
 		return
 	}
 	if update, ok := flag.Lookup("update").Value.(flag.Getter); ok && update.Get() == true {
-		if err := os.WriteFile(readme, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(tables, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	t.Error("the tables of README.md are old: run go test ./cmd/countersign -run TestReadme -update, and look at them")
+	t.Error("the tables of guides/applications.md are old: run go test ./cmd/countersign -run TestReadme -update, and look at them")
 }
 
 // connectorTable has a row for each type of connection.
@@ -154,7 +155,7 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 		case "scim":
 			route = fmt.Sprintf("`scim`, profile `%v`", app.Spec.Config["profile"])
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | [%s](examples/applications/%s.yaml) |\n", r.Application, route, r.What, r.Example, r.Example)
+		fmt.Fprintf(&b, "| %s | %s | %s | [%s](../../../examples/applications/%s.yaml) |\n", r.Application, route, r.What, r.Example, r.Example)
 	}
 	if len(left) > 0 {
 		t.Errorf("no application of coverage.yaml has the examples %v", left)
