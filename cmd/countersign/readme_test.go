@@ -63,7 +63,7 @@ func connectorTable(registry connectors.Registry) string {
 		c, _ := registry.Get(name)
 		d := c.Describe()
 		if len(d.Types) == 0 {
-			fmt.Fprintf(&b, "| `%s` | %s | as its application file says | | | |\n", d.Name, d.Title)
+			fmt.Fprintf(&b, "| `%s` | %s | as its application file lists | | | |\n", d.Name, d.Title)
 		}
 		for i, typ := range d.Types {
 			connector, title := "", ""
