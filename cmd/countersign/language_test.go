@@ -24,10 +24,10 @@ import (
 // when its text got better, never raise one. The count began at help 180.2, docs 117.8, messages 170.0 and
 // comments 218.4; the aim is a tenth of that for the first three and a third for comments.
 const (
-	limitHelp     = 180.2
-	limitDocs     = 27.6
-	limitMessages = 170.0
-	limitComments = 218.4
+	limitHelp     = 178.9
+	limitDocs     = 7.4
+	limitMessages = 169.6
+	limitComments = 217.6
 )
 
 // family is a habit of speech that reads badly in English. A habit costs nothing to avoid: a file sets, requires,
