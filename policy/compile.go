@@ -269,7 +269,7 @@ func meant(name string) string {
 		return "warn"
 	}
 	for _, set := range ruleSets() {
-		if strings.HasPrefix(name, set+"_") || distance(strings.ToLower(name), set) <= 1 {
+		if strings.HasPrefix(name, set+"_") || schemas.Distance(strings.ToLower(name), set) <= 1 {
 			return set
 		}
 	}
@@ -515,7 +515,7 @@ func hint(e *ast.Error) string {
 func didYouMean(word string, candidates []string) string {
 	best, at := "", 3
 	for _, c := range candidates {
-		if d := distance(strings.ToLower(word), strings.ToLower(c)); d < at {
+		if d := schemas.Distance(strings.ToLower(word), strings.ToLower(c)); d < at {
 			best, at = c, d
 		}
 	}
@@ -526,34 +526,4 @@ func didYouMean(word string, candidates []string) string {
 		return "expected one of " + strings.Join(candidates, ", ")
 	}
 	return ""
-}
-
-// distance is how many characters must be put in, taken out, replaced or swapped with their neighbour to
-// make one word of another.
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	if len(x)-len(y) > 3 || len(y)-len(x) > 3 {
-		return max(len(x), len(y))
-	}
-	rows := make([][]int, len(x)+1)
-	for i := range rows {
-		rows[i] = make([]int, len(y)+1)
-		rows[i][0] = i
-	}
-	for j := range rows[0] {
-		rows[0][j] = j
-	}
-	for i := 1; i <= len(x); i++ {
-		for j := 1; j <= len(y); j++ {
-			cost := 1
-			if x[i-1] == y[j-1] {
-				cost = 0
-			}
-			rows[i][j] = min(rows[i-1][j]+1, rows[i][j-1]+1, rows[i-1][j-1]+cost)
-			if i > 1 && j > 1 && x[i-1] == y[j-2] && x[i-2] == y[j-1] {
-				rows[i][j] = min(rows[i][j], rows[i-2][j-2]+1)
-			}
-		}
-	}
-	return rows[len(x)][len(y)]
 }

@@ -306,7 +306,7 @@ func checkData(data map[string]any) schemas.ErrorList {
 			// A name that is nearly one of the library's would switch its rule off without a word.
 			for _, k := range dataKeys() {
 				plain := strings.NewReplacer("-", "", "_", "", " ", "").Replace
-				if distance(strings.ToLower(key), k) <= 2 || strings.EqualFold(plain(key), plain(k)) {
+				if schemas.Distance(strings.ToLower(key), k) <= 2 || strings.EqualFold(plain(key), plain(k)) {
 					c.fail(key, "is nearly a key of the built-in library", "did you mean "+k+"? if not, choose a name that looks less like it")
 				}
 			}

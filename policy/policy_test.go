@@ -147,7 +147,7 @@ func TestEvaluateSmall(t *testing.T) {
 			Code: "CS-102", From: []string{"team:acme/data", "user:bob@acme.test"}, Count: 1,
 			Why: "an owner of warehouse signs off what changes it or its access",
 		}},
-		Rules: got.Rules, Bundle: got.Bundle, Engine: "opa 1.22.2",
+		Rules: got.Rules, Bundle: got.Bundle, Engine: "opa 1.22.4",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("decision (-want +got):\n%s", diff)
@@ -416,7 +416,7 @@ require_signoff contains lib.owners_sign_off("ACME-4", "warehouse", 2, "so") if 
 			{Code: "ACME-4", From: []string{"team:acme/data", "user:bob@acme.test"}, Count: 2, Why: "so"},
 			{Code: "CS-102", From: []string{"team:acme/data", "user:bob@acme.test"}, Count: 1, Why: "an owner of warehouse signs off what changes it or its access"},
 		},
-		Rules: engine(t, Config{}).rules + 4, Bundle: decisions[0].Bundle, Engine: "opa 1.22.2",
+		Rules: engine(t, Config{}).rules + 4, Bundle: decisions[0].Bundle, Engine: "opa 1.22.4",
 	}
 	for _, got := range decisions {
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -60,7 +60,7 @@ func arrows() map[string][]string {
 		"examples":                   {},
 		"examples/exec-go/connector": {"connectors", "connectors/exec", "schemas"},
 		"schemas":                    {},
-		"schemas/jsonschema":         {},
+		"schemas/jsonschema":         {"schemas"},
 		"schemas/strict":             {"schemas", "schemas/jsonschema"},
 		// What only tests import.
 		"connectors/connectortest":         {"connectors", "connectors/connectortest/faults", "connectors/connectortest/harness", "connectors/connectortest/suite"},

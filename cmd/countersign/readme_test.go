@@ -19,16 +19,17 @@ import (
 	"github.com/countersign/countersign/schemas/strict"
 )
 
-const readme = "../../README.md"
+// tables is the guide with the generated tables.
+const tables = "guides/applications.md"
 
-// TestReadme holds the generated tables of the README against the connectors and the examples. With -update it writes them.
+// TestReadme holds the generated tables of the guide on applications against the connectors and the examples. With -update it writes them.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	registry, err := all.Registry()
 	if err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(readme)
+	content, err := os.ReadFile(tables)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,7 @@ func TestReadme(t *testing.T) {
 	for name, table := range map[string]string{"connectors": connectorTable(registry), "applications": coverageTable(t, registry)} {
 		block := regexp.MustCompile(`(?s)(<!-- generated: ` + name + `[^\n]*-->\n).*?(<!-- end -->)`)
 		if !block.MatchString(text) {
-			t.Fatalf("README.md has no place for the table of %s", name)
+			t.Fatalf("guides/applications.md has no place for the table of %s", name)
 		}
 		text = block.ReplaceAllStringFunc(text, func(old string) string {
 			parts := block.FindStringSubmatch(old)
@@ -47,12 +48,12 @@ func TestReadme(t *testing.T) {
 		return
 	}
 	if update, ok := flag.Lookup("update").Value.(flag.Getter); ok && update.Get() == true {
-		if err := os.WriteFile(readme, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(tables, []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	t.Error("the tables of README.md are old: run go test ./cmd/countersign -run TestReadme -update, and look at them")
+	t.Error("the tables of guides/applications.md are old: run go test ./cmd/countersign -run TestReadme -update, and look at them")
 }
 
 // connectorTable has a row for each type of connection.
@@ -63,7 +64,7 @@ func connectorTable(registry connectors.Registry) string {
 		c, _ := registry.Get(name)
 		d := c.Describe()
 		if len(d.Types) == 0 {
-			fmt.Fprintf(&b, "| `%s` | %s | as its application file says | | | |\n", d.Name, d.Title)
+			fmt.Fprintf(&b, "| `%s` | %s | as its application file lists | | | |\n", d.Name, d.Title)
 		}
 		for i, typ := range d.Types {
 			connector, title := "", ""
@@ -159,7 +160,7 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 		case "scim":
 			route = fmt.Sprintf("`scim`, profile `%v`", app.Spec.Config["profile"])
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | [%s](examples/applications/%s.yaml) |\n", r.Application, route, r.What, r.Example, r.Example)
+		fmt.Fprintf(&b, "| %s | %s | %s | [%s](../../../examples/applications/%s.yaml) |\n", r.Application, route, r.What, r.Example, r.Example)
 	}
 	return b.String()
 }

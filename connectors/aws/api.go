@@ -9,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/rest"
 )
 
 // maxAnswerBytes bounds one answer.
@@ -61,7 +61,7 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 		return nil, &answerError{"the answer broke off", err}
 	}
 	if res.StatusCode != http.StatusOK {
-		t.after = time.Now().Add(seconds(res.Header))
+		t.after = time.Now().Add(pause(res.Header))
 	}
 	if len(body) > maxAnswerBytes {
 		return nil, &answerError{"the answer is too long", nil}
@@ -183,16 +183,15 @@ func retryAfter(err error) time.Duration {
 	if !errors.As(err, &res) || res.Response == nil {
 		return 0
 	}
-	return seconds(res.Response.Header)
+	return pause(res.Response.Header)
 }
 
-// seconds is what the header Retry-After says. AWS uses no dates in it.
-func seconds(h http.Header) time.Duration {
-	n, err := strconv.Atoi(strings.TrimSpace(h.Get("Retry-After")))
-	if err != nil || n < 0 {
-		return 0
+// pause is how long the header Retry-After asks to wait; 0 without one.
+func pause(h http.Header) time.Duration {
+	if wait, ok := rest.RetryAfter(h, time.Now()); ok {
+		return wait
 	}
-	return time.Duration(min(n, 24*60*60)) * time.Second
+	return 0
 }
 
 // codeOf is the code of an answer of AWS; "" when there is none.

@@ -115,7 +115,7 @@ func list[T any](ctx context.Context, c *client, op, path string, query url.Valu
 			return nil, strange(op) // null is no list
 		}
 		out = append(out, page...)
-		next, err := nextPage(resp.Header)
+		next, err := rest.NextPage(resp.Header)
 		if err != nil {
 			return nil, strange(op)
 		}
@@ -137,35 +137,6 @@ func strange(op string) error {
 
 func tooMany(op string) error {
 	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: fmt.Sprintf("there are more than %d pages", maxPages)}
-}
-
-// nextPage finds the address of the next page in the header Link (RFC 8288); "" at the end.
-func nextPage(h http.Header) (string, error) {
-	rest := strings.Join(h.Values("Link"), ",")
-	for {
-		rest = strings.TrimLeft(rest, " \t,")
-		if rest == "" {
-			return "", nil
-		}
-		if rest[0] != '<' {
-			return "", errors.New("a link without an address")
-		}
-		end := strings.IndexByte(rest, '>')
-		if end < 0 {
-			return "", errors.New("a link without an end")
-		}
-		target := rest[1:end]
-		var parameters string
-		parameters, rest, _ = strings.Cut(rest[end+1:], ",")
-		for p := range strings.SplitSeq(parameters, ";") {
-			if key, value, _ := strings.Cut(strings.TrimSpace(p), "="); strings.EqualFold(key, "rel") && strings.Trim(value, `"`) == "next" {
-				if !strings.Contains(target, "://") {
-					return "", errors.New("a link that is not whole")
-				}
-				return target, nil
-			}
-		}
-	}
 }
 
 // fault is an error of GraphQL.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -212,44 +213,25 @@ func list[T any, P listable[T]](ctx context.Context, a *api, op, path string, qu
 }
 
 var (
-	errLink  = errors.New("the answer's Link header cannot be read, so that the rest of the list is not known")
-	errLinks = errors.New("the answer leads to two next pages, or to those of another list")
+	errLink  = errors.New("could not read the answer's Link header, so the rest of the list is unknown")
+	errLinks = errors.New("the answer's next page belongs to another list")
 )
 
-// nextPage is the address of the next page of the list at path, "" at the end (RFC 8288; API overview, Pagination).
+// nextPage is the address of the next page of the list at path, "" at the end (API overview, Pagination).
 func nextPage(h http.Header, path string) (string, error) {
-	next := ""
-	for _, line := range h.Values("Link") {
-		for rest := strings.TrimSpace(line); rest != ""; {
-			if rest[0] != '<' {
-				return "", errLink
-			}
-			target, params, ok := strings.Cut(rest[1:], ">")
-			if !ok {
-				return "", errLink
-			}
-			// Parameters hold no comma but in quotation marks, and those of Okta none at all.
-			params, after, _ := strings.Cut(params, ",")
-			rest = strings.TrimSpace(after)
-			isNext := false
-			for _, p := range strings.Split(params, ";") {
-				key, value, _ := strings.Cut(strings.TrimSpace(p), "=")
-				if strings.EqualFold(strings.TrimSpace(key), "rel") {
-					isNext = slices.Contains(strings.Fields(strings.ToLower(strings.Trim(strings.TrimSpace(value), `"`))), "next")
-				}
-			}
-			if !isNext {
-				continue
-			}
-			u, err := url.Parse(target)
-			if err != nil || u.Host == "" || u.RawQuery == "" {
-				return "", errLink
-			}
-			if next != "" && next != target || !strings.HasSuffix(u.EscapedPath(), path) {
-				return "", errLinks
-			}
-			next = target
-		}
+	next, err := rest.NextPage(h)
+	if err != nil {
+		return "", fmt.Errorf("%w: %w", errLink, err)
+	}
+	if next == "" {
+		return "", nil
+	}
+	u, err := url.Parse(next)
+	if err != nil || u.RawQuery == "" {
+		return "", errLink
+	}
+	if !strings.HasSuffix(u.EscapedPath(), path) {
+		return "", errLinks
 	}
 	return next, nil
 }

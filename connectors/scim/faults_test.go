@@ -51,18 +51,23 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// relayed starts applications in one server, each behind a relay in memory. The relay keeps no connection open when a
-// request has its answer: who waits for a real one keeps the virtual clock from running.
+// relay puts a real server behind a listener in memory, and returns the listener's address. The relay keeps no
+// connection open when a request has its answer: waiting for a real connection would stop the virtual clock.
+func relay(t connectortest.TB, address string) string {
+	target := &url.URL{Scheme: "http", Host: address}
+	front := network.Serve(t, &httputil.ReverseProxy{Transport: &http.Transport{DisableKeepAlives: true}, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(target)
+		r.Out.Host = r.In.Host // the server's links name it
+	}})
+	return front.Listener.Addr().String()
+}
+
+// relayed starts applications in one server, each behind a relay in memory.
 func relayed(server *servers.SCIM) func(t connectortest.TB) connectortest.Application {
 	var started atomic.Int64
 	return func(t connectortest.TB) connectortest.Application {
-		target := &url.URL{Scheme: "http", Host: server.Address}
-		relay := network.Serve(t, &httputil.ReverseProxy{Transport: &http.Transport{DisableKeepAlives: true}, Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Host = r.In.Host // which its links name
-		}})
 		behind := *server
-		behind.Address = relay.Listener.Addr().String()
+		behind.Address = relay(t, server.Address)
 		return newApplication(t, behind.URL(fmt.Sprintf("faults%d", started.Add(1))), server.Token, nil)
 	}
 }

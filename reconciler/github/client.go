@@ -19,6 +19,7 @@ import (
 	gh "github.com/google/go-github/v60/github"
 	"github.com/hashicorp/go-retryablehttp"
 
+	"github.com/countersign/countersign/connectors/rest"
 	"github.com/countersign/countersign/reconciler/history"
 )
 
@@ -338,8 +339,8 @@ func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
 	if resp == nil || (resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusTooManyRequests) {
 		return 0, false
 	}
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s >= 0 {
-		return time.Duration(s) * time.Second, true
+	if wait, ok := rest.RetryAfter(resp.Header, c.config.Now()); ok {
+		return wait, true
 	}
 	if resp.Header.Get("X-RateLimit-Remaining") == "0" {
 		if at, err := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64); err == nil {

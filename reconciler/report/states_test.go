@@ -63,7 +63,7 @@ func preview(verdict schemas.PreviewVerdict, apps ...schemas.ApplicationPlan) *s
 		Files:         []schemas.FileChange{{Path: file[0].Path, After: "aa11"}},
 		ContentDigest: "sha256:99887766554433", Live: true, At: now,
 		Plan:     schemas.Plan{APIVersion: schemas.APIVersion, Applications: apps, Digest: "7c1f09ab55667788"},
-		Decision: &schemas.Decision{APIVersion: schemas.APIVersion, Rules: 11, Bundle: "sha256:beefbeefbeef", Engine: "opa 1.22.2", Required: []schemas.Requirement{ownerSigns}},
+		Decision: &schemas.Decision{APIVersion: schemas.APIVersion, Rules: 11, Bundle: "sha256:beefbeefbeef", Engine: "opa 1.22.4", Required: []schemas.Requirement{ownerSigns}},
 		Evidence: &schemas.Evidence{Forge: "github", PullRequest: 57, Authors: []string{"erin"}, Approvals: []schemas.Approval{dana}},
 	}
 	for _, a := range apps {

@@ -1,13 +1,11 @@
 package jsonschema
 
 import (
-	"bytes"
 	"math/big"
-	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/agnivade/levenshtein"
+	"github.com/countersign/countersign/schemas"
 )
 
 // ValueHint says how to fix a value of the wrong type, from a finding's message and the value as it was written; ""
@@ -115,23 +113,13 @@ func nearest(word string, candidates []string) string {
 	}
 	best, distance := "", 0
 	for _, c := range candidates {
-		d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(c))
-		if d == 2 && sameLetters(word, c) {
-			d = 1 // two letters that changed places are one slip
-		}
+		d := schemas.Distance(strings.ToLower(word), strings.ToLower(c))
 		// A third of the letters may differ, and one even in short words.
 		if d <= max(1, len(c)/3) && (best == "" || d < distance) {
 			best, distance = c, d
 		}
 	}
 	return best
-}
-
-func sameLetters(a, b string) bool {
-	x, y := []byte(strings.ToLower(a)), []byte(strings.ToLower(b))
-	slices.Sort(x)
-	slices.Sort(y)
-	return bytes.Equal(x, y)
 }
 
 // DidYouMean is a hint that names the candidate that a word is most likely a misspelling of, or "".

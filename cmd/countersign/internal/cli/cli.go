@@ -96,11 +96,17 @@ func Main(ctx context.Context, args []string, env Environment) int {
 		defer a.muzzle()()
 	}
 	root := newRootCommand(a)
+	topics, err := guideTopics()
+	if err != nil {
+		a.complain(err)
+		return exitError
+	}
+	root.AddCommand(topics...)
 	root.SetArgs(args)
 	root.SetIn(env.Stdin)
 	root.SetOut(a.Stdout)
 	root.SetErr(a.Stderr)
-	err := root.ExecuteContext(ctx)
+	err = root.ExecuteContext(ctx)
 	a.progressEnd()
 	if err == nil {
 		return exitDone
