@@ -16,6 +16,7 @@ import (
 	"github.com/countersign/countersign/cmd/countersign/guides"
 	"github.com/countersign/countersign/cmd/countersign/internal/cli"
 	"github.com/countersign/countersign/schemas"
+	"github.com/countersign/countersign/schemas/strict"
 )
 
 // pages are the Markdown files that people read first.
@@ -65,7 +66,7 @@ func TestPageYAML(t *testing.T) {
 				case strings.Contains(m[1], "kind: Settings"):
 					path = schemas.SettingsPath
 				}
-				if _, list := schemas.Decode(path, []byte(m[1])); list.Err() != nil {
+				if _, list := strict.Decode(path, []byte(m[1])); list.Err() != nil {
 					t.Errorf("%s: %v\n%s", relative(page), list.Err(), m[1])
 				}
 				continue
