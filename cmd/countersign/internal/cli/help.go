@@ -68,6 +68,12 @@ func printUsage(c *cobra.Command) error {
 	return nil
 }
 
+// switchValue is a boolean flag's value that help shows by the flag's name alone.
+type switchValue struct{ pflag.Value }
+
+func (switchValue) Type() string     { return "switch" }
+func (switchValue) IsBoolFlag() bool { return true }
+
 // printFlags prints the flags of a command, its own ones first.
 func printFlags(w io.Writer, flags *pflag.FlagSet) {
 	groups := map[string]*pflag.FlagSet{}
@@ -79,7 +85,12 @@ func printFlags(w io.Writer, flags *pflag.FlagSet) {
 		if groups[name] == nil {
 			groups[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
 		}
-		groups[name].AddFlag(f)
+		shown := *f
+		if f.Value.Type() == "bool" {
+			// pflag prints every boolean flag as --name[=true|false].
+			shown.Value, shown.NoOptDefVal = switchValue{f.Value}, ""
+		}
+		groups[name].AddFlag(&shown)
 	})
 	for _, name := range []string{"", groupState, groupConnectors} {
 		if g := groups[name]; g != nil && g.HasAvailableFlags() {
