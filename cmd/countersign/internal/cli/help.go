@@ -68,11 +68,8 @@ func printUsage(c *cobra.Command) error {
 	return nil
 }
 
-// switchValue is a boolean flag's value that help shows by the flag's name alone.
+// switchValue hides from pflag that a flag is boolean, so that help shows its name alone.
 type switchValue struct{ pflag.Value }
-
-func (switchValue) Type() string     { return "switch" }
-func (switchValue) IsBoolFlag() bool { return true }
 
 // printFlags prints the flags of a command, its own ones first.
 func printFlags(w io.Writer, flags *pflag.FlagSet) {
