@@ -55,10 +55,16 @@ func printUsage(c *cobra.Command) error {
 	}
 	if c.HasAvailableSubCommands() {
 		fmt.Fprintln(w, "\nCommands:")
+		var listed []*cobra.Command
+		width := 0
 		for _, sub := range c.Commands() {
 			if sub.IsAvailableCommand() || sub.Name() == "help" {
-				fmt.Fprintf(w, "  %-*s  %s\n", c.NamePadding(), sub.Name(), sub.Short)
+				listed = append(listed, sub)
+				width = max(width, len(sub.Name()))
 			}
+		}
+		for _, sub := range listed {
+			fmt.Fprintf(w, "  %-*s  %s\n", width, sub.Name(), sub.Short)
 		}
 	}
 	printFlags(w, c.LocalFlags())
