@@ -196,7 +196,7 @@ type AuditProblem struct {
 	What     string `json:"what"`
 }
 
-// AuditVerification is the answer of countersign audit verify. It says whether the chain holds: it does when there are no problems.
+// AuditVerification is the answer of countersign audit verify. It reports whether the chain holds: it does when there are no problems.
 type AuditVerification struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"` // AuditVerify
@@ -226,7 +226,7 @@ type AuditEntitlement struct {
 	Target    *Name  `json:"target"`
 	Privilege string `json:"privilege"`
 	NativeID  string `json:"native_id"`
-	// Made says that an operation of ours made it so; false is found there.
+	// Made means that an operation of ours made it so; false is found there.
 	Made bool `json:"made"`
 	// Since and Sequence are of the record that established it as it stands.
 	Since    time.Time `json:"since"`

@@ -105,7 +105,7 @@ type ConnectorAnswer struct {
 type ConnectorWelcome struct {
 	// Version is one of those that were offered.
 	Version int `json:"version"`
-	// Normalizes says that the connector wants to be asked normalize: the application gives names or attributes
+	// Normalizes means that the connector wants to be asked normalize: the application gives names or attributes
 	// back otherwise than they were given to it.
 	Normalizes bool `json:"normalizes,omitempty"`
 	// Batch bounds the operations of one apply request; 0 is no bound of the connector's.
@@ -116,7 +116,7 @@ type ConnectorWelcome struct {
 type ConnectorDone struct {
 	// Count is how many connections, items or outcomes the answer had. One that is lost is noticed.
 	Count int `json:"count" jsonschema:"minimum=0"`
-	// Incomplete says why something is missing from what was read; "" when it is whole.
+	// Incomplete explains why something is missing from what was read; "" when it is whole.
 	Incomplete string `json:"incomplete,omitempty" jsonschema:"maxLength=4000"`
 }
 
@@ -173,7 +173,7 @@ type ConnectorTestAnswer struct {
 	Config      map[string]any `json:"config,omitempty"`
 	// Name answers add_identity, add_resource and protected.
 	Name *Name `json:"name,omitempty"`
-	// Not says that the application has no such thing: a resource of the type, or a state of an identity.
+	// Not means that the application has no such thing: a resource of the type, or a state of an identity.
 	Not bool `json:"not,omitempty"`
 }
 
@@ -187,14 +187,14 @@ type ConnectorHarness struct {
 	Breaks []ConnectorBreak `json:"breaks,omitempty"`
 	// Faulty are configs that cannot work.
 	Faulty []ConnectorFaulty `json:"faulty,omitempty"`
-	// Serial says that only one application can be open at a time.
+	// Serial means that only one application can be open at a time.
 	Serial bool `json:"serial,omitempty"`
 }
 
 // ConnectorBreak is a way of breaking an application.
 type ConnectorBreak struct {
 	Name string `json:"name" jsonschema:"minLength=1"`
-	// Corrupt says that the application itself is damaged, so that nothing may be applied to it.
+	// Corrupt means that the application itself is damaged, so that nothing may be applied to it.
 	Corrupt bool `json:"corrupt,omitempty"`
 }
 

@@ -44,7 +44,7 @@ type ChangedDocument struct {
 	Before *Request `json:"before,omitempty"`
 	// Application is set for application files.
 	Application *PolicyApplication `json:"application,omitempty"`
-	// Merged says that the document stood in the base: editing or deleting it changes what was approved.
+	// Merged means that the document stood in the base: editing or deleting it changes what was approved.
 	Merged bool `json:"merged"`
 	// Operations is how many operations of the plan follow from the document. The engine counts them.
 	Operations int `json:"operations"`

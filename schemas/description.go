@@ -16,7 +16,7 @@ type Description struct {
 	Config json.RawMessage `json:"config" jsonschema:"type=object"`
 	// Types are the types of connections, sorted by name.
 	Types []ConnectionType `json:"types" jsonschema:"minItems=1,maxItems=100"`
-	// Attested says that nothing can be read: what the application holds is what those who carry operations out say.
+	// Attested means that nothing can be read: what the application holds is what those who carry operations out say.
 	Attested bool `json:"attested,omitempty"`
 	// PlanScript and ApplyScript grant the least privileges for reading and for applying, ready to be run by an
 	// administrator of the application.
@@ -71,7 +71,7 @@ type GrantableType struct {
 	// imply it. In privileges a higher one comes before those that it implies. What is read and normalized names each
 	// by itself.
 	Implies map[string][]string `json:"implies,omitempty"`
-	// Single says that a connection has at most one target of this type: granting another is a conflict.
+	// Single means that a connection has at most one target of this type: granting another is a conflict.
 	Single bool     `json:"single,omitempty"`
 	Names  NameRule `json:"names"`
 	// Privileged are glob patterns of targets, PrivilegedPrivileges privileges, that are powerful by themselves.
@@ -91,7 +91,7 @@ type NameRule struct {
 	Pattern string `json:"pattern" jsonschema:"minLength=1,maxLength=4000"`
 	// Reserved are glob patterns of names that are the application's own.
 	Reserved []string `json:"reserved,omitempty"`
-	// FoldCase says that the application does not tell upper from lower case.
+	// FoldCase means that the application does not tell upper from lower case.
 	FoldCase bool `json:"fold_case,omitempty"`
 }
 

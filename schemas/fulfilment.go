@@ -107,7 +107,7 @@ type FulfilmentRequestData struct {
 	Requests []FulfilmentSource `json:"requests"`
 	// Callback is where an answer that comes later is sent; "" for nowhere.
 	Callback string `json:"callback,omitempty"`
-	// Why says why a request is cancelled.
+	// Why explains why a request is cancelled.
 	Why string `json:"why,omitempty"`
 }
 
@@ -187,7 +187,7 @@ type FulfilmentRecord struct {
 	Method        string `json:"method,omitempty"`
 	By            string `json:"by,omitempty"`
 	Authenticated bool   `json:"authenticated,omitempty"`
-	// Independent says that who said so neither made the request nor gains by it; nil is not known.
+	// Independent means that who said so neither made the request nor gains by it; nil is not known.
 	Independent *bool  `json:"independent,omitempty"`
 	Message     string `json:"message,omitempty"`
 }

@@ -27,12 +27,12 @@ const (
 	KindAcknowledgement Kind = "Acknowledgement"
 )
 
-// IsRequest says whether documents of this kind ask for a change of access.
+// IsRequest reports whether documents of this kind ask for a change of access.
 func (k Kind) IsRequest() bool {
 	return k == KindConnectionCreation || k == KindConnectionAssignment || k == KindConnectionDeletion
 }
 
-// IsControl says whether documents of this kind steer a run without changing access by themselves:
+// IsControl reports whether documents of this kind steer a run without changing access by themselves:
 // they live beside the requests and are folded with them.
 func (k Kind) IsControl() bool {
 	return k == KindAdmission || k == KindBudgetOverride || k == KindAcknowledgement
@@ -136,8 +136,8 @@ type Window struct {
 	Expires *time.Time `json:"expires,omitempty"`
 }
 
-// Started says whether the window has opened at the instant now.
+// Started reports whether the window has opened at the instant now.
 func (w Window) Started(now time.Time) bool { return w.Starts == nil || !now.Before(*w.Starts) }
 
-// Expired says whether the window has closed at the instant now.
+// Expired reports whether the window has closed at the instant now.
 func (w Window) Expired(now time.Time) bool { return w.Expires != nil && !now.Before(*w.Expires) }

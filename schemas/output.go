@@ -71,7 +71,7 @@ type Preview struct {
 	Unmet    []Requirement `json:"unmet"`
 	// Quarantined are files of the base that have no effect, with the reasons.
 	Quarantined []QuarantinedFile `json:"quarantined,omitempty"`
-	// Live says that live state was read; a preview without is blind.
+	// Live means that live state was read; a preview without is blind.
 	Live bool      `json:"live"`
 	At   time.Time `json:"at"`
 }
@@ -122,7 +122,7 @@ type ApplicationOutcome struct {
 	Withdrawn []Operation `json:"withdrawn,omitempty"`
 	// Adopted is how many items were found as desired for the first time.
 	Adopted int `json:"adopted"`
-	// Error says why the pass could not go on; "" when it did.
+	// Error explains why the pass could not go on; "" when it did.
 	Error string `json:"error,omitempty"`
 }
 
@@ -245,7 +245,7 @@ type ConformanceReport struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"` // Conformance
 	Title      string `json:"title"`
-	// Reduced says why only some of the cases ran, and what makes all run; "" when all did.
+	// Reduced explains why only some of the cases ran, and what makes all run; "" when all did.
 	Reduced string            `json:"reduced,omitempty"`
 	Cases   []ConformanceCase `json:"cases"`
 	Passed  int               `json:"passed"`

@@ -14,7 +14,7 @@ const (
 	OperationDelete OperationKind = "delete" // a connection
 )
 
-// Cause says why an operation is in the plan.
+// Cause explains why an operation is in the plan.
 type Cause string
 
 // The causes of operations.
@@ -27,7 +27,7 @@ const (
 	CauseUnmanaged Cause = "unmanaged" // never requested, and the application says revoke
 )
 
-// Hold says why an operation is shown and not carried out.
+// Hold explains why an operation is shown and not carried out.
 type Hold string
 
 // The reasons for holding an operation.
@@ -92,7 +92,7 @@ func (o *Operation) Key() Key {
 	return k
 }
 
-// Removes says whether the operation takes access away: a revoke or a deletion.
+// Removes reports whether the operation takes access away: a revoke or a deletion.
 func (o *Operation) Removes() bool { return o.Kind == OperationRevoke || o.Kind == OperationDelete }
 
 // Access is one effective right: an identity may use a privilege on a resource, or is a member (perhaps
@@ -132,12 +132,12 @@ type ApplicationPlan struct {
 	// Pending are entitlements of invited, expired or blocked identities: a state, neither drift nor error.
 	Pending  []PendingEntitlement `json:"pending,omitempty"`
 	Findings []Finding            `json:"findings,omitempty"`
-	// Incomplete says why the live state is not known whole; "" when it is.
+	// Incomplete explains why the live state is not known whole; "" when it is.
 	Incomplete string    `json:"incomplete,omitempty"`
 	ReadAt     time.Time `json:"read_at,omitzero"`
 	// LiveDigest is the digest of the live state that the plan was made from.
 	LiveDigest string `json:"live_digest,omitempty"`
-	// Attested says that the live state is what fulfillers said, since nothing can be read: drift is unknown.
+	// Attested means that the live state is what fulfillers said, since nothing can be read: drift is unknown.
 	Attested bool `json:"attested,omitempty"`
 }
 

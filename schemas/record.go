@@ -81,14 +81,14 @@ type RequestInfo struct {
 	Connection  Name       `json:"connection"`
 }
 
-// BaselineItem says that one item of an application was seen to be as the desired state of that moment
+// BaselineItem means that one item of an application was seen to be as the desired state of that moment
 // wanted it. A later difference from the same Token is drift; another token is a change to carry out.
 type BaselineItem struct {
 	// Item is a connection ("c"), its payload ("p") or an entitlement ("e") with its names, in the order of Key.
 	Item string `json:"item"`
 	// Token is the assertion: present or absent, and the documents that say so.
 	Token string `json:"token"`
-	// Made says that an operation of ours made it so; false is adopted: it was so already.
+	// Made means that an operation of ours made it so; false is adopted: it was so already.
 	Made bool `json:"made"`
 	// NativeID is what the target's name stood for.
 	NativeID string `json:"native_id,omitempty"`
@@ -135,13 +135,13 @@ type Approval struct {
 	At *time.Time `json:"at,omitempty"`
 	// Commit is the commit that was approved.
 	Commit string `json:"commit,omitempty"`
-	// Authenticated says that a signature or the forge vouches for the person; a bare trailer does not.
+	// Authenticated means that a signature or the forge vouches for the person; a bare trailer does not.
 	Authenticated bool   `json:"authenticated"`
 	Method        string `json:"method"` // review, signature, trailer
-	// Named says that the settings name this bot as one whose approval counts.
+	// Named means that the settings name this bot as one whose approval counts.
 	Named  bool `json:"named,omitempty"`
 	Counts bool `json:"counts"`
-	// Why says why it does not count.
+	// Why explains why it does not count.
 	Why string `json:"why,omitempty"`
 }
 

@@ -14,7 +14,7 @@ type Selection struct {
 	Scope map[string][]string `json:"scope,omitempty"`
 }
 
-// Everything says whether the selection is of all that the connector can see.
+// Everything reports whether the selection is of all that the connector can see.
 func (s Selection) Everything() bool { return len(s.Names) == 0 && len(s.Scope) == 0 }
 
 // Selector answers quickly whether a connection is selected. same is the application's own form of a name, in
@@ -37,7 +37,7 @@ func (s Selection) Selector(same func(Name) Name) func(Name) bool {
 type State struct {
 	// Connections are sorted by name; no name comes twice unless the application itself has two of it.
 	Connections []Connection `json:"connections"`
-	// Incomplete says why something is missing from the state; "" when it is complete.
+	// Incomplete explains why something is missing from the state; "" when it is complete.
 	Incomplete string `json:"incomplete,omitempty"`
 }
 
@@ -48,7 +48,7 @@ type Connection struct {
 	// Payload has the attributes that the type's schema names. A key that is absent is not known. Connections that are
 	// alike may share one: it is not changed once it was returned.
 	Payload map[string]any `json:"payload,omitempty"`
-	// Protected says why the connection must never be changed (superuser, built in); "" for ordinary ones.
+	// Protected explains why the connection must never be changed (superuser, built in); "" for ordinary ones.
 	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
 	// Entitlements are sorted by target, then privilege, then target_id.
 	Entitlements []Entitlement `json:"entitlements,omitempty"`
@@ -79,9 +79,9 @@ type Item struct {
 	NativeID string `json:"native_id,omitempty" jsonschema:"maxLength=4096"`
 	// State is absent, or invited, expired or blocked, for identities.
 	State EntitlementState `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked"`
-	// Protected says why it must never be given or changed.
+	// Protected explains why it must never be given or changed.
 	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
-	// Connection says that the item has members of its own, so that it is not a plain identity.
+	// Connection means that the item has members of its own, so that it is not a plain identity.
 	Connection bool `json:"connection,omitempty"`
 }
 

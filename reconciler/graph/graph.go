@@ -199,7 +199,7 @@ func (g *Graph) DirectMembers(c schemas.Name) []schemas.Name {
 	return out
 }
 
-// Exists says whether a name is an identity that holds something, or a connection that is there.
+// Exists reports whether a name is an identity that holds something, or a connection that is there.
 func (g *Graph) Exists(n schemas.Name) bool {
 	at := g.nodes[n]
 	return at != nil && (at.identity || at.exists)

@@ -25,7 +25,7 @@ type Remote struct {
 }
 
 // Fetch brings references of the remote into a clone, by forced refspecs: what was rewritten there is rewritten here,
-// and found by whoever judges. A folder that is not there, or is empty, becomes a bare clone. The answer says whether
+// and found by whoever judges. A folder that is not there, or is empty, becomes a bare clone. The answer reports whether
 // any of them moved.
 func Fetch(ctx context.Context, dir string, r Remote, refspecs ...string) (moved bool, err error) {
 	repo, err := openOrInit(dir, refspecs[0])

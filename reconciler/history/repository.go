@@ -16,15 +16,15 @@ import (
 )
 
 var (
-	// ErrTooLarge says that a blob is larger than the caller takes.
+	// ErrTooLarge means that a blob is larger than the caller takes.
 	ErrTooLarge = errors.New("the object is too large")
-	// ErrNotFound says that the repository has no such object.
+	// ErrNotFound means that the repository has no such object.
 	ErrNotFound = errors.New("the repository has no such object")
-	// ErrNoRevision says that a revision names nothing here.
+	// ErrNoRevision means that a revision names nothing here.
 	ErrNoRevision = errors.New("there is no such revision here (git fetch, or name another)")
-	// ErrOffLine says that a walk cannot begin at a commit, since it is not on the first-parent line.
+	// ErrOffLine means that a walk cannot begin at a commit, since it is not on the first-parent line.
 	ErrOffLine = errors.New("it is not on the first-parent line")
-	// ErrShallow says that a clone lacks its older commits.
+	// ErrShallow means that a clone lacks its older commits.
 	ErrShallow = errors.New("it is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)")
 )
 
@@ -66,7 +66,7 @@ func Open(dir string) (*Repository, error) {
 	}
 }
 
-// gitDirAt says whether a folder is a work tree or a bare repository.
+// gitDirAt reports whether a folder is a work tree or a bare repository.
 func gitDirAt(at string) (gitDir, workTree string, err error) {
 	dotGit := filepath.Join(at, ".git")
 	info, err := os.Stat(dotGit)

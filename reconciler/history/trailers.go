@@ -30,7 +30,7 @@ func splitLines(message string) []string {
 
 func isBlank(line string) bool { return strings.TrimSpace(line) == "" }
 
-// isFolded says whether a line goes on the one before.
+// isFolded reports whether a line goes on the one before.
 func isFolded(line string) bool {
 	return line != "" && (line[0] == ' ' || line[0] == '\t') && !isBlank(line)
 }

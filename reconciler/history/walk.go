@@ -36,9 +36,9 @@ type File struct {
 // Filter keeps reading to the paths that matter. Paths are from the root, with slashes, and otherwise as they
 // stand in the trees: what is no safe path is for the caller to refuse.
 type Filter interface {
-	// Dir says whether a folder may hold paths that matter.
+	// Dir reports whether a folder may hold paths that matter.
 	Dir(path string) bool
-	// File says whether a path matters, whatever stands there: file, link or submodule.
+	// File reports whether a path matters, whatever stands there: file, link or submodule.
 	File(path string) bool
 }
 

@@ -20,11 +20,11 @@ type Rules struct {
 	// has planned for other applications.
 	Limits   schemas.Limits
 	Day, Run Counts
-	// Shrunken is Result.Shrunken, unless an admitted Acknowledgement says that the read was right.
+	// Shrunken is Result.Shrunken, unless an admitted Acknowledgement means that the read was right.
 	Shrunken bool
 	// Outside are the operations that somebody outside was asked for already, by id: they are not begun again.
 	Outside map[string]Outside
-	// Unable says why nobody outside can be asked, by provisioning; one that is missing can be.
+	// Unable explains why nobody outside can be asked, by provisioning; one that is missing can be.
 	Unable map[schemas.Provisioning]string
 }
 
@@ -67,7 +67,7 @@ func Count(o *schemas.Operation) Counts {
 // shrunken is why nothing is known for sure after a read that misses most of what was there.
 const shrunken = "most connections that were verified before are missing from what was read"
 
-// Operations marks the operations that must wait and says why. An operation that depends on a held one waits
+// Operations marks the operations that must wait and explains why. An operation that depends on a held one waits
 // with it. It returns the removals that go ahead and count against the budget.
 func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 	incomplete := p.Incomplete != ""

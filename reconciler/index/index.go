@@ -34,11 +34,11 @@ type Index struct {
 	loaded   Head
 }
 
-// ErrChanged says that another process has written the file since it was opened. Open it again: what the
+// ErrChanged means that another process has written the file since it was opened. Open it again: what the
 // other has judged need not be judged twice.
 var ErrChanged = errors.New("the order index was written by another process")
 
-// Damaged says whether an error means that the file holds no index that could be read.
+// Damaged reports whether an error means that the file holds no index that could be read.
 func Damaged(err error) bool {
 	var e *sqlite.Error
 	if errors.As(err, &e) {

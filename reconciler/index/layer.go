@@ -24,7 +24,7 @@ type File struct {
 	Reasons    []string `json:"reasons,omitempty"`
 }
 
-// Quarantined says whether the branch has something else than what holds.
+// Quarantined reports whether the branch has something else than what holds.
 func (f *File) Quarantined() bool { return f.Admitted != f.Raw }
 
 // Control is an admitted Admission, BudgetOverride or Acknowledgement that stands.

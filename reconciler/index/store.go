@@ -21,9 +21,9 @@ type store struct {
 	db *sql.DB
 	// tx is what is read: the file as it stood when it was begun.
 	tx *sql.Tx
-	// whole says that all that the file has, verdicts apart, is in memory, too: there is no use in asking.
+	// whole means that all that the file has, verdicts apart, is in memory, too: there is no use in asking.
 	whole bool
-	// wipe says that nothing in the file holds.
+	// wipe means that nothing in the file holds.
 	wipe bool
 }
 

@@ -86,7 +86,7 @@ func differing(before, after *Desired) (from, to *Desired) {
 	return without(before, after), without(after, before)
 }
 
-// bounded says whether a desired edge is not in force at all times.
+// bounded reports whether a desired edge is not in force at all times.
 func bounded(d *Desired) bool {
 	return slices.ContainsFunc(d.Connections, func(c *Connection) bool {
 		return len(c.Scheduled) > 0 || slices.ContainsFunc(c.Entitlements, func(e Entitlement) bool { return e.Expires != nil })
@@ -116,7 +116,7 @@ func boundedEntitlements(d *Desired) []graph.Bounded {
 
 // assume is the live state that a change is judged against: what the requests brought about before it, which
 // becomes part of it, and what they take to be there. first and second are before and after with what is
-// scheduled in force. supposed says that it differs from the former for somebody's access.
+// scheduled in force. supposed means that it differs from the former for somebody's access.
 func assume(assumed connectors.State, description connectors.Description, before, after, first, second *Desired) (_ connectors.State, supposed bool) {
 	there := map[schemas.Name]int{}
 	for i, c := range assumed.Connections {
@@ -171,7 +171,7 @@ func assume(assumed connectors.State, description connectors.Description, before
 	return assumed, supposed
 }
 
-// speaks says whether the entitlement is wanted or to be gone. Both lists are sorted.
+// speaks reports whether the entitlement is wanted or to be gone. Both lists are sorted.
 func (c *Connection) speaks(e connectors.Entitlement) bool {
 	_, wanted := slices.BinarySearchFunc(c.Entitlements, e, func(a Entitlement, e connectors.Entitlement) int {
 		return compareTarget(a.Target, a.Privilege, e.Target, e.Privilege)
@@ -238,7 +238,7 @@ func growing(before, after *Connection) map[wordKey]bool {
 	return out
 }
 
-// contains says whether the window a covers all of b.
+// contains reports whether the window a covers all of b.
 func contains(a, b schemas.Window) bool {
 	return (a.Starts == nil || b.Starts != nil && !b.Starts.Before(*a.Starts)) &&
 		(a.Expires == nil || b.Expires != nil && !b.Expires.After(*a.Expires))

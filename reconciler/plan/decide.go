@@ -193,7 +193,7 @@ func (x *folding) decide(c *Connection, g *group, words []said, left int) *event
 	return used
 }
 
-// lives says whether the target of a grant has a life that the grant lies in.
+// lives reports whether the target of a grant has a life that the grant lies in.
 func (x *folding) lives(w *said, target *group) bool {
 	end := &target.events[target.life.end]
 	switch {

@@ -64,7 +64,7 @@ type Connection struct {
 	schemas.Name
 	SourceID  string
 	Existence Existence
-	// Reverted says that Deleted is what undoing later creations came back to.
+	// Reverted means that Deleted is what undoing later creations came back to.
 	Reverted bool
 	// Documents are those that decide about existence, in merge order: the standing creations, or the deletion.
 	Documents []schemas.DocumentID
@@ -90,7 +90,7 @@ type Entitlement struct {
 	Documents []schemas.DocumentID
 	// Expires is when the last of them ends; nil when one has no end.
 	Expires *time.Time
-	// Started says that every one of them had a start.
+	// Started means that every one of them had a start.
 	Started bool
 	// Starts is when a scheduled grant begins, nil for what is in force.
 	Starts       *time.Time
@@ -105,7 +105,7 @@ type Tombstone struct {
 	// Cause is request (a revoke, or a deletion of either end), expiry or undo.
 	Cause     schemas.Cause
 	Documents []schemas.DocumentID
-	// Scheduled says that every undone grant of it had a start, so that it may have been undone before it
+	// Scheduled means that every undone grant of it had a start, so that it may have been undone before it
 	// was ever in force: then only the baseline can tell that it is ours.
 	Scheduled bool
 }

@@ -71,7 +71,7 @@ type Result struct {
 	Settled []schemas.BaselineItem
 	// Tokens are the tokens that the plan's operations settle, by operation id.
 	Tokens map[string]string
-	// Shrunken says that most of what was there at the last verification is gone from the live state.
+	// Shrunken means that most of what was there at the last verification is gone from the live state.
 	Shrunken bool
 }
 
@@ -134,7 +134,7 @@ type subject struct {
 	found      *connectors.Connection // live
 	live       []*connectors.Connection
 	base       schemas.BaselineItem
-	// known says that base is known, identity that the name stood for another id when it was verified and
+	// known means that base is known, identity that the name stood for another id when it was verified and
 	// nothing was approved since.
 	known, identity bool
 	open            bool // its entitlements are to be compared

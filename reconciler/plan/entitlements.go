@@ -179,7 +179,7 @@ func (d *differ) pending(key schemas.Key, state schemas.EntitlementState) {
 	d.out.Plan.Pending = append(d.out.Plan.Pending, schemas.PendingEntitlement{Key: key, State: state})
 }
 
-// nested says whether the application was asked about the name and told that it has members of its own.
+// nested reports whether the application was asked about the name and told that it has members of its own.
 func (d *differ) nested(n schemas.Name) bool {
 	return d.in.Targets != nil && slices.ContainsFunc(d.in.Targets[n], func(i connectors.Item) bool { return i.Connection })
 }

@@ -121,7 +121,7 @@ func standingCreations(present []event, last *event) []schemas.DocumentID {
 	return out
 }
 
-// laterLife says whether a creation stood when the deletion was undone.
+// laterLife reports whether a creation stood when the deletion was undone.
 func laterLife(later []event, deletion *event) bool {
 	until := deletion.version.Until
 	return until > 0 && slices.ContainsFunc(later, func(e event) bool {

@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// existence plans creation, update and deletion, and says whether entitlements are to be compared.
+// existence plans creation, update and deletion, and reports whether entitlements are to be compared.
 func (d *differ) existence(it *subject) {
 	if it.info == nil || !d.identify(it) {
 		return
@@ -24,7 +24,7 @@ func (d *differ) existence(it *subject) {
 	}
 }
 
-// identify finds the one live connection that is meant, and says whether it may be touched.
+// identify finds the one live connection that is meant, and reports whether it may be touched.
 func (d *differ) identify(it *subject) bool {
 	c, app, docs := it.connection, d.in.Application, it.connection.documents()
 	if !it.info.known {

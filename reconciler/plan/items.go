@@ -37,7 +37,7 @@ func OperationItem(o *schemas.Operation) string {
 // item joins parts with a character that no name may hold (decoding refuses control characters).
 func item(parts ...string) string { return strings.Join(parts, "\x1f") }
 
-// The words of assertions. A tombstone's says why it is to be absent.
+// The words of assertions. A tombstone's explains why it is to be absent.
 const (
 	present = "present"
 	absent  = "absent"
@@ -56,7 +56,7 @@ func absentFor(c schemas.Cause) string {
 	return absent + "-" + string(c)
 }
 
-// says says whether a token has the word, or one that begins with it.
+// says reports whether a token has the word, or one that begins with it.
 func says(token, word string) bool { return strings.HasPrefix(token, word) }
 
 // token is the assertion about an item: a word, and the documents that say so, each as 16 hexadecimal digits.
@@ -106,7 +106,7 @@ func (a *assertion) token(word string, docs []schemas.DocumentID) string {
 	return a.tok
 }
 
-// anew says whether the documents say something that the baseline's item was not verified with: another
+// anew reports whether the documents say something that the baseline's item was not verified with: another
 // word, or the same by a document that is new. The end of one of several grants is nothing new.
 func (a *assertion) anew(base schemas.BaselineItem, known bool, word string, docs []schemas.DocumentID) bool {
 	if !known {

@@ -100,7 +100,7 @@ func (d *differ) states() []connectors.Connection {
 	return out
 }
 
-// sameConnection says whether the connector gave back what it was given; empty and nil are the same.
+// sameConnection reports whether the connector gave back what it was given; empty and nil are the same.
 func sameConnection(a, b *connectors.Connection) bool {
 	if a.Name != b.Name || len(a.Payload) != len(b.Payload) || len(a.Entitlements) != len(b.Entitlements) {
 		return false
@@ -120,7 +120,7 @@ func sameConnection(a, b *connectors.Connection) bool {
 }
 
 // spell asks for one connection's own form, and for that of each entry where they are not all as written.
-// It says whether the connection has another name.
+// It reports whether the connection has another name.
 func (d *differ) spell(it *subject, state connectors.Connection) bool {
 	f := &form{name: it.connection.Name}
 	it.form = f

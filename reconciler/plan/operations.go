@@ -98,7 +98,7 @@ func (d *differ) depend() {
 	}
 }
 
-// inherits says whether what the deletion at i leaves goes, by further deletions, to the connection: a
+// inherits reports whether what the deletion at i leaves goes, by further deletions, to the connection: a
 // circle, in which none can wait for the other.
 func inherits(ops []schemas.Operation, deletes map[schemas.Name]int, i int, c schemas.Name) bool {
 	for range len(deletes) {
@@ -174,7 +174,7 @@ func sortOperations(ops []schemas.Operation) {
 	copy(deletes, sorted)
 }
 
-// Named says whether an approved document names the operation's effect: a revoke, a deletion or an expiry
+// Named reports whether an approved document names the operation's effect: a revoke, a deletion or an expiry
 // that reviewers saw. Such removals pass the first run's hold and the budget.
 func Named(o *schemas.Operation) bool {
 	switch o.Cause {

@@ -23,13 +23,13 @@ func Pair(unchanged, before, after []*Document, description connectors.Descripti
 	return first, Fold(slices.Concat(unchanged, after), description, now)
 }
 
-// apart says that none of the connections bears on others: one whose creation was undone goes or stays
+// apart means that none of the connections bears on others: one whose creation was undone goes or stays
 // by what others hold of it.
 func apart(list []*Connection) bool {
 	return !slices.ContainsFunc(list, func(c *Connection) bool { return c.Existence == Undone })
 }
 
-// deletes says whether any version of a document is a deletion, which ends edges of others.
+// deletes reports whether any version of a document is a deletion, which ends edges of others.
 func deletes(docs []*Document) bool {
 	deletion := func(v *Version) bool {
 		return v != nil && v.Request != nil && Ends(v.Request.Kind)

@@ -108,7 +108,7 @@ func (s *Schema) Findings(value any) []Finding {
 	return nil
 }
 
-// Declares says whether the schema's top level, or an allOf of it, names the property.
+// Declares reports whether the schema's top level, or an allOf of it, names the property.
 func (s *Schema) Declares(property string) bool {
 	for top := s.compiled; top != nil; top = top.Ref {
 		if top.Properties[property] != nil {

@@ -18,7 +18,7 @@ type Finding struct {
 	// Way leads to the fault: keys, and indexes in decimal.
 	Way   []string
 	OnKey bool
-	// Unnamed says that the last key of Way must not be printed.
+	// Unnamed means that the last key of Way must not be printed.
 	Unnamed bool
 	Msg     string
 	Hint    string
@@ -205,12 +205,12 @@ func keyWays(v any, way []string, depth int, key, name string) [][]string {
 	return ways
 }
 
-// isSecret says whether a schema location is that of a reference to a secret: a connector's, or one of our own.
+// isSecret reports whether a schema location is that of a reference to a secret: a connector's, or one of our own.
 func isSecret(location string) bool {
 	return strings.HasPrefix(location, secretURL) || strings.Contains(location, "#/$defs/SecretReference")
 }
 
-// under says whether a schema location lies in a property of that name.
+// under reports whether a schema location lies in a property of that name.
 func under(location, property string) bool {
 	return strings.Contains(location, "/properties/"+property)
 }

@@ -14,7 +14,7 @@ import (
 type fieldPlan struct {
 	name  string
 	index int
-	// inline says that the field's own fields stand in its place.
+	// inline means that the field's own fields stand in its place.
 	inline bool
 }
 

@@ -129,7 +129,7 @@ func (d *decoder) checkFile(docs []schemas.Document) {
 	}
 }
 
-// full says that enough errors were found to stop looking.
+// full means that enough errors were found to stop looking.
 func (d *decoder) full() bool { return len(d.errs) >= 4*schemas.MaxErrors }
 
 // failAt reports a fault at a line of the present document.

@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// urlFault says why something signed must not be sent to an address, or "".
+// urlFault explains why something signed must not be sent to an address, or "".
 func urlFault(s string) string {
 	u, err := url.Parse(s)
 	switch {

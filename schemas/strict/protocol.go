@@ -76,7 +76,7 @@ func decodeConnectorLine(message string, line []byte, into any) error {
 	return nil
 }
 
-// halfSurrogate says whether an escape of UTF-16 stands without its other half: encoding/json would read each as
+// halfSurrogate reports whether an escape of UTF-16 stands without its other half: encoding/json would read each as
 // the same character.
 func halfSurrogate(line []byte) bool {
 	unit := func(i int) (rune, bool) {

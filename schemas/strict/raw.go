@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// checkRaw reports what is wrong with a file's bytes, before any parser sees them. parse says whether
+// checkRaw reports what is wrong with a file's bytes, before any parser sees them. parse reports whether
 // a parser may see them all the same.
 func (d *decoder) checkRaw(content []byte) (parse bool) {
 	switch {

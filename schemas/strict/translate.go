@@ -68,5 +68,5 @@ func (d *decoder) translate(list []jsonschema.Finding) {
 	}
 }
 
-// isImplicitNull says whether the value is one that nobody wrote: the parser places it at the next line.
+// isImplicitNull reports whether the value is one that nobody wrote: the parser places it at the next line.
 func isImplicitNull(n *yaml.Node) bool { return n.Tag == "!!null" && n.Value == "" }
