@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrInexact means that a number has no exact form in every JSON reader (RFC 8785 counts in IEEE 754
+// ErrInexact means that a number cannot be represented exactly by every JSON reader (RFC 8785 counts in IEEE 754
 // doubles): hashing it would make two numbers one.
 var ErrInexact = errors.New("number is not exact in JSON")
 

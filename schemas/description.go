@@ -16,7 +16,7 @@ type Description struct {
 	Config json.RawMessage `json:"config" jsonschema:"type=object"`
 	// Types are the types of connections, sorted by name.
 	Types []ConnectionType `json:"types" jsonschema:"minItems=1,maxItems=100"`
-	// Attested means that nothing can be read: what the application holds is what those who carry operations out say.
+	// Attested means that nothing can be read: what the application holds is what those who carry out operations report.
 	Attested bool `json:"attested,omitempty"`
 	// PlanScript and ApplyScript grant the least privileges for reading and for applying, ready to be run by an
 	// administrator of the application.
@@ -68,7 +68,7 @@ type GrantableType struct {
 	Default []string `json:"default,omitempty"`
 	// Implies lists which other privileges a privilege on a resource brings with it, where the application holds one
 	// level at a time: all of them, not only the next. Granting one grants those too, revoking one revokes those that
-	// imply it. In privileges a higher one comes before those that it implies. What is read and normalized names each
+	// imply it. In privileges a higher one comes before those that it implies. Read and normalized states name each
 	// by itself.
 	Implies map[string][]string `json:"implies,omitempty"`
 	// Single means that a connection has at most one target of this type: granting another is a conflict.
@@ -84,7 +84,7 @@ type GrantableType struct {
 
 // NameRule is which names an application can hold.
 type NameRule struct {
-	// MaxBytes bounds the length in UTF-8; 0 is no bound.
+	// MaxBytes bounds the length in UTF-8; 0 is unbounded.
 	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"minimum=0"`
 	// Pattern is RE2 and matches the complete name; "" is any. A connector in a process of its own gives one, which
 	// lets neither control characters pass nor the empty name.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// APIVersion stands in every document, record and JSON output.
+// APIVersion is in every document, record and JSON output.
 const APIVersion = "countersign.dev/v1"
 
 // Kind names the kind of a document.
@@ -39,7 +39,7 @@ func (k Kind) IsControl() bool {
 }
 
 // Name identifies a connection, resource or identity inside one application by what people call it.
-// Native ids stay in state; they are no part of the key.
+// Native ids stay in state; they are not part of the key.
 type Name struct {
 	Type       string `json:"type" yaml:"type"`
 	SourceName string `json:"source_name" yaml:"source_name"`
@@ -86,7 +86,7 @@ const (
 	PrivilegeAdmin  = "ADMIN"
 )
 
-// DocumentID says which document in Git is meant: the file's path from the repository's root, with
+// DocumentID identifies a document in Git: the file's path from the repository's root, with
 // slashes, and the document's index in the file from 0. Blob is the file's Git blob hash.
 type DocumentID struct {
 	Path  string `json:"path"`
@@ -94,7 +94,7 @@ type DocumentID struct {
 	Blob  string `json:"blob,omitempty"`
 }
 
-// Place is where a document stands in the merge order: the sequence of the first-parent commit that
+// Place is a document's position in the merge order: the sequence of the first-parent commit that
 // added its file (from 0 at the root), then path, then index.
 type Place struct {
 	Commit int    `json:"commit"`
@@ -120,7 +120,7 @@ type Position struct {
 	Column int    `json:"column,omitempty"`
 }
 
-// Provisioning says who carries out an operation.
+// Provisioning selects who carries out an operation.
 type Provisioning string
 
 // The ways of provisioning.

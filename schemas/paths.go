@@ -14,7 +14,7 @@ import (
 // maxPath bounds a control file's path, in bytes.
 const maxPath = 1024
 
-// FileClass says what kind of control file a path names.
+// FileClass is the kind of control file that a path names.
 type FileClass string
 
 // The classes of control files.
@@ -49,7 +49,7 @@ func (f Folders) WithDefaults() Folders {
 
 // IsControlFile reports whether a path (from the repository's root, with slashes) names a control file, and
 // of which class. It does not judge the path: a control file whose path CheckPath refuses is still a
-// control file, and must be reported, not ignored. Nil settings stand for the default folders.
+// control file, and must be reported, not ignored. Nil settings mean the default folders.
 func IsControlFile(file string, s *SettingsSpec) (FileClass, bool) {
 	folders := DefaultFolders()
 	signers := ""

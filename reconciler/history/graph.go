@@ -37,7 +37,7 @@ func (r *Repository) CommitsBetween(ctx context.Context, base, head string) ([]*
 	return r.between(ctx, []string{base}, []string{head})
 }
 
-// changesItself reports whether a merge has a change that none of its branches brought: what stands at the path
+// changesItself reports whether a merge has a change that none of its branches brought: the content at the path
 // afterwards must be what a branch had made of it since it forked. Else somebody wrote it while merging.
 func (r *Repository) changesItself(ctx context.Context, c *Commit) (bool, error) {
 	if ok, err := r.isPlain(c); err != nil || ok {
@@ -158,14 +158,14 @@ func (r *Repository) MergeBase(ctx context.Context, a, b string) (string, error)
 	case err != nil:
 		return "", fmt.Errorf("find the merge base: %w", err)
 	case len(bases) == 0:
-		return "", errors.New("the two have no commit in common")
+		return "", errors.New("the two don't share a commit")
 	case len(bases) > 1:
 		return "", fmt.Errorf("the two have %d merge bases: merge the base into the change first", len(bases))
 	}
 	return bases[0], nil
 }
 
-// mergeBases are the common ancestors that are no ancestors of one another.
+// mergeBases are the common ancestors that are not ancestors of one another.
 func (r *Repository) mergeBases(ctx context.Context, a, b string) ([]string, error) {
 	if a == b {
 		return []string{a}, nil
@@ -228,7 +228,7 @@ func (r *Repository) between(ctx context.Context, base, head []string) ([]*Commi
 	oldest := int64(0)
 	slop := 16
 	for len(p.queue) > 0 {
-		// What is common may still reach what was taken for the branch's: not what is older, clocks willing.
+		// Common commits may still reach some that were taken for the branch's: not what is older, clocks willing.
 		if p.open == 0 && !p.skewed && (len(seen) == 0 || p.queue[0].date < oldest) {
 			if slop--; slop < 0 {
 				break

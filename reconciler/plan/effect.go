@@ -9,7 +9,7 @@ import (
 )
 
 // SameEffect reports whether two operations of one id bring about the same: what somebody outside was asked for need not
-// be asked for again. An id that became known since is no other one.
+// be asked for again. An id that became known since then is not a difference.
 func SameEffect(a, b *schemas.Operation) bool {
 	id := func(x, y string) bool { return x == "" || y == "" || x == y }
 	return a.ID == b.ID && a.Kind == b.Kind && a.Connection == b.Connection && a.Key() == b.Key() && a.ReassignTo == b.ReassignTo &&

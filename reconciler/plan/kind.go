@@ -3,7 +3,7 @@ package plan
 import "github.com/countersign/countersign/schemas"
 
 // ByKind returns the answer for a kind of request; the zero value for what is not a kind of request. It is the one place
-// that tells kinds of request apart: a new kind is a new parameter here, and then every caller that has no answer for it
+// that tells kinds of request apart: a new kind is a new parameter here, and then every caller without an answer for it
 // does not compile.
 func ByKind[T any](kind schemas.Kind, creation, assignment, deletion T) T {
 	switch kind {

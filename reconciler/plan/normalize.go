@@ -173,8 +173,8 @@ func (d *differ) one(c connectors.Connection) (connectors.Connection, error) {
 	return got.Connections[0], nil
 }
 
-// respell puts the connection's entitlements and tombstones into the application's spelling. What is
-// written in two ways is one entitlement: granted twice it has both documents; granted and revoked, the
+// respell puts the connection's entitlements and tombstones into the application's spelling. An entitlement
+// written in two ways is one: granted twice it has both documents; granted and revoked, the
 // revoke holds, since which came last was decided for each spelling by itself.
 func (d *differ) respell(c *Connection, f *form) {
 	of := func(t schemas.Name, p string) wordKey {
@@ -223,7 +223,7 @@ func (d *differ) respell(c *Connection, f *form) {
 		k := wordKey{t.Target, t.Privilege}
 		_, wanted := at[k]
 		if wanted || seen[k] {
-			continue // a grant that stands wins over the end of another
+			continue // a grant in force wins over the end of another
 		}
 		seen[k] = true
 		kept = append(kept, t)

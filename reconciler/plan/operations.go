@@ -19,8 +19,8 @@ func (d *differ) plan(op *schemas.Operation, word string, docs []schemas.Documen
 		op.Provisioning = d.in.Application.Spec.Provisioning
 	}
 	op.ID = operationID(op.Application, op.Kind, OperationItem(op))
-	// What a connection was given went with it: made anew, it is given anew.
-	if op.Cause != schemas.CauseUnmanaged && !d.made[op.Connection] && !d.assert.anew(base, known, word, docs) {
+	// A connection's entitlements went with it: when it is recreated, they are granted again.
+	if op.Cause != schemas.CauseUnmanaged && !d.made[op.Connection] && !d.assert.changed(base, known, word, docs) {
 		op.Cause = schemas.CauseDrift
 	}
 	d.out.Tokens[op.ID] = d.assert.token(word, docs)
@@ -34,13 +34,13 @@ func (d *differ) settle(item, word string, docs []schemas.DocumentID, native str
 		return
 	}
 	s := schemas.BaselineItem{Item: item, Token: tok, NativeID: native}
-	if known && word != foreign && says(base.Token, present) == (word == present) && !says(base.Token, foreign) {
-		// Who made a thing stays known through later requests about it. Having made it absent says nothing
-		// about who makes it present again.
+	if known && word != foreign && hasWord(base.Token, present) == (word == present) && !hasWord(base.Token, foreign) {
+		// An item's origin is kept through later requests about it. Having made it absent does not tell
+		// who makes it present again.
 		s.Made = base.Made
 	}
-	if !d.assert.anew(base, known, word, docs) && base.NativeID != "" {
-		s.NativeID = base.NativeID // the id that was bound first, until somebody approves anew
+	if !d.assert.changed(base, known, word, docs) && base.NativeID != "" {
+		s.NativeID = base.NativeID // the id that was bound first, until somebody approves it again
 	}
 	d.out.Settled = append(d.out.Settled, s)
 }

@@ -35,7 +35,7 @@ func newCompiler() *jsonschema.Compiler {
 	return c
 }
 
-// ParseInstant reads an instant of RFC 3339 with its zone, and returns it in UTC. The error says nothing of the text.
+// ParseInstant reads an instant of RFC 3339 with its zone, and returns it in UTC. The error does not contain the text.
 func ParseInstant(s string) (time.Time, error) {
 	var t time.Time
 	// UnmarshalText is strict where Parse is not (single digits, a comma before the fraction).

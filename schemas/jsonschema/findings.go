@@ -41,7 +41,7 @@ func findings(index schemaIndex, instance any, err error) []Finding {
 		add := func(msg, hint string) { list = append(list, Finding{Way: at, Msg: msg, Hint: hint}) }
 		if isSecret(e.SchemaURL) && !under(e.SchemaURL, "env") && !under(e.SchemaURL, "file") {
 			add("a literal where a reference to a secret belongs (expected {env: NAME} or {file: /path})",
-				"secrets never stand in Git: change it if this was ever pushed")
+				"secrets never belong in Git: change it if this was ever pushed")
 			return
 		}
 		switch k := e.ErrorKind.(type) {

@@ -26,7 +26,7 @@ func credentialFault(key, value string) string {
 	case strings.Contains(value, "=") && assignedValue.MatchString(value):
 		return "a connection string with a password or token in it" + belongs
 	case len(value) >= 14 && knownToken.MatchString(value):
-		return "what looks like an access token" + belongs
+		return "text that looks like an access token" + belongs
 	case len(key) >= 3 && secretKey.MatchString(key):
 		return "a literal where a secret belongs" + belongs
 	}

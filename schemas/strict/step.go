@@ -49,7 +49,7 @@ type source struct {
 	grants, revokes [][2]int
 }
 
-// noteEntries keeps where the entries of grants and revokes stand.
+// noteEntries keeps the places of the entries of grants and revokes.
 func (s *source) noteEntries(root *yaml.Node) {
 	spec := valueOf(root, "spec")
 	places := func(list *yaml.Node) [][2]int {
