@@ -18,6 +18,9 @@ type Description struct {
 	Types []ConnectionType `json:"types" jsonschema:"minItems=1,maxItems=100"`
 	// Attested means that nothing can be read: what the application holds is what those who carry out operations report.
 	Attested bool `json:"attested,omitempty"`
+	// NativeIDs means that connections and identities have ids that outlive their names. Without it the name is the
+	// identity.
+	NativeIDs bool `json:"native_ids,omitempty"`
 	// PlanScript and ApplyScript grant the least privileges for reading and for applying, ready to be run by an
 	// administrator of the application.
 	PlanScript  string `json:"plan_script" jsonschema:"minLength=1"`
@@ -77,9 +80,23 @@ type GrantableType struct {
 	// Privileged are glob patterns of targets, PrivilegedPrivileges privileges, that are powerful by themselves.
 	Privileged           []string `json:"privileged,omitempty"`
 	PrivilegedPrivileges []string `json:"privileged_privileges,omitempty"`
+	// ReadOnly are privileges that are read and can't be granted or revoked, such as OWNER.
+	ReadOnly []string `json:"read_only,omitempty" jsonschema:"maxItems=100"`
+	// Contains are the parts of a target of this type: a privilege on the target implies it on them.
+	Contains []Containment `json:"contains,omitempty" jsonschema:"maxItems=100"`
 	// Grant and Revoke are what the connector can do.
 	Grant  bool `json:"grant,omitempty"`
 	Revoke bool `json:"revoke,omitempty"`
+}
+
+// Containment is one type of parts that targets of another type contain.
+type Containment struct {
+	Type string `json:"type" jsonschema:"pattern=^[a-z][a-z0-9_]*$,maxLength=100"`
+	// Separator is between the name of the containing target and the rest of a part's name: "." in sales.orders. With ""
+	// every target of the type is a part.
+	Separator string `json:"separator,omitempty" jsonschema:"maxLength=100"`
+	// Privileges maps a privilege on the containing target to those that it implies on a part; nil is the same one.
+	Privileges map[string][]string `json:"privileges,omitempty"`
 }
 
 // NameRule is which names an application can hold.

@@ -86,6 +86,9 @@ const (
 	PrivilegeAdmin  = "ADMIN"
 )
 
+// PrivilegeOwner is ownership of a resource. It is read and never granted.
+const PrivilegeOwner = "OWNER"
+
 // DocumentID identifies a document in Git: the file's path from the repository's root, with
 // slashes, and the document's index in the file from 0. Blob is the file's Git blob hash.
 type DocumentID struct {

@@ -60,6 +60,9 @@ type Operation struct {
 	Target    *Name  `json:"target,omitempty"`
 	TargetID  string `json:"target_id,omitempty"`
 	Privilege string `json:"privilege,omitempty"`
+	// WrittenTarget and WrittenConnection are the names in the requests, where the application has other names today.
+	WrittenTarget     *Name `json:"written_target,omitempty"`
+	WrittenConnection *Name `json:"written_connection,omitempty"`
 	// Before and After are set for create, update and delete: the attributes that change.
 	Before map[string]any `json:"before,omitempty"`
 	After  map[string]any `json:"after,omitempty"`

@@ -56,10 +56,14 @@ type VerificationState string
 
 // The states of verification.
 const (
-	VerificationNone         VerificationState = "none"    // no operation was carried out
-	VerificationPending      VerificationState = "pending" // no read-back yet, or somebody outside has to act: accept an invitation
-	VerificationVerified     VerificationState = "verified"
-	VerificationPartial      VerificationState = "partial" // some of its operations are verified
+	VerificationNone     VerificationState = "none"    // no operation was carried out
+	VerificationPending  VerificationState = "pending" // no read-back yet, or somebody outside has to act: accept an invitation
+	VerificationVerified VerificationState = "verified"
+	VerificationPartial  VerificationState = "partial" // some of its operations are verified
+	// VerificationInPlace is what needed no operation: the access was already as requested.
+	VerificationInPlace VerificationState = "already in place"
+	// VerificationNoEffect is a removal whose target can't be found: it removed nothing.
+	VerificationNoEffect     VerificationState = "no effect"
 	VerificationDiffers      VerificationState = "differs" // the read-back showed something else
 	VerificationUnverifiable VerificationState = "unverifiable"
 	VerificationAttested     VerificationState = "attested" // somebody entitled reported it as done, and no read can show it
