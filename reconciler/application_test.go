@@ -263,7 +263,7 @@ func TestWidening(t *testing.T) {
 	}
 }
 
-// An application is not forgotten while requests to it stand: neither removed nor renamed.
+// An application is not forgotten while it still has requests: neither removed nor renamed.
 func TestRemovedApplication(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -287,7 +287,7 @@ func TestRemovedApplication(t *testing.T) {
 			c := w.merge("x", historytest.Bob(), historytest.Carol())
 			r := w.run()
 			v := wantVerdict(t, r, c, "quarantined")
-			if !strings.Contains(strings.Join(v.Reasons, "\n"), "while requests to it stand") {
+			if !strings.Contains(strings.Join(v.Reasons, "\n"), "while it still has requests") {
 				t.Errorf("the verdict does not say why: %v", v.Reasons)
 			}
 			// It is served as before: what stands is kept up, what is undone goes.
