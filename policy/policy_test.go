@@ -209,7 +209,7 @@ func TestCompileErrors(t *testing.T) {
 		"a misspelt set":          {module("package countersign\n\ndenny contains {\"code\": \"A\", \"msg\": \"x\"}\n"), nil, "the set denny is never evaluated; did you mean deny?"},
 		"a conftest set":          {module("package countersign\n\ndeny_table contains {\"code\": \"A\", \"msg\": \"x\"}\n"), nil, "the set deny_table is never evaluated; did you mean deny?"},
 		"data as package":         {nil, map[string]any{"countersign": 1}, "data.countersign: is reserved for rules"},
-		"freeze is not a list":       {nil, map[string]any{"freeze": "always"}, "data.freeze: is not a list"},
+		"freeze is not a list":    {nil, map[string]any{"freeze": "always"}, "data.freeze: is not a list"},
 		"freeze without end":      {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "reason": "x"}}}, "data.freeze[0].to: is required"},
 		"freeze backwards":        {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "to": "2025-01-01T00:00:00Z", "reason": "x"}}}, "data.freeze[0].to: is not after from"},
 		"freeze at no instant":    {nil, map[string]any{"freeze": []any{map[string]any{"from": "Friday", "to": "2025-01-01T00:00:00Z", "reason": "x"}}}, "data.freeze[0].from: is not a timestamp"},

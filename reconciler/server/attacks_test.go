@@ -195,7 +195,7 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "somebody gains of whom people.yaml knows no login", reason: "authz: user/erin gains access and is nobody's identity", play: func(w *world) {
+		{name: "somebody gains of whom people.yaml knows no login", reason: "authz: user/erin gains access but is not mapped to anyone", play: func(w *world) {
 			n := w.ask("reader", files{"requests/erin.yaml": grant("base", user("erin"))})
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
