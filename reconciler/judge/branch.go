@@ -206,7 +206,7 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 	if files, err = j.config.Repository.Snapshot(ctx, found.Hash, ControlFiles{&settings.Spec}); err != nil {
 		return err
 	}
-	e := &Examination{base: x.Layer, head: x.Fork(), sequence: sequence,
+	e := &Examination{base: x.Layer, head: x.Fork(), sequence: sequence, settled: true,
 		trust: &Trust{Settings: settings, Applications: map[string]*schemas.Application{}}}
 	for _, f := range files {
 		if err := j.examineFile(ctx, e, f.Path, f.Entry); err != nil {

@@ -85,12 +85,12 @@ func (j *Judge) checkApplication(e *Examination, f *file, d schemas.Document, v 
 	}
 	apps[v.Name] = v
 	refuse(j.checker.Config(d, desc.Config))
-	for _, t := range slices.Sorted(maps.Keys(v.Spec.Scope)) {
-		if _, ok := desc.Type(t); !ok {
-			e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: schemas.SeverityError, Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
-				Message: fmt.Sprintf("spec.scope: %s has no connections of type %s", desc.Title, t)})
-		}
+	if e.settled {
+		// It took effect under an older version, and an unknown type does so still: it restricts nothing.
+		refuse(scopeErrors(d, &v.Spec, desc))
+		return
 	}
+	refuse(TypeErrors(d, &v.Spec, desc))
 }
 
 // checkRequests checks the requests of the change against the applications that they name.

@@ -61,6 +61,8 @@ type Examination struct {
 	left map[string]int
 	// folded is the number of connections folded.
 	folded int
+	// settled is set for a change that has already taken effect: the anchor, or one with a verdict in the ledger.
+	settled bool
 	// fork is the commit where a proposed change forked from its base.
 	fork string
 }
@@ -78,7 +80,7 @@ type proposal struct {
 
 // examine decodes the changed files and folds them over the base.
 func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in proposal) (*Examination, error) {
-	e := &Examination{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded,
+	e := &Examination{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded, settled: in.known,
 		Changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}}
 	for _, c := range in.changes {
 		if err := j.examineFile(ctx, e, c.Path, c.After); err != nil {

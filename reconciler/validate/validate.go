@@ -140,7 +140,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 func checkTogether(all []schemas.Document, unread bool, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
 	checker := strict.NewChecker()
 	apps := map[string]connectors.Description{}
-	unknown := map[string]bool{} // applications of unknown connectors, whose requests cannot be checked
+	unknown := map[string]bool{} // applications whose types are unknown, so that their requests cannot be checked
 	lacks := map[string]map[schemas.Provisioning]hold.Fault{}
 	forge := "local"
 	for _, d := range all {
@@ -164,8 +164,11 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 				var err error
 				if desc, err = own.DescribeConfig(v.Spec.Config); err != nil {
 					fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
+					unknown[v.Name] = true
+					continue
 				}
 			}
+			fail(judge.TypeErrors(d, &v.Spec, desc))
 			apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
 			fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
 		case *schemas.People:
@@ -184,14 +187,12 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 			continue
 		}
 		if !ok {
-			fail(schemas.ErrorList{{Position: d.At("spec.application"), Field: "spec.application", Msg: fmt.Sprintf("unknown application %q", v.Application),
-				Hint: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")}})
+			fail(schemas.ErrorList{judge.UnknownName(d, "spec.application", "spec.application", "application", v.Application, slices.Sorted(maps.Keys(apps)))})
 			continue
 		}
 		typ, ok := desc.Type(v.Connection.Type)
 		if !ok {
-			fail(schemas.ErrorList{{Position: d.At("spec.connection.type"), Field: "spec.connection.type",
-				Msg: fmt.Sprintf("%s has no connections of type %s", desc.Title, v.Connection.Type)}})
+			fail(schemas.ErrorList{judge.UnknownName(d, "spec.connection.type", "spec.connection.type", "type", v.Connection.Type, typeNames(desc))})
 			continue
 		}
 		if plan.Opens(v.Kind) {
@@ -203,17 +204,16 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 				field := fmt.Sprintf("spec.%s[%d]", list, i)
 				target, ok := typ.Target(e.Type)
 				if !ok {
-					fail(schemas.ErrorList{{Position: d.At(field + ".type"), Field: field + ".type", Msg: fmt.Sprintf("a %s cannot be granted to a %s", e.Type, typ.Name),
-						Hint: "it may be given " + strings.Join(targetNames(typ), ", ")}})
+					fail(schemas.ErrorList{wrongTarget(d, field+".type", e.Type, typ, desc)})
 					continue
 				}
 				if err := target.Names.Check(e.SourceName); err != nil {
 					fail(schemas.ErrorList{{Position: d.At(field + ".source_name"), Field: field + ".source_name", Msg: err.Error()}})
 				}
-				for _, p := range e.Privileges {
+				for j, p := range e.Privileges {
 					if len(target.Privileges) > 0 && !slices.Contains(target.Privileges, p) {
-						fail(schemas.ErrorList{{Position: d.At(field + ".privileges"), Field: field + ".privileges", Msg: fmt.Sprintf("unknown privilege %s on a %s", p, e.Type),
-							Hint: "the privileges are " + strings.Join(target.Privileges, ", ")}})
+						at := fmt.Sprintf("%s.privileges[%d]", field, j)
+						fail(schemas.ErrorList{judge.UnknownName(d, at, at, "privilege", p, target.Privileges)})
 					}
 				}
 			}
@@ -222,6 +222,25 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 			fail(schemas.ErrorList{{Position: d.At("spec.connection.source_name"), Field: "spec.connection.source_name", Msg: err.Error()}})
 		}
 	}
+}
+
+// wrongTarget returns the error for a type that cannot be granted to connections of typ.
+func wrongTarget(d schemas.Document, field, target string, typ connectors.ConnectionType, desc connectors.Description) schemas.Error {
+	for i := range desc.Types {
+		if _, known := desc.Types[i].Target(target); known {
+			return schemas.Error{Position: d.At(field), Field: field, Msg: fmt.Sprintf("a %s cannot be granted to a %s", target, typ.Name),
+				Hint: "grant one of " + strings.Join(targetNames(typ), ", ")}
+		}
+	}
+	return judge.UnknownName(d, field, field, "type", target, targetNames(typ))
+}
+
+func typeNames(desc connectors.Description) []string {
+	var names []string
+	for i := range desc.Types {
+		names = append(names, desc.Types[i].Name)
+	}
+	return names
 }
 
 func targetNames(typ connectors.ConnectionType) []string {
