@@ -71,3 +71,7 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	report.Next, report.Again = result.Next, result.Again
 	return report, err
 }
+
+// ExitCode decides the exit code of a run; run.CodeOf has the table. With difference, a read-only run returns 2 where
+// applications differ from the approved state.
+func ExitCode(r *schemas.RunReport, difference bool) int { return int(run.CodeOf(r, difference)) }
