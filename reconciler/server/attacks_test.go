@@ -228,7 +228,7 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "a bot approves", reason: "renovate[bot]'s approval does not count: it is a bot's", play: func(w *world) {
+		{name: "a bot approves", reason: "renovate[bot]'s approval does not count: the account is a bot", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.Bot("renovate[bot]")
 			w.preview(n)
