@@ -13,8 +13,19 @@ import (
 	"github.com/countersign/countersign/reconciler/report"
 )
 
-// filledWith is a copy of a report in which every text that somebody else may have written is s.
-func filledWith(t *testing.T, v any, s string) any {
+// filler is the text that somebody else may have written, and the log of a connector's test, which keeps its line feeds.
+type filler struct{ text, log string }
+
+// hostile puts the same text everywhere.
+func hostile(s string) filler { return filler{s, s} }
+
+// benign is harmless, with as many lines as s in a log.
+func benign(s string) filler { return filler{"x", filledLine.ReplaceAllString(s, "x")} }
+
+var filledLine = regexp.MustCompile(`[^\n]+`)
+
+// filledWith is a copy of a report in which every text that somebody else may have written is replaced.
+func filledWith(t *testing.T, v any, s filler) any {
 	t.Helper()
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -31,7 +42,11 @@ func filledWith(t *testing.T, v any, s string) any {
 // ours are fields whose values countersign chooses, or that join records.
 var ours = []string{"Verdict", "Kind", "Severity", "Status", "Approval", "Provisioning", "Verification", "Origin", "ID", "Operation", "DependsOn", "APIVersion"}
 
-func fill(v reflect.Value, field, s string) {
+func fill(v reflect.Value, field string, with filler) {
+	s := with.text
+	if field == "Log" {
+		s = with.log
+	}
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
@@ -43,16 +58,16 @@ func fill(v reflect.Value, field, s string) {
 			}
 			return
 		}
-		fill(v.Elem(), field, s)
+		fill(v.Elem(), field, with)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if f := v.Type().Field(i); f.IsExported() {
-				fill(v.Field(i), f.Name, s)
+				fill(v.Field(i), f.Name, with)
 			}
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			fill(v.Index(i), field, s)
+			fill(v.Index(i), field, with)
 		}
 	case reflect.Map:
 		if v.Len() > 0 {
@@ -90,7 +105,7 @@ func FuzzHostile(f *testing.F) {
 			t.Skip()
 		}
 		for name, v := range all {
-			checkHostile(t, name, filledWith(t, v, h), filledWith(t, v, "x"))
+			checkHostile(t, name, filledWith(t, v, hostile(h)), filledWith(t, v, benign(h)))
 		}
 	})
 }
@@ -102,9 +117,9 @@ var (
 	ownMarks = regexp.MustCompile(`^(### |- |  - |\| |\|---|\*\*|<details>|</details>|` + "```" + `)`)
 )
 
-func checkHostile(t *testing.T, name string, hostile, benign any) {
+func checkHostile(t *testing.T, name string, attack, harmless any) {
 	t.Helper()
-	text, plain := textOf(t, hostile, report.Options{}), textOf(t, benign, report.Options{})
+	text, plain := textOf(t, attack, report.Options{}), textOf(t, harmless, report.Options{})
 	if got, want := strings.Count(text, "\n"), strings.Count(plain, "\n"); got != want {
 		t.Errorf("%s: %d lines of text, want %d:\n%s", name, got, want, text)
 	}
@@ -116,7 +131,7 @@ func checkHostile(t *testing.T, name string, hostile, benign any) {
 			t.Fatalf("%s: text has %U:\n%s", name, r, text)
 		}
 	}
-	got, want := strings.Split(markdownOf(t, hostile, report.Options{}), "\n"), strings.Split(markdownOf(t, benign, report.Options{}), "\n")
+	got, want := strings.Split(markdownOf(t, attack, report.Options{}), "\n"), strings.Split(markdownOf(t, harmless, report.Options{}), "\n")
 	if len(got) != len(want) {
 		t.Fatalf("%s: %d lines of Markdown, want %d:\n%s", name, len(got), len(want), strings.Join(got, "\n"))
 	}
