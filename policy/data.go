@@ -18,6 +18,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"gopkg.in/yaml.v3"
 
+	"github.com/countersign/countersign/policy/encode"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -243,11 +244,11 @@ func plainData(data map[string]any) (map[string]any, error) {
 	if len(data) == 0 {
 		return map[string]any{}, nil
 	}
-	t, err := encodeAny(data, newEncoding(64<<20, nil), 0)
+	encoded, err := encode.Data(data, 64<<20)
 	if err != nil {
 		return nil, fmt.Errorf("policy data: %w", err)
 	}
-	v, err := ast.JSON(t.Value)
+	v, err := ast.JSON(encoded)
 	if err != nil {
 		return nil, fmt.Errorf("policy data: %w", err)
 	}

@@ -33,5 +33,5 @@
 //	reason:               {min_length: 10}
 //	blast_radius:         {warn: 20, two: 100}
 //
-// Of countersign's packages, policy imports only schemas.
+// Of countersign's packages, policy may import only schemas and its own policy/encode.
 package policy

@@ -18,6 +18,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/version"
 
+	"github.com/countersign/countersign/policy/encode"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -32,7 +33,7 @@ var (
 	// ErrTimeout is returned if the rules did not finish in time.
 	ErrTimeout = errors.New("the rules timed out")
 	// ErrInputTooLarge is returned for a change that exceeds Config.MaxInput.
-	ErrInputTooLarge = errors.New("the policy input is too large")
+	ErrInputTooLarge = encode.ErrTooLarge
 	// ErrMalformed is returned for an answer of unexpected form.
 	ErrMalformed = errors.New("the rules returned a malformed answer")
 	// ErrChild is returned if the process that evaluates the repository's own rules ended or could not be started.
@@ -66,7 +67,7 @@ type Config struct {
 type Engine struct {
 	timeout  time.Duration
 	maxInput int
-	encode   encoder
+	encoder  encode.Encoder
 	library  *program
 	own      *program // nil without own rules
 	child    *child   // nil if own rules are evaluated in this process
@@ -99,11 +100,11 @@ func New(c Config) (*Engine, error) {
 	}
 	var faults schemas.ErrorList
 	faults = append(faults, checkData(data)...)
-	encode, err := newEncoder()
+	encoder, err := encode.New()
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{timeout: c.Timeout, maxInput: c.MaxInput, encode: encode, modules: maps.Clone(c.Modules), data: data}
+	e := &Engine{timeout: c.Timeout, maxInput: c.MaxInput, encoder: encoder, modules: maps.Clone(c.Modules), data: data}
 
 	library, err := compileLibrary()
 	if err != nil {
@@ -174,7 +175,7 @@ func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.
 		return fail(err)
 	}
 	count(&in)
-	value, err := e.encode.value(&in, e.maxInput)
+	value, err := e.encoder.Input(&in, e.maxInput)
 	if err != nil {
 		return fail(fmt.Errorf("policy input: %w", err))
 	}

@@ -612,7 +612,7 @@ func TestEncode(t *testing.T) {
 		"list": []any{1, "x", map[string]any{}}, "typed": []string{"a"}, "number": json.Number("12345678901234567890"), "at": now,
 	}
 	in.Change[0].Request, in.Change[0].Before = &r, &r
-	got, err := engine(t, Config{}).encode.value(&in, 1<<20)
+	got, err := engine(t, Config{}).encoder.Input(&in, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -629,7 +629,7 @@ func TestEncode(t *testing.T) {
 	}
 	// What differs on purpose.
 	offset := time.Date(2026, 1, 1, 1, 0, 0, 5, time.FixedZone("", 3600))
-	v, err := engine(t, Config{}).encode.value(&schemas.PolicyInput{Now: offset}, 1<<20)
+	v, err := engine(t, Config{}).encoder.Input(&schemas.PolicyInput{Now: offset}, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -850,7 +850,7 @@ func BenchmarkEncode(b *testing.B) {
 	in := small()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := e.encode.value(&in, 1<<20); err != nil {
+		if _, err := e.encoder.Input(&in, 1<<20); err != nil {
 			b.Fatal(err)
 		}
 	}

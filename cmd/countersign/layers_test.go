@@ -54,7 +54,8 @@ func arrows() map[string][]string {
 		"reconciler/run/fulfilment": {"reconciler/forge", "reconciler/ledger", "reconciler/plan", "reconciler/hold", "reconciler/report", "connectors", "connectors/rest", "schemas"},
 		// A work tree is checked by the same rules as a merge, without anything being admitted.
 		"reconciler/validate":        {"reconciler/judge", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas", "schemas/strict"},
-		"policy":                     {"schemas", "schemas/jsonschema"},
+		"policy":                     {"policy/encode", "schemas", "schemas/jsonschema"},
+		"policy/encode":              {"schemas"},
 		"connectors":                 {"schemas"},
 		"connectors/exec":            {"connectors", "schemas", "schemas/strict"},
 		"connectors/rest":            {"connectors"},

@@ -188,7 +188,7 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "squash", "carol")
 		}},
-		{name: "a commit of somebody of whom people.yaml knows no login", reason: "cannot be told to be anybody: Erin <erin@home.test>", play: func(w *world) {
+		{name: "a commit of somebody of whom people.yaml knows no login", reason: "cannot be identified: Erin <erin@home.test>", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.pushAs("reader", "alice", "Erin <erin@home.test>", files{"requests/more.yaml": creation("more")})
 			w.preview(n)
@@ -201,14 +201,14 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "a commit of nobody", reason: "cannot be told to be anybody: Ghost <ghost@nowhere.test>", play: func(w *world) {
+		{name: "a commit of nobody", reason: "cannot be identified: Ghost <ghost@nowhere.test>", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.pushAs("reader", "alice", "Ghost <ghost@nowhere.test>", files{"requests/more.yaml": creation("more")})
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "a co-author of nobody", reason: "cannot be told to be anybody: Ghost <ghost@nowhere.test>", play: func(w *world) {
+		{name: "a co-author of nobody", reason: "cannot be identified: Ghost <ghost@nowhere.test>", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.git(w.work, "commit", "-q", "--amend", "-m", "Ask\n\nCo-authored-by: Ghost <ghost@nowhere.test>")
 			w.send("reader", "alice")

@@ -1,7 +1,12 @@
-package policy
+// Package encode converts policy inputs and data to OPA's values. It is separate from package policy because it is about
+// speed alone, and does not know rules or engines.
+//
+// Of countersign's packages, it may import only schemas.
+package encode
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -15,11 +20,14 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// encoder converts a policy input to OPA's values in one pass. Going through JSON would take several times as long, and
+// ErrTooLarge is returned for an input or data of more bytes than allowed.
+var ErrTooLarge = errors.New("the policy input is too large")
+
+// Encoder converts a policy input to OPA's values in one pass. Going through JSON would take several times as long, and
 // encoding is a large part of a small evaluation. The result equals that of encoding/json, with two differences that
 // make rules simpler: nil slices and maps are empty, and instants are in UTC and truncated to the second, so that they
 // compare as text.
-type encoder struct {
+type Encoder struct {
 	root   typeEncoder
 	shared *applications
 	// ready are encodings for reuse, with the terms of names that may recur.
@@ -75,20 +83,21 @@ func newEncoding(budget int, shared *applications) *encoding {
 // spend counts bytes of JSON against the budget.
 func (w *encoding) spend(n int) error {
 	if w.budget -= n; w.budget < 0 {
-		return fmt.Errorf("%w: split the change", ErrInputTooLarge)
+		return fmt.Errorf("%w: split the change", ErrTooLarge)
 	}
 	return nil
 }
 
 type typeEncoder func(v reflect.Value, w *encoding) (*ast.Term, error)
 
-func newEncoder() (encoder, error) {
+// New returns an Encoder. It is safe for concurrent use.
+func New() (Encoder, error) {
 	e, err := encoderOf(reflect.TypeFor[schemas.PolicyInput](), map[reflect.Type]*typeEncoder{})
-	return encoder{e, &applications{}, &sync.Pool{}}, err
+	return Encoder{e, &applications{}, &sync.Pool{}}, err
 }
 
-// value encodes an input of at most maxBytes.
-func (e encoder) value(in *schemas.PolicyInput, maxBytes int) (ast.Value, error) {
+// Input encodes an input of at most maxBytes of JSON, approximately. Beyond that the error is ErrTooLarge.
+func (e Encoder) Input(in *schemas.PolicyInput, maxBytes int) (ast.Value, error) {
 	w, ok := e.ready.Get().(*encoding)
 	if !ok {
 		w = newEncoding(maxBytes, e.shared)
@@ -314,6 +323,15 @@ func isEmpty(v reflect.Value) bool {
 	default:
 		return v.IsZero()
 	}
+}
+
+// Data encodes decoded YAML or JSON of at most maxBytes of JSON, approximately. Beyond that the error is ErrTooLarge.
+func Data(x any, maxBytes int) (ast.Value, error) {
+	t, err := encodeAny(x, newEncoding(maxBytes, nil), 0)
+	if err != nil {
+		return nil, err
+	}
+	return t.Value, nil
 }
 
 // maxDepth limits the nesting of payloads.
