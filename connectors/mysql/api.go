@@ -18,13 +18,13 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// login is one credential with the way to the server.
+// login is a credential with its connection settings.
 type login struct {
 	config  *driverapi.Config
 	timeout time.Duration
 }
 
-// login reads the connection string that a setting has.
+// login parses the connection string of a setting.
 func (s *settings) login(field string, dsn connectors.Secret) (*login, error) {
 	// The driver's messages may quote the connection string.
 	c, err := driverapi.ParseDSN(dsn.Reveal())
@@ -32,7 +32,7 @@ func (s *settings) login(field string, dsn connectors.Secret) (*login, error) {
 		return nil, s.config.Invalid(field, "not a connection string (expected user:password@tcp(host:3306)/)")
 	}
 	if c.User == "" {
-		return nil, s.config.Invalid(field, "the connection string has no user (expected user:password@tcp(host:3306)/)")
+		return nil, s.config.Invalid(field, "user missing (expected user:password@tcp(host:3306)/)")
 	}
 	l := &login{config: c, timeout: s.Timeout}
 	c.Timeout, c.ReadTimeout, c.WriteTimeout = l.timeout, l.timeout, l.timeout
@@ -43,14 +43,14 @@ func (s *settings) login(field string, dsn connectors.Secret) (*login, error) {
 	return l, s.secure(field, l)
 }
 
-// secure decides on TLS. What the connection string says about it may not weaken what the config says.
+// secure configures TLS. The connection string must not weaken the config.
 func (s *settings) secure(field string, l *login) error {
 	mode := s.TLS
 	switch l.config.TLSConfig {
 	case "":
 	case "true":
 		if mode == "off" {
-			return s.config.Invalid("tls", "it is off, and the connection string in config.%s has tls=true", field)
+			return s.config.Invalid("tls", "off conflicts with tls=true in the connection string of config.%s", field)
 		}
 		mode = "verify"
 	case "false":
@@ -58,19 +58,19 @@ func (s *settings) secure(field string, l *login) error {
 			mode = "off"
 		}
 	default:
-		return s.config.Invalid(field, "the connection string has tls=%s: take it out, and set config.tls to verify, with config.ca_file, or to off", l.config.TLSConfig)
+		return s.config.Invalid(field, "tls=%s in the connection string is not supported: remove it, and set config.tls to verify, with config.ca_file, or to off", l.config.TLSConfig)
 	}
 	plain := ""
 	switch {
 	case mode == "off":
 		plain = "TLS is off"
 	case mode == "" && l.config.Net == "unix":
-		plain = "the connection string names a socket, which has no TLS"
+		plain = "the connection string names a socket, which does not use TLS"
 	case mode == "" && (s.CAFile != "" || s.ServerName != "" || !l.local()):
 		mode = "verify"
 	}
 	if plain != "" && s.ServerName != "" {
-		return s.config.Invalid("server_name", "%s, so no certificate is checked", plain)
+		return s.config.Invalid("server_name", "%s, so certificates are not checked", plain)
 	}
 	check, err := s.config.TLS(s.CAFile, plain)
 	if err != nil {
@@ -78,7 +78,7 @@ func (s *settings) secure(field string, l *login) error {
 	}
 	if mode != "verify" {
 		if l.config.AllowCleartextPasswords && !l.local() {
-			return s.config.Invalid(field, "the connection string allows passwords in clear text, and TLS is off")
+			return s.config.Invalid(field, "the connection string allows cleartext passwords, and TLS is off")
 		}
 		l.config.TLS, l.config.TLSConfig = nil, ""
 		return nil
@@ -97,10 +97,10 @@ func (l *login) host() string {
 	return host
 }
 
-// local says whether the way to the server stays on this machine.
+// local reports whether the connection stays on this machine.
 func (l *login) local() bool { return l.config.Net == "unix" || connectors.Loopback(l.host()) }
 
-// open returns a pool of one session, which is made when it is first needed, and again when it was lost.
+// open returns a pool of one session, which is opened when first needed and reopened after it was lost.
 func (l *login) open(readOnly bool) (*sql.DB, error) {
 	c, err := driverapi.NewConnector(l.config)
 	if err != nil {
@@ -111,7 +111,7 @@ func (l *login) open(readOnly bool) (*sql.DB, error) {
 	return db, nil
 }
 
-// dialer makes sessions that all mean the same by the same text, whatever the server's defaults are.
+// dialer opens sessions with the same settings, regardless of the server's defaults.
 type dialer struct {
 	driver.Connector
 	timeout  time.Duration
@@ -120,15 +120,15 @@ type dialer struct {
 
 var _ driver.Connector = (*dialer)(nil)
 
-// What the statements here are written for: backslashes mean nothing in strings, double quotes are strings, and
-// an error is an error.
+// The statements here require this mode: backslashes are plain in strings, double quotes delimit strings, and errors
+// are not downgraded to warnings.
 const sqlMode = "STRICT_ALL_TABLES,NO_BACKSLASH_ESCAPES"
 
-// Without this mode, MariaDB answers a GRANT to a role that was dropped meanwhile by making a user of that name
-// with no password. MySQL does not know the mode, and never makes users so.
+// Without this mode, a GRANT to a role that was just dropped makes MariaDB create a user of that name without a
+// password. MySQL doesn't know the mode, and never creates users that way.
 const noAutoCreate = ",NO_AUTO_CREATE_USER"
 
-// Connect is the driver's, and sets the session up.
+// Connect opens a session and sets it up.
 func (d *dialer) Connect(ctx context.Context) (driver.Conn, error) {
 	conn, err := d.Connector.Connect(ctx)
 	if err != nil {
@@ -155,12 +155,12 @@ func (d *dialer) setup(ctx context.Context, conn driver.Conn) error {
 	}
 	statements := []string{
 		"SET NAMES utf8mb4",
-		// An administrator may have bounded answers: a part would look like the whole.
+		// An administrator may have limited result sets: a part would look complete.
 		"SET SESSION sql_select_limit = 18446744073709551615, SESSION sql_big_selects = 1, SESSION autocommit = 1, SESSION lock_wait_timeout = " +
 			strconv.Itoa(max(1, int(d.timeout/time.Second)-1)),
 	}
 	if d.readOnly {
-		// Statements that change accounts are refused in it, too.
+		// It also refuses statements that change accounts.
 		statements = append(statements, "SET SESSION TRANSACTION READ ONLY")
 	}
 	for _, s := range statements {
@@ -171,7 +171,7 @@ func (d *dialer) setup(ctx context.Context, conn driver.Conn) error {
 	return nil
 }
 
-// loginError is what the server or the way to it says at the login: the text may quote the connection string.
+// loginError is an error at login. Its text may quote the connection string.
 type loginError struct{ err error }
 
 func (e *loginError) Error() string { return "log in: " + e.err.Error() }
@@ -179,14 +179,14 @@ func (e *loginError) Unwrap() error { return e.err }
 
 const opConnect = "connect to MySQL or MariaDB"
 
-// wrap gives a driver's error its code, and a message that holds no connection string.
+// wrap gives a driver's error a code, and a message without the connection string.
 func wrap(op string, err error) error {
 	var known *connectors.Error
 	if err == nil || errors.As(err, &known) {
 		return err
 	}
 	out := &connectors.Error{Op: op, Err: err, Code: connectors.Unavailable}
-	var said *driverapi.MySQLError
+	var failure *driverapi.MySQLError
 	var login *loginError
 	var netErr net.Error
 	var unknownCA x509.UnknownAuthorityError
@@ -194,49 +194,49 @@ func wrap(op string, err error) error {
 	var badCert *tls.CertificateVerificationError
 	atLogin := errors.As(err, &login)
 	switch {
-	case errors.As(err, &said) && atLogin:
-		out.Code, out.Message = codeOf(said.Number), loginMessage(said.Number)+" ("+strconv.Itoa(int(said.Number))+")"
-	case errors.As(err, &said):
-		out.Code, out.Message = codeOf(said.Number), said.Message+" ("+strconv.Itoa(int(said.Number))+")"
-		if out.Code == connectors.Denied && said.Number != errReadOnly && said.Number != errReadOnlyTransaction {
-			out.Message += ": the credential that countersign logs in with lacks the right; countersign schema mysql --scripts says what it needs"
+	case errors.As(err, &failure) && atLogin:
+		out.Code, out.Message = codeOf(failure.Number), loginMessage(failure.Number)+" ("+strconv.Itoa(int(failure.Number))+")"
+	case errors.As(err, &failure):
+		out.Code, out.Message = codeOf(failure.Number), failure.Message+" ("+strconv.Itoa(int(failure.Number))+")"
+		if out.Code == connectors.Denied && failure.Number != errReadOnly && failure.Number != errReadOnlyTransaction {
+			out.Message += ": the credential that countersign logs in with lacks the privilege; countersign schema mysql --scripts lists what it needs"
 		}
 	case errors.Is(err, context.Canceled):
 		out.Message = "stopped"
 	case errors.Is(err, context.DeadlineExceeded):
-		out.Message = "it took too long"
+		out.Message = "timed out"
 	case errors.As(err, &unknownCA), errors.As(err, &wrongHost), errors.As(err, &badCert):
 		out.Code = connectors.Denied
-		out.Message = "the server's certificate does not pass: name its authority in config.ca_file, and its name in config.server_name where it is not the host"
+		out.Message = "the server's certificate is invalid: set its authority in config.ca_file, and its name in config.server_name if that is not the host"
 	case errors.Is(err, driverapi.ErrNoTLS):
-		out.Code, out.Message = connectors.Denied, "the server has no TLS: set it up, or say config.tls: off where nobody else is on the way"
+		out.Code, out.Message = connectors.Denied, "the server does not support TLS: enable it, or set config.tls to off if the network is trusted"
 	case errors.Is(err, driverapi.ErrCleartextPassword), errors.Is(err, driverapi.ErrNativePassword), errors.Is(err, driverapi.ErrOldPassword), errors.Is(err, driverapi.ErrUnknownPlugin):
-		out.Code, out.Message = connectors.Unsupported, "the server asks for a way to log in that is not allowed here or not known"
+		out.Code, out.Message = connectors.Unsupported, "the server requires an authentication method that is unsupported or not allowed"
 	case errors.As(err, &netErr) && netErr.Timeout():
-		out.Message = "the server did not answer in time (config.timeout)"
+		out.Message = "timed out waiting for the server (config.timeout)"
 	case errors.As(err, &netErr):
-		out.Message = "the server cannot be reached: is it running, and are host and port of the connection string right?"
+		out.Message = "could not reach the server: check that it is running, and check host and port in the connection string"
 	default:
 		out.Message = "the connection to the server failed"
 	}
 	return out
 }
 
-// Numbers of errors that decide something. Those below 1900 are shared; MariaDB and MySQL went apart after that.
+// Error numbers that the code depends on. MariaDB and MySQL share those below 1900 and differ above.
 const (
-	errRoleExists          = 1396 // and other things that an account statement could not do
+	errRoleExists          = 1396 // also for other failures of account statements
 	errNoTLSHere           = 3159
 	errNoGrant             = 1141
 	errNoTableGrant        = 1147
 	errNoRoutineGrant      = 1403
-	errNotReady            = 1047 // a node of a Galera cluster that does not have the data yet
+	errNotReady            = 1047 // a node of a Galera cluster that has not synced yet
 	errReadOnly            = 1290
 	errReadOnlyTransaction = 1792
 	errCannotRevokeRole    = 1962 // MariaDB
 	errDefiner             = 4006 // MySQL
 )
 
-// codeOf sorts the servers' error numbers.
+// codeOf classifies the servers' error numbers.
 func codeOf(number uint16) connectors.Code {
 	switch number {
 	case 1044, 1045, 1095, 1130, 1142, 1143, 1211, 1227, 1370, 1419, 1698, 1820, 1862, errReadOnlyTransaction, errReadOnly, 1836, errNoTLSHere, 3118, 3879, 4151:
@@ -254,11 +254,11 @@ func codeOf(number uint16) connectors.Code {
 func loginMessage(number uint16) string {
 	switch number {
 	case 1045, 1698, 1044:
-		return "the server refused the login: check user, password, the host that the account is for, and whether the server asks for TLS (config.tls)"
+		return "the server refused the login: check user, password, the account's host, and whether the server requires TLS (config.tls)"
 	case 1130:
-		return "no account may log in from this machine"
+		return "no account allows logins from this machine"
 	case 1129:
-		return "the server lets this machine in no more after too many errors: an administrator says FLUSH HOSTS"
+		return "the server blocks this machine after too many errors: ask an administrator to run FLUSH HOSTS"
 	case 1040, 1203, 1226:
 		return "too many connections"
 	case 1049:
@@ -268,24 +268,24 @@ func loginMessage(number uint16) string {
 	case 3118, 4151:
 		return "the account of the credential is locked"
 	case errNoTLSHere:
-		return "the server asks for TLS: say config.tls: verify"
+		return "the server requires TLS: set config.tls to verify"
 	case 1053:
 		return "the server is shutting down"
 	}
 	return "the server refused the login"
 }
 
-// lost says that a statement has no answer of the server's: it may have been carried out.
+// lost reports whether a statement went without an answer of the server: it may have been carried out.
 func lost(err error) bool {
-	var said *driverapi.MySQLError
-	return err != nil && !errors.As(err, &said)
+	var failure *driverapi.MySQLError
+	return err != nil && !errors.As(err, &failure)
 }
 
 // number is the server's error number, or 0.
 func number(err error) uint16 {
-	var said *driverapi.MySQLError
-	if errors.As(err, &said) {
-		return said.Number
+	var failure *driverapi.MySQLError
+	if errors.As(err, &failure) {
+		return failure.Number
 	}
 	return 0
 }
@@ -304,7 +304,7 @@ func versionOf(text string) int {
 	return n
 }
 
-// query runs a statement and gives each row, of so many columns, to row. NULL is "".
+// query runs a statement and calls row for each row, which has that many columns. NULL is "".
 func (r *reader) query(ctx context.Context, row func([]string) error, columns int, text string, args ...any) (err error) {
 	r.queries++
 	rows, err := r.db.QueryContext(ctx, text, args...)
@@ -349,7 +349,7 @@ func (w *writer) exec(ctx context.Context, statement string, oracle bool) (err e
 	}
 	_, err = conn.ExecContext(ctx, statement)
 	if _, back := conn.ExecContext(context.WithoutCancel(ctx), "SET SESSION sql_mode = '"+sqlMode+noAutoCreate+"'"); back != nil {
-		// A session in another mode is not used again.
+		// A session left in another mode must not be reused.
 		discard := conn.Raw(func(any) error { return driver.ErrBadConn })
 		if !errors.Is(discard, driver.ErrBadConn) && !errors.Is(discard, sql.ErrConnDone) {
 			err = errors.Join(err, discard)
@@ -358,7 +358,7 @@ func (w *writer) exec(ctx context.Context, statement string, oracle bool) (err e
 	return err
 }
 
-// closed gives a session back to the pool.
+// closed returns a session to the pool.
 func closed(conn *sql.Conn) error {
 	if err := conn.Close(); !errors.Is(err, sql.ErrConnDone) {
 		return err

@@ -17,12 +17,12 @@ type writer struct {
 	checker *connectors.Checker
 }
 
-// maxAccounts bounds how many accounts one statement names.
+// maxAccounts is the maximum number of accounts in one statement.
 const maxAccounts = 200
 
-// Apply carries the operations out. No statement on accounts can be undone here, so each operation counts by
-// itself. Those that commute are done together: each is put into the earliest step of its kind that comes after
-// whatever it depends on and after whatever else concerns the same role or user.
+// Apply carries out the operations. Account statements commit immediately, so each operation has its own result.
+// Operations that commute are joined: each goes into the earliest step of its kind after everything that it depends on
+// and after everything else about the same role or user.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	const op = "apply"
 	c, err := w.load(ctx)
@@ -42,7 +42,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		}
 		if err := b.run(ctx, s); err != nil {
 			if stopped := connectors.Stopped(ctx, op); stopped != nil {
-				return stopped // what was sent may have been done: reading back tells
+				return stopped // a sent statement may have been carried out: the read-back shows it
 			}
 			return wrap(op, err)
 		}
@@ -50,7 +50,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	return nil
 }
 
-// step is operations of one kind whose order among themselves makes no difference.
+// step holds operations of one kind, in any order.
 type step struct {
 	kind schemas.OperationKind
 	ops  []*schemas.Operation
@@ -91,7 +91,7 @@ func (d dialect) steps(ops []schemas.Operation) []*step {
 	return steps
 }
 
-// concerned are the accounts that an operation is about.
+// concerned lists the accounts of an operation.
 func (d dialect) concerned(o *schemas.Operation) []accountID {
 	var out []accountID
 	if id, ok := d.role(o.Connection.SourceName); ok {
@@ -109,19 +109,19 @@ func (d dialect) concerned(o *schemas.Operation) []accountID {
 	return out
 }
 
-// batch is one Apply.
+// batch is the state of one Apply.
 type batch struct {
 	writer    *writer
 	catalogue *catalogue
 	failed    connectors.Failures
 	report    func(connectors.Outcome)
-	// there are the objects that exist among those that are to be given; failures say, by type, why that is not known.
+	// there has the objects of grants that exist; failures has, by type, why that is unknown.
 	there    map[holding]bool
 	failures map[string]error
 }
 
-// look finds out which of the objects that are to be given exist: the server takes a privilege on a database that
-// does not, and on a table that does not when CREATE is among them.
+// look finds out which objects of the grants exist: the server accepts grants on databases that don't exist, and on
+// tables that don't exist if CREATE is among the privileges.
 func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 	b.there, b.failures = map[holding]bool{}, map[string]error{}
 	within := map[string]map[string]bool{}
@@ -164,7 +164,7 @@ func (b *batch) look(ctx context.Context, ops []schemas.Operation) error {
 	return nil
 }
 
-// run carries out a step. An error ends the whole.
+// run carries out a step. An error ends the Apply.
 func (b *batch) run(ctx context.Context, s *step) error {
 	started := b.writer.now()
 	j := &job{batch: b, kind: s.kind, started: started}
@@ -175,7 +175,7 @@ func (b *batch) run(ctx context.Context, s *step) error {
 			err = b.writer.checker.Check(o)
 		}
 		if err != nil {
-			j.tell(o, err)
+			j.done(o, err)
 			continue
 		}
 		able = append(able, o)
@@ -189,17 +189,17 @@ func (b *batch) run(ctx context.Context, s *step) error {
 	return j.change(ctx, able)
 }
 
-// job is a step under way.
+// job is the state of one step.
 type job struct {
 	*batch
 	kind    schemas.OperationKind
 	started time.Time
-	again   bool // one by one, after together did not work
-	// pieces are what grants and revokes come to.
+	again   bool // one by one, after the joined statement failed
+	// pieces has the statements of grants and revokes.
 	pieces map[*schemas.Operation]piece
 }
 
-func (j *job) tell(o *schemas.Operation, err error) {
+func (j *job) done(o *schemas.Operation, err error) {
 	out := connectors.Outcome{Operation: o.ID, Attempts: 1, Started: j.started, Finished: j.writer.now(), Err: wrap(connectors.Title(o), err)}
 	if j.again {
 		out.Attempts = 2
@@ -211,7 +211,7 @@ func (j *job) tell(o *schemas.Operation, err error) {
 	j.report(out)
 }
 
-// connection finds the operation's own role, nil when there is none, and refuses those that must not be touched.
+// connection finds the operation's role, nil if it doesn't exist, and refuses protected ones.
 func (j *job) connection(o *schemas.Operation) (accountID, *account, error) {
 	id, ok := j.writer.dialect.role(o.Connection.SourceName)
 	if !ok {
@@ -222,19 +222,19 @@ func (j *job) connection(o *schemas.Operation) (accountID, *account, error) {
 		return id, nil, nil
 	}
 	if !a.role {
-		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s is a user and no role", id.userName())
+		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s is a user, not a role", id.userName())
 	}
 	if why := j.writer.protected(a); why != "" {
-		return id, nil, connectors.Refuse(o, connectors.Denied, "it is never changed: %s", why)
+		return id, nil, connectors.Refuse(o, connectors.Denied, "protected: %s", why)
 	}
 	if o.NativeID != "" || o.TargetID != "" {
-		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s keeps no ids of roles, users and objects, so %q stands for nothing here: leave source_id out", j.writer.dialect, o.NativeID+o.TargetID)
+		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s does not have ids of roles, users and objects: remove source_id %q", j.writer.dialect, o.NativeID+o.TargetID)
 	}
 	return id, a, nil
 }
 
-// together runs statements for many operations at once, and where the server refuses, for each by itself. done is
-// called for those that were carried out. An error ends the whole.
+// together runs joined statements for many operations. If the server refuses, it runs them one by one. done is called
+// for each operation that was carried out. An error ends the Apply.
 func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle bool, statements func([]*schemas.Operation) []string, done func(*schemas.Operation)) error {
 	ops, err := j.present(ctx, ops)
 	if err != nil || len(ops) == 0 {
@@ -249,12 +249,12 @@ func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle boo
 	case err == nil, alone && j.already(ops[0], err):
 		for _, o := range ops {
 			done(o)
-			j.tell(o, nil)
+			j.done(o, nil)
 		}
 		return nil
 	case alone, codeOf(number(err)) == connectors.Unavailable:
 		for _, o := range ops {
-			j.tell(o, err)
+			j.done(o, err)
 		}
 		return nil
 	}
@@ -271,9 +271,9 @@ func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle boo
 	return nil
 }
 
-// present leaves out, and tells of, operations on roles that were dropped meanwhile and have a user of their name:
-// MariaDB takes a name without a host for the role's and, where there is none, for the user's at %. It has no way to
-// say which is meant, so that what is done in the moment after this look remains.
+// present leaves out and reports operations on roles that were dropped meanwhile if a user has their name: MariaDB
+// resolves a name without a host to the role or, if there is none, to the user at %. Its syntax can't distinguish
+// them, so a race after this check remains.
 func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas.Operation, error) {
 	if j.writer.dialect != mariaDB || j.pieces == nil {
 		return ops, nil
@@ -299,7 +299,7 @@ func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas
 	var left []*schemas.Operation
 	for _, o := range ops {
 		if who := j.pieces[o].who; who.host == "" && named[who.user] {
-			j.tell(o, connectors.Refuse(o, connectors.NotFound, "the role %s was dropped meanwhile, and there is a user of that name", who.user))
+			j.done(o, connectors.Refuse(o, connectors.NotFound, "the role %s was dropped meanwhile, and a user has that name", who.user))
 			continue
 		}
 		left = append(left, o)
@@ -307,7 +307,7 @@ func (j *job) present(ctx context.Context, ops []*schemas.Operation) ([]*schemas
 	return left, nil
 }
 
-// already says whether an error means that what was to be taken is not held any more.
+// already reports whether an error means that the revoked privilege is no longer held.
 func (j *job) already(o *schemas.Operation, err error) bool {
 	if j.kind != schemas.OperationRevoke {
 		return false
@@ -323,8 +323,8 @@ func (j *job) already(o *schemas.Operation, err error) bool {
 	return false
 }
 
-// ascii says whether MariaDB keeps privileges on a routine of this name. It writes the names of routines into its
-// tables in another encoding than it reads them in, so that the privilege is gone after a restart.
+// ascii reports whether MariaDB keeps privileges on a routine of this name. It stores names of routines in another
+// encoding than it reads them in, so other privileges are lost after a restart.
 func ascii(name string) bool {
 	return !strings.ContainsFunc(name, func(r rune) bool { return r > 127 })
 }
@@ -337,12 +337,12 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 		id, a, err := j.connection(o)
 		switch {
 		case err == nil && a == nil && o.NativeID != "":
-			err = connectors.Refuse(o, connectors.Conflict, "the role %s does not exist any more", o.Connection.SourceName)
+			err = connectors.Refuse(o, connectors.Conflict, "the role %s no longer exists", o.Connection.SourceName)
 		case err == nil && a == nil && o.Kind == schemas.OperationUpdate:
 			err = connectors.Refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
 		}
 		if err != nil {
-			j.tell(o, err)
+			j.done(o, err)
 			continue
 		}
 		ids[o] = id
@@ -350,9 +350,9 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 			create = append(create, o)
 			continue
 		}
-		attributes = append(attributes, o) // what an earlier try made is completed
+		attributes = append(attributes, o) // completes a role that an earlier try created
 	}
-	// A role is told of when its attributes are there, too.
+	// A role is reported once its attributes are set.
 	made := func(o *schemas.Operation) {
 		id := ids[o]
 		j.catalogue.accounts[id] = &account{id: id, role: true, locked: true, expired: true}
@@ -394,14 +394,14 @@ func (j *job) make(ctx context.Context, ops []*schemas.Operation) error {
 	return nil
 }
 
-// remove drops roles, unless something runs with their rights: it would fail from then on.
+// remove drops roles unless something runs with their privileges: it would fail afterwards.
 func (j *job) remove(ctx context.Context, ops []*schemas.Operation) error {
 	ids := map[*schemas.Operation]accountID{}
 	var drop []*schemas.Operation
 	for _, o := range ops {
 		id, a, err := j.connection(o)
 		if err != nil || a == nil {
-			j.tell(o, err)
+			j.done(o, err)
 			continue
 		}
 		ids[o] = id
@@ -416,11 +416,11 @@ func (j *job) remove(ctx context.Context, ops []*schemas.Operation) error {
 		for _, o := range part {
 			switch list := owned[ids[o]]; {
 			case err != nil:
-				j.tell(o, err)
+				j.done(o, err)
 			case len(list) > 0:
 				slices.Sort(list)
-				j.tell(o, &connectors.Error{Code: connectors.Conflict, Op: connectors.Title(o), Dependents: list,
-					Message: fmt.Sprintf("%d things run with its rights: %s; give them another definer, or drop them", len(list), strings.Join(list[:min(len(list), 10)], ", "))})
+				j.done(o, &connectors.Error{Code: connectors.Conflict, Op: connectors.Title(o), Dependents: list,
+					Message: fmt.Sprintf("%d objects run with its privileges: %s; change their definer, or drop them", len(list), strings.Join(list[:min(len(list), 10)], ", "))})
 			default:
 				free = append(free, o)
 			}
@@ -447,8 +447,8 @@ func pick(ids map[*schemas.Operation]accountID, ops []*schemas.Operation) map[*s
 	return out
 }
 
-// owned are the views, triggers, routines and events that run with the rights of roles, as far as the credential
-// may see them.
+// owned returns the views, triggers, routines and events that run with the privileges of roles, as far as the
+// credential can see them.
 func (j *job) owned(ctx context.Context, roles []accountID) (map[accountID][]string, error) {
 	by := map[string]accountID{}
 	var names []any
@@ -463,7 +463,7 @@ func (j *job) owned(ctx context.Context, roles []accountID) (map[accountID][]str
 	args := slices.Concat(names, names, names, names)
 	out := map[accountID][]string{}
 	err := j.writer.query(ctx, func(c []string) error {
-		if id, ok := by[c[2]]; ok { // the server's comparison may be wider
+		if id, ok := by[c[2]]; ok { // the server may compare more loosely
 			out[id] = append(out[id], c[0]+" "+c[1])
 		}
 		return nil

@@ -1,6 +1,6 @@
--- The credential for applying: it makes and drops roles, and grants what it may itself grant.
--- Run as an administrator, after the script for planning: in MariaDB it reads through the view made there.
--- The account is locked until you set a password of your own:
+-- The applying credential creates and drops roles and grants what it can grant itself.
+-- Run as an administrator, after the planning script: in MariaDB it reads through the view created there.
+-- The account is locked until you set a password:
 --   ALTER USER 'countersign_apply'@'%' IDENTIFIED BY '...' ACCOUNT UNLOCK;
 CREATE USER 'countersign_apply'@'%' ACCOUNT LOCK;
 GRANT SELECT ON mysql.db TO 'countersign_apply'@'%';
@@ -8,8 +8,8 @@ GRANT SELECT ON mysql.tables_priv TO 'countersign_apply'@'%';
 GRANT SELECT ON mysql.columns_priv TO 'countersign_apply'@'%';
 GRANT SELECT ON mysql.procs_priv TO 'countersign_apply'@'%';
 GRANT SHOW DATABASES, REFERENCES ON *.* TO 'countersign_apply'@'%';
--- MariaDB has no smaller right to make and drop roles than that to make and drop users.
--- With it one can set the password of any account, root's as well: keep this credential as you keep root's.
+-- MariaDB requires CREATE USER to create and drop roles. That privilege can also set the password of any account,
+-- including root: protect this credential like root's.
 /*M! GRANT CREATE USER ON *.* TO 'countersign_apply'@'%' */;
 /*M! GRANT SELECT ON countersign.accounts TO 'countersign_apply'@'%' */;
 /*M! GRANT SELECT ON mysql.roles_mapping TO 'countersign_apply'@'%' */;
@@ -27,10 +27,10 @@ GRANT SHOW DATABASES, REFERENCES ON *.* TO 'countersign_apply'@'%';
 /*!80000 GRANT SELECT ON mysql.role_edges TO 'countersign_apply'@'%' */;
 /*!80000 GRANT SELECT ON mysql.global_grants TO 'countersign_apply'@'%' */;
 /*!80020 GRANT SHOW_ROUTINE ON *.* TO 'countersign_apply'@'%' */;
--- It can give no privilege that it does not hold, so it holds those that it is to give, in the databases where:
+-- It can grant only privileges that it holds itself. Grant them in the databases concerned:
 --   GRANT SELECT, INSERT, UPDATE, DELETE, EXECUTE ON `sales`.* TO 'countersign_apply'@'%' WITH GRANT OPTION;
--- Write _ and % in a database's name there as \_ and \%: plain, they stand for any character.
--- In MariaDB it also needs ADMIN on each role that it did not make itself, to give that to others:
+-- Write _ and % in a database's name there as \_ and \%: unescaped, they match any character.
+-- In MariaDB it also needs ADMIN on each role that it did not create, to grant it to others:
 --   GRANT base_reader TO 'countersign_apply'@'%' WITH ADMIN OPTION;
--- Before it drops a role it looks for views, triggers, routines and events that run with the role's rights. Of
--- views and triggers it sees only those in databases where it holds SHOW VIEW and TRIGGER.
+-- Before it drops a role it looks for views, triggers, routines and events that run with the role's privileges. It
+-- sees views and triggers only in databases where it holds SHOW VIEW and TRIGGER.

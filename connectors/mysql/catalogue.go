@@ -14,16 +14,16 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// account is a user or role with what it holds itself.
+// account is a user or role with its direct privileges.
 type account struct {
 	id              accountID
 	role            bool
 	locked, expired bool
 	members         int
 	comment         string
-	// held are privileges by object. Those on columns are as SELECT (`name`).
+	// held has the privileges by object.
 	held map[holding]bool
-	// spelled are the names of columns as the grant tables have them, where another hand wrote them in another case.
+	// spelled has the column names as spelled in the grant tables, if they were granted by hand in another case.
 	spelled map[holding][]string
 }
 
@@ -46,7 +46,7 @@ type edge struct{ role, member accountID }
 type catalogue struct {
 	accounts map[accountID]*account
 	edges    map[edge]bool // true with ADMIN
-	// incomplete says what does not fit together.
+	// incomplete names an inconsistency, or is "".
 	incomplete string
 }
 
@@ -62,8 +62,8 @@ func (r *reader) load(ctx context.Context) (*catalogue, error) {
 	return c, r.columns(ctx, c)
 }
 
-// columns gives the columns that roles have privileges on the names that they have in their tables: the servers keep
-// that in which the privilege was given, and do not tell upper from lower case.
+// columns gives privileges on columns the names that the columns have in their tables: the grant tables keep the
+// spelling of the GRANT, and the servers ignore case.
 func (r *reader) columns(ctx context.Context, c *catalogue) error {
 	within := map[string]bool{}
 	for _, a := range c.accounts {
@@ -109,13 +109,13 @@ func (r *reader) columns(ctx context.Context, c *catalogue) error {
 	return nil
 }
 
-// loader makes a catalogue of the rows of the catalogue query.
+// loader builds a catalogue from the rows of the catalogue query.
 type loader struct {
 	dialect   dialect
 	catalogue *catalogue
 	ended     bool
-	broken    bool       // a row says something that is not possible
-	later     [][]string // what belongs to accounts, which may come in any order
+	broken    bool       // a row is impossible
+	later     [][]string // rows that belong to accounts; accounts come in any order
 	names     map[string]string
 	bits      []string
 }
@@ -124,7 +124,7 @@ func newLoader(d dialect) *loader {
 	return &loader{dialect: d, catalogue: &catalogue{accounts: map[accountID]*account{}, edges: map[edge]bool{}}, names: map[string]string{}, bits: globalBits()}
 }
 
-// intern keeps one copy of what the catalogue repeats.
+// intern keeps one copy of a string that the catalogue repeats.
 func (l *loader) intern(s string) string {
 	if x, ok := l.names[s]; ok {
 		return x
@@ -150,7 +150,7 @@ func (l *loader) row(c []string) error {
 	a := &account{id: accountID{l.intern(c[1]), l.intern(c[2])}, locked: c[5] == "1", expired: c[6] == "1"}
 	l.catalogue.accounts[a.id] = a
 	if l.dialect == mySQL {
-		// What CREATE ROLE makes. Other accounts are roles when they have members.
+		// CREATE ROLE creates accounts like this. Other accounts are roles if they have members.
 		a.role = a.locked && a.expired
 		l.hold(a, object{typ: typeGlobal}, c[3], "")
 		return nil
@@ -161,13 +161,13 @@ func (l *loader) row(c []string) error {
 	}
 	access, err := strconv.ParseUint(c[3], 10, 64)
 	if err != nil {
-		return fmt.Errorf("the global privileges of a role are %q", c[3])
+		return fmt.Errorf("invalid global privileges of a role: %q", c[3])
 	}
 	for i := range 64 {
 		if access&(1<<i) == 0 {
 			continue
 		}
-		// A newer server has privileges that we do not know: they are shown, and only a person can take them away.
+		// Unknown privileges of a newer server are shown, and must be revoked by hand.
 		name := unknownPrivilege + strconv.Itoa(i)
 		if i < len(l.bits) {
 			name = l.bits[i]
@@ -191,7 +191,7 @@ func (l *loader) hold(a *account, o object, list, column string) {
 
 func (l *loader) finish() (*catalogue, error) {
 	if !l.ended {
-		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer ends too early"}
+		return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the server's answer is truncated"}
 	}
 	accounts := l.catalogue.accounts
 	for _, c := range l.later {
@@ -201,7 +201,7 @@ func (l *loader) finish() (*catalogue, error) {
 			l.catalogue.edges[e] = l.catalogue.edges[e] || c[5] == "Y"
 			role, member := accounts[e.role], accounts[e.member]
 			if role == nil || member == nil {
-				l.catalogue.incomplete = fmt.Sprintf("%s is said to be a member of %s, and one of the two is not among the accounts: does config.accounts_view show all of them?",
+				l.catalogue.incomplete = fmt.Sprintf("%s is listed as a member of %s, but one of the two is not among the accounts: check that config.accounts_view shows all of them",
 					strconv.QuoteToASCII(e.member.userName()), strconv.QuoteToASCII(e.role.userName()))
 				continue
 			}
@@ -211,7 +211,7 @@ func (l *loader) finish() (*catalogue, error) {
 		}
 		a := accounts[id]
 		if a == nil {
-			continue // left over from an account that was removed by hand
+			continue // left over from an account that was deleted by hand
 		}
 		switch c[0] {
 		case rowComment:
@@ -236,7 +236,7 @@ func (l *loader) finish() (*catalogue, error) {
 		case rowRoutine:
 			l.hold(a, object{typ: l.intern(strings.ToLower(strings.ReplaceAll(c[5], " ", "_"))), db: c[3], name: c[4]}, c[6], "")
 		default:
-			return nil, errors.New("the catalogue has a row of an unknown kind")
+			return nil, errors.New("unknown kind of row in the catalogue")
 		}
 	}
 	if l.broken {
@@ -245,7 +245,7 @@ func (l *loader) finish() (*catalogue, error) {
 	return l.catalogue, nil
 }
 
-// target is what is held, as it is named in Git.
+// target is the name of the held object in Git.
 func (h holding) target() schemas.Name {
 	n := schemas.Name{Type: h.typ}
 	switch h.typ {
@@ -261,7 +261,7 @@ func (h holding) target() schemas.Name {
 	return n
 }
 
-// status is the state of a user.
+// status returns the state of a user.
 func (a *account) status() connectors.EntitlementState {
 	switch {
 	case a.role:
@@ -274,7 +274,7 @@ func (a *account) status() connectors.EntitlementState {
 	return ""
 }
 
-// compare orders holdings, so that statements come in the same order each time.
+// compare orders objects, so that the order of statements is stable.
 func (o object) compare(p object) int {
 	return cmp.Or(strings.Compare(o.typ, p.typ), strings.Compare(o.db, p.db), strings.Compare(o.name, p.name),
 		strings.Compare(o.role.user, p.role.user), strings.Compare(o.role.host, p.role.host))

@@ -22,23 +22,23 @@ const configSchema = `{
   "additionalProperties": false,
   "required": ["dsn"],
   "properties": {
-    "dsn": {"x-secret": true, "description": "Connection string of the credential for planning, which only reads: user:password@tcp(host:3306)/. A database in it is not used."},
-    "apply_dsn": {"x-secret": true, "description": "Connection string of the credential for applying; default: that for planning."},
-    "tls": {"enum": ["verify", "off"], "description": "verify: TLS, with the server's certificate checked; off: no TLS, so that whoever is on the way can read and change everything. Default: off on this machine (loopback or a socket), verify otherwise."},
-    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's: absolute, or relative to the access repository."},
-    "server_name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "The name in the server's certificate, where it is not the host of the connection string."},
-    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long the server may take to accept a connection, to answer, or to get a lock."},
-    "accounts_view": {"type": "string", "pattern": "^[^.` + "`" + `]{1,64}\\.[^.` + "`" + `]{1,64}$", "description": "MariaDB: the view through which accounts are read, as the script for planning makes it, so that no credential can read password hashes. Default: mysql.global_priv itself."}
+    "dsn": {"x-secret": true, "description": "Connection string of the planning credential, which only reads: user:password@tcp(host:3306)/. A database in it is ignored."},
+    "apply_dsn": {"x-secret": true, "description": "Connection string of the applying credential. Default: the planning credential."},
+    "tls": {"enum": ["verify", "off"], "description": "verify: TLS, and the server's certificate is checked; off: no TLS, so the network can read and change everything. Default: off on this machine (loopback or a socket), otherwise verify."},
+    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of certificate authorities, in place of the system's: absolute, or relative to the access repository."},
+    "server_name": {"type": "string", "minLength": 1, "maxLength": 255, "description": "The name in the server's certificate, if it is not the host of the connection string."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "Time limit for connecting, for an answer, and for a lock."},
+    "accounts_view": {"type": "string", "pattern": "^[^.` + "`" + `]{1,64}\\.[^.` + "`" + `]{1,64}$", "description": "MariaDB: the view through which accounts are read, created by the planning script, so that credentials can't read password hashes. Default: mysql.global_priv itself."}
   }
 }`
 
-// payloadSchema is of MySQL. Roles of MariaDB have no attributes.
+// payloadSchema is for MySQL. MariaDB's roles don't have attributes.
 const payloadSchema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "comment": {"type": "string", "maxLength": 1024, "description": "MySQL 8.0.21 and later: the comment of the account; left alone when absent."}
+    "comment": {"type": "string", "maxLength": 1024, "description": "MySQL 8.0.21 and later: the comment of the account; unchanged if absent."}
   }
 }`
 
@@ -60,13 +60,13 @@ const (
 	typePackageBody = "package_body"
 )
 
-// everything is the name of the one target of the type global.
+// everything is the name of the only target of type global.
 const everything = "*.*"
 
-// grantOption is the right to hand on what one has at a level. It is a privilege of the level.
+// grantOption is a privilege of its level: to grant the other privileges held there.
 const grantOption = "GRANT OPTION"
 
-// withGrantOption marks a dynamic privilege of MySQL that may be handed on. It is read and revoked, never given.
+// withGrantOption marks a dynamic privilege of MySQL with the grant option. It is read and revoked, never granted.
 const withGrantOption = " WITH GRANT OPTION"
 
 // Privileges of both dialects at the levels below the whole server, in the order of the servers' own lists.
@@ -202,7 +202,7 @@ func description() connectors.Description {
 		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1],
 			Names: names, Privileged: serviceRoles(), PrivilegedPrivileges: []string{schemas.PrivilegeAdmin}, Grant: true, Revoke: true})
 	}
-	// Whoever may change the view of accounts decides what is read here. The script for planning puts it into countersign.
+	// Changing the accounts view changes what is read here. The planning script creates it in countersign.
 	inSystem := []string{"mysql.*", "sys.*", "performance_schema.*", "countersign.*"}
 	for _, g := range []connectors.GrantableType{
 		// Whatever holds everywhere holds in the database mysql, too, where the passwords' hashes are.
@@ -210,7 +210,7 @@ func description() connectors.Description {
 			PrivilegedPrivileges: globalPrivileges(), Grant: true},
 		{Type: typeDatabase, Privileges: databasePrivileges(), Privileged: append(systemDatabases(), "countersign"), PrivilegedPrivileges: []string{grantOption}, Grant: true,
 			Names: connectors.NameRule{Pattern: plane + `{1,64}`}},
-		// Nobody can say what a pattern will reach, so none is given.
+		// A pattern may match databases that don't exist yet, so it can't be granted.
 		{Type: typePattern, Privileges: databasePrivileges(), Privileged: []string{"*"}, PrivilegedPrivileges: []string{grantOption},
 			Names: connectors.NameRule{Pattern: plane + `{1,64}`}},
 		{Type: typeTable, Privileges: tablePrivileges(), Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
@@ -231,7 +231,7 @@ func routinePrivileges() []string {
 	return []string{"EXECUTE", "ALTER ROUTINE", grantOption, "SHOW CREATE ROUTINE"}
 }
 
-// narrow is the description of one server: its dialect, and the privileges that it says it has.
+// narrow returns the description of one server: its dialect and its privileges.
 func (d dialect) narrow(version string, comments bool, shown map[string]bool) connectors.Description {
 	out := description()
 	out.Version = version
@@ -239,7 +239,7 @@ func (d dialect) narrow(version string, comments bool, shown map[string]bool) co
 	if d == mariaDB {
 		role.Names = connectors.NameRule{MaxBytes: 384, Pattern: plane + `{0,127}[^\x{0} \x{10000}-\x{10FFFF}]`, Reserved: role.Names.Reserved}
 	} else {
-		// Without an @ the host is %; with one it is said, and is another unless the user part has an @ itself.
+		// Without an @ the host is %. With one, the host is explicit, and isn't % unless the user part has an @.
 		const user, last = `[^@\x{0}\x{10000}-\x{10FFFF}]{0,31}`, `[^@\x{0} \x{10000}-\x{10FFFF}]`
 		host := `[^@%\x{0}][^@\x{0}]{0,254}|%[^@\x{0}]{1,254}`
 		role.Names.Pattern = user + last + `|` + user + last + `@(?:` + host + `)|` + plane + `{0,31}@` + plane + `{0,31}@[^@\x{0}]{1,255}`

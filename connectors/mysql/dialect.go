@@ -8,7 +8,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// dialect is what the two families of servers do differently.
+// dialect has the differences between the two families of servers.
 type dialect int
 
 // The dialects.
@@ -44,7 +44,7 @@ const (
 // the grant tables: MariaDB locks the tables of a statement for its length, MySQL takes a snapshot.
 //
 // accounts is MariaDB's view of accounts, "" for the table itself; databaseColumns are the columns of mysql.db;
-// comments says that accounts may have comments.
+// comments is whether accounts can have comments.
 func (d dialect) catalogue(accounts string, databaseColumns []string, comments bool) string {
 	// The tables have three collations, and a UNION of them would be refused.
 	text := func(expr string) string { return "CONVERT(" + expr + " USING utf8mb4) COLLATE utf8mb4_bin" }
@@ -59,7 +59,7 @@ func (d dialect) catalogue(accounts string, databaseColumns []string, comments b
 		}
 		branches = append(branches, "SELECT "+strings.Join(columns, ", ")+rest)
 	}
-	// held lists the privileges whose columns say Y.
+	// held lists the privileges whose columns are Y.
 	held := func(privileges []string) string {
 		var parts []string
 		for _, p := range privileges {
@@ -116,7 +116,7 @@ func rolesNamed(view string, n int) string {
 		strings.TrimSuffix(strings.Repeat("?, ", n), ", ") + ")"
 }
 
-// object is what a statement gives privileges on: a level and its names, or a role that others become members of.
+// object is the object of a GRANT: a level and its names, or a role that others become members of.
 type object struct {
 	typ, db, name string
 	role          accountID
@@ -138,7 +138,7 @@ func (o object) level() string {
 	return strings.ToUpper(strings.ReplaceAll(o.typ, "_", " ")) + " " + quote(o.db) + "." + quote(o.name)
 }
 
-// oracle says that the server knows the object's kind only in its Oracle mode.
+// oracle reports whether the server supports the object's kind only in its Oracle mode.
 func (o object) oracle() bool { return o.typ == typePackage || o.typ == typePackageBody }
 
 // grant is the statements that give privileges on one object to accounts.
@@ -166,14 +166,14 @@ func (d dialect) revoke(o object, privileges []string, grantees []string) []stri
 				plain = append(plain, p)
 			}
 		}
-		// Who loses the privilege loses the right to hand it on.
+		// Revoking the privilege also revokes its grant option.
 		handed = slices.DeleteFunc(handed, func(p string) bool { return slices.Contains(plain, p) })
 		out := []string{}
 		if len(plain) > 0 {
 			out = append(out, "REVOKE "+strings.Join(plain, ", ")+" ON "+o.level()+" FROM "+who)
 		}
 		if len(handed) > 0 {
-			// There is no statement for the right alone.
+			// No statement revokes the grant option alone.
 			list := strings.Join(handed, ", ")
 			out = append(out, "REVOKE "+list+" ON "+o.level()+" FROM "+who, "GRANT "+list+" ON "+o.level()+" TO "+who)
 		}
@@ -201,7 +201,7 @@ func (d dialect) comment(role, text string) string {
 	return "ALTER USER " + role + " COMMENT " + quoteText(text)
 }
 
-// definers finds what runs with the rights of an account, with n placeholders for the names of accounts in each of its four parts.
+// definers finds objects that run with the privileges of accounts. It has four parts, with n placeholders each.
 func (d dialect) definers(n int) string {
 	marks := "(" + strings.TrimSuffix(strings.Repeat("?, ", n), ", ") + ")"
 	name := func(schema, object string) string { return "CONCAT(" + schema + ", '.', " + object + ")" }
@@ -212,7 +212,7 @@ func (d dialect) definers(n int) string {
 	routines := branch("LOWER(ROUTINE_TYPE)", "ROUTINE_SCHEMA", "ROUTINE_NAME", "DEFINER", "information_schema.ROUTINES")
 	events := branch("'event'", "EVENT_SCHEMA", "EVENT_NAME", "DEFINER", "information_schema.EVENTS")
 	if d == mariaDB {
-		// The tables behind the views show what the credential has no right to use.
+		// The tables behind the views also show routines that the credential cannot use.
 		routines = branch("LOWER(type)", "db", "name", "definer", "mysql.proc")
 		events = branch("'event'", "db", "name", "definer", "mysql.event")
 	}
@@ -222,7 +222,7 @@ func (d dialect) definers(n int) string {
 		routines, events}, "\nUNION ALL ")
 }
 
-// definerNames are how an account stands in a DEFINER column.
+// definerNames lists the spellings of an account in a DEFINER column.
 func (d dialect) definerNames(a accountID) []string {
 	if d == mariaDB {
 		return []string{a.user, a.user + "@"}

@@ -26,7 +26,7 @@ func TestStatements(t *testing.T) {
 	role := func(d dialect, name string) accountID {
 		id, ok := d.role(name)
 		if !ok {
-			t.Fatalf("%s is no role", name)
+			t.Fatalf("%s is not a role", name)
 		}
 		return id
 	}
@@ -88,14 +88,14 @@ func TestCatalogueOfMySQL(t *testing.T) {
 		t.Error("accounts have no comments before 8.0.21")
 	}
 	if strings.Contains(strings.ReplaceAll(mariaDB.catalogue("", nil, false), "JSON_VALUE(Priv, '$.", ""), "Priv,") {
-		t.Error("the query of MariaDB reads the whole of Priv")
+		t.Error("the query of MariaDB reads all of Priv")
 	}
 	if q := mariaDB.catalogue("countersign.accounts", nil, false); strings.Contains(q, "global_priv") || !strings.Contains(q, "`countersign`.`accounts`") {
 		t.Error("the query does not read through the view")
 	}
 }
 
-// fake answers as a server is said to by its manual, and notes the statements.
+// fake answers as its manual describes, and records the statements.
 type fake struct {
 	answers    map[string][][]string // by the start of the query
 	fail       map[string]error      // by the statement
@@ -225,7 +225,7 @@ func (f *fake) open(t connectortest.TB) (*writer, error) {
 	return &writer{r, checker}, nil
 }
 
-// TestMySQL reads and changes what the manual says a server of MySQL answers.
+// TestMySQL reads and changes a server that answers as the manual of MySQL describes.
 func TestMySQL(t *testing.T) {
 	t.Parallel()
 	f := mysqlServer("8.0.36")
@@ -259,7 +259,7 @@ func TestMySQL(t *testing.T) {
 		return connectors.Connection{Name: schemas.Name{Type: typeRole, SourceName: name}, Payload: map[string]any{"comment": comment}, Protected: protected, Entitlements: e}
 	}
 	want := []connectors.Connection{
-		role("engine", "", "countersign works through it"),
+		role("engine", "", "countersign gets its own privileges from it"),
 		role("local@localhost", "", "", held("role", "reader", "MEMBER")),
 		role("reader", "it's for reports", "",
 			held("column", "sales.orders.id", "REFERENCES"), held("column", "sales.orders.id", "SELECT"),
@@ -283,7 +283,7 @@ func TestMySQL(t *testing.T) {
 		users = append(users, i.SourceName+" "+string(i.State)+" "+i.Protected)
 	}
 	if diff := cmp.Diff([]string{"alice@%  ", "bob@10.0.0.% blocked ", "carol@% expired ", "countersign_apply@%  it is the account that countersign logs in with",
-		"mysql.sys@localhost blocked it is the server's own"}, users); diff != "" {
+		"mysql.sys@localhost blocked it belongs to the server"}, users); diff != "" {
 		t.Errorf("users (-want +got):\n%s", diff)
 	}
 	named, err := w.List(t.Context(), connectors.Query{Type: typeUser, Names: []string{"reader@%"}})
@@ -292,7 +292,7 @@ func TestMySQL(t *testing.T) {
 	}
 }
 
-// TestApplyOnMySQL holds the statements to what the manual says of them.
+// TestApplyOnMySQL compares the statements with the manual.
 func TestApplyOnMySQL(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -436,7 +436,7 @@ func TestVersions(t *testing.T) {
 	}
 }
 
-// TestCutAnswers are answers that must not pass for a whole state.
+// TestCutAnswers checks that truncated answers do not pass for a complete state.
 func TestCutAnswers(t *testing.T) {
 	t.Parallel()
 	const catalogue = "SELECT CONVERT('account'"
@@ -453,7 +453,7 @@ func TestCutAnswers(t *testing.T) {
 		}
 		state, err := w.Read(t.Context(), connectors.Selection{})
 		if err == nil && state.Incomplete == "" {
-			t.Errorf("%s: Read says that it is whole", name)
+			t.Errorf("%s: Read reports a complete state", name)
 		}
 		if err := w.Apply(t.Context(), []schemas.Operation{change("delete", "local@localhost", nil, "", nil)}, func(connectors.Outcome) {}); err == nil {
 			t.Errorf("%s: Apply works on it", name)

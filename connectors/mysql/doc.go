@@ -2,66 +2,64 @@
 // It finds out which of the two it talks to.
 //
 // A connection is a role. It is given membership in other roles ("role"), has members of its own ("user": an
-// account that logs in; "member": any other role that was not read as a connection itself, as one outside of the
-// scope), and privileges at every level that the servers have: everywhere ("global", whose one target is *.*), on
-// a database, a table or view, a column, a function, a procedure, and in MariaDB a package. GRANT OPTION is a
-// privilege of its level. ALL PRIVILEGES is none: it means something else after each upgrade, so a request names
-// what it wants.
+// account that logs in; "member": any other role that wasn't read as a connection, such as one outside the scope), and
+// privileges at every level that the servers have: everywhere ("global", whose only target is *.*), on a database, a
+// table or view, a column, a function, a procedure, and in MariaDB a package. GRANT OPTION is a privilege of its
+// level. ALL PRIVILEGES isn't supported, because its meaning changes with upgrades: a request lists privileges.
 //
 // # Names
 //
-// A user is user@host: alice@%, app@10.0.0.%. What stands before the last @ is the user, what stands after it the
-// host, as the server keeps both; nothing is quoted, since no host has an @. A role of MariaDB has no host and is
-// its name. A role of MySQL whose host is % and whose name has no @ is its name; any other is name@host.
+// A user is user@host: alice@%, app@10.0.0.%. The last @ separates user and host, both spelled as in the server's
+// catalogue. Nothing is quoted, since hosts can't contain an @. MariaDB's roles don't have hosts and are named plainly.
+// A role of MySQL is named plainly if its host is % and its name doesn't contain an @; otherwise it is name@host.
 //
-// A database is its name. What is in a database is database.name or database.table.column; a part that has a dot
-// or a backtick stands in backticks, doubled where one is meant: `my.db`.orders. Everything is spelled as the
-// server's catalogue has it, and compared to the letter.
+// A database is named plainly. Objects in it are database.name or database.table.column. A part with a dot or a
+// backtick is put in backticks, and backticks in it are doubled: `my.db`.orders. Names are spelled exactly as in the
+// server's catalogue.
 //
-// On databases, and nowhere else, the servers take _ and % in a name for any character. A privilege on a database
-// is given on the escaped name, so that it means that database alone. What another hand gave on a pattern is
-// shown as the type database_pattern, in the server's own spelling. It can be revoked and not given.
+// In names of databases, and nowhere else, the servers treat _ and % as wildcards. Privileges on a database are granted
+// on the escaped name, so that they cover only that database. Privileges that were granted on a pattern by hand are
+// shown as the type database_pattern, in the server's spelling. They can be revoked but not granted.
 //
 // # How it works
 //
-// Reading is one query for the grant tables, which sees them at one moment, whatever the number of roles. Every
-// session sets its own sql_mode and takes off the server's bounds on answers. Password hashes are never selected;
-// MariaDB keeps them in the column in which a role's global privileges are, so the credential that the script for
-// planning makes reads through a view (accounts_view) that leaves them out.
+// Reading takes one query of the grant tables at one moment, regardless of the number of roles. Every session sets its
+// own sql_mode and lifts the server's limits on result sets. Password hashes are never selected. MariaDB keeps them in
+// the same column as a role's global privileges, so the planning credential reads through a view (accounts_view) that
+// leaves them out.
 //
-// The statements that change accounts commit by themselves. Operations that commute are joined (several
-// privileges on an object, several accounts in one GRANT), and done one by one where the server refuses the whole,
-// so that each has its own outcome. What is held already is not granted again, and what is not held is not
-// revoked: the servers take that for an error, and MySQL with partial_revokes for a restriction. Objects are
-// looked up before a grant, since both servers grant on databases that do not exist.
+// Statements that change accounts commit immediately. Operations that commute are joined (several privileges on an
+// object, several accounts in one GRANT). If the server refuses the joined statement, they are sent one by one, so
+// that each has its own outcome. A privilege that is already held isn't granted again, and one that isn't held isn't
+// revoked: the servers report that as an error, and MySQL with partial_revokes records a restriction. Objects are
+// looked up before a grant, since both servers grant on databases that don't exist.
 //
-// MariaDB makes whoever creates a role its member with ADMIN, and lets nobody else grant it, not even root. That
-// membership is left out of what is read, as is any other of the accounts in the two connection strings; these are
-// never given anything either. Roles that were not made with the credential for applying have to be granted to it
-// WITH ADMIN OPTION.
+// MariaDB makes the creator of a role its member with ADMIN, and lets nobody else grant the role, not even root. That
+// membership is left out of the state, as are all others of the accounts in the two connection strings. These accounts
+// are never granted anything. Roles that were not created with the applying credential must be granted to it WITH
+// ADMIN OPTION.
 //
-// A role owns nothing, but views, triggers, routines and events may run with its rights, and fail when it is gone:
-// then its deletion is a conflict that names them. Deleting a role ends no session that has it switched on.
-// Whether a role of a user's is switched on at login (default roles) is the user's affair and left alone.
+// Roles don't own anything, but views, triggers, routines and events can run with a role's privileges and fail without
+// it. Its deletion is then a conflict that names them. Deleting a role doesn't end sessions that have enabled it.
+// Default roles, which are enabled at login, are left to the user.
 //
-// MariaDB writes the names of routines into its tables in another encoding than it reads them in, so that
-// privileges on a routine whose name is not plain ASCII are gone after a restart; they are refused. mysql.db holds
-// 64 characters of an escaped name, so that a long database name with many underscores cannot be given as a whole.
+// MariaDB stores names of routines in another encoding than it reads them in, so privileges on a routine with a
+// non-ASCII name are lost after a restart; they are refused. mysql.db holds 64 characters of an escaped name, so a long
+// database name with many underscores can't be granted.
 //
 // # What was checked, and against what
 //
-// Everything about MariaDB is tested against a real server. For MySQL no server was at hand: its queries and
-// statements, and what is made of their rows, are tested as texts against its reference manual (8.0 and 8.4), and
-// by nothing else. These rest on the manual alone: that an account that is locked and whose password has expired
-// is a role, besides those that have members; that an account with members that can log in is left alone; the
-// comment of a role as its one attribute, from 8.0.21 on; dynamic privileges, and taking away the right to hand one
-// on by revoking and granting it; taking away ADMIN in the same way, which may also take the role out of the
-// member's default roles; that DROP ROLE refuses (4006) while something has the role as definer; that a role of
-// mandatory_roles is every account's, and so never changed.
-// With partial_revokes, a role may have less than is shown.
+// Everything about MariaDB is tested against a real server. For MySQL, a server was not available: its queries,
+// statements and the decoding of rows are tested only as text against its reference manual (8.0 and 8.4). The
+// following relies on the manual alone: a locked account with an expired password is a role, as is any account with
+// members; an account with members that can log in isn't changed; a role's only attribute is its comment, from 8.0.21
+// on; dynamic privileges, whose grant option is removed by revoking and granting them; ADMIN is removed the same way,
+// which may also remove the role from the member's default roles; DROP ROLE is refused (4006) while the role is a
+// definer; a role in mandatory_roles belongs to every account and is never changed.
+// With partial_revokes, a role may hold less than is shown.
 //
 // # Its size
 //
-// The package has over 2,500 lines because it speaks two dialects, MariaDB's and MySQL's, whose catalogues, names and
-// statements differ, over twelve types of targets.
+// The package has over 2,500 lines because it supports two dialects, MariaDB's and MySQL's, with different catalogues,
+// names and statements for twelve types of targets.
 package mysql

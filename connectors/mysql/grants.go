@@ -10,17 +10,17 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// piece is one privilege that is given to or taken from one account.
+// piece is one privilege that is granted to or revoked from one account.
 type piece struct {
 	operation *schemas.Operation
 	on        object // for a membership, the role
-	privilege string // as it stands in the statement
+	privilege string // as in the statement
 	who       accountID
 	held      holding
 	edge      edge
 }
 
-// change gives and takes entitlements.
+// change grants and revokes entitlements.
 func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 	pieces := map[*schemas.Operation]piece{}
 	j.pieces = pieces
@@ -32,7 +32,7 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 	for _, o := range ops {
 		p, err := j.piece(o)
 		if err != nil || p == nil {
-			j.tell(o, err)
+			j.done(o, err)
 			continue
 		}
 		pieces[o] = *p
@@ -77,7 +77,7 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 				}
 				if j.kind == schemas.OperationGrant {
 					if p := pieces[list[0]]; len(list) == 1 && p.privilege == schemas.PrivilegeMember && j.member(p) {
-						return nil // it came with ADMIN, which MySQL may take away again when MEMBER is granted
+						return nil // ADMIN implied it, and MySQL may drop ADMIN when MEMBER is granted
 					}
 					return j.writer.dialect.grant(g.on, privilegesOf(pieces, list), sortedKeys(who))
 				}
@@ -91,13 +91,13 @@ func (j *job) change(ctx context.Context, ops []*schemas.Operation) error {
 	return nil
 }
 
-// member says whether a membership is there by now.
+// member reports whether a membership exists by now.
 func (j *job) member(p piece) bool {
 	_, ok := j.catalogue.edges[p.edge]
 	return p.on.typ == typeRole && ok
 }
 
-// privilegesOf are the privileges of operations, sorted, each once.
+// privilegesOf returns the privileges of operations, sorted and unique.
 func privilegesOf(pieces map[*schemas.Operation]piece, ops []*schemas.Operation) []string {
 	set := map[string]bool{}
 	for _, o := range ops {
@@ -106,7 +106,7 @@ func privilegesOf(pieces map[*schemas.Operation]piece, ops []*schemas.Operation)
 	return sortedKeys(set)
 }
 
-// note remembers what was done.
+// note updates the catalogue after a statement.
 func (j *job) note(p piece) {
 	give := j.kind == schemas.OperationGrant
 	if p.on.typ != typeRole {
@@ -132,7 +132,7 @@ func (j *job) note(p piece) {
 	}
 }
 
-// piece is what an operation comes to, or nil when there is nothing to do.
+// piece returns the change of an operation, or nil if it is already in place.
 func (j *job) piece(o *schemas.Operation) (*piece, error) {
 	give := o.Kind == schemas.OperationGrant
 	id, a, err := j.connection(o)
@@ -142,12 +142,12 @@ func (j *job) piece(o *schemas.Operation) (*piece, error) {
 	case a == nil && give:
 		return nil, connectors.Refuse(o, connectors.NotFound, "the role %s does not exist", o.Connection.SourceName)
 	case a == nil:
-		return nil, nil // with the role went all that it had
+		return nil, nil // the role is gone, and its entitlements with it
 	}
 	h, err := j.writer.dialect.object(*o.Target)
 	if err != nil {
 		if !give {
-			return nil, nil // nothing is named so
+			return nil, nil // nothing has such a name
 		}
 		code := connectors.Invalid
 		if o.Target.Type == typeUser {
@@ -165,7 +165,7 @@ func (j *job) piece(o *schemas.Operation) (*piece, error) {
 			return nil, nil
 		}
 		if strings.HasPrefix(h.privilege, unknownPrivilege) {
-			return nil, connectors.Refuse(o, connectors.Unsupported, "the server is newer than countersign, which does not know this privilege's name: revoke it by hand")
+			return nil, connectors.Refuse(o, connectors.Unsupported, "unknown privilege of a newer server: revoke it by hand")
 		}
 	} else {
 		if a.held[h] {
@@ -186,7 +186,7 @@ func (j *job) piece(o *schemas.Operation) (*piece, error) {
 	return p, nil
 }
 
-// exists says what is missing for a grant, or nil.
+// exists returns an error if the object of a grant is missing.
 func (j *job) exists(o *schemas.Operation, h holding) error {
 	if h.typ == typeGlobal {
 		return nil
@@ -195,32 +195,32 @@ func (j *job) exists(o *schemas.Operation, h holding) error {
 		return err
 	}
 	if strings.EqualFold(h.db, informationSchema) {
-		return connectors.Refuse(o, connectors.Denied, "%s", whyInformationSchema) // the servers take it, once escaped, and it means nothing
+		return connectors.Refuse(o, connectors.Denied, "%s", whyInformationSchema) // the servers accept it on the escaped name, without effect
 	}
 	switch h.typ {
 	case typeFunction, typeProcedure, typePackage, typePackageBody:
 		if j.writer.dialect == mariaDB && !ascii(h.name) {
-			return connectors.Refuse(o, connectors.Unsupported, "MariaDB loses privileges on routines whose names are not plain ASCII when it starts again: give them on the database")
+			return connectors.Refuse(o, connectors.Unsupported, "MariaDB loses privileges on routines with non-ASCII names when it restarts: grant them on the database")
 		}
 	}
 	if h.privilege = ""; !j.there[h] {
 		for x := range j.there {
 			if x.typ == h.typ && strings.EqualFold(x.target().SourceName, h.target().SourceName) {
-				return connectors.Refuse(o, connectors.NotFound, "there is no %s; there is a %s", h.target(), x.target())
+				return connectors.Refuse(o, connectors.NotFound, "%s does not exist (did you mean %s?)", h.target(), x.target())
 			}
 		}
-		return connectors.Refuse(o, connectors.NotFound, "there is no %s, or the credential for applying does not see it", h.target())
+		return connectors.Refuse(o, connectors.NotFound, "%s does not exist, or is not visible to the applying credential", h.target())
 	}
 	if h.typ == typeDatabase && len([]rune(escapeDatabase(h.db))) > maxPattern {
-		return connectors.Refuse(o, connectors.Unsupported, "the server keeps %d characters of a database's name for privileges, and each _ and %% takes two: give privileges on its tables", maxPattern)
+		return connectors.Refuse(o, connectors.Unsupported, "the server keeps %d characters of a database name for privileges, and each _ and %% takes two: grant privileges on its tables", maxPattern)
 	}
 	return nil
 }
 
-// maxPattern is how many characters mysql.db holds.
+// maxPattern is the number of characters that mysql.db holds.
 const maxPattern = 64
 
-// membership is the piece of one account in another.
+// membership returns the piece for a membership of one account in another.
 func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, error) {
 	give := o.Kind == schemas.OperationGrant
 	x := j.catalogue.accounts[other]
@@ -232,14 +232,14 @@ func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, e
 		return nil, nil
 	case asUser && x.role:
 		if !give {
-			break // it was given to a user that has become a role
+			break // it was granted to a user that is now a role
 		}
-		return nil, connectors.Refuse(o, connectors.Conflict, "%s is a role: say type %s and the name %s", o.Target.SourceName, typeRole, j.writer.dialect.roleName(other))
+		return nil, connectors.Refuse(o, connectors.Conflict, "%s is a role (expected type %s and name %s)", o.Target.SourceName, typeRole, j.writer.dialect.roleName(other))
 	case !asUser && !x.role:
 		if !give {
 			return nil, nil
 		}
-		return nil, connectors.Refuse(o, connectors.NotFound, "the role %s does not exist; a user is type %s and the name %s", o.Target.SourceName, typeUser, other.userName())
+		return nil, connectors.Refuse(o, connectors.NotFound, "the role %s does not exist (for a user: type %s, name %s)", o.Target.SourceName, typeUser, other.userName())
 	}
 	why := ""
 	switch {
@@ -251,7 +251,7 @@ func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, e
 		why = j.writer.guarded(x)
 	}
 	if why != "" {
-		return nil, connectors.Refuse(o, connectors.Denied, "%s is never given or changed: %s", o.Target.SourceName, why)
+		return nil, connectors.Refuse(o, connectors.Denied, "%s is protected: %s", o.Target.SourceName, why)
 	}
 	e := edge{role: conn, member: other}
 	if o.Target.Type == typeRole {

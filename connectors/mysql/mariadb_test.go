@@ -43,7 +43,7 @@ type bench struct {
 func TestMariaDB(t *testing.T) {
 	t.Parallel()
 	first := newBench(t)
-	// These count the statements of the whole server.
+	// These count the statements of all sessions.
 	t.Run("all privileges", func(t *testing.T) { testAllPrivileges(t, first) })
 	t.Run("grouped", func(t *testing.T) { testGrouped(t, openBench(t, newApplication(t, first.server, 2, first.as))) })
 	for i, c := range []struct {
@@ -223,22 +223,22 @@ func testMissing(t *testing.T, b *bench) {
 	for _, c := range []struct {
 		typ, target, privilege string
 		code                   connectors.Code
-		says                   string
+		wants                  string
 	}{
-		{"database", "nowhere", "SELECT", connectors.NotFound, "there is no database/nowhere"},
-		{"database", strings.ToUpper(sales), "SELECT", connectors.NotFound, "there is a database/" + sales},
-		{"database", long, "SELECT", connectors.Unsupported, "give privileges on its tables"},
-		{"table", sales + ".nothing", "CREATE", connectors.NotFound, "there is no table"},
+		{"database", "nowhere", "SELECT", connectors.NotFound, "database/nowhere does not exist"},
+		{"database", strings.ToUpper(sales), "SELECT", connectors.NotFound, "did you mean database/" + sales},
+		{"database", long, "SELECT", connectors.Unsupported, "grant privileges on its tables"},
+		{"table", sales + ".nothing", "CREATE", connectors.NotFound, "table/" + sales + ".nothing does not exist"},
 		{"table", "orders", "SELECT", connectors.Invalid, "database.name"},
-		{"table", "`" + sales + "`.orders", "SELECT", connectors.Invalid, "is written"},
-		{"column", sales + ".orders.amount", "SELECT", connectors.NotFound, "there is a column/" + sales + ".orders.Amount"},
-		{"function", sales + ".total", "EXECUTE", connectors.NotFound, "there is a function/" + sales + ".Total"},
+		{"table", "`" + sales + "`.orders", "SELECT", connectors.Invalid, "must be written"},
+		{"column", sales + ".orders.amount", "SELECT", connectors.NotFound, "did you mean column/" + sales + ".orders.Amount"},
+		{"function", sales + ".total", "EXECUTE", connectors.NotFound, "did you mean function/" + sales + ".Total"},
 		{"function", sales + ".zähle", "EXECUTE", connectors.Invalid, "does not fit"},
 		{"function", "`" + sales + ".zä.x`.f", "EXECUTE", connectors.NotFound, ""},
 		{"function", sales + ".`é.x`", "EXECUTE", connectors.Unsupported, "ASCII"},
 		{"procedure", sales + ".Total", "EXECUTE", connectors.NotFound, ""},
-		{"database", "information_schema", "SELECT", connectors.Denied, "nothing can be given"},
-		{"table", "information_schema.TABLES", "SELECT", connectors.Denied, "nothing can be given"},
+		{"database", "information_schema", "SELECT", connectors.Denied, "cannot be granted"},
+		{"table", "information_schema.TABLES", "SELECT", connectors.Denied, "cannot be granted"},
 		{"table", sales + ".orders", "ALL PRIVILEGES", connectors.Invalid, "expected one of"},
 		{"table", sales + ".orders", "ALL", connectors.Invalid, ""},
 		{"database", sales, "BACKUP_ADMIN", connectors.Invalid, ""},
@@ -250,8 +250,8 @@ func testMissing(t *testing.T, b *bench) {
 		{"role", r, "MEMBER", connectors.Conflict, ""},
 	} {
 		errs, codes := b.errors(t, b.grant(r, c.typ, c.target, c.privilege))
-		if codes[0] != c.code || !strings.Contains(fmt.Sprint(errs[0]), c.says) {
-			t.Errorf("%s on %s %s: %q %v, want %s and %q", c.privilege, c.typ, c.target, codes[0], errs[0], c.code, c.says)
+		if codes[0] != c.code || !strings.Contains(fmt.Sprint(errs[0]), c.wants) {
+			t.Errorf("%s on %s %s: %q %v, want %s and %q", c.privilege, c.typ, c.target, codes[0], errs[0], c.code, c.wants)
 		}
 	}
 	b.want(t, r)
@@ -520,11 +520,11 @@ func TestOwnAccounts(t *testing.T) {
 	// It still may hand the role on.
 	b.exec(t, "CREATE USER late@'%'")
 	b.must(t, b.grant(r, "user", "late@%", "MEMBER"))
-	// What was made by others cannot be granted without ADMIN, and the message says so.
+	// Roles created by others cannot be granted without ADMIN, and the message explains it.
 	foreign := b.Name("foreign")
 	b.exec(t, "CREATE ROLE "+name(foreign))
 	errs, codes := b.errors(t, b.grant(foreign, "user", "late@%", "MEMBER"))
-	if codes[0] != connectors.Denied || !strings.Contains(errs[0].Error(), "lacks the right") {
+	if codes[0] != connectors.Denied || !strings.Contains(errs[0].Error(), "lacks the privilege") {
 		t.Errorf("granting what is not ours: %v, want %s", errs[0], connectors.Denied)
 	}
 	// Neither credential can read what passwords are made of.
@@ -621,7 +621,7 @@ func TestHashesAreNotRead(t *testing.T) {
 	}
 }
 
-// testDefiners are what stands in the way of a deletion, of every kind.
+// testDefiners lists the objects of every kind that prevent a deletion.
 func testDefiners(t *testing.T, b *bench) {
 	r, like, sales := b.Name("r"), b.Name("R"), b.Name("sales")
 	b.must(t, b.create(r), b.create(like))
@@ -720,7 +720,7 @@ func TestLowerCaseTables(t *testing.T) {
 			t.Errorf("got %v, want what it is called", errs[i])
 		}
 	}
-	// Roles are told apart by case all the same.
+	// Roles are still case-sensitive.
 	b.must(t, b.create(b.Name("r")))
 	b.want(t, b.Name("r"))
 }
@@ -791,7 +791,7 @@ func testReadSeesOneMoment(t *testing.T, b *bench) {
 	}
 }
 
-// TestTLS holds the way to the server to what the config says.
+// TestTLS checks that the connection follows the config.
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir, err := os.MkdirTemp("", "countersign-tls-") // the server's account must be able to read it
@@ -811,7 +811,7 @@ func TestTLS(t *testing.T) {
 		values map[string]any
 		query  string
 		code   connectors.Code
-		says   string
+		wants  string
 	}{
 		{"authority named", map[string]any{"tls": "verify", "ca_file": ours + ".pem"}, "", "", ""},
 		{"authority is enough", map[string]any{"ca_file": ours + ".pem"}, "", "", ""},
@@ -822,8 +822,8 @@ func TestTLS(t *testing.T) {
 		{"the system's authorities", map[string]any{"tls": "verify"}, "", connectors.Denied, "ca_file"},
 		{"asked for in the connection string", nil, "tls=true", connectors.Denied, "ca_file"},
 		{"no TLS on this machine", nil, "", connectors.Denied, "config.tls"},
-		{"skip-verify", nil, "tls=skip-verify", connectors.Invalid, "take it out"},
-		{"preferred", nil, "tls=preferred", connectors.Invalid, "take it out"},
+		{"skip-verify", nil, "tls=skip-verify", connectors.Invalid, "remove it"},
+		{"preferred", nil, "tls=preferred", connectors.Invalid, "remove it"},
 		{"off and on", map[string]any{"tls": "off"}, "tls=true", connectors.Invalid, "tls=true"},
 		{"off with an authority", map[string]any{"tls": "off", "ca_file": ours + ".pem"}, "", connectors.Invalid, "TLS is off"},
 		{"no such file", map[string]any{"ca_file": "/nowhere.pem"}, "", connectors.Invalid, "cannot be read"},
@@ -840,14 +840,14 @@ func TestTLS(t *testing.T) {
 		if err == nil {
 			_ = r.Close()
 		}
-		if connectors.CodeOf(err) != c.code || (c.code == "") != (err == nil) || !strings.Contains(fmt.Sprint(err), c.says) {
-			t.Errorf("%s: %v, want %q and %q", c.name, err, c.code, c.says)
+		if connectors.CodeOf(err) != c.code || (c.code == "") != (err == nil) || !strings.Contains(fmt.Sprint(err), c.wants) {
+			t.Errorf("%s: %v, want %q and %q", c.name, err, c.code, c.wants)
 		}
 	}
 	plain := newBench(t)
 	cfg := plain.config
 	cfg.Values = map[string]any{"dsn": cfg.Values["dsn"], "tls": "verify"}
-	if _, err := mysql.New().OpenReader(t.Context(), cfg); connectors.CodeOf(err) != connectors.Denied || !strings.Contains(err.Error(), "no TLS") {
+	if _, err := mysql.New().OpenReader(t.Context(), cfg); connectors.CodeOf(err) != connectors.Denied || !strings.Contains(err.Error(), "does not support TLS") {
 		t.Errorf("a server without TLS: %v, want %s", err, connectors.Denied)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// Connector is the connector of MySQL and MariaDB.
+// Connector manages roles in MySQL and MariaDB.
 type Connector struct{}
 
 var (
@@ -22,10 +22,10 @@ var (
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
-// Describe says what the connector can do with either dialect.
+// Describe returns the capabilities for both dialects.
 func (Connector) Describe() connectors.Description { return description() }
 
-// OpenReader connects with the planning credential, in sessions that the server lets read only.
+// OpenReader connects with the planning credential, in read-only sessions.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
 	return connectors.Guard(open(ctx, cfg, false))
 }
@@ -47,7 +47,7 @@ func openWriter(ctx context.Context, cfg connectors.Config) (*writer, error) {
 	return &writer{r, checker}, nil
 }
 
-// settings are spec.config.
+// settings holds spec.config.
 type settings struct {
 	DSN          connectors.Secret `json:"dsn"`
 	ApplyDSN     connectors.Secret `json:"apply_dsn"`
@@ -60,7 +60,7 @@ type settings struct {
 	config connectors.Config
 }
 
-// logins are the ways to log in: the one in use, and the other where there is one that can be read.
+// logins returns the login in use, and the other one if it is configured and valid.
 func (s *settings) logins(apply bool) (used, other *login, err error) {
 	plan := func() (*login, error) { return s.login("dsn", s.DSN) }
 	if s.ApplyDSN.Reveal() == "" {
@@ -76,7 +76,7 @@ func (s *settings) logins(apply bool) (used, other *login, err error) {
 		return nil, nil, err
 	}
 	if other, err = second(); err != nil {
-		other = nil // who only reads needn't have it right
+		other = nil // reading doesn't need a valid applying credential
 	}
 	return used, other, nil
 }
@@ -90,16 +90,15 @@ type reader struct {
 	description connectors.Description
 	// catalogue is the query for all accounts.
 	catalogue string
-	// self is the account that we are logged in as; others are the users, at whatever host, that the other
-	// connection strings name.
+	// self is the account of this session. others has the users, at any host, of the other connection string.
 	self   accountID
 	others map[string]bool
-	// active are the roles that our session has its own rights from.
+	// active has the roles that are enabled in this session.
 	active map[string]bool
-	// mandatory are the roles that MySQL gives to every account (mandatory_roles).
+	// mandatory has the roles that MySQL grants to every account (mandatory_roles).
 	mandatory map[accountID]bool
 	lister    connectors.Lister
-	// queries counts what was sent, for the benchmarks.
+	// queries counts sent statements, for benchmarks.
 	queries int
 }
 
@@ -133,7 +132,7 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// Describe says what this server can do.
+// Describe returns the capabilities of this server.
 func (r *reader) Describe(context.Context) (connectors.Description, error) {
 	return r.description, nil
 }
@@ -148,7 +147,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	return r.state(c, sel), nil
 }
 
-// Normalize completes ADMIN by MEMBER and sorts. Names are exact.
+// Normalize adds the MEMBER that ADMIN implies, and sorts. Names are exact.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 	return normalize(r.description, r.dialect, s)
 }

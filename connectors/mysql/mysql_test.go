@@ -32,7 +32,7 @@ type application struct {
 type credentials struct {
 	plan, apply, password string
 	view                  string
-	// grants says that apply must be given what it is to give.
+	// grants is whether apply must hold what it grants.
 	grants bool
 }
 
@@ -208,7 +208,7 @@ func (a *application) AddConnection(t connectortest.TB, n schemas.Name) {
 	if a.as.grants {
 		a.exec(t, "GRANT "+name(n.SourceName)+" TO "+user(a.as.apply+"@%")+" WITH ADMIN OPTION")
 	}
-	// Who makes a role is in it, and an administrator is nobody whom the suite knows.
+	// The creator of a role is its member, and the suite doesn't know the administrator.
 	a.exec(t, "REVOKE "+name(n.SourceName)+" FROM CURRENT_USER")
 }
 
@@ -271,7 +271,7 @@ func (a *application) hand(t connectortest.TB, verb, to string, k schemas.Key) {
 	}
 }
 
-// admin makes root an administrator of a role, by the tables themselves, and says whether it was none.
+// admin makes root an administrator of a role, by the tables themselves, and reports whether it was not one.
 func (a *application) admin(t connectortest.TB, role string) bool {
 	t.Helper()
 	plain := strings.ReplaceAll(role[1:len(role)-1], "``", "`")
@@ -306,7 +306,7 @@ func (a *application) Own(t connectortest.TB, c schemas.Name) {
 		"CREATE DEFINER = "+name(c.SourceName)+" PROCEDURE "+sales+".owned() SELECT 1")
 }
 
-// Protected is what stands for everybody.
+// Protected is PUBLIC, of which every account is a member.
 func (a *application) Protected(t connectortest.TB) schemas.Name {
 	t.Helper()
 	a.exec(t, "GRANT USAGE ON *.* TO PUBLIC")

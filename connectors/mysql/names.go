@@ -81,12 +81,12 @@ func splitName(name string, parts int) ([]string, error) {
 			", with dots between them: " + []string{1: "name", 2: "database.name", 3: "database.table.column"}[parts])
 	}
 	if is := joinName(out...); is != name {
-		return nil, errors.New(strconv.QuoteToASCII(name) + " is written " + strconv.QuoteToASCII(is))
+		return nil, errors.New(strconv.QuoteToASCII(name) + " must be written " + strconv.QuoteToASCII(is))
 	}
 	return out, nil
 }
 
-// closing is the place of the backtick that ends what starts with one, or -1.
+// closing returns the index of the closing backtick of s, which begins with one, or -1.
 func closing(s string) int {
 	for i := 1; i < len(s); i++ {
 		if s[i] != '`' {
@@ -101,11 +101,10 @@ func closing(s string) int {
 	return -1
 }
 
-// accountID is an account or role as the server keeps it. A role of MariaDB has no host.
+// accountID identifies an account or role. Host is "" for a role of MariaDB.
 type accountID struct{ user, host string }
 
-// userName is the name of a user: what stands before the last @ is the user, what stands after it the host. No
-// host has an @ in it, so nothing is quoted.
+// userName returns user@host. Hosts can't contain an @, so nothing is quoted.
 func (a accountID) userName() string { return a.user + "@" + a.host }
 
 func parseUser(name string) (accountID, bool) {
@@ -125,7 +124,8 @@ func (d dialect) roleName(a accountID) string {
 	return a.userName()
 }
 
-// role is the inverse of roleName. It is false for what no role is named, so that each has exactly one name.
+// role is the inverse of roleName. It returns false for a name that roleName never returns, so each role has exactly
+// one name.
 func (d dialect) role(name string) (accountID, bool) {
 	if d == mariaDB {
 		return accountID{user: name}, name != ""

@@ -47,7 +47,7 @@ func TestDatabasePatterns(t *testing.T) {
 			t.Errorf("escapeDatabase(%s) = %s, want %s", name, got, pattern)
 		}
 	}
-	// The last three stand for one database, in a spelling that is not ours: to be revoked as it stands.
+	// The last three match one database, in a spelling that is not ours: they are revoked in that spelling.
 	for _, pattern := range []string{`my_db`, `%`, `sales_%`, `a\_b_c`, `a\b`, `a\`, `\x\_`} {
 		if got, ok := database(pattern); ok {
 			t.Errorf("database(%s) = %s, want a pattern", pattern, got)
@@ -90,7 +90,7 @@ func TestAccountNames(t *testing.T) {
 			t.Errorf("%v role(%s) = %q (%s), %v, want %q (%s)", c.d, c.name, got, got.sql(), ok, c.want, c.sql)
 		}
 	}
-	// Each role has one name, so the longer forms of the short ones stand for nothing.
+	// Each role has one name, so the longer forms of the short ones are invalid.
 	for _, name := range []string{"", "reader@%", "reader@", "@localhost", "@"} {
 		if got, ok := mySQL.role(name); ok {
 			t.Errorf("MySQL role(%s) = %q, want none", name, got)
@@ -106,7 +106,7 @@ func TestRoleNameRules(t *testing.T) {
 		for _, name := range []string{"reader", "a@b", "a@b@%", "a@b@c", "reader@%", "reader@", "@h", "@", "a@%x", "a@b%", strings.Repeat("n", 32), strings.Repeat("é", 32) + "@h"} {
 			_, ok := d.role(name)
 			if err := rule.Check(name); (err == nil) != ok {
-				t.Errorf("%v: the rule says %v of the name %s, role says %v", d, err, name, ok)
+				t.Errorf("%v: the rule returns %v for the name %s, role returns %v", d, err, name, ok)
 			}
 			if d == mySQL && ok && description().Types[0].Names.Check(name) != nil {
 				t.Errorf("the general rule refuses %s", name)
@@ -240,7 +240,7 @@ func FuzzCatalogue(f *testing.F) {
 		state := r.state(c, connectors.Selection{})
 		for i, conn := range state.Connections {
 			if i > 0 && state.Connections[i-1].Name.Compare(conn.Name) >= 0 && d == mariaDB {
-				t.Errorf("%q stands before %q", state.Connections[i-1].Name, conn.Name)
+				t.Errorf("%q is before %q", state.Connections[i-1].Name, conn.Name)
 			}
 			for _, e := range conn.Entitlements {
 				if e.Target.Type == "" || e.Privilege == "" {

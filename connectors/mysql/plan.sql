@@ -1,16 +1,16 @@
--- The credential for planning: it reads who has what, and neither passwords' hashes nor data.
--- Run as an administrator. What is for one of the two servers only, the other takes for a comment.
--- The account is locked until you set a password of your own:
+-- The planning credential reads roles and privileges, but neither password hashes nor data.
+-- Run as an administrator. Statements for only one of the two servers are comments to the other.
+-- The account is locked until you set a password:
 --   ALTER USER 'countersign_plan'@'%' IDENTIFIED BY '...' ACCOUNT UNLOCK;
 CREATE USER 'countersign_plan'@'%' ACCOUNT LOCK;
 GRANT SELECT ON mysql.db TO 'countersign_plan'@'%';
 GRANT SELECT ON mysql.tables_priv TO 'countersign_plan'@'%';
 GRANT SELECT ON mysql.columns_priv TO 'countersign_plan'@'%';
 GRANT SELECT ON mysql.procs_priv TO 'countersign_plan'@'%';
--- These two show the names of all databases, tables and columns, and give no way into them.
+-- These two show the names of all databases, tables and columns, but give no access to their contents.
 GRANT SHOW DATABASES, REFERENCES ON *.* TO 'countersign_plan'@'%';
--- MariaDB keeps the hashes in the one column where the global privileges are, too. Name the view in the
--- application's file: accounts_view: countersign.accounts
+-- MariaDB keeps the hashes in the same column as the global privileges. Set the view in the application's
+-- config: accounts_view: countersign.accounts
 /*M! CREATE DATABASE IF NOT EXISTS countersign */;
 /*M! CREATE OR REPLACE SQL SECURITY DEFINER VIEW countersign.accounts AS
   SELECT User, Host, JSON_VALUE(Priv, '$.access') AS Access, JSON_VALUE(Priv, '$.is_role') AS Is_role,

@@ -11,19 +11,19 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// ours says whether we log in as the account.
+// ours reports whether countersign logs in as the account.
 func (r *reader) ours(a accountID) bool { return a == r.self || r.others[a.user] && a.host != "" }
 
-// protected says why a role must not be touched, or "".
+// protected returns why a role must not be changed, or "".
 func (r *reader) protected(a *account) string {
 	name := r.dialect.roleName(a.id)
 	switch {
 	case r.dialect == mariaDB && name == "PUBLIC":
-		return "it stands for everybody"
+		return "every account is a member of it"
 	case r.mandatory[a.id]:
 		return "every account has it (mandatory_roles)"
 	case r.active[name]:
-		return "countersign works through it"
+		return "countersign gets its own privileges from it"
 	case r.ours(a.id):
 		return "it is the account that countersign logs in with"
 	case connectors.Match(serviceRoles(), a.id.user):
@@ -34,13 +34,13 @@ func (r *reader) protected(a *account) string {
 	return ""
 }
 
-// guarded says why a user must be given nothing, or "".
+// guarded returns why a user must not be granted anything, or "".
 func (r *reader) guarded(a *account) string {
 	switch {
 	case r.ours(a.id):
 		return "it is the account that countersign logs in with"
 	case connectors.Match([]string{"mysql.*", "mariadb.*"}, a.id.user):
-		return "it is the server's own"
+		return "it belongs to the server"
 	}
 	return ""
 }
@@ -66,8 +66,8 @@ func (r *reader) state(c *catalogue, sel connectors.Selection) connectors.State 
 	}
 	for e, admin := range c.edges {
 		role, member := c.accounts[e.role], c.accounts[e.member]
-		// MariaDB makes whoever creates a role its member with ADMIN, and asks for that when it is granted: this
-		// is how we work, and nobody's access.
+		// MariaDB makes the creator of a role its member with ADMIN, and requires that to grant the role. The applying
+		// credential needs it to work, so it is left out.
 		if role == nil || member == nil || r.ours(e.member) {
 			continue
 		}
@@ -100,7 +100,7 @@ func normalize(d connectors.Description, dia dialect, s connectors.State) (conne
 			if _, err := dia.object(e.Target); err != nil {
 				return err
 			}
-			// Whoever may hand a membership on has it.
+			// ADMIN implies MEMBER.
 			if e.Privilege == schemas.PrivilegeAdmin {
 				e.Privilege = schemas.PrivilegeMember
 				c.Entitlements = append(c.Entitlements, e)
@@ -110,26 +110,26 @@ func normalize(d connectors.Description, dia dialect, s connectors.State) (conne
 	})
 }
 
-// object is what a target of a request stands for, with the column for one. Memberships have the other role or
-// user in role.
+// object parses a target of a request, with its column if it has one. For a membership, role is the other role or
+// user.
 func (d dialect) object(n schemas.Name) (holding, error) {
 	h := holding{object: object{typ: n.Type}}
 	switch n.Type {
 	case typeRole, typeMember:
 		id, ok := d.role(n.SourceName)
 		if !ok {
-			return h, fmt.Errorf("%s is not how a role is named", strconv.QuoteToASCII(n.SourceName))
+			return h, fmt.Errorf("%s: invalid role name", strconv.QuoteToASCII(n.SourceName))
 		}
 		h.role = id
 	case typeUser:
 		id, ok := parseUser(n.SourceName)
 		if !ok {
-			return h, fmt.Errorf("%s is not how a user is named: user@host", strconv.QuoteToASCII(n.SourceName))
+			return h, fmt.Errorf("%s: invalid user name (expected user@host)", strconv.QuoteToASCII(n.SourceName))
 		}
 		h.role = id
 	case typeGlobal:
 		if n.SourceName != everything {
-			return h, fmt.Errorf("the only target of the type global is %s", everything)
+			return h, fmt.Errorf("invalid target of type global (expected %s)", everything)
 		}
 	case typeDatabase, typePattern:
 		h.db = n.SourceName
@@ -151,15 +151,15 @@ func (d dialect) object(n schemas.Name) (holding, error) {
 
 const (
 	informationSchema    = "information_schema"
-	whyInformationSchema = "everybody sees in information_schema what they may, and nothing can be given"
+	whyInformationSchema = "information_schema shows everyone what they can access, and privileges on it cannot be granted"
 )
 
-// List returns what exists of a type.
+// List returns the existing items of a type.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	op := "list " + q.Type
 	typ := r.description.Types[0]
 	if _, ok := typ.Target(q.Type); !ok {
-		return connectors.Page{}, &connectors.Error{Code: connectors.Invalid, Op: op, Message: r.dialect.String() + " has no such type"}
+		return connectors.Page{}, &connectors.Error{Code: connectors.Invalid, Op: op, Message: "unknown type of target in " + r.dialect.String()}
 	}
 	return r.lister.Page(q, nil, func() ([]connectors.Item, error) {
 		items, err := r.items(ctx, q)
@@ -214,7 +214,7 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 				if !a.role {
 					i.Protected = r.guarded(a)
 				}
-				// A list of users is of those who are no roles; asked by name, a role says that it is one.
+				// A list of users leaves out roles. A query by name also returns a role, marked as a connection.
 				if a.role && (q.Names == nil || r.dialect == mariaDB) {
 					continue
 				}
@@ -231,7 +231,7 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 			protected := ""
 			switch {
 			case q.Names == nil && slices.Contains(systemDatabases(), c[0]):
-				return nil // they can be asked for by name
+				return nil // they are listed only if named
 			case strings.EqualFold(c[0], informationSchema):
 				protected = whyInformationSchema
 			}
@@ -253,7 +253,7 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 	return out, err
 }
 
-// objects finds the objects of a type in some databases; nil is all but the server's own.
+// objects finds the objects of a type in the given databases; nil means all except the system databases.
 func (r *reader) objects(ctx context.Context, typ string, within map[string]bool, found func(holding)) error {
 	row := func(c []string) error {
 		found(holding{object: object{typ: typ, db: c[0], name: c[1]}, column: c[2]})
@@ -262,7 +262,7 @@ func (r *reader) objects(ctx context.Context, typ string, within map[string]bool
 	if within == nil {
 		return r.query(ctx, row, 3, r.dialect.objects(typ, true))
 	}
-	// One database at a time: asked for several, the server looks through the folders of all.
+	// One database at a time: for several, the server scans the folders of all databases.
 	for _, db := range sortedKeys(within) {
 		if err := r.query(ctx, row, 3, r.dialect.objects(typ, false), db); err != nil {
 			return err

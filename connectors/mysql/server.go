@@ -9,10 +9,10 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// look finds out what server this is.
+// look detects the server, its version and its privileges.
 func (r *reader) look(ctx context.Context) error {
 	variables := map[string]string{}
-	// A server may be told to call itself whatever version, but has only the variables that it has.
+	// The version string is configurable, so detect the server by its variables.
 	err := r.query(ctx, func(c []string) error { variables[c[0]] = c[1]; return nil }, 2,
 		"SHOW GLOBAL VARIABLES WHERE Variable_name IN ('version', 'aria_block_size', 'mandatory_roles')")
 	if err != nil {
@@ -21,7 +21,7 @@ func (r *reader) look(ctx context.Context) error {
 	version := variables["version"]
 	r.mandatory = map[accountID]bool{}
 	unsupported := func(need string) error {
-		return &connectors.Error{Code: connectors.Unsupported, Op: opConnect, Message: fmt.Sprintf("the server has version %s, and this needs %s", version, need)}
+		return &connectors.Error{Code: connectors.Unsupported, Op: opConnect, Message: fmt.Sprintf("unsupported server version %s (expected %s)", version, need)}
 	}
 	_, isMariaDB := variables["aria_block_size"]
 	_, hasRoles := variables["mandatory_roles"]
@@ -52,10 +52,10 @@ func (r *reader) look(ctx context.Context) error {
 		return err
 	}
 	for _, p := range databasePrivileges() {
-		// A column is listed only to whom has some right to it. What stands in one that is not would look as if nobody had it.
+		// The server lists a column only if we hold a privilege on it. A hidden column would look as if nobody held its privilege.
 		always := slices.Contains([]string{"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", grantOption}, p)
 		if (shown[p] || always) && !containsFold(columns, privilegeColumn(p)) || always && !shown[p] {
-			return &connectors.Error{Code: connectors.Denied, Op: opConnect, Message: "the credential does not see all columns of mysql.db; countersign schema mysql --scripts says what it needs"}
+			return &connectors.Error{Code: connectors.Denied, Op: opConnect, Message: "the credential does not see all columns of mysql.db; countersign schema mysql --scripts lists what it needs"}
 		}
 	}
 	accounts := r.settings.AccountsView
@@ -70,7 +70,7 @@ func (r *reader) look(ctx context.Context) error {
 	}
 	var ok bool
 	if r.self, ok = parseUser(self); !ok {
-		return &connectors.Error{Code: connectors.Invalid, Op: opConnect, Message: "the server does not say who is logged in"}
+		return &connectors.Error{Code: connectors.Invalid, Op: opConnect, Message: "could not parse CURRENT_USER()"}
 	}
 	r.active = map[string]bool{}
 	if r.dialect == mySQL {
@@ -83,8 +83,8 @@ func (r *reader) look(ctx context.Context) error {
 		"SELECT ROLE_NAME FROM information_schema.ENABLED_ROLES WHERE ROLE_NAME IS NOT NULL")
 }
 
-// guardView makes the database of the view of accounts, and all that is in it, powerful: whoever may change the view
-// decides what is read here.
+// guardView marks the database of accounts_view and everything in it as privileged: changing the view changes what
+// countersign reads.
 func guardView(role *connectors.ConnectionType, db string) {
 	for i := range role.Grantable {
 		switch g := &role.Grantable[i]; g.Type {

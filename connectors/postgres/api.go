@@ -24,7 +24,7 @@ func (s *settings) parse(field string) (*pgx.ConnConfig, error) {
 	config, err := pgx.ParseConfig(secret.Reveal())
 	if err != nil {
 		// The driver's message may quote the connection string.
-		return nil, s.config.Invalid(field, "not a connection string that PostgreSQL understands")
+		return nil, s.config.Invalid(field, "invalid (expected a PostgreSQL connection string)")
 	}
 	for name, value := range map[string]string{"application_name": "countersign", "search_path": "", "timezone": "UTC",
 		"statement_timeout": s.StatementTimeout, "lock_timeout": s.LockTimeout} {
@@ -36,7 +36,7 @@ func (s *settings) parse(field string) (*pgx.ConnConfig, error) {
 	return config, nil
 }
 
-// wrap gives a driver's error its code, and a message that holds no connection string.
+// wrap gives a driver's error a code, and a message without the connection string.
 func wrap(op string, err error) error {
 	var known *connectors.Error
 	if err == nil || errors.As(err, &known) {
@@ -55,22 +55,22 @@ func wrap(op string, err error) error {
 			out.Message += ": " + pg.Hint
 		}
 		if pg.Code == "42501" {
-			out.Message += ": the credential that countersign logs in with lacks the right; countersign schema postgres --scripts says what it needs"
+			out.Message += ": the credential that countersign logs in with lacks the privilege; countersign schema postgres --scripts lists what it needs"
 		}
 	case errors.Is(err, context.Canceled):
 		out.Message = "stopped"
 	case errors.Is(err, context.DeadlineExceeded):
-		out.Message = "it took too long"
+		out.Message = "timed out"
 	case errors.As(err, &netErr):
-		out.Message = "the server cannot be reached: is it running, and are host and port of the connection string right?"
+		out.Message = "could not reach the server: check that it is running, and check host and port in the connection string"
 	default:
 		out.Message = "the connection to the server failed"
 	}
 	return out
 }
 
-// refused is wrap for a login. The server's own message quotes the connection string: the user, the database
-// or a setting, any of which is part of the password where one was left unescaped or put in the wrong place.
+// refused wraps an error of a login. The server's message quotes the user, the database or a setting from the
+// connection string. Any of them can be part of an unescaped or misplaced password.
 func refused(op, key string, err error) error {
 	wrapped := wrap(op, err)
 	var pg *pgconn.PgError
@@ -80,9 +80,9 @@ func refused(op, key string, err error) error {
 	}
 	switch pg.Code {
 	case "28P01", "28000":
-		e.Message = "the server refused the login: check user and password of config." + key + ", and what the server lets in"
+		e.Message = "the server refused the login: check user and password in config." + key + ", and the server's pg_hba.conf"
 	case "3D000":
-		e.Message = "the database that config." + key + " names does not exist"
+		e.Message = "the database in config." + key + " does not exist"
 	case "42501":
 		e.Message = "the user of config." + key + " may not connect to the database"
 	case "53300":
@@ -90,7 +90,7 @@ func refused(op, key string, err error) error {
 	case "57P03":
 		e.Message = "the server is starting up or shutting down"
 	case "22023", "42704":
-		e.Message = "the server refused a setting of config." + key
+		e.Message = "the server refused a setting in config." + key
 	default:
 		e.Message = "the server refused the connection"
 	}
@@ -98,7 +98,7 @@ func refused(op, key string, err error) error {
 	return wrapped
 }
 
-// codeOf sorts SQLSTATEs (PostgreSQL 15, Appendix A).
+// codeOf classifies SQLSTATEs (PostgreSQL 15, Appendix A).
 func codeOf(state string) connectors.Code {
 	switch state {
 	case "42704", "3F000", "42P01", "42883", "3D000", "42703":

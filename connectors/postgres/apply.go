@@ -17,15 +17,15 @@ import (
 
 type writer struct{ *reader }
 
-// attempts is how often a transaction that met another writer is tried.
+// attempts is how often a transaction that conflicts with another writer is tried.
 const attempts = 4
 
-// maxBatch is how many operations share a transaction. Each role and object that one grants to or on takes a
-// place in the server's lock table, which all sessions share and which has room for some 6,400 by default.
+// maxBatch is the maximum number of operations in a transaction. Each role and object in a GRANT takes an entry in the
+// server's lock table, which all sessions share and which holds about 6,400 entries by default.
 const maxBatch = 1000
 
-// Apply carries the operations out: all but deletions in order, maxBatch to a transaction, then each deletion
-// by itself, since it may have to go through several databases.
+// Apply carries out the operations: first all but deletions, in order and maxBatch to a transaction, then each
+// deletion by itself, since it may involve several databases.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	b := &batch{writer: w, failed: connectors.Failures{}, report: report}
 	var deletions, others []*schemas.Operation
@@ -54,12 +54,12 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		if err == nil {
 			err = w.drop(ctx, o)
 		}
-		b.tell(o, started, 1, err)
+		b.done(o, started, 1, err)
 	}
 	return nil
 }
 
-// batch is the operations of one transaction.
+// batch holds the operations of one transaction.
 type batch struct {
 	writer *writer
 	ops    []*schemas.Operation
@@ -72,7 +72,7 @@ type batch struct {
 	byOID   map[uint32]*role
 }
 
-// object is a grantable object as the server writes it.
+// object is a grantable object in the server's spelling.
 type object struct {
 	oid  uint32
 	sql  string // TABLE sales.orders
@@ -80,13 +80,13 @@ type object struct {
 	raw  string // the schema's plain name
 }
 
-func (b *batch) tell(o *schemas.Operation, started time.Time, n int, err error) {
+func (b *batch) done(o *schemas.Operation, started time.Time, n int, err error) {
 	out := connectors.Outcome{Operation: o.ID, Attempts: n, Started: started, Finished: time.Now()}
 	out.Err, b.failed[o.ID] = err, err != nil
 	b.report(out)
 }
 
-// run tries the whole batch with its statements grouped; when one fails, each operation in a savepoint.
+// run tries all operations with their statements grouped. If one fails, it runs each operation in a savepoint.
 func (b *batch) run(ctx context.Context) error {
 	started := time.Now()
 	for n := 1; ; n++ {
@@ -97,7 +97,7 @@ func (b *batch) run(ctx context.Context) error {
 		switch {
 		case err == nil:
 			for i, o := range b.ops {
-				b.tell(o, started, n, results[i])
+				b.done(o, started, n, results[i])
 			}
 			return nil
 		case n == attempts || ctx.Err() != nil || b.writer.conn.IsClosed() || connectors.CodeOf(wrap("", err)) != connectors.Unavailable:
@@ -111,8 +111,7 @@ func (b *batch) run(ctx context.Context) error {
 	}
 }
 
-// transaction carries the batch out and returns each operation's error. An error of its own means that nothing
-// was changed.
+// transaction carries out the batch and returns each operation's error. A non-nil err means that nothing was changed.
 func (b *batch) transaction(ctx context.Context, grouped bool) (results []error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.writer.limit)
 	defer cancel()
@@ -166,7 +165,7 @@ func (b *batch) transaction(ctx context.Context, grouped bool) (results []error,
 	return results, nil
 }
 
-// single carries one operation out in a savepoint. The second error is for what ends the transaction.
+// single carries out one operation in a savepoint. A non-nil err ends the transaction.
 func single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stmts []statement) (result, err error) {
 	sp, err := tx.Begin(ctx)
 	if err != nil {
@@ -186,7 +185,7 @@ func single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stmts []statem
 	return nil, sp.Commit(ctx)
 }
 
-// named are the roles that the batch names; none when it takes others, too.
+// named lists the roles that the batch names, or nil if it needs others too.
 func (b *batch) named() []string {
 	names := map[string]bool{}
 	for _, o := range b.ops {
@@ -194,12 +193,12 @@ func (b *batch) named() []string {
 		switch {
 		case o.Target == nil:
 		case o.Target.Type == typeSchemaTables:
-			return nil // what the tables' owners will make is granted, too
+			return nil // it also grants on tables that their owners create later
 		case privileges(o.Target.Type) == nil:
 			names[o.Target.SourceName] = true
 		}
 	}
-	// A name that the server cannot hold stands for nothing there.
+	// The server cannot have a role of such a name.
 	maps.DeleteFunc(names, func(n string, _ bool) bool { return !utf8.ValidString(n) || strings.IndexByte(n, 0) >= 0 })
 	return slices.Sorted(maps.Keys(names))
 }
@@ -241,8 +240,8 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 	return nil
 }
 
-// lookup takes the SQL of each object from the server itself: nothing that a request says is ever put into a
-// statement unless the catalogue has it, letter by letter.
+// lookup takes the SQL of each object from the server: a name from a request is put into a statement only if the
+// catalogue has exactly that name.
 func (b *batch) lookup(ctx context.Context, tx pgx.Tx, typ string, names []string) error {
 	rows, err := tx.Query(ctx, `SELECT o.name, o.oid, o.schema, CASE WHEN $1 = 'column' THEN o.oid::pg_catalog.regclass::text ELSE o.name END,
   CASE WHEN $1 = 'column' THEN (SELECT format('%I', a.attname) FROM pg_catalog.pg_attribute a, pg_catalog.pg_class c, pg_catalog.pg_namespace n
@@ -267,20 +266,20 @@ FROM (`+objectQuery+`) o WHERE o.type = $1 AND o.name = ANY($2)`, typ, names)
 	return rows.Err()
 }
 
-// connection finds the operation's own role and refuses those that must not be touched.
+// connection finds the operation's role and refuses protected ones.
 func (b *batch) connection(o *schemas.Operation) (*role, error) {
 	if o.Connection.Type != typeRole {
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: "PostgreSQL has no connections of type " + o.Connection.Type}
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: "unknown connection type " + o.Connection.Type + " (expected role)"}
 	}
 	x := b.roles[o.Connection.SourceName]
 	if x == nil {
 		return nil, nil
 	}
 	if why := b.writer.protected(x); why != "" {
-		return nil, &connectors.Error{Code: connectors.Denied, Op: connectors.Title(o), Message: "it is never changed: " + why}
+		return nil, &connectors.Error{Code: connectors.Denied, Op: connectors.Title(o), Message: "protected: " + why}
 	}
 	if o.NativeID != "" && x.oid != 0 && o.NativeID != nativeID(x.oid) {
-		return nil, connectors.Refuse(o, connectors.Conflict, "the name stands for oid %d now, and %s was meant", x.oid, o.NativeID)
+		return nil, connectors.Refuse(o, connectors.Conflict, "the name now belongs to oid %d, and the operation is for oid %s", x.oid, o.NativeID)
 	}
 	return x, nil
 }
@@ -291,7 +290,7 @@ func (b *batch) target(o *schemas.Operation) (*role, error) {
 		return nil, &connectors.Error{Code: connectors.NotFound, Op: connectors.Title(o), Message: "the role " + o.Target.SourceName + " does not exist"}
 	}
 	if o.TargetID != "" && x.oid != 0 && o.TargetID != nativeID(x.oid) {
-		return nil, connectors.Refuse(o, connectors.Conflict, "the name %s stands for oid %d now, and %s was meant", x.name, x.oid, o.TargetID)
+		return nil, connectors.Refuse(o, connectors.Conflict, "the name %s now belongs to oid %d, and the operation is for oid %s", x.name, x.oid, o.TargetID)
 	}
 	return x, nil
 }
@@ -303,10 +302,10 @@ func (b *batch) object(o *schemas.Operation) (object, error) {
 	}
 	x, ok := b.objects[n]
 	if !ok {
-		return x, &connectors.Error{Code: connectors.NotFound, Op: connectors.Title(o), Message: "there is no " + n.String() + "; objects are named as the server's format('%I.%I') writes them"}
+		return x, &connectors.Error{Code: connectors.NotFound, Op: connectors.Title(o), Message: n.String() + " does not exist (expected a name as the server's format('%I.%I') writes it)"}
 	}
 	if o.TargetID != "" && o.Target.Type != typeSchemaTables && o.TargetID != nativeID(x.oid) {
-		return x, connectors.Refuse(o, connectors.Conflict, "the name %s stands for oid %d now, and %s was meant", n, x.oid, o.TargetID)
+		return x, connectors.Refuse(o, connectors.Conflict, "the name %s now belongs to oid %d, and the operation is for oid %s", n, x.oid, o.TargetID)
 	}
 	return x, nil
 }

@@ -1,11 +1,11 @@
--- The credential for applying: it makes and drops roles, and grants what it may itself grant.
--- Run as an administrator, in the database that the DSN names. Set a password of your own.
+-- The applying credential creates and drops roles and grants what it can grant itself.
+-- Run as an administrator, in the database that the DSN names. Set a password yourself.
 CREATE ROLE countersign_apply LOGIN NOSUPERUSER NOCREATEDB CREATEROLE NOREPLICATION NOBYPASSRLS;
 DO $$ BEGIN EXECUTE format('GRANT CONNECT ON DATABASE %I TO countersign_apply', current_database()); END $$;
--- To grant privileges on objects it must own them, or be in the role that does. Name your owners here:
+-- To grant privileges on objects it must own them or be a member of their owner. Add your owners:
 --   GRANT sales_owner TO countersign_apply;
--- On PostgreSQL 16 and later it also needs ADMIN on each role that it did not make itself:
+-- On PostgreSQL 16 and later it also needs ADMIN on each role that it did not create:
 --   GRANT base_reader TO countersign_apply WITH ADMIN OPTION;
--- To set or unset replication and bypassrls takes a superuser on PostgreSQL 15; from 16 on, a role that has
--- them itself, and createdb likewise.
--- Where a request says reassign_to, it joins both roles for the length of the transaction and leaves them again.
+-- Setting or clearing replication and bypassrls requires a superuser on PostgreSQL 15. From 16 on it requires a role
+-- that has them itself; the same goes for createdb.
+-- If a request sets reassign_to, it joins both roles for that transaction and leaves them again.

@@ -19,11 +19,11 @@ const configSchema = `{
   "additionalProperties": false,
   "required": ["dsn"],
   "properties": {
-    "dsn": {"x-secret": true, "description": "Connection string (URL or keywords) of the credential for planning, which only reads."},
-    "apply_dsn": {"x-secret": true, "description": "Connection string of the credential for applying; default: that for planning."},
-    "statement_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "60s", "description": "How long one statement may take."},
-    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$", "default": "10m", "description": "How long one read, or one transaction of changes, may take in all, the network included."},
-    "lock_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "10s", "description": "How long one statement may wait for a lock."}
+    "dsn": {"x-secret": true, "description": "Connection string (URL or keywords) of the planning credential, which only reads."},
+    "apply_dsn": {"x-secret": true, "description": "Connection string of the applying credential. Default: the planning credential."},
+    "statement_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "60s", "description": "Time limit for one statement."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$", "default": "10m", "description": "Time limit for one read or one transaction of changes, including the network."},
+    "lock_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "10s", "description": "Time limit for one statement to wait for a lock."}
   }
 }`
 
@@ -32,15 +32,15 @@ const payloadSchema = `{
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "login": {"type": "boolean", "default": false, "description": "May the role log in?"},
-    "inherit": {"type": "boolean", "default": true, "description": "Does it have the privileges of the roles that it is in without SET ROLE?"},
-    "createdb": {"type": "boolean", "default": false, "description": "May it make databases?"},
-    "createrole": {"type": "boolean", "default": false, "description": "May it make and change roles?"},
-    "replication": {"type": "boolean", "default": false, "description": "May it stream the write-ahead log?"},
-    "bypassrls": {"type": "boolean", "default": false, "description": "Does it see through row level security?"},
-    "connection_limit": {"type": "integer", "minimum": -1, "maximum": 2147483647, "default": -1, "description": "How many sessions it may have; -1 is any number."},
-    "valid_until": {"type": "string", "default": "infinity", "pattern": "^(infinity|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)$", "description": "Until when its password is good: infinity, or an instant such as 2027-01-31T00:00:00Z."},
-    "comment": {"type": "string", "maxLength": 2000, "description": "COMMENT ON ROLE; left alone when absent."}
+    "login": {"type": "boolean", "default": false, "description": "Whether the role can log in."},
+    "inherit": {"type": "boolean", "default": true, "description": "Whether it uses the privileges of its roles without SET ROLE."},
+    "createdb": {"type": "boolean", "default": false, "description": "Whether it can create databases."},
+    "createrole": {"type": "boolean", "default": false, "description": "Whether it can create and change roles."},
+    "replication": {"type": "boolean", "default": false, "description": "Whether it can stream the write-ahead log."},
+    "bypassrls": {"type": "boolean", "default": false, "description": "Whether it bypasses row-level security."},
+    "connection_limit": {"type": "integer", "minimum": -1, "maximum": 2147483647, "default": -1, "description": "Maximum number of sessions; -1 means unlimited."},
+    "valid_until": {"type": "string", "default": "infinity", "pattern": "^(infinity|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)$", "description": "When its password expires: infinity, or an instant such as 2027-01-31T00:00:00Z."},
+    "comment": {"type": "string", "maxLength": 2000, "description": "COMMENT ON ROLE; unchanged if absent."}
   }
 }`
 
@@ -59,14 +59,14 @@ const (
 	typeSchemaTables = "schema_tables"
 )
 
-// Besides the privileges of a type, reading shows what only other hands can make: the right to grant a
-// privilege on, and a privilege on the tables of a schema that does not cover all of them. Both can be revoked.
+// These suffixes mark entitlements that countersign reads and revokes but never grants: a privilege with the grant
+// option, and a privilege on the tables of a schema that doesn't cover all of them.
 const (
 	grantOption = " WITH GRANT OPTION"
 	partly      = " (IN PART)"
 )
 
-// privileges are those of a type of object (PostgreSQL 15, 5.7 Privileges).
+// privileges lists those of a type of object (PostgreSQL 15, 5.7 Privileges).
 func privileges(typ string) []string {
 	switch typ {
 	case typeDatabase:
@@ -85,7 +85,7 @@ func privileges(typ string) []string {
 	return nil
 }
 
-// protectedRoles are the server's own and those of managed services.
+// protectedRoles lists patterns for roles of the server and of managed services.
 func protectedRoles() []string {
 	return []string{"pg_*", "rds*", "cloudsql*", "azure_*", "azuresu", "alloydb*", "*superuser*"}
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// drop deletes a role. Each step is safe to be the last: first it can log in no more, then what it owns goes
-// over and what it was granted is taken, in each database, and at last the role goes.
+// drop deletes a role. It can stop safely after each step: the role loses LOGIN, then, in each database, its objects
+// are reassigned and its privileges revoked, and finally the role is dropped.
 func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 	op := connectors.Title(o)
 	ctx, cancel := context.WithTimeout(ctx, w.limit)
@@ -31,7 +31,7 @@ func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 		return err
 	}
 	if o.ReassignTo != "" && b.roles[o.ReassignTo] == nil {
-		return &connectors.Error{Code: connectors.NotFound, Op: op, Message: "the role " + o.ReassignTo + ", which is to own what it owns, does not exist"}
+		return &connectors.Error{Code: connectors.NotFound, Op: op, Message: "reassign_to: the role " + o.ReassignTo + " does not exist"}
 	}
 	databases, err := w.depending(ctx, x.oid)
 	if err != nil {
@@ -44,7 +44,7 @@ func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 		}
 		if len(owned) > 0 {
 			return &connectors.Error{Code: connectors.Conflict, Op: op, Dependents: owned,
-				Message: fmt.Sprintf("it owns %d objects: %s; say reassign_to in the request", len(owned), strings.Join(owned[:min(len(owned), 10)], ", "))}
+				Message: fmt.Sprintf("it owns %d objects: %s; set reassign_to in the request", len(owned), strings.Join(owned[:min(len(owned), 10)], ", "))}
 		}
 	}
 	name := quote(x.name)
@@ -73,7 +73,7 @@ func (w *writer) connectTo(ctx context.Context, database string) (*pgx.Conn, err
 	return pgx.ConnectConfig(ctx, config)
 }
 
-// release gives away or takes everything that the role has in one database, and runs the last statement.
+// release reassigns the role's objects and revokes its privileges in one database, then runs the last statement.
 func (w *writer) release(ctx context.Context, conn *pgx.Conn, o *schemas.Operation, name string, oid uint32, last string) (err error) {
 	tx, err := conn.Begin(ctx)
 	if err != nil {
@@ -92,8 +92,8 @@ WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = $1
 	if err != nil {
 		return err
 	}
-	// What is to be given away takes membership in both roles. Whoever may make roles may join them, and leaves
-	// them again; a membership in the role itself goes with it.
+	// REASSIGN OWNED and DROP OWNED require membership in the roles. A credential with CREATEROLE joins them for this
+	// transaction and leaves them again. A membership in the role itself is dropped with the role.
 	var leave []string
 	join := func(quoted string, goes bool) error {
 		var member bool
@@ -115,7 +115,7 @@ WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = $1
 	}
 	switch {
 	case owns && o.ReassignTo == "":
-		return connectors.Refuse(o, connectors.Conflict, "it has become the owner of something meanwhile; say reassign_to in the request")
+		return connectors.Refuse(o, connectors.Conflict, "it now owns objects; set reassign_to in the request")
 	case owns:
 		if err := join(quote(o.ReassignTo), false); err != nil {
 			return err
@@ -123,7 +123,7 @@ WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = $1
 		stmts = append(stmts, "REASSIGN OWNED BY "+name+" TO "+quote(o.ReassignTo))
 	}
 	if has {
-		// It owns nothing any more: what is dropped are its privileges.
+		// It no longer owns anything: this drops its privileges.
 		stmts = append(stmts, "DROP OWNED BY "+name+" RESTRICT")
 	}
 	stmts = append(stmts, leave...)
@@ -138,7 +138,7 @@ WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = $1
 	return tx.Commit(ctx)
 }
 
-// depending are the databases in which something depends on the role, sorted.
+// depending lists the databases in which something depends on the role, sorted.
 func (w *writer) depending(ctx context.Context, oid uint32) ([]string, error) {
 	rows, err := w.conn.Query(ctx, `SELECT DISTINCT d.datname FROM pg_catalog.pg_shdepend s JOIN pg_catalog.pg_database d ON d.oid = s.dbid
 WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid = $1 AND d.datallowconn ORDER BY 1`, oid)
@@ -148,7 +148,7 @@ WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.refobjid 
 	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
-// owned describes what the role owns, in every database.
+// owned describes the objects that the role owns in all databases.
 func (w *writer) owned(ctx context.Context, oid uint32, databases []string) ([]string, error) {
 	const query = `SELECT pg_catalog.pg_describe_object(classid, objid, objsubid) FROM pg_catalog.pg_shdepend
 WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = $1 AND deptype = 'o'

@@ -34,7 +34,7 @@ func TestFaults(t *testing.T) {
 			for _, k := range []string{"dsn", "apply_dsn"} {
 				secret, ok := cfg.Values[k].(connectors.Secret)
 				if !ok {
-					t.Fatalf("%s is no secret", k)
+					t.Fatalf("%s is not a secret", k)
 				}
 				cfg.Values[k] = connectors.NewSecret(strings.Replace(secret.Reveal(), fmt.Sprintf("port=%d", server.Port), "port="+port+" connect_timeout=2", 1))
 			}

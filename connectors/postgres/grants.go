@@ -7,8 +7,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// objectQuery names every object that may be granted, by type, with its access list. An owner's own rights and
-// those of PUBLIC are left out by who reads it.
+// objectQuery lists every grantable object by type, with its access list. Callers leave out the owner's privileges
+// and those of PUBLIC.
 const objectQuery = `
 SELECT CASE c.relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' ELSE 'table' END AS type,
        format('%I.%I', n.nspname, c.relname) AS name, c.oid AS oid, c.relowner AS owner, c.relacl AS acl, n.nspname AS schema
@@ -41,7 +41,7 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7`)
 		cover   coverage
 	}
 	var items []item
-	names := map[string]string{} // strings of the catalogue repeat: one copy each
+	names := map[string]string{} // the catalogue repeats strings: keep one copy of each
 	intern := func(s string) string {
 		if x, ok := names[s]; ok {
 			return x
@@ -79,17 +79,17 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7`)
 	if err := rows.Err(); err != nil {
 		return err
 	}
-	whole, part, err := covered(ctx, q, all, held)
+	full, part, err := covered(ctx, q, all, held)
 	if err != nil {
 		return err
 	}
 	for _, it := range items {
-		if it.cover != (coverage{}) && whole[it.cover] != "" {
+		if it.cover != (coverage{}) && full[it.cover] != "" {
 			continue
 		}
 		it.grantee.conn.Entitlements = append(it.grantee.conn.Entitlements, it.e)
 	}
-	for k, name := range whole {
+	for k, name := range full {
 		c := all[k.grantee].conn
 		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeSchemaTables, SourceName: name}, Privilege: k.privilege})
 	}
@@ -107,9 +107,9 @@ type coverage struct {
 	privilege string
 }
 
-// covered says which privileges hold on all tables of a schema and on those to come, and which only in part: a
-// default is set, and something that it would have covered is missing.
-func covered(ctx context.Context, q querier, all map[uint32]*role, held map[coverage]map[string]bool) (whole, part map[coverage]string, err error) {
+// covered returns which privileges are held on all present and future tables of a schema, and which only in part: a
+// default is set, but something that it would cover is missing.
+func covered(ctx context.Context, q querier, all map[uint32]*role, held map[coverage]map[string]bool) (full, part map[coverage]string, err error) {
 	rows, err := q.Query(ctx, `SELECT n.nspname, format('%I', n.nspname), d.defaclrole, x.grantee, x.privilege_type
 FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace, LATERAL aclexplode(d.defaclacl) x
 WHERE d.defaclobjtype = 'r' AND x.grantee <> 0`)
@@ -142,7 +142,7 @@ WHERE d.defaclobjtype = 'r' AND x.grantee <> 0`)
 	if err != nil {
 		return nil, nil, err
 	}
-	whole, part = map[coverage]string{}, map[coverage]string{}
+	full, part = map[coverage]string{}, map[coverage]string{}
 	for k, by := range defaults {
 		complete := true
 		for o := range owners[k.schema] {
@@ -152,15 +152,15 @@ WHERE d.defaclobjtype = 'r' AND x.grantee <> 0`)
 			complete = complete && (held[k][t] || owner == k.grantee)
 		}
 		if complete {
-			whole[k] = quoted[k.schema]
+			full[k] = quoted[k.schema]
 		} else {
 			part[k] = quoted[k.schema]
 		}
 	}
-	return whole, part, nil
+	return full, part, nil
 }
 
-// schemaTables are, by schema, the owners of the schema and its tables, and the tables with their owners.
+// schemaTables returns, by schema, the owners of the schema and its tables, and the tables with their owners.
 func schemaTables(ctx context.Context, q querier) (owners map[string]map[uint32]bool, tables map[string]map[string]uint32, err error) {
 	rows, err := q.Query(ctx, `SELECT n.nspname, n.nspowner, CASE WHEN c.relname IS NOT NULL THEN format('%I.%I', n.nspname, c.relname) END, c.relowner
 FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'f', 'v', 'm')`)

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// Connector is the connector of PostgreSQL.
+// Connector manages roles in PostgreSQL.
 type Connector struct{}
 
 var (
@@ -23,10 +23,10 @@ var (
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
-// Describe says what the connector can do.
+// Describe returns the capabilities of the connector.
 func (Connector) Describe() connectors.Description { return description() }
 
-// OpenReader connects with the planning credential, in sessions that the server lets read only.
+// OpenReader connects with the planning credential, in read-only sessions.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
 	return connectors.Guard(open(ctx, cfg, false))
 }
@@ -37,11 +37,11 @@ func (Connector) OpenWriter(ctx context.Context, cfg connectors.Config) (connect
 	return connectors.GuardWriter(&writer{r}, err)
 }
 
-// settings are spec.config.
+// settings holds spec.config.
 type settings struct {
 	DSN      connectors.Secret `json:"dsn"`
 	ApplyDSN connectors.Secret `json:"apply_dsn"`
-	// The server's own form of these two has min for minutes.
+	// These two keep the server's syntax, in which minutes are min.
 	StatementTimeout string        `json:"statement_timeout"`
 	LockTimeout      string        `json:"lock_timeout"`
 	Timeout          time.Duration `json:"timeout"`
@@ -53,10 +53,10 @@ type reader struct {
 	config  *pgx.ConnConfig
 	conn    *pgx.Conn
 	version string
-	// limit bounds one call, or one transaction of an Apply: a network that swallows answers ends no wait.
+	// limit bounds one call, or one transaction of an Apply, even if the network drops answers.
 	limit  time.Duration
 	lister connectors.Lister
-	// own are the roles that we log in with.
+	// own lists the roles that countersign logs in with.
 	own []string
 }
 
@@ -102,7 +102,7 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// Describe says what this server can do.
+// Describe returns the capabilities of this server.
 func (r *reader) Describe(context.Context) (connectors.Description, error) {
 	d := description()
 	d.Version = r.version

@@ -32,14 +32,14 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	return state, nil
 }
 
-// rollback ends a transaction, also when its context has ended.
+// rollback ends a transaction even if its context has ended.
 func rollback(ctx context.Context, tx pgx.Tx) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	return tx.Rollback(ctx)
 }
 
-// role is what the catalogue says of a role.
+// role is a row of pg_roles.
 type role struct {
 	oid                                                          uint32
 	name                                                         string
@@ -49,7 +49,7 @@ type role struct {
 	expired                                                      bool
 	comment                                                      string
 	members                                                      int
-	conn                                                         *connectors.Connection // nil when it is not selected
+	conn                                                         *connectors.Connection // nil if not selected
 }
 
 const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls,
@@ -59,11 +59,11 @@ const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreat
 FROM pg_catalog.pg_roles r
 LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass`
 
-// roles are those of the names, by oid; all when none is given.
+// roles returns the named roles by oid, or all roles if no name is given.
 func roles(ctx context.Context, q querier, names ...string) (map[uint32]*role, error) {
 	query, args := roleQuery, []any(nil)
 	if len(names) > 0 {
-		// Longer names than the server holds are cut here, and find nothing that is looked up by them.
+		// The server truncates longer names, and the caller then finds nothing under the full name.
 		query, args = roleQuery+" WHERE r.rolname IN (SELECT n::pg_catalog.name FROM unnest($1::pg_catalog.text[]) n)", []any{names}
 	}
 	rows, err := q.Query(ctx, query, args...)
@@ -87,13 +87,13 @@ type querier interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// protected says why a role must not be touched.
+// protected returns why a role must not be changed, or "".
 func (r *reader) protected(x *role) string {
 	switch {
 	case x.super:
 		return "it is a superuser"
 	case connectors.Match([]string{"pg_*"}, x.name):
-		return "it is the server's own"
+		return "it belongs to the server"
 	case connectors.Match(protectedRoles(), x.name):
 		return "it belongs to the service that runs the server"
 	case slices.Contains(r.own, x.name):
@@ -115,7 +115,7 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 		return connectors.State{}, err
 	}
 	selected := sel.Selector(nil)
-	// Most roles are alike: one payload for all that are.
+	// Most roles have the same attributes: share one payload among them.
 	payloads := map[role]map[string]any{}
 	payload := func(x *role) map[string]any {
 		k := *x
@@ -148,8 +148,8 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 	return state, nil
 }
 
-// memberships shows each membership once: at the group as a user, when the member is a role that logs in and
-// has no members; else at the member, when that was asked for; else at the group as a member.
+// memberships lists each membership once: at the group as a user, if the member can log in and doesn't have members;
+// otherwise at the member, if it was selected; otherwise at the group as a member.
 func memberships(ctx context.Context, q querier, all map[uint32]*role) error {
 	rows, err := q.Query(ctx, `SELECT roleid, member, bool_or(admin_option) FROM pg_catalog.pg_auth_members GROUP BY roleid, member`)
 	if err != nil {
@@ -168,7 +168,7 @@ func memberships(ctx context.Context, q querier, all map[uint32]*role) error {
 			return err
 		}
 		if all[g] == nil || all[m] == nil {
-			continue // dropped meanwhile: a snapshot does not show it
+			continue // a dangling id: it stops nothing else
 		}
 		all[g].members++
 		edges = append(edges, edge{all[g], all[m], admin})
@@ -200,10 +200,10 @@ func memberships(ctx context.Context, q querier, all map[uint32]*role) error {
 	return nil
 }
 
-// identity says whether the role is a plain user.
+// identity reports whether the role is a plain user.
 func (x *role) identity() bool { return x.login && x.members == 0 }
 
-// List returns what exists of a type, sorted by name. It answers in one page.
+// List returns the existing items of a type, sorted by name, in one page.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	const op = "list"
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
@@ -226,7 +226,7 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 			return nil, err
 		}
 		for _, x := range all {
-			// A list of users is of those who log in; asked by name, any role answers, so that it can be told what it is.
+			// A list of users has only plain users. A query by name returns any role, so that the caller learns its kind.
 			if q.Type == typeUser && q.Names == nil && !x.identity() {
 				continue
 			}
@@ -249,7 +249,7 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 		return items, err
 	}
 	if privileges(q.Type) == nil {
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: "list " + q.Type, Message: "PostgreSQL has no such type"}
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: "list " + q.Type, Message: "unknown type of target"}
 	}
 	rows, err := r.conn.Query(ctx, `SELECT o.name, o.oid, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2))`, q.Type, q.Names)
 	if err != nil {
@@ -264,7 +264,7 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 		}
 		i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: nativeID(oid)}
 		if connectors.Match([]string{"pg_*", "information_schema"}, schema) {
-			i.Protected = "it is the server's own"
+			i.Protected = "it belongs to the server"
 			if q.Names == nil {
 				continue
 			}
@@ -274,7 +274,7 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 	return out, rows.Err()
 }
 
-// Normalize sorts, and completes ADMIN by MEMBER. Names are not changed: they are exact.
+// Normalize sorts and adds the MEMBER that ADMIN implies. It keeps names, which are exact.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) { return normalize(s) }
 
 func normalize(s connectors.State) (connectors.State, error) {
@@ -282,9 +282,9 @@ func normalize(s connectors.State) (connectors.State, error) {
 		login, _ := c.Payload["login"].(bool)
 		for _, e := range slices.Clone(c.Entitlements) {
 			if login && e.Target.Type == typeRole {
-				return fmt.Errorf("a role that logs in is a user: assign it, as type user, to the role %s", e.Target.SourceName)
+				return fmt.Errorf("a role that can log in is a user: assign it to the role %s as type user", e.Target.SourceName)
 			}
-			// Whoever may hand a membership on has it.
+			// ADMIN implies MEMBER.
 			if e.Privilege == schemas.PrivilegeAdmin {
 				e.Privilege = schemas.PrivilegeMember
 				c.Entitlements = append(c.Entitlements, e)

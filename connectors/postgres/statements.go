@@ -26,7 +26,7 @@ func keyword(typ string) string {
 	return "DATABASE "
 }
 
-// statement is a piece of SQL that may be joined with others: head + the roles + tail.
+// statement is SQL that can be joined with others: head + roles + tail.
 type statement struct{ head, role, tail string }
 
 func quote(name string) string { return pgx.Identifier{name}.Sanitize() }
@@ -52,11 +52,11 @@ func (b *batch) statements(o *schemas.Operation) ([]statement, error) {
 		return b.grant(o)
 	case schemas.OperationRevoke:
 		if x == nil {
-			return nil, nil // with the role went all that it had
+			return nil, nil // the role is gone, and its entitlements with it
 		}
 		return b.revoke(o)
 	}
-	return nil, connectors.Refuse(o, connectors.Invalid, "there is no such operation")
+	return nil, connectors.Refuse(o, connectors.Invalid, "unknown operation")
 }
 
 func (b *batch) create(o *schemas.Operation, x *role) ([]statement, error) {
@@ -65,7 +65,7 @@ func (b *batch) create(o *schemas.Operation, x *role) ([]statement, error) {
 	}
 	head, now := "CREATE ROLE ", fresh()
 	if x != nil {
-		head, now = "ALTER ROLE ", x // made by an earlier try: complete it
+		head, now = "ALTER ROLE ", x // created by an earlier try: complete it
 	}
 	stmts, err := b.alter(o, head, now)
 	if err == nil && x == nil {
@@ -74,18 +74,18 @@ func (b *batch) create(o *schemas.Operation, x *role) ([]statement, error) {
 	return stmts, err
 }
 
-// fresh is a role as CREATE ROLE makes it when nothing is said.
+// fresh is a role as CREATE ROLE creates it by default.
 func fresh() *role { return &role{inherit: true} }
 
-// has says whether the role has the attribute already.
+// has reports whether the role already has the attribute.
 func (x *role) has(attribute string, on bool) bool {
 	now := map[string]bool{"login": x.login, "inherit": x.inherit, "createdb": x.createDB, "createrole": x.createRole,
 		"replication": x.replica, "bypassrls": x.bypass}
 	return now[attribute] == on
 }
 
-// alter sets the attributes of After that the role, as it stands, has otherwise; what is null or absent stays as
-// it is. To say even that a role has no REPLICATION takes a superuser.
+// alter sets the attributes of After that differ from the role's. Null and absent attributes stay unchanged. It names
+// only what differs, because even NOREPLICATION requires a superuser.
 func (b *batch) alter(o *schemas.Operation, head string, now *role) ([]statement, error) {
 	var options []string
 	var comment *string
@@ -94,7 +94,7 @@ func (b *batch) alter(o *schemas.Operation, head string, now *role) ([]statement
 		if v == nil {
 			continue
 		}
-		bad := connectors.Refuse(o, connectors.Invalid, "the attribute %s cannot be %v", k, v)
+		bad := connectors.Refuse(o, connectors.Invalid, "%s: invalid value %v", k, v)
 		switch k {
 		case "login", "inherit", "createdb", "createrole", "replication", "bypassrls":
 			on, ok := v.(bool)
@@ -105,7 +105,7 @@ func (b *batch) alter(o *schemas.Operation, head string, now *role) ([]statement
 			if !on {
 				word = "NO" + word
 			}
-			// What was made in this very batch is not known.
+			// The attributes of a role created in this batch are unknown.
 			if known := now.oid != 0 || now.name == ""; !known || !now.has(k, on) {
 				options = append(options, word)
 			}
@@ -132,7 +132,7 @@ func (b *batch) alter(o *schemas.Operation, head string, now *role) ([]statement
 			}
 			comment = &s
 		default:
-			return nil, &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: "a role has no attribute " + k}
+			return nil, &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: k + ": unknown attribute of a role"}
 		}
 	}
 	var out []statement
@@ -143,20 +143,20 @@ func (b *batch) alter(o *schemas.Operation, head string, now *role) ([]statement
 	if comment != nil {
 		lit, err := b.literal(*comment)
 		if err != nil {
-			return nil, connectors.Refuse(o, connectors.Invalid, "the comment cannot be quoted")
+			return nil, connectors.Refuse(o, connectors.Invalid, "comment: could not be quoted")
 		}
 		out = append(out, statement{head: "COMMENT ON ROLE " + name + " IS " + lit})
 	}
 	return out, nil
 }
 
-// literal quotes a string as the server's own client library does.
+// literal quotes a string as libpq does.
 func (b *batch) literal(s string) (string, error) {
 	e, err := b.writer.conn.PgConn().EscapeString(s)
 	return "'" + e + "'", err
 }
 
-// membership is the group and the member of a grant of one role to another.
+// membership returns the group and the member of a grant of one role to another.
 func (b *batch) membership(o *schemas.Operation) (group, member string, ok bool) {
 	switch o.Target.Type {
 	case typeRole:
@@ -169,18 +169,18 @@ func (b *batch) membership(o *schemas.Operation) (group, member string, ok bool)
 
 func (b *batch) check(o *schemas.Operation) error {
 	if o.Target == nil {
-		return connectors.Refuse(o, connectors.Invalid, "it names no target")
+		return connectors.Refuse(o, connectors.Invalid, "target: required")
 	}
 	target, ok := description().Types[0].Target(o.Target.Type)
 	if !ok {
-		return &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: "a role cannot be given a " + o.Target.Type}
+		return &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: "unknown type of target " + o.Target.Type}
 	}
 	plain := o.Privilege
 	if o.Kind == schemas.OperationRevoke {
 		plain = strings.TrimSuffix(strings.TrimSuffix(plain, grantOption), partly)
 	}
 	if !slices.Contains(target.Privileges, plain) {
-		return &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: o.Privilege + " is no privilege on a " + o.Target.Type}
+		return &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: "unknown privilege " + o.Privilege + " on a " + o.Target.Type}
 	}
 	return nil
 }
@@ -244,7 +244,7 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 		priv, part := strings.CutSuffix(o.Privilege, partly)
 		stmts := b.schemaWide(priv, x, "REVOKE ", " FROM ", role)
 		if part {
-			stmts = stmts[1:] // only the defaults: what is held on single tables may be there by right
+			stmts = stmts[1:] // only the defaults: privileges on single tables may have been requested
 		}
 		return stmts, nil
 	}
@@ -256,7 +256,7 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 	return []statement{{"REVOKE " + what + priv + x.cols + " ON " + x.sql + " FROM ", role, ""}}, nil
 }
 
-// schemaWide is a privilege on all tables of a schema and on those to come.
+// schemaWide grants or revokes a privilege on all present and future tables of a schema.
 func (b *batch) schemaWide(priv string, schema object, verb, to, role string) []statement {
 	name := strings.TrimPrefix(schema.sql, "SCHEMA ")
 	out := []statement{{verb + priv + " ON ALL TABLES IN SCHEMA " + name + to, role, ""}}
@@ -280,13 +280,13 @@ type group struct {
 	roles []string
 }
 
-// maxRoles bounds how many roles one statement names.
+// maxRoles is the maximum number of roles in one statement.
 const maxRoles = 500
 
 func (g *grouper) add(stmts []statement) {
 	for _, s := range stmts {
 		if s.role == "" {
-			// What makes or changes a role comes before what is granted later in the batch.
+			// Statements that create or change a role stay before the later grants of the batch.
 			g.order = append(g.order, &group{statement: s})
 			continue
 		}

@@ -37,7 +37,7 @@ func (d *Directory) Dial(t TB) *ldap.Conn {
 	if err != nil {
 		t.Fatalf("connect to the directory: %v", err)
 	}
-	t.Cleanup(func() { _ = conn.Close() }) // no longer usable
+	t.Cleanup(func() { _ = conn.Close() }) // no longer needed
 	conn.SetTimeout(time.Minute)
 	if err := conn.Bind(d.Admin, d.Password); err != nil {
 		t.Fatalf("log in to the directory: %v", err)

@@ -15,7 +15,7 @@ import (
 // Postgres is a PostgreSQL cluster with the superuser admin and no passwords.
 type Postgres struct {
 	Port int
-	// Log is the server's log: with log_statement = all it contains every statement.
+	// Log is the path of the server's log, which has every statement (log_statement = all).
 	Log string
 }
 

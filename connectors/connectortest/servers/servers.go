@@ -1,5 +1,5 @@
 // Package servers starts real servers for tests: on loopback, in a temporary folder, each its own. A server
-// that is not installed fails the test and says how to get it.
+// that is not installed fails the test with instructions.
 package servers
 
 import (
