@@ -494,7 +494,7 @@ func webhookMoved(t *testing.T, w *crm) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Verdict != schemas.VerdictInvalid || len(p.Errors) != 1 || !strings.Contains(p.Errors[0].Message, "requests that stand, as "+asked+", are carried out by provisioning webhook") {
+	if p.Verdict != schemas.VerdictInvalid || len(p.Errors) != 1 || !strings.Contains(p.Errors[0].Message, "existing requests such as "+asked+" are carried out by provisioning webhook") {
 		t.Errorf("the preview is %s: %+v", p.Verdict, p.Errors)
 	}
 }

@@ -28,7 +28,7 @@ const (
 
 // EnvironmentHelp lists the environment variables, for help pages.
 const EnvironmentHelp = `
-At GitHub, the token comes from GITHUB_TOKEN, or the identity of an App from
+On GitHub, the token comes from GITHUB_TOKEN, or an App's identity from
 COUNTERSIGN_APP_ID, COUNTERSIGN_APP_INSTALLATION_ID and
 COUNTERSIGN_APP_PRIVATE_KEY (or _FILE). GITHUB_API_URL and GITHUB_SERVER_URL
 name a GitHub Enterprise Server.`

@@ -22,7 +22,6 @@ const app = ledgertest.Application
 
 // The records that tests append.
 var (
-	role      = ledgertest.Role
 	doc       = ledgertest.Doc
 	operation = ledgertest.Operation
 	runRecord = ledgertest.RunRecord

@@ -89,7 +89,7 @@ func (l *liveApplication) read(ctx context.Context, desired *plan.Desired) error
 	return nil
 }
 
-// diff plans, looks up the targets of the missing grants, and plans again with the result.
+// diff plans, looks up the targets of missing grants and of revokes that take nothing, and plans again with the answers.
 func (l *liveApplication) diff(ctx context.Context, in plan.Input) (plan.Result, error) {
 	if l.attested != nil {
 		l.state = l.attested.State(in.Desired, in.Baseline)
@@ -102,15 +102,20 @@ func (l *liveApplication) diff(ctx context.Context, in plan.Input) (plan.Result,
 		return res, nil // nobody can be asked what exists
 	}
 	wanted := map[string]map[string]bool{}
+	want := func(n schemas.Name) {
+		if wanted[n.Type] == nil {
+			wanted[n.Type] = map[string]bool{}
+		}
+		wanted[n.Type][n.SourceName] = true
+	}
 	for i := range res.Plan.Operations {
 		o := &res.Plan.Operations[i]
-		if o.Kind != schemas.OperationGrant {
-			continue
+		if o.Kind == schemas.OperationGrant {
+			want(*o.Target)
 		}
-		if wanted[o.Target.Type] == nil {
-			wanted[o.Target.Type] = map[string]bool{}
-		}
-		wanted[o.Target.Type][o.Target.SourceName] = true
+	}
+	for _, n := range res.Lookups {
+		want(n)
 	}
 	if len(wanted) == 0 {
 		return res, nil

@@ -105,7 +105,10 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 				a.fulfilments.Asked[o.ID] = f
 			}
 			if !ok {
-				s = schemas.BaselineItem{Item: item, Token: a.result.Tokens[o.ID]}
+				s = schemas.BaselineItem{Item: item, Token: a.result.Tokens[o.ID], NativeID: o.TargetID}
+				if b, known := a.remembered(item); known && b.NativeID != "" {
+					s.NativeID = b.NativeID // another edge of it may be left
+				}
 			}
 			s.Made = true
 			ours[item] = true

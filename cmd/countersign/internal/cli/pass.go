@@ -20,8 +20,8 @@ type passOptions struct {
 
 func (o *passOptions) flags(c *cobra.Command) {
 	toFlag(c, &o.to)
-	c.Flags().BoolVar(&o.publish, "publish", false, "fetch the branch first, and publish the outcome at the forge: pull requests, deployments, issues")
-	c.Flags().BoolVar(&o.redact, "redact", false, "with --publish: leave out who the identities are, and print nothing here")
+	c.Flags().BoolVar(&o.publish, "publish", false, "fetch the branch first, and publish the outcome on the forge: pull requests, deployments, issues")
+	c.Flags().BoolVar(&o.redact, "redact", false, "with --publish: hide who the identities are, and print nothing here")
 	o.applicationFlag(c)
 	formatFlag(c, &o.format, formatText, formatMarkdown, formatJSON)
 	o.reconcilerFlags(c)
@@ -45,7 +45,7 @@ func (o *passOptions) pass(ctx context.Context, run reconciler.RunOptions, exitC
 			return err
 		}
 		if run.To != "" {
-			return errors.New("--publish can't be combined with --to: it works on the branch at the forge")
+			return errors.New("--publish can't be combined with --to: it works on the branch on the forge")
 		}
 		run.To, p.Forge = s.branch, s.client
 		if !run.Drift {
