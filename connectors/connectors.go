@@ -61,6 +61,12 @@ type Reader interface {
 	io.Closer
 }
 
+// Foreseer is a Reader that knows what its application would refuse.
+type Foreseer interface {
+	// Foresee returns a finding for each operation that the application would refuse. It writes nothing.
+	Foresee(context.Context, []schemas.Operation) ([]schemas.Finding, error)
+}
+
 // Writer is opened by apply alone.
 type Writer interface {
 	Reader

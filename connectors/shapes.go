@@ -28,9 +28,10 @@ const (
 
 // The states of entitlements that are not plainly in force.
 const (
-	StateInvited = schemas.StateInvited
-	StateExpired = schemas.StateExpired
-	StateBlocked = schemas.StateBlocked
+	StateInvited    = schemas.StateInvited
+	StateExpired    = schemas.StateExpired
+	StateBlocked    = schemas.StateBlocked
+	StateUnresolved = schemas.StateUnresolved
 )
 
 // Query asks what exists of a type.
@@ -38,6 +39,8 @@ type Query struct {
 	Type string
 	// Names limits the answer to these (exact, by the application's own comparison); nil is all.
 	Names []string
+	// IDs adds what has these native ids, whatever it is called now. Connectors without native ids ignore them.
+	IDs []string
 	// Limit bounds the page; 0 lets the connector choose. Cursor is Page.Next of the page before.
 	Limit  int
 	Cursor string

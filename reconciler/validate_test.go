@@ -80,7 +80,7 @@ func TestProvisioningNeedsSomebody(t *testing.T) {
 		want string
 	}{
 		"a ticket without issues":             {files{"requests/t.yaml": ticket("ticket")}, "spec.provisioning: ticket cannot be carried out: tickets are issues at GitHub, and the forge is local"},
-		"a webhook that is not there":         {files{"requests/t.yaml": ticket("webhook")}, "spec.provisioning: webhook cannot be carried out: the application authz has no fulfilment.webhook"},
+		"a webhook that is not there":         {files{"requests/t.yaml": ticket("webhook")}, "spec.provisioning: webhook cannot be carried out: the application authz doesn't have a fulfilment.webhook"},
 		"an application of tickets":           {files{"applications/authz.yaml": w.application("authz", "provisioning: ticket\n")}, "spec.provisioning: ticket cannot be carried out"},
 		"an application of webhooks":          {files{"applications/authz.yaml": w.application("authz", "provisioning: webhook\n")}, "spec.provisioning: webhook cannot be carried out"},
 		"a webhook with a secret in the file": {files{"applications/authz.yaml": w.application("authz", "provisioning: webhook\nfulfilment: {webhook: {url: \"https://it.acme.test/\", secret: whsec_aHVudGVyMg}}\n")}, "spec.fulfilment.webhook.secret: a literal where a reference to a secret belongs"},

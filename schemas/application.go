@@ -1,6 +1,6 @@
 package schemas
 
-// Mode says what countersign may do to an application.
+// Mode limits what countersign may do to an application.
 type Mode string
 
 // The modes of an application, from the most careful.
@@ -10,7 +10,7 @@ const (
 	ModeFull    Mode = "full"    // the default
 )
 
-// Unmanaged says what becomes of entitlements inside a managed connection that no request ever mentioned.
+// Unmanaged selects what happens to entitlements inside a managed connection that no request ever mentioned.
 type Unmanaged string
 
 // The treatments of unmanaged entitlements.
@@ -20,7 +20,7 @@ const (
 	UnmanagedRevoke Unmanaged = "revoke"
 )
 
-// DriftMode says what a scheduled run does about drift.
+// DriftMode selects what a scheduled run does about drift.
 type DriftMode string
 
 // The drift modes.
@@ -50,7 +50,7 @@ type ApplicationSpec struct {
 	Limits       *Limits             `yaml:"limits,omitempty" json:"limits,omitempty" jsonschema_description:"The removal budget, in place of the settings'."`
 }
 
-// Drift says when drift is looked for and what is done about it.
+// Drift configures when drift is looked for and what is done about it.
 type Drift struct {
 	Mode     DriftMode `yaml:"mode,omitempty" json:"mode,omitempty" jsonschema:"enum=report,enum=enforce,default=report" jsonschema_description:"report it, or enforce the desired state."`
 	Schedule string    `yaml:"schedule,omitempty" json:"schedule,omitempty" jsonschema:"maxLength=200" jsonschema_description:"A cron schedule of five fields, CRON_TZ=Zone before it for a time zone."`
@@ -73,7 +73,7 @@ type LimitSet struct {
 }
 
 // Limits is the removal budget: for one application in one run, and beside it for one request, for a
-// whole run over all applications, and for one application in 24 hours.
+// run over all applications, and for one application in 24 hours.
 type Limits struct {
 	LimitSet `yaml:",inline"`
 	Request  *LimitSet `yaml:"request,omitempty" json:"request,omitempty" jsonschema_description:"For the removals that one request leads to."`

@@ -2,7 +2,7 @@ package schemas
 
 import "time"
 
-// Truth is an assertion's value. Unknown is for what the records cannot prove: it never stands as true.
+// Truth is an assertion's value. Unknown is for what the records cannot prove: it is never shown as true.
 type Truth string
 
 // The values of an assertion.
@@ -15,7 +15,7 @@ const (
 // AuditRow is one operation, or one change without operation, with what an auditor asks of it. Times are
 // those of the machine that ran it, but for approvals, previews and merges, which are the forge's.
 type AuditRow struct {
-	// State is verified, attested (said to be done, and no read can show it), withdrawn, pending (a read-back that waits for somebody, or an intent without outcome), differs,
+	// State is verified, attested (reported as done, and no read can show it), withdrawn, pending (a read-back that waits for somebody, or an intent without outcome), differs,
 	// unverifiable, applied (not read back yet), failed, blocked, cancelled or held. Without an operation it is
 	// quarantined, waiting (admitted, and nothing done yet), adopted (it was so already) or undone.
 	State string `json:"state"`
@@ -96,7 +96,7 @@ type AuditRow struct {
 	Error      string     `json:"error"`
 	ErrorCode  string     `json:"error_code"`
 
-	// Fulfilment: whom it was given to, and who said what became of it. Empty for what countersign carried out.
+	// Fulfilment: whom it was given to, and who reported its result. Empty for what countersign carried out.
 	Provisioning      string     `json:"provisioning"`
 	Submission        string     `json:"submission"`
 	SubmittedAt       *time.Time `json:"submitted_at"`
@@ -118,7 +118,7 @@ type AuditRow struct {
 	EndedAt    *time.Time `json:"ended_at"`
 	DriftedAt  *time.Time `json:"drifted_at"`
 
-	// Assertions: what each rests on is said at their functions.
+	// Assertions: each rests on the facts described at its function.
 	ApprovedBeforeApplied           Truth `json:"approved_before_applied"`
 	ApprovedContentIsAppliedContent Truth `json:"approved_content_is_applied_content"`
 	GrantedEqualsApproved           Truth `json:"granted_equals_approved"`
@@ -170,7 +170,7 @@ type AuditManifest struct {
 	SHA256 string `json:"sha256"`
 }
 
-// AuditConfigurationChange is a change to a control file that is no request; a blob is "" where the file is not there.
+// AuditConfigurationChange is a change to a control file other than a request; a blob is "" where the file is not there.
 type AuditConfigurationChange struct {
 	Sequence int64            `json:"sequence"`
 	Time     time.Time        `json:"time"`
@@ -191,12 +191,12 @@ type AuditException struct {
 
 // AuditProblem is one place where the ledger does not hold.
 type AuditProblem struct {
-	// Sequence is the record, 0 where it is about the ledger as a whole.
+	// Sequence is the record, 0 where it is about the complete ledger.
 	Sequence int64  `json:"sequence"`
 	What     string `json:"what"`
 }
 
-// AuditVerification is the answer of countersign audit verify. It says whether the chain holds: it does when there are no problems.
+// AuditVerification is the answer of countersign audit verify. It reports whether the chain holds: it does when the list of problems is empty.
 type AuditVerification struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"` // AuditVerify
@@ -216,7 +216,7 @@ type AuditEntitlements struct {
 	Entitlements []AuditEntitlement `json:"entitlements"`
 }
 
-// AuditEntitlement is what the records say that somebody or something had at an instant: the last read-back up to
+// AuditEntitlement is access that somebody or something had at an instant, by the records: the last read-back up to
 // then showed it as desired.
 type AuditEntitlement struct {
 	Application string `json:"application"`
@@ -226,9 +226,9 @@ type AuditEntitlement struct {
 	Target    *Name  `json:"target"`
 	Privilege string `json:"privilege"`
 	NativeID  string `json:"native_id"`
-	// Made says that an operation of ours made it so; false is found there.
+	// Made means that an operation of ours made it so; false is found there.
 	Made bool `json:"made"`
-	// Since and Sequence are of the record that established it as it stands.
+	// Since and Sequence are of the record that established it.
 	Since    time.Time `json:"since"`
 	Sequence int64     `json:"sequence"`
 	// Origin is request, or unmanaged where no admitted request on record asks for it.

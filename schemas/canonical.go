@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrInexact says that a number has no exact form in every JSON reader (RFC 8785 counts in IEEE 754
+// ErrInexact means that a number cannot be represented exactly by every JSON reader (RFC 8785 counts in IEEE 754
 // doubles): hashing it would make two numbers one.
 var ErrInexact = errors.New("number is not exact in JSON")
 
@@ -50,7 +50,7 @@ func Canonical(v any) ([]byte, error) {
 	return out, nil
 }
 
-// replaced says whether the encoder has put U+FFFD in the place of invalid UTF-8: that alone it writes
+// replaced reports whether the encoder has put U+FFFD in the place of invalid UTF-8: that alone it writes
 // as an escape.
 func replaced(data []byte) bool {
 	for at := 0; ; {

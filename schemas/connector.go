@@ -23,7 +23,7 @@ type ConnectorRequest struct {
 	// Operations are to be carried out in order. An outcome answers each as it happens, then done. None depends on
 	// another of the same request.
 	Operations []ConnectorOperation `json:"operations,omitempty"`
-	// Cancel asks to end a request early. It has no answer of its own, and is ignored when the request is over.
+	// Cancel asks to end a request early. It is not answered, and is ignored when the request is over.
 	Cancel *ConnectorCancel `json:"cancel,omitempty"`
 	// Test is for connector test alone.
 	Test *ConnectorTest `json:"test,omitempty"`
@@ -63,7 +63,7 @@ type ConnectorOperation struct {
 	ID         string `json:"id"`
 	Kind       string `json:"kind" jsonschema:"enum=create,enum=update,enum=grant,enum=revoke,enum=delete"`
 	Connection Name   `json:"connection"`
-	// NativeID is the id that must stand behind the connection's name; else the outcome is a conflict.
+	// NativeID is the id that the connection's name must have; otherwise the outcome is a conflict.
 	NativeID string `json:"native_id,omitempty"`
 	// Target, its id and the privilege are set for grant and revoke.
 	Target    *Name  `json:"target,omitempty"`
@@ -72,7 +72,7 @@ type ConnectorOperation struct {
 	// Before and After are the attributes that change. Null in After leaves an attribute as it is.
 	Before map[string]any `json:"before,omitempty"`
 	After  map[string]any `json:"after,omitempty"`
-	// ReassignTo says who becomes owner of what a deleted connection owns.
+	// ReassignTo is the new owner of what a deleted connection owns.
 	ReassignTo string `json:"reassign_to,omitempty"`
 }
 
@@ -105,10 +105,10 @@ type ConnectorAnswer struct {
 type ConnectorWelcome struct {
 	// Version is one of those that were offered.
 	Version int `json:"version"`
-	// Normalizes says that the connector wants to be asked normalize: the application gives names or attributes
+	// Normalizes means that the connector wants to be asked normalize: the application gives names or attributes
 	// back otherwise than they were given to it.
 	Normalizes bool `json:"normalizes,omitempty"`
-	// Batch bounds the operations of one apply request; 0 is no bound of the connector's.
+	// Batch bounds the operations of one apply request; 0 is unbounded.
 	Batch int `json:"batch,omitempty" jsonschema:"minimum=0"`
 }
 
@@ -116,22 +116,22 @@ type ConnectorWelcome struct {
 type ConnectorDone struct {
 	// Count is how many connections, items or outcomes the answer had. One that is lost is noticed.
 	Count int `json:"count" jsonschema:"minimum=0"`
-	// Incomplete says why something is missing from what was read; "" when it is whole.
+	// Incomplete explains why something is missing from what was read; "" when it is complete.
 	Incomplete string `json:"incomplete,omitempty" jsonschema:"maxLength=4000"`
 }
 
-// ConnectorError says what went wrong. No secret stands in it.
+// ConnectorError describes what went wrong. It never contains a secret.
 type ConnectorError struct {
 	// Code is not_found, conflict, unsupported, denied, invalid or unavailable.
 	Code string `json:"code" jsonschema:"enum=not_found,enum=conflict,enum=unsupported,enum=denied,enum=invalid,enum=unavailable"`
-	// Message says what the user can do.
+	// Message tells the user what to do.
 	Message string `json:"message" jsonschema:"minLength=1,maxLength=4000"`
 	// RetryAfterSeconds is when an unavailable application can be tried again.
 	RetryAfterSeconds int `json:"retry_after_seconds,omitempty" jsonschema:"minimum=0,maximum=86400"`
-	// Whole says, with unavailable, that the application as a whole does not answer: nothing else is worth a try now.
+	// Whole means, with unavailable, that the application itself does not answer: nothing else is worth a try now.
 	// As the outcome of an operation it ends the apply: this operation and those after it are not known.
 	Whole bool `json:"whole,omitempty"`
-	// Dependents are what stands in the way.
+	// Dependents are the objects in the way.
 	Dependents []string `json:"dependents,omitempty" jsonschema:"maxItems=1000"`
 }
 
@@ -147,7 +147,7 @@ type ConnectorOutcome struct {
 
 // ConnectorTest asks the outside hand of connector test: it changes an application without the connector's code.
 type ConnectorTest struct {
-	// Do is harness (say what the hand can do), start and stop (an application of its own for one case), or a change.
+	// Do is harness (list what the hand can do), start and stop (an application of its own for one case), or a change.
 	Do string `json:"do" jsonschema:"enum=harness,enum=start,enum=stop,enum=add_identity,enum=remove_identity,enum=add_resource,enum=add_connection,enum=drop_connection,enum=grant,enum=revoke,enum=set_identity_state,enum=own,enum=protected,enum=break"`
 	// Application is what start answered with.
 	Application string `json:"application,omitempty"`
@@ -173,7 +173,7 @@ type ConnectorTestAnswer struct {
 	Config      map[string]any `json:"config,omitempty"`
 	// Name answers add_identity, add_resource and protected.
 	Name *Name `json:"name,omitempty"`
-	// Not says that the application has no such thing: a resource of the type, or a state of an identity.
+	// Not means that the application lacks it: a resource of the type, or a state of an identity.
 	Not bool `json:"not,omitempty"`
 }
 
@@ -183,18 +183,18 @@ type ConnectorHarness struct {
 	Payloads map[string][]map[string]any `json:"payloads"`
 	// Can are the optional requests that the hand knows.
 	Can []string `json:"can,omitempty" jsonschema:"enum=set_identity_state,enum=own,enum=protected"`
-	// Breaks are ways in which an application cannot be read whole.
+	// Breaks are ways in which an application cannot be read completely.
 	Breaks []ConnectorBreak `json:"breaks,omitempty"`
 	// Faulty are configs that cannot work.
 	Faulty []ConnectorFaulty `json:"faulty,omitempty"`
-	// Serial says that only one application can be open at a time.
+	// Serial means that only one application can be open at a time.
 	Serial bool `json:"serial,omitempty"`
 }
 
 // ConnectorBreak is a way of breaking an application.
 type ConnectorBreak struct {
 	Name string `json:"name" jsonschema:"minLength=1"`
-	// Corrupt says that the application itself is damaged, so that nothing may be applied to it.
+	// Corrupt means that the application itself is damaged, so that nothing may be applied to it.
 	Corrupt bool `json:"corrupt,omitempty"`
 }
 

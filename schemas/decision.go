@@ -44,7 +44,7 @@ type ChangedDocument struct {
 	Before *Request `json:"before,omitempty"`
 	// Application is set for application files.
 	Application *PolicyApplication `json:"application,omitempty"`
-	// Merged says that the document stood in the base: editing or deleting it changes what was approved.
+	// Merged means that the document was in the base: editing or deleting it changes what was approved.
 	Merged bool `json:"merged"`
 	// Operations is how many operations of the plan follow from the document. The engine counts them.
 	Operations int `json:"operations"`
@@ -86,7 +86,7 @@ type PolicyApplication struct {
 	DriftMode    DriftMode           `json:"drift_mode"`
 }
 
-// PolicyPullRequest is who made the change. Number is 0 where there is no pull request.
+// PolicyPullRequest is who made the change. Number is 0 without a pull request.
 type PolicyPullRequest struct {
 	Number int    `json:"number"`
 	Title  string `json:"title"`
@@ -114,7 +114,7 @@ type PolicySettings struct {
 	Tickets string   `json:"tickets"`
 }
 
-// Decision is what policy says of a change: the union of the built-in library and the repository's own rules.
+// Decision is the policy's answer about a change: the union of the built-in library and the repository's own rules.
 type Decision struct {
 	APIVersion string       `json:"apiVersion"`
 	Denials    []RuleResult `json:"deny"`

@@ -16,8 +16,11 @@ type Description struct {
 	Config json.RawMessage `json:"config" jsonschema:"type=object"`
 	// Types are the types of connections, sorted by name.
 	Types []ConnectionType `json:"types" jsonschema:"minItems=1,maxItems=100"`
-	// Attested says that nothing can be read: what the application holds is what those who carry operations out say.
+	// Attested means that nothing can be read: what the application holds is what those who carry out operations report.
 	Attested bool `json:"attested,omitempty"`
+	// NativeIDs means that connections and identities have ids that outlive their names. Without it the name is the
+	// identity.
+	NativeIDs bool `json:"native_ids,omitempty"`
 	// PlanScript and ApplyScript grant the least privileges for reading and for applying, ready to be run by an
 	// administrator of the application.
 	PlanScript  string `json:"plan_script" jsonschema:"minLength=1"`
@@ -68,30 +71,44 @@ type GrantableType struct {
 	Default []string `json:"default,omitempty"`
 	// Implies lists which other privileges a privilege on a resource brings with it, where the application holds one
 	// level at a time: all of them, not only the next. Granting one grants those too, revoking one revokes those that
-	// imply it. In privileges a higher one comes before those that it implies. What is read and normalized names each
+	// imply it. In privileges a higher one comes before those that it implies. Read and normalized states name each
 	// by itself.
 	Implies map[string][]string `json:"implies,omitempty"`
-	// Single says that a connection has at most one target of this type: granting another is a conflict.
+	// Single means that a connection has at most one target of this type: granting another is a conflict.
 	Single bool     `json:"single,omitempty"`
 	Names  NameRule `json:"names"`
 	// Privileged are glob patterns of targets, PrivilegedPrivileges privileges, that are powerful by themselves.
 	Privileged           []string `json:"privileged,omitempty"`
 	PrivilegedPrivileges []string `json:"privileged_privileges,omitempty"`
+	// ReadOnly are privileges that are read and can't be granted or revoked, such as OWNER.
+	ReadOnly []string `json:"read_only,omitempty" jsonschema:"maxItems=100"`
+	// Contains are the parts of a target of this type: a privilege on the target implies it on them.
+	Contains []Containment `json:"contains,omitempty" jsonschema:"maxItems=100"`
 	// Grant and Revoke are what the connector can do.
 	Grant  bool `json:"grant,omitempty"`
 	Revoke bool `json:"revoke,omitempty"`
 }
 
+// Containment is one type of parts that targets of another type contain.
+type Containment struct {
+	Type string `json:"type" jsonschema:"pattern=^[a-z][a-z0-9_]*$,maxLength=100"`
+	// Separator is between the name of the containing target and the rest of a part's name: "." in sales.orders. With ""
+	// every target of the type is a part.
+	Separator string `json:"separator,omitempty" jsonschema:"maxLength=100"`
+	// Privileges maps a privilege on the containing target to those that it implies on a part; nil is the same one.
+	Privileges map[string][]string `json:"privileges,omitempty"`
+}
+
 // NameRule is which names an application can hold.
 type NameRule struct {
-	// MaxBytes bounds the length in UTF-8; 0 is no bound.
+	// MaxBytes bounds the length in UTF-8; 0 is unbounded.
 	MaxBytes int `json:"max_bytes,omitempty" jsonschema:"minimum=0"`
 	// Pattern is RE2 and matches the complete name; "" is any. A connector in a process of its own gives one, which
 	// lets neither control characters pass nor the empty name.
 	Pattern string `json:"pattern" jsonschema:"minLength=1,maxLength=4000"`
 	// Reserved are glob patterns of names that are the application's own.
 	Reserved []string `json:"reserved,omitempty"`
-	// FoldCase says that the application does not tell upper from lower case.
+	// FoldCase means that the application does not tell upper from lower case.
 	FoldCase bool `json:"fold_case,omitempty"`
 }
 

@@ -32,7 +32,7 @@ type Places interface {
 	At(field string) (line, column int, ok bool)
 }
 
-// At returns the position of a field path such as spec.grants[0].expires; keys that are no identifiers
+// At returns the position of a field path such as spec.grants[0].expires; keys that are not identifiers
 // are written ["like this"]. Where the path is not in the document it is that of the longest known
 // prefix; "" is the document. It is safe for concurrent use.
 func (d Document) At(field string) Position {

@@ -17,9 +17,9 @@ type Error struct {
 	Position
 	// Field is the path inside the document, as spec.grants[0].expires; "" for the document or the file.
 	Field string `json:"field,omitempty"`
-	// Msg says what is wrong and what is expected.
+	// Msg describes what is wrong and what is expected.
 	Msg string `json:"message"`
-	// Hint says how to mend it; "" when Msg says enough.
+	// Hint describes the fix; "" when Msg is enough.
 	Hint string `json:"hint,omitempty"`
 }
 
@@ -51,7 +51,7 @@ func (e Error) Error() string {
 	return b.String()
 }
 
-// ErrorList is all faults that were found, sorted by position. An empty list is no error: use Err to
+// ErrorList is all faults that were found, sorted by position. An empty list is not an error: use Err to
 // turn a list into an error.
 type ErrorList []Error
 
@@ -82,7 +82,7 @@ func (l ErrorList) Sort() ErrorList {
 	return slices.Compact(l)
 }
 
-// Bounded is the sorted list cut to MaxErrors, with a last line that says how many are not shown: those that it cuts,
+// Bounded is the sorted list cut to MaxErrors, with a last line that counts those not shown: those that it cuts,
 // and those that its caller dropped before.
 func (l ErrorList) Bounded(dropped int) ErrorList {
 	l = l.Sort()

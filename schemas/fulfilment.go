@@ -4,17 +4,17 @@ import (
 	"time"
 )
 
-// SecretReference says where a secret lies: exactly one of the two.
+// SecretReference locates a secret: exactly one of the two.
 type SecretReference struct {
 	Env  string `yaml:"env,omitempty" json:"env,omitempty" jsonschema_description:"The environment variable that holds it."`
 	File string `yaml:"file,omitempty" json:"file,omitempty" jsonschema_description:"The absolute path of the file that holds it."`
 }
 
-// Fulfilment says how operations are carried out by somebody else than countersign.
+// Fulfilment configures how operations are carried out by somebody other than countersign.
 type Fulfilment struct {
-	Webhook *WebhookFulfilment `yaml:"webhook,omitempty" json:"webhook,omitempty" jsonschema_description:"For provisioning: webhook. Operations are posted there, signed as Standard Webhooks say."`
+	Webhook *WebhookFulfilment `yaml:"webhook,omitempty" json:"webhook,omitempty" jsonschema_description:"For provisioning: webhook. Operations are posted there, signed as Standard Webhooks require."`
 	Ticket  *TicketFulfilment  `yaml:"ticket,omitempty" json:"ticket,omitempty" jsonschema_description:"For provisioning: ticket. Operations are written into issues, for people to carry out."`
-	Grace   string             `yaml:"grace,omitempty" json:"grace,omitempty" jsonschema:"maxLength=7,pattern=^[1-9][0-9]*(s|m|h)$,default=1h" jsonschema_description:"How long after an operation was said to be done, or to have failed, it is asked for again when it still does not show."`
+	Grace   string             `yaml:"grace,omitempty" json:"grace,omitempty" jsonschema:"maxLength=7,pattern=^[1-9][0-9]*(s|m|h)$,default=1h" jsonschema_description:"How long after an operation was reported as done, or as failed, it is asked for again when it still doesn't show."`
 }
 
 // WebhookFulfilment is the service that carries operations out.
@@ -64,7 +64,7 @@ func (s *ApplicationSpec) Webhook() *WebhookFulfilment {
 	return s.Fulfilment.Webhook
 }
 
-// Ticket is where the application's tickets stand, with what is left out filled in.
+// Ticket is where the application's tickets are, with what is left out filled in.
 func (s *ApplicationSpec) Ticket(access string) TicketFulfilment {
 	t := TicketFulfilment{}
 	if s.Fulfilment != nil && s.Fulfilment.Ticket != nil {
@@ -83,12 +83,12 @@ const (
 	FulfilmentCancelled = "fulfilment.cancelled"
 )
 
-// FulfilmentRequest is what a webhook is sent, signed as Standard Webhooks say. It may come twice: the header
+// FulfilmentRequest is what a webhook is sent, signed as Standard Webhooks require. It may come twice: the header
 // webhook-id is its idempotency key.
 type FulfilmentRequest struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"` // FulfilmentRequest
-	// Type is fulfilment.requested, or fulfilment.cancelled for one that is not wanted any more.
+	// Type is fulfilment.requested, or fulfilment.cancelled for one that is no longer wanted.
 	Type      string                `json:"type"`
 	Timestamp time.Time             `json:"timestamp"`
 	Data      FulfilmentRequestData `json:"data"`
@@ -100,14 +100,14 @@ type FulfilmentRequestData struct {
 	ID          string `json:"id"`
 	Application string `json:"application"`
 	Connector   string `json:"connector"`
-	// Text says in plain words what is to be done.
+	// Text describes in plain words what to do.
 	Text      string              `json:"text"`
 	Operation FulfilmentOperation `json:"operation"`
 	// Requests are the documents that ask for it; none for access that nobody asked for.
 	Requests []FulfilmentSource `json:"requests"`
 	// Callback is where an answer that comes later is sent; "" for nowhere.
 	Callback string `json:"callback,omitempty"`
-	// Why says why a request is cancelled.
+	// Why explains why a request is cancelled.
 	Why string `json:"why,omitempty"`
 }
 
@@ -123,7 +123,7 @@ type FulfilmentOperation struct {
 	Privilege string         `json:"privilege,omitempty"`
 	Before    map[string]any `json:"before,omitempty"`
 	After     map[string]any `json:"after,omitempty"`
-	// ReassignTo says who becomes owner of what a deleted connection owns.
+	// ReassignTo is the new owner of what a deleted connection owns.
 	ReassignTo string `json:"reassign_to,omitempty"`
 	Cause      Cause  `json:"cause"`
 	Privileged bool   `json:"privileged"`
@@ -143,7 +143,7 @@ type FulfilmentSource struct {
 	URL         string `json:"url,omitempty"`
 }
 
-// FulfilmentAnswer says what became of a request: as the body of the answer to it, or later, signed, to its
+// FulfilmentAnswer is the result of a request: as the body of the answer to it, or later, signed, to its
 // callback. An application that can be read is read all the same: applied is a claim until then.
 type FulfilmentAnswer struct {
 	APIVersion string `json:"apiVersion,omitempty"`
@@ -155,7 +155,7 @@ type FulfilmentAnswer struct {
 	Status      string `json:"status" jsonschema:"enum=pending,enum=applied,enum=failed"`
 	// Message is for people: why it failed, or where it is kept.
 	Message string `json:"message,omitempty"`
-	// By is who did it, as the service says.
+	// By is who did it, as the service reports.
 	By string `json:"by,omitempty"`
 }
 
@@ -163,14 +163,14 @@ type FulfilmentAnswer struct {
 const (
 	FulfilledByDelivery = "delivery" // the request could not be delivered
 	FulfilledByAnswer   = "answer"   // the webhook answered so at once
-	FulfilledByCallback = "callback" // the webhook said so later, signed
+	FulfilledByCallback = "callback" // the webhook reported it later, signed
 	FulfilledByTicket   = "ticket"   // somebody closed or reopened the issue
-	FulfilledByOperator = "operator" // an operator said so, with countersign fulfil
+	FulfilledByOperator = "operator" // an operator reported it, with countersign fulfil
 	FulfilledByRead     = "read"     // a read of the application showed it
-	FulfilledByPlan     = "plan"     // nothing wants it any more
+	FulfilledByPlan     = "plan"     // it is no longer wanted
 )
 
-// FulfilmentRecord is what somebody outside was asked, and what they say came of it.
+// FulfilmentRecord is what somebody outside was asked, and the result they reported.
 type FulfilmentRecord struct {
 	Operation string `json:"operation"`
 	// Submission names this asking. Asked again after an end, an operation has another one.
@@ -178,16 +178,16 @@ type FulfilmentRecord struct {
 	// Round is how often the operation was asked for before.
 	Round int          `json:"round,omitempty"`
 	Via   Provisioning `json:"via"`
-	// Token is what the requests say of the operation's item, as the baseline has it.
+	// Token is the requests' assertion about the operation's item, as the baseline has it.
 	Token string `json:"token,omitempty"`
 	// To is the webhook's host, or the ticket (owner/name#12); URL leads there.
 	To  string `json:"to,omitempty"`
 	URL string `json:"url,omitempty"`
-	// Method says how it is known, By who said so, and Authenticated that the forge or a signature vouches for that.
+	// Method is how it is known, By who reported it, and Authenticated means that the forge or a signature vouches for that.
 	Method        string `json:"method,omitempty"`
 	By            string `json:"by,omitempty"`
 	Authenticated bool   `json:"authenticated,omitempty"`
-	// Independent says that who said so neither made the request nor gains by it; nil is not known.
+	// Independent means that the reporter neither made the request nor gains by it; nil is not known.
 	Independent *bool  `json:"independent,omitempty"`
 	Message     string `json:"message,omitempty"`
 }
@@ -196,13 +196,13 @@ type FulfilmentRecord struct {
 type FulfilmentStatus struct {
 	Operation string       `json:"operation"`
 	Via       Provisioning `json:"via"`
-	// State is submitting, pending, applied (said to be, and not seen yet), failed, withdrawn, verified or attested.
+	// State is submitting, pending, applied (reported, and not seen yet), failed, withdrawn, verified or attested.
 	State string    `json:"state"`
 	To    string    `json:"to,omitempty"`
 	URL   string    `json:"url,omitempty"`
 	Since time.Time `json:"since"`
 	By    string    `json:"by,omitempty"`
-	// Message is what they said.
+	// Message is their text.
 	Message string `json:"message,omitempty"`
 }
 

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// Check says why the application cannot hold the name, or nil. Reserved names are refused as well.
+// Check explains why the application cannot hold the name, or nil. Reserved names are refused as well.
 func (r NameRule) Check(name string) error { return NameChecker{}.Check(r, name) }
 
 // NameChecker checks many names, and keeps the patterns that it compiled. Make it with make. It is not safe for
@@ -43,7 +43,7 @@ func (n NameChecker) Check(r NameRule, name string) error {
 	return nil
 }
 
-// Match says whether a name matches one of the glob patterns. A star matches any run of characters, also
+// Match reports whether a name matches one of the glob patterns. A star matches any run of characters, also
 // none, also slashes and dots; a question mark one character; a backslash takes the next character as it
 // is. A malformed pattern matches nothing: decoding refuses it with its place.
 func Match(patterns []string, name string) bool {

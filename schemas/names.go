@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// APIVersion stands in every document, record and JSON output.
+// APIVersion is in every document, record and JSON output.
 const APIVersion = "countersign.dev/v1"
 
 // Kind names the kind of a document.
@@ -27,19 +27,19 @@ const (
 	KindAcknowledgement Kind = "Acknowledgement"
 )
 
-// IsRequest says whether documents of this kind ask for a change of access.
+// IsRequest reports whether documents of this kind ask for a change of access.
 func (k Kind) IsRequest() bool {
 	return k == KindConnectionCreation || k == KindConnectionAssignment || k == KindConnectionDeletion
 }
 
-// IsControl says whether documents of this kind steer a run without changing access by themselves:
+// IsControl reports whether documents of this kind steer a run without changing access by themselves:
 // they live beside the requests and are folded with them.
 func (k Kind) IsControl() bool {
 	return k == KindAdmission || k == KindBudgetOverride || k == KindAcknowledgement
 }
 
 // Name identifies a connection, resource or identity inside one application by what people call it.
-// Native ids stay in state; they are no part of the key.
+// Native ids stay in state; they are not part of the key.
 type Name struct {
 	Type       string `json:"type" yaml:"type"`
 	SourceName string `json:"source_name" yaml:"source_name"`
@@ -86,7 +86,10 @@ const (
 	PrivilegeAdmin  = "ADMIN"
 )
 
-// DocumentID says which document in Git is meant: the file's path from the repository's root, with
+// PrivilegeOwner is ownership of a resource. It is read and never granted.
+const PrivilegeOwner = "OWNER"
+
+// DocumentID identifies a document in Git: the file's path from the repository's root, with
 // slashes, and the document's index in the file from 0. Blob is the file's Git blob hash.
 type DocumentID struct {
 	Path  string `json:"path"`
@@ -94,7 +97,7 @@ type DocumentID struct {
 	Blob  string `json:"blob,omitempty"`
 }
 
-// Place is where a document stands in the merge order: the sequence of the first-parent commit that
+// Place is a document's position in the merge order: the sequence of the first-parent commit that
 // added its file (from 0 at the root), then path, then index.
 type Place struct {
 	Commit int    `json:"commit"`
@@ -120,7 +123,7 @@ type Position struct {
 	Column int    `json:"column,omitempty"`
 }
 
-// Provisioning says who carries out an operation.
+// Provisioning selects who carries out an operation.
 type Provisioning string
 
 // The ways of provisioning.
@@ -136,8 +139,8 @@ type Window struct {
 	Expires *time.Time `json:"expires,omitempty"`
 }
 
-// Started says whether the window has opened at the instant now.
+// Started reports whether the window has opened at the instant now.
 func (w Window) Started(now time.Time) bool { return w.Starts == nil || !now.Before(*w.Starts) }
 
-// Expired says whether the window has closed at the instant now.
+// Expired reports whether the window has closed at the instant now.
 func (w Window) Expired(now time.Time) bool { return w.Expires != nil && !now.Before(*w.Expires) }

@@ -40,7 +40,7 @@ func (*StatusReport) schema() string      { return "status" }
 func (*ValidateReport) schema() string    { return "validate" }
 func (*VersionReport) schema() string     { return "version" }
 
-// Preview is the answer of countersign preview: what a change would do, what policy says of it, and who
+// Preview is the answer of countersign preview: what a change would do, the policy's answer, and who
 // must still approve.
 type Preview struct {
 	APIVersion string `json:"apiVersion"`
@@ -65,18 +65,18 @@ type Preview struct {
 	Already []Key `json:"already,omitempty"`
 	// Drift are operations that the base alone needs: not part of this change.
 	Drift []ApplicationPlan `json:"drift,omitempty"`
-	// Decision is what policy says; nil when it could not be asked (see Errors).
+	// Decision is the policy's answer; nil when it could not be asked (see Errors).
 	Decision *Decision     `json:"decision,omitempty"`
 	Evidence *Evidence     `json:"evidence,omitempty"`
 	Unmet    []Requirement `json:"unmet"`
-	// Quarantined are files of the base that have no effect, with the reasons.
+	// Quarantined are files of the base that are quarantined, with the reasons.
 	Quarantined []QuarantinedFile `json:"quarantined,omitempty"`
-	// Live says that live state was read; a preview without is blind.
+	// Live means that live state was read; a preview without is blind.
 	Live bool      `json:"live"`
 	At   time.Time `json:"at"`
 }
 
-// QuarantinedFile is content on the branch that was not approved and has no effect.
+// QuarantinedFile is content on the branch that was not approved and doesn't take effect.
 type QuarantinedFile struct {
 	Path string `json:"path"`
 	// Blob is the content on the branch, "" where the file was deleted; Admitted is what holds instead.
@@ -108,7 +108,7 @@ type RunReport struct {
 type ApplicationOutcome struct {
 	Application string `json:"application"`
 	Run         string `json:"run,omitempty"`
-	// Plan is what stood between live and desired when the pass began.
+	// Plan is the difference between live and desired when the pass began.
 	Plan ApplicationPlan `json:"plan"`
 	// Outcomes are those of the operations that were carried out, in order.
 	Outcomes []OutcomeRecord `json:"outcomes"`
@@ -117,16 +117,16 @@ type ApplicationOutcome struct {
 	// Remaining is how many operations the plan made from the read-back still has, those on hold included.
 	Remaining int `json:"remaining"`
 	// Seen are operations that somebody outside was asked for earlier, and that this pass found done; Withdrawn are those
-	// that nothing wants any more.
+	// that are no longer wanted.
 	Seen      []Operation `json:"seen,omitempty"`
 	Withdrawn []Operation `json:"withdrawn,omitempty"`
 	// Adopted is how many items were found as desired for the first time.
 	Adopted int `json:"adopted"`
-	// Error says why the pass could not go on; "" when it did.
+	// Error explains why the pass could not go on; "" when it did.
 	Error string `json:"error,omitempty"`
 }
 
-// StatusReport is the answer of countersign status: where every request stands.
+// StatusReport is the answer of countersign status: the state of every request.
 type StatusReport struct {
 	APIVersion  string            `json:"apiVersion"`
 	Kind        string            `json:"kind"` // Status
@@ -161,9 +161,9 @@ type AccessReport struct {
 	Kind       string        `json:"kind"` // Access
 	Tip        string        `json:"tip"`
 	Entries    []AccessEntry `json:"entries"`
-	// Incomplete names applications whose live state is not known whole, with the reason.
+	// Incomplete names applications whose live state could not be read completely, with the reason.
 	Incomplete map[string]string `json:"incomplete,omitempty"`
-	// Attested are the applications that no read can show: of them it says what was said to be done.
+	// Attested are the applications that no read can show: for them it shows what was reported as done.
 	Attested []string  `json:"attested,omitempty"`
 	At       time.Time `json:"at"`
 }
@@ -209,7 +209,7 @@ type Check struct {
 	// State is ok, open or unknown.
 	State CheckState `json:"state"`
 	Name  string     `json:"name"`
-	// Detail says what was looked for, Fix what closes it.
+	// Detail describes what was looked for, Fix what closes it.
 	Detail string `json:"detail"`
 	Fix    string `json:"fix,omitempty"`
 }
@@ -240,12 +240,12 @@ type VersionReport struct {
 	GoGit       string `json:"go-git,omitempty"`
 }
 
-// ConformanceReport is the answer of countersign connector test: how a connector stands against the contract.
+// ConformanceReport is the answer of countersign connector test: how a connector conforms to the contract.
 type ConformanceReport struct {
 	APIVersion string `json:"apiVersion"`
 	Kind       string `json:"kind"` // Conformance
 	Title      string `json:"title"`
-	// Reduced says why only some of the cases ran, and what makes all run; "" when all did.
+	// Reduced explains why only some of the cases ran, and what makes all run; "" when all did.
 	Reduced string            `json:"reduced,omitempty"`
 	Cases   []ConformanceCase `json:"cases"`
 	Passed  int               `json:"passed"`
@@ -259,7 +259,7 @@ type ConformanceCase struct {
 	Name string `json:"name"`
 	// Result is pass, fail or skip.
 	Result CaseResult `json:"result"`
-	// Log is what the case said, one entry a message.
+	// Log has the case's messages, one entry each.
 	Log     []string `json:"log,omitempty"`
 	Seconds float64  `json:"seconds"`
 }

@@ -14,7 +14,7 @@ import (
 // maxPath bounds a control file's path, in bytes.
 const maxPath = 1024
 
-// FileClass says what kind of control file a path names.
+// FileClass is the kind of control file that a path names.
 type FileClass string
 
 // The classes of control files.
@@ -47,9 +47,9 @@ func (f Folders) WithDefaults() Folders {
 	return d
 }
 
-// IsControlFile says whether a path (from the repository's root, with slashes) names a control file, and
+// IsControlFile reports whether a path (from the repository's root, with slashes) names a control file, and
 // of which class. It does not judge the path: a control file whose path CheckPath refuses is still a
-// control file, and must be reported, not ignored. Nil settings stand for the default folders.
+// control file, and must be reported, not ignored. Nil settings mean the default folders.
 func IsControlFile(file string, s *SettingsSpec) (FileClass, bool) {
 	folders := DefaultFolders()
 	signers := ""
@@ -80,7 +80,7 @@ func isYAML(file string) bool {
 	return strings.HasSuffix(file, ".yaml") || strings.HasSuffix(file, ".yml")
 }
 
-// below says whether file lies in folder, at any depth.
+// below reports whether file lies in folder, at any depth.
 func below(folder, file string) bool {
 	return len(file) > len(folder)+1 && file[len(folder)] == '/' && file[:len(folder)] == folder
 }
@@ -143,7 +143,7 @@ func CheckPattern(pattern string) error {
 	return nil
 }
 
-// Overlap says whether two paths are the same or one lies in the other, on file systems that tell upper
+// Overlap reports whether two paths are the same or one lies in the other, on file systems that tell upper
 // from lower case and on those that don't.
 func Overlap(a, b string) bool {
 	a, b = FoldKey(a), FoldKey(b)

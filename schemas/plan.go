@@ -2,7 +2,7 @@ package schemas
 
 import "time"
 
-// OperationKind says what an operation does.
+// OperationKind is what an operation does.
 type OperationKind string
 
 // The kinds of operations, in the order in which a plan carries them out.
@@ -14,7 +14,7 @@ const (
 	OperationDelete OperationKind = "delete" // a connection
 )
 
-// Cause says why an operation is in the plan.
+// Cause explains why an operation is in the plan.
 type Cause string
 
 // The causes of operations.
@@ -24,10 +24,10 @@ const (
 	CauseExpiry    Cause = "expiry"    // a grant has expired
 	CauseUndo      Cause = "undo"      // a request was removed from Git
 	CauseDrift     Cause = "drift"     // verified once, and no longer so
-	CauseUnmanaged Cause = "unmanaged" // never requested, and the application says revoke
+	CauseUnmanaged Cause = "unmanaged" // never requested, and the application's unmanaged is revoke
 )
 
-// Hold says why an operation is shown and not carried out.
+// Hold explains why an operation is shown and not carried out.
 type Hold string
 
 // The reasons for holding an operation.
@@ -38,12 +38,12 @@ const (
 	HoldFirstRun  Hold = "first-run" // the first run against an application, or of a new version, removes nothing
 	HoldDrift     Hold = "drift"     // drift is only reported here
 	HoldBudget    Hold = "budget"    // more removals than the limits allow
-	HoldUnknown   Hold = "unknown"   // the live state could not be read whole
+	HoldUnknown   Hold = "unknown"   // the live state could not be read completely
 	HoldProtected Hold = "protected" // the application's own, or too powerful to be touched
-	HoldIdentity  Hold = "identity"  // the name now stands for another native id than the one approved
+	HoldIdentity  Hold = "identity"  // the name now has another native id than the one approved
 	HoldProvision Hold = "provision" // webhook or ticket, and nobody there who could be asked
 	HoldPending   Hold = "pending"   // somebody outside was asked and is at it, or what it needs is
-	HoldDeclined  Hold = "declined"  // somebody outside was asked, and said that it failed or shall not be
+	HoldDeclined  Hold = "declined"  // somebody outside was asked, and reported a failure or a refusal
 )
 
 // Operation is one step of a plan: at most one connection, attribute set or entitlement. Doing it twice
@@ -60,10 +60,13 @@ type Operation struct {
 	Target    *Name  `json:"target,omitempty"`
 	TargetID  string `json:"target_id,omitempty"`
 	Privilege string `json:"privilege,omitempty"`
+	// WrittenTarget and WrittenConnection are the names in the requests, where the application has other names today.
+	WrittenTarget     *Name `json:"written_target,omitempty"`
+	WrittenConnection *Name `json:"written_connection,omitempty"`
 	// Before and After are set for create, update and delete: the attributes that change.
 	Before map[string]any `json:"before,omitempty"`
 	After  map[string]any `json:"after,omitempty"`
-	// ReassignTo is set for a deletion that says who becomes owner of what is owned.
+	// ReassignTo is set for a deletion that names a new owner of what is owned.
 	ReassignTo string `json:"reassign_to,omitempty"`
 
 	Cause Cause `json:"cause"`
@@ -76,7 +79,7 @@ type Operation struct {
 	Privileged   bool         `json:"privileged,omitempty"`
 	Provisioning Provisioning `json:"provisioning,omitempty"`
 	Hold         Hold         `json:"hold,omitempty"`
-	// HoldReason says in a sentence why it is held and what releases it.
+	// HoldReason explains in a sentence why it is held and what releases it.
 	HoldReason string `json:"hold_reason,omitempty"`
 	// Gained and Lost are the changes of effective access that this step leads to, sorted.
 	Gained []Access `json:"gained,omitempty"`
@@ -92,7 +95,7 @@ func (o *Operation) Key() Key {
 	return k
 }
 
-// Removes says whether the operation takes access away: a revoke or a deletion.
+// Removes reports whether the operation takes access away: a revoke or a deletion.
 func (o *Operation) Removes() bool { return o.Kind == OperationRevoke || o.Kind == OperationDelete }
 
 // Access is one effective right: an identity may use a privilege on a resource, or is a member (perhaps
@@ -132,12 +135,12 @@ type ApplicationPlan struct {
 	// Pending are entitlements of invited, expired or blocked identities: a state, neither drift nor error.
 	Pending  []PendingEntitlement `json:"pending,omitempty"`
 	Findings []Finding            `json:"findings,omitempty"`
-	// Incomplete says why the live state is not known whole; "" when it is.
+	// Incomplete explains why the live state could not be read completely; "" when it was.
 	Incomplete string    `json:"incomplete,omitempty"`
 	ReadAt     time.Time `json:"read_at,omitzero"`
 	// LiveDigest is the digest of the live state that the plan was made from.
 	LiveDigest string `json:"live_digest,omitempty"`
-	// Attested says that the live state is what fulfillers said, since nothing can be read: drift is unknown.
+	// Attested means that the live state is what fulfillers reported, since nothing can be read: drift is unknown.
 	Attested bool `json:"attested,omitempty"`
 }
 

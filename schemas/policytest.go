@@ -28,7 +28,7 @@ type PolicyTestResult struct {
 	Position Position `json:"position"`
 	// Duration is in nanoseconds.
 	Duration time.Duration `json:"duration"`
-	// Message says why a test failed or could not run.
+	// Message explains why a test failed or could not run.
 	Message string `json:"message,omitempty"`
 	// Output is what the test printed.
 	Output string `json:"output,omitempty"`
@@ -60,9 +60,9 @@ type PolicyTestReport struct {
 	// OwnRules and OwnTests are how many rules and tests the repository has of its own.
 	OwnRules int `json:"own_rules"`
 	OwnTests int `json:"own_tests"`
-	// NoOwnTests says that there are own rules and no test of them ran.
+	// NoOwnTests means that there are own rules and no test of them ran.
 	NoOwnTests bool `json:"no_own_tests"`
 }
 
-// OK says whether every test that ran passed, and one ran at least.
+// OK reports whether every test that ran passed, and one ran at least.
 func (r *PolicyTestReport) OK() bool { return r.Passed > 0 && r.Failed == 0 && r.Errors == 0 }

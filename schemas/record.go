@@ -2,7 +2,7 @@ package schemas
 
 import "time"
 
-// RecordType says what a ledger record is about.
+// RecordType is the subject of a ledger record.
 type RecordType string
 
 // The types of ledger records.
@@ -10,13 +10,13 @@ const (
 	RecordAdmission    RecordType = "admission"    // the verdict on one first-parent commit, with its evidence
 	RecordRun          RecordType = "run"          // a run over one application begins (its plan, live digest, version)
 	RecordIntent       RecordType = "intent"       // operations are about to be carried out
-	RecordOutcome      RecordType = "outcome"      // what became of one operation
-	RecordVerification RecordType = "verification" // what the read-back showed of one operation
-	RecordAdoption     RecordType = "adoption"     // what a request wanted was there already
+	RecordOutcome      RecordType = "outcome"      // the result of one operation
+	RecordVerification RecordType = "verification" // the read-back of one operation
+	RecordAdoption     RecordType = "adoption"     // a request's access was already in place
 	RecordRunEnd       RecordType = "run-end"
 	RecordFinding      RecordType = "finding" // drift, a rewritten branch, a name that changed hands
 	RecordAcknowledged RecordType = "acknowledged"
-	// RecordHeld lists the operations that a run shows and does not carry out, whole, as an intent does.
+	// RecordHeld lists the operations that a run shows and does not carry out, in full, as an intent does.
 	RecordHeld RecordType = "held"
 )
 
@@ -34,7 +34,7 @@ type Record struct {
 	RunInfo    *RunRecord       `json:"run_info,omitempty"`
 	Operation  *Operation       `json:"operation,omitempty"`
 	Operations []string         `json:"operations,omitempty"` // ids, for intent
-	// Planned are the operations of an intent, whole, so that a crash right after leaves nothing unexplained.
+	// Planned are the operations of an intent, in full, so that a crash right after leaves nothing unexplained.
 	Planned []Operation `json:"planned,omitempty"`
 	// Fulfilments are set for an intent whose operations somebody outside is asked for: one for each of Planned.
 	Fulfilments  []FulfilmentRecord  `json:"fulfilments,omitempty"`
@@ -81,16 +81,16 @@ type RequestInfo struct {
 	Connection  Name       `json:"connection"`
 }
 
-// BaselineItem says that one item of an application was seen to be as the desired state of that moment
+// BaselineItem means that one item of an application was seen to be as the desired state of that moment
 // wanted it. A later difference from the same Token is drift; another token is a change to carry out.
 type BaselineItem struct {
 	// Item is a connection ("c"), its payload ("p") or an entitlement ("e") with its names, in the order of Key.
 	Item string `json:"item"`
-	// Token is the assertion: present or absent, and the documents that say so.
+	// Token is the assertion: present or absent, and its documents.
 	Token string `json:"token"`
-	// Made says that an operation of ours made it so; false is adopted: it was so already.
+	// Made means that an operation of ours made it so; false is adopted: it was so already.
 	Made bool `json:"made"`
-	// NativeID is what the target's name stood for.
+	// NativeID is the id that the target's name had.
 	NativeID string `json:"native_id,omitempty"`
 }
 
@@ -122,7 +122,7 @@ type Evidence struct {
 	PreviewAt     *time.Time `json:"preview_at,omitempty"`
 	MergedAt      *time.Time `json:"merged_at,omitempty"`
 	MergedBy      string     `json:"merged_by,omitempty"`
-	// Problems are why no approval can admit this, as the forge tells: it came by no pull request, say.
+	// Problems are why no approval can admit this, as the forge tells: for example, it came without a pull request.
 	Problems []string `json:"problems,omitempty"`
 }
 
@@ -135,13 +135,13 @@ type Approval struct {
 	At *time.Time `json:"at,omitempty"`
 	// Commit is the commit that was approved.
 	Commit string `json:"commit,omitempty"`
-	// Authenticated says that a signature or the forge vouches for the person; a bare trailer does not.
+	// Authenticated means that a signature or the forge vouches for the person; a bare trailer does not.
 	Authenticated bool   `json:"authenticated"`
 	Method        string `json:"method"` // review, signature, trailer
-	// Named says that the settings name this bot as one whose approval counts.
+	// Named means that the settings name this bot as one whose approval counts.
 	Named  bool `json:"named,omitempty"`
 	Counts bool `json:"counts"`
-	// Why says why it does not count.
+	// Why explains why it does not count.
 	Why string `json:"why,omitempty"`
 }
 

@@ -2,7 +2,7 @@ package schemas
 
 import "time"
 
-// Metadata says what a request is called and why it was made.
+// Metadata names a request and its reason.
 type Metadata struct {
 	Name   string `yaml:"name" json:"name" jsonschema:"minLength=1,maxLength=253,pattern=^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$" jsonschema_description:"What people call this document, in lower case."`
 	Reason string `yaml:"reason,omitempty" json:"reason,omitempty" jsonschema:"maxLength=2000" jsonschema_description:"Why it is wanted, for reviewers and auditors."`
@@ -54,15 +54,15 @@ type Request struct {
 // ConnectionCreationSpec asks for a connection, or for another payload of one.
 type ConnectionCreationSpec struct {
 	Application  string         `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application, as its file in applications/ names it."`
-	Provisioning Provisioning   `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: as the application says."`
-	Connection   ConnectionRef  `yaml:"connection" json:"connection" jsonschema_description:"The connection that shall exist."`
-	Payload      map[string]any `yaml:"payload,omitempty" json:"payload,omitempty" jsonschema_description:"Its attributes, checked against the connector's schema for this type. What is absent is at the schema's default; null leaves an attribute as it is."`
+	Provisioning Provisioning   `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: the application's provisioning."`
+	Connection   ConnectionRef  `yaml:"connection" json:"connection" jsonschema_description:"The connection to create."`
+	Payload      map[string]any `yaml:"payload,omitempty" json:"payload,omitempty" jsonschema_description:"Its attributes, checked against the connector's schema for this type. An absent attribute is at the schema's default; null leaves an attribute as it is."`
 }
 
 // ConnectionAssignmentSpec adds and removes entitlements of a connection.
 type ConnectionAssignmentSpec struct {
 	Application  string        `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application, as its file in applications/ names it."`
-	Provisioning Provisioning  `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: as the application says."`
+	Provisioning Provisioning  `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: the application's provisioning."`
 	Connection   ConnectionRef `yaml:"connection" json:"connection" jsonschema_description:"The connection whose entitlements change."`
 	Grants       []Entry       `yaml:"grants,omitempty" json:"grants,omitempty" jsonschema:"maxItems=2000" jsonschema_description:"What is given."`
 	Revokes      []Entry       `yaml:"revokes,omitempty" json:"revokes,omitempty" jsonschema:"maxItems=2000" jsonschema_description:"What is taken away; it beats every earlier grant."`
@@ -71,12 +71,12 @@ type ConnectionAssignmentSpec struct {
 // ConnectionDeletionSpec ends a connection and everything granted to it.
 type ConnectionDeletionSpec struct {
 	Application  string        `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application, as its file in applications/ names it."`
-	Provisioning Provisioning  `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: as the application says."`
-	Connection   ConnectionRef `yaml:"connection" json:"connection" jsonschema_description:"The connection that shall be no more."`
+	Provisioning Provisioning  `yaml:"provisioning,omitempty" json:"provisioning,omitempty" jsonschema:"enum=direct,enum=webhook,enum=ticket" jsonschema_description:"Who carries it out; default: the application's provisioning."`
+	Connection   ConnectionRef `yaml:"connection" json:"connection" jsonschema_description:"The connection to delete."`
 	ReassignTo   string        `yaml:"reassign_to,omitempty" json:"reassign_to,omitempty" jsonschema:"maxLength=1024" jsonschema_description:"Who becomes owner of what it owns in the application; without it, a connection that owns something is not deleted."`
 }
 
-// AdmissionSpec admits quarantined content as it stands: the exact blob at a path ("" where the
+// AdmissionSpec admits quarantined content unchanged: the exact blob at a path ("" where the
 // quarantined change was the deletion of the file).
 type AdmissionSpec struct {
 	Path string `yaml:"path" json:"path" jsonschema:"minLength=1,maxLength=1024" jsonschema_description:"The file whose quarantined content is admitted."`
@@ -92,7 +92,7 @@ type BudgetOverrideSpec struct {
 
 // AcknowledgementSpec accepts what stopped a run. Exactly one of its fields is given.
 type AcknowledgementSpec struct {
-	// RewrittenFrom is the last admitted commit that is no ancestor of the branch any more.
+	// RewrittenFrom is the last admitted commit that is no longer an ancestor of the branch.
 	RewrittenFrom string `yaml:"rewritten_from,omitempty" json:"rewritten_from,omitempty" jsonschema:"pattern=^[0-9a-f]{40}$" jsonschema_description:"The last admitted commit, which a rewritten branch no longer contains."`
 	// FirstRun names the application whose first run's removals are released.
 	FirstRun string `yaml:"first_run,omitempty" json:"first_run,omitempty" jsonschema:"maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application whose first run's removals may go ahead."`

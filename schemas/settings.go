@@ -1,19 +1,19 @@
 package schemas
 
-// SettingsPath is where the settings stand in an access repository; the commit that first adds it is
+// SettingsPath is the settings file of an access repository; the commit that first adds it is
 // the trust anchor.
 const SettingsPath = "countersign.yaml"
 
-// PeoplePath is where the people stand in an access repository.
+// PeoplePath is the people file of an access repository.
 const PeoplePath = "people.yaml"
 
 // SettingsSpec is countersign.yaml.
 type SettingsSpec struct {
 	Branch         string   `yaml:"branch,omitempty" json:"branch,omitempty" jsonschema:"minLength=1,maxLength=255,default=main" jsonschema_description:"The branch whose merges take effect."`
-	Folders        Folders  `yaml:"folders,omitempty" json:"folders,omitempty" jsonschema_description:"Where requests, applications and policy stand."`
+	Folders        Folders  `yaml:"folders,omitempty" json:"folders,omitempty" jsonschema_description:"Where requests, applications and policy are."`
 	Forge          Forge    `yaml:"forge" json:"forge" jsonschema_description:"Where changes are reviewed."`
 	Signoff        string   `yaml:"signoff,omitempty" json:"signoff,omitempty" jsonschema:"enum=signed,enum=unauthenticated,default=signed" jsonschema_description:"For the local forge: signed counts only the verified signer of the merge commit; unauthenticated takes Approved-by trailers at their word."`
-	AllowedSigners string   `yaml:"allowed_signers,omitempty" json:"allowed_signers,omitempty" jsonschema:"maxLength=1024" jsonschema_description:"For the local forge: the file in this repository that says whose SSH keys count (ssh-keygen's allowed signers format)."`
+	AllowedSigners string   `yaml:"allowed_signers,omitempty" json:"allowed_signers,omitempty" jsonschema:"maxLength=1024" jsonschema_description:"For the local forge: the file in this repository that lists whose SSH keys count (ssh-keygen's allowed signers format)."`
 	Owners         []string `yaml:"owners" json:"owners" jsonschema:"minItems=1" jsonschema_description:"Who signs off changes of settings, applications, people and policy: user:LOGIN-OR-EMAIL or team:NAME."`
 	Limits         Limits   `yaml:"limits,omitempty" json:"limits,omitempty" jsonschema_description:"The removal budget of every application that sets none of its own."`
 	Tickets        string   `yaml:"tickets,omitempty" json:"tickets,omitempty" jsonschema:"maxLength=500" jsonschema_description:"A regular expression (RE2) that every ticket must match; given, a ticket is required."`
@@ -21,12 +21,12 @@ type SettingsSpec struct {
 
 // Folders are paths from the repository's root, with slashes, without one at the end.
 type Folders struct {
-	Requests     string `yaml:"requests,omitempty" json:"requests,omitempty" jsonschema:"maxLength=255,default=requests" jsonschema_description:"Where requests stand, and the documents that steer a run."`
-	Applications string `yaml:"applications,omitempty" json:"applications,omitempty" jsonschema:"maxLength=255,default=applications" jsonschema_description:"Where applications stand, each in a file of its name."`
-	Policy       string `yaml:"policy,omitempty" json:"policy,omitempty" jsonschema:"maxLength=255,default=policy" jsonschema_description:"Where the organisation's own rules stand: .rego files and data.yaml or data.json."`
+	Requests     string `yaml:"requests,omitempty" json:"requests,omitempty" jsonschema:"maxLength=255,default=requests" jsonschema_description:"Where requests are, and the documents that steer a run."`
+	Applications string `yaml:"applications,omitempty" json:"applications,omitempty" jsonschema:"maxLength=255,default=applications" jsonschema_description:"Where applications are, each in a file of its name."`
+	Policy       string `yaml:"policy,omitempty" json:"policy,omitempty" jsonschema:"maxLength=255,default=policy" jsonschema_description:"Where the organisation's own rules are: .rego files and data.yaml or data.json."`
 }
 
-// Forge says where changes are reviewed.
+// Forge configures where changes are reviewed.
 type Forge struct {
 	Kind       string   `yaml:"kind" json:"kind" jsonschema:"enum=local,enum=github" jsonschema_description:"local: trailers or signatures of merge commits; github: pull request reviews."`
 	Repository string   `yaml:"repository,omitempty" json:"repository,omitempty" jsonschema:"maxLength=255,pattern=^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$" jsonschema_description:"owner/name on the forge."`
@@ -49,7 +49,7 @@ type PeopleSpec struct {
 // Person is who somebody is on the forge, in commits and in each application.
 type Person struct {
 	Login      string              `yaml:"login,omitempty" json:"login,omitempty" jsonschema:"maxLength=255" jsonschema_description:"The account on the forge."`
-	Emails     []string            `yaml:"emails,omitempty" json:"emails,omitempty" jsonschema_description:"The addresses that stand in commits."`
+	Emails     []string            `yaml:"emails,omitempty" json:"emails,omitempty" jsonschema_description:"The addresses that appear in commits."`
 	Manager    string              `yaml:"manager,omitempty" json:"manager,omitempty" jsonschema:"maxLength=255" jsonschema_description:"The manager's login or address."`
 	Identities map[string][]string `yaml:"identities,omitempty" json:"identities,omitempty" jsonschema_description:"The names of this person's accounts, by application."`
 }

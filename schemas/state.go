@@ -12,10 +12,13 @@ type Selection struct {
 	Names []Name `json:"names,omitempty"`
 	// Scope has glob patterns by type.
 	Scope map[string][]string `json:"scope,omitempty"`
+	// IDs has native ids by type: connections with those ids are read too, whatever they are called now. Connectors
+	// without native ids ignore them.
+	IDs map[string][]string `json:"ids,omitempty"`
 }
 
-// Everything says whether the selection is of all that the connector can see.
-func (s Selection) Everything() bool { return len(s.Names) == 0 && len(s.Scope) == 0 }
+// Everything reports whether the selection is of all that the connector can see.
+func (s Selection) Everything() bool { return len(s.Names) == 0 && len(s.Scope) == 0 && len(s.IDs) == 0 }
 
 // Selector answers quickly whether a connection is selected. same is the application's own form of a name, in
 // which names that are one to it are equal; nil compares to the letter.
@@ -37,8 +40,19 @@ func (s Selection) Selector(same func(Name) Name) func(Name) bool {
 type State struct {
 	// Connections are sorted by name; no name comes twice unless the application itself has two of it.
 	Connections []Connection `json:"connections"`
-	// Incomplete says why something is missing from the state; "" when it is complete.
+	// Incomplete explains why something is missing from the state; "" when it is complete.
 	Incomplete string `json:"incomplete,omitempty"`
+	// NotRead counts what exists and is not part of the state.
+	NotRead []NotRead `json:"not_read,omitempty"`
+}
+
+// NotRead is a kind of access that exists in the application and is not part of a state.
+type NotRead struct {
+	// What names the kind, such as "default privilege".
+	What  string `json:"what" jsonschema:"minLength=1,maxLength=200"`
+	Count int    `json:"count" jsonschema:"minimum=1"`
+	// Connection is the connection that it belongs to, where it belongs to one.
+	Connection Name `json:"connection,omitzero"`
 }
 
 // Connection is a group, role or policy with its entitlements.
@@ -48,8 +62,14 @@ type Connection struct {
 	// Payload has the attributes that the type's schema names. A key that is absent is not known. Connections that are
 	// alike may share one: it is not changed once it was returned.
 	Payload map[string]any `json:"payload,omitempty"`
-	// Protected says why the connection must never be changed (superuser, built in); "" for ordinary ones.
+	// Protected explains why the connection must never be changed (superuser, built in); "" for ordinary ones.
 	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
+	// Everyone means that every identity of the application is a member, as of PUBLIC.
+	Everyone bool `json:"everyone,omitempty"`
+	// Superuser means that its members may use everything, whatever is granted.
+	Superuser bool `json:"superuser,omitempty"`
+	// Foreign means that the selection did not name it: it was read because nesting leads to it.
+	Foreign bool `json:"foreign,omitempty"`
 	// Entitlements are sorted by target, then privilege, then target_id.
 	Entitlements []Entitlement `json:"entitlements,omitempty"`
 }
@@ -60,7 +80,9 @@ type Entitlement struct {
 	TargetID  string `json:"target_id,omitempty" jsonschema:"maxLength=4096"`
 	Privilege string `json:"privilege" jsonschema:"minLength=1,maxLength=1024"`
 	// State is absent when it is in force.
-	State EntitlementState `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked"`
+	State EntitlementState `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked,enum=unresolved"`
+	// Foreign means that the target can't be named or is outside the application's reach; it can be revoked.
+	Foreign bool `json:"foreign,omitempty"`
 }
 
 // EntitlementState is the state of an identity, which its entitlements share: no difference from what is desired.
@@ -71,6 +93,9 @@ const (
 	StateInvited EntitlementState = "invited"
 	StateExpired EntitlementState = "expired"
 	StateBlocked EntitlementState = "blocked"
+	// StateUnresolved is a member that is there and can't be named: hidden, deactivated or deleted. Its SourceName is
+	// the raw reference, its TargetID the id where it is known.
+	StateUnresolved EntitlementState = "unresolved"
 )
 
 // Item is an identity, resource or connection that exists.
@@ -79,9 +104,9 @@ type Item struct {
 	NativeID string `json:"native_id,omitempty" jsonschema:"maxLength=4096"`
 	// State is absent, or invited, expired or blocked, for identities.
 	State EntitlementState `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked"`
-	// Protected says why it must never be given or changed.
+	// Protected explains why it must never be given or changed.
 	Protected string `json:"protected,omitempty" jsonschema:"maxLength=4000"`
-	// Connection says that the item has members of its own, so that it is not a plain identity.
+	// Connection means that the item has members of its own, so that it is not a plain identity.
 	Connection bool `json:"connection,omitempty"`
 }
 

@@ -20,7 +20,7 @@ type AdmissionVerdict string
 const (
 	AdmissionAnchor      AdmissionVerdict = "anchor"      // the trust anchor: it needs no review
 	AdmissionAdmitted    AdmissionVerdict = "admitted"    // it was reviewed as policy requires
-	AdmissionQuarantined AdmissionVerdict = "quarantined" // it was not, and has no effect
+	AdmissionQuarantined AdmissionVerdict = "quarantined" // it was not, and is ignored
 	AdmissionUnchanged   AdmissionVerdict = "unchanged"   // it touches no control file
 )
 
@@ -31,7 +31,7 @@ type ApprovalState string
 const (
 	ApprovalPending     ApprovalState = "pending"     // no verdict on it is on record
 	ApprovalAdmitted    ApprovalState = "admitted"    // it was reviewed as policy requires, and is in force
-	ApprovalQuarantined ApprovalState = "quarantined" // it is on the branch, was not admitted, and has no effect
+	ApprovalQuarantined ApprovalState = "quarantined" // it is on the branch, was not admitted, and is ignored
 	ApprovalUndone      ApprovalState = "undone"      // it was admitted once; its file has gone since, or has other content
 )
 
@@ -46,7 +46,7 @@ const (
 	ProvisioningPartial ProvisioningState = "partial" // some of its operations are applied
 	ProvisioningApplied ProvisioningState = "applied"
 	ProvisioningFailed  ProvisioningState = "failed"
-	ProvisioningBlocked ProvisioningState = "blocked" // what it depends on failed
+	ProvisioningBlocked ProvisioningState = "blocked" // a dependency failed
 	// Somebody outside was asked, and nothing wants it any longer: they were told.
 	ProvisioningWithdrawn ProvisioningState = "withdrawn"
 )
@@ -56,13 +56,17 @@ type VerificationState string
 
 // The states of verification.
 const (
-	VerificationNone         VerificationState = "none"    // no operation was carried out
-	VerificationPending      VerificationState = "pending" // no read-back yet, or somebody outside has to act: accept an invitation
-	VerificationVerified     VerificationState = "verified"
-	VerificationPartial      VerificationState = "partial" // some of its operations are verified
+	VerificationNone     VerificationState = "none"    // no operation was carried out
+	VerificationPending  VerificationState = "pending" // no read-back yet, or somebody outside has to act: accept an invitation
+	VerificationVerified VerificationState = "verified"
+	VerificationPartial  VerificationState = "partial" // some of its operations are verified
+	// VerificationInPlace is what needed no operation: the access was already as requested.
+	VerificationInPlace VerificationState = "already in place"
+	// VerificationNoEffect is a removal whose target can't be found: it removed nothing.
+	VerificationNoEffect     VerificationState = "no effect"
 	VerificationDiffers      VerificationState = "differs" // the read-back showed something else
 	VerificationUnverifiable VerificationState = "unverifiable"
-	VerificationAttested     VerificationState = "attested" // somebody entitled said that it is done, and no read can show it
+	VerificationAttested     VerificationState = "attested" // somebody entitled reported it as done, and no read can show it
 	VerificationDrifted      VerificationState = "drifted"  // it was so once, and no longer is
 	VerificationOverdue      VerificationState = "overdue"  // it has expired, and is held in place
 )
@@ -74,21 +78,21 @@ type OutcomeStatus string
 const (
 	OutcomeApplied   OutcomeStatus = "applied"
 	OutcomeFailed    OutcomeStatus = "failed"
-	OutcomeBlocked   OutcomeStatus = "blocked"   // what it depends on failed
+	OutcomeBlocked   OutcomeStatus = "blocked"   // a dependency failed
 	OutcomeCancelled OutcomeStatus = "cancelled" // it was not tried
 	OutcomePending   OutcomeStatus = "pending"   // somebody outside was asked
 	OutcomeWithdrawn OutcomeStatus = "withdrawn" // nothing wants it any longer, and they were told
 )
 
 // The states of a fulfilment: how far somebody outside is with an operation. FulfilmentPending, FulfilmentApplied and
-// FulfilmentFailed are what an answer may say. They have no type of their own yet, since what somebody outside says
+// FulfilmentFailed are the values of an answer. They lack a type of their own yet, since what somebody outside says
 // becomes the outcome, and what a read-back shows of it the state.
 const (
 	FulfilmentSubmitting = "submitting" // the intent is on record; whether they have heard of it is not known
 	FulfilmentPending    = "pending"
-	FulfilmentApplied    = "applied" // said to be done, and not seen yet
+	FulfilmentApplied    = "applied" // reported as done, and not seen yet
 	FulfilmentFailed     = "failed"
-	FulfilmentDiffers    = "differs" // said to be done, looked for and not found
+	FulfilmentDiffers    = "differs" // reported as done, looked for and not found
 	FulfilmentWithdrawn  = "withdrawn"
 	FulfilmentVerified   = "verified"
 	FulfilmentAttested   = "attested"

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// RuneFault says why a character has no place in an access repository, or "". Line ends and tabs are
+// RuneFault explains why a character has no place in an access repository, or "". Line ends and tabs are
 // judged by the caller.
 //
 // Refused are Cc (control), Cf (format: zero-width, bidirectional, soft hyphen, tags) and the line and
@@ -35,8 +35,8 @@ func RuneFault(r rune) string {
 	return ""
 }
 
-// TextFault says what is wrong with a text, or "": invalid UTF-8, a refused character, or not NFC.
-// Line feeds and tabs pass only where lines says so.
+// TextFault returns the problem with a text, or "": invalid UTF-8, a refused character, or not NFC.
+// Line feeds and tabs pass only where lines is set.
 func TextFault(s string, lines bool) string {
 	ascii := true
 	for i := 0; i < len(s); i++ {
@@ -72,7 +72,7 @@ func TextFault(s string, lines bool) string {
 	return ""
 }
 
-// NameFault says why a text cannot name anything, or "". Beyond TextFault, names have no white space
+// NameFault explains why a text cannot name anything, or "". Beyond TextFault, names must not have white space
 // around them and no characters that are drawn as nothing, which would make twins of two names.
 func NameFault(s string) string {
 	if f := TextFault(s, false); f != "" {
@@ -97,7 +97,7 @@ func FoldKey(s string) string {
 	return norm.NFC.String(cases.Fold().String(norm.NFC.String(s)))
 }
 
-// SameKey says whether two keys have the same folded form.
+// SameKey reports whether two keys have the same folded form.
 func SameKey(a, b string) bool {
 	if isASCII(a) && isASCII(b) {
 		return strings.EqualFold(a, b)

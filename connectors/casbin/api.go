@@ -14,19 +14,19 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// snapshot is the file at one moment.
+// snapshot is the content of the file at one moment.
 type snapshot struct {
 	content []byte
 	info    os.FileInfo
 }
 
-// same says whether nobody has written or replaced the file since.
+// same reports whether the file is unchanged since.
 func (s snapshot) same(info os.FileInfo) bool {
 	return os.SameFile(s.info, info) && s.info.Size() == info.Size() && s.info.ModTime().Equal(info.ModTime())
 }
 
-// load reads the file. Somebody who writes it in place, as casbin's SavePolicy does, is waited for a few
-// times: half of a file must not pass for the whole.
+// load reads the file. If another program is writing it in place, as casbin's SavePolicy does, load retries a few
+// times, so that half a file never passes for the complete one.
 func load(path, op string) (snapshot, error) {
 	for range 5 {
 		s, torn, err := loadOnce(path)
@@ -37,7 +37,7 @@ func load(path, op string) (snapshot, error) {
 			return s, nil
 		}
 	}
-	return snapshot{}, fault(connectors.Unavailable, op, "the policy file changes while it is read", nil)
+	return snapshot{}, fault(connectors.Unavailable, op, "the policy file keeps changing while it is read; run again", nil)
 }
 
 func loadOnce(path string) (s snapshot, torn bool, err error) {
@@ -67,12 +67,12 @@ func loadOnce(path string) (s snapshot, torn bool, err error) {
 }
 
 var (
-	errOutside = errors.New("the path leads out of the access repository; name the file by its absolute path if that is meant")
-	errBare    = errors.New("the path is relative, and there is no folder that it starts from; name the file by its absolute path")
+	errOutside = errors.New("path leads outside the access repository; use an absolute path if you mean it")
+	errBare    = errors.New("relative path without a folder to start from; use an absolute path")
 )
 
-// locate finds a file with all links resolved, since a rename would replace the link. A relative path
-// stays within the directory, also by way of links: files in Git choose it.
+// locate resolves a path and all links in it, since a rename would replace the link. A relative path must
+// stay within the directory, also through links, because files in Git set it.
 func locate(directory, path string) (string, error) {
 	relative := !filepath.IsAbs(path)
 	if relative {
@@ -108,23 +108,23 @@ func locate(directory, path string) (string, error) {
 	return filepath.Abs(real)
 }
 
-var errIrregular = errors.New("it is no regular file")
+var errIrregular = errors.New("not a regular file")
 
-// pathFault is the typed form of what went wrong with a file.
+// pathFault turns an error about a file into a typed one.
 func pathFault(op, what string, err error) error {
 	switch {
 	case errors.Is(err, errOutside), errors.Is(err, errBare), errors.Is(err, errIrregular):
 		return fault(connectors.Invalid, op, what+": "+err.Error(), nil)
 	case errors.Is(err, fs.ErrNotExist):
-		return fault(connectors.Unavailable, op, what+": there is no such file, and a missing store is not an empty one: correct config.policy, or put the file there", err)
+		return fault(connectors.Unavailable, op, what+": file not found; correct the path or create the file (a missing file is never read as an empty store)", err)
 	case errors.Is(err, fs.ErrPermission):
-		return fault(connectors.Denied, op, what+": this account may not use the file or its folder", err)
+		return fault(connectors.Denied, op, what+": permission denied on the file or its folder", err)
 	}
-	return fault(connectors.Unavailable, op, what+": the file cannot be used", err)
+	return fault(connectors.Unavailable, op, what+": can't use the file", err)
 }
 
-// lock takes the lock that all countersign processes take. Its file stays: to remove it would let two
-// hold it.
+// lock takes the lock that all countersign processes share. The lock's file is never removed: otherwise two
+// processes could hold it.
 func lock(ctx context.Context, path, op string) (func() error, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -143,13 +143,13 @@ func lock(ctx context.Context, path, op string) (func() error, error) {
 	case err != nil:
 		return nil, errors.Join(pathFault(op, "the lock beside config.policy", err), l.Close())
 	case !ok:
-		return nil, errors.Join(fault(connectors.Unavailable, op, "the lock beside the policy file was not given", nil), l.Close())
+		return nil, errors.Join(fault(connectors.Unavailable, op, "could not get the lock beside the policy file", nil), l.Close())
 	}
 	return l.Close, nil
 }
 
-// replace puts new content in the file's place, durably and at once for all who read it, with the same
-// mode and owner. It returns false, and has done nothing, when the file is no more what it was.
+// replace replaces the file atomically and durably, and keeps its mode and owner. It returns false, without
+// changing anything, if the file has changed since the snapshot.
 func replace(path string, was snapshot, content []byte) (done bool, err error) {
 	dir := filepath.Dir(path)
 	f, err := os.CreateTemp(dir, ".countersign-*")
@@ -183,7 +183,7 @@ func replace(path string, was snapshot, content []byte) (done bool, err error) {
 	}
 	now, err := os.Stat(path)
 	if err != nil {
-		return false, fmt.Errorf("look again: %w", err)
+		return false, fmt.Errorf("check for changes: %w", err)
 	}
 	if !was.same(now) {
 		return false, nil

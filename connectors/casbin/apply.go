@@ -23,12 +23,12 @@ var _ connectors.Writer = (*writer)(nil)
 const (
 	lockPoll = 5 * time.Millisecond
 	lockWait = 30 * time.Second
-	// attempts bound how often a batch begins anew because somebody wrote the file without the lock.
+	// attempts bounds how often a batch starts again because another program wrote the file without the lock.
 	attempts = 5
 )
 
-// Apply carries out all operations on one reading of the file and replaces it once. Outcomes are reported
-// after that, so that what is reported as applied is in the file.
+// Apply carries out all operations on one snapshot of the file and replaces the file once. It reports outcomes
+// only afterwards, so that everything reported as applied is in the file.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) (err error) {
 	const op = "change the policy file"
 	unlock, err := lock(ctx, w.settings.path, op)
@@ -37,7 +37,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	}
 	var outcomes []connectors.Outcome
 	err = w.batch(ctx, op, ops, &outcomes)
-	// The callback may take its time, or end in a panic: others need not wait for it.
+	// The callback may be slow or panic, so the lock is released first.
 	if err = errors.Join(err, unlock()); err != nil && outcomes == nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	return err
 }
 
-// batch reads, changes and replaces the file, and begins anew when somebody without the lock was faster.
+// batch reads, changes and replaces the file, and starts again if a writer without the lock was faster.
 func (w *writer) batch(ctx context.Context, op string, ops []schemas.Operation, out *[]connectors.Outcome) error {
 	for attempt := 1; attempt <= attempts; attempt++ {
 		if err := connectors.Stopped(ctx, op); err != nil {
@@ -64,10 +64,10 @@ func (w *writer) batch(ctx context.Context, op string, ops []schemas.Operation, 
 		outcomes := w.change(s, ops, attempt)
 		if s.changed {
 			if s.fault != "" {
-				return fault(connectors.Invalid, op, "the change would make the file unreadable: "+s.fault, nil)
+				return fault(connectors.Invalid, op, "the change would make the file invalid: "+s.fault, nil)
 			}
 			if err := w.verify(s); err != nil {
-				return fault(connectors.Invalid, op, "casbin would not read the change back", err)
+				return fault(connectors.Invalid, op, "casbin can't read the change back", err)
 			}
 			replaced, err := replace(w.settings.path, snap, s.bytes())
 			if err != nil {
@@ -77,14 +77,14 @@ func (w *writer) batch(ctx context.Context, op string, ops []schemas.Operation, 
 				continue
 			}
 		}
-		w.settings.logger.DebugContext(ctx, "policy file settled", "operations", len(ops), "changed", s.changed, "attempt", attempt)
+		w.settings.logger.DebugContext(ctx, "policy file written", "operations", len(ops), "changed", s.changed, "attempt", attempt)
 		*out = outcomes
 		return nil
 	}
-	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "somebody else keeps writing the policy file", RetryAfter: time.Second}
+	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "another program keeps writing the policy file", RetryAfter: time.Second}
 }
 
-// change carries out operations in memory. One that fails leaves no trace.
+// change carries out operations in memory. A failed operation changes nothing.
 func (w *writer) change(s *store, ops []schemas.Operation, attempt int) []connectors.Outcome {
 	outcomes := make([]connectors.Outcome, 0, len(ops))
 	failed := connectors.Failures{}
@@ -103,16 +103,16 @@ func (w *writer) change(s *store, ops []schemas.Operation, attempt int) []connec
 	return outcomes
 }
 
-// one carries out one operation, or changes nothing and says why.
+// one carries out one operation, or returns an error and changes nothing.
 func (w *writer) one(s *store, o *schemas.Operation) error {
-	// Op is filled in where an error is met: to spell it out for each operation would cost more than the rest.
+	// Op is set when an error occurs: formatting it for each operation would cost more than the rest.
 	const op = ""
 	typ, ok := w.description.Type(o.Connection.Type)
 	if !ok {
 		return unknownType(op, o.Connection.Type)
 	}
 	if o.NativeID != "" || o.TargetID != "" {
-		return fault(connectors.Conflict, op, "a casbin store has names and no ids; leave source_id out", nil)
+		return fault(connectors.Conflict, op, "source_id: not supported, a Casbin file has names only; leave it out", nil)
 	}
 	switch o.Kind {
 	case schemas.OperationCreate:
@@ -121,7 +121,7 @@ func (w *writer) one(s *store, o *schemas.Operation) error {
 		return s.update(op, o)
 	case schemas.OperationDelete:
 		if o.ReassignTo != "" {
-			return fault(connectors.Unsupported, op, "roles and groups own nothing that could be reassigned", nil)
+			return fault(connectors.Unsupported, op, "reassign_to: not supported, roles and groups own nothing", nil)
 		}
 		if s.kind(o.Connection.SourceName) == o.Connection.Type {
 			s.removeConnection(o.Connection.SourceName)
@@ -129,7 +129,7 @@ func (w *writer) one(s *store, o *schemas.Operation) error {
 		return nil
 	case schemas.OperationGrant, schemas.OperationRevoke:
 		if o.Target == nil {
-			return fault(connectors.Invalid, op, "the operation names no target", nil)
+			return fault(connectors.Invalid, op, "target: required", nil)
 		}
 		g, ok := typ.Target(o.Target.Type)
 		if !ok {
@@ -140,10 +140,10 @@ func (w *writer) one(s *store, o *schemas.Operation) error {
 		}
 		return s.grant(op, o, g)
 	}
-	return fault(connectors.Unsupported, op, "there is no such kind of operation", nil)
+	return fault(connectors.Unsupported, op, "unknown kind of operation", nil)
 }
 
-// with is the declaration with attributes set. Those that are absent or null stay.
+// with returns the declaration with attributes set. Absent or null attributes keep their value.
 func (d declaration) with(after map[string]any) declaration {
 	if v, ok := after["title"].(string); ok {
 		d.title = v
@@ -174,18 +174,18 @@ func (s *store) create(op string, o *schemas.Operation) error {
 		have := s.declared[name] // an undeclared role has the default payload
 		have.kind, have.at = want.kind, 0
 		if have != have.with(o.After) {
-			return fault(connectors.Conflict, op, "it is there already, with other attributes", nil)
+			return fault(connectors.Conflict, op, "already exists with other attributes", nil)
 		}
 		s.keep(name)
 		return nil
 	}
-	return fault(connectors.Conflict, op, "the name stands for a "+s.kind(name)+" already, and casbin has one space of names; declare it with a p2 line if it is a "+o.Connection.Type, nil)
+	return fault(connectors.Conflict, op, "the name already belongs to a "+s.kind(name)+", and Casbin has a single namespace; if it is a "+o.Connection.Type+", declare it with a p2 line", nil)
 }
 
 func (s *store) update(op string, o *schemas.Operation) error {
 	name := o.Connection.SourceName
 	if s.kind(name) != o.Connection.Type {
-		return fault(connectors.NotFound, op, "it is not there", nil)
+		return fault(connectors.NotFound, op, o.Connection.Type+" not found", nil)
 	}
 	if err := checkPayload(op, o.After); err != nil {
 		return err
@@ -199,7 +199,7 @@ func (s *store) update(op string, o *schemas.Operation) error {
 	return nil
 }
 
-// membership is the g line of an entitlement: who becomes a member of what.
+// membership returns the two fields of an entitlement's g line.
 func membership(o *schemas.Operation, g connectors.GrantableType) (member, parent string) {
 	if g.Edge == connectors.EdgeConnection {
 		return o.Connection.SourceName, o.Target.SourceName
@@ -210,13 +210,13 @@ func membership(o *schemas.Operation, g connectors.GrantableType) (member, paren
 func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableType) error {
 	name, target := o.Connection.SourceName, o.Target.SourceName
 	if !g.Grant {
-		return fault(connectors.Unsupported, op, fmt.Sprintf("a %s is not made a member of a %s; grant it the group's members instead", o.Connection.Type, g.Type), nil)
+		return fault(connectors.Unsupported, op, fmt.Sprintf("a %s can't become a member of a %s; grant it to the group's members instead", o.Connection.Type, g.Type), nil)
 	}
 	if err := checkPrivilege(op, g, o.Privilege); err != nil {
 		return err
 	}
 	if s.kind(name) != o.Connection.Type {
-		return fault(connectors.NotFound, op, "the "+o.Connection.Type+" is not there", nil)
+		return fault(connectors.NotFound, op, o.Connection.Type+" not found", nil)
 	}
 	for _, n := range []string{name, target} {
 		if err := checkName(op, n); err != nil {
@@ -225,7 +225,7 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 	}
 	if g.Edge == connectors.EdgeResource {
 		if !s.object(target) {
-			return fault(connectors.NotFound, op, "the store knows no such object; declare it with a p4 line", nil)
+			return fault(connectors.NotFound, op, "object not found in the policy file; declare it with a p4 line", nil)
 		}
 		if len(s.perms[name][permission{target, o.Privilege}]) == 0 {
 			s.keep(name)
@@ -235,16 +235,16 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 	}
 	switch {
 	case s.kind(target) != g.Type:
-		return fault(connectors.NotFound, op, "the store knows no such "+g.Type, nil)
+		return fault(connectors.NotFound, op, g.Type+" not found in the policy file", nil)
 	case g.Type == TypeUser && len(s.members[target]) > 0:
-		return fault(connectors.Conflict, op, "the user has members of its own, who would get it too", nil)
+		return fault(connectors.Conflict, op, "the user has members, who would gain the access too", nil)
 	}
 	member, parent := membership(o, g)
 	if len(s.parents[member][parent]) > 0 {
 		return nil
 	}
 	if s.above(parent, member) {
-		return fault(connectors.Invalid, op, "it would be a member of itself", nil)
+		return fault(connectors.Invalid, op, "the membership would be a cycle", nil)
 	}
 	s.keep(member)
 	s.keep(parent)
@@ -255,7 +255,7 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 func (s *store) revoke(op string, o *schemas.Operation, g connectors.GrantableType) error {
 	name, target := o.Connection.SourceName, o.Target.SourceName
 	if g.Edge == connectors.EdgeResource {
-		// Any action may be taken away, also one that the config does not name: somebody has given it.
+		// Any action can be revoked, also one that the config doesn't list.
 		p := permission{target, o.Privilege}
 		if s.kind(name) == o.Connection.Type && len(s.perms[name][p]) > 0 {
 			s.removePermission(name, p)
@@ -272,7 +272,7 @@ func (s *store) revoke(op string, o *schemas.Operation, g connectors.GrantableTy
 	return nil
 }
 
-// verify lets casbin itself read the lines that are new: it must see the fields that were meant.
+// verify lets casbin itself read the new lines and compares the fields.
 func (w *writer) verify(s *store) error {
 	m := w.settings.model.Copy()
 	m.ClearPolicy()

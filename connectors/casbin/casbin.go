@@ -19,7 +19,7 @@ import (
 //go:embed rbac.conf
 var rbac string
 
-// Model is the casbin model of the stores that this package makes, for the enforcers that use them.
+// Model returns the casbin model of the stores that this package creates, for enforcers that use them.
 func Model() string { return rbac }
 
 // Connector is the connector for casbin policy files.
@@ -30,7 +30,7 @@ var _ connectors.Connector = Connector{}
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
-// Describe says what the connector can do with the default actions. A config may name other ones.
+// Describe describes the connector with the default actions. The config can list others.
 func (Connector) Describe() connectors.Description { return describe(defaultActions()) }
 
 // settings are spec.config.
@@ -39,7 +39,7 @@ type settings struct {
 	Model   string   `json:"model"`
 	Actions []string `json:"actions"`
 
-	path   string // of the policy file, links resolved
+	path   string // of the policy file, with links resolved
 	model  model.Model
 	now    func() time.Time
 	logger *slog.Logger
@@ -75,7 +75,7 @@ func open(ctx context.Context, cfg connectors.Config) (*reader, error) {
 	return &reader{settings: s, description: describe(s.Actions)}, nil
 }
 
-// loadModel loads a model and makes sure that the store's lines are rules of it.
+// loadModel loads a model and checks that it defines the sections of the store's lines.
 func loadModel(directory, name string) (model.Model, error) {
 	const op = "load the casbin model"
 	text := rbac
@@ -92,7 +92,7 @@ func loadModel(directory, name string) (model.Model, error) {
 	}
 	m, err := model.NewModelFromString(text)
 	if err != nil {
-		return nil, fault(connectors.Invalid, op, "casbin refuses the model", err)
+		return nil, fault(connectors.Invalid, op, "casbin rejects the model", err)
 	}
 	for ptype, want := range map[string]string{"p": "sub obj act", "p2": "sub kind title description critical", "p3": "sub", "p4": "obj"} {
 		a, err := m.GetAssertion("p", ptype)

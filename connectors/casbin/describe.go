@@ -34,9 +34,9 @@ const payloadSchema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "properties": {
-    "title": {"type": "string", "maxLength": 200, "description": "What people call it. Left alone when absent."},
+    "title": {"type": "string", "maxLength": 200, "description": "Human-readable name. Unchanged if absent."},
     "description": {"type": "string", "maxLength": 2000, "default": "", "description": "What it is for."},
-    "critical": {"type": "boolean", "default": false, "description": "Marks it for those who review access: its holders can do lasting harm."}
+    "critical": {"type": "boolean", "default": false, "description": "Marks it for access reviews: its holders can do lasting damage."}
   },
   "additionalProperties": false
 }`
@@ -49,15 +49,15 @@ setfacl -m "u:${PLAN_USER}:x" "$(dirname "$POLICY")"
 
 const applyScript = `# Applying replaces the policy file by a rename, which needs its folder. As its owner:
 #   POLICY=/srv/app/policy.csv APPLY_USER=countersign-apply sh apply.sh
-# Run countersign as the file's owner where the file must keep it: only root gives files away.
+# Run countersign as the file's owner if the owner must stay the same: only root can change it.
 setfacl -m "u:${APPLY_USER:?}:rw" "${POLICY:?}"
 setfacl -m "u:${APPLY_USER}:rwx" "$(dirname "$POLICY")"
 `
 
 func defaultActions() []string { return []string{"read", "write", "delete", "admin"} }
 
-// namePattern keeps out what casbin cannot take back: it joins fields with commas to tell rules apart
-// and writes them without quotes.
+// namePattern excludes characters that casbin can't round-trip: it compares rules by their fields joined with
+// commas, and writes them without quotes.
 const namePattern = `[^\p{C}\p{Z},"](?:[^\p{C}\p{Zl}\p{Zp},"]*[^\p{C}\p{Z},"])?`
 
 const maxNameBytes = 255
@@ -87,7 +87,7 @@ func describe(actions []string) connectors.Description {
 		Types: []connectors.ConnectionType{
 			connection(TypeGroup, "Group", member(TypeUser, connectors.EdgeIdentity, true), member(TypeGroup, connectors.EdgeMember, true),
 				member(TypeRole, connectors.EdgeConnection, true)),
-			// A role in a group is somebody else's making: it can be taken away, and nobody should ask for it.
+			// A role can be removed from a group but not added: the group's members should be granted the role instead.
 			connection(TypeRole, "Role", member(TypeUser, connectors.EdgeIdentity, true), member(TypeRole, connectors.EdgeConnection, true),
 				member(TypeGroup, connectors.EdgeConnection, false)),
 		},

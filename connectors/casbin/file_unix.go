@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// keepOwner gives a file the owner of another. Without it, the store's application could lose it.
+// keepOwner gives a file the owner of another, so that the store's application can still use it.
 func keepOwner(f *os.File, like os.FileInfo) error {
 	info, err := f.Stat()
 	if err != nil {
@@ -30,7 +30,7 @@ func syncDir(dir string) error {
 		return fmt.Errorf("sync the folder: %w", err)
 	}
 	if err := d.Sync(); err != nil {
-		_ = d.Close() // the sync's error says more
+		_ = d.Close() // the sync's error matters more
 		return fmt.Errorf("sync the folder: %w", err)
 	}
 	return d.Close()

@@ -11,15 +11,15 @@ import (
 const header = "# A casbin policy file that countersign manages. Its model is the one that countersign describes: p2\n" +
 	"# declares roles and groups, p3 users, p4 objects. These lines grant nothing.\n"
 
-// Contents are what a new store knows.
+// Contents lists the users and objects of a new store.
 type Contents struct {
 	Users   []string
 	Objects []string
 }
 
-// Init makes a new store. It fails where there is a file already, or where a name breaks the rule.
+// Init creates a new store. It fails if the file exists or a name is invalid.
 func Init(path string, c Contents) (err error) {
-	const op = "make a policy file"
+	const op = "create the policy file"
 	content := []byte(header)
 	for _, list := range []struct {
 		section string
@@ -34,12 +34,12 @@ func Init(path string, c Contents) (err error) {
 	}
 	f, err := os.OpenFile(filepath.Clean(path), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return fmt.Errorf("make a policy file: %w", err)
+		return fmt.Errorf("create the policy file: %w", err)
 	}
 	_, err = f.Write(content)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err != nil {
-		return errors.Join(fmt.Errorf("make a policy file: %w", err), os.Remove(f.Name()))
+		return errors.Join(fmt.Errorf("create the policy file: %w", err), os.Remove(f.Name()))
 	}
 	return syncDir(filepath.Dir(path))
 }

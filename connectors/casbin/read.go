@@ -53,7 +53,7 @@ func (r *reader) Read(_ context.Context, sel connectors.Selection) (connectors.S
 	return state, nil
 }
 
-// connection is a connection with what it holds.
+// connection returns a connection with its entitlements.
 func (s *store) connection(n schemas.Name) connectors.Connection {
 	d := s.declared[n.SourceName] // an undeclared role has the default payload
 	c := connectors.Connection{Name: n, Payload: d.payload()}
@@ -63,7 +63,7 @@ func (s *store) connection(n schemas.Name) connectors.Connection {
 	for p := range s.perms[n.SourceName] {
 		hold(TypeObject, p.object, p.action)
 	}
-	// Which side a membership belongs to is said in the package comment.
+	// The package comment explains which side a membership belongs to.
 	for parent := range s.parents[n.SourceName] {
 		kind := s.kind(parent)
 		if kind == TypeRole || (kind == TypeGroup && n.Type == TypeRole) {
@@ -103,7 +103,7 @@ func (r *reader) List(_ context.Context, q connectors.Query) (connectors.Page, e
 	case TypeUser, TypeRole, TypeGroup:
 		names = s.subjects(q.Type)
 	default:
-		return connectors.Page{}, fault(connectors.Unsupported, op, "there is nothing of the type "+strconv.QuoteToASCII(q.Type), nil)
+		return connectors.Page{}, fault(connectors.Unsupported, op, "unknown type "+strconv.QuoteToASCII(q.Type), nil)
 	}
 	items := make([]connectors.Item, 0, len(names))
 	for _, n := range names {
@@ -156,31 +156,31 @@ func (r *reader) Normalize(state connectors.State) (connectors.State, error) {
 }
 
 func unknownType(op, typ string) error {
-	return fault(connectors.Unsupported, op, "a casbin store has nothing of the type "+strconv.QuoteToASCII(typ), nil)
+	return fault(connectors.Unsupported, op, "unknown type "+strconv.QuoteToASCII(typ)+" (expected role, group, user or object)", nil)
 }
 
-// checkName holds a name to the rule that nameRule describes.
+// checkName checks a name by nameRule.
 func checkName(op, name string) error {
 	if !utf8.ValidString(name) || len(name) > maxNameBytes || !validName.MatchString(name) {
 		shown := name
 		if len(shown) > maxNameBytes {
 			shown = shown[:maxNameBytes] + "…"
 		}
-		return fault(connectors.Invalid, op, "the store cannot hold the name "+strconv.QuoteToASCII(shown)+
-			": names have at most 255 bytes, no comma, quotation mark or control character, and no space at either end", nil)
+		return fault(connectors.Invalid, op, "invalid name "+strconv.QuoteToASCII(shown)+
+			" (expected at most 255 bytes, without comma, quotation mark or control character, and without space at either end)", nil)
 	}
 	return nil
 }
 
 func checkPrivilege(op string, g connectors.GrantableType, privilege string) error {
 	if !slices.Contains(g.Privileges, privilege) {
-		return fault(connectors.Unsupported, op, fmt.Sprintf("%s is no privilege on a target of type %s; there are %s",
+		return fault(connectors.Unsupported, op, fmt.Sprintf("unknown privilege %s on a target of type %s (expected one of %s)",
 			strconv.QuoteToASCII(privilege), g.Type, strings.Join(g.Privileges, ", ")), nil)
 	}
 	return nil
 }
 
-// checkPayload holds attributes to payloadSchema; null is no value.
+// checkPayload checks attributes by payloadSchema; null counts as absent.
 func checkPayload(op string, payload map[string]any) error {
 	for _, key := range slices.Sorted(maps.Keys(payload)) {
 		v := payload[key]
@@ -189,12 +189,12 @@ func checkPayload(op string, payload map[string]any) error {
 		_, isBool := v.(bool)
 		switch {
 		case maxLength == 0:
-			return fault(connectors.Unsupported, op, "there is no attribute "+strconv.QuoteToASCII(key), nil)
+			return fault(connectors.Unsupported, op, "unknown attribute "+strconv.QuoteToASCII(key), nil)
 		case v == nil:
 		case maxLength < 0 && !isBool:
-			return fault(connectors.Invalid, op, "the attribute "+key+" is true or false", nil)
+			return fault(connectors.Invalid, op, key+": invalid value (expected true or false)", nil)
 		case maxLength > 0 && (!isText || !utf8.ValidString(text) || utf8.RuneCountInString(text) > maxLength):
-			return fault(connectors.Invalid, op, fmt.Sprintf("the attribute %s is a text of at most %d characters", key, maxLength), nil)
+			return fault(connectors.Invalid, op, fmt.Sprintf("%s: invalid value (expected a string of at most %d characters)", key, maxLength), nil)
 		}
 	}
 	return nil

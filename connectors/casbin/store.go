@@ -12,18 +12,18 @@ import (
 	"unicode/utf8"
 )
 
-// maxLine is what casbin's file adapter reads of a line: beyond it, it refuses the whole file.
+// maxLine is the longest line that casbin's file adapter reads: it rejects a file with a longer one.
 const maxLine = 64*1024 - 1
 
-// record is a line of the file. Text has the line as it stands there, without the newline.
+// record is a line of the file. Text is the line unchanged, without the newline.
 type record struct {
 	text   string
-	fields []string // nil for comments, blank lines and sections that are not ours
+	fields []string // nil for comments, blank lines and unknown sections
 	gone   bool
-	fresh  bool // made or changed by us
+	fresh  bool // added or changed by us
 }
 
-// permission is what a "p" line gives to its subject.
+// permission is the object and the action of a "p" line.
 type permission struct{ object, action string }
 
 // declaration is a "p2" line.
@@ -33,7 +33,7 @@ type declaration struct {
 	at                       int // its line
 }
 
-// lines are the lines that say the same thing: casbin does not mind duplicates.
+// lines are the places of duplicate lines, which casbin accepts.
 type lines []int
 
 // store is a policy file in memory.
@@ -46,12 +46,12 @@ type store struct {
 	parents  map[string]map[string]lines     // by member
 	members  map[string]map[string]struct{}  // by parent
 	used     map[string]int                  // p lines by object
-	fault    string                          // why it is not known whole
+	fault    string                          // why the file couldn't be read completely
 	changed  bool
 }
 
-// parse reads a policy file. It never fails: what is wrong with the file stands in fault, and the
-// rest is there.
+// parse reads a policy file. It never fails: the store's fault describes the first problem, and the valid lines are
+// in the store.
 func parse(content []byte) *store {
 	n := bytes.Count(content, []byte{'\n'})
 	s := &store{
@@ -61,12 +61,12 @@ func parse(content []byte) *store {
 	}
 	switch {
 	case len(content) == 0:
-		s.fail("the policy file is empty: a store without rules has at least a comment")
+		s.fail("the policy file is empty; a store without rules needs at least a comment")
 		return s
 	case content[len(content)-1] != '\n':
-		s.fail("the policy file ends within a line: it was cut short, or saved by an enforcer, which leaves the last newline out; add it when the file is whole")
+		s.fail("the policy file lacks its last newline: it was cut short, or an enforcer saved it; if it is complete, add the newline")
 	case !utf8.Valid(content):
-		s.fail("the policy file is not UTF-8")
+		s.fail("the policy file is not valid UTF-8")
 	}
 	whole := string(content)
 	for rest, more := whole, true; more; {
@@ -79,7 +79,7 @@ func parse(content []byte) *store {
 	}
 	for name, d := range s.declared {
 		if _, ok := s.users[name]; ok {
-			s.fail(fmt.Sprintf("line %d: the subject is declared as a user elsewhere", d.at+1))
+			s.fail(fmt.Sprintf("line %d: duplicate declaration, the subject is also declared as a user", d.at+1))
 		}
 	}
 	return s
@@ -91,7 +91,7 @@ func (s *store) fail(why string) {
 	}
 }
 
-// split cuts a line into fields as casbin's file adapter does. It returns nil for comments and blank lines.
+// split splits a line into fields as casbin's file adapter does. It returns nil for comments and blank lines.
 func split(text string) ([]string, error) {
 	line := strings.TrimSpace(text)
 	if line == "" || line[0] == '#' {
@@ -109,7 +109,7 @@ func split(text string) ([]string, error) {
 	return r.Read()
 }
 
-// add takes up a line.
+// add adds a line.
 func (s *store) add(r record) {
 	at := len(s.records)
 	bad := func(what string) {
@@ -119,13 +119,13 @@ func (s *store) add(r record) {
 	fields, err := split(r.text)
 	switch {
 	case err != nil:
-		bad("not CSV: a quotation mark is out of place")
+		bad("invalid CSV: misplaced quotation mark")
 		return
 	case len(r.text) > maxLine:
-		bad("longer than casbin reads")
+		bad("too long for casbin")
 		return
 	case strings.ContainsRune(r.text, 0):
-		bad("it has a NUL character")
+		bad("NUL character")
 		return
 	case len(fields) == 0:
 		s.records = append(s.records, r)
@@ -136,16 +136,16 @@ func (s *store) add(r record) {
 	switch {
 	case want == 0:
 		if fields[0] == "" || (fields[0][0] != 'p' && fields[0][0] != 'g') {
-			bad("it is no rule")
+			bad("not a rule (expected a section p, p2, p3, p4 or g)")
 			return
 		}
 		s.records = append(s.records, r) // a section of another model
 		return
-	case len(args) < want, len(args) > want && fields[0] != "g": // casbin drops what a g line has beyond
-		bad(fmt.Sprintf("a %s rule has %d fields, not %d", fields[0], want, len(args)))
+	case len(args) < want, len(args) > want && fields[0] != "g": // casbin ignores further fields of a g line
+		bad(fmt.Sprintf("%s rule with %d fields (expected %d)", fields[0], len(args), want))
 		return
 	case args[0] == "", want > 1 && args[1] == "", fields[0] == "p" && args[2] == "":
-		bad("a name is empty")
+		bad("empty name")
 		return
 	}
 	r.fields = fields
@@ -166,11 +166,11 @@ func (s *store) add(r record) {
 		d.description, okDescription = unescape(args[3])
 		d.critical = args[4] == "true"
 		if (d.kind != TypeRole && d.kind != TypeGroup) || !okTitle || !okDescription || (args[4] != "true" && args[4] != "false") {
-			bad("a declaration is malformed")
+			bad("invalid declaration (expected p2, NAME, role or group, title, description, true or false)")
 			return
 		}
 		if _, twice := s.declared[args[0]]; twice {
-			bad("the subject is declared a second time")
+			bad("duplicate declaration of the subject")
 			return
 		}
 		s.declared[args[0]] = d
@@ -193,7 +193,7 @@ func add[K comparable](m map[string]map[K]lines, name string, key K, at int) {
 	m[name][key] = append(m[name][key], at)
 }
 
-// kind is what a subject is, "" when nothing mentions it.
+// kind returns the type of a subject, or "" if no line mentions it.
 func (s *store) kind(name string) string {
 	if d, ok := s.declared[name]; ok {
 		return d.kind
@@ -210,13 +210,13 @@ func (s *store) kind(name string) string {
 	return ""
 }
 
-// object says whether an object is known.
+// object reports whether a line mentions the object.
 func (s *store) object(name string) bool {
 	_, ok := s.objects[name]
 	return ok || s.used[name] > 0
 }
 
-// subjects are all subjects of a kind, sorted.
+// subjects returns all subjects of a kind, sorted.
 func (s *store) subjects(kind string) []string {
 	var list []string
 	seen := make(map[string]struct{}, len(s.declared)+len(s.users))
@@ -248,7 +248,7 @@ func (s *store) subjects(kind string) []string {
 	return list
 }
 
-// allObjects are sorted.
+// allObjects returns all objects, sorted.
 func (s *store) allObjects() []string {
 	all := make(map[string]struct{}, len(s.objects)+len(s.used))
 	for name := range s.objects {
@@ -262,14 +262,13 @@ func (s *store) allObjects() []string {
 	return slices.Sorted(maps.Keys(all))
 }
 
-// append adds a line of our own.
+// append adds a new line.
 func (s *store) append(fields ...string) {
 	s.changed = true
 	s.add(record{text: join(fields), fresh: true})
 }
 
-// join is split's counterpart. Quotes are used where casbin's reader needs them, which names that pass
-// the rule never do.
+// join is the inverse of split. It quotes where casbin's reader needs it, which valid names never do.
 func join(fields []string) string {
 	var b strings.Builder
 	for i, f := range fields {
@@ -298,8 +297,7 @@ func (s *store) declare(name string, d declaration) {
 	s.append(fields...)
 }
 
-// keep declares a subject, so that it is not forgotten or taken for something else when the line that
-// it is known by goes.
+// keep declares a subject, so that its name and type survive the removal of the line that mentions it.
 func (s *store) keep(name string) {
 	if _, ok := s.declared[name]; ok {
 		return
@@ -322,7 +320,7 @@ func (s *store) drop(at lines) {
 	s.changed = true
 }
 
-// removePermission takes all lines of a permission away.
+// removePermission removes all lines of a permission.
 func (s *store) removePermission(subject string, p permission) {
 	if _, ok := s.objects[p.object]; !ok {
 		s.append("p4", p.object)
@@ -334,7 +332,7 @@ func (s *store) removePermission(subject string, p permission) {
 	delete(s.perms[subject], p)
 }
 
-// removeMembership takes all lines of a membership away.
+// removeMembership removes all lines of a membership.
 func (s *store) removeMembership(member, parent string) {
 	s.keep(member)
 	s.keep(parent)
@@ -343,7 +341,7 @@ func (s *store) removeMembership(member, parent string) {
 	delete(s.members[parent], member)
 }
 
-// removeConnection takes a connection away with everything on both sides.
+// removeConnection removes a connection with its permissions and all memberships on both sides.
 func (s *store) removeConnection(name string) {
 	s.keep(name)
 	for _, p := range slices.SortedFunc(maps.Keys(s.perms[name]), comparePermissions) {
@@ -366,7 +364,7 @@ func comparePermissions(a, b permission) int {
 	return strings.Compare(a.action, b.action)
 }
 
-// above says whether name is, or has as a member through others, the subject below.
+// above reports whether name is the subject below, or has it as a direct or indirect member.
 func (s *store) above(below, name string) bool {
 	seen := map[string]struct{}{}
 	todo := []string{below}
@@ -387,7 +385,7 @@ func (s *store) above(below, name string) bool {
 	return false
 }
 
-// bytes is the file with what has changed. All other lines are as they were.
+// bytes returns the file with its changes. All other lines are unchanged.
 func (s *store) bytes() []byte {
 	var b bytes.Buffer
 	for _, r := range s.records {
@@ -399,7 +397,7 @@ func (s *store) bytes() []byte {
 	return b.Bytes()
 }
 
-// escape writes a text so that it needs no quotes: an enforcer's SavePolicy writes none.
+// escape escapes a text so that it needs no quotes, because an enforcer's SavePolicy writes none.
 func escape(text string) string {
 	var b strings.Builder
 	for i, r := range text {
@@ -415,7 +413,7 @@ func escape(text string) string {
 	return b.String()
 }
 
-// unescape is escape's inverse. A percent sign that escapes nothing is an error.
+// unescape is the inverse of escape. It rejects a percent sign that escapes nothing.
 func unescape(text string) (string, bool) {
 	if !strings.Contains(text, "%") {
 		return text, true

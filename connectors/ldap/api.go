@@ -17,19 +17,19 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// session is a connection that one account is logged in on. It is opened again when it was lost.
+// session is a connection with a logged-in account. A lost connection is opened again.
 type session struct {
 	settings *settings
 	conn     *goldap.Conn // nil when there is none
 	raw      net.Conn
-	calls    int // requests sent, for measuring
+	calls    int // requests sent, for benchmarks
 
 	root rootDSE
-	// between stands in the way of searches, for tests: nil.
+	// between intercepts searches in tests; otherwise nil.
 	between func(conversation) conversation
 }
 
-// rootDSE is what the server says of itself (RFC 4512, 5.1).
+// rootDSE is the server's description of itself (RFC 4512, 5.1).
 type rootDSE struct {
 	known    bool
 	ad       bool
@@ -38,10 +38,10 @@ type rootDSE struct {
 	vendor   string
 }
 
-// Controls and capabilities by their numbers.
+// Object identifiers of controls and capabilities.
 const (
 	controlAssertion   = "1.3.6.1.1.12"            // RFC 4528
-	controlDomainScope = "1.2.840.113556.1.4.1339" // no referrals to the other partitions of a forest
+	controlDomainScope = "1.2.840.113556.1.4.1339" // no referrals to other partitions of a forest
 	capabilityAD       = "1.2.840.113556.1.4.800"
 )
 
@@ -54,14 +54,14 @@ func (c *session) connect(ctx context.Context) error {
 	if err != nil {
 		return c.wrap(op, err)
 	}
-	stop := context.AfterFunc(ctx, func() { _ = raw.Close() }) // what waits for it gets an error
+	stop := context.AfterFunc(ctx, func() { _ = raw.Close() }) // pending calls fail
 	defer stop()
 	config := c.settings.tls.Clone()
 	way := raw
 	if c.settings.URL.tls {
 		secured := tls.Client(raw, config)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			_ = raw.Close() // the handshake's error says more
+			_ = raw.Close() // the handshake's error matters more
 			return c.wrap(op, err)
 		}
 		way = secured
@@ -90,23 +90,22 @@ func (c *session) connect(ctx context.Context) error {
 	return nil
 }
 
-// close ends the connection, if there is one. What was asked was answered or given up by then, so that an error
-// tells nothing.
+// close closes the connection, if there is one. No request is pending, so errors don't matter.
 func (c *session) close() {
 	if c.conn == nil {
 		return
 	}
-	// The library waits for its goroutines, which a dead peer can hold up: without the connection they end.
+	// The library waits for its goroutines, which can hang on a dead peer. Closing the connection ends them.
 	_ = c.raw.Close()
 	_ = c.conn.Close()
 	c.conn, c.raw = nil, nil
 }
 
-// tries is how often a request is sent that got no answer.
+// tries bounds how often an unanswered request is sent.
 const tries = 3
 
-// do sends what f asks for, on a connection that is opened when there is none. What got no answer is sent again,
-// since every request here may be carried out twice.
+// do calls f with a connection and opens one if necessary. It retries f if there was no answer, since all requests
+// of this package are idempotent.
 func (c *session) do(ctx context.Context, op string, f func(*goldap.Conn) error) error {
 	for n := 1; ; n++ {
 		if err := connectors.Stopped(ctx, op); err != nil {
@@ -117,7 +116,7 @@ func (c *session) do(ctx context.Context, op string, f func(*goldap.Conn) error)
 		if ctx.Err() != nil {
 			return connectors.Stopped(ctx, op)
 		}
-		// Whoever was silent for as long as we wait is not asked again.
+		// Never retry after a timeout.
 		if err == nil || n == tries || !repeatable(err) || time.Since(began) >= c.settings.Timeout {
 			return c.wrap(op, err)
 		}
@@ -145,7 +144,7 @@ func (c *session) once(ctx context.Context, f func(*goldap.Conn) error) error {
 	return err
 }
 
-// lost says whether an error leaves a connection of which nobody knows what comes next.
+// lost reports whether an error leaves the connection in an unknown state.
 func lost(err error) bool {
 	var e *goldap.Error
 	var known *connectors.Error
@@ -170,7 +169,7 @@ func busy(err error) bool {
 	return goldap.IsErrorAnyOf(err, goldap.LDAPResultBusy, goldap.LDAPResultUnavailable)
 }
 
-// wrap gives an error its code. The server's own words stand in the message, but not those about a login.
+// wrap gives an error its code. The message quotes the server, except about logins.
 func (c *session) wrap(op string, err error) error {
 	var known *connectors.Error
 	if err == nil || errors.As(err, &known) {
@@ -186,16 +185,16 @@ func (c *session) wrap(op string, err error) error {
 	case errors.Is(err, context.Canceled):
 		out.Message = "stopped"
 	case unknown.in(err):
-		out.Code, out.Message = connectors.Denied, "the server's certificate is not trusted: is ca_file that of its authority, and the host's name in the certificate?"
+		out.Code, out.Message = connectors.Denied, "the server's certificate is not trusted; check that ca_file is its authority, and that the certificate is for this host"
 	case errors.As(err, &net), errors.Is(err, context.DeadlineExceeded):
-		out.Message = "the server cannot be reached or does not answer: is it running, and is config.url right?"
+		out.Message = "can't reach the server, or it doesn't answer; check that it runs, and config.url"
 	default:
-		out.Message = "the connection to the server was lost, or something else than a directory answers"
+		out.Message = "lost the connection to the server, or the server isn't a directory"
 	}
 	return out
 }
 
-// x509Error finds what is wrong with a certificate, whichever way the library passes it on.
+// x509Error finds certificate errors, also those that the library passes on as text.
 type x509Error struct{}
 
 func (x509Error) in(err error) bool {
@@ -208,19 +207,19 @@ func (c *session) explain(e *goldap.Error) string {
 	what := fmt.Sprintf("the directory answers %q (%d)", name, e.ResultCode)
 	switch e.ResultCode {
 	case goldap.LDAPResultInvalidCredentials, goldap.LDAPResultInappropriateAuthentication:
-		return what + ": check the account and its password in the config"
+		return what + "; check bind_dn and password in the config"
 	case goldap.LDAPResultConfidentialityRequired, goldap.LDAPResultStrongAuthRequired:
-		return what + ": it wants TLS; use ldaps:// or start_tls"
+		return what + "; TLS is required: use ldaps:// or start_tls"
 	case goldap.LDAPResultInsufficientAccessRights:
-		return what + ": the account lacks the right; countersign schema ldap --scripts says what it needs"
+		return what + "; the account lacks the right: countersign schema ldap --scripts shows all that it needs"
 	case goldap.LDAPResultSizeLimitExceeded, goldap.LDAPResultAdminLimitExceeded:
-		return what + ": the server bounds how much the account may read; lift the limit for it, or narrow base_dn and the filters"
+		return what + "; the server limits how much the account can read: raise the limit for it, or narrow base_dn and the filters"
 	case goldap.LDAPResultReferral:
-		return what + ": another server keeps this part; point config.url to it"
+		return what + "; another server has this part of the tree: set config.url to it"
 	}
 	if e.Err != nil {
-		if said := strings.TrimSpace(strings.Map(printable, e.Err.Error())); said != "" {
-			return what + ": " + said[:min(len(said), 300)]
+		if text := strings.TrimSpace(strings.Map(printable, e.Err.Error())); text != "" {
+			return what + ": " + text[:min(len(text), 300)]
 		}
 	}
 	return what
@@ -233,7 +232,7 @@ func printable(r rune) rune {
 	return -1
 }
 
-// codeOf sorts result codes (RFC 4511, appendix A).
+// codeOf maps result codes (RFC 4511, appendix A).
 func codeOf(code uint16) connectors.Code {
 	switch code {
 	case goldap.LDAPResultNoSuchObject:
@@ -254,12 +253,12 @@ func codeOf(code uint16) connectors.Code {
 	return connectors.Invalid
 }
 
-// discover asks the server what it is.
+// discover reads the server's root entry.
 func (c *session) discover(ctx context.Context) error {
 	if c.root.known {
 		return nil
 	}
-	const op = "ask the directory what it is"
+	const op = "read the directory's root entry"
 	var found *goldap.SearchResult
 	err := c.do(ctx, op, func(conn *goldap.Conn) (err error) {
 		c.calls++
@@ -271,7 +270,7 @@ func (c *session) discover(ctx context.Context) error {
 		return err
 	}
 	if len(found.Entries) != 1 {
-		return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the server does not describe itself: may the account read the root entry?"}
+		return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "could not read the root entry; check that the account can read it"}
 	}
 	e := found.Entries[0]
 	c.root = rootDSE{known: true, controls: map[string]bool{}, contexts: append(e.GetEqualFoldAttributeValues("defaultNamingContext"), e.GetEqualFoldAttributeValues("namingContexts")...),
@@ -286,10 +285,10 @@ func (c *session) discover(ctx context.Context) error {
 	return nil
 }
 
-// maxPages bounds a search whose pages do not end.
+// maxPages bounds the pages of a search.
 const maxPages = 100_000
 
-// conversation is what a search needs of a connection.
+// conversation is the part of a connection that a search uses.
 type conversation interface {
 	Search(*goldap.SearchRequest) (*goldap.SearchResult, error)
 }
@@ -298,18 +297,18 @@ var _ conversation = (*goldap.Conn)(nil)
 
 // query is a search.
 type query struct {
-	op         string // what it is for, in errors
+	op         string // its purpose, for errors
 	base       string
 	scope      int
 	filter     string
 	attributes []string
-	most       int // give up when there are more; 0: never
+	most       int // fail with errMore on more entries; 0: unlimited
 }
 
-// errMore says that there are more entries than a query wants.
+// errMore is returned if there are more entries than a query wants.
 var errMore = &connectors.Error{Code: connectors.Unavailable, Op: "search", Message: "there are more entries than expected"}
 
-// search returns all entries that a filter finds, by pages (RFC 2696), or an error. Part of an answer is no answer.
+// search returns all entries that match a filter, read by pages (RFC 2696). It never returns a partial result.
 func (c *session) search(ctx context.Context, q query) ([]*goldap.Entry, error) {
 	var out []*goldap.Entry
 	err := c.do(ctx, q.op, func(conn *goldap.Conn) (err error) {
@@ -341,10 +340,10 @@ func (c *session) pages(conn conversation, q query) ([]*goldap.Entry, error) {
 			return nil, err
 		}
 		if len(res.Referrals) > 0 {
-			return nil, &connectors.Error{Code: connectors.Unsupported, Op: q.op, Message: "a part of the tree is kept by another server, so that what this one says is not all: narrow base_dn and user_base_dn to what it keeps"}
+			return nil, &connectors.Error{Code: connectors.Unsupported, Op: q.op, Message: "another server has a part of this tree; narrow base_dn and user_base_dn to the part on this server"}
 		}
 		for _, e := range res.Entries {
-			if err := c.whole(conn, e); err != nil {
+			if err := c.complete(conn, e); err != nil {
 				return nil, err
 			}
 		}
@@ -361,10 +360,10 @@ func (c *session) pages(conn conversation, q query) ([]*goldap.Entry, error) {
 		}
 		paging.SetCookie(next.Cookie)
 	}
-	return nil, &connectors.Error{Code: connectors.Unavailable, Op: q.op, Message: "the pages of the answer do not end"}
+	return nil, &connectors.Error{Code: connectors.Unavailable, Op: q.op, Message: "the pages of the answer don't end"}
 }
 
-// some says whether a filter finds anything below a base.
+// some reports whether any entry below a base matches a filter.
 func (c *session) some(ctx context.Context, op string, base dn, filter string) (bool, error) {
 	found := false
 	err := c.do(ctx, op, func(conn *goldap.Conn) error {
@@ -379,14 +378,14 @@ func (c *session) some(ctx context.Context, op string, base dn, filter string) (
 	return found, err
 }
 
-// rangeOption is how Active Directory marks an attribute of which it gives only some values.
+// rangeOption matches the option by which Active Directory marks an attribute with only some of its values.
 var rangeOption = regexp.MustCompile(`(?i)\A([A-Za-z][A-Za-z0-9-]*);range=([0-9]{1,9})-(\*|[0-9]{1,9})\z`)
 
 // maxRanges bounds the ranges of one attribute.
 const maxRanges = 100_000
 
-// whole fetches the values that an entry's answer left out, so that each attribute stands in it once and whole.
-func (c *session) whole(conn conversation, e *goldap.Entry) error {
+// complete fetches the values that the answer left out, so that the entry has each attribute once with all values.
+func (c *session) complete(conn conversation, e *goldap.Entry) error {
 	var kept []*goldap.EntryAttribute
 	ranged := map[string]*goldap.EntryAttribute{}
 	for _, a := range e.Attributes {
@@ -405,7 +404,7 @@ func (c *session) whole(conn conversation, e *goldap.Entry) error {
 	if len(ranged) == 0 {
 		return nil
 	}
-	// Beside the range, the attribute itself stands in the answer without a value.
+	// The answer also has the attribute itself, without values.
 	e.Attributes = slices.DeleteFunc(kept, func(a *goldap.EntryAttribute) bool {
 		all := ranged[strings.ToLower(a.Name)]
 		return all != nil && all != a && len(a.Values) == 0
@@ -414,7 +413,7 @@ func (c *session) whole(conn conversation, e *goldap.Entry) error {
 }
 
 func (c *session) ranges(conn conversation, entry, name string, first *goldap.EntryAttribute) (*goldap.EntryAttribute, error) {
-	broken := &connectors.Error{Code: connectors.Unavailable, Op: "read the values of " + name, Message: "the directory gives them in parts that do not fit together or do not end"}
+	broken := &connectors.Error{Code: connectors.Unavailable, Op: "read the values of " + name, Message: "the directory returns them in ranges that don't match or don't end"}
 	out := &goldap.EntryAttribute{Name: name}
 	part := first
 	for range maxRanges {

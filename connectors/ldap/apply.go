@@ -17,13 +17,13 @@ type writer struct {
 	checker *connectors.Checker
 }
 
-// attempts is how often a change is worked out anew when somebody else was quicker.
+// attempts bounds how often a change is computed again because another writer was faster.
 const attempts = 10
 
-// maxBatch bounds how many memberships one modification changes.
+// maxBatch bounds the memberships in one modification.
 const maxBatch = 500
 
-// Apply carries the operations out in order. Neighbouring grants and revokes in one group become one modification.
+// Apply carries out the operations in order. Adjacent grants and revokes in one group become one modification.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	const op = "apply"
 	if w.checker == nil {
@@ -59,10 +59,10 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 			}
 		}
 		if ctx.Err() != nil {
-			return connectors.Stopped(ctx, op) // what was sent may have been done: reading back tells
+			return connectors.Stopped(ctx, op) // requests that were sent may have been carried out
 		}
 		if i := slices.IndexFunc(results, func(res result) bool { return gone(res.err) }); i >= 0 {
-			// The server is gone, or silent. To wait for it at each operation would take for ever.
+			// The server is down or doesn't answer: don't wait for it at each operation.
 			return results[i].err
 		}
 		finished := w.settings.now()
@@ -75,13 +75,13 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	return nil
 }
 
-// gone says whether an operation ended because the server could not be reached, and not by its answer.
+// gone reports whether an operation failed because the server couldn't be reached.
 func gone(err error) bool {
 	var e *connectors.Error
 	return errors.As(err, &e) && e.Code == connectors.Unavailable && e.Err != nil && lost(e.Err)
 }
 
-// result is what became of an operation.
+// result is the result of an operation.
 type result struct {
 	attempts int
 	err      error
@@ -91,8 +91,8 @@ func membershipChange(o *schemas.Operation) bool {
 	return o.Kind == schemas.OperationGrant || o.Kind == schemas.OperationRevoke
 }
 
-// together is how many operations at the head of the list are changes of the members of one group, no two of the
-// same member and none depending on another of them. At least 1.
+// together returns how many leading operations change distinct members of one group without depending on each
+// other. It is at least 1.
 func together(ops []schemas.Operation) int {
 	first := &ops[0]
 	if !membershipChange(first) || first.Target == nil {
@@ -132,8 +132,8 @@ func (w *writer) carryOut(ctx context.Context, ops []*schemas.Operation) []resul
 	return []result{{n, err}}
 }
 
-// handle is how a change addresses a group, so that it reaches this very entry or none: in Active Directory by its
-// id, elsewhere by its name with an assertion of the id where the server knows that (RFC 4528).
+// handle returns the address and the controls by which a change reaches exactly this entry or none: in Active
+// Directory the id, elsewhere the name with an assertion of the id if the server supports that (RFC 4528).
 func (w *writer) handle(g *group) (string, []goldap.Control) {
 	switch {
 	case g.id == "":
@@ -148,10 +148,10 @@ func (w *writer) handle(g *group) (string, []goldap.Control) {
 	return g.dn.text, nil
 }
 
-// send sends a modification. The error is the server's own, wrapped.
+// send sends a modification. It wraps the server's error.
 func (w *writer) send(ctx context.Context, op string, g *group, changes []goldap.Change) error {
 	if !g.dn.below(w.settings.BaseDN) {
-		return &connectors.Error{Code: connectors.Denied, Op: op, Message: "the group is not below base_dn"}
+		return &connectors.Error{Code: connectors.Denied, Op: op, Message: "the group isn't below base_dn"}
 	}
 	target, controls := w.handle(g)
 	return w.do(ctx, op, func(conn *goldap.Conn) error {
@@ -160,7 +160,7 @@ func (w *writer) send(ctx context.Context, op string, g *group, changes []goldap
 	})
 }
 
-// stale says whether a refusal may come from what was read being so no more.
+// stale reports whether an error may be due to a change since the group was read.
 func stale(err error) bool {
 	return goldap.IsErrorAnyOf(err, goldap.LDAPResultNoSuchAttribute, goldap.LDAPResultAttributeOrValueExists, goldap.LDAPResultObjectClassViolation,
 		goldap.LDAPResultAssertionFailed, goldap.LDAPResultNoSuchObject, goldap.LDAPResultEntryAlreadyExists, goldap.LDAPResultUnwillingToPerform)
@@ -172,13 +172,13 @@ func (w *writer) update(ctx context.Context, o *schemas.Operation) (int, error) 
 		return 1, err
 	}
 	if g == nil {
-		return 1, connectors.Refuse(o, connectors.NotFound, "there is no such group below base_dn")
+		return 1, connectors.Refuse(o, connectors.NotFound, "group not found below base_dn")
 	}
 	return w.set(ctx, o, g)
 }
 
-// set brings a group to the attributes of an operation, each by deleting the value that was read and adding the
-// new one: what somebody else has changed meanwhile is read again first.
+// set sets the attributes of an operation. It deletes each value that was read and adds the new one, so that the
+// change fails, and is computed again, if another writer changed the value in the meantime.
 func (w *writer) set(ctx context.Context, o *schemas.Operation, g *group) (int, error) {
 	op := connectors.Title(o)
 	for n := 1; ; n++ {
@@ -193,21 +193,21 @@ func (w *writer) set(ctx context.Context, o *schemas.Operation, g *group) (int, 
 		case err != nil && n > 2 && goldap.IsErrorWithCode(err, goldap.LDAPResultUnwillingToPerform):
 			return n, err
 		}
-		// Some changes take more than one step: read, and go on.
+		// Some changes take more than one step: read again and continue.
 		var ferr error
 		if g, ferr = w.find(ctx, o); ferr != nil {
 			return n, ferr
 		}
 		if g == nil {
-			return n, connectors.Refuse(o, connectors.NotFound, "the group is gone")
+			return n, connectors.Refuse(o, connectors.NotFound, "the group was deleted in the meantime")
 		}
 		if n == attempts {
-			return n, connectors.Refuse(o, connectors.Conflict, "somebody else changes the group all the time")
+			return n, connectors.Refuse(o, connectors.Conflict, "another writer keeps changing the group; run again later")
 		}
 	}
 }
 
-// steps are the changes of one modification that lead a group towards what a payload says.
+// steps returns the next modification towards a payload.
 func (w *writer) steps(g *group, after map[string]any) []goldap.Change {
 	var out []goldap.Change
 	swap := func(attr string, old []string, to string) {
@@ -225,7 +225,7 @@ func (w *writer) steps(g *group, after map[string]any) []goldap.Change {
 		return out
 	}
 	if to := groupType(g.groupType, after); to != g.groupType {
-		// Between global and domain local the way leads over universal.
+		// Active Directory changes global to domain local, and back, only by way of universal.
 		if from := g.groupType; from&typeUniversal == 0 && to&typeUniversal == 0 && scopeOf(from) != scopeOf(to) {
 			to = groupType(from, map[string]any{keyScope: "universal"})
 		}
@@ -234,8 +234,8 @@ func (w *writer) steps(g *group, after map[string]any) []goldap.Change {
 	return out
 }
 
-// remove deletes a group: first its memberships in others, which not every server takes away with it, and a group
-// made anew under the name would have; then itself.
+// remove deletes a group, after its memberships in other groups: not every server removes those, and a new group of
+// the same name would get them.
 func (w *writer) remove(ctx context.Context, o *schemas.Operation) (int, error) {
 	op := connectors.Title(o)
 	for n := 1; ; n++ {
@@ -255,14 +255,14 @@ func (w *writer) remove(ctx context.Context, o *schemas.Operation) (int, error) 
 		case err == nil:
 			return n, nil
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultNotAllowedOnNonLeaf):
-			return n, connectors.Refuse(o, connectors.Conflict, "there are entries below the group's own")
+			return n, connectors.Refuse(o, connectors.Conflict, "the group's entry has entries below it; delete or move those first")
 		case !goldap.IsErrorAnyOf(err, goldap.LDAPResultNoSuchObject, goldap.LDAPResultAssertionFailed) || n == attempts:
 			return n, err
 		}
 	}
 }
 
-// leave takes a group out of the groups that it is in. In Active Directory a link goes with its end.
+// leave removes a group from the groups that it is a member of. Active Directory does that itself.
 func (w *writer) leave(ctx context.Context, o *schemas.Operation, g *group) error {
 	if w.root.ad {
 		return nil

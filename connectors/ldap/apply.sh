@@ -1,11 +1,11 @@
-# The account for applying: it makes, changes and deletes groups below base_dn, and reads accounts.
+# The account for applying: it creates, changes and deletes groups below base_dn, and reads accounts.
 #
-# OpenLDAP: make the account as that for planning (plan.sh says how), then, on the server, as root:
+# OpenLDAP: create the account like the one for planning (see plan.sh), then, on the server, as root:
 #   ACCOUNT=cn=countersign-apply,ou=services,dc=example,dc=com BASE=ou=groups,dc=example,dc=com \
 #   USER_BASE=ou=people,dc=example,dc=com DATABASE='olcDatabase={1}mdb,cn=config' sh apply.sh -Y EXTERNAL -H ldapi:///
 #
-# Active Directory (as an administrator; the OU is that of base_dn): to make and delete groups below the OU, and to
-# write these three attributes of them.
+# Active Directory (as an administrator; the OU is that of base_dn): grant the rights to create and delete groups below
+# the OU, and to write three of their attributes.
 #   New-ADUser countersign-apply -AccountPassword (Read-Host -AsSecureString) -Enabled $true
 #   dsacls "OU=Groups,DC=example,DC=com" /I:T /G "EXAMPLE\countersign-apply:CCDC;group"
 #   dsacls "OU=Groups,DC=example,DC=com" /I:S /G "EXAMPLE\countersign-apply:WP;member;group" "EXAMPLE\countersign-apply:WP;description;group" "EXAMPLE\countersign-apply:WP;groupType;group"

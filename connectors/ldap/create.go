@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// make makes a group, or brings one that is there to the payload.
+// make creates a group, or sets the payload of an existing one.
 func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
 	op := connectors.Title(o)
 	for n := 1; ; n++ {
@@ -23,7 +23,7 @@ func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
 		}
 		if g != nil {
 			tried, err := w.set(ctx, o, g)
-			// Whoever made it may have been stopped before it was sure of the number.
+			// The run that created it may have stopped before it checked the number.
 			if number, bad := strconv.Atoi(g.number); err == nil && bad == nil && number >= w.settings.Create.GIDNumbers.Min && number <= w.settings.Create.GIDNumbers.Max {
 				err = w.settle(ctx, o, number)
 			}
@@ -43,18 +43,18 @@ func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
 		case err == nil:
 			return n, nil
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists) && n < 3:
-			// Somebody was quicker, or an answer was lost: find it.
+			// Another writer was faster, or an answer was lost: find the group.
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists):
-			return n, connectors.Refuse(o, connectors.Conflict, "something else has that name in the directory, or one that the directory takes for the same")
+			return n, connectors.Refuse(o, connectors.Conflict, "another entry has this name, or one that the directory treats as equal")
 		case connectors.CodeOf(err) == connectors.NotFound:
-			return n, connectors.Refuse(o, connectors.Invalid, "the entry that new groups are put below (config.create.parent_dn) is not there")
+			return n, connectors.Refuse(o, connectors.Invalid, "config.create.parent_dn: entry not found; create it, or set another")
 		default:
 			return n, err
 		}
 	}
 }
 
-// entry is a new group, with the gidNumber that it has when it is a posixGroup.
+// entry returns the request that creates a group, and its gidNumber if it is a posixGroup.
 func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRequest, int, error) {
 	name := o.Connection.SourceName
 	rdn := w.class.groupName
@@ -63,7 +63,7 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 	}
 	req := &goldap.AddRequest{DN: w.settings.Create.ParentDN.child(rdn, name)}
 	if d, err := parseDN(req.DN); err == nil && w.nobody(d) {
-		return nil, 0, connectors.Refuse(o, connectors.Denied, "it is never made: %s", standsForNobody)
+		return nil, 0, connectors.Refuse(o, connectors.Denied, "can't create it: %s", reservedName)
 	}
 	req.Attribute("objectClass", w.class.newClasses)
 	req.Attribute(rdn, []string{name})
@@ -97,7 +97,7 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 	return req, number, nil
 }
 
-// groupType is a groupType with what a payload says of it.
+// groupType sets the scope and security of a payload in a groupType.
 func groupType(t int64, after map[string]any) int64 {
 	if scope, ok := after[keyScope].(string); ok {
 		t &^= typeGlobal | typeDomainLocal | typeUniversal
@@ -112,7 +112,7 @@ func groupType(t int64, after map[string]any) int64 {
 	return t
 }
 
-// numbers are the gidNumbers in use below the base, with how many groups have each.
+// numbers returns the gidNumbers in use below the base, and how many groups have each.
 func (w *writer) numbers(ctx context.Context, op string) (map[int]int, error) {
 	found, err := w.below(ctx, op, w.settings.BaseDN, "(gidNumber=*)", []string{"gidNumber"})
 	if err != nil {
@@ -129,8 +129,8 @@ func (w *writer) numbers(ctx context.Context, op string) (map[int]int, error) {
 	return used, nil
 }
 
-// free is a number of the range that nobody has. Where it looks first follows from the name, so that two writers
-// who make two groups do not meet.
+// free returns an unused number of the range. The search starts at a place that depends on the name, so that two
+// writers that create two groups rarely choose the same number.
 func (w *writer) free(ctx context.Context, o *schemas.Operation) (int, error) {
 	used, err := w.numbers(ctx, connectors.Title(o))
 	if err != nil {
@@ -145,7 +145,7 @@ func (w *writer) free(ctx context.Context, o *schemas.Operation) (int, error) {
 		if used[n] > 0 {
 			continue
 		}
-		// Accounts may have it as that of a group that is gone: they would be in the new one.
+		// Accounts may still have the number of a deleted group: they would be members of the new one.
 		taken, err := w.some(ctx, connectors.Title(o), w.settings.UserBaseDN, equals("gidNumber", strconv.Itoa(n)))
 		if err != nil {
 			return 0, err
@@ -154,11 +154,11 @@ func (w *writer) free(ctx context.Context, o *schemas.Operation) (int, error) {
 			return n, nil
 		}
 	}
-	return 0, connectors.Refuse(o, connectors.Conflict, "no number of config.create.gid_numbers is free")
+	return 0, connectors.Refuse(o, connectors.Conflict, "config.create.gid_numbers: all numbers are in use")
 }
 
-// settle gives a new group another number when somebody else took the same at the same time: to hosts, two groups
-// of one number are one group.
+// settle gives a new group another number if another writer used the same one at the same time: to hosts, two
+// groups with one number are one group.
 func (w *writer) settle(ctx context.Context, o *schemas.Operation, number int) error {
 	op := connectors.Title(o)
 	for range attempts {
@@ -185,5 +185,5 @@ func (w *writer) settle(ctx context.Context, o *schemas.Operation, number int) e
 		}
 		number = next
 	}
-	return connectors.Refuse(o, connectors.Conflict, "somebody else gives out the numbers of config.create.gid_numbers")
+	return connectors.Refuse(o, connectors.Conflict, "config.create.gid_numbers: another program assigns numbers of this range")
 }

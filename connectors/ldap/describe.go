@@ -20,15 +20,15 @@ const configSchema = `{
   "required": ["url", "bind_dn", "password", "base_dn", "user_base_dn"],
   "properties": {
     "url": {"type": "string", "pattern": "^ldaps?://[^/?#@]+/?$", "description": "ldaps://HOST[:PORT], or ldap://HOST[:PORT] with start_tls. Without TLS only on loopback."},
-    "start_tls": {"type": "boolean", "default": false, "description": "Turns to TLS before anything else is sent, on a URL with ldap://."},
-    "allow_plaintext": {"type": "boolean", "default": false, "description": "Sends passwords and answers without TLS to a host that is not this one. Whoever is on the way can read and change them."},
-    "ca_file": {"type": "string", "minLength": 1, "description": "PEM file of the authorities that may vouch for the server; default: the system's. A relative path starts in the access repository."},
+    "start_tls": {"type": "boolean", "default": false, "description": "Switches to TLS before anything else is sent, for a URL with ldap://."},
+    "allow_plaintext": {"type": "boolean", "default": false, "description": "Allows a connection without TLS to another host. Anyone on the network path can then read and change passwords and answers."},
+    "ca_file": {"type": "string", "minLength": 1, "description": "PEM file of the authorities to trust; default: the system's. A relative path starts in the access repository."},
     "bind_dn": {"type": "string", "minLength": 1, "description": "The account for planning, which only reads: a DN, or in Active Directory also user@domain or DOMAIN\\user."},
     "password": {"x-secret": true, "description": "Its password."},
-    "apply_bind_dn": {"type": "string", "minLength": 1, "description": "The account for applying; default: that for planning."},
+    "apply_bind_dn": {"type": "string", "minLength": 1, "description": "The account for applying; default: bind_dn."},
     "apply_password": {"x-secret": true, "description": "Its password."},
-    "flavour": {"enum": ["openldap", "active_directory"], "description": "The kind of directory; default: as the server says."},
-    "base_dn": {"type": "string", "minLength": 1, "description": "Groups below this entry are managed. Nothing outside of it is ever changed."},
+    "flavour": {"enum": ["openldap", "active_directory"], "description": "The kind of directory; default: detected."},
+    "base_dn": {"type": "string", "minLength": 1, "description": "Groups below this entry are managed. Nothing outside it is ever changed."},
     "user_base_dn": {"type": "string", "minLength": 1, "description": "Accounts below this entry can be members."},
     "group_filter": {"type": "string", "minLength": 1, "description": "Which entries are groups (RFC 4515); default: the usual classes of the flavour."},
     "user_filter": {"type": "string", "minLength": 1, "description": "Which entries are accounts (RFC 4515); default: the usual classes of the flavour."},
@@ -37,21 +37,21 @@ const configSchema = `{
     "create": {
       "type": "object",
       "additionalProperties": false,
-      "description": "How a new group is made.",
+      "description": "How new groups are created.",
       "properties": {
-        "parent_dn": {"type": "string", "minLength": 1, "description": "The entry that it is put below, at or below base_dn; default: base_dn."},
+        "parent_dn": {"type": "string", "minLength": 1, "description": "The parent entry, at or below base_dn; default: base_dn."},
         "object_classes": {"type": "array", "minItems": 1, "maxItems": 20, "uniqueItems": true, "items": {"type": "string", "pattern": "^[A-Za-z][A-Za-z0-9-]*$"},
           "description": "Its object classes; default: groupOfNames, in Active Directory group."},
         "attributes": {"type": "object", "additionalProperties": {"type": "array", "minItems": 1, "items": {"type": "string", "minLength": 1}},
-          "description": "Further attributes with their values, as owner: [\"cn=...\"]. They are left alone after that."},
-        "gid_numbers": {"type": "object", "additionalProperties": false, "required": ["min", "max"], "description": "The range from which a new posixGroup gets its gidNumber. Nobody else gives out numbers of it.",
+          "description": "Further attributes with their values, such as owner: [\"cn=...\"]. They are set only on creation."},
+        "gid_numbers": {"type": "object", "additionalProperties": false, "required": ["min", "max"], "description": "The range for the gidNumber of a new posixGroup. No other program should assign numbers of it.",
           "properties": {"min": {"type": "integer", "minimum": 1, "maximum": 2147483647}, "max": {"type": "integer", "minimum": 1, "maximum": 2147483647}}}
       }
     },
-    "placeholder_dn": {"type": "string", "minLength": 1, "description": "The hidden member of groups that may not be empty; the entry need not exist. Default: cn=countersign-placeholder below base_dn."},
-    "ignored_members": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}, "description": "DNs that are no members although they stand in groups, as that of refint_nothing."},
-    "page_size": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 500, "description": "How many entries to ask for at once. Active Directory gives no more than 1000."},
-    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long to wait for a connection and for an answer."}
+    "placeholder_dn": {"type": "string", "minLength": 1, "description": "The hidden member of groups that can't be empty. The entry must not exist. Default: cn=countersign-placeholder below base_dn."},
+    "ignored_members": {"type": "array", "maxItems": 100, "items": {"type": "string", "minLength": 1}, "description": "DNs in groups that don't count as members, such as that of refint_nothing. The entries must not exist."},
+    "page_size": {"type": "integer", "minimum": 1, "maximum": 100000, "default": 500, "description": "Entries per page. Active Directory returns at most 1000."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "Timeout of a connection attempt and of each request."}
   }
 }`
 
@@ -68,10 +68,10 @@ const (
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "description": {"type": "string", "maxLength": 1024, "pattern": "^$|[^ \n]", "default": "", "description": "What the group is for. Several values are read as lines."}`
+    "description": {"type": "string", "maxLength": 1024, "pattern": "^$|[^ \n]", "default": "", "description": "Purpose of the group. Several values are read as lines."}`
 	payloadAD = `,
-    "scope": {"enum": ["domain_local", "global", "universal"], "default": "global", "description": "Active Directory: where the group can be used, and whom it can hold."},
-    "security": {"type": "boolean", "default": true, "description": "Active Directory: may permissions be given to the group? If not, it only distributes mail."}`
+    "scope": {"enum": ["domain_local", "global", "universal"], "default": "global", "description": "Active Directory: where the group can be used, and who can be a member."},
+    "security": {"type": "boolean", "default": true, "description": "Active Directory: whether the group can get permissions. If false, it is a distribution list."}`
 	payloadClose = "\n  }\n}"
 )
 
@@ -82,14 +82,14 @@ const (
 	typeForeign = "foreign"
 )
 
-// namePattern is words of printable characters with single spaces between them: what a directory compares as
-// equal (RFC 4518: spaces at the ends, runs of spaces, marks that compose) cannot stand for two names.
+// namePattern matches words of printable characters with single spaces between them. It excludes names that a
+// directory treats as equal to others (RFC 4518: spaces at the ends, runs of spaces, combining marks).
 const namePattern = `[^\p{C}\p{Z}\p{M}]+(?: [^\p{C}\p{Z}\p{M}]+)*`
 
-// namePatternAD leaves out what a sAMAccountName cannot hold.
+// namePatternAD excludes characters that are invalid in a sAMAccountName.
 const namePatternAD = `[^\p{C}\p{Z}\p{M}"/\\\[\]:;|=,+*?<>@]+(?: [^\p{C}\p{Z}\p{M}"/\\\[\]:;|=,+*?<>@]+)*`
 
-// namePatternPosix is what a memberUid can hold, which is ASCII.
+// namePatternPosix matches names for memberUid, which is ASCII.
 const namePatternPosix = `[!-~]+(?: [!-~]+)*`
 
 func privilegedGroups() []string {
@@ -103,18 +103,18 @@ func privilegedGroups() []string {
 	}
 }
 
-// kind is what an installation's new groups are.
+// kind is the kind of an installation's new groups.
 type kind int
 
-// The kinds. anyKind is all that there is.
+// The kinds. anyKind covers the others.
 const (
 	anyKind   kind = iota
-	namesKind      // of DNs
-	posixKind      // of the names of accounts, in ASCII
+	namesKind      // members are DNs
+	posixKind      // members are names of accounts, in ASCII
 	adKind
 )
 
-// description is what the connector can do where groups are of a kind.
+// description describes the connector for groups of a kind.
 func description(k kind) connectors.Description {
 	payload := payloadOpen
 	// OpenLDAP's database keeps an entry's name in a key of limited length.

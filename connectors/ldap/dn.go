@@ -11,7 +11,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// dn is a distinguished name. Two spellings of one name have the same key.
+// dn is a distinguished name. All spellings of a name have the same key.
 type dn struct {
 	text string   // as it was read
 	rdns []string // the key of each part, the entry's own first
@@ -20,11 +20,11 @@ type dn struct {
 }
 
 var (
-	errDN         = errors.New("it is no distinguished name")
+	errDN         = errors.New("invalid distinguished name")
 	attributeType = regexp.MustCompile(`\A(?:[A-Za-z][A-Za-z0-9-]*|[0-9]+(?:\.[0-9]+)+)\z`)
 )
 
-// parseDN reads a distinguished name (RFC 4514). It refuses what it could not tell apart.
+// parseDN parses a distinguished name (RFC 4514). It rejects names that it can't compare.
 func parseDN(text string) (dn, error) {
 	if !utf8.ValidString(text) || encoded(text) {
 		return dn{}, errDN
@@ -49,8 +49,8 @@ func parseDN(text string) (dn, error) {
 	return d, nil
 }
 
-// encoded says whether a value stands in the name as hexadecimal digits of BER, which nothing writes that has a
-// string, and which can be nested as deep as its author likes.
+// encoded reports whether a value in the name is written as hexadecimal BER. Strings are never written like that,
+// and BER can be nested to any depth.
 func encoded(text string) bool {
 	escaped, attribute := false, true
 	for i := range len(text) {
@@ -70,10 +70,10 @@ func encoded(text string) bool {
 	return false
 }
 
-// key is equal for all spellings of the name.
+// key returns a text that is equal for all spellings of the name.
 func (d dn) key() string { return strings.Join(d.rdns, ",") }
 
-// below says whether the entry lies under base, and is not base itself.
+// below reports whether the entry is below base, and not base itself.
 func (d dn) below(base dn) bool {
 	n := len(d.rdns) - len(base.rdns)
 	if n <= 0 {
@@ -87,13 +87,13 @@ func (d dn) below(base dn) bool {
 	return true
 }
 
-// child is the name of an entry directly below.
+// child returns the name of an entry directly below.
 func (d dn) child(attribute, value string) string {
 	rdn := goldap.RelativeDN{Attributes: []*goldap.AttributeTypeAndValue{{Type: attribute, Value: value}}}
 	return rdn.String() + "," + d.text
 }
 
-// canonicalType gives the attributes that RFC 4514 lists, and uid, one name of the several that they have.
+// canonicalType maps all names of the attributes that RFC 4514 lists, and of uid, to one.
 func canonicalType(t string) string {
 	t = strings.ToLower(t)
 	switch t {
@@ -119,8 +119,8 @@ func canonicalType(t string) string {
 	return t
 }
 
-// prepare is a value in the form in which directories compare it (RFC 4518): without case, composed, with single
-// spaces and none at the ends.
+// prepare returns a value in the form in which directories compare it (RFC 4518): in lower case, composed, with
+// single spaces and none at the ends.
 func prepare(s string) string {
 	ascii := true
 	for i := range len(s) {
@@ -132,11 +132,11 @@ func prepare(s string) string {
 	if ascii {
 		s = strings.ToLower(s)
 	} else {
-		// Not the full folding of Unicode, which makes ss of ß: to OpenLDAP, weiß and weiss are two accounts.
+		// Unicode's full folding would turn ß into ss, but weiß and weiss are two accounts in OpenLDAP.
 		s = norm.NFKC.String(strings.ToLower(norm.NFKC.String(s)))
 	}
 	return strings.Join(strings.FieldsFunc(s, unicode.IsSpace), " ")
 }
 
-// fold is a name as it is shown: directories do not tell upper from lower case.
+// fold returns a name as it is shown: names in directories are case-insensitive.
 func fold(name string) string { return strings.ToLower(name) }

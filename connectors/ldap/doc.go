@@ -1,59 +1,59 @@
 // Package ldap reads and changes groups in an LDAP directory: OpenLDAP (2.4 and later) and Active Directory, and
 // others that speak as one of them does.
 //
-// There is one type of connection, "group", whatever class a group has: to who asks for access, the staff of a
-// directory is one list of groups. What a new group is follows from the config's template (create); groups that
-// are there are read and changed by the classes that each has: groupOfNames, groupOfMembers and Active Directory's
-// group (member), groupOfUniqueNames (uniqueMember), posixGroup (memberUid). The number of a posixGroup is given
-// out here, from a range of the config, and stands in no payload: two groups of one number are one group to a host.
+// There is one type of connection, "group", for all classes of groups, because requesters see a directory as one list
+// of groups. The config's template (create) sets the class of new groups. Existing groups are read and changed by
+// their classes: groupOfNames, groupOfMembers and Active Directory's group (member), groupOfUniqueNames
+// (uniqueMember), posixGroup (memberUid). The connector assigns the number of a posixGroup from a range in the config,
+// and no payload contains it: to a host, two groups with one number are one group.
 //
 // # Members
 //
-// Every membership is an attribute of the group, and is shown there once: "user" is an account below user_base_dn,
-// "group" a nested group below base_dn, which becomes a member of the connection (not of a posixGroup), so that
-// only the connection's own entry is ever written. "foreign" is any other member, named by its DN, or in a
-// posixGroup by the name of an account that the directory does not have: it can be seen and taken away, not given.
-// Whoever has the group as primary one (gidNumber, primaryGroupID) is in it too; that is changed at the account.
+// Every membership is an attribute of the group, so only the connection's own entry is ever written. "user" is an
+// account below user_base_dn. "group" is a nested group below base_dn (not in a posixGroup). "foreign" is any other
+// member, named by its DN, or in a posixGroup by the name of an account that the directory doesn't have: it can be
+// revoked, not granted. Accounts that have the group as their primary one (gidNumber, primaryGroupID) are members too;
+// that can only be changed at the account.
 //
 // The name of an entry that is gone is nobody's: it is not shown and survives other changes. To revoke the
-// membership by name takes it away, so that an account made anew under the name is not in the group.
+// membership by name takes it away, so that a new account of the name is not a member.
 //
 // # Names
 //
-// A name is the value of an attribute (cn and uid, in Active Directory sAMAccountName), in lower case: directories
-// do not tell cases apart. Two entries of one name are two connections with ids, and nothing is done to either
-// until source_id says which is meant. An id is entryUUID or objectGUID; a change reaches the entry of that id or
-// none, by its <GUID=...> in Active Directory, and by the assertion control (RFC 4528) where the server has that.
+// A name is the value of an attribute (cn and uid, in Active Directory sAMAccountName) in lower case, since names in
+// directories are case-insensitive. Two entries with one name are two connections with ids, and neither is changed
+// until source_id selects one. An id is entryUUID or objectGUID. A change reaches the entry with that id or none: by
+// <GUID=...> in Active Directory, and by the assertion control (RFC 4528) if the server supports it.
 // Two spellings of one DN are one member (RFC 4514, RFC 4518).
 //
 // # Reading
 //
-// Everything comes by pages (RFC 2696), and what Active Directory gives in ranges (member;range=0-1499) is fetched
-// to the end. A limit that was met, a referral, a group whose members cannot be seen, or accounts of which none can
-// be seen end in an error or an incomplete state: never in fewer members. Members are looked up many at a time,
-// since neither server tells who a DN is; where they are very many, all accounts are read instead. What a search of a
-// domain leaves to other partitions of its forest is not asked for: one application is one domain.
+// Everything is read by pages (RFC 2696), and ranges of Active Directory (member;range=0-1499) are fetched to the end.
+// A limit, a referral, a group whose members are hidden, or accounts that are all hidden lead to an error or an
+// incomplete state, never to fewer members. Members are looked up many at a time, since groups contain only their DNs;
+// if there are very many, all accounts are read instead. Other partitions of a forest aren't read: one application is
+// one domain.
 //
 // # Changing
 //
-// Members are added and deleted value by value, never replaced, and many in one modification; when the server
-// refuses it, each goes by itself. A refusal that may come from another writer's change (there already, gone
-// already, would be empty) is followed by a new look. A groupOfNames may not be empty: a placeholder that stands for
-// nobody is swapped for the first member and for the last within the same modification. A deleted group is taken
-// out of other groups first, since not every server does so.
+// Members are added and deleted value by value, never replaced, and many in one modification; if the server rejects
+// it, each is tried by itself. After a rejection that may be due to another writer's change (value exists, value
+// missing, would be empty), the group is read again. A groupOfNames can't be empty: a placeholder, a DN without entry,
+// takes the place of the last member and goes with the first, within the same modification. Before a group is deleted,
+// it is removed from other groups, since not every server does that.
 //
-// The groups of the domain itself (built in, with adminCount, critical system objects, relative ids below 1000)
-// and those that countersign's own accounts are in are never changed, and nothing outside of base_dn.
+// The domain's own groups (built in, with adminCount, critical system objects, relative ids below 1000), groups with
+// countersign's own accounts, and entries outside base_dn are never changed.
 //
 // # Tests
 //
 // The suite runs on a real slapd, with and without the overlays memberof and refint, for each class, and on a
-// Samba domain controller. Samba gives all values of a group at once, and parts only when asked: the test of
-// ranges asks for parts on the way to it, beside tests on answers as [MS-ADTS] 3.1.1.3.1.3.3 has them.
+// Samba domain controller. Samba returns ranges only on request, so the test of ranges rewrites requests on their way;
+// other tests use answers as documented in [MS-ADTS] 3.1.1.3.1.3.3.
 //
 // # Its size
 //
 // The package has over 2,500 lines because it reads and writes two families of directories: OpenLDAP with four classes of
-// groups, and Active Directory with ids, ranges and types of its own. They share a session, the names and the way to
-// change members, so two packages would need most of it twice.
+// groups, and Active Directory with its own ids, ranges and types. They share sessions, names and changes of members,
+// so two packages would duplicate most of it.
 package ldap

@@ -20,24 +20,24 @@ type group struct {
 	id      string
 	idAttr  string // where the id is from
 	name    string
-	holds   []string // attributes with members, the one for new members first
+	holds   []string // attributes with members; new members go into the first
 	musts   map[string]bool
 	values  []value
 	payload map[string]any
 	// descriptions are the values behind the payload's.
 	descriptions []string
-	// groupType is that of Active Directory, number that by which accounts name their primary group
+	// groupType is Active Directory's. number identifies the group as primary group of accounts.
 	groupType int64
 	number    string
 	protected string
-	broken    string // why it is not known whole
+	broken    string // why it couldn't be read completely
 }
 
 // value is one value of an attribute that holds members.
 type value struct {
 	attr string
 	raw  string
-	dn   dn // of memberUid, and of what is no DN: empty
+	dn   dn // empty for memberUid and for invalid DNs
 }
 
 // user is an account.
@@ -48,11 +48,11 @@ type user struct {
 	uids    []string
 	state   connectors.EntitlementState
 	primary string
-	// protected says why nothing may be given to it.
+	// protected is the reason why it can't be granted, or "".
 	protected string
 }
 
-// nameOf is an entry's name: of several values that which stands in its DN, else the first in order.
+// nameOf returns an entry's name: of several values the one in its DN, otherwise the first in order.
 func nameOf(e *goldap.Entry, d dn, attribute string) string {
 	all := e.GetEqualFoldAttributeValues(attribute)
 	if len(all) > 1 && strings.EqualFold(d.attr, attribute) {
@@ -64,7 +64,7 @@ func nameOf(e *goldap.Entry, d dn, attribute string) string {
 	return fold(slices.Min(all))
 }
 
-// guid is an objectGUID in its usual form ([MS-DTYP] 2.3.4.3).
+// guid returns an objectGUID in its usual form ([MS-DTYP] 2.3.4.3).
 func guid(b []byte) string {
 	if len(b) != 16 {
 		return ""
@@ -72,7 +72,7 @@ func guid(b []byte) string {
 	return fmt.Sprintf("%08x-%04x-%04x-%x-%x", binary.LittleEndian.Uint32(b), binary.LittleEndian.Uint16(b[4:]), binary.LittleEndian.Uint16(b[6:]), b[8:10], b[10:])
 }
 
-// rid is the last part of an objectSid ([MS-DTYP] 2.4.2.2).
+// rid returns the last part of an objectSid ([MS-DTYP] 2.4.2.2).
 func rid(b []byte) string {
 	if len(b) < 12 || len(b) != 8+4*int(b[1]) {
 		return ""
@@ -87,7 +87,7 @@ func (r *reader) idOf(e *goldap.Entry) string {
 	return strings.ToLower(cmp.Or(e.GetEqualFoldAttributeValue(attrUUID), e.GetEqualFoldAttributeValue(attrUniqueID)))
 }
 
-// scopeOf is the scope in a groupType.
+// scopeOf returns the scope in a groupType.
 func scopeOf(t int64) string {
 	switch {
 	case t&typeGlobal != 0:
@@ -98,11 +98,11 @@ func scopeOf(t int64) string {
 	return "domain_local"
 }
 
-// readGroup is a group as its entry shows it, but for who its members are.
+// readGroup reads a group from its entry, with members by their raw values.
 func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 	d, err := parseDN(e.DN)
 	if err != nil {
-		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the groups", Message: "the directory gives an entry a name that is no distinguished name"}
+		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the groups", Message: "the directory returned an entry with an invalid distinguished name"}
 	}
 	g := &group{dn: d, id: r.idOf(e), name: nameOf(e, d, r.class.groupName), musts: map[string]bool{}}
 	g.idAttr = attrUUID
@@ -110,7 +110,7 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		g.idAttr = attrUniqueID
 	}
 	if r.nobody(d) {
-		g.protected = standsForNobody
+		g.protected = reservedName
 	}
 	classes := e.GetEqualFoldAttributeValues("objectClass")
 	g.holds = r.membership(classes)
@@ -130,12 +130,12 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		if must && !r.root.ad {
 			g.musts[attr] = true
 			if len(raw) == 0 {
-				g.broken = "the members of " + strconv.QuoteToASCII(g.name) + " cannot be seen: the account may not read its attribute " + attr
+				g.broken = "can't see the members of " + strconv.QuoteToASCII(g.name) + ": the account lacks the right to read its attribute " + attr
 			}
 		}
 	}
 	if g.name == "" {
-		g.broken = "a group cannot be seen whole: the account may not read the attribute " + r.class.groupName + " of " + strconv.QuoteToASCII(e.DN)
+		g.broken = "can't read the name of a group: the account lacks the right to read the attribute " + r.class.groupName + " of " + strconv.QuoteToASCII(e.DN)
 	}
 	lines := slices.Sorted(slices.Values(e.GetEqualFoldAttributeValues(keyDescription)))
 	g.descriptions = lines
@@ -148,17 +148,17 @@ func (r *reader) readGroup(e *goldap.Entry) (*group, error) {
 		g.groupType = t
 		g.payload[keyScope], g.payload[keySecurity] = scopeOf(t), t&typeSecurity != 0
 	} else {
-		g.broken = "the account may not read the attribute groupType of " + strconv.QuoteToASCII(g.name)
+		g.broken = "can't read the scope of " + strconv.QuoteToASCII(g.name) + ": the account lacks the right to read its attribute groupType"
 	}
 	g.number = rid(e.GetEqualFoldRawAttributeValue("objectSid"))
 	n, err := strconv.Atoi(g.number)
 	switch {
 	case g.groupType&typeBuiltin != 0 || strings.Contains(","+d.key()+",", ",cn=builtin,dc="):
-		g.protected = "it is built in"
+		g.protected = "it is a built-in group"
 	case e.GetEqualFoldAttributeValue("adminCount") == "1":
 		g.protected = "its members administer the domain (adminCount)"
 	case strings.EqualFold(e.GetEqualFoldAttributeValue("isCriticalSystemObject"), "TRUE"), err == nil && n < 1000:
-		g.protected = "it is the domain's own"
+		g.protected = "it belongs to the domain"
 	}
 	return g, nil
 }
@@ -167,7 +167,7 @@ func fit(classes []string, name string) bool {
 	return slices.ContainsFunc(classes, func(c string) bool { return strings.EqualFold(c, name) })
 }
 
-// readValue is a value of an attribute with members. A uniqueMember may end in a bit string (RFC 4517, 3.3.21).
+// readValue parses a value of an attribute with members. A uniqueMember may end in a bit string (RFC 4517, 3.3.21).
 func readValue(attr, raw string) value {
 	v := value{attr: attr, raw: raw}
 	if attr == attrMemberUID {
@@ -188,14 +188,14 @@ func readValue(attr, raw string) value {
 func (r *reader) readUser(e *goldap.Entry) (*user, error) {
 	d, err := parseDN(e.DN)
 	if err != nil {
-		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the accounts", Message: "the directory gives an entry a name that is no distinguished name"}
+		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "read the accounts", Message: "the directory returned an entry with an invalid distinguished name"}
 	}
 	u := &user{dn: d, id: r.idOf(e), name: nameOf(e, d, r.class.userName), uids: e.GetEqualFoldAttributeValues("uid")}
 	switch {
 	case r.own[d.key()] != "":
-		u.protected = "countersign logs in with it"
+		u.protected = "countersign logs in with this account"
 	case r.nobody(d):
-		u.protected = standsForNobody
+		u.protected = reservedName
 	}
 	now := r.settings.now()
 	if r.root.ad {
@@ -208,8 +208,8 @@ func (r *reader) readUser(e *goldap.Entry) (*user, error) {
 	return u, nil
 }
 
-// stateAD is an account's state. accountExpires counts steps of 100 ns since 1601; 0 and the greatest number are
-// never ([MS-ADA1] 2.3).
+// stateAD returns an account's state. accountExpires counts intervals of 100 ns since 1601; 0 and the greatest number
+// mean never ([MS-ADA1] 2.3).
 func stateAD(control, expires string, now time.Time) connectors.EntitlementState {
 	if flags, err := strconv.ParseInt(control, 10, 64); err == nil && flags&accountDisabled != 0 {
 		return connectors.StateBlocked
@@ -221,7 +221,7 @@ func stateAD(control, expires string, now time.Time) connectors.EntitlementState
 	return ""
 }
 
-// stateOpenLDAP is an account's state by ppolicy, shadowAccount and what the 389 server has.
+// stateOpenLDAP returns an account's state by ppolicy, shadowAccount and the attributes of 389 Directory Server.
 func stateOpenLDAP(e *goldap.Entry, now time.Time) connectors.EntitlementState {
 	if e.GetEqualFoldAttributeValue("pwdAccountLockedTime") != "" || strings.EqualFold(e.GetEqualFoldAttributeValue("nsAccountLock"), "true") {
 		return connectors.StateBlocked
@@ -231,7 +231,7 @@ func stateOpenLDAP(e *goldap.Entry, now time.Time) connectors.EntitlementState {
 			return connectors.StateExpired
 		}
 	}
-	// Days since 1970; negative is never (shadow(5)).
+	// Days since 1970; negative means never (shadow(5)).
 	if days, err := strconv.ParseInt(e.GetEqualFoldAttributeValue("shadowExpire"), 10, 64); err == nil && days >= 0 && days <= now.Unix()/86400 {
 		return connectors.StateExpired
 	}

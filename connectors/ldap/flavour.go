@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// class is what follows from the flavour and the config.
+// class holds the filters and attributes that follow from the flavour and the config.
 type class struct {
 	groupFilter, userFilter string
 	groupName, userName     string
@@ -46,10 +46,10 @@ func (r *reader) classify() error {
 	r.class.userAttributes = append(r.class.userAttributes, r.class.userName)
 	holds := r.membership(r.class.newClasses)
 	if len(holds) == 0 {
-		return s.config.Invalid("create.object_classes", "it has none whose members are known: groupOfNames, groupOfUniqueNames, groupOfMembers, posixGroup, or in Active Directory group")
+		return s.config.Invalid("create.object_classes", "no class with members (expected one of groupOfNames, groupOfUniqueNames, groupOfMembers, posixGroup, or group in Active Directory)")
 	}
 	if slices.Contains(holds, attrMemberUID) && s.Create.GIDNumbers.Max == 0 {
-		return s.config.Invalid("create.gid_numbers", "required, since a posixGroup needs a number")
+		return s.config.Invalid("create.gid_numbers", "required for posixGroup")
 	}
 	k := adKind
 	if !ad {
@@ -64,7 +64,7 @@ func (r *reader) classify() error {
 	return nil
 }
 
-// membership are the attributes in which an entry of these classes holds members, the one for new members first.
+// membership returns the attributes in which an entry of these classes has members; new members go into the first.
 func (r *reader) membership(classes []string) []string {
 	var out []string
 	has := func(names ...string) bool {
@@ -90,7 +90,7 @@ func (r *reader) membership(classes []string) []string {
 	return out
 }
 
-// identify finds the accounts that the config logs in with, so that they are never given or taken anything.
+// identify finds the accounts that the config logs in with: their memberships are never changed.
 func (r *reader) identify(ctx context.Context) error {
 	const op = "look up countersign's own account"
 	r.own, r.ownUIDs = map[string]string{}, map[string]bool{}
@@ -98,7 +98,7 @@ func (r *reader) identify(ctx context.Context) error {
 		base, scope, filter := account, goldap.ScopeBaseObject, "(objectClass=*)"
 		if d, err := parseDN(account); err == nil {
 			r.own[d.key()] = d.text
-			// The account need not be able to see itself. A posixGroup would name it so.
+			// The account may be unable to read itself. This is its name in a posixGroup.
 			r.ownUIDs[d.name] = d.name != ""
 		} else {
 			if len(r.root.contexts) == 0 {
@@ -116,7 +116,7 @@ func (r *reader) identify(ctx context.Context) error {
 		switch connectors.CodeOf(err) {
 		case "":
 		case connectors.NotFound, connectors.Denied:
-			continue // a manager that is no entry, or one that may not look at itself
+			continue // a root DN without entry, or an account that can't read itself
 		default:
 			return err
 		}

@@ -16,7 +16,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// Connector is the connector of LDAP directories.
+// Connector is the connector for LDAP directories.
 type Connector struct{}
 
 var (
@@ -28,7 +28,7 @@ var (
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
-// Describe says what the connector can do in one directory or another.
+// Describe describes the connector for all kinds of directories.
 func (Connector) Describe() connectors.Description { return description(anyKind) }
 
 // OpenReader logs in with the account for planning.
@@ -50,7 +50,7 @@ type settings struct {
 	CAFile         connectors.CAFile `json:"ca_file"`
 	Plan           login             `prefix:""`
 	Apply          login             `prefix:"apply_"`
-	Flavour        string            `json:"flavour"` // "": as the server says
+	Flavour        string            `json:"flavour"` // "": detected
 	BaseDN         dn                `json:"base_dn"`
 	UserBaseDN     dn                `json:"user_base_dn"`
 	GroupFilter    filter            `json:"group_filter"` // "": by flavour, as the three below
@@ -65,8 +65,8 @@ type settings struct {
 
 	config   connectors.Config
 	login    login           // the one in use
-	accounts []string        // every name that the config logs in with
-	tls      *tls.Config     // for the server's name and the authorities
+	accounts []string        // all accounts in the config
+	tls      *tls.Config     // with the server's name and the authorities
 	ignored  map[string]bool // IgnoredMembers by key
 	now      func() time.Time
 	logger   *slog.Logger
@@ -78,7 +78,7 @@ type login struct {
 	Password connectors.Secret `json:"password"`
 }
 
-// template is how a new group is made.
+// template describes new groups.
 type template struct {
 	ParentDN      dn                  `json:"parent_dn"`
 	ObjectClasses []string            `json:"object_classes"` // nil: by flavour
@@ -102,7 +102,7 @@ const (
 type location struct {
 	host    string
 	address string // host:port
-	tls     bool   // from the beginning: ldaps
+	tls     bool   // ldaps
 }
 
 // UnmarshalText reads ldaps://HOST[:PORT] or ldap://HOST[:PORT].
@@ -143,7 +143,7 @@ func (d *dn) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// configure binds the config, and chooses the account.
+// configure binds the config and selects the account.
 func configure(cfg connectors.Config, apply bool) (*settings, error) {
 	s := &settings{config: cfg, now: cfg.Now, logger: cfg.Logger, ignored: map[string]bool{}}
 	if err := connectors.Bind(cfg, json.RawMessage(configSchema), s); err != nil {
@@ -154,7 +154,7 @@ func configure(cfg connectors.Config, apply bool) (*settings, error) {
 		return nil, cfg.Invalid("password", "required")
 	}
 	if (s.Apply.BindDN == "") != (s.Apply.Password == connectors.Secret{}) {
-		return nil, cfg.Invalid("", "apply_bind_dn and apply_password belong together; set both or neither")
+		return nil, cfg.Invalid("", "apply_bind_dn, apply_password: set both or neither")
 	}
 	s.login, s.accounts = s.Plan, []string{s.Plan.BindDN}
 	if s.Apply.BindDN != "" {
@@ -165,7 +165,7 @@ func configure(cfg connectors.Config, apply bool) (*settings, error) {
 	}
 	if s.PlaceholderDN.text == "" {
 		if err := s.PlaceholderDN.UnmarshalText([]byte(s.BaseDN.child("cn", "countersign-placeholder"))); err != nil {
-			return nil, cfg.Invalid("base_dn", "nothing can be below it")
+			return nil, cfg.Invalid("base_dn", "invalid base (expected a DN that can have entries below it)")
 		}
 	}
 	for _, d := range s.IgnoredMembers {
@@ -177,16 +177,16 @@ func configure(cfg connectors.Config, apply bool) (*settings, error) {
 	return s, s.secure()
 }
 
-// secure decides how safe the way to the server is.
+// secure checks the settings for TLS.
 func (s *settings) secure() error {
 	plain := ""
 	switch {
 	case s.URL.tls && s.StartTLS:
-		return s.config.Invalid("start_tls", "it is for ldap://; ldaps:// uses TLS from the beginning")
+		return s.config.Invalid("start_tls", "invalid with ldaps://, which uses TLS already; leave it out")
 	case !s.URL.tls && !s.StartTLS && !s.AllowPlaintext && !connectors.Loopback(s.URL.host):
-		return s.config.Invalid("url", "passwords would be sent without TLS; use ldaps://, or start_tls")
+		return s.config.Invalid("url", "passwords would be sent without TLS; use ldaps:// or start_tls")
 	case !s.URL.tls && !s.StartTLS:
-		plain = "the URL begins with ldap://, without start_tls"
+		plain = "the URL is ldap:// without start_tls"
 	}
 	var err error
 	if s.tls, err = s.config.TLS(s.CAFile, plain); err != nil {
@@ -196,17 +196,17 @@ func (s *settings) secure() error {
 	return nil
 }
 
-// check completes the template and refuses what the connector sets itself.
+// check completes the template and rejects attributes that the connector sets itself.
 func (t *template) check(cfg connectors.Config, base dn) error {
 	if t.ParentDN.text == "" {
 		t.ParentDN = base
 	}
 	if !t.ParentDN.below(base) && t.ParentDN.key() != base.key() {
-		return cfg.Invalid("create.parent_dn", "it is not below base_dn")
+		return cfg.Invalid("create.parent_dn", "invalid entry (expected base_dn or one below it)")
 	}
 	for name := range t.Attributes {
 		if !attributeType.MatchString(name) {
-			return cfg.Invalid("create.attributes", "a key is not the name of an attribute")
+			return cfg.Invalid("create.attributes", "invalid key (expected the name of an attribute)")
 		}
 		switch strings.ToLower(name) {
 		case attrMember, "uniquemember", "memberuid", "objectclass", "gidnumber", "grouptype", keyDescription, "cn", "samaccountname":

@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// find returns the group that an operation is about, nil when it is not there.
+// find returns the group of an operation, or nil if there is none.
 func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error) {
 	op := connectors.Title(o)
 	if o.Connection.SourceName == "" {
@@ -22,7 +22,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 	}
 	attributes := w.class.groupAttributes
 	if w.root.ad {
-		// A group may have very many members, and none of them has to be known.
+		// A group can have very many members, which aren't needed here.
 		attributes = slices.DeleteFunc(slices.Clone(attributes), func(a string) bool { return a == attrMember })
 	}
 	find := func(term string) ([]*group, error) {
@@ -54,7 +54,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 	case g == nil && o.NativeID != "":
 		other, err := w.renamed(o, find)
 		if err == nil && other != "" {
-			err = connectors.Refuse(o, connectors.Conflict, "the group is called %s now", strconv.QuoteToASCII(other))
+			err = connectors.Refuse(o, connectors.Conflict, "the group is now named %s", strconv.QuoteToASCII(other))
 		}
 		return nil, err
 	case g == nil:
@@ -76,7 +76,7 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 		}
 	}
 	if g.protected != "" {
-		return nil, connectors.Refuse(o, connectors.Denied, "the group is never changed: %s", g.protected)
+		return nil, connectors.Refuse(o, connectors.Denied, "the group is protected: %s", g.protected)
 	}
 	if g.broken != "" {
 		return nil, connectors.Refuse(o, connectors.Denied, "%s", g.broken)
@@ -84,8 +84,8 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 	return g, nil
 }
 
-// renamed is the name that the group with the operation's id has now, "" when it is not there. To take something
-// from a group that only goes by another name must not pass for done.
+// renamed returns the present name of the group with the operation's id, or "" if there is none. A revoke from a
+// renamed group must not count as done.
 func (w *writer) renamed(o *schemas.Operation, find func(string) ([]*group, error)) (string, error) {
 	term := or2(equals(attrUUID, o.NativeID), equals(attrUniqueID, o.NativeID))
 	if w.root.ad {
@@ -102,7 +102,7 @@ func (w *writer) renamed(o *schemas.Operation, find func(string) ([]*group, erro
 	return list[0].name, nil
 }
 
-// guidBytes is the value of objectGUID for the usual form: the inverse of guid.
+// guidBytes is the inverse of guid: it returns the value of objectGUID.
 func guidBytes(s string) (string, bool) {
 	b, err := hex.DecodeString(strings.ReplaceAll(s, "-", ""))
 	if err != nil || len(b) != 16 {

@@ -39,7 +39,7 @@ func (w *writer) change(ctx context.Context, ops []*schemas.Operation) []result 
 			for i, o := range ops {
 				results[i].attempts = n
 				if o.Kind == schemas.OperationGrant {
-					results[i].err = connectors.Refuse(o, connectors.NotFound, "there is no such group below base_dn")
+					results[i].err = connectors.Refuse(o, connectors.NotFound, "group not found below base_dn")
 				}
 			}
 			return results
@@ -74,15 +74,15 @@ func (w *writer) change(ctx context.Context, ops []*schemas.Operation) []result 
 		now := fmt.Sprint(g.id, m.changes)
 		if stale(err) && n < attempts && (now != last || n < 3) && ctx.Err() == nil {
 			last = now
-			continue // read again: somebody else was quicker
+			continue // another writer was faster: read again
 		}
 		if len(m.touched) > 1 && ctx.Err() == nil && connectors.CodeOf(err) != connectors.Unavailable {
-			// One of them is refused: each by itself.
+			// One of them is rejected: try each by itself.
 			for _, i := range m.touched {
 				one := w.change(ctx, ops[i:i+1])[0]
 				results[i] = result{one.attempts + n, one.err}
 				if gone(one.err) {
-					break // the others have nothing to hope for
+					break // the others would fail too
 				}
 			}
 			return all(n, nil)
@@ -104,14 +104,14 @@ func retitle(err error, o *schemas.Operation) error {
 	return err
 }
 
-// modification is what leads a group to where the operations want it.
+// modification is the change of a group that carries out operations.
 type modification struct {
 	changes []goldap.Change
 	touched []int   // the operations that it carries out
 	errs    []error // by operation
 }
 
-// work finds out what is to be changed.
+// work computes the modification.
 func (w *writer) work(ctx context.Context, g *group, ops []*schemas.Operation) (*modification, error) {
 	t, err := w.targets(ctx, g, ops)
 	if err != nil {
@@ -146,8 +146,8 @@ func (w *writer) work(ctx context.Context, g *group, ops []*schemas.Operation) (
 	return m, nil
 }
 
-// changes adds and deletes single values by attribute: nothing that somebody else has put there is lost. What is
-// added comes first, so that no attribute is empty in between.
+// changes adds and deletes single values by attribute, so that other writers' values are kept. Additions come first,
+// so that no attribute is empty in between.
 func changes(adds, dels map[string][]string) []goldap.Change {
 	var out []goldap.Change
 	for _, step := range []struct {
@@ -162,7 +162,7 @@ func changes(adds, dels map[string][]string) []goldap.Change {
 	return out
 }
 
-// hold puts the placeholder into a group that would be empty and may not be, and takes it out of one that is not.
+// hold adds the placeholder to a group that would be empty and must not be, and removes it from a group with members.
 func (w *writer) hold(g *group, adds, dels map[string][]string) {
 	for attr := range g.musts {
 		going := map[string]bool{}
@@ -188,12 +188,12 @@ func (w *writer) hold(g *group, adds, dels map[string][]string) {
 	}
 }
 
-// targets are the entries that operations name, and in Active Directory which of them are members.
+// targets are the entries that operations name, and for Active Directory which of them are members.
 type targets struct {
 	users  map[string][]*user
 	groups map[string][]*group
 	held   map[string]bool // by key of DN; nil where the group's values are known
-	uids   map[string]int  // how many accounts have each, where the group names its members so
+	uids   map[string]int  // the number of accounts with each uid, for groups with memberUid
 }
 
 func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation) (*targets, error) {
@@ -269,9 +269,9 @@ func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation
 	return t, nil
 }
 
-// holds finds out by the group which of some entries are in it. That an entry does not say it is in the group tells
-// nothing: it may not show that to us, or be one of another domain. A filter on what we may not see is neither true nor
-// false, so that only the one on the contrary is sure.
+// holds asks the group which of some entries are its members. An entry without memberOf may still be a member: the
+// attribute may be hidden from us, or the entry may be in another domain. A filter on a hidden attribute is neither
+// true nor false, so only the negated filter proves that an entry isn't a member.
 func (w *writer) holds(ctx context.Context, g *group, entries []dn, held map[string]bool) error {
 	const op = "look up members"
 	var terms []string
@@ -297,13 +297,13 @@ func (w *writer) holds(ctx context.Context, g *group, entries []dn, held map[str
 	}
 	in, err := is(either)
 	if err == nil && !in {
-		err = &connectors.Error{Code: connectors.Denied, Op: op, Message: "the members of " + strconv.QuoteToASCII(g.name) + " cannot be seen: the account may not read its attribute member"}
+		err = &connectors.Error{Code: connectors.Denied, Op: op, Message: "can't see the members of " + strconv.QuoteToASCII(g.name) + ": the account lacks the right to read its attribute member"}
 	}
 	held[entries[0].key()] = in
 	return err
 }
 
-// countUIDs finds out how many accounts have the uids of those that are named.
+// countUIDs counts the accounts that have the uids of the users.
 func (w *writer) countUIDs(ctx context.Context, t *targets, users []*user) error {
 	var uids []string
 	for _, u := range users {
@@ -322,12 +322,12 @@ func (w *writer) countUIDs(ctx context.Context, t *targets, users []*user) error
 	return nil
 }
 
-// entry is the one account or group that an operation gives or takes; its dn is empty when there is none.
+// entry is the account or group that an operation grants or revokes; its dn is empty if there is none.
 type entry struct {
 	dn        dn
 	id        string
 	uids      []string
-	primary   bool // it is in the group by its own attribute
+	primary   bool // it is a member by its own attribute
 	protected string
 }
 
@@ -347,39 +347,39 @@ func (t *targets) one(g *group, o *schemas.Operation) (entry, error) {
 	return e, connectors.During(o, err)
 }
 
-// add is what a grant puts into the group, nothing when it is there.
+// add returns the values that a grant adds to the group, none if it is a member already.
 func (w *writer) add(g *group, o *schemas.Operation, t *targets) ([]value, error) {
 	e, err := t.one(g, o)
 	switch {
 	case err != nil:
 		return nil, err
 	case e.dn.text == "" && o.Target.Type == typeUser:
-		return nil, connectors.Refuse(o, connectors.NotFound, "there is no such account below user_base_dn")
+		return nil, connectors.Refuse(o, connectors.NotFound, "account not found below user_base_dn")
 	case e.dn.text == "":
-		return nil, connectors.Refuse(o, connectors.NotFound, "there is no such group below base_dn")
+		return nil, connectors.Refuse(o, connectors.NotFound, "group not found below base_dn")
 	case e.protected != "":
-		return nil, connectors.Refuse(o, connectors.Denied, "it is never given: %s", e.protected)
+		return nil, connectors.Refuse(o, connectors.Denied, "can't grant it: %s", e.protected)
 	case e.dn.key() == g.dn.key():
-		return nil, connectors.Refuse(o, connectors.Invalid, "a group cannot be in itself")
+		return nil, connectors.Refuse(o, connectors.Invalid, "a group can't be a member of itself")
 	case len(g.holds) == 0:
-		return nil, connectors.Refuse(o, connectors.Unsupported, "its object classes name no attribute that holds members")
+		return nil, connectors.Refuse(o, connectors.Unsupported, "its object classes have no attribute for members")
 	case e.primary:
 		return nil, nil
 	}
 	v := value{attr: g.holds[0], raw: e.dn.text, dn: e.dn}
 	if v.attr == attrMemberUID {
 		if o.Target.Type == typeGroup {
-			return nil, connectors.Refuse(o, connectors.Unsupported, "a posixGroup holds no groups")
+			return nil, connectors.Refuse(o, connectors.Unsupported, "a posixGroup can't have groups as members")
 		}
 		if len(e.uids) == 0 {
-			return nil, connectors.Refuse(o, connectors.Invalid, "the account has no uid, by which a posixGroup names its members")
+			return nil, connectors.Refuse(o, connectors.Invalid, "the account lacks a uid, which a posixGroup needs")
 		}
 		v.raw, v.dn = e.uids[0], dn{}
 		if strings.EqualFold(e.dn.attr, "uid") && slices.Contains(e.uids, e.dn.name) {
 			v.raw = e.dn.name
 		}
 		if n := t.uids[v.raw]; n > 1 {
-			return nil, connectors.Refuse(o, connectors.Conflict, "%d accounts have the uid %s, and a posixGroup would have all of them in it", n, strconv.QuoteToASCII(v.raw))
+			return nil, connectors.Refuse(o, connectors.Conflict, "%d accounts have the uid %s, and all of them would become members of the posixGroup", n, strconv.QuoteToASCII(v.raw))
 		}
 	}
 	if t.held != nil {
@@ -394,7 +394,7 @@ func (w *writer) add(g *group, o *schemas.Operation, t *targets) ([]value, error
 	return []value{v}, nil
 }
 
-// is says whether a value stands for an entry.
+// is reports whether a value refers to an entry.
 func (v value) is(e entry) bool {
 	if v.attr == attrMemberUID {
 		return slices.ContainsFunc(e.uids, func(uid string) bool { return strings.EqualFold(uid, v.raw) })
@@ -402,7 +402,7 @@ func (v value) is(e entry) bool {
 	return v.dn.text != "" && v.dn.key() == e.dn.key()
 }
 
-// take is what a revoke takes out of the group, nothing when it is not there.
+// take returns the values that a revoke removes from the group, none if it isn't a member.
 func (w *writer) take(g *group, o *schemas.Operation, t *targets) ([]value, error) {
 	name := fold(o.Target.SourceName)
 	if o.Target.Type == typeForeign {
@@ -420,7 +420,7 @@ func (w *writer) take(g *group, o *schemas.Operation, t *targets) ([]value, erro
 	case err != nil:
 		return nil, err
 	case e.primary:
-		return nil, connectors.Refuse(o, connectors.Conflict, "the group is the account's primary one: give it another there")
+		return nil, connectors.Refuse(o, connectors.Conflict, "it is the account's primary group; set another primary group at the account")
 	case e.dn.text != "" && t.held != nil:
 		if !t.held[e.dn.key()] {
 			return nil, nil
@@ -429,7 +429,7 @@ func (w *writer) take(g *group, o *schemas.Operation, t *targets) ([]value, erro
 	case e.dn.text != "":
 		return g.those(func(v value) bool { return v.is(e) }), nil
 	}
-	// Whoever has left may have left the name behind, and an account made anew would find itself a member.
+	// The account may be gone and its value still in the group: a new account of the name would be a member.
 	base, attribute := w.settings.UserBaseDN, w.class.userName
 	if o.Target.Type == typeGroup {
 		base, attribute = w.settings.BaseDN, w.class.groupName

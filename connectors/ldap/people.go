@@ -11,29 +11,29 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// people are the members of some groups.
+// people is the result of looking up the members of groups.
 type people struct {
 	reader  *reader
 	users   map[string]*user  // by key of DN
 	groups  map[string]*group // by key of DN
 	byUID   map[string][]*user
-	others  map[string]bool    // keys of entries that are there and are neither
+	others  map[string]bool    // keys of entries that are neither accounts nor groups
 	primary map[string][]*user // by the number of the group
 	unseen  bool
 }
 
-// hidden says whether a value stands for nobody: the placeholder, and what the config says to ignore.
+// hidden reports whether a value is the placeholder or one of ignored_members.
 func (r *reader) hidden(v value) bool { return v.dn.text != "" && r.nobody(v.dn) }
 
-// nobody says whether a name is that of the placeholder, or one to ignore. An entry of such a name would be an unseen
-// member of groups, so that none is made, and none that is there is given.
+// nobody reports whether a name is the placeholder's or one of ignored_members. An entry with such a name would be an
+// invisible member of groups, so none is created or granted.
 func (r *reader) nobody(d dn) bool {
 	return d.key() == r.settings.PlaceholderDN.key() || r.settings.ignored[d.key()]
 }
 
-const standsForNobody = "its name stands for nobody in groups (placeholder_dn, ignored_members)"
+const reservedName = "its name is reserved by placeholder_dn or ignored_members"
 
-// members finds out who the members of groups are. known are all groups there are, nil when they were not read.
+// members looks up the members of groups. known are all groups below the base, nil if they weren't read.
 func (r *reader) members(ctx context.Context, groups, known []*group) (*people, error) {
 	p := &people{reader: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string][]*user{}, others: map[string]bool{}, primary: map[string][]*user{}}
 	for _, g := range known {
@@ -109,7 +109,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 		}
 	}
 	if len(search) > 0 && len(p.users) == 0 {
-		// None of many accounts is there: perhaps none can be seen.
+		// No account was found: perhaps the credential can't see any.
 		some, err := r.some(ctx, "read the accounts", r.settings.UserBaseDN, r.class.userFilter)
 		if err != nil {
 			return nil, err
@@ -136,7 +136,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 			delete(pending, g.dn.key())
 		}
 	}
-	// What is left is an entry of another kind, or none any more.
+	// The others are entries of another kind, or don't exist.
 	for _, base := range []dn{r.settings.UserBaseDN, r.settings.BaseDN} {
 		search = nil
 		for _, d := range pending {
@@ -158,7 +158,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 	return p, nil
 }
 
-// of are the entitlements of a group.
+// of returns the entitlements of a group.
 func (p *people) of(g *group) []connectors.Entitlement {
 	var out []connectors.Entitlement
 	give := func(typ, name, id string, state connectors.EntitlementState) {
@@ -173,7 +173,7 @@ func (p *people) of(g *group) []connectors.Entitlement {
 				give(typeUser, u.name, u.id, u.state)
 			}
 			if p.byUID[v.raw] == nil {
-				// The hosts that use the group look the name up for themselves: it is somebody, whoever we know.
+				// Hosts look up the name by themselves, so it may be an account that we don't know.
 				give(typeForeign, fold(v.raw), "", "")
 			}
 			continue
@@ -189,7 +189,7 @@ func (p *people) of(g *group) []connectors.Entitlement {
 	return out
 }
 
-// who is behind a value that is a DN. It returns false for nobody: an entry that is not there any more.
+// who returns the target of a value. It returns false for an entry that no longer exists.
 func (p *people) who(v value) (typ, name, id string, state connectors.EntitlementState, ok bool) {
 	k := v.dn.key()
 	switch {
@@ -203,7 +203,7 @@ func (p *people) who(v value) (typ, name, id string, state connectors.Entitlemen
 	case p.groups[k] != nil, p.others[k]:
 		return typeForeign, fold(v.dn.text), "", "", true
 	case !v.dn.below(p.reader.settings.UserBaseDN) && !v.dn.below(p.reader.settings.BaseDN), p.reader.root.ad:
-		// Active Directory takes who is gone out of groups by itself: who is left is one that we may not see.
+		// Active Directory removes deleted entries from groups, so an unknown member is one that we can't see.
 		return typeForeign, fold(v.dn.text), "", "", true
 	}
 	return "", "", "", "", false

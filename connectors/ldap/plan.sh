@@ -1,7 +1,7 @@
-# The account for planning: it reads groups and accounts, and nothing else.
+# The account for planning: it only reads groups and accounts.
 #
-# OpenLDAP with its configuration in cn=config (slapd.conf: the same rules as "access to" and "limits"). Make the
-# account first, as a directory's administrator, with a password of your own (slappasswd):
+# OpenLDAP with its configuration in cn=config (in slapd.conf: the same rules as "access to" and "limits"). Create
+# the account first, as an administrator of the directory, with your own password (slappasswd):
 #   dn: cn=countersign-plan,ou=services,dc=example,dc=com
 #   objectClass: applicationProcess
 #   objectClass: simpleSecurityObject
@@ -11,11 +11,11 @@
 #   ACCOUNT=cn=countersign-plan,ou=services,dc=example,dc=com BASE=ou=groups,dc=example,dc=com \
 #   USER_BASE=ou=people,dc=example,dc=com DATABASE='olcDatabase={1}mdb,cn=config' sh plan.sh -Y EXTERNAL -H ldapi:///
 #
-# Active Directory (PowerShell): every account may read groups and accounts by default.
+# Active Directory (PowerShell): every account can read groups and accounts by default.
 #   New-ADUser countersign-plan -AccountPassword (Read-Host -AsSecureString) -Enabled $true
 #
-# The rules come before those that are there. With the limit, pages bring everything, however little one may bring.
-# Where there is a limit for everybody (*) already, slapd minds the new one only after it was started again.
+# The rules are inserted before the existing ones. The limit lets paged searches return all entries, however small
+# the size limit. If there is already a limit for everybody (*), the new one takes effect after slapd is restarted.
 ldapmodify "$@" <<LDIF
 dn: ${DATABASE:?}
 changetype: modify
@@ -26,7 +26,7 @@ olcAccess: {1}to dn.subtree="${USER_BASE:?}" attrs=entry,objectClass,uid,cn,gidN
 add: olcLimits
 olcLimits: {0}dn.exact="$ACCOUNT" size.prtotal=unlimited
 LDIF
-# Locks and ends of accounts, where the server has the overlay ppolicy that knows these attributes:
+# Locked and expired accounts, if the server has the overlay ppolicy, which defines these attributes:
 if [ -n "${PPOLICY-}" ]; then ldapmodify "$@" <<LDIF
 dn: $DATABASE
 changetype: modify

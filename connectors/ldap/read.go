@@ -16,19 +16,20 @@ type reader struct {
 	session
 	description connectors.Description
 	class       class
-	// own are the DNs of the accounts that the config logs in with, by key, ownUIDs their names in posixGroups.
+	// own has the DNs of the accounts that the config logs in with, by key; ownUIDs has their names in posixGroups.
 	own     map[string]string
 	ownUIDs map[string]bool
 }
 
-// The attributes that hold members.
+// The attributes with members.
 const (
 	attrMember    = "member"
 	attrUnique    = "uniqueMember"
 	attrMemberUID = "memberUid"
 )
 
-// The attributes that have an entry's id: RFC 4530, and that of the 389 server, whose older entries have no other.
+// The attributes with an entry's id: that of RFC 4530, and that of 389 Directory Server, whose older entries lack the
+// former.
 const (
 	attrUUID     = "entryUUID"
 	attrUniqueID = "nsUniqueId"
@@ -53,7 +54,7 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 		return nil, err
 	}
 	for _, base := range []dn{s.BaseDN, s.UserBaseDN} {
-		if _, err := r.under(ctx, query{op: "look for the bases", base: base.text, scope: goldap.ScopeBaseObject, filter: "(objectClass=*)", attributes: []string{"1.1"}}); err != nil {
+		if _, err := r.under(ctx, query{op: "look up the bases", base: base.text, scope: goldap.ScopeBaseObject, filter: "(objectClass=*)", attributes: []string{"1.1"}}); err != nil {
 			r.session.close()
 			return nil, err
 		}
@@ -67,7 +68,7 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// Describe says what this directory can do.
+// Describe describes this directory.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	return r.description, nil
 }
@@ -83,9 +84,7 @@ func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 	})
 }
 
-// Filters are put together here and nowhere else.
-
-// manyTerms is from how many on it may be quicker to get all accounts, if they are no more than manyTimes as many.
+// From manyTerms search terms on, reading all accounts may be faster, if there are at most manyTimes as many.
 const (
 	manyTerms = 200
 	manyTimes = 20
@@ -101,7 +100,7 @@ const (
 	accountDisabled = 0x2
 )
 
-// groups are those below the base, all of them, or only those of the names.
+// groups returns the groups below the base: all, or those with the names.
 func (r *reader) groups(ctx context.Context, names []string) ([]*group, error) {
 	const op = "read the groups"
 	var found []*goldap.Entry
@@ -129,10 +128,10 @@ func (r *reader) groups(ctx context.Context, names []string) ([]*group, error) {
 	return out, nil
 }
 
-// holdsOwn says whether one of our own accounts is in a group: what we may do comes from it.
-const holdsOwn = "countersign's own account is in it"
+// holdsOwn protects groups that give countersign its own rights.
+const holdsOwn = "countersign's own account is a member"
 
-// usersBy are the accounts that satisfy one of the terms.
+// usersBy returns the accounts that match one of the terms.
 func (r *reader) usersBy(ctx context.Context, terms []string) ([]*user, error) {
 	found, err := r.anyOf(ctx, "read the accounts", r.settings.UserBaseDN, r.class.userFilter, terms, r.class.userAttributes)
 	if err != nil {
@@ -148,7 +147,7 @@ func (r *reader) readUsers(found []*goldap.Entry) ([]*user, error) {
 		if err != nil {
 			return nil, err
 		}
-		// Who has no name cannot be asked for: as a member, such an entry is shown by its DN.
+		// A request can't name an account without a name: as a member, it is shown by its DN.
 		if u.name != "" && u.dn.below(r.settings.UserBaseDN) {
 			out = append(out, u)
 		}
@@ -209,7 +208,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		return connectors.State{}, err
 	}
 	if who.unseen {
-		state.Incomplete = "no account can be seen below user_base_dn: is it right, and may the account that countersign logs in with read it?"
+		state.Incomplete = "no account found below user_base_dn; check user_base_dn, and that countersign's account can read it"
 	}
 	for _, g := range chosen {
 		state.Connections = append(state.Connections, connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id,
@@ -219,9 +218,9 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	return state, nil
 }
 
-// unseen says of which of the groups that may be empty, and seem to be, the members cannot be seen; "" when that is
-// none. A filter on what an account may not see is neither true nor false, so that its negation finds only groups that
-// are empty. names are those that the groups were asked for by, nil for all.
+// unseen reports the first group without members whose attribute can't be read, or "". A filter on a hidden attribute is
+// neither true nor false, so its negation finds only groups that are really empty. names are the names by which the
+// groups were read, nil for all.
 func (r *reader) unseen(ctx context.Context, groups []*group, names []string) (string, error) {
 	const op = "read the groups"
 	empty := map[string][]*group{}
@@ -254,21 +253,21 @@ func (r *reader) unseen(ctx context.Context, groups []*group, names []string) (s
 			if sure[g.dn.key()] {
 				continue
 			}
-			// Perhaps somebody has come in meanwhile, or the group was deleted.
+			// Perhaps it got a member in the meantime, or was deleted.
 			found, err := r.search(ctx, query{op: op, base: g.dn.text, scope: goldap.ScopeBaseObject, filter: "(objectClass=*)", attributes: []string{attr}})
 			switch {
 			case connectors.CodeOf(err) == connectors.NotFound:
 			case err != nil:
 				return "", err
 			case len(found) == 1 && len(found[0].GetEqualFoldAttributeValues(attr)) == 0:
-				return "the members of " + strconv.QuoteToASCII(g.name) + " cannot be seen: the account may not read or search its attribute " + attr, nil
+				return "can't see the members of " + strconv.QuoteToASCII(g.name) + ": the account lacks the right to read or search its attribute " + attr, nil
 			}
 		}
 	}
 	return "", nil
 }
 
-// List returns accounts and groups. What is foreign cannot be given, so that there is nothing to list.
+// List returns accounts and groups. Foreign members can't be granted, so none are listed.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	const op = "list the directory"
 	names := slices.DeleteFunc(slices.Clone(q.Names), func(n string) bool { return n == "" })
@@ -299,12 +298,12 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 		}
 	case typeForeign:
 	default:
-		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "there is nothing of the type " + strconv.QuoteToASCII(q.Type)}
+		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "unknown type " + strconv.QuoteToASCII(q.Type) + " (expected user or group)"}
 	}
 	return connectors.PageOf(items, q), nil
 }
 
-// listUsers are the accounts of the names; all when names is nil.
+// listUsers returns the accounts with the names; all if names is nil.
 func (r *reader) listUsers(ctx context.Context, names []string) ([]*user, error) {
 	if names == nil {
 		found, err := r.below(ctx, "read the accounts", r.settings.UserBaseDN, r.class.userFilter, r.class.userAttributes)

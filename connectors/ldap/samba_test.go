@@ -281,14 +281,14 @@ func testDomainsOwn(t *testing.T, server *servers.Directory) {
 		change := operation(schemas.OperationUpdate, group(name), schemas.Name{})
 		change.After = map[string]any{"description": "mine now"}
 		for _, op := range []schemas.Operation{grant(name, o.Name("alice")), change, create(name), operation(schemas.OperationDelete, group(name), schemas.Name{})} {
-			refused(t, w, connectors.Denied, "never changed", op)
+			refused(t, w, connectors.Denied, "is protected", op)
 		}
 		same(t, name, held(t, w, name), targets(before))
 	}
 	// Nor is such a group put into one of ours.
 	c := o.Name("ours")
 	must(t, w, create(c))
-	refused(t, w, connectors.Denied, "never given", operation(schemas.OperationGrant, group(c), group("domain admins")))
+	refused(t, w, connectors.Denied, "can't grant it", operation(schemas.OperationGrant, group(c), group("domain admins")))
 }
 
 func targets(c connectors.Connection) []string {

@@ -20,11 +20,11 @@ func or2(a, b string) string { return "(|" + a + b + ")" }
 
 func both(a, b string) string { return "(&" + a + b + ")" }
 
-// maxTerms bounds the alternatives of one filter. OpenLDAP holds each candidate to each of them, so that many cost
-// their square.
+// maxTerms bounds the alternatives of one filter. OpenLDAP compares each candidate with each of them, so the cost is
+// quadratic.
 const maxTerms = 50
 
-// anyOf searches for entries that satisfy one of many terms, some at a time.
+// anyOf searches for entries that match one of many terms, some at a time.
 func (r *reader) anyOf(ctx context.Context, op string, base dn, filter string, terms []string, attributes []string) ([]*goldap.Entry, error) {
 	var out []*goldap.Entry
 	seen := map[string]bool{}
@@ -59,7 +59,7 @@ func (r *reader) under(ctx context.Context, q query) ([]*goldap.Entry, error) {
 			setting = "user_base_dn"
 		}
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: q.op, Err: e.Err,
-			Message: fmt.Sprintf("the entry that config.%s names is not there, or the account may not see it", setting)}
+			Message: fmt.Sprintf("config.%s: entry not found, or the account can't see it", setting)}
 	}
 	return found, err
 }

@@ -255,7 +255,7 @@ func testDeparted(t *testing.T, server *servers.Directory) {
 	same(t, "with one who left", held(t, w, "g"), []string{"user/alice"})
 	must(t, w, revoke("g", "alice"))
 	same(t, "after another change", a.raw(t, a.groupDN("g"), "member"), []string{a.groupDN("lost group"), gone})
-	refused(t, w, connectors.NotFound, "no such account", grant("g", "gone"))
+	refused(t, w, connectors.NotFound, "account not found", grant("g", "gone"))
 	must(t, w, revoke("g", "gone"), operation(schemas.OperationRevoke, group("g"), group("lost group")))
 	same(t, "taken away", a.raw(t, a.groupDN("g"), "member"), []string{placeholder + a.groups})
 }
@@ -360,7 +360,7 @@ func testOutside(t *testing.T, server *servers.Directory) {
 		cfg := a.Config()
 		cfg.Values = maps.Clone(cfg.Values)
 		cfg.Values[setting] = "ou=nowhere," + a.outside
-		if _, err := ldap.New().OpenReader(t.Context(), cfg); connectors.CodeOf(err) != connectors.Invalid || !strings.Contains(err.Error(), "config."+setting+" names is not there") {
+		if _, err := ldap.New().OpenReader(t.Context(), cfg); connectors.CodeOf(err) != connectors.Invalid || !strings.Contains(err.Error(), "config."+setting+": entry not found") {
 			t.Errorf("with a %s that is not there: %v", setting, err)
 		}
 	}
@@ -397,7 +397,7 @@ func testOtherKind(t *testing.T, server *servers.Directory) {
 	a := newTree(t, server, "groupOfNames")
 	a.add(t, a.groupDN("thing"), map[string][]string{"objectClass": {"device"}, "cn": {"thing"}})
 	w := openWriter(t, a.Config())
-	refused(t, w, connectors.Conflict, "something else", create("thing"))
+	refused(t, w, connectors.Conflict, "another entry has this name", create("thing"))
 	a.add(t, a.groupDN("parent"), map[string][]string{"objectClass": {"groupOfNames"}, "cn": {"parent"}, "member": {nobody}})
 	a.add(t, "cn=child,"+a.groupDN("parent"), map[string][]string{"objectClass": {"device"}, "cn": {"child"}})
 	refused(t, w, connectors.Conflict, "entries below", operation(schemas.OperationDelete, group("parent"), schemas.Name{}))
@@ -444,7 +444,7 @@ func testNumbers(t *testing.T, server *servers.Directory) {
 			seen[gid] = name
 		}
 	}
-	refused(t, openWriter(t, cfg), connectors.Conflict, "no number", create("one too many"))
+	refused(t, openWriter(t, cfg), connectors.Conflict, "all numbers are in use", create("one too many"))
 }
 
 func testNumberTwice(t *testing.T, server *servers.Directory) {
@@ -521,7 +521,7 @@ func testOwnAccounts(t *testing.T, server *servers.Directory) {
 	cfg := changed(changed(a.Config(), "bind_dn", a.userDN("robot")), "password", connectors.NewSecret("robot-secret"))
 	w := openWriter(t, cfg)
 	must(t, w, create("g"))
-	refused(t, w, connectors.Denied, "logs in with it", grant("g", "robot"))
+	refused(t, w, connectors.Denied, "logs in with this account", grant("g", "robot"))
 	page, err := w.List(t.Context(), connectors.Query{Type: "user", Names: []string{"robot"}})
 	if err != nil || len(page.Items) != 1 || page.Items[0].Protected == "" {
 		t.Errorf("List of our own account: %v, %v, want it protected", page.Items, err)
@@ -743,17 +743,17 @@ func testNobodysName(t *testing.T, server *servers.Directory) {
 	a := newTree(t, server, "groupOfNames")
 	w := openWriter(t, a.Config())
 	must(t, w, create("empty"))
-	refused(t, w, connectors.Denied, "nobody", create("Countersign-Placeholder"))
+	refused(t, w, connectors.Denied, "is reserved", create("Countersign-Placeholder"))
 	a.group(t, placeholder+a.groups, "countersign-placeholder")
 	a.user(t, "alice")
-	refused(t, w, connectors.Denied, "nobody", grant("countersign-placeholder", "alice"))
+	refused(t, w, connectors.Denied, "is reserved", grant("countersign-placeholder", "alice"))
 	if got := read(t, w, "countersign-placeholder"); len(got) != 1 || got[0].Protected == "" {
 		t.Errorf("Read of it: %v, want it protected", got)
 	}
 	// What stands for nobody is not given: nobody would see it.
 	a.user(t, "quiet")
 	v := openWriter(t, changed(a.Config(), "ignored_members", []any{nobody, a.userDN("quiet")}))
-	refused(t, v, connectors.Denied, "nobody", grant("empty", "quiet"))
+	refused(t, v, connectors.Denied, "is reserved", grant("empty", "quiet"))
 }
 
 // testNumberOfAccount leaves accounts with the number of a group that was deleted: the next group must not get it.
@@ -765,7 +765,7 @@ func testNumberOfAccount(t *testing.T, server *servers.Directory) {
 	must(t, w, create("g"))
 	same(t, "the number", a.raw(t, a.groupDN("g"), "gidNumber"), []string{"301"})
 	same(t, "who is in it", held(t, w, "g"), []string{})
-	refused(t, w, connectors.Conflict, "no number", create("h"))
+	refused(t, w, connectors.Conflict, "all numbers are in use", create("h"))
 }
 
 // testUIDTwice has two accounts of one uid: a posixGroup cannot tell them apart.
@@ -801,7 +801,7 @@ func testMembersHidden(t *testing.T, server *servers.Directory) {
 	}
 	// A revoke by such an account must not pass for done.
 	blind := changed(changed(cfg, "apply_bind_dn", cfg.Values["bind_dn"]), "apply_password", cfg.Values["password"])
-	refused(t, openWriter(t, blind), connectors.Denied, "cannot be seen", revoke("g", "alice"))
+	refused(t, openWriter(t, blind), connectors.Denied, "can't see the members", revoke("g", "alice"))
 }
 
 // testGoneAfterRefusal has a server that refuses many changes at once, and is gone before each is tried by itself.

@@ -21,10 +21,10 @@ const configSchema = `{
   "additionalProperties": false,
   "required": ["types"],
   "properties": {
-    "title": {"type": "string", "minLength": 1, "maxLength": 100, "description": "What people call the application; default: its name as a connector."},
+    "title": {"type": "string", "minLength": 1, "maxLength": 100, "description": "The application's name for people; default: the connector's name."},
     "types": {
       "type": "array", "minItems": 1, "maxItems": 50,
-      "description": "The types of groups, roles and policies that it has.",
+      "description": "Its types of groups, roles and policies.",
       "items": {
         "type": "object", "additionalProperties": false, "required": ["name"],
         "properties": {
@@ -36,18 +36,18 @@ const configSchema = `{
           "reassign": {"type": "boolean", "default": false},
           "payload": {"type": "object", "description": "The attributes: a JSON Schema for each."},
           "names": {"$ref": "#/$defs/names"},
-          "privileged": {"$ref": "#/$defs/texts", "description": "Powerful ones: glob patterns."},
-          "privileged_fields": {"$ref": "#/$defs/texts", "description": "Attributes that are powerful when they are not at their default."},
+          "privileged": {"$ref": "#/$defs/texts", "description": "Glob patterns of privileged ones."},
+          "privileged_fields": {"$ref": "#/$defs/texts", "description": "Attributes that are privileged unless they have their default."},
           "grantable": {
             "type": "array", "maxItems": 50,
-            "description": "What may be granted to it.",
+            "description": "What it can be granted.",
             "items": {
               "type": "object", "additionalProperties": false, "required": ["type", "edge"],
               "properties": {
                 "type": {"type": "string", "pattern": "^[a-z][a-z0-9_]*$", "maxLength": 64},
-                "edge": {"enum": ["identity", "member", "connection", "resource"], "description": "identity and member: the target becomes a member of it. connection: it becomes a member of the target. resource: it may use the target."},
-                "privileges": {"$ref": "#/$defs/texts", "description": "For resources: all there are. A membership's are MEMBER, and ADMIN where it is named."},
-                "default": {"$ref": "#/$defs/texts", "description": "What an entry means that names none."},
+                "edge": {"enum": ["identity", "member", "connection", "resource"], "description": "identity and member: the target becomes a member of it. connection: it becomes a member of the target. resource: it can use the target."},
+                "privileges": {"$ref": "#/$defs/texts", "description": "For resources: all privileges. For memberships: MEMBER, and ADMIN if listed."},
+                "default": {"$ref": "#/$defs/texts", "description": "The privileges of an entry that lists none."},
                 "names": {"$ref": "#/$defs/names"},
                 "privileged": {"$ref": "#/$defs/texts"},
                 "privileged_privileges": {"$ref": "#/$defs/texts"},
@@ -66,8 +66,8 @@ const configSchema = `{
       "type": "object", "additionalProperties": false,
       "properties": {
         "max_bytes": {"type": "integer", "minimum": 1},
-        "pattern": {"type": "string", "maxLength": 1000, "description": "A regular expression (RE2) that a name must match as a whole."},
-        "reserved": {"$ref": "#/$defs/texts", "description": "Names that are the application's own: glob patterns."}
+        "pattern": {"type": "string", "maxLength": 1000, "description": "A regular expression (RE2) that must match the entire name."},
+        "reserved": {"$ref": "#/$defs/texts", "description": "Glob patterns of names that the application reserves."}
       }
     }
   }
@@ -111,10 +111,10 @@ type names struct {
 	Reserved []string `json:"reserved"`
 }
 
-// Describe says what every such application has in common: no types, since those are the configuration's.
+// Describe describes what all such applications have in common. Types come from the config.
 func (Connector) Describe() connectors.Description {
 	return connectors.Description{Name: "manual", Title: "An application that is attested", Config: json.RawMessage(configSchema), Attested: true,
-		PlanScript: "# Nothing is read: there is no credential.", ApplyScript: "# Nothing is changed from here: those who carry it out use their own."}
+		PlanScript: "# countersign reads nothing, so it needs no credential.", ApplyScript: "# countersign changes nothing: the people or service that carry requests out use their own credentials."}
 }
 
 func invalid(field, format string, args ...any) error {
@@ -135,7 +135,7 @@ func (c Connector) DescribeConfig(values map[string]any) (connectors.Description
 	for i := range cfg.Types {
 		t := &cfg.Types[i]
 		if seen[t.Name] {
-			return d, invalid(fmt.Sprintf("types[%d].name", i), "%s stands twice", t.Name)
+			return d, invalid(fmt.Sprintf("types[%d].name", i), "duplicate type %s", t.Name)
 		}
 		seen[t.Name] = true
 	}
@@ -162,7 +162,7 @@ func (t *connectionType) describe(at string, types map[string]bool) (connectors.
 	}
 	for _, f := range t.PrivilegedFields {
 		if _, ok := t.Payload[f]; !ok {
-			return out, invalid(at+".privileged_fields", "%q is no attribute of payload", f)
+			return out, invalid(at+".privileged_fields", "unknown attribute %q (expected one of payload)", f)
 		}
 	}
 	if out.Names, err = t.Names.rule(at + ".names"); err != nil {
@@ -177,48 +177,48 @@ func (t *connectionType) describe(at string, types map[string]bool) (connectors.
 			return out, err
 		}
 		if _, twice := out.Target(g.Type); twice {
-			return out, invalid(fmt.Sprintf("%s.grantable[%d].type", at, i), "%s stands twice", g.Type)
+			return out, invalid(fmt.Sprintf("%s.grantable[%d].type", at, i), "duplicate type %s", g.Type)
 		}
 		out.Grantable = append(out.Grantable, g)
 	}
 	return out, nil
 }
 
-// payload is the schema of a type's attributes.
+// payload builds the schema of a type's attributes.
 func payload(at string, attributes map[string]json.RawMessage) (json.RawMessage, error) {
 	if attributes == nil {
 		attributes = map[string]json.RawMessage{}
 	}
 	raw, err := json.Marshal(map[string]any{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false, "properties": attributes})
 	if err != nil {
-		return nil, invalid(at, "cannot be read")
+		return nil, invalid(at, "invalid JSON")
 	}
 	var doc any
 	if doc, err = jsonschema.UnmarshalJSON(bytes.NewReader(raw)); err != nil {
-		return nil, invalid(at, "cannot be read")
+		return nil, invalid(at, "invalid JSON")
 	}
 	if key := refers(doc, true); key != "" {
-		return nil, invalid(at, "has %s: an attribute's schema stands by itself", key)
+		return nil, invalid(at, "%s: not supported (expected a schema without references)", key)
 	}
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.UseLoader(nothing{})
 	const url = "urn:countersign:payload"
 	if err := c.AddResource(url, doc); err != nil {
-		return nil, invalid(at, "is no JSON Schema for each attribute")
+		return nil, invalid(at, "invalid JSON Schema")
 	}
 	if _, err := c.Compile(url); err != nil {
-		return nil, invalid(at, "is no JSON Schema for each attribute (draft 2020-12)")
+		return nil, invalid(at, "invalid JSON Schema (expected draft 2020-12 for each attribute)")
 	}
 	return raw, nil
 }
 
-// nothing fetches nothing.
+// nothing is a loader that refuses every reference.
 type nothing struct{}
 
-func (nothing) Load(string) (any, error) { return nil, errors.New("refers to something outside of it") }
+func (nothing) Load(string) (any, error) { return nil, errors.New("external reference") }
 
-// refers finds a keyword by which a schema would lead elsewhere. The outermost schema is ours.
+// refers finds a keyword that refers to another schema. The outermost schema is ours.
 func refers(v any, ours bool) string {
 	switch v := v.(type) {
 	case map[string]any:
@@ -243,7 +243,7 @@ func refers(v any, ours bool) string {
 func (n *names) rule(at string) (connectors.NameRule, error) {
 	if n.Pattern != "" {
 		if _, err := regexp.Compile(n.Pattern); err != nil {
-			return connectors.NameRule{}, invalid(at+".pattern", "is no regular expression of RE2")
+			return connectors.NameRule{}, invalid(at+".pattern", "invalid regular expression (expected RE2)")
 		}
 	}
 	return connectors.NameRule{MaxBytes: n.MaxBytes, Pattern: n.Pattern, Reserved: n.Reserved}, patterns(at+".reserved", n.Reserved)
@@ -264,11 +264,11 @@ func (g *grantable) describe(at string, types map[string]bool) (connectors.Grant
 	switch g.Edge {
 	case connectors.EdgeIdentity, connectors.EdgeMember, connectors.EdgeConnection:
 		if g.Edge == connectors.EdgeIdentity == types[g.Type] {
-			return out, invalid(at+".edge", "%s: identity is for accounts, member and connection are for types of connections that stand in the list", g.Edge)
+			return out, invalid(at+".edge", "%s: invalid for this type (identity is for accounts, member and connection are for types listed under types)", g.Edge)
 		}
 		for _, p := range g.Privileges {
 			if p != schemas.PrivilegeMember && p != schemas.PrivilegeAdmin {
-				return out, invalid(at+".privileges", "a membership's privileges are %s and %s", schemas.PrivilegeMember, schemas.PrivilegeAdmin)
+				return out, invalid(at+".privileges", "invalid privilege of a membership (expected %s or %s)", schemas.PrivilegeMember, schemas.PrivilegeAdmin)
 			}
 		}
 		if len(g.Privileges) == 0 {
@@ -279,16 +279,16 @@ func (g *grantable) describe(at string, types map[string]bool) (connectors.Grant
 		}
 	case connectors.EdgeResource:
 		if len(g.Privileges) == 0 {
-			return out, invalid(at+".privileges", "is missing: what may be done with a %s", g.Type)
+			return out, invalid(at+".privileges", "required: list what can be done with a %s", g.Type)
 		}
 		if types[g.Type] {
-			return out, invalid(at+".edge", "%s is a type of connections, and no resource", g.Type)
+			return out, invalid(at+".edge", "%s is a type of connections, not a resource", g.Type)
 		}
 	}
 	for _, list := range [][]string{out.Default, g.PrivilegedPrivileges} {
 		for _, p := range list {
 			if !slices.Contains(out.Privileges, p) {
-				return out, invalid(at, "%q is none of its privileges", p)
+				return out, invalid(at, "unknown privilege %q (expected one of privileges)", p)
 			}
 		}
 	}

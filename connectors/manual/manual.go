@@ -6,7 +6,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// Connector is the connector. New returns one.
+// Connector is the connector for attested applications.
 type Connector struct{}
 
 var (
@@ -17,13 +17,13 @@ var (
 // New returns the connector.
 func New() Connector { return Connector{} }
 
-// OpenReader returns a Reader that knows what there could be, and nothing of what there is.
+// OpenReader returns a Reader that describes the application and can't read it.
 func (c Connector) OpenReader(_ context.Context, cfg connectors.Config) (connectors.Reader, error) {
 	d, err := c.DescribeConfig(cfg.Values)
 	return connectors.Guard(reader{d}, err)
 }
 
-// OpenWriter refuses: nothing is changed from here.
+// OpenWriter returns an error: countersign can't change such an application.
 func (Connector) OpenWriter(context.Context, connectors.Config) (connectors.Writer, error) {
-	return nil, &connectors.Error{Code: connectors.Unsupported, Op: "open the application", Message: "it is attested, and cannot be changed from here: use provisioning ticket or webhook"}
+	return nil, &connectors.Error{Code: connectors.Unsupported, Op: "open the application", Message: "countersign can't change an attested application; use provisioning ticket or webhook"}
 }

@@ -11,7 +11,7 @@ type reader struct{ description connectors.Description }
 func (r reader) Describe(context.Context) (connectors.Description, error) { return r.description, nil }
 
 func (r reader) unread(op string) error {
-	return &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "it is attested, and cannot be read: the ledger has what was said to be done"}
+	return &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "countersign can't read an attested application; the ledger has its confirmed operations"}
 }
 
 func (r reader) Read(context.Context, connectors.Selection) (connectors.State, error) {

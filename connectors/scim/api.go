@@ -23,45 +23,45 @@ const (
 	endPrincipals = "ServicePrincipals"
 )
 
-// reader asks an application.
+// reader reads an application.
 type reader struct {
 	settings settings
 	http     *rest.Client
 	lister   connectors.Lister
-	found    *manner // how the application is to be treated, once it was asked
+	found    *manner // cached by the method manner
 }
 
-// manner is how the application is to be treated: what it says of itself, else what the profile assumes.
+// manner holds the application's capabilities: those of its ServiceProviderConfig, otherwise the profile's.
 type manner struct {
 	patch, put, filter, etag bool
 	page                     int
 }
 
-// manner asks for the ServiceProviderConfig, once.
+// manner reads the ServiceProviderConfig, once.
 func (r *reader) manner(ctx context.Context) (*manner, error) {
 	if r.found != nil {
 		return r.found, nil
 	}
 	p := r.settings.profile
 	m := manner{patch: p.patch, put: p.put, filter: p.filter, page: p.page}
-	var said abilities
-	_, _, err := r.http.JSON(ctx, rest.Request{Op: "read the application's ServiceProviderConfig", Method: http.MethodGet, Path: "ServiceProviderConfig"}, &said)
+	var config abilities
+	_, _, err := r.http.JSON(ctx, rest.Request{Op: "read the application's ServiceProviderConfig", Method: http.MethodGet, Path: "ServiceProviderConfig"}, &config)
 	var status *rest.StatusError
 	switch {
 	case err == nil:
-		if said.Patch != nil {
-			m.patch = bool(said.Patch.Supported)
+		if config.Patch != nil {
+			m.patch = bool(config.Patch.Supported)
 		}
-		if said.Filter != nil {
-			m.filter = bool(said.Filter.Supported)
-			if said.Filter.MaxResults > 0 {
-				m.page = min(m.page, said.Filter.MaxResults)
+		if config.Filter != nil {
+			m.filter = bool(config.Filter.Supported)
+			if config.Filter.MaxResults > 0 {
+				m.page = min(m.page, config.Filter.MaxResults)
 			}
 		}
-		m.etag = said.ETag != nil && bool(said.ETag.Supported)
+		m.etag = config.ETag != nil && bool(config.ETag.Supported)
 	case errors.As(err, &status) && (status.Status == http.StatusNotFound || status.Status == http.StatusForbidden || status.Status == http.StatusGone ||
 		connectors.CodeOf(err) == connectors.Unsupported || connectors.CodeOf(err) == connectors.Invalid):
-		// It has none, or keeps it to itself.
+		// There is none, or the credential can't read it.
 	default:
 		return nil, err
 	}
@@ -84,14 +84,14 @@ func (r *reader) manner(ctx context.Context) (*manner, error) {
 	return r.found, nil
 }
 
-// tries is how often a list is read anew when it changed meanwhile.
+// tries bounds how often a list is read again because it changed in the meantime.
 const tries = 3
 
 // maxPages bounds a list.
 const maxPages = 1_000_000
 
-// list reads all resources of an endpoint, or those that a filter finds. incomplete says why they may not be all:
-// what is there is there, but more may be.
+// list reads all resources of an endpoint, or those that match a filter. incomplete is the reason why there may be
+// more than it returns.
 func (r *reader) list(ctx context.Context, endpoint, filter string) (resources []json.RawMessage, incomplete string, err error) {
 	for range tries {
 		if r.settings.profile.paging == pagingByCursor {
@@ -104,7 +104,7 @@ func (r *reader) list(ctx context.Context, endpoint, filter string) (resources [
 	return resources, incomplete, nil
 }
 
-// ask is one request for a page.
+// ask requests one page.
 func (r *reader) ask(ctx context.Context, endpoint, filter string, q url.Values) (page, error) {
 	op := "read the " + strings.ToLower(endpoint)
 	if filter != "" {
@@ -114,7 +114,7 @@ func (r *reader) ask(ctx context.Context, endpoint, filter string, q url.Values)
 	if _, _, err := r.http.JSON(ctx, rest.Request{Op: op, Method: http.MethodGet, Path: endpoint, Query: q}, &p); err != nil {
 		return page{}, err
 	}
-	// With cursors the total may be left out. Then the answer has resources, or says that it is a list.
+	// With cursors the total is optional. Then the answer must have resources or the schema of a list.
 	list := p.Total != nil || r.settings.profile.paging == pagingByCursor && (p.Resources != nil || slices.Contains(p.Schemas, listMessage))
 	if !list {
 		return page{}, r.strange(op, nil)
@@ -122,9 +122,9 @@ func (r *reader) ask(ctx context.Context, endpoint, filter string, q url.Values)
 	return p, nil
 }
 
-// strange is the error of an answer that is no answer of this API.
+// strange returns the error for an answer that isn't a SCIM answer.
 func (r *reader) strange(op string, err error) error {
-	return &connectors.Error{Code: connectors.Unavailable, Op: op, Err: err, Message: "the answer is not what SCIM gives: is config.url right, and nothing else in between?"}
+	return &connectors.Error{Code: connectors.Unavailable, Op: op, Err: err, Message: "invalid SCIM answer; check config.url, and that no proxy answers in the application's place"}
 }
 
 func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []json.RawMessage, incomplete string, err error) {
@@ -143,7 +143,7 @@ func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []js
 		}
 		p, err := r.ask(ctx, endpoint, filter, q)
 		if total == len(out) && next > 1 && past(err) {
-			return out, "", nil // it minds being asked for more than it said that it has
+			return out, "", nil // it rejects requests beyond its total
 		}
 		if err != nil {
 			return nil, "", err
@@ -171,25 +171,24 @@ func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []js
 		case n > 0 && repeated == n && len(out) == total:
 			return out, "", nil // paging is ignored: the first page had everything
 		case n > 0 && repeated == n:
-			return out, fmt.Sprintf("the application answers with the same %d of %d %s to each page", len(out), total, what), nil
+			return out, fmt.Sprintf("every page has the same %d of %d %s", len(out), total, what), nil
 		case repeated > 0:
-			return out, fmt.Sprintf("pages of %s overlap: they changed while they were read", what), nil
+			return out, fmt.Sprintf("the pages of %s overlap: they changed while they were read", what), nil
 		case n == 0 && len(out) < total:
-			return out, fmt.Sprintf("the application gave %d of %d %s", len(out), total, what), nil
+			return out, fmt.Sprintf("the application returned %d of %d %s", len(out), total, what), nil
 		case len(out) > total:
-			return out, fmt.Sprintf("the application gave %d %s, and says that there are %d", len(out), what, total), nil
+			return out, fmt.Sprintf("the application returned %d %s with a total of %d", len(out), what, total), nil
 		case n == 0, len(out) == total && (n != m.page || r.settings.profile.paging != pagingByIndex):
 			return out, "", nil
 		default:
-			// A full page that ends at the total may be a server that counts the page and not the whole: the
-			// next page tells.
+			// After a full page that ends at the total, the next page shows whether the total counts only the page.
 			next += n
 		}
 	}
 	return out, "the pages of " + what + " do not end", nil
 }
 
-// past says that an error may mean that there is no such page.
+// past reports whether an error may mean that the page doesn't exist.
 func past(err error) bool {
 	code := connectors.CodeOf(err)
 	return code == connectors.Invalid || code == connectors.NotFound
@@ -215,39 +214,39 @@ func (r *reader) byCursor(ctx context.Context, endpoint, filter string) (out []j
 			if err := json.Unmarshal(raw, &id); err != nil || id.ID == "" {
 				return nil, "", r.strange("read the "+what, err)
 			}
-			if !seen[string(id.ID)] { // what moved to a later page meanwhile is one all the same
+			if !seen[string(id.ID)] { // a resource that moved to a later page counts once
 				seen[string(id.ID)] = true
 				out = append(out, raw)
 			}
 		}
 		switch cursor = p.Next; {
 		case cursor == "" && p.Total != nil && *p.Total > len(out):
-			return out, fmt.Sprintf("the application gave %d of %d %s", len(out), *p.Total, what), nil
+			return out, fmt.Sprintf("the application returned %d of %d %s", len(out), *p.Total, what), nil
 		case cursor == "":
 			return out, "", nil
 		case cursors[cursor]:
-			return out, "the pages of " + what + " go in a circle", nil
+			return out, "the pages of " + what + " repeat", nil
 		}
 		cursors[cursor] = true
 	}
 	return out, "the pages of " + what + " do not end", nil
 }
 
-// find reads the resources whose attribute has a value, by a filter. usable is false where the application does not
-// filter so: the caller looks through the whole list then.
+// find reads the resources whose attribute has a value, by a filter. If usable is false, the application doesn't
+// support the filter, and the caller has to search the complete list.
 func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (resources []json.RawMessage, usable bool, err error) {
 	m, err := r.manner(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	if r.settings.profile.paging == pagingNoLists && !plain(value) {
-		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the name " + strconv.QuoteToASCII(value) +
-			" has characters that servers read in their own way in a filter, and " + r.settings.profile.title + " has no list to look through"}
+		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look up a name", Message: "the name " + strconv.QuoteToASCII(value) +
+			" has characters that servers interpret differently in filters, and " + r.settings.profile.title + " doesn't list resources"}
 	}
 	switch {
 	case !m.filter && r.settings.profile.paging == pagingNoLists:
-		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look a name up", Message: "the application says that it has no filters, and " +
-			r.settings.profile.title + " has no list to look through: if it has some, let config.filter be always"}
+		return nil, false, &connectors.Error{Code: connectors.Unsupported, Op: "look up a name", Message: "the application doesn't announce filters, and " +
+			r.settings.profile.title + " doesn't list resources; if it supports filters, set config.filter to always"}
 	case !m.filter || !plain(value):
 		return nil, false, nil
 	}
@@ -261,20 +260,20 @@ func (r *reader) find(ctx context.Context, endpoint, attribute, value string) (r
 	case err != nil:
 		return nil, false, err
 	case incomplete != "" && r.settings.profile.paging == pagingNoLists:
-		return nil, false, &connectors.Error{Code: connectors.Unavailable, Op: "look a name up", Message: incomplete}
+		return nil, false, &connectors.Error{Code: connectors.Unavailable, Op: "look up a name", Message: incomplete}
 	case incomplete != "":
-		return nil, false, nil // the whole list will say the same, or be right
+		return nil, false, nil // the complete list has the same problem, or is right
 	}
 	return resources, true, nil
 }
 
-// get reads one resource; ok is false when it is not there.
+// get reads one resource; ok is false if it doesn't exist.
 func (r *reader) get(ctx context.Context, endpoint, id string) (body []byte, header http.Header, ok bool, err error) {
 	resp, _, err := r.http.Do(ctx, rest.Request{Op: "read one of the " + strings.ToLower(endpoint), Method: http.MethodGet, Path: endpoint + "/" + url.PathEscape(id)})
 	var status *rest.StatusError
 	switch {
 	case connectors.CodeOf(err) == connectors.NotFound && errors.As(err, &status) && bytes.HasPrefix(bytes.TrimSpace(status.Body), []byte("<")):
-		return nil, nil, false, r.strange("read one of the "+strings.ToLower(endpoint), err) // a page for people
+		return nil, nil, false, r.strange("read one of the "+strings.ToLower(endpoint), err) // an HTML page
 	case connectors.CodeOf(err) == connectors.NotFound:
 		return nil, nil, false, nil
 	case err != nil:
@@ -283,7 +282,7 @@ func (r *reader) get(ctx context.Context, endpoint, id string) (body []byte, hea
 	return resp.Body, resp.Header, true, nil
 }
 
-// group reads one group with its members, but where the application never shows them.
+// group reads one group, with its members where the application shows them.
 func (r *reader) group(ctx context.Context, id string) (g group, ok bool, err error) {
 	body, header, ok, err := r.get(ctx, endGroups, id)
 	if err != nil || !ok {
@@ -295,35 +294,35 @@ func (r *reader) group(ctx context.Context, id string) (g group, ok bool, err er
 	if v := header.Get("ETag"); v != "" {
 		g.version = v
 	}
-	return g, true, r.whole(g)
+	return g, true, r.complete(g)
 }
 
-// whole refuses a group of which the application shows a part only.
-func (r *reader) whole(g group) error {
+// complete returns an error for a group of which the application shows only some members.
+func (r *reader) complete(g group) error {
 	if p := r.settings.profile; p.shown > 0 && len(g.members) >= p.shown {
 		return &connectors.Error{Code: connectors.Unsupported, Op: "read the group " + strconv.QuoteToASCII(g.name),
-			Message: fmt.Sprintf("%s shows no more than %d members of a group, so that nobody knows who else is in it", p.title, p.shown)}
+			Message: fmt.Sprintf("%s shows at most %d members of a group, so its other members are unknown", p.title, p.shown)}
 	}
 	return nil
 }
 
-// holds asks whether somebody is in a group that does not show its members.
+// holds reports whether an id is a member of a group that doesn't show its members.
 func (r *reader) holds(ctx context.Context, g, id string) (bool, error) {
 	list, incomplete, err := r.list(ctx, endGroups, "id eq "+quoted(g)+" and members eq "+quoted(id))
 	if err != nil {
 		return false, err
 	}
 	if incomplete != "" {
-		return false, &connectors.Error{Code: connectors.Unavailable, Op: "ask who is in a group", Message: incomplete}
+		return false, &connectors.Error{Code: connectors.Unavailable, Op: "look up a member", Message: incomplete}
 	}
 	for _, raw := range list {
 		found, err := decodeGroup(raw)
 		if err != nil {
-			return false, r.strange("ask who is in a group", err)
+			return false, r.strange("look up a member", err)
 		}
 		if found.id != g {
-			// Whoever ignores a filter would make everybody a member of everything.
-			return false, r.strange("ask who is in a group", errors.New("the answer has another group than the one asked for"))
+			// A server that ignores the filter would make everybody a member of everything.
+			return false, r.strange("look up a member", errors.New("the answer has a group that doesn't match the filter"))
 		}
 	}
 	return len(list) > 0, nil

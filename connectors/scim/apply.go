@@ -21,7 +21,7 @@ type writer struct{ *reader }
 
 var _ connectors.Writer = (*writer)(nil)
 
-// Apply carries creations, updates and deletions out one by one, and memberships of a group together.
+// Apply carries out creations, updates and deletions one by one, and the membership changes of a group together.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	d, err := w.describe(ctx)
 	if err != nil {
@@ -42,8 +42,8 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	return nil
 }
 
-// together is how many operations from the first on may be sorted by group: memberships of which none depends on
-// another, and none is about the same member.
+// together returns how many leading operations can be sorted by group: membership changes of distinct members that
+// don't depend on each other.
 func together(ops []schemas.Operation) int {
 	type edge struct{ connection, target schemas.Name }
 	ids, edges := map[string]bool{}, map[edge]bool{}
@@ -70,34 +70,34 @@ type applying struct {
 	failed  connectors.Failures
 }
 
-// step is an operation under way.
+// step is an operation in progress.
 type step struct {
 	*schemas.Operation
 	started  time.Time
 	attempts int
 	err      error
-	done     bool // there is an outcome, or err says why not
+	done     bool // it has an outcome or an error
 
 	id string // the member's
 }
 
 func (s *step) fail(err error) { s.err, s.done = err, true }
 
-// refuse is an error about one operation.
+// refuse returns an error about one operation.
 func (s *step) refuse(code connectors.Code, format string, args ...any) *connectors.Error {
 	return &connectors.Error{Code: code, Op: connectors.Title(s.Operation), Message: fmt.Sprintf(format, args...)}
 }
 
-// tell reports outcomes. It returns an error when the context ended, or the application as a whole is not to be had:
-// what was sent may have been done, and those after it need not be tried.
-func (a *applying) tell(ctx context.Context, steps ...*step) error {
-	var whole error
+// reportAll reports outcomes. It returns an error if the context ended or the application is unavailable: requests
+// that were sent may have been carried out, and the remaining operations aren't tried.
+func (a *applying) reportAll(ctx context.Context, steps ...*step) error {
+	var unavailable error
 	for _, s := range steps {
 		if s.err != nil && ctx.Err() != nil {
 			return connectors.Stopped(ctx, "apply")
 		}
 		if connectors.IsWhole(s.err) {
-			whole = s.err
+			unavailable = s.err
 			continue
 		}
 		a.failed[s.ID] = s.err != nil
@@ -107,7 +107,7 @@ func (a *applying) tell(ctx context.Context, steps ...*step) error {
 		}
 		a.report(connectors.Outcome{Operation: s.ID, Attempts: attempts, Started: s.started, Finished: a.writer.settings.now(), Err: s.err})
 	}
-	return whole
+	return unavailable
 }
 
 func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
@@ -126,7 +126,7 @@ func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
 			s.attempts, s.err = a.one(ctx, s)
 		}
 		if s.err != nil || !member {
-			if err := a.tell(ctx, s); err != nil {
+			if err := a.reportAll(ctx, s); err != nil {
 				return err
 			}
 			continue
@@ -146,14 +146,14 @@ func (a *applying) run(ctx context.Context, ops []schemas.Operation) error {
 			s.started = a.writer.settings.now()
 		}
 		a.memberships(ctx, n.SourceName, steps)
-		if err := a.tell(ctx, steps...); err != nil {
+		if err := a.reportAll(ctx, steps...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// prepare reads whole lists where many names are needed. That they cannot be read is said when a name is needed.
+// prepare reads complete lists where many names are needed. It ignores errors: they're reported when a name is needed.
 func (a *applying) prepare(ctx context.Context, byGroup map[schemas.Name][]*step) {
 	if a.writer.settings.profile.paging == pagingNoLists {
 		return
@@ -169,12 +169,12 @@ func (a *applying) prepare(ctx context.Context, byGroup map[schemas.Name][]*step
 	}
 	for typ, of := range names {
 		if len(of) > few {
-			_, _ = a.session.all(ctx, typ) // asked again where it matters
+			_, _ = a.session.all(ctx, typ) // read again where it matters
 		}
 	}
 }
 
-// pick finds the one group that an operation is about. ok is false where there is none.
+// pick finds the group of an operation. The second result is false if there is none.
 func (a *applying) pick(ctx context.Context, s *step, name, id string) (string, bool, error) {
 	list, err := a.session.named(ctx, typeGroup, name)
 	if err != nil {
@@ -189,7 +189,7 @@ func (a *applying) pick(ctx context.Context, s *step, name, id string) (string, 
 		return "", false, err
 	}
 	if there && found.name != name {
-		return "", false, s.refuse(connectors.Conflict, "the group with the id %s is named %s now", strconv.QuoteToASCII(id), strconv.QuoteToASCII(found.name))
+		return "", false, s.refuse(connectors.Conflict, "the group with id %s is now named %s", strconv.QuoteToASCII(id), strconv.QuoteToASCII(found.name))
 	}
 	return id, there, nil
 }
@@ -219,14 +219,14 @@ func (a *applying) one(ctx context.Context, s *step) (attempts int, err error) {
 	case s.Kind == schemas.OperationCreate && s.NativeID == "":
 		return a.create(ctx, s)
 	}
-	return 1, s.refuse(connectors.NotFound, "there is no such group")
+	return 1, s.refuse(connectors.NotFound, "group not found")
 }
 
 func (a *applying) remove(ctx context.Context, s *step, id string) (int, error) {
 	_, n, err := a.writer.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodDelete, Path: endGroups + "/" + url.PathEscape(id)})
 	a.session.forget(s.Connection.SourceName)
 	if connectors.CodeOf(err) == connectors.NotFound {
-		err = nil // it was there a moment ago
+		err = nil // another writer deleted it first
 	}
 	return n, err
 }
@@ -237,7 +237,7 @@ func (a *applying) create(ctx context.Context, s *step) (int, error) {
 	if v, ok := s.After["external_id"].(string); ok && v != "" {
 		body["externalId"] = v
 	}
-	// Members are never sent: some applications leave them out without a word.
+	// Members are never sent: some applications ignore them silently.
 	resp, n, err := a.writer.http.Do(ctx, rest.Request{Op: connectors.Title(s.Operation), Method: http.MethodPost, Path: endGroups, Body: body})
 	a.session.forget(name)
 	switch code := connectors.CodeOf(err); {
@@ -248,26 +248,26 @@ func (a *applying) create(ctx context.Context, s *step) (int, error) {
 			a.session.found[s.Connection] = []account{{id: made.id, name: name}}
 			return n, nil
 		case bad == nil && made.id != "" && made.name != "":
-			return n, s.refuse(connectors.Invalid, "the application named the group %s instead (its id is %s): ask for a name that it keeps, and delete this one",
+			return n, s.refuse(connectors.Invalid, "the application renamed the group to %s (id %s); request a name that it keeps, and delete this group",
 				strconv.QuoteToASCII(made.name), strconv.QuoteToASCII(made.id))
 		}
-		// No group in the answer: it is looked up when it is needed.
+		// The answer lacks the group: it is looked up when needed.
 		return n, nil
 	case code == connectors.Conflict, code == connectors.Unavailable && ctx.Err() == nil:
-		// Somebody made it meanwhile, or we did and the answer was lost.
+		// Another writer created it in the meantime, or we did and the answer was lost.
 		id, there, again := a.pick(ctx, s, name, "")
 		switch {
 		case again == nil && there:
 			m, err := a.writer.update(ctx, s, id)
 			return n + m, err
 		case code == connectors.Conflict && again == nil:
-			return n, s.refuse(connectors.Conflict, "the application says that the name is taken, and shows no group of it: perhaps one that differs in case, or one that is hidden from us")
+			return n, s.refuse(connectors.Conflict, "the application reports that the name is taken but shows no such group; there may be one that differs in case or is hidden from this credential")
 		}
 	}
 	return n, err
 }
 
-// update brings the attributes of a group to what is asked for.
+// update sets the attributes of a group.
 func (w *writer) update(ctx context.Context, s *step, id string) (attempts int, err error) {
 	want, ok := s.After["external_id"].(string)
 	if !ok {
@@ -278,14 +278,14 @@ func (w *writer) update(ctx context.Context, s *step, id string) (attempts int, 
 	case err != nil:
 		return 1, err
 	case !there || g.name != s.Connection.SourceName:
-		return 1, s.refuse(connectors.Conflict, "the group went, or was renamed, in this moment")
+		return 1, s.refuse(connectors.Conflict, "the group was deleted or renamed in the meantime")
 	case g.external == want:
 		return 1, nil
 	}
 	return w.commit(ctx, connectors.Title(s.Operation), g, change{external: &want})
 }
 
-// fieldOf finds an attribute, whose name has no case (RFC 7643, 2.1).
+// fieldOf finds an attribute by its name, which is case-insensitive (RFC 7643, 2.1).
 func fieldOf(raw map[string]json.RawMessage, name string) string {
 	for k := range raw {
 		if strings.EqualFold(k, name) {

@@ -14,23 +14,23 @@ import (
 	"github.com/countersign/countersign/connectors/rest"
 )
 
-// change is what is done to a group in one go.
+// change is a set of changes to one group.
 type change struct {
 	add      []entry
 	remove   []string // ids
-	external *string  // the new externalId; "" takes it away
+	external *string  // the new externalId; "" removes it
 }
 
-// entry is a member to be.
+// entry is a member to add.
 type entry struct{ id, typ string }
 
-// done says whether a group is as the change leaves it.
+// done reports whether the group already has the change.
 func (c change) done(g group) bool {
 	return !slices.ContainsFunc(c.add, func(e entry) bool { return !g.has(e.id) }) && !slices.ContainsFunc(c.remove, g.has) &&
 		(c.external == nil || g.external == *c.external)
 }
 
-// commit changes a group that was just read.
+// commit applies a change to a group that was just read.
 func (w *writer) commit(ctx context.Context, op string, g group, c change) (attempts int, err error) {
 	m, err := w.manner(ctx)
 	if err != nil {
@@ -42,13 +42,13 @@ func (w *writer) commit(ctx context.Context, op string, g group, c change) (atte
 		if connectors.CodeOf(err) != connectors.Unsupported || !puts || w.settings.Write == "patch" {
 			return attempts, err
 		}
-		m.patch = false // it was assumed, or promised, and is not so
+		m.patch = false // assumed or announced, but not supported
 	}
 	if puts {
 		n, err := w.put(ctx, op, g, c, m.etag)
 		return attempts + n, err
 	}
-	return 1, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "the application says that it takes neither PATCH nor PUT of groups"}
+	return 1, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "the application supports neither PATCH nor PUT of groups"}
 }
 
 // operation is one of a PatchOp message (RFC 7644, 3.5.2).
@@ -58,7 +58,7 @@ type operation struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// reference is a member as it is sent. A user needs no type, and some servers mind one.
+// reference is a member as it is sent. Users are sent without a type, which some servers reject.
 type reference struct {
 	Value string `json:"value"`
 	Type  string `json:"type,omitempty"`
@@ -89,15 +89,15 @@ func (w *writer) patch(ctx context.Context, op string, g group, c change) (attem
 		list = append(list, operation{Op: "remove", Path: "externalId"})
 	}
 	body := map[string]any{"schemas": []string{patchMessage}, "Operations": list}
-	// Sent twice, an addition may be stored twice: after a fault the caller looks first.
+	// An addition that is sent twice may be stored twice, so the caller reads the group after an error.
 	_, attempts, err = w.http.Do(ctx, rest.Request{Op: op, Method: http.MethodPatch, Path: endGroups + "/" + url.PathEscape(g.id), Body: body, OneTime: true})
 	return attempts, err
 }
 
-// rounds is how often a PUT that somebody else crossed is tried.
+// rounds bounds how often a PUT is tried that other writers interfere with.
 const rounds = 6
 
-// put replaces a group by what was read of it with the change made, everything else kept.
+// put replaces a group by its last read state with the change applied and everything else kept.
 func (w *writer) put(ctx context.Context, op string, g group, c change, locked bool) (attempts int, err error) {
 	name := g.name
 	for range rounds {
@@ -130,13 +130,13 @@ func (w *writer) put(ctx context.Context, op string, g group, c change, locked b
 			return attempts, err
 		}
 		if !there || g.name != name {
-			return attempts, &connectors.Error{Code: connectors.Conflict, Op: op, Message: "the group was renamed, or went, in this moment"}
+			return attempts, &connectors.Error{Code: connectors.Conflict, Op: op, Message: "the group was renamed or deleted in the meantime"}
 		}
 		if c.done(g) {
 			return attempts, nil
 		}
 	}
-	return attempts, &connectors.Error{Code: connectors.Conflict, Op: op, Message: "somebody else keeps writing this group: try again when it is quiet"}
+	return attempts, &connectors.Error{Code: connectors.Conflict, Op: op, Message: "another writer keeps changing this group; run again later"}
 }
 
 func wait(ctx context.Context, op string, d time.Duration) error {
@@ -150,7 +150,7 @@ func wait(ctx context.Context, op string, d time.Duration) error {
 	}
 }
 
-// replaced is a group as it is sent back: what is not ours stays as it came. meta is the server's own.
+// replaced returns the group to send: other attributes are unchanged, meta is left out since the server sets it.
 func replaced(g group, c change) ([]byte, error) {
 	raw := maps.Clone(g.raw)
 	delete(raw, fieldOf(raw, "meta"))
@@ -185,7 +185,7 @@ func replaced(g group, c change) ([]byte, error) {
 		keep = append(keep, b)
 	}
 	if keep == nil {
-		keep = []json.RawMessage{} // an absent list may mean: leave it
+		keep = []json.RawMessage{} // an absent list may mean no change
 	}
 	var err error
 	if raw[at], err = json.Marshal(keep); err != nil {

@@ -13,7 +13,7 @@ const (
 	typeGroup     = "group"
 	typeUser      = "user"
 	typePrincipal = "service_principal"
-	// typeOther is what other hands put into a group and no list names: it is shown, and not described.
+	// typeOther is a member that isn't a user, group or service principal. It can be revoked but not granted.
 	typeOther = "other"
 
 	privilegeMember = "MEMBER"
@@ -25,26 +25,26 @@ const configTemplate = `{
   "additionalProperties": false,
   "required": ["url"],
   "properties": {
-    "url": {"type": "string", "minLength": 1, "maxLength": 2000, "description": "Where the application's SCIM API begins: what Users and Groups are below, as https://HOST/scim/v2."},
-    "profile": {"enum": PROFILES, "default": "generic", "description": "Which application it is. generic is the RFC."},
+    "url": {"type": "string", "minLength": 1, "maxLength": 2000, "description": "Base URL of the application's SCIM API, which has Users and Groups below it, such as https://HOST/scim/v2."},
+    "profile": {"enum": PROFILES, "default": "generic", "description": "The application. generic follows the RFC."},
     "token": {"x-secret": true, "description": "Bearer token for planning, which only reads."},
-    "apply_token": {"x-secret": true, "description": "Bearer token for applying; default: that for planning."},
-    "username": {"type": "string", "minLength": 1, "maxLength": 500, "description": "User for planning, with password, where the application takes basic authentication."},
+    "apply_token": {"x-secret": true, "description": "Bearer token for applying; default: token."},
+    "username": {"type": "string", "minLength": 1, "maxLength": 500, "description": "User for planning, with password, if the application supports basic authentication."},
     "password": {"x-secret": true, "description": "The password of username."},
-    "apply_username": {"type": "string", "minLength": 1, "maxLength": 500, "description": "User for applying; default: that for planning."},
+    "apply_username": {"type": "string", "minLength": 1, "maxLength": 500, "description": "User for applying; default: username."},
     "apply_password": {"x-secret": true, "description": "The password of apply_username."},
-    "oauth": {"$ref": "#/$defs/oauth", "description": "Fetches tokens for planning by client credentials (RFC 6749, 4.4), where they are short-lived."},
-    "apply_oauth": {"$ref": "#/$defs/oauth", "description": "The same for applying; default: that for planning."},
-    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's: absolute, or relative to the access repository and within it."},
-    "protected": {"type": "array", "maxItems": 1000, "items": {"type": "string", "minLength": 1, "maxLength": 1024}, "default": [], "description": "Glob patterns of groups that are never changed, as those of the application's administrators."},
-    "write": {"enum": ["auto", "patch", "put"], "default": "auto", "description": "How groups are changed: auto is what the application says of itself."},
-    "filter": {"enum": ["auto", "always", "never"], "default": "auto", "description": "Whether names are looked up by filters: auto is what the application says of itself."},
-    "fold_user_names": {"type": "boolean", "description": "Whether user names are one whatever their case; default: as the profile knows. With true they are shown in lower case."},
-    "page_size": {"type": "integer", "minimum": 1, "maximum": 10000, "description": "How many resources to ask for at once; default: the profile's, within what the application says of itself."},
-    "max_lookups": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 20000, "description": "How many single requests one reading may take, where lists do not show who is in a group."},
-    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long one request may take."},
-    "retries": {"type": "integer", "minimum": 0, "maximum": 20, "default": 4, "description": "How often a request that failed is sent again, where that does no harm."},
-    "settle": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "2s", "description": "With PUT and without ETags: after how long a group is read again, to see whether somebody else overwrote it. Longer than another writer takes between reading and writing."}
+    "oauth": {"$ref": "#/$defs/oauth", "description": "Fetches short-lived tokens for planning by client credentials (RFC 6749, 4.4)."},
+    "apply_oauth": {"$ref": "#/$defs/oauth", "description": "The same for applying; default: oauth."},
+    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities to trust instead of the system's: absolute, or relative to the access repository and within it."},
+    "protected": {"type": "array", "maxItems": 1000, "items": {"type": "string", "minLength": 1, "maxLength": 1024}, "default": [], "description": "Glob patterns of groups that are never changed, such as those of the application's administrators."},
+    "write": {"enum": ["auto", "patch", "put"], "default": "auto", "description": "How groups are changed; auto: as the application's ServiceProviderConfig announces."},
+    "filter": {"enum": ["auto", "always", "never"], "default": "auto", "description": "Whether names are looked up by filters; auto: as the application's ServiceProviderConfig announces."},
+    "fold_user_names": {"type": "boolean", "description": "Whether user names are case-insensitive; default: the profile's. If true, they are shown in lower case."},
+    "page_size": {"type": "integer", "minimum": 1, "maximum": 10000, "description": "Resources per page; default: the profile's, within the application's maximum."},
+    "max_lookups": {"type": "integer", "minimum": 1, "maximum": 10000000, "default": 20000, "description": "Maximum of single requests per read, if lists don't show the members of groups."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "Timeout of one request."},
+    "retries": {"type": "integer", "minimum": 0, "maximum": 20, "default": 4, "description": "How often a failed request is retried if that is safe."},
+    "settle": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "2s", "description": "With PUT and without ETags: wait before a group is read again to detect that another writer overwrote it. Set it longer than other writers take between reading and writing."}
   },
   "$defs": {
     "oauth": {
@@ -52,12 +52,12 @@ const configTemplate = `{
       "additionalProperties": false,
       "required": ["token_url", "client_id", "client_secret"],
       "properties": {
-        "token_url": {"type": "string", "minLength": 1, "maxLength": 2000, "description": "Where tokens are made: https://HOST/PATH."},
+        "token_url": {"type": "string", "minLength": 1, "maxLength": 2000, "description": "URL of the token endpoint: https://HOST/PATH."},
         "client_id": {"type": "string", "minLength": 1, "maxLength": 500, "description": "The client's id."},
         "client_secret": {"x-secret": true, "description": "The client's secret."},
-        "grant": {"enum": ["client_credentials", "account_credentials"], "default": "client_credentials", "description": "The grant_type: account_credentials is Zoom's."},
-        "account_id": {"type": "string", "minLength": 1, "maxLength": 500, "description": "The account_id that account_credentials needs."},
-        "scope": {"type": "string", "minLength": 1, "maxLength": 2000, "description": "The scopes to ask for, with spaces between."}
+        "grant": {"enum": ["client_credentials", "account_credentials"], "default": "client_credentials", "description": "The grant_type; account_credentials is for Zoom."},
+        "account_id": {"type": "string", "minLength": 1, "maxLength": 500, "description": "The account_id for account_credentials."},
+        "scope": {"type": "string", "minLength": 1, "maxLength": 2000, "description": "The scopes to request, separated by spaces."}
       }
     }
   }
@@ -71,7 +71,7 @@ func configSchema() json.RawMessage {
 	return json.RawMessage(strings.Replace(configTemplate, "PROFILES", string(names), 1))
 }
 
-const externalID = `"external_id": {"type": "string", "maxLength": 1024, "description": "The group's externalId, by which a directory that provisions it knows it again. Left alone when absent; \"\" takes it away."}`
+const externalID = `"external_id": {"type": "string", "maxLength": 1024, "description": "The group's externalId, by which a provisioning directory recognises it. Unchanged if absent; \"\" removes it."}`
 
 func payloadSchema(e external) json.RawMessage {
 	properties, required := externalID, ""
@@ -85,7 +85,7 @@ func payloadSchema(e external) json.RawMessage {
 	return json.RawMessage(`{"$schema": "https://json-schema.org/draft/2020-12/schema", "type": "object", "additionalProperties": false, "properties": {` + properties + `}` + required + `}`)
 }
 
-// Describe says what the connector can do with any of its profiles.
+// Describe describes the connector with the widest of its profiles.
 func (Connector) Describe() connectors.Description {
 	widest := generic()
 	widest.principals = true
@@ -94,14 +94,14 @@ func (Connector) Describe() connectors.Description {
 	for _, p := range profiles() {
 		fmt.Fprintf(&plan, "# %s (profile: %s)\n#   %s.\n", p.title, p.name, p.token)
 	}
-	fmt.Fprint(&apply, "# Applying uses what planning uses, where the application has one kind of credential only. It needs the rights to\n"+
-		"# make, change and delete groups, and to read users; none to change users.\n", plan.String())
-	d.PlanScript = "# SCIM has no script: credentials are made by hand, and most may do everything.\n" + plan.String()
+	fmt.Fprint(&apply, "# If the application has only one kind of credential, applying uses that for planning. It needs the rights to create,\n"+
+		"# change and delete groups, and to read users; it needs no right to change users.\n", plan.String())
+	d.PlanScript = "# There is no script for SCIM: create credentials by hand. Most of them can do everything.\n" + plan.String()
 	d.ApplyScript = apply.String()
 	return d
 }
 
-// rights are what an installation lets be done.
+// rights lists the changes that an application supports.
 type rights struct{ members, update bool }
 
 func describe(p profile, can rights) connectors.Description {

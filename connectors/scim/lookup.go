@@ -8,26 +8,25 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// session is what is known within one Apply or List: names that were looked up are not looked up again, but for the
-// groups, which are read anew before each write.
+// session caches lookups within one Apply or List. Groups are read again before each write.
 type session struct {
 	reader *reader
 	found  map[schemas.Name][]account
-	whole  map[string][]account // by type, where the whole list was read
+	lists  map[string][]account // complete lists, by type
 }
 
 func newSession(r *reader) *session {
-	return &session{reader: r, found: map[schemas.Name][]account{}, whole: map[string][]account{}}
+	return &session{reader: r, found: map[schemas.Name][]account{}, lists: map[string][]account{}}
 }
 
-// all reads everything of a type. What is not whole is an error: a name that is missing in it may be there.
+// all reads the complete list of a type. An incomplete list is an error: a name that it lacks may exist.
 func (s *session) all(ctx context.Context, typ string) ([]account, error) {
-	if list, ok := s.whole[typ]; ok {
+	if list, ok := s.lists[typ]; ok {
 		return list, nil
 	}
 	op := "list each " + typ
 	if s.reader.settings.profile.paging == pagingNoLists {
-		return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: s.reader.settings.profile.title + " lists nothing over SCIM: ask for names"}
+		return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: s.reader.settings.profile.title + " doesn't list resources over SCIM; use names"}
 	}
 	var list []account
 	var why string
@@ -51,11 +50,11 @@ func (s *session) all(ctx context.Context, typ string) ([]account, error) {
 	if why != "" {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: why}
 	}
-	s.whole[typ] = list
+	s.lists[typ] = list
 	return list, nil
 }
 
-// named finds all that have a name, to the letter (users: as the profile folds).
+// named finds all resources with exactly this name (user names are folded if the profile folds them).
 func (s *session) named(ctx context.Context, typ, name string) ([]account, error) {
 	if typ == typeUser {
 		name = s.reader.fold(name)
@@ -64,12 +63,12 @@ func (s *session) named(ctx context.Context, typ, name string) ([]account, error
 	if list, ok := s.found[key]; ok {
 		return list, nil
 	}
-	if _, ok := s.whole[typ]; !ok {
+	if _, ok := s.lists[typ]; !ok {
 		list, usable, err := s.byFilter(ctx, typ, name)
 		if err != nil {
 			return nil, err
 		}
-		// Where names are folded, a filter that is not may have missed the name.
+		// If names are folded, a case-sensitive filter may have missed the name.
 		if usable && (len(list) > 0 || typ != typeUser || !s.reader.settings.profile.foldUsers || s.reader.settings.profile.paging == pagingNoLists) {
 			s.found[key] = list
 			return list, nil
@@ -114,7 +113,7 @@ func (s *session) byFilter(ctx context.Context, typ, name string) (list []accoun
 			a, err = decodeUser(raw)
 		}
 		if err != nil {
-			return nil, false, s.reader.strange("look a "+typ+" up", err)
+			return nil, false, s.reader.strange("look up a "+typ, err)
 		}
 		if a = s.reader.named(typ, a); a.name == name {
 			list = append(list, a)
@@ -123,8 +122,8 @@ func (s *session) byFilter(ctx context.Context, typ, name string) (list []accoun
 	return list, true, nil
 }
 
-// forget drops what is known of a group's name.
+// forget drops the cached lookups of a group's name.
 func (s *session) forget(name string) {
 	delete(s.found, schemas.Name{Type: typeGroup, SourceName: name})
-	delete(s.whole, typeGroup)
+	delete(s.lists, typeGroup)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// target finds who is to be, or to be no more, a member. ok is false where nobody of that name is there.
+// target finds the member to add or remove. ok is false if it doesn't exist.
 func (a *applying) target(ctx context.Context, s *step) (id string, ok bool, err error) {
 	list, err := a.session.named(ctx, s.Target.Type, s.Target.SourceName)
 	if err != nil {
@@ -31,17 +31,17 @@ func (a *applying) target(ctx context.Context, s *step) (id string, ok bool, err
 	return t.id, t.id != "", nil
 }
 
-// renamed refuses an operation whose target lives on under another name.
+// renamed returns an error if the operation's target exists under another name.
 func (a *applying) renamed(ctx context.Context, s *step) error {
 	endpoint := map[string]string{typeUser: endUsers, typeGroup: endGroups, typePrincipal: endPrincipals}[s.Target.Type]
 	_, _, there, err := a.writer.get(ctx, endpoint, s.TargetID)
 	if err == nil && there {
-		return s.refuse(connectors.Conflict, "the %s with the id %s has another name now", s.Target.Type, strconv.QuoteToASCII(s.TargetID))
+		return s.refuse(connectors.Conflict, "the %s with id %s has another name now", s.Target.Type, strconv.QuoteToASCII(s.TargetID))
 	}
 	return err
 }
 
-// memberships carries out grants and revokes in the groups of one name, which is one group but for ambiguous names.
+// memberships carries out grants and revokes in the groups of one name, usually a single group.
 func (a *applying) memberships(ctx context.Context, name string, steps []*step) {
 	byID := map[string][]*step{}
 	var ids []string
@@ -56,10 +56,10 @@ func (a *applying) memberships(ctx context.Context, name string, steps []*step) 
 			s.fail(err)
 			continue
 		case !there && s.Kind == schemas.OperationGrant:
-			s.fail(s.refuse(connectors.NotFound, "there is no such group"))
+			s.fail(s.refuse(connectors.NotFound, "group not found"))
 			continue
 		case !there:
-			s.fail(nil) // what cannot be held is held by nobody
+			s.fail(nil) // no group, no membership
 			continue
 		}
 		member, known, err := a.target(ctx, s)
@@ -67,14 +67,14 @@ func (a *applying) memberships(ctx context.Context, name string, steps []*step) 
 		case err != nil:
 			s.fail(err)
 		case !known && s.Kind == schemas.OperationGrant:
-			s.fail(s.refuse(connectors.NotFound, "there is no %s of this name", s.Target.Type))
+			s.fail(s.refuse(connectors.NotFound, "%s not found", s.Target.Type))
 		case !known && s.TargetID == "":
 			s.fail(nil)
 		case s.Kind == schemas.OperationGrant && member == id:
 			s.fail(s.refuse(connectors.Invalid, "a group cannot be a member of itself"))
 		default:
 			if s.id = member; !known {
-				s.id = s.TargetID // gone from the application, but perhaps not from the group
+				s.id = s.TargetID // not in the application, but perhaps still in the group
 			}
 			if byID[id] == nil {
 				ids = append(ids, id)
@@ -87,15 +87,15 @@ func (a *applying) memberships(ctx context.Context, name string, steps []*step) 
 	}
 }
 
-// inGroup carries out what is to be done in one group, in as few requests as the application lets.
+// inGroup carries out the changes of one group, in as few requests as the application allows.
 func (w *writer) inGroup(ctx context.Context, id, name string, steps []*step) {
 	limit := w.settings.profile.changes
 	for round := 1; ; round++ {
 		g, err := w.current(ctx, id, steps)
 		if err == nil && g.name != name {
-			err = &connectors.Error{Code: connectors.Conflict, Op: "change the group " + strconv.QuoteToASCII(name), Message: "the group was renamed, or went, in this moment"}
+			err = &connectors.Error{Code: connectors.Conflict, Op: "change the group " + strconv.QuoteToASCII(name), Message: "the group was renamed or deleted in the meantime"}
 			if g.id == "" {
-				err = &connectors.Error{Code: connectors.NotFound, Op: "change the group " + strconv.QuoteToASCII(name), Message: "there is no such group"}
+				err = &connectors.Error{Code: connectors.NotFound, Op: "change the group " + strconv.QuoteToASCII(name), Message: "group not found"}
 			}
 		}
 		var open []*step
@@ -136,11 +136,11 @@ func (w *writer) inGroup(ctx context.Context, id, name string, steps []*step) {
 			}
 			round = 0
 		case ctx.Err() != nil || errors.As(err, &typed) && typed.RetryAfter > 0 || code == connectors.Unsupported || unknown(err):
-			for _, s := range open { // none of them can go better
+			for _, s := range open { // the others would fail too
 				s.fail(err)
 			}
 		case code == connectors.Unavailable:
-			// It may have been done: the next round looks. Once more where it was not.
+			// It may have been carried out: the next round reads the group, and retries once.
 			if round >= 2 {
 				for _, s := range open {
 					s.fail(err)
@@ -152,19 +152,19 @@ func (w *writer) inGroup(ctx context.Context, id, name string, steps []*step) {
 			batch[0].fail(err)
 			round = 0
 		default:
-			limit = 1 // one of them is at fault: which one?
+			limit = 1 // find the one that is rejected
 			round = 0
 		}
 	}
 }
 
-// unknown says that the application does not know the credential, whatever is asked.
+// unknown reports whether the application rejects the credential itself.
 func unknown(err error) bool {
 	var status *rest.StatusError
 	return errors.As(err, &status) && status.Status == http.StatusUnauthorized
 }
 
-// settled takes an error back where the group shows that the thing is done.
+// settled clears the error of steps that the group shows as done.
 func (w *writer) settled(ctx context.Context, id string, steps []*step) {
 	g, err := w.current(ctx, id, steps)
 	if err != nil || g.id == "" {
@@ -177,7 +177,7 @@ func (w *writer) settled(ctx context.Context, id string, steps []*step) {
 	}
 }
 
-// current reads a group with those of its members that matter. The zero group is one that is not there.
+// current reads a group with the members that the steps concern. It returns the zero group if there is none.
 func (w *writer) current(ctx context.Context, id string, steps []*step) (group, error) {
 	g, there, err := w.group(ctx, id)
 	if err != nil || !there {

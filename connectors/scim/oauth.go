@@ -12,7 +12,7 @@ import (
 	"github.com/countersign/countersign/connectors/rest"
 )
 
-// client fetches tokens that live a short time, and keeps each until shortly before its end.
+// client fetches short-lived tokens and keeps each until shortly before its expiry.
 type client struct {
 	TokenURL  connectors.Address `json:"token_url"`
 	ClientID  string             `json:"client_id"`
@@ -28,7 +28,7 @@ type client struct {
 	expires time.Time
 }
 
-// early is how long before its end a token is no longer used: a request takes its time, and clocks differ.
+// early is how long before its expiry a token is replaced: requests take time, and clocks differ.
 const early = time.Minute
 
 func (c *client) open(s settings) error {
@@ -44,7 +44,7 @@ func (c *client) open(s settings) error {
 	return err
 }
 
-// fetch returns a token that is good for some time yet.
+// fetch returns a token that is valid for a while.
 func (c *client) fetch(ctx context.Context) (string, error) {
 	if t := c.token.Reveal(); t != "" && c.now().Before(c.expires) {
 		return t, nil
@@ -61,16 +61,16 @@ func (c *client) fetch(ctx context.Context) (string, error) {
 		Token   string      `json:"access_token"`
 		Expires json.Number `json:"expires_in"`
 	}
-	// The answer holds a secret: what of it does not fit is not repeated.
+	// The answer contains a secret, so errors never repeat it.
 	if _, _, err := c.http.JSON(ctx, rest.Request{Op: op, Method: http.MethodPost, Path: c.path, Body: []byte(form.Encode()), Repeatable: true}, &answer); err != nil {
 		return "", err
 	}
 	if answer.Token == "" {
-		return "", &connectors.Error{Code: connectors.Denied, Op: op, Message: "the answer of config.oauth.token_url has no token"}
+		return "", &connectors.Error{Code: connectors.Denied, Op: op, Message: "config.oauth.token_url: the answer lacks a token (expected access_token)"}
 	}
 	seconds, err := answer.Expires.Int64()
 	if err != nil || seconds <= 0 {
-		seconds = int64(2 * early / time.Second) // not said: used for a minute
+		seconds = int64(2 * early / time.Second) // unknown: use it for a minute
 	}
 	c.token, c.expires = connectors.NewSecret(answer.Token), c.now().Add(time.Duration(seconds)*time.Second-early)
 	return answer.Token, nil

@@ -11,79 +11,79 @@ import (
 type membership int
 
 const (
-	membersDetect membership = iota // perhaps in lists: found out at each reading
+	membersDetect membership = iota // in lists or not: detected by each read
 	membersInLists
 	membersSingly   // only in the answer for one group
-	membersByFilter // nowhere: asked for each group and user by a filter
+	membersByFilter // never: looked up by a filter for each group and user
 )
 
-// How an application cuts lists into pages.
+// How an application pages lists.
 type paging int
 
 const (
 	pagingByIndex  paging = iota // startIndex and count (RFC 7644, 3.4.2.4)
 	pagingByCursor               // cursor and count (RFC 9865)
-	pagingNoLists                // it answers for one name or id at a time, and lists nothing
+	pagingNoLists                // no lists: one name or id at a time
 )
 
-// What an application does with externalId of groups.
+// How an application treats the externalId of groups.
 type external int
 
 const (
-	externalFree     external = iota // may be set and changed
-	externalRequired                 // must be set when the group is made
-	externalNone                     // is not kept, or nobody says that it is
+	externalFree     external = iota // can be set and changed
+	externalRequired                 // must be set on creation
+	externalNone                     // not kept, or not documented
 )
 
-// profile is what one application does that others do otherwise. Each field has a test with a server that does so.
+// profile describes how one application differs from others. Each field has a test with such a server.
 type profile struct {
 	name, title string
-	// sources are the pages that the entries rest on.
+	// sources are the pages that document the entries.
 	sources []string
-	// patch, put and filter are assumed where the application has no ServiceProviderConfig.
+	// patch, put and filter apply if the application doesn't have a ServiceProviderConfig.
 	patch, put, filter bool
-	// changes is how many members one PATCH may add and remove.
+	// changes is the maximum of members that one PATCH can add and remove.
 	changes int
-	// page is how many resources to ask for at once.
+	// page is the number of resources per page.
 	page     int
 	paging   paging
 	members  membership
 	external external
-	// shown is how many members the application shows of a group at most; 0: all.
+	// shown is the maximum of members of a group that the application shows; 0: all.
 	shown int
-	// nested says that groups can be members of groups.
+	// nested means that groups can be members of groups.
 	nested bool
-	// principals says that service principals are members beside users.
+	// principals means that service principals can be members.
 	principals bool
-	// foldUsers says that user names are one whatever their case.
+	// foldUsers means that user names are case-insensitive.
 	foldUsers bool
-	// names are those that the application keeps as they are given.
+	// names are the group names that the application keeps unchanged.
 	names connectors.NameRule
-	// token says what an administrator does to make the credential.
+	// token tells an administrator how to create the credential.
 	token string
 }
 
-// plainNames keeps out what cannot be seen: control and format characters, and space at the ends.
+// plainNames excludes invisible characters: control and format characters, and spaces at the ends.
 const plainNames = `[^\p{C}\p{Z}](?:[^\p{C}\p{Zl}\p{Zp}]*[^\p{C}\p{Z}])?`
 
-// plainOnly are the names that plain takes.
+// plainOnly matches the names that the function plain accepts.
 const plainOnly = `[a-zA-Z0-9._@+:/=,#-](?:[a-zA-Z0-9 ._@+:/=,#-]*[a-zA-Z0-9._@+:/=,#-])?`
 
-// maxNameBytes is what a filter's address bears everywhere, even with every byte escaped.
+// maxNameBytes is the longest name that fits into a filter's URL everywhere, even with every byte escaped.
 const maxNameBytes = 1024
 
 func anyName() connectors.NameRule {
 	return connectors.NameRule{MaxBytes: maxNameBytes, Pattern: plainNames}
 }
 
-// generic is what the RFC says, and what is assumed of an application that no profile describes.
+// generic follows the RFC, and is used for applications without a profile.
 func generic() profile {
 	return profile{name: "generic", title: "SCIM 2.0", patch: true, put: true, filter: true, changes: 100, page: 100, nested: true, names: anyName(),
 		sources: []string{"RFC 7643", "RFC 7644"},
-		token:   "make a token (or a user and password) for SCIM provisioning in the application's administration. Most know one kind, which may do everything: where there is one that only reads, give it to token, and the other to apply_token"}
+		token:   "create a token (or a user and password) for SCIM provisioning in the application's administration. Most applications have only one kind, which can do everything; if there is one that only reads, use it for token, and the other for apply_token"}
 }
 
-// profiles are all that can be named in a config, sorted by name.
+// profiles returns all profiles, sorted by name.
 func profiles() []profile {
 	with := func(change func(*profile)) profile {
 		p := generic()
@@ -97,7 +97,7 @@ func profiles() []profile {
 			p.sources = []string{
 				"developer.atlassian.com/cloud/admin/user-provisioning/rest/api-group-groups", // PATCH and PUT of groups; a group cannot be renamed
 			}
-			p.token = "Atlassian Administration, Security, Identity providers, the directory, Set up user provisioning: it shows the directory's base URL and an API key, which may do everything in this directory. Regenerating it ends the one before"
+			p.token = "Atlassian Administration, Security, Identity providers, the directory, Set up user provisioning: it shows the directory's base URL and an API key, which can do everything in this directory. Regenerating it revokes the previous one"
 		}),
 		with(func(p *profile) {
 			p.name, p.title = "aws_identity_center", "AWS IAM Identity Center"
@@ -107,7 +107,7 @@ func profiles() []profile {
 				"docs.aws.amazon.com/singlesignon/latest/developerguide/limitations.html", // eq and and are the only filter operators
 			}
 			p.put, p.paging, p.members = false, pagingByCursor, membersByFilter
-			p.token = "IAM Identity Center, Settings, Identity source, Automatic provisioning: it shows the SCIM endpoint and generates an access token, which may do everything and lives a year. Two can exist at a time: give one to token and the other to apply_token, so that they can be told apart and ended one by one"
+			p.token = "IAM Identity Center, Settings, Identity source, Automatic provisioning: it shows the SCIM endpoint and generates an access token, which can do everything and is valid for a year. Two can exist at a time: use one for token and the other for apply_token, so that you can tell them apart and revoke each by itself"
 		}),
 		with(func(p *profile) {
 			p.name, p.title = "databricks", "Databricks account"
@@ -118,14 +118,14 @@ func profiles() []profile {
 			}
 			p.members, p.nested, p.principals, p.foldUsers = membersSingly, true, true, true
 			p.names.MaxBytes = 255
-			p.token = "account console: make a service principal with the role account admin, which SCIM needs even for reading, and an OAuth secret for it (oauth, with token_url https://HOST/oidc/accounts/ACCOUNT_ID/v1/token and scope all-apis)"
+			p.token = "account console: create a service principal with the role account admin, which SCIM needs even for reading, and an OAuth secret for it (oauth, with token_url https://HOST/oidc/accounts/ACCOUNT_ID/v1/token and scope all-apis)"
 		}),
 		with(func(p *profile) {
 			p.name, p.title = "datadog", "Datadog"
 			p.sources = []string{
 				"docs.datadoghq.com/api/latest/scim", // groups are managed teams, for organisations that asked for it; startIndex and count; the two permissions
 			}
-			p.token = "a service account with a role that has user_access_invite and user_access_manage and nothing else, and an application key of it. Reading groups needs both permissions as well. Teams over SCIM are opened by Datadog's support"
+			p.token = "a service account with a role that has user_access_invite and user_access_manage and nothing else, and an application key of it. Reading groups needs both permissions as well. Datadog's support enables teams over SCIM"
 		}),
 		generic(),
 		with(func(p *profile) {
@@ -142,7 +142,7 @@ func profiles() []profile {
 				"docs.newrelic.com/docs/accounts/accounts/automated-user-management/scim-support-automated-user-management", // groups keep displayName and members
 			}
 			p.external = externalNone
-			p.token = "Administration, Access management, Authentication domains: a domain that is provisioned by SCIM shows its token once. It may do everything in this domain"
+			p.token = "Administration, Access management, Authentication domains: a domain that is provisioned by SCIM shows its token once. It can do everything in this domain"
 		}),
 		with(func(p *profile) {
 			p.name, p.title = "sentry", "Sentry"
@@ -152,7 +152,7 @@ func profiles() []profile {
 			}
 			p.put, p.external, p.shown = false, externalNone, 10_000
 			p.names = connectors.NameRule{MaxBytes: 50, Pattern: `[a-z0-9_-]*[a-z_][a-z0-9_-]*`}
-			p.token = "Settings, Auth, with SCIM enabled: it shows the SCIM URL and a token that may do everything with members and teams"
+			p.token = "Settings, Auth, with SCIM enabled: it shows the SCIM URL and a token that can do everything with members and teams"
 		}),
 		with(func(p *profile) {
 			p.name, p.title = "slack", "Slack"
@@ -161,7 +161,7 @@ func profiles() []profile {
 				"docs.slack.dev/reference/scim-api/rate-limits", // 429 with Retry-After, shared by all apps of the organisation
 			}
 			p.external = externalNone
-			p.token = "an app with the user scope admin, installed by an owner of the organisation (workspace owners on Business+): its user token may do everything, and ends when that person is no owner or admin any more"
+			p.token = "an app with the user scope admin, installed by an owner of the organisation (workspace owners on Business+): its user token can do everything, and ends when that person is no longer an owner or admin"
 		}),
 		with(func(p *profile) {
 			p.name, p.title = "snowflake", "Snowflake"
@@ -172,7 +172,7 @@ func profiles() []profile {
 			p.members = membersSingly
 			p.names.Pattern = plainOnly
 			p.names.Reserved = []string{"ACCOUNTADMIN", "GLOBALORGADMIN", "ORGADMIN", "PUBLIC", "SECURITYADMIN", "SYSADMIN", "USERADMIN"}
-			p.token = "CREATE SECURITY INTEGRATION … TYPE = SCIM … RUN_AS_ROLE = 'GENERIC_SCIM_PROVISIONER' with a role that has CREATE USER and CREATE ROLE ON ACCOUNT, then SELECT SYSTEM$GENERATE_SCIM_ACCESS_TOKEN('NAME'): the token lives six months and reaches the roles that this role owns"
+			p.token = "CREATE SECURITY INTEGRATION … TYPE = SCIM … RUN_AS_ROLE = 'GENERIC_SCIM_PROVISIONER' with a role that has CREATE USER and CREATE ROLE ON ACCOUNT, then SELECT SYSTEM$GENERATE_SCIM_ACCESS_TOKEN('NAME'): the token is valid for six months and can use the roles that this role owns"
 		}),
 		with(func(p *profile) {
 			p.name, p.title = "zoom", "Zoom"
@@ -180,7 +180,7 @@ func profiles() []profile {
 				"developers.zoom.us/docs/api/scim2",         // GET of /scim2/Groups, with filters; the scopes
 				"developers.zoom.us/docs/api/rest/scim-api", // OAuth; needs a vanity URL and single sign-on
 			}
-			p.token = "a server-to-server OAuth app with the scope scim2:admin (scim2 in older apps) and nothing else (oauth, with token_url https://zoom.us/oauth/token, grant account_credentials and the account's id). Its tokens live an hour: countersign fetches them"
+			p.token = "a server-to-server OAuth app with the scope scim2:admin (scim2 in older apps) and nothing else (oauth, with token_url https://zoom.us/oauth/token, grant account_credentials and the account's id). Its tokens are valid for an hour; countersign fetches them"
 		}),
 	}
 }
@@ -202,7 +202,7 @@ func profileNames() []string {
 	return names
 }
 
-// plain says whether a name can stand in a filter of every server.
+// plain reports whether a name is safe in a filter of every server.
 func plain(name string) bool {
 	for i := range len(name) {
 		c := name[i]

@@ -14,10 +14,10 @@ import (
 
 var _ connectors.Reader = (*reader)(nil)
 
-// few is up to how many things are asked for one by one before the whole list is read.
+// few is how many resources are looked up one by one; for more, the complete list is read.
 const few = 10
 
-// Describe narrows Connector.Describe to the profile, and to what the application says of itself.
+// Describe narrows Connector.Describe to the profile and the application's ServiceProviderConfig.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	return r.describe(ctx)
 }
@@ -37,7 +37,7 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// Normalize folds user names where the application does. It is pure.
+// Normalize folds user names if the application does. It is pure.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 	return connectors.NormalizeWith(describe(r.settings.profile, rights{members: true, update: true}), s, func(c *connectors.Connection) error {
 		for i := range c.Entitlements {
@@ -49,7 +49,7 @@ func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 	})
 }
 
-// fold is a user's name as it is shown.
+// fold returns a user's name as it is shown.
 func (r *reader) fold(name string) string {
 	if r.settings.profile.foldUsers {
 		return strings.ToLower(name)
@@ -57,7 +57,7 @@ func (r *reader) fold(name string) string {
 	return name
 }
 
-// Read lists the groups and then who their members are: pages of both, and single requests for what lists do not show.
+// Read reads the groups and their members from lists, and with single requests whatever lists don't show.
 func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
 	v := view{reader: r, users: map[string]account{}, principals: map[string]account{}, names: map[string]string{}, asked: map[string]bool{}}
 	groups, err := v.groups(ctx, sel)
@@ -79,18 +79,18 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	return state, nil
 }
 
-// view is one reading.
+// view is the state of one read.
 type view struct {
 	reader     *reader
 	incomplete string // the first reason
 	lookups    int
-	byName     bool // groups were asked for by name, and the others are not known
-	listsShow  bool // some group has members in the list, so that one without has none
+	byName     bool // groups were looked up by name, so the others are unknown
+	listsShow  bool // the list shows the members of some group
 
 	users, principals       map[string]account // by id
 	allUsers, allPrincipals bool
 	names                   map[string]string // of groups, by id
-	asked                   map[string]bool   // ids that were looked up by themselves
+	asked                   map[string]bool   // ids that were looked up one by one
 }
 
 func (v *view) lack(reason string) {
@@ -99,16 +99,16 @@ func (v *view) lack(reason string) {
 	}
 }
 
-// single counts a request for one thing; false is one too many.
+// single counts a single request. It returns false beyond config.max_lookups.
 func (v *view) single() bool {
 	if v.lookups++; v.lookups > v.reader.settings.MaxLookups {
-		v.lack(fmt.Sprintf("more than %d single requests are needed to see who is in these groups: narrow the scope, or raise config.max_lookups", v.reader.settings.MaxLookups))
+		v.lack(fmt.Sprintf("reading the members of these groups takes more than %d single requests; narrow the scope or raise config.max_lookups", v.reader.settings.MaxLookups))
 		return false
 	}
 	return true
 }
 
-// exact are the names that a selection means, where it has no pattern.
+// exact returns the group names of a selection, and whether it has names only.
 func exact(sel connectors.Selection) ([]string, bool) {
 	var names []string
 	for _, n := range sel.Names {
@@ -133,7 +133,7 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 	var raws []json.RawMessage
 	switch {
 	case !lists && !only:
-		v.lack(v.reader.settings.profile.title + " does not list groups over SCIM: write the scope with the groups' full names, without patterns")
+		v.lack(v.reader.settings.profile.title + " doesn't list groups over SCIM; use the groups' full names in the scope, without patterns")
 		return nil, nil
 	case only && (len(names) <= few || !lists):
 		v.byName = true
@@ -181,7 +181,7 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 	return out, nil
 }
 
-// members fills in what the list does not show.
+// members reads the members that the list doesn't show.
 func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 	mode := v.reader.settings.profile.members
 	if mode == membersByFilter {
@@ -190,7 +190,7 @@ func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 	var out []group
 	for _, g := range groups {
 		if mode == membersInLists || mode == membersDetect && v.listsShow {
-			if err := v.reader.whole(g); err != nil {
+			if err := v.reader.complete(g); err != nil {
 				v.lack(err.Error())
 			}
 			out = append(out, g)
@@ -208,7 +208,7 @@ func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 			return nil, err
 		}
 		if !ok || full.name != g.name {
-			v.lack("the group " + strconv.QuoteToASCII(g.name) + " is in the list, and went, or was renamed, before it was read by itself")
+			v.lack("the group " + strconv.QuoteToASCII(g.name) + " was deleted or renamed while the groups were read")
 			continue
 		}
 		out = append(out, full)
@@ -273,7 +273,7 @@ func (r *reader) named(typ string, a account) account {
 	return a
 }
 
-// allOf reads everybody of a type, once.
+// allOf reads all accounts of a type, once.
 func (v *view) allOf(ctx context.Context, typ string) error {
 	done, into := &v.allUsers, v.users
 	if typ == typePrincipal {
@@ -294,7 +294,7 @@ func (v *view) allOf(ctx context.Context, typ string) error {
 	return nil
 }
 
-// resolve finds out who the members are.
+// resolve finds the names of the members.
 func (v *view) resolve(ctx context.Context, groups []group) error {
 	unknown := func() map[string]member {
 		out := map[string]member{}
@@ -338,7 +338,7 @@ func (v *view) resolve(ctx context.Context, groups []group) error {
 	return nil
 }
 
-// lookUp asks for one id.
+// lookUp reads one id.
 func (v *view) lookUp(ctx context.Context, id, kind string) error {
 	v.asked[id] = true
 	for _, typ := range []string{typeUser, typeGroup, typePrincipal} {
@@ -376,11 +376,12 @@ func (v *view) lookUp(ctx context.Context, id, kind string) error {
 	return nil
 }
 
-// who is a member: known is false as long as nobody was asked. The zero Entitlement is one who is gone.
+// who returns a member's entitlement; known is false if it has to be looked up. The entitlement of a member that
+// doesn't exist is zero.
 func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 	id, kind := string(m.Value), m.kind()
 	entitlement := func(typ, name string, state connectors.EntitlementState) connectors.Entitlement {
-		if name == "" { // it has no name that a request could use
+		if name == "" { // a request can't name it
 			typ, name = typeOther, id
 		}
 		return connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: privilegeMember, State: state}
@@ -392,7 +393,7 @@ func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 		return entitlement(typeOther, id, ""), true
 	}
 	if kind == "" && isGroup && (isUser || isPrincipal) {
-		v.lack("a user and a group have the id " + strconv.QuoteToASCII(id) + ", and a member does not say which it is")
+		v.lack("duplicate id " + strconv.QuoteToASCII(id) + " of a user and a group, and a member without type has it")
 	}
 	switch {
 	case isUser && (kind == "" || kind == typeUser):
@@ -415,34 +416,34 @@ func (v *view) connection(g group) connectors.Connection {
 		c.Payload = map[string]any{"external_id": g.external}
 	}
 	if g.nameless {
-		v.lack("members of the group " + strconv.QuoteToASCII(g.name) + " come without an id, so that nobody knows who they are")
+		v.lack("members of the group " + strconv.QuoteToASCII(g.name) + " lack an id, so they are unknown")
 	}
 	for _, m := range g.members {
 		if e, known := v.who(m); known && e.Target.Type != "" {
 			c.Entitlements = append(c.Entitlements, e)
 		} else if !known {
-			v.lack("some members are not known by name")
+			v.lack("could not look up the names of all members")
 		}
 	}
 	return c
 }
 
-// protected says why a group is never changed, or "".
+// protected returns why a group is never changed, or "".
 func (r *reader) protected(name string) string {
 	switch {
 	case connectors.Match(r.settings.Protected, name):
-		return "config.protected names it"
+		return "config.protected lists it"
 	case connectors.Match(r.settings.profile.names.Reserved, name):
-		return "it is the application's own"
+		return "the application reserves its name"
 	}
 	return ""
 }
 
 // List returns groups, users or service principals.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
-	op := "list what can be given"
+	op := "list what can be granted"
 	if q.Type != typeGroup && q.Type != typeUser && (q.Type != typePrincipal || !r.settings.profile.principals) {
-		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: r.settings.profile.title + " has nothing of the type " + strconv.QuoteToASCII(q.Type)}
+		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "unknown type " + strconv.QuoteToASCII(q.Type) + " for " + r.settings.profile.title}
 	}
 	same := func(name string) string { return name }
 	if q.Type == typeUser {
@@ -465,7 +466,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	})
 }
 
-// candidates are all of a query's type, or those of a few names, each asked for by itself.
+// candidates returns all resources of a query's type, or those with the query's names.
 func (r *reader) candidates(ctx context.Context, q connectors.Query) ([]account, error) {
 	d := newSession(r)
 	if q.Names == nil || len(q.Names) > few && r.settings.profile.paging != pagingNoLists {

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/connectors/rest"
 )
 
-// Connector is the connector for applications that speak SCIM 2.0.
+// Connector is the connector for applications that support SCIM 2.0.
 type Connector struct{}
 
 var _ connectors.Connector = Connector{}
@@ -19,12 +19,12 @@ var _ connectors.Connector = Connector{}
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
-// OpenReader checks the config. The application is asked when it is first needed.
+// OpenReader checks the config. The first use connects to the application.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
 	return connectors.Guard(open(ctx, cfg, false))
 }
 
-// OpenWriter checks the config. The application is asked when it is first needed.
+// OpenWriter checks the config. The first use connects to the application.
 func (Connector) OpenWriter(ctx context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	r, err := open(ctx, cfg, true)
 	return connectors.GuardWriter(&writer{reader: r}, err)
@@ -54,7 +54,7 @@ type settings struct {
 	logger     *slog.Logger
 }
 
-// credential is one of a token, a user with a password, and a client that fetches tokens.
+// credential is a token, a user with a password, or a client that fetches tokens.
 type credential struct {
 	Token    connectors.Secret `json:"token"`
 	Username string            `json:"username"`
@@ -64,7 +64,7 @@ type credential struct {
 
 func (c credential) empty() bool { return c == credential{} }
 
-// check makes sure that the credential is of one kind. prefix begins the names of its settings.
+// check checks that the credential has one kind. prefix is the prefix of its settings' names.
 func (c credential) check(cfg connectors.Config, prefix string) error {
 	kinds := 0
 	for _, is := range []bool{c.Token.Reveal() != "", c.Username != "", c.OAuth != nil} {
@@ -73,15 +73,15 @@ func (c credential) check(cfg connectors.Config, prefix string) error {
 		}
 	}
 	if kinds > 1 || (c.Username == "") != (c.Password.Reveal() == "") {
-		return cfg.Invalid("", "a credential is one of: %stoken; %[1]susername and %[1]spassword; %[1]soauth", prefix)
+		return cfg.Invalid("", "invalid credential (expected one of: %stoken; %[1]susername and %[1]spassword; %[1]soauth)", prefix)
 	}
 	if c.OAuth != nil && (c.OAuth.Grant == "account_credentials") != (c.OAuth.AccountID != "") {
-		return cfg.Invalid(prefix+"oauth.account_id", "it belongs to the grant account_credentials; set both or neither")
+		return cfg.Invalid(prefix+"oauth.account_id", "only valid with the grant account_credentials; set both or neither")
 	}
 	return nil
 }
 
-// configure binds the config, and chooses the credential.
+// configure binds the config and selects the credential.
 func configure(cfg connectors.Config, applying bool) (settings, error) {
 	s := settings{now: cfg.Now, logger: cfg.Logger}
 	if err := connectors.Bind(cfg, configSchema(), &s); err != nil {
@@ -95,7 +95,7 @@ func configure(cfg connectors.Config, applying bool) (settings, error) {
 		return s, err
 	}
 	if s.Plan.empty() {
-		return s, cfg.Invalid("", "no credential for planning (expected token, or username and password, or oauth)")
+		return s, cfg.Invalid("", "credential for planning: required (expected token, or username and password, or oauth)")
 	}
 	s.credential = s.Plan
 	if applying && !s.Apply.empty() {
@@ -133,7 +133,7 @@ func open(ctx context.Context, cfg connectors.Config, applying bool) (*reader, e
 	return r, nil
 }
 
-// orNever is a number of retries as rest.Config has it, where 0 is its default.
+// orNever converts a number of retries for rest.Config, whose 0 means its default.
 func orNever(n int) int {
 	if n == 0 {
 		return -1

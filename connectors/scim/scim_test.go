@@ -389,12 +389,12 @@ func TestPaging(t *testing.T) {
 			r.query.Del("startIndex")
 			return ask(r)
 		}, "the same 3 of 7 groups"},
-		{"a total that is the page's", lists(func(m map[string]any, _ int64) { m["totalResults"] = len(m["Resources"].([]any)) }), "says that there are 3"},
+		{"a total that is the page's", lists(func(m map[string]any, _ int64) { m["totalResults"] = len(m["Resources"].([]any)) }), "returned 6 groups with a total of 3"},
 		{"fewer than the total", lists(func(m map[string]any, _ int64) {
 			if list := m["Resources"].([]any); len(list) < 3 {
 				m["Resources"] = []any{}
 			}
-		}), "gave 6 of 7 groups"},
+		}), "returned 6 of 7 groups"},
 	} {
 		t.Run(c.name, func(t *testing.T) { // not parallel: they count calls
 			n.Store(0)

@@ -10,17 +10,17 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// The messages of RFC 7644 and the schema of RFC 7643 that are sent.
+// Messages of RFC 7644 and the schema of RFC 7643 for groups.
 const (
 	patchMessage = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
 	listMessage  = "urn:ietf:params:scim:api:messages:2.0:ListResponse"
 	groupSchema  = "urn:ietf:params:scim:schemas:core:2.0:Group"
 )
 
-// text is a string that some servers write as a number.
+// text is a string. Some servers write it as a number.
 type text string
 
-// UnmarshalJSON takes a string, a number or null.
+// UnmarshalJSON accepts a string, a number or null.
 func (t *text) UnmarshalJSON(b []byte) error {
 	b = bytes.TrimSpace(b)
 	if len(b) > 0 && (b[0] == '-' || '0' <= b[0] && b[0] <= '9') {
@@ -37,10 +37,10 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// truth is a boolean that some servers write as a string.
+// truth is a boolean. Some servers write it as a string.
 type truth bool
 
-// UnmarshalJSON takes true, false, and the words in quotes.
+// UnmarshalJSON accepts true and false, also as strings.
 func (t *truth) UnmarshalJSON(b []byte) error {
 	switch strings.ToLower(string(bytes.Trim(bytes.TrimSpace(b), `"`))) {
 	case "true":
@@ -48,12 +48,12 @@ func (t *truth) UnmarshalJSON(b []byte) error {
 	case "false", "null", "":
 		*t = false
 	default:
-		return errors.New("neither true nor false")
+		return errors.New("invalid boolean")
 	}
 	return nil
 }
 
-// page is a ListResponse, by index or by cursor.
+// page is a ListResponse, paged by index or by cursor.
 type page struct {
 	Schemas   []string          `json:"schemas"`
 	Total     *int              `json:"totalResults"`
@@ -61,7 +61,7 @@ type page struct {
 	Next      string            `json:"nextCursor"`
 }
 
-// abilities are what a ServiceProviderConfig says; nil is unsaid.
+// abilities is a ServiceProviderConfig; nil means absent.
 type abilities struct {
 	Patch  *supported `json:"patch"`
 	Filter *supported `json:"filter"`
@@ -80,7 +80,7 @@ type member struct {
 	Ref   string `json:"$ref"`
 }
 
-// kind is the type of the target where the member says it itself, else "".
+// kind returns the type of the target if the member has it, else "".
 func (m member) kind() string {
 	for _, k := range []struct{ name, path, typ string }{
 		{"User", "/Users/", typeUser}, {"Group", "/Groups/", typeGroup}, {"ServicePrincipal", "/ServicePrincipals/", typePrincipal},
@@ -100,7 +100,7 @@ func (m member) kind() string {
 type group struct {
 	id, name, external string
 	members            []member
-	nameless           bool // some members come without an id
+	nameless           bool // some members lack an id
 	version            string
 	raw                map[string]json.RawMessage
 }
@@ -123,7 +123,7 @@ func decodeGroup(b []byte) (group, error) {
 		return g, err
 	}
 	if g.raw == nil {
-		return g, errors.New("no object")
+		return g, errors.New("not a JSON object")
 	}
 	g.id, g.name, g.external, g.version = string(v.ID), v.Name, string(v.External), v.Meta.Version
 	if v.Members != nil {
@@ -133,12 +133,12 @@ func decodeGroup(b []byte) (group, error) {
 	return g, nil
 }
 
-// has says whether somebody is a member, however often.
+// has reports whether an id is a member.
 func (g group) has(id string) bool {
 	return slices.ContainsFunc(g.members, func(m member) bool { return string(m.Value) == id })
 }
 
-// account is who can be a member without having members.
+// account is a user, a service principal or the name of a group.
 type account struct {
 	id, name string
 	state    connectors.EntitlementState
@@ -162,7 +162,7 @@ func decodeUser(b []byte) (account, error) {
 	return a, nil
 }
 
-// decodePrincipal reads a ServicePrincipal: its name is the applicationId, since display names may stand twice.
+// decodePrincipal reads a ServicePrincipal: its name is the applicationId, since display names aren't unique.
 func decodePrincipal(b []byte) (account, error) {
 	var v struct {
 		ID     text   `json:"id"`
@@ -179,14 +179,14 @@ func decodePrincipal(b []byte) (account, error) {
 	return a, nil
 }
 
-// explain finds an application's own words in an Error message (RFC 7644, 3.12).
+// explain returns the application's own words of an Error message (RFC 7644, 3.12).
 func explain(body []byte) string {
 	var v struct {
 		Detail string `json:"detail"`
 		Type   string `json:"scimType"`
 	}
 	if json.Unmarshal(body, &v) != nil {
-		return "" // something else than the application answered
+		return "" // not the application's answer
 	}
 	if v.Type != "" && v.Detail != "" {
 		return v.Type + ": " + v.Detail
@@ -194,7 +194,7 @@ func explain(body []byte) string {
 	return v.Type + v.Detail
 }
 
-// quoted is a value in a filter: a JSON string (RFC 7644, 3.4.2.2).
+// quoted returns a value for a filter: a JSON string (RFC 7644, 3.4.2.2).
 func quoted(s string) string {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

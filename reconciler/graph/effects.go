@@ -7,9 +7,9 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Effects fills in, for each operation, which identities gain or lose what when the whole plan is carried
+// Effects fills in, for each operation, which identities gain or lose what when the complete plan is carried
 // out. before is the graph that the plan starts from, after the one that it leads to; neither is changed.
-// Each gain and loss stands at the first operation that leads to it. It returns all gains and losses, sorted
+// Each gain and loss is attached to the first operation that leads to it. It returns all gains and losses, sorted
 // by identity.
 func Effects(ops []schemas.Operation, before *Graph, after *Graph) (gained, lost []schemas.Access) {
 	adds, takes := newSteps(before), newSteps(after)

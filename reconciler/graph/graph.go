@@ -199,7 +199,7 @@ func (g *Graph) DirectMembers(c schemas.Name) []schemas.Name {
 	return out
 }
 
-// Exists says whether a name is an identity that holds something, or a connection that is there.
+// Exists reports whether a name is an identity that holds something, or a connection that is there.
 func (g *Graph) Exists(n schemas.Name) bool {
 	at := g.nodes[n]
 	return at != nil && (at.identity || at.exists)
@@ -251,7 +251,7 @@ func (g *Graph) accessOf(n schemas.Name, inForce func(edgeKey) bool) []schemas.A
 			out = append(out, schemas.Access{Application: g.application, Identity: n, Target: c.name, Privilege: schemas.PrivilegeMember,
 				Via: way[: len(way)-1 : len(way)-1]})
 		}
-		// Whoever is in a connection may hand on what that may hand on.
+		// Members of a connection may hand on what the connection may hand on.
 		for _, to := range c.admins {
 			if inForce(edgeKey{c.name, to.name, schemas.PrivilegeAdmin}) {
 				out = append(out, schemas.Access{Application: g.application, Identity: n, Target: to.name, Privilege: schemas.PrivilegeAdmin, Via: way})

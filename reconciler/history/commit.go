@@ -12,7 +12,7 @@ import (
 // Person is somebody as a commit names them. Nobody vouches for it.
 type Person struct{ Name, Email string }
 
-// Commit is one commit. Changes are set by Walk alone. What it points to is shared: do not change it.
+// Commit is one commit. Changes are set by Walk alone. Everything it points to is shared: do not change it.
 type Commit struct {
 	Hash string
 	// Parent is the first of Parents, "" for a root.
@@ -30,7 +30,7 @@ type Commit struct {
 
 // Commit reads a commit. The form must be the one that Git writes: anything else, such as a second tree
 // header, is refused, since two readers could see two things in it. A name, address or date that makes no
-// sense is no such thing: old histories have them. It comes as it stands, for the caller to attribute or not.
+// sense is not an error: old histories have them. It is returned unchanged, for the caller to attribute or not.
 func (r *Repository) Commit(hash string) (*Commit, error) {
 	r.mu.Lock()
 	c, ok := r.commits.get(hash)
@@ -135,7 +135,7 @@ func parseCommit(b string) (*Commit, error) {
 		}
 		switch h.key {
 		case "tree", "parent", "author", "committer":
-			return nil, fmt.Errorf("its header %s stands twice or out of place: %w", h.key, errForm)
+			return nil, fmt.Errorf("its header %s is duplicate or out of place: %w", h.key, errForm)
 		case "gpgsig":
 			if c.Signature != "" {
 				return nil, fmt.Errorf("it has two signatures: %w", errForm)
@@ -154,7 +154,7 @@ func parseCommit(b string) (*Commit, error) {
 	return c, nil
 }
 
-// parsePerson reads "Name <mail> 1700000000 +0100". What has another form gives an address that is none, or
+// parsePerson reads "Name <mail> 1700000000 +0100". Other forms give an address that is none, or
 // no date.
 func parsePerson(s string) (Person, time.Time) {
 	open, end := strings.IndexByte(s, '<'), strings.LastIndexByte(s, '>')

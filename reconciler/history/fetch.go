@@ -25,7 +25,7 @@ type Remote struct {
 }
 
 // Fetch brings references of the remote into a clone, by forced refspecs: what was rewritten there is rewritten here,
-// and found by whoever judges. A folder that is not there, or is empty, becomes a bare clone. The answer says whether
+// and found by the judge. A folder that is not there, or is empty, becomes a bare clone. The answer reports whether
 // any of them moved.
 func Fetch(ctx context.Context, dir string, r Remote, refspecs ...string) (moved bool, err error) {
 	repo, err := openOrInit(dir, refspecs[0])
@@ -76,7 +76,7 @@ func openOrInit(dir, refspec string) (*gogit.Repository, error) {
 		return nil, err
 	}
 	if len(some) > 0 {
-		return nil, errors.New("the folder is no repository, and not empty")
+		return nil, errors.New("the folder is not a repository, and not empty")
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func openOrInit(dir, refspec string) (*gogit.Repository, error) {
 	if repo, err = gogit.PlainInit(dir, true); err != nil {
 		return nil, err
 	}
-	// What is fetched first is what the clone is about.
+	// The first fetch is of what the clone is about.
 	_, to, _ := strings.Cut(refspec, ":")
 	return repo, repo.Storer.SetReference(plumbing.NewSymbolicReference(plumbing.HEAD, plumbing.ReferenceName(to)))
 }
@@ -97,7 +97,7 @@ func Origin(dir string) (string, error) {
 	}
 	r, err := repo.Remote("origin")
 	if err != nil || len(r.Config().URLs) == 0 {
-		return "", errors.New("the clone has no remote origin")
+		return "", errors.New("the clone doesn't have a remote named origin")
 	}
 	return r.Config().URLs[0], nil
 }

@@ -37,7 +37,7 @@ func (r *Repository) CommitsBetween(ctx context.Context, base, head string) ([]*
 	return r.between(ctx, []string{base}, []string{head})
 }
 
-// changesItself says whether a merge has a change that none of its branches brought: what stands at the path
+// changesItself reports whether a merge has a change that none of its branches brought: the content at the path
 // afterwards must be what a branch had made of it since it forked. Else somebody wrote it while merging.
 func (r *Repository) changesItself(ctx context.Context, c *Commit) (bool, error) {
 	if ok, err := r.isPlain(c); err != nil || ok {
@@ -80,7 +80,7 @@ func (r *Repository) changesItself(ctx context.Context, c *Commit) (bool, error)
 	return len(left) > 0, nil
 }
 
-// isPlain says whether a merge is of the usual kind: one branch, a few commits in a line on top of the first
+// isPlain reports whether a merge is of the usual kind: one branch, a few commits in a line on top of the first
 // parent, whose content the merge takes as it is.
 func (r *Repository) isPlain(c *Commit) (bool, error) {
 	if len(c.Parents) != 2 {
@@ -104,7 +104,7 @@ func (r *Repository) isPlain(c *Commit) (bool, error) {
 	return false, nil
 }
 
-// brought says whether a branch made the change since each of its bases.
+// brought reports whether a branch made the change since each of its bases.
 func (d *differ) brought(x Change, branch string, bases []string) (bool, error) {
 	if at, err := d.at(branch, x.Path); err != nil || at != x.After {
 		return false, err
@@ -117,7 +117,7 @@ func (d *differ) brought(x Change, branch string, bases []string) (bool, error) 
 	return len(bases) > 0 || x.After != Entry{}, nil
 }
 
-// IsAncestor says whether a is b, or reachable from it.
+// IsAncestor reports whether a is b, or reachable from it.
 func (r *Repository) IsAncestor(ctx context.Context, a, b string) (bool, error) {
 	if _, err := r.Commit(a); err != nil {
 		return false, err
@@ -138,7 +138,7 @@ func (r *Repository) IsAncestor(ctx context.Context, a, b string) (bool, error) 
 	}
 }
 
-// Contains says whether the commit is in the repository and reachable from a revision.
+// Contains reports whether the commit is in the repository and reachable from a revision.
 func (r *Repository) Contains(ctx context.Context, rev, commit string) (bool, error) {
 	tip, err := r.Resolve(rev)
 	if err != nil {
@@ -158,14 +158,14 @@ func (r *Repository) MergeBase(ctx context.Context, a, b string) (string, error)
 	case err != nil:
 		return "", fmt.Errorf("find the merge base: %w", err)
 	case len(bases) == 0:
-		return "", errors.New("the two have no commit in common")
+		return "", errors.New("the two don't share a commit")
 	case len(bases) > 1:
 		return "", fmt.Errorf("the two have %d merge bases: merge the base into the change first", len(bases))
 	}
 	return bases[0], nil
 }
 
-// mergeBases are the common ancestors that are no ancestors of one another.
+// mergeBases are the common ancestors that are not ancestors of one another.
 func (r *Repository) mergeBases(ctx context.Context, a, b string) ([]string, error) {
 	if a == b {
 		return []string{a}, nil
@@ -228,7 +228,7 @@ func (r *Repository) between(ctx context.Context, base, head []string) ([]*Commi
 	oldest := int64(0)
 	slop := 16
 	for len(p.queue) > 0 {
-		// What is common may still reach what was taken for the branch's: not what is older, clocks willing.
+		// Common commits may still reach some that were taken for the branch's: not what is older, clocks willing.
 		if p.open == 0 && !p.skewed && (len(seen) == 0 || p.queue[0].date < oldest) {
 			if slop--; slop < 0 {
 				break
@@ -260,7 +260,7 @@ func (r *Repository) between(ctx context.Context, base, head []string) ([]*Commi
 	return out, nil
 }
 
-// The sides that reach a commit; below says that a common commit does.
+// The sides that reach a commit; below means that a common commit does.
 const left, right, below = 1, 2, 4
 
 type node struct {
@@ -279,7 +279,7 @@ type paint struct {
 	queue nodeQueue
 	// open counts the queued nodes that no common commit is known to reach.
 	open int
-	// skewed says that a commit was seen that is older than its parent.
+	// skewed means that a commit was seen that is older than its parent.
 	skewed bool
 }
 

@@ -425,8 +425,8 @@ func TestOpenRefuses(t *testing.T) {
 		{"no repository", t.TempDir(), "is in no Git repository"},
 		{"sha256", filepath.Join(sha256.Dir, "x"), "only sha1 is read here"},
 		{"reftable", reftable.Dir, "only files are read here"},
-		{"lost alternates", dangling.Dir, "there is no such folder"},
-		{"broken link", link, "is no Git link"},
+		{"lost alternates", dangling.Dir, "folder not found"},
+		{"broken link", link, "is not a Git link"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -485,12 +485,12 @@ func TestResolve(t *testing.T) {
 		{rev: "light", want: root}, {rev: merge, want: merge}, {rev: strings.ToUpper(merge), want: merge}, {rev: merge[:7], want: merge},
 		{rev: merge[:10] + "~1", want: two}, {rev: strings.ToUpper(merge[:9]), want: merge}, {rev: "feature/x", want: root}, {rev: "same", want: root},
 		{rev: "origin/main", want: merge, in: clone}, {rev: "origin", want: merge, in: clone}, {rev: "origin/feature/x", want: root, in: clone},
-		{rev: "", fails: "no revision was named"}, {rev: "nothing", fails: "no such revision"}, {rev: "HEAD~9", fails: "has no parent"},
+		{rev: "", fails: "no revision was named"}, {rev: "nothing", fails: "revision not found"}, {rev: "HEAD~9", fails: "doesn't have a parent"},
 		{rev: "HEAD^3", fails: "has 2 parents"}, {rev: "double", fails: "ambiguous"}, {rev: one[:6], fails: "ambiguous"},
-		{rev: "blob", fails: "it is no commit"}, {rev: "feature", fails: "no such revision"}, {rev: "HEAD@{1}", fails: "not understood"},
+		{rev: "blob", fails: "it is not a commit"}, {rev: "feature", fails: "revision not found"}, {rev: "HEAD@{1}", fails: "not understood"},
 		{rev: "HEAD:requests", fails: "not understood"}, {rev: "main..a", fails: "not understood"}, {rev: "HEAD^{tree}", fails: "not understood"},
 		{rev: "refs/heads/../../HEAD", fails: "not understood"}, {rev: "../HEAD", fails: "not understood"}, {rev: "--help", fails: "not understood"},
-		{rev: strings.Repeat("0", 40), fails: "no such object"}, {rev: "HEAD~99999999999999999999", fails: "out of range"}, {rev: "abc", fails: "no such revision"},
+		{rev: strings.Repeat("0", 40), fails: "object not found"}, {rev: "HEAD~99999999999999999999", fails: "out of range"}, {rev: "abc", fails: "revision not found"},
 		{rev: "~1", fails: "not understood"},
 	}
 	for _, tt := range tests {
@@ -581,23 +581,23 @@ func TestOddTrees(t *testing.T) {
 	}{
 		{name: "twice", build: func(r *Repo, blob, sub string) []TreeEntry {
 			return []TreeEntry{{"100644", "people.yaml", blob}, {"100644", "people.yaml", sub}}
-		}, fails: `"people.yaml" stands twice`},
+		}, fails: `duplicate entry "people.yaml"`},
 		{name: "a file and a folder of one name", build: func(r *Repo, blob, sub string) []TreeEntry {
 			return []TreeEntry{{"100644", "requests", blob}, {"40000", "requests", sub}}
-		}, fails: `"requests" stands twice`},
+		}, fails: `duplicate entry "requests"`},
 		{name: "the same, with others between", build: func(r *Repo, blob, sub string) []TreeEntry {
 			return []TreeEntry{{"120000", "requests", blob}, {"100644", "requests-a", blob}, {"100644", "requests.b", blob}, {"40000", "requests", sub}}
-		}, fails: `"requests" stands twice`},
+		}, fails: `duplicate entry "requests"`},
 		{name: "out of order", build: func(r *Repo, blob, sub string) []TreeEntry {
 			return []TreeEntry{{"40000", "requests", sub}, {"100644", "people.yaml", blob}}
 		}, fails: "out of order"},
 		{name: "a slash in a name", build: func(r *Repo, blob, sub string) []TreeEntry {
 			return []TreeEntry{{"100644", "requests/a.yaml", blob}}
-		}, fails: "has not the form"},
-		{name: "no name", build: func(r *Repo, blob, sub string) []TreeEntry { return []TreeEntry{{"100644", "", blob}} }, fails: "has not the form"},
-		{name: "no mode", build: func(r *Repo, blob, sub string) []TreeEntry { return []TreeEntry{{"", "a", blob}} }, fails: "has not the form"},
-		{name: "a strange mode", build: func(r *Repo, blob, sub string) []TreeEntry { return []TreeEntry{{"10o644", "a", blob}} }, fails: "has not the form"},
-		{name: "cut off", build: func(r *Repo, blob, sub string) []TreeEntry { return []TreeEntry{{"100644", "a", blob[:20]}} }, fails: "has not the form"},
+		}, fails: "doesn't have the form"},
+		{name: "no name", build: func(r *Repo, blob, sub string) []TreeEntry { return []TreeEntry{{"100644", "", blob}} }, fails: "doesn't have the form"},
+		{name: "no mode", build: func(r *Repo, blob, sub string) []TreeEntry { return []TreeEntry{{"", "a", blob}} }, fails: "doesn't have the form"},
+		{name: "a strange mode", build: func(r *Repo, blob, sub string) []TreeEntry { return []TreeEntry{{"10o644", "a", blob}} }, fails: "doesn't have the form"},
+		{name: "cut off", build: func(r *Repo, blob, sub string) []TreeEntry { return []TreeEntry{{"100644", "a", blob[:20]}} }, fails: "doesn't have the form"},
 		{name: "names for the caller to refuse", build: func(r *Repo, blob, sub string) []TreeEntry {
 			inner := r.WriteTree(TreeEntry{"100644", "..", blob}, TreeEntry{"100644", ".git", blob}, TreeEntry{"100644", "a\nb.yaml", blob}, TreeEntry{"100644", "a\\b.yaml", blob})
 			return []TreeEntry{{"40000", "requests", inner}}
@@ -651,14 +651,14 @@ func TestOddCommits(t *testing.T) {
 	}{
 		{name: "ordinary", headers: "author " + who + "\ncommitter " + who + "\n\nmessage"},
 		{name: "a second tree", headers: "tree TREE\nauthor " + who + "\ncommitter " + who + "\n\nm", fails: "its header author is missing"},
-		{name: "a tree later", headers: "author " + who + "\ncommitter " + who + "\ntree TREE\n\nm", fails: "its header tree stands twice"},
-		{name: "a parent later", headers: "author " + who + "\ncommitter " + who + "\nparent TREE\n\nm", fails: "its header parent stands twice"},
+		{name: "a tree later", headers: "author " + who + "\ncommitter " + who + "\ntree TREE\n\nm", fails: "its header tree is duplicate"},
+		{name: "a parent later", headers: "author " + who + "\ncommitter " + who + "\nparent TREE\n\nm", fails: "its header parent is duplicate"},
 		{name: "two authors", headers: "author " + who + "\nauthor " + who + "\ncommitter " + who + "\n\nm", fails: "its header committer is missing"},
 		{name: "an author that goes on", headers: "author " + who + "\n more\ncommitter " + who + "\n\nm", fails: "its header author is missing"},
 		{name: "no committer", headers: "author " + who + "\n\nm", fails: "its header committer is missing"},
 		{name: "two signatures", headers: "author " + who + "\ncommitter " + who + "\ngpgsig a\ngpgsig b\n\nm", fails: "it has two signatures"},
 		{name: "a NUL byte", headers: "author " + who + "\ncommitter " + who + "\n\nm\x00Approved-by: x", fails: "NUL"},
-		{name: "no end of headers", headers: "author " + who + "\ncommitter " + who + "\n", fails: "has not the form"},
+		{name: "no end of headers", headers: "author " + who + "\ncommitter " + who + "\n", fails: "doesn't have the form"},
 		{name: "no date", headers: "author Alice <alice@acme.test>\ncommitter " + who + "\n\nm", check: func(t *testing.T, c *history.Commit) {
 			if !c.AuthoredAt.IsZero() || c.Author.Email != "alice@acme.test" {
 				t.Errorf("author = %+v at %v", c.Author, c.AuthoredAt)

@@ -20,12 +20,12 @@ import (
 const maxObject = 64 << 20
 
 // objects reads objects out of a repository's packs and loose files and out of its alternates. go-git's own
-// object storage opens the pack anew for each object over 16 kB and a whole alternate anew for each object
+// object storage reopens the pack for each object over 16 kB and a complete alternate again for each object
 // in it; its parts, used here and in pack.go, do not.
 type objects struct {
 	folders []*objectFolder
 	bases   bases
-	// What one object after the other is inflated with.
+	// The reader that each object in turn is inflated with.
 	in   *bufio.Reader
 	zlib io.ReadCloser
 }
@@ -97,7 +97,7 @@ func openObjectFolder(at string) (*objectFolder, error) {
 		return nil, errors.New("a folder of objects is called objects")
 	}
 	if info, err := os.Stat(at); err != nil || !info.IsDir() {
-		return nil, errors.Join(errors.New("there is no such folder"), err)
+		return nil, errors.Join(errors.New("folder not found"), err)
 	}
 	f := &objectFolder{dir: dotgit.New(osfs.New(filepath.Dir(at)))}
 	names, err := f.dir.ObjectPacks()
@@ -130,7 +130,7 @@ func (o *objects) close() error {
 	return errors.Join(errs...)
 }
 
-// read returns an object whole and says of which type it is. It is ErrNotFound where there is none.
+// read returns a complete object with its type. The error is ErrNotFound where it does not exist.
 func (o *objects) read(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byte, error) {
 	for _, f := range o.folders {
 		for _, p := range f.packs {
@@ -179,7 +179,7 @@ func (f *objectFolder) loose(h plumbing.Hash, limit int64) (t plumbing.ObjectTyp
 		return t, nil, err
 	}
 	if n, err := r.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
-		return t, nil, errors.New("it is longer than it says")
+		return t, nil, errors.New("it is longer than its header declares")
 	}
 	return t, b, nil
 }

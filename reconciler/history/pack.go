@@ -141,7 +141,7 @@ func (o *objects) inflate(p *pack, at, size int64) ([]byte, error) {
 	return b, nil
 }
 
-// unpack returns the object at an offset. What is over the limit is not inflated, nor put together from deltas.
+// unpack returns the object at an offset. An object over the limit is not inflated, nor put together from deltas.
 func (o *objects) unpack(p *pack, offset, limit int64) (plumbing.ObjectType, []byte, error) {
 	type link struct {
 		at    place

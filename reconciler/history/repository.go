@@ -16,20 +16,20 @@ import (
 )
 
 var (
-	// ErrTooLarge says that a blob is larger than the caller takes.
+	// ErrTooLarge means that a blob is larger than the caller takes.
 	ErrTooLarge = errors.New("the object is too large")
-	// ErrNotFound says that the repository has no such object.
-	ErrNotFound = errors.New("the repository has no such object")
-	// ErrNoRevision says that a revision names nothing here.
-	ErrNoRevision = errors.New("there is no such revision here (git fetch, or name another)")
-	// ErrOffLine says that a walk cannot begin at a commit, since it is not on the first-parent line.
+	// ErrNotFound means that the repository does not have the object.
+	ErrNotFound = errors.New("object not found in the repository")
+	// ErrNoRevision means that a revision names nothing here.
+	ErrNoRevision = errors.New("revision not found (run git fetch, or name another)")
+	// ErrOffLine means that a walk cannot begin at a commit, since it is not on the first-parent line.
 	ErrOffLine = errors.New("it is not on the first-parent line")
-	// ErrShallow says that a clone lacks its older commits.
+	// ErrShallow means that a clone lacks its older commits.
 	ErrShallow = errors.New("it is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)")
 )
 
 // Repository is a clone, bare or ordinary. It is safe for concurrent use; objects are read one at a time.
-// It may stay open while others fetch and repack: what it misses it looks for anew, once.
+// It may stay open while others fetch and repack: a missing object is looked for once more.
 type Repository struct {
 	gitDir, workTree string
 	partial          bool
@@ -41,7 +41,7 @@ type Repository struct {
 }
 
 // Open finds the repository that holds dir: a work tree, a folder in one, a linked work tree or a bare
-// clone. A shallow clone is refused with ErrShallow. The environment's GIT_ variables have no say.
+// clone. A shallow clone is refused with ErrShallow. The environment's GIT_ variables are ignored.
 func Open(dir string) (*Repository, error) {
 	at, err := filepath.Abs(dir)
 	if err != nil {
@@ -66,7 +66,7 @@ func Open(dir string) (*Repository, error) {
 	}
 }
 
-// gitDirAt says whether a folder is a work tree or a bare repository.
+// gitDirAt reports whether a folder is a work tree or a bare repository.
 func gitDirAt(at string) (gitDir, workTree string, err error) {
 	dotGit := filepath.Join(at, ".git")
 	info, err := os.Stat(dotGit)
@@ -80,7 +80,7 @@ func gitDirAt(at string) (gitDir, workTree string, err error) {
 		}
 		target, ok := strings.CutPrefix(strings.TrimRight(string(b), "\r\n"), "gitdir: ")
 		if !ok {
-			return "", "", fmt.Errorf("%s is no Git link", dotGit)
+			return "", "", fmt.Errorf("%s is not a Git link", dotGit)
 		}
 		if !filepath.IsAbs(target) {
 			target = filepath.Join(at, target)
@@ -99,7 +99,7 @@ func gitDirAt(at string) (gitDir, workTree string, err error) {
 
 func open(gitDir, workTree string) (*Repository, error) {
 	if _, err := os.Stat(filepath.Join(gitDir, "HEAD")); err != nil {
-		return nil, fmt.Errorf("it is no Git directory: %w", err)
+		return nil, fmt.Errorf("it is not a Git directory: %w", err)
 	}
 	// A linked work tree keeps its own HEAD and shares the rest.
 	common := gitDir
@@ -187,10 +187,10 @@ func (r *Repository) Blob(hash string, limit int64) ([]byte, error) {
 	return r.raw(plumbing.BlobObject, hash, limit)
 }
 
-// raw reads an object of a type, whole.
+// raw reads a complete object of a type.
 func (r *Repository) raw(typ plumbing.ObjectType, hash string, limit int64) ([]byte, error) {
 	if !isHash(hash) {
-		return nil, fmt.Errorf("%q is no hash of an object: %w", hash, ErrNotFound)
+		return nil, fmt.Errorf("%q is not the hash of an object: %w", hash, ErrNotFound)
 	}
 	t, b, err := r.object(plumbing.NewHash(hash), limit)
 	if err != nil {
@@ -220,7 +220,7 @@ func (r *Repository) object(h plumbing.Hash, limit int64) (plumbing.ObjectType, 
 	return t, b, nil
 }
 
-// read reads an object, and looks for it anew where it is missing.
+// read reads an object, and looks once more where it is missing.
 func (r *Repository) read(h plumbing.Hash, limit int64) (plumbing.ObjectType, []byte, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -16,7 +16,7 @@ import (
 // Resolve returns the full hash of the commit that a revision names: HEAD or @, a branch, origin/branch, a
 // tag, a full reference, a full or abbreviated hash, each followed by any of ~N, ^N, ^{} and ^{commit}.
 //
-// Unlike git it refuses what could mean two commits, such as a tag that is called like the branch: whoever
+// Unlike git it refuses what could mean two commits, such as a tag that is called like the branch: anyone who
 // may push a tag could otherwise choose what is applied.
 func (r *Repository) Resolve(rev string) (string, error) {
 	if rev == "" {
@@ -73,7 +73,7 @@ func (r *Repository) follow(hash, steps string) (string, error) {
 					return "", err
 				}
 				if c.Parent == "" {
-					return "", fmt.Errorf("%s has no parent: %w", hash, ErrNoRevision)
+					return "", fmt.Errorf("%s doesn't have a parent: %w", hash, ErrNoRevision)
 				}
 				hash = c.Parent
 			}
@@ -182,7 +182,7 @@ func (r *Repository) reference(name string) (plumbing.Hash, error) {
 	return plumbing.ZeroHash, errors.New("its symbolic references go in circles")
 }
 
-var errNoCommit = fmt.Errorf("it is no commit: %w", ErrNoRevision)
+var errNoCommit = fmt.Errorf("it is not a commit: %w", ErrNoRevision)
 
 // peel follows tags to the commit.
 func (r *Repository) peel(h plumbing.Hash) (string, error) {

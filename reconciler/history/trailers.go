@@ -30,14 +30,14 @@ func splitLines(message string) []string {
 
 func isBlank(line string) bool { return strings.TrimSpace(line) == "" }
 
-// isFolded says whether a line goes on the one before.
+// isFolded reports whether a line goes on the one before.
 func isFolded(line string) bool {
 	return line != "" && (line[0] == ' ' || line[0] == '\t') && !isBlank(line)
 }
 
 // Trailers are those of the message's last paragraph, by the rules of git interpret-trailers: each of its
 // lines is a trailer or goes on one; or, where Git itself put one of them (Signed-off-by or a cherry-pick's),
-// a quarter of them are. What looks like a trailer further up is prose, and the title is never one.
+// a quarter of them are. Text that looks like a trailer further up is prose, and the title is never one.
 func Trailers(message string) []Trailer {
 	lines := splitLines(message)
 	for len(lines) > 0 && isBlank(lines[0]) {
@@ -58,7 +58,7 @@ func Trailers(message string) []Trailer {
 	byGit, after := false, false
 	for _, l := range lines[start:] {
 		if isFolded(l) {
-			// What goes on a trailer is part of it, what goes on prose is prose.
+			// A line that continues a trailer is part of it; one that continues prose is prose.
 			if after {
 				out[len(out)-1].Value += " " + strings.TrimSpace(l)
 			} else {

@@ -12,7 +12,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Entry is what stands at a path: the blob (or link text, or submodule commit) and the mode as Git has it.
+// Entry is the content at a path: the blob (or link text, or submodule commit) and the mode as Git has it.
 // The zero Entry is nothing, or a folder.
 type Entry struct {
 	Blob string
@@ -33,12 +33,12 @@ type File struct {
 	Entry
 }
 
-// Filter keeps reading to the paths that matter. Paths are from the root, with slashes, and otherwise as they
-// stand in the trees: what is no safe path is for the caller to refuse.
+// Filter keeps reading to the paths that matter. Paths are from the root, with slashes, and as they are in
+// the trees: the caller refuses unsafe paths.
 type Filter interface {
-	// Dir says whether a folder may hold paths that matter.
+	// Dir reports whether a folder may hold paths that matter.
 	Dir(path string) bool
-	// File says whether a path matters, whatever stands there: file, link or submodule.
+	// File reports whether a path matters, whatever is there: file, link or submodule.
 	File(path string) bool
 }
 
@@ -141,7 +141,7 @@ func (r *Repository) Snapshot(ctx context.Context, rev string, f Filter) ([]File
 const (
 	maxDepth = 64
 	// maxTrees and maxChanges bound one comparison: a few nested trees, each naming the next one many times,
-	// stand for more files than there is memory.
+	// expand to more files than there is memory.
 	maxTrees, maxChanges = 1_000_000, 1_000_000
 	// treeCache is how many bytes of trees are remembered, at least: each tree is the next one's base.
 	treeCache = 4 << 20
@@ -167,7 +167,7 @@ func (d *differ) compare(ctx context.Context, a, b string) ([]Change, error) {
 	// A file in place of a folder, or the other way round, is two entries of one name: they sort apart.
 	for i := 1; i < len(d.out); i++ {
 		if d.out[i].Path == d.out[i-1].Path {
-			return nil, fmt.Errorf("the path %q stands twice: %w", d.out[i].Path, errForm)
+			return nil, fmt.Errorf("duplicate path %q: %w", d.out[i].Path, errForm)
 		}
 	}
 	return d.out, nil
@@ -324,7 +324,7 @@ func parseRecord(b []byte) (r record, rest []byte, ok bool) {
 // with a slash in the name (git fsck calls them errors too).
 func checkTree(b []byte) error {
 	var last record
-	// Between a file and a folder of one name others may stand: files whose name begins what follows.
+	// Between a file and a folder of one name there may be others: files whose name begins what follows.
 	var files [][]byte
 	for len(b) > 0 {
 		r, rest, ok := parseRecord(b)
@@ -333,7 +333,7 @@ func checkTree(b []byte) error {
 		}
 		if last.name != nil && last.compare(r) >= 0 {
 			if bytes.Equal(last.name, r.name) {
-				return fmt.Errorf("%q stands twice in it: %w", r.name, errForm)
+				return fmt.Errorf("duplicate entry %q in it: %w", r.name, errForm)
 			}
 			return fmt.Errorf("%q is out of order in it: %w", r.name, errForm)
 		}
@@ -343,7 +343,7 @@ func checkTree(b []byte) error {
 		if !r.isTree() {
 			files = append(files, r.name)
 		} else if len(files) > 0 && bytes.Equal(files[len(files)-1], r.name) {
-			return fmt.Errorf("%q stands twice in it: %w", r.name, errForm)
+			return fmt.Errorf("duplicate entry %q in it: %w", r.name, errForm)
 		}
 		last, b = r, rest
 	}
@@ -376,7 +376,7 @@ func (d *differ) tree(hash string) ([]byte, error) {
 	return b, nil
 }
 
-// at returns what stands at a path of a tree.
+// at returns the entry at a path of a tree.
 func (d *differ) at(tree, path string) (Entry, error) {
 	for {
 		name, rest, deeper := strings.Cut(path, "/")
@@ -401,4 +401,4 @@ func (d *differ) at(tree, path string) (Entry, error) {
 	}
 }
 
-var errForm = errors.New("it has not the form that Git writes")
+var errForm = errors.New("it doesn't have the form that Git writes")

@@ -9,9 +9,9 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Rules say which operations of a plan must wait.
+// Rules decide which operations of a plan must wait.
 type Rules struct {
-	// Enforce lets drift and unmanaged access be mended; without it they are only shown.
+	// Enforce lets drift and unmanaged access be fixed; without it they are only shown.
 	Enforce bool
 	// FirstRun holds removals that no approved document names: the first run against an application, and
 	// the first of a new version, take nothing away.
@@ -20,11 +20,11 @@ type Rules struct {
 	// has planned for other applications.
 	Limits   schemas.Limits
 	Day, Run Counts
-	// Shrunken is Result.Shrunken, unless an admitted Acknowledgement says that the read was right.
+	// Shrunken is Result.Shrunken, unless an admitted Acknowledgement means that the read was right.
 	Shrunken bool
 	// Outside are the operations that somebody outside was asked for already, by id: they are not begun again.
 	Outside map[string]Outside
-	// Unable says why nobody outside can be asked, by provisioning; one that is missing can be.
+	// Unable explains why nobody outside can be asked, by provisioning; one that is missing can be.
 	Unable map[schemas.Provisioning]string
 }
 
@@ -67,7 +67,7 @@ func Count(o *schemas.Operation) Counts {
 // shrunken is why nothing is known for sure after a read that misses most of what was there.
 const shrunken = "most connections that were verified before are missing from what was read"
 
-// Operations marks the operations that must wait and says why. An operation that depends on a held one waits
+// Operations marks the operations that must wait and explains why. An operation that depends on a held one waits
 // with it. It returns the removals that go ahead and count against the budget.
 func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 	incomplete := p.Incomplete != ""
@@ -81,7 +81,7 @@ func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 		p.Incomplete = shrunken
 	}
 	holdDependents(p)
-	// What somebody outside was asked to remove may happen at any moment: it leaves the less for others.
+	// A removal that somebody outside was asked for may happen at any moment: it leaves less of the budget for others.
 	var total, begun Counts
 	byRequest := map[string]Counts{}
 	for i := range p.Operations {
@@ -117,7 +117,7 @@ func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 			why = exceeded("the request "+path, r.Limits.Request, byRequest[path])
 		}
 	}
-	// A day or a run that was spent before is no reason to stop what takes nothing from the budget.
+	// A budget that was spent before must not stop operations that take nothing from it.
 	if why == "" || total == (Counts{}) {
 		return total
 	}
@@ -141,7 +141,7 @@ func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomple
 	case p.Mode == schemas.ModeObserve:
 		return schemas.HoldObserve, "the application is in mode observe"
 	case incomplete:
-		return schemas.HoldUnknown, "the live state is not known whole: " + p.Incomplete
+		return schemas.HoldUnknown, "could not read all of the live state: " + p.Incomplete
 	case r.Shrunken && !(plan.Named(o) && o.Removes()):
 		return schemas.HoldUnknown, shrunken + ": an owner admits an Acknowledgement with first_run: " + p.Application + " when this is right"
 	case r.Unable[o.Provisioning] != "":
@@ -149,7 +149,7 @@ func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomple
 	case p.Mode == schemas.ModeAdd && takes:
 		return schemas.HoldAdd, "the application is in mode add, which takes nothing away"
 	case (o.Cause == schemas.CauseDrift || o.Cause == schemas.CauseUnmanaged) && !r.Enforce:
-		return schemas.HoldDrift, "nobody asked for this; countersign drift --enforce mends it"
+		return schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it"
 	case r.FirstRun && takes && !plan.Named(o):
 		return schemas.HoldFirstRun, "a first run takes nothing away: the next one does, once an owner has admitted an Acknowledgement with first_run: " + p.Application
 	}
@@ -171,7 +171,7 @@ func holdDependents(p *schemas.ApplicationPlan) {
 	}
 }
 
-// exceeded says which limit the counts go beyond, or "".
+// exceeded names the limit that the counts exceed, or "".
 func exceeded(what string, l *schemas.LimitSet, c Counts) string {
 	if l == nil {
 		return ""

@@ -2,7 +2,7 @@ package hold
 
 import "github.com/countersign/countersign/schemas"
 
-// The removal budget where neither the application nor the settings say one.
+// The removal budget where neither the application nor the settings set one.
 const defaultRevokes, defaultDeletions = 50, 5
 
 // Limits returns those of an application: what it leaves open the settings set, and what they leave open is the
@@ -44,7 +44,7 @@ func fill(set, from schemas.LimitSet) schemas.LimitSet {
 }
 
 // Override puts an approved BudgetOverride in the place of the limits that it names, for a request, a run and
-// a day as well. What it does not name stays limited.
+// a day as well. Other limits stay in force.
 func Override(l schemas.Limits, by schemas.LimitSet) schemas.Limits {
 	named := by.Revokes != nil || by.Members != nil || by.Grants != nil
 	l.LimitSet = fill(by, l.LimitSet)

@@ -14,7 +14,7 @@ type Fault struct{ Why, Fix string }
 func Unprovisionable(app *schemas.Application, forge string, d connectors.Description) map[schemas.Provisioning]Fault {
 	out := map[schemas.Provisioning]Fault{}
 	if app.Spec.Webhook() == nil {
-		out[schemas.ProvisioningWebhook] = Fault{"the application " + app.Name + " has no fulfilment.webhook", "an owner adds spec.fulfilment.webhook with url and secret"}
+		out[schemas.ProvisioningWebhook] = Fault{"the application " + app.Name + " doesn't have a fulfilment.webhook", "an owner adds spec.fulfilment.webhook with url and secret"}
 	}
 	if forge == "local" {
 		out[schemas.ProvisioningTicket] = Fault{"tickets are issues at GitHub, and the forge is " + forge, "use webhook or direct"}

@@ -32,7 +32,7 @@ func (e *encoder) time(t *time.Time) {
 		e.uint(0)
 		return
 	}
-	// UnixNano wraps around before 1678 and after 2262; a request may say 9999.
+	// UnixNano wraps around before 1678 and after 2262; a request may contain the year 9999.
 	e.uint(1)
 	e.b = binary.AppendVarint(e.b, t.Unix())
 	e.uint(t.Nanosecond())

@@ -4,7 +4,7 @@
 //
 // The index is a cache. Everything in it follows from Git and from the verdicts in the ledger; the file may
 // be deleted at any time and is built again. An index of another format, or of a branch that was rewritten,
-// is dropped by whoever opens it.
+// is dropped when it is opened.
 //
 // It may import plan (the documents that it keeps) and schemas, nothing else of countersign.
 package index

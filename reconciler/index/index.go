@@ -34,11 +34,11 @@ type Index struct {
 	loaded   Head
 }
 
-// ErrChanged says that another process has written the file since it was opened. Open it again: what the
+// ErrChanged means that another process has written the file since it was opened. Open it again: what the
 // other has judged need not be judged twice.
 var ErrChanged = errors.New("the order index was written by another process")
 
-// Damaged says whether an error means that the file holds no index that could be read.
+// Damaged reports whether an error means that the file holds no index that could be read.
 func Damaged(err error) bool {
 	var e *sqlite.Error
 	if errors.As(err, &e) {
@@ -60,7 +60,7 @@ func Remove(path string) error {
 }
 
 // Open opens the index, or makes it. With an empty path it is in memory only. An index of another format
-// is emptied. What is read is the file as it stood then, whatever others write.
+// is emptied. Reads see the file as it was then, whatever others write.
 func Open(ctx context.Context, path string) (*Index, error) {
 	x := &Index{Layer: newLayer(nil), Head: Head{Sequence: -1}}
 	if path == "" {
@@ -82,7 +82,7 @@ func Open(ctx context.Context, path string) (*Index, error) {
 	return x, nil
 }
 
-// Close closes the file. What was not saved is forgotten.
+// Close closes the file and discards unsaved layers.
 func (x *Index) Close() error {
 	if x.store == nil {
 		return nil

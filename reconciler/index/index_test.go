@@ -164,7 +164,7 @@ type commit struct {
 	head    index.Head
 	writes  []writing
 	verdict schemas.AdmissionRecord
-	// fork says that the writes go to a fork that is merged; lost to one that is not.
+	// fork means that the writes go to a fork that is merged; lost to one that is not.
 	fork, lost bool
 }
 

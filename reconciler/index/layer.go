@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// File is a control file that stands admitted, quarantined, or admitted in another version than the branch has.
+// File is a control file that is admitted, quarantined, or admitted in another version than the branch has.
 type File struct {
 	Path  string `json:"path"`
 	Class string `json:"class"`
@@ -24,10 +24,10 @@ type File struct {
 	Reasons    []string `json:"reasons,omitempty"`
 }
 
-// Quarantined says whether the branch has something else than what holds.
+// Quarantined reports whether the branch has something else than what holds.
 func (f *File) Quarantined() bool { return f.Admitted != f.Raw }
 
-// Control is an admitted Admission, BudgetOverride or Acknowledgement that stands.
+// Control is an admitted Admission, BudgetOverride or Acknowledgement in force.
 type Control struct {
 	ID   schemas.DocumentID `json:"id"`
 	Kind schemas.Kind       `json:"kind"`
@@ -56,7 +56,7 @@ func (k ConnectionKey) Compare(o ConnectionKey) int {
 }
 
 // Layer is the index, or a set of changes over one. A fork reads through to what is below it and keeps its
-// own writes until Merge. It is not safe for concurrent use. What it returns belongs to it: do not change it.
+// own writes until Merge. It is not safe for concurrent use. Returned values belong to it: do not change them.
 type Layer struct {
 	below     *Layer
 	store     *store // only at the bottom; nil in memory
@@ -64,7 +64,7 @@ type Layer struct {
 	documents map[ConnectionKey][]*plan.Document
 	mentions  map[ConnectionKey]map[schemas.Name]bool
 	controls  map[string][]Control // by path
-	// What the layer itself wrote since it was saved.
+	// The layer's own writes since it was saved.
 	dirtyFiles    map[string]bool
 	dirtyConns    map[ConnectionKey]bool
 	dirtyControls map[string]bool
@@ -138,7 +138,7 @@ func (l *Layer) File(ctx context.Context, path string) (*File, error) {
 	return nil, nil
 }
 
-// SetFile replaces the control file at f.Path. One that neither stands nor is on the branch is gone.
+// SetFile replaces the control file at f.Path. One that is neither in force nor on the branch is gone.
 func (l *Layer) SetFile(f *File) {
 	l.dirtyFiles[f.Path] = true
 	l.files[f.Path] = f
@@ -170,7 +170,7 @@ func (l *Layer) Files(ctx context.Context, classes ...string) ([]*File, error) {
 	return filesOf(all, want), nil
 }
 
-// QuarantinedFiles returns the files whose content on the branch has no effect, sorted by path.
+// QuarantinedFiles returns the files whose content on the branch is quarantined, sorted by path.
 func (l *Layer) QuarantinedFiles(ctx context.Context) ([]*File, error) {
 	all := map[string]*File{}
 	if err := l.eachLayer(func(at *Layer) error {
@@ -368,7 +368,7 @@ func (l *Layer) SetControls(path string, list []Control) {
 	l.dirtyControls[path] = true
 }
 
-// Touched are the files that the layer itself writes and that stand, for their writer to complete before
+// Touched are the files that the layer itself writes and that are in force, for their writer to complete before
 // Merge.
 func (l *Layer) Touched() []*File {
 	var out []*File

@@ -19,11 +19,11 @@ const format = "2"
 
 type store struct {
 	db *sql.DB
-	// tx is what is read: the file as it stood when it was begun.
+	// tx is the snapshot that is read: the file as it was when the transaction began.
 	tx *sql.Tx
-	// whole says that all that the file has, verdicts apart, is in memory, too: there is no use in asking.
+	// whole means that all that the file has, verdicts apart, is in memory, too: asking the file is useless.
 	whole bool
-	// wipe says that nothing in the file holds.
+	// wipe means that nothing in the file holds.
 	wipe bool
 }
 
@@ -90,7 +90,7 @@ func (s *store) layOut(ctx context.Context) error {
 	return tx.Commit()
 }
 
-// begin begins to read the file as it stands, and returns how far it has come.
+// begin starts a read transaction, and returns how far the file has come.
 func (s *store) begin(ctx context.Context) (h Head, err error) {
 	if s.tx, err = s.db.BeginTx(ctx, &sql.TxOptions{ReadOnly: true}); err != nil {
 		return Head{}, err

@@ -8,11 +8,11 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Attested is the live state of an application that nothing can read: what was said to be done, in that order. The
-// zero value is one of which nothing was said.
+// Attested is the live state of an application that nothing can read: the operations reported as done, in order. The
+// zero value is without reports.
 type Attested struct {
 	connections map[schemas.Name]*attestedConnection
-	// done are the removals that were said to be done, by item, with the instant.
+	// done holds the removals reported as done, by item, with the instant.
 	done map[string]time.Time
 }
 
@@ -21,7 +21,7 @@ type attestedConnection struct {
 	has     map[schemas.Key]bool
 }
 
-// Add takes an operation that was said to be done.
+// Add records an operation reported as done.
 func (a *Attested) Add(o *schemas.Operation, at time.Time) {
 	if a.connections == nil {
 		a.connections, a.done = map[schemas.Name]*attestedConnection{}, map[string]time.Time{}
@@ -49,14 +49,14 @@ func (a *Attested) Add(o *schemas.Operation, at time.Time) {
 	}
 }
 
-// State is the state as it is taken to be. What requests want to be gone, and of which nobody has said so since they
+// State is the assumed live state. Access that requests remove, and that nobody has reported as removed since they
 // asked (baseline tells), is taken to be there: it may have been given before anybody kept count. A connection that
 // requests assign to and do not create is taken to exist.
 func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem, bool)) connectors.State {
 	assert := assertion{}
 	settled := func(item, word string, docs []schemas.DocumentID) bool {
 		base, known := baseline(item)
-		return known && !assert.anew(base, known, word, docs)
+		return known && !assert.changed(base, known, word, docs)
 	}
 	out := map[schemas.Name]*connectors.Connection{}
 	of := func(n schemas.Name) *connectors.Connection {
@@ -94,7 +94,7 @@ func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem
 		}
 		for k, v := range c.Payload {
 			if _, said := l.Payload[k]; !said && v != nil && c.Existence == Present {
-				l.Payload[k] = nil // whoever made it did not say: it is asked for
+				l.Payload[k] = nil // the creation did not report it, so it is asked for
 			}
 		}
 		for _, t := range c.Tombstones {

@@ -5,7 +5,7 @@ import (
 	"reflect"
 )
 
-// attributes are those that differ, as they are and as they shall be. An attribute that live does not
+// attributes returns those that differ, before and after. An attribute that live does not
 // know is left alone.
 func (d *differ) attributes(it *subject) (before, after map[string]any) {
 	compare := func(k string, want any) {

@@ -14,13 +14,13 @@ import (
 // the same at every time and on every machine. Policy and sign-off are judged by it. It returns the
 // operations with their effects, and the findings that the second state has and the first has not.
 //
-// was is the application as it stood before, nil when it is new; app as it stands after. What was out of
-// its scope, or not grantable, had no effect: widening them wakes it, and it shows as gained.
+// was is the application before the change, nil when it is new; app after it. Requests that were out of
+// its scope, or not grantable, did nothing before: widening scope or grantable wakes them, and they show as gained.
 //
 // A grant counts from its approval, though it may start later: what is scheduled is taken to be in force,
-// and a grant that lasts longer, or begins sooner, than the first state says is granted anew.
+// and a grant that lasts longer, or begins sooner, than in the first state is granted again.
 //
-// What the requests do not know they take to be there: a connection that is only assigned to or deleted
+// Unknown state is taken to be there: a connection that is only assigned to or deleted
 // exists, and what is revoked was held.
 func Between(was, app *schemas.Application, description connectors.Description, before, after *Desired, now time.Time) Change {
 	held := func() connectors.State { return effective(was, description, StateOf(eventual(before), description)) }
@@ -35,7 +35,7 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 	}
 	run := func(app schemas.Application, d *Desired) Result {
 		app.Spec.Unmanaged = schemas.UnmanagedIgnore
-		// What the requests made before is ours to undo.
+		// Everything that earlier requests made is ours to undo.
 		return diff(Input{Application: &app, Description: description, Desired: d, Live: assumed, Now: now}, true)
 	}
 	res := run(*app, second)
@@ -48,7 +48,7 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 	}
 	c.Gained, c.Lost = graph.Effects(c.Operations, c.Before, c.After)
 	if supposed || bounded(before) || bounded(after) {
-		// What the change takes to be held only because it revokes it is left out of what was in effect: else a revoke
+		// Access that is assumed only because the change revokes it is left out of the former effect: otherwise a revoke
 		// of what somebody never had would hide what the same change gives.
 		formerly := graph.New(app.Name, description, held())
 		c.Gained = graph.Later(c.Operations, c.Gained, formerly, boundedEntitlements(before), c.After, boundedEntitlements(after), now)
@@ -60,12 +60,12 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 		code, message string
 		document      schemas.DocumentID
 	}
-	said := map[what]bool{}
+	known := map[what]bool{}
 	for _, f := range run(*was, first).Plan.Findings {
-		said[what{f.Code, f.Message, f.Document}] = true
+		known[what{f.Code, f.Message, f.Document}] = true
 	}
 	for _, f := range res.Plan.Findings {
-		if !said[what{f.Code, f.Message, f.Document}] {
+		if !known[what{f.Code, f.Message, f.Document}] {
 			c.Findings = append(c.Findings, f)
 		}
 	}
@@ -86,7 +86,7 @@ func differing(before, after *Desired) (from, to *Desired) {
 	return without(before, after), without(after, before)
 }
 
-// bounded says whether a desired edge is not in force at all times.
+// bounded reports whether a desired edge is not in force at all times.
 func bounded(d *Desired) bool {
 	return slices.ContainsFunc(d.Connections, func(c *Connection) bool {
 		return len(c.Scheduled) > 0 || slices.ContainsFunc(c.Entitlements, func(e Entitlement) bool { return e.Expires != nil })
@@ -116,7 +116,7 @@ func boundedEntitlements(d *Desired) []graph.Bounded {
 
 // assume is the live state that a change is judged against: what the requests brought about before it, which
 // becomes part of it, and what they take to be there. first and second are before and after with what is
-// scheduled in force. supposed says that it differs from the former for somebody's access.
+// scheduled in force. supposed means that it differs from the former for somebody's access.
 func assume(assumed connectors.State, description connectors.Description, before, after, first, second *Desired) (_ connectors.State, supposed bool) {
 	there := map[schemas.Name]int{}
 	for i, c := range assumed.Connections {
@@ -138,7 +138,7 @@ func assume(assumed connectors.State, description connectors.Description, before
 		}
 		a := &assumed.Connections[i]
 		if c.Existence == Present {
-			// It exists. What nobody knows of its attributes is a change where the request names it.
+			// It exists. An unknown attribute counts as a change where the request names it.
 			if a.Payload == nil {
 				typ, _ := description.Type(c.Type)
 				a.Payload = CompletePayload(typ, nil)
@@ -155,7 +155,7 @@ func assume(assumed connectors.State, description connectors.Description, before
 			longer := growing(before.Connections[j], after.Connections[at])
 			n := len(a.Entitlements)
 			a.Entitlements = slices.DeleteFunc(a.Entitlements, func(e connectors.Entitlement) bool {
-				// What was undone before its start was never there.
+				// A grant that was undone before its start was never there.
 				return longer[wordKey{e.Target, e.Privilege}] || !c.speaks(e)
 			})
 			supposed = supposed || len(a.Entitlements) != n
@@ -171,7 +171,7 @@ func assume(assumed connectors.State, description connectors.Description, before
 	return assumed, supposed
 }
 
-// speaks says whether the entitlement is wanted or to be gone. Both lists are sorted.
+// speaks reports whether the entitlement is wanted or to be gone. Both lists are sorted.
 func (c *Connection) speaks(e connectors.Entitlement) bool {
 	_, wanted := slices.BinarySearchFunc(c.Entitlements, e, func(a Entitlement, e connectors.Entitlement) int {
 		return compareTarget(a.Target, a.Privilege, e.Target, e.Privilege)
@@ -238,7 +238,7 @@ func growing(before, after *Connection) map[wordKey]bool {
 	return out
 }
 
-// contains says whether the window a covers all of b.
+// contains reports whether the window a covers all of b.
 func contains(a, b schemas.Window) bool {
 	return (a.Starts == nil || b.Starts != nil && !b.Starts.Before(*a.Starts)) &&
 		(a.Expires == nil || b.Expires != nil && !b.Expires.After(*a.Expires))
@@ -269,7 +269,7 @@ func effective(app *schemas.Application, description connectors.Description, s c
 type Change struct {
 	Operations []schemas.Operation
 	// Gained are the rights that somebody has at some time after the change and would not have without it,
-	// Lost those that somebody has no more, by identity.
+	// Lost those that somebody no longer has, by identity.
 	Gained, Lost []schemas.Access
 	Findings     []schemas.Finding
 	// Before and After are the graphs at both ends.

@@ -7,13 +7,13 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// said is what one entry of one document says of one entitlement.
-type said struct {
+// statement is one entry of one document about one entitlement.
+type statement struct {
 	target schemas.Name
 	priv   string
 	event  *event
 	entry  *schemas.Entry
-	at     int // the order in which it was said
+	at     int // the order of the statements
 	revoke bool
 	ended  bool // in a life that a deletion ended
 }
@@ -22,7 +22,7 @@ type said struct {
 // with a grant that is in force or will be, nil when there is none.
 func (x *folding) entitlements(c *Connection, g *group) *event {
 	info := x.types.get(c.Type)
-	list := x.said[:0]
+	list := x.statements[:0]
 	lived := false // a creation that was undone since opened a life after the last deletion
 	for i := range g.events {
 		e := &g.events[i]
@@ -35,7 +35,7 @@ func (x *folding) entitlements(c *Connection, g *group) *event {
 		// After a deletion nothing is assigned before the next creation opened a life.
 		if !ended && g.life.end >= 0 && e.before(g.life.opening) {
 			if e.standing {
-				x.find(e, "no-life", "assigns to "+c.String()+" before "+g.life.opening.doc.Place.Path+" created it anew",
+				x.find(e, "no-life", "assigns to "+c.String()+" before "+g.life.opening.doc.Place.Path+" recreated it",
 					"repeat the assignment in a new request")
 			}
 			if !lived {
@@ -47,24 +47,24 @@ func (x *folding) entitlements(c *Connection, g *group) *event {
 			entry := &r.Grants[j]
 			privs := info.privileges(entry, false)
 			if len(privs) == 0 && e.standing && !ended {
-				x.find(e, "no-privilege", "grants "+entry.Name().String()+" without naming a privilege, and it has no default", "name the privileges")
+				x.find(e, "no-privilege", "grants "+entry.Name().String()+" without naming a privilege, and it doesn't have a default", "name the privileges")
 			}
 			for _, p := range privs {
-				list = append(list, said{target: entry.Name(), priv: p, event: e, entry: entry, at: len(list), ended: ended})
+				list = append(list, statement{target: entry.Name(), priv: p, event: e, entry: entry, at: len(list), ended: ended})
 			}
 		}
 		if !e.standing || ended {
-			continue // an undone revoke says nothing, and a life's revokes end with it
+			continue // an undone revoke does not count, and a life's revokes end with it
 		}
 		for j := range r.Revokes {
 			entry := &r.Revokes[j]
 			for _, p := range info.privileges(entry, true) {
-				list = append(list, said{target: entry.Name(), priv: p, event: e, entry: entry, at: len(list), revoke: true})
+				list = append(list, statement{target: entry.Name(), priv: p, event: e, entry: entry, at: len(list), revoke: true})
 			}
 		}
 	}
-	x.said = list
-	slices.SortFunc(list, func(a, b said) int {
+	x.statements = list
+	slices.SortFunc(list, func(a, b statement) int {
 		if c := compareTarget(a.target, a.priv, b.target, b.priv); c != 0 {
 			return c
 		}
@@ -87,8 +87,8 @@ func (x *folding) entitlements(c *Connection, g *group) *event {
 // decide holds the rule: desired when some started, unexpired, standing grant lies after the latest
 // standing revoke of this life, and after the latest deletion of the target. words are all about one
 // entitlement, in merge order; left bounds how many more entitlements may follow.
-func (x *folding) decide(c *Connection, g *group, words []said, left int) *event {
-	var revoke, last *said
+func (x *folding) decide(c *Connection, g *group, words []statement, left int) *event {
+	var revoke, last *statement
 	for i := range words {
 		if words[i].revoke {
 			revoke = &words[i]
@@ -97,9 +97,9 @@ func (x *folding) decide(c *Connection, g *group, words []said, left int) *event
 	target := words[0].target
 	gone := x.ended[target]
 	ent := Entitlement{Target: target, Privilege: words[0].priv, Started: true}
-	var named *said // the grant that says which of several of the name is meant
+	var named *statement // the grant whose source_id selects one of several with the name
 	var past, expired, undone []schemas.DocumentID
-	var pastAt, expiredAt, undoneAt *said
+	var pastAt, expiredAt, undoneAt *statement
 	var used *event
 	endless, ended, scheduled := false, false, true
 	for i := range words {
@@ -193,18 +193,18 @@ func (x *folding) decide(c *Connection, g *group, words []said, left int) *event
 	return used
 }
 
-// lives says whether the target of a grant has a life that the grant lies in.
-func (x *folding) lives(w *said, target *group) bool {
+// lives reports whether the target of a grant has a life that the grant lies in.
+func (x *folding) lives(w *statement, target *group) bool {
 	end := &target.events[target.life.end]
 	switch {
 	case w.event.before(end):
 		return false
 	case target.life.creation == nil:
 		x.find(w.event, "no-life", "grants "+target.name.String()+", which "+end.doc.Place.Path+" deleted",
-			"create it anew with a ConnectionCreation first, or remove this grant")
+			"recreate it with a ConnectionCreation first, or remove this grant")
 		return false
 	case w.event.before(target.life.opening):
-		x.find(w.event, "no-life", "grants "+target.name.String()+" before "+target.life.opening.doc.Place.Path+" created it anew",
+		x.find(w.event, "no-life", "grants "+target.name.String()+" before "+target.life.opening.doc.Place.Path+" recreated it",
 			"repeat the grant in a new request")
 		return false
 	}

@@ -27,7 +27,7 @@ func newTypes(d connectors.Description) types {
 	return t
 }
 
-// get never returns nil: a type that is not known has no targets.
+// get never returns nil: an unknown type has an empty list of targets.
 func (t types) get(name string) *typeInfo {
 	for _, i := range t.list {
 		if i.typ.Name == name {
@@ -83,7 +83,7 @@ func payloadDefaults(schema json.RawMessage) map[string]any {
 }
 
 // CompletePayload fills in the defaults of the type's payload schema and drops what is null. A property
-// that is absent and has no default is left alone in the application, as is a null.
+// that is absent and without a default is left alone in the application, as is a null.
 func CompletePayload(typ connectors.ConnectionType, payload map[string]any) map[string]any {
 	i := typeInfo{typ: &typ}
 	return i.complete(payload)

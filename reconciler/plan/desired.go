@@ -8,8 +8,8 @@ import (
 
 // Document is one admitted request document with its place in the merge order.
 //
-// Current is the version that stands, nil when the document was undone (its file or the document in it is
-// gone). Former are admitted versions that stand no more: what they granted leaves tombstones. A path that
+// Current is the version in force, nil when the document was undone (its file or the document in it is
+// gone). Former are admitted versions that were replaced: their grants leave tombstones. A path that
 // was deleted and added again is two documents: the former undone, the latter at its new place.
 type Document struct {
 	Place   schemas.Place
@@ -22,7 +22,7 @@ type Version struct {
 	Blob    string
 	Request *schemas.Request
 	// Until is the sequence of the commit whose admission replaced or removed this version. It is 0 while
-	// it stands, and where nobody knows: then a version counts as removed after all that we see, so that
+	// it is in force, and where it is unknown: then a version counts as removed after everything we see, so that
 	// undoing a deletion reopens its life whatever came later.
 	Until int
 }
@@ -34,7 +34,7 @@ func (d *Document) id(v *Version) schemas.DocumentID {
 // connection is the connection that the document is about; every version of a document counts for its own.
 func (v *Version) connection() schemas.Name { return v.Request.Connection.Name() }
 
-// Existence says what the requests want of a connection itself.
+// Existence is whether the requests want the connection itself to exist.
 type Existence int
 
 // The wishes about a connection's existence.
@@ -45,7 +45,7 @@ const (
 	Present
 	// Deleted: a standing deletion ended the last life.
 	Deleted
-	// Undone: there were creations, and none stands. It goes only if we made it.
+	// Undone: there were creations, and all were undone. It goes only if we made it.
 	Undone
 )
 
@@ -64,14 +64,14 @@ type Connection struct {
 	schemas.Name
 	SourceID  string
 	Existence Existence
-	// Reverted says that Deleted is what undoing later creations came back to.
+	// Reverted means that Deleted is what undoing later creations came back to.
 	Reverted bool
 	// Documents are those that decide about existence, in merge order: the standing creations, or the deletion.
 	Documents []schemas.DocumentID
 	// Payload is that of the latest standing creation, as written: without defaults, nulls included.
 	Payload    map[string]any
 	ReassignTo string
-	// Provisioning is what the deciding request says; "" leaves it to the application.
+	// Provisioning is the deciding request's; "" leaves it to the application.
 	Provisioning schemas.Provisioning
 	Entitlements []Entitlement // desired now; sorted by target, privilege
 	Tombstones   []Tombstone   // to be taken away when present; sorted likewise, disjoint from Entitlements
@@ -88,9 +88,9 @@ type Entitlement struct {
 	// Documents are the standing requests that grant it now, in merge order. They may share memory with
 	// those of other entitlements: do not change them.
 	Documents []schemas.DocumentID
-	// Expires is when the last of them ends; nil when one has no end.
+	// Expires is when the last of them ends; nil when one is permanent.
 	Expires *time.Time
-	// Started says that every one of them had a start.
+	// Started means that every one of them had a start.
 	Started bool
 	// Starts is when a scheduled grant begins, nil for what is in force.
 	Starts       *time.Time
@@ -105,7 +105,7 @@ type Tombstone struct {
 	// Cause is request (a revoke, or a deletion of either end), expiry or undo.
 	Cause     schemas.Cause
 	Documents []schemas.DocumentID
-	// Scheduled says that every undone grant of it had a start, so that it may have been undone before it
+	// Scheduled means that every undone grant of it had a start, so that it may have been undone before it
 	// was ever in force: then only the baseline can tell that it is ours.
 	Scheduled bool
 }

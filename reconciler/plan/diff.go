@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// What the diff makes of a connection (scope, mode and holds apart). The baseline says what was verified
+// The diff's decisions about a connection (scope, mode and holds apart). The baseline records what was verified
 // before: made by an operation of ours, or adopted, found as it should be.
 //
 //	desired       live               baseline         plan
@@ -18,21 +18,21 @@ import (
 //	present       –                  present          create, as drift
 //	present       same               –                nothing; remembered as adopted
 //	present       other attributes   –                update of what differs; what live does not know is left alone
-//	present       other id           present          nothing; a finding, and grants wait until approved anew
+//	present       other id           present          nothing; a finding, and grants wait until approved again
 //	deleted       there              any              delete
 //	deleted       other id           present          delete, held for its identity unless source_id names it
 //	undone        there              made             delete, for an undo
-//	undone        there              adopted          nothing: it goes back to whoever managed it
+//	undone        there              adopted          nothing: it becomes unmanaged again
 //	undone        there              –                nothing; a finding
 //	unspecified   –                  any              a finding, when something is granted
-//	any           two of the name    any              a finding, unless source_id says which
+//	any           two of the name    any              a finding, unless source_id selects one
 //	any           protected          any              a finding
 //
 // And of an entitlement:
 //
 //	desired             live       baseline         plan
 //	yes                 –          –                grant
-//	yes                 –          the same words   grant, as drift, unless the connection is made anew as well
+//	yes                 –          the same words   grant, as drift, unless the connection is recreated as well
 //	yes                 there      –                nothing; remembered as adopted
 //	yes                 invited    any              nothing; pending
 //	yes                 other id   present          nothing; a finding
@@ -40,7 +40,7 @@ import (
 //	tombstone, expiry   there      any              revoke
 //	tombstone, undo     there      made             revoke
 //	tombstone, undo     there      adopted          nothing: it is unmanaged again
-//	tombstone, undo     there      –                revoke: the requests say that it was granted
+//	tombstone, undo     there      –                revoke: the requests show that it was granted
 //	tombstone           –          any              nothing; remembered
 //	never mentioned     there      any              unmanaged: nothing, a line in the report, or revoke
 
@@ -67,15 +67,15 @@ type Result struct {
 	Plan schemas.ApplicationPlan
 	// Settled are the items that are as desired without an operation, with the tokens to remember: adopted
 	// where the baseline does not have them yet. Only those that differ from the baseline are listed, by
-	// connection. From a read that is not whole nothing is settled as absent.
+	// connection. An incomplete read settles nothing as absent.
 	Settled []schemas.BaselineItem
 	// Tokens are the tokens that the plan's operations settle, by operation id.
 	Tokens map[string]string
-	// Shrunken says that most of what was there at the last verification is gone from the live state.
+	// Shrunken means that most of what was there at the last verification is gone from the live state.
 	Shrunken bool
 }
 
-// Diff says which operations take the application from live to desired. Operations are in the order in
+// Diff returns the operations that take the application from live to desired. Operations are in the order in
 // which they can be carried out; Hold decides which of them wait.
 func Diff(in Input) Result { return diff(in, false) }
 
@@ -134,7 +134,7 @@ type subject struct {
 	found      *connectors.Connection // live
 	live       []*connectors.Connection
 	base       schemas.BaselineItem
-	// known says that base is known, identity that the name stood for another id when it was verified and
+	// known means that base is known, identity that the name had another id when it was verified and
 	// nothing was approved since.
 	known, identity bool
 	open            bool // its entitlements are to be compared
@@ -152,7 +152,7 @@ func sortedLive(list []connectors.Connection) []*connectors.Connection {
 	return out
 }
 
-// match finds the live connections of each item, and says which of d.live any request speaks of.
+// match finds the live connections of each item, and reports which of d.live any request names.
 func (d *differ) match() (spoken []bool) {
 	spoken = make([]bool, len(d.live))
 	i := 0
@@ -186,7 +186,7 @@ func (d *differ) brake() {
 			Message: fmt.Sprintf("%d of %d connections that were verified before are missing from what was read", d.missing, d.known),
 			Fix:     "see whether the credential or the address is the wrong one"})
 	}
-	// What was not seen may be there all the same.
+	// Access that was not seen may still be there.
 	d.out.Settled = slices.DeleteFunc(d.out.Settled, func(b schemas.BaselineItem) bool { return strings.HasPrefix(b.Token, "absent") })
 	p.Findings = slices.DeleteFunc(p.Findings, func(f schemas.Finding) bool { return f.Code == "no-connection" })
 }

@@ -17,7 +17,7 @@ import (
 )
 
 // Digest is the SHA-256 (hex) over the typed operations of all applications, sorted by application and id.
-// Causes, holds and effects are left out: the digest says what would be done, not why.
+// Causes, holds and effects are left out: the digest covers what would be done, not why.
 func Digest(plans []schemas.ApplicationPlan) (string, error) {
 	type op struct {
 		App, ID, Kind, Target, Privilege string

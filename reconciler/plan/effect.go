@@ -8,8 +8,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// SameEffect says whether two operations of one id bring about the same: what somebody outside was asked for need not
-// be asked for again. An id that became known since is no other one.
+// SameEffect reports whether two operations of one id bring about the same: what somebody outside was asked for need not
+// be asked for again. An id that became known since then is not a difference.
 func SameEffect(a, b *schemas.Operation) bool {
 	id := func(x, y string) bool { return x == "" || y == "" || x == y }
 	return a.ID == b.ID && a.Kind == b.Kind && a.Connection == b.Connection && a.Key() == b.Key() && a.ReassignTo == b.ReassignTo &&
@@ -18,7 +18,7 @@ func SameEffect(a, b *schemas.Operation) bool {
 
 func equalAttributes(a, b map[string]any) bool { return maps.EqualFunc(a, b, equalValue) }
 
-// Seen says whether the live state shows what an operation was to bring about. Of several of one name, an id decides;
+// Seen reports whether the live state shows what an operation was to bring about. Of several of one name, an id decides;
 // without one nothing is seen.
 func Seen(o *schemas.Operation, live connectors.State) bool {
 	var found []*connectors.Connection

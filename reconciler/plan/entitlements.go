@@ -74,8 +74,8 @@ func sortedEntitlements(list []connectors.Entitlement) []connectors.Entitlement 
 	return list
 }
 
-// pick returns the entitlement that an id means: the only one when there is no id. ok is false when there
-// are several and no id says which.
+// pick returns the entitlement with an id: the only one when the id is "". ok is false when there
+// are several and the id is "".
 func pick(have []connectors.Entitlement, id string) (e *connectors.Entitlement, ok bool) {
 	for i := range have {
 		if id == "" || have[i].TargetID == "" || have[i].TargetID == id {
@@ -90,7 +90,7 @@ func pick(have []connectors.Entitlement, id string) (e *connectors.Entitlement, 
 
 func (d *differ) ambiguous(c schemas.Name, docs []schemas.DocumentID, target schemas.Name, ids []string) {
 	slices.Sort(ids)
-	d.find(c, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s stands for %d: %s", target, len(ids), strings.Join(ids, ", ")), "say which with source_id")
+	d.find(c, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s is ambiguous: %d have this name: %s", target, len(ids), strings.Join(ids, ", ")), "set source_id to the one you mean")
 }
 
 func targetIDs(have []connectors.Entitlement) []string {
@@ -118,7 +118,7 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-target-type", fmt.Sprintf("a %s cannot be granted to a %s", e.Target.Type, c.Type), "")
 		return have, false
 	case len(target.Privileges) > 0 && !slices.Contains(target.Privileges, e.Privilege):
-		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-privilege", fmt.Sprintf("%s is no privilege on a %s", e.Privilege, e.Target.Type),
+		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-privilege", fmt.Sprintf("unknown privilege %s on a %s", e.Privilege, e.Target.Type),
 			"the privileges are "+strings.Join(target.Privileges, ", "))
 		return have, false
 	case target.Edge != connectors.EdgeResource && e.Target == c.Name:
@@ -138,9 +138,9 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 			d.pending(key, have.State)
 		case target.Edge == connectors.EdgeIdentity && d.nested(e.Target):
 			d.notIdentity(c.Name, e)
-		case base.NativeID != "" && have.TargetID != "" && base.NativeID != have.TargetID && !d.assert.anew(base, known, present, e.Documents):
-			d.find(c.Name, e.Documents, schemas.SeverityError, "other-id", fmt.Sprintf("%s stood for id %s when %s was verified and stands for %s now", e.Target, base.NativeID, key, have.TargetID),
-				"approve it anew in a new request, or revoke it")
+		case base.NativeID != "" && have.TargetID != "" && base.NativeID != have.TargetID && !d.assert.changed(base, known, present, e.Documents):
+			d.find(c.Name, e.Documents, schemas.SeverityError, "other-id", fmt.Sprintf("%s had id %s when %s was verified and has %s now", e.Target, base.NativeID, key, have.TargetID),
+				"approve it again in a new request, or revoke it")
 		default:
 			d.settle(name, present, e.Documents, have.TargetID, base, known)
 			for _, written := range it.form.written(e.Target, e.Privilege) {
@@ -167,7 +167,7 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 		op.Cause = schemas.CauseStart
 	}
 	op.Privileged = PrivilegedGrant(app, *it.info.typ, *target, c.Name, e.Target, e.Privilege)
-	if !d.assert.anew(base, known, present, e.Documents) {
+	if !d.assert.changed(base, known, present, e.Documents) {
 		d.holdIdentity(op, it.identity, it.base.NativeID, op.NativeID)
 		d.holdIdentity(op, base.NativeID != "" && id != "" && base.NativeID != id, base.NativeID, id)
 	}
@@ -179,13 +179,13 @@ func (d *differ) pending(key schemas.Key, state schemas.EntitlementState) {
 	d.out.Plan.Pending = append(d.out.Plan.Pending, schemas.PendingEntitlement{Key: key, State: state})
 }
 
-// nested says whether the application was asked about the name and told that it has members of its own.
+// nested reports whether the application was asked about the name and told that it has members of its own.
 func (d *differ) nested(n schemas.Name) bool {
 	return d.in.Targets != nil && slices.ContainsFunc(d.in.Targets[n], func(i connectors.Item) bool { return i.Connection })
 }
 
 func (d *differ) notIdentity(c schemas.Name, e *Entitlement) {
-	d.find(c, e.Documents, schemas.SeverityError, "not-an-identity", fmt.Sprintf("%s has members of its own: it is no plain %s", e.Target.SourceName, e.Target.Type),
+	d.find(c, e.Documents, schemas.SeverityError, "not-an-identity", fmt.Sprintf("%s has members of its own: it is not a plain %s", e.Target.SourceName, e.Target.Type),
 		"grant it as the connection that it is, so that its members show")
 }
 
@@ -245,8 +245,8 @@ func (d *differ) revoke(it *subject, t *Tombstone, of []connectors.Entitlement) 
 			}
 		}
 		return nil, false
-	case t.Cause == schemas.CauseUndo && !d.owned && (known && says(base.Token, present) && !base.Made || !known && t.Scheduled):
-		return nil, false // what was there before the request came is given back to whoever managed it
+	case t.Cause == schemas.CauseUndo && !d.owned && (known && hasWord(base.Token, present) && !base.Made || !known && t.Scheduled):
+		return nil, false // access that was there before the request becomes unmanaged again
 	}
 	target := it.info.target(t.Target.Type)
 	if target == nil || !target.Revoke {

@@ -27,7 +27,7 @@ func (e *event) list() []schemas.DocumentID {
 
 func (e *event) before(o *event) bool { return e.doc.Place.Compare(o.doc.Place) < 0 }
 
-// group is everything that was ever said of one connection, in merge order.
+// group is every version of every document about one connection, in merge order.
 type group struct {
 	name   schemas.Name
 	events []event
@@ -38,13 +38,13 @@ type group struct {
 type life struct {
 	end      int    // the index of the event that ended the life before, -1 when none did
 	opening  *event // the creation that opened the present life; nil when nothing did
-	creation *event // the latest standing creation of the present life; nil when none stands
+	creation *event // the latest standing creation of the present life; nil when none is in force
 	reverted bool   // creations of the present life were undone
-	undone   int    // the commit that removed the last of them, 0 when one stands or nobody knows
+	undone   int    // the commit that removed the last of them, 0 when one is in force or it is unknown
 }
 
 // groupEvents sorts every version of every document by connection, then by merge order; the former
-// versions of a document come before the one that stands.
+// versions of a document come before the current one.
 func groupEvents(docs []*Document) []group {
 	count := func(d *Document, fn func(*Version, bool)) {
 		for _, v := range d.Former {
@@ -101,7 +101,7 @@ func groupEvents(docs []*Document) []group {
 	return groups
 }
 
-// find returns the event of a document that stands.
+// find returns the event of a document in force.
 func (g *group) find(id schemas.DocumentID) *event {
 	return &g.events[slices.IndexFunc(g.events, func(e event) bool { return e.standing && e.id() == id })]
 }
@@ -121,7 +121,7 @@ func standingCreations(present []event, last *event) []schemas.DocumentID {
 	return out
 }
 
-// laterLife says whether a creation stood when the deletion was undone.
+// laterLife reports whether a creation was in force when the deletion was undone.
 func laterLife(later []event, deletion *event) bool {
 	until := deletion.version.Until
 	return until > 0 && slices.ContainsFunc(later, func(e event) bool {

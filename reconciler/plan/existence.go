@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// existence plans creation, update and deletion, and says whether entitlements are to be compared.
+// existence plans creation, update and deletion, and reports whether entitlements are to be compared.
 func (d *differ) existence(it *subject) {
 	if it.info == nil || !d.identify(it) {
 		return
@@ -24,11 +24,11 @@ func (d *differ) existence(it *subject) {
 	}
 }
 
-// identify finds the one live connection that is meant, and says whether it may be touched.
+// identify finds the one live connection that is meant, and reports whether it may be touched.
 func (d *differ) identify(it *subject) bool {
 	c, app, docs := it.connection, d.in.Application, it.connection.documents()
 	if !it.info.known {
-		d.find(c.Name, docs, schemas.SeverityError, "unknown-type", fmt.Sprintf("%s has no connections of type %s", app.Spec.Connector, c.Type),
+		d.find(c.Name, docs, schemas.SeverityError, "unknown-type", fmt.Sprintf("%s doesn't have connections of type %s", app.Spec.Connector, c.Type),
 			"the types are "+strings.Join(typeNames(d.in.Description), ", "))
 		return false
 	}
@@ -50,8 +50,8 @@ func (d *differ) identify(it *subject) bool {
 				ids = append(ids, l.NativeID)
 			}
 			slices.Sort(ids)
-			d.find(c.Name, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s stands for %d connections: %s", c.Name, len(live), strings.Join(ids, ", ")),
-				"say which with source_id")
+			d.find(c.Name, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s is ambiguous: %d connections have this name: %s", c.Name, len(live), strings.Join(ids, ", ")),
+				"set source_id to the one you mean")
 			return false
 		}
 		live = live[i : i+1]
@@ -65,7 +65,7 @@ func (d *differ) identify(it *subject) bool {
 		}
 	}
 	it.base, it.known = d.baseline(ConnectionItem(c.Name))
-	if it.known && says(it.base.Token, present) {
+	if it.known && hasWord(it.base.Token, present) {
 		d.known++
 		if it.found == nil {
 			d.missing++
@@ -78,11 +78,11 @@ func (d *differ) identify(it *subject) bool {
 		d.find(c.Name, docs, schemas.SeverityError, "protected", c.String()+" is never changed: "+it.found.Protected, "")
 		return false
 	}
-	it.identity = it.known && !says(it.base.Token, absent) && it.base.NativeID != "" && it.found.NativeID != "" && it.base.NativeID != it.found.NativeID &&
-		(c.Existence != Present || !d.assert.anew(it.base, it.known, present, c.Documents))
+	it.identity = it.known && !hasWord(it.base.Token, absent) && it.base.NativeID != "" && it.found.NativeID != "" && it.base.NativeID != it.found.NativeID &&
+		(c.Existence != Present || !d.assert.changed(it.base, it.known, present, c.Documents))
 	if it.identity && (c.Existence == Present || c.Existence == Unspecified) {
-		d.find(c.Name, docs, schemas.SeverityError, "other-id", fmt.Sprintf("%s stood for id %s when it was verified and stands for %s now", c.Name, it.base.NativeID, it.found.NativeID),
-			"find out who replaced it, and approve it anew with a ConnectionCreation")
+		d.find(c.Name, docs, schemas.SeverityError, "other-id", fmt.Sprintf("%s had id %s when it was verified and has %s now", c.Name, it.base.NativeID, it.found.NativeID),
+			"find out who replaced it, and approve it again with a ConnectionCreation")
 	}
 	return true
 }
@@ -135,12 +135,12 @@ func (d *differ) absent(it *subject) bool {
 	}
 	if c.Existence == Undone && !d.owned {
 		switch {
-		case it.known && says(it.base.Token, present) && it.base.Made:
-		case it.known && !says(it.base.Token, absent):
+		case it.known && hasWord(it.base.Token, present) && it.base.Made:
+		case it.known && !hasWord(it.base.Token, absent):
 			return true // it was there before us
 		default:
-			d.find(c.Name, c.Documents, schemas.SeverityWarning, "undone-unknown", c.String()+" is there, its creation was undone, and no record says that we made it",
-				"delete it with a ConnectionDeletion if it shall go")
+			d.find(c.Name, c.Documents, schemas.SeverityWarning, "undone-unknown", c.String()+" is there, its creation was undone, and the ledger doesn't show who made it",
+				"add a ConnectionDeletion to delete it")
 			return true
 		}
 	}
@@ -161,7 +161,7 @@ func (d *differ) absent(it *subject) bool {
 	}
 	if it.identity && c.SourceID == "" {
 		op.Hold = schemas.HoldIdentity
-		op.HoldReason = fmt.Sprintf("the name stood for id %s when it was verified and stands for %s now: name the one that shall go with source_id", it.base.NativeID, l.NativeID)
+		op.HoldReason = fmt.Sprintf("the name had id %s when it was verified and has %s now: set source_id to the one to delete", it.base.NativeID, l.NativeID)
 	}
 	d.plan(op, absent, c.Documents, it.base, it.known)
 	return false
@@ -177,7 +177,7 @@ func (d *differ) foreign(it *subject) bool {
 		}
 		return false
 	}
-	if !it.known || says(it.base.Token, absent) {
+	if !it.known || hasWord(it.base.Token, absent) {
 		d.settle(ConnectionItem(c.Name), foreign, nil, it.found.NativeID, it.base, it.known)
 	}
 	return true
@@ -190,7 +190,7 @@ func (d *differ) unsupported(c schemas.Name, docs []schemas.DocumentID, what str
 func (d *differ) holdIdentity(op *schemas.Operation, identity bool, was, is string) {
 	if identity {
 		op.Hold = schemas.HoldIdentity
-		op.HoldReason = fmt.Sprintf("the name stood for id %s when it was verified and stands for %s now: approve it anew in a new request", was, is)
+		op.HoldReason = fmt.Sprintf("the name had id %s when it was verified and has %s now: approve it again in a new request", was, is)
 	}
 }
 

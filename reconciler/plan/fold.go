@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// What the fold makes of an entitlement, by what the documents of its connection say of it in merge order.
+// The fold's decisions about an entitlement, by the statements in its connection's documents in merge order.
 // G is a grant, R a revoke, C a creation and D a deletion; a stroke (G̶) marks what was undone.
 //
 //	documents              the instant               desired   otherwise
@@ -20,7 +20,7 @@ import (
 //	G R                    any                       no        tombstone, request
 //	G G R                  any                       no        tombstone, request: a revoke beats them all
 //	G R̶                    any                       yes       undoing a revoke brings the grant back
-//	R̶                      any                       no        nothing: what was not ours is not made anew
+//	R̶                      any                       no        nothing: access that was not ours is not recreated
 //	G R G                  any                       yes       the latest word
 //	G until t              before t, from t          yes, no   tombstone, expiry
 //	G, G until t           from t                    yes       a temporary grant takes no permanent one away
@@ -31,7 +31,7 @@ import (
 //	G D C G                any                       yes
 //	G D̶                    any                       yes       undoing a deletion reopens the life
 //	G D C D̶                any                       no        unless a later life exists: a finding
-//	D G                    any                       no        a finding: there is no life to grant in
+//	D G                    any                       no        a finding: no life to grant in
 //	G D(target)            any                       no        tombstone, request: edges end on both sides
 //
 // And of the connection itself:
@@ -47,7 +47,7 @@ import (
 //	C D C                  present
 //	C D C̶                  deleted, Reverted: what undoing left of a later life goes by the earlier deletion
 
-// Folder accumulates documents. Adding a prefix and then the rest is adding the whole.
+// Folder accumulates documents. Adding a prefix and then the rest is the same as adding all.
 // The zero Folder is empty and ready.
 type Folder struct {
 	docs []*Document
@@ -57,7 +57,7 @@ type Folder struct {
 // change afterwards.
 func (f *Folder) Add(docs ...*Document) { f.docs = append(f.docs, docs...) }
 
-// Fold says what the documents want at the instant now. They are those of one application: a version that
+// Fold returns what the documents want at the instant now. They are those of one application: a version that
 // is about another one must have been left out. The description gives the privileges that an entry without
 // any means and which targets are connections. Whatever decodes folds.
 func Fold(docs []*Document, description connectors.Description, now time.Time) *Desired {
@@ -116,10 +116,10 @@ type folding struct {
 	now   time.Time
 	types types
 	// ended has the connections of which a life has ended: it ends edges on both sides.
-	ended    map[schemas.Name]*group
-	next     time.Time
-	findings []placedFinding
-	said     []said // scratch of entitlements
+	ended      map[schemas.Name]*group
+	next       time.Time
+	findings   []placedFinding
+	statements []statement // scratch of entitlements
 }
 
 func (x *folding) find(e *event, code, message, fix string) {
@@ -150,18 +150,18 @@ func (x *folding) live(g *group) {
 		}
 		if laterLife(g.events[i+1:], e) {
 			g.life.end = i
-			x.find(e, "later-life", "undoing the deletion of "+g.name.String()+" has no effect: it was created anew before that",
+			x.find(e, "later-life", "undoing the deletion of "+g.name.String()+" has no effect: it was recreated before that",
 				"delete it with a new ConnectionDeletion, and request what you want of it")
 			break
 		}
 	}
-	last := -1 // the latest commit at which a creation of this life was removed; -1 while one stands
+	last := -1 // the latest commit at which a creation of this life was removed; -1 while one is in force
 	for i := g.life.end + 1; i < len(g.events); i++ {
 		e := &g.events[i]
 		if !Opens(e.request().Kind) {
 			continue
 		}
-		// The opening keeps its place while any creation stands, and a rename removes and adds in one commit.
+		// The opening keeps its place while any creation is in force, and a rename removes and adds in one commit.
 		if g.life.opening == nil || (last >= 0 && e.doc.Place.Commit > last) {
 			g.life.opening, last = e, 0
 		}
@@ -200,7 +200,7 @@ func (x *folding) connection(g *group) *Connection {
 		for i := range present {
 			if e := &present[i]; e.standing && Assigns(e.request().Kind) {
 				x.find(e, "no-life", "assigns to "+g.name.String()+", which "+end.doc.Place.Path+" deleted",
-					"create it anew with a ConnectionCreation first, or remove this assignment")
+					"recreate it with a ConnectionCreation first, or remove this assignment")
 			}
 		}
 		return c
@@ -225,7 +225,7 @@ func inUse(c *Connection) string {
 }
 
 // inUse is for connections whose creations are undone while others hold them. The preview refuses that, and
-// what came to stand so all the same deletes nothing.
+// a merge that did so all the same deletes nothing.
 func (x *folding) inUse(all []*Connection, groups []group, undone map[schemas.Name]*Connection) {
 	if len(undone) == 0 {
 		return
@@ -253,7 +253,7 @@ func (x *folding) inUse(all []*Connection, groups []group, undone map[schemas.Na
 	}
 }
 
-// twice finds documents that stand twice under different paths with nothing in between that would give the
+// twice finds duplicate documents under different paths with nothing in between that would give the
 // second a meaning of its own.
 func (x *folding) twice(present []event) {
 	for i := 1; i < len(present); i++ {
@@ -261,7 +261,7 @@ func (x *folding) twice(present []event) {
 		if !e.standing || e.version.Blob == "" {
 			continue
 		}
-		// A copy stands near its original; looking further would cost the square of the documents.
+		// A copy is usually near its original; looking further would cost the square of the documents.
 		for j := i - 1; j >= max(0, i-64); j-- {
 			o := &present[j]
 			if !o.standing {

@@ -37,7 +37,7 @@ func OperationItem(o *schemas.Operation) string {
 // item joins parts with a character that no name may hold (decoding refuses control characters).
 func item(parts ...string) string { return strings.Join(parts, "\x1f") }
 
-// The words of assertions. A tombstone's says why it is to be absent.
+// The words of assertions. A tombstone's explains why it is to be absent.
 const (
 	present = "present"
 	absent  = "absent"
@@ -56,10 +56,10 @@ func absentFor(c schemas.Cause) string {
 	return absent + "-" + string(c)
 }
 
-// says says whether a token has the word, or one that begins with it.
-func says(token, word string) bool { return strings.HasPrefix(token, word) }
+// hasWord reports whether a token has the word, or one that begins with it.
+func hasWord(token, word string) bool { return strings.HasPrefix(token, word) }
 
-// token is the assertion about an item: a word, and the documents that say so, each as 16 hexadecimal digits.
+// token is the assertion about an item: a word, and its documents, each as 16 hexadecimal digits.
 func token(word string, docs []schemas.DocumentID) string {
 	var b strings.Builder
 	b.Grow(len(word) + 1 + 17*len(docs))
@@ -106,9 +106,9 @@ func (a *assertion) token(word string, docs []schemas.DocumentID) string {
 	return a.tok
 }
 
-// anew says whether the documents say something that the baseline's item was not verified with: another
+// changed reports whether the documents assert something that the baseline's item was not verified with: another
 // word, or the same by a document that is new. The end of one of several grants is nothing new.
-func (a *assertion) anew(base schemas.BaselineItem, known bool, word string, docs []schemas.DocumentID) bool {
+func (a *assertion) changed(base schemas.BaselineItem, known bool, word string, docs []schemas.DocumentID) bool {
 	if !known {
 		return true
 	}
@@ -147,7 +147,7 @@ type DocumentKey struct {
 type WantedItem struct{ Item, Token string }
 
 // ItemsOf lists, for each document, the items that it decides about: what has to be verified before the
-// document as a whole is.
+// document itself is.
 func ItemsOf(d *Desired) map[DocumentKey][]WantedItem {
 	out := map[DocumentKey][]WantedItem{}
 	add := func(docs []schemas.DocumentID, item, tok string) {

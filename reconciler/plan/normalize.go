@@ -100,7 +100,7 @@ func (d *differ) states() []connectors.Connection {
 	return out
 }
 
-// sameConnection says whether the connector gave back what it was given; empty and nil are the same.
+// sameConnection reports whether the connector gave back what it was given; empty and nil are the same.
 func sameConnection(a, b *connectors.Connection) bool {
 	if a.Name != b.Name || len(a.Payload) != len(b.Payload) || len(a.Entitlements) != len(b.Entitlements) {
 		return false
@@ -120,7 +120,7 @@ func sameConnection(a, b *connectors.Connection) bool {
 }
 
 // spell asks for one connection's own form, and for that of each entry where they are not all as written.
-// It says whether the connection has another name.
+// It reports whether the connection has another name.
 func (d *differ) spell(it *subject, state connectors.Connection) bool {
 	f := &form{name: it.connection.Name}
 	it.form = f
@@ -173,8 +173,8 @@ func (d *differ) one(c connectors.Connection) (connectors.Connection, error) {
 	return got.Connections[0], nil
 }
 
-// respell puts the connection's entitlements and tombstones into the application's spelling. What is
-// written in two ways is one entitlement: granted twice it has both documents; granted and revoked, the
+// respell puts the connection's entitlements and tombstones into the application's spelling. An entitlement
+// written in two ways is one: granted twice it has both documents; granted and revoked, the
 // revoke holds, since which came last was decided for each spelling by itself.
 func (d *differ) respell(c *Connection, f *form) {
 	of := func(t schemas.Name, p string) wordKey {
@@ -223,7 +223,7 @@ func (d *differ) respell(c *Connection, f *form) {
 		k := wordKey{t.Target, t.Privilege}
 		_, wanted := at[k]
 		if wanted || seen[k] {
-			continue // a grant that stands wins over the end of another
+			continue // a grant in force wins over the end of another
 		}
 		seen[k] = true
 		kept = append(kept, t)

@@ -19,8 +19,8 @@ func (d *differ) plan(op *schemas.Operation, word string, docs []schemas.Documen
 		op.Provisioning = d.in.Application.Spec.Provisioning
 	}
 	op.ID = operationID(op.Application, op.Kind, OperationItem(op))
-	// What a connection was given went with it: made anew, it is given anew.
-	if op.Cause != schemas.CauseUnmanaged && !d.made[op.Connection] && !d.assert.anew(base, known, word, docs) {
+	// A connection's entitlements went with it: when it is recreated, they are granted again.
+	if op.Cause != schemas.CauseUnmanaged && !d.made[op.Connection] && !d.assert.changed(base, known, word, docs) {
 		op.Cause = schemas.CauseDrift
 	}
 	d.out.Tokens[op.ID] = d.assert.token(word, docs)
@@ -34,13 +34,13 @@ func (d *differ) settle(item, word string, docs []schemas.DocumentID, native str
 		return
 	}
 	s := schemas.BaselineItem{Item: item, Token: tok, NativeID: native}
-	if known && word != foreign && says(base.Token, present) == (word == present) && !says(base.Token, foreign) {
-		// Who made a thing stays known through later requests about it. Having made it absent says nothing
-		// about who makes it present again.
+	if known && word != foreign && hasWord(base.Token, present) == (word == present) && !hasWord(base.Token, foreign) {
+		// An item's origin is kept through later requests about it. Having made it absent does not tell
+		// who makes it present again.
 		s.Made = base.Made
 	}
-	if !d.assert.anew(base, known, word, docs) && base.NativeID != "" {
-		s.NativeID = base.NativeID // the id that was bound first, until somebody approves anew
+	if !d.assert.changed(base, known, word, docs) && base.NativeID != "" {
+		s.NativeID = base.NativeID // the id that was bound first, until somebody approves it again
 	}
 	d.out.Settled = append(d.out.Settled, s)
 }
@@ -98,7 +98,7 @@ func (d *differ) depend() {
 	}
 }
 
-// inherits says whether what the deletion at i leaves goes, by further deletions, to the connection: a
+// inherits reports whether what the deletion at i leaves goes, by further deletions, to the connection: a
 // circle, in which none can wait for the other.
 func inherits(ops []schemas.Operation, deletes map[schemas.Name]int, i int, c schemas.Name) bool {
 	for range len(deletes) {
@@ -174,7 +174,7 @@ func sortOperations(ops []schemas.Operation) {
 	copy(deletes, sorted)
 }
 
-// Named says whether an approved document names the operation's effect: a revoke, a deletion or an expiry
+// Named reports whether an approved document names the operation's effect: a revoke, a deletion or an expiry
 // that reviewers saw. Such removals pass the first run's hold and the budget.
 func Named(o *schemas.Operation) bool {
 	switch o.Cause {

@@ -8,7 +8,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Pair folds what stands before a change and what stands after it: unchanged are the documents of connections
+// Pair folds the documents before a change and after it: unchanged are the documents of connections
 // that the change leaves alone, before and after those of the others. It is Fold, twice, except that what
 // is the same on both sides is mostly the same pointer, which spares Between to compare it, and that
 // the second Next may be too early.
@@ -23,13 +23,13 @@ func Pair(unchanged, before, after []*Document, description connectors.Descripti
 	return first, Fold(slices.Concat(unchanged, after), description, now)
 }
 
-// apart says that none of the connections bears on others: one whose creation was undone goes or stays
+// apart reports that none of the connections affects others: one whose creation was undone goes or stays
 // by what others hold of it.
 func apart(list []*Connection) bool {
 	return !slices.ContainsFunc(list, func(c *Connection) bool { return c.Existence == Undone })
 }
 
-// deletes says whether any version of a document is a deletion, which ends edges of others.
+// deletes reports whether any version of a document is a deletion, which ends edges of others.
 func deletes(docs []*Document) bool {
 	deletion := func(v *Version) bool {
 		return v != nil && v.Request != nil && Ends(v.Request.Kind)

@@ -8,7 +8,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// PrivilegedConnection says whether a connection is powerful by the connector's list or the application's.
+// PrivilegedConnection reports whether a connection is powerful by the connector's list or the application's.
 func PrivilegedConnection(app *schemas.Application, typ connectors.ConnectionType, n schemas.Name) bool {
 	return powerful(typ.Names, typ.Privileged, n) || powerful(typ.Names, app.Spec.Privileged[n.Type], n)
 }
@@ -47,7 +47,7 @@ func privilegedFields(info *typeInfo, payload map[string]any) []string {
 	return out
 }
 
-// PrivilegedGrant says whether an entitlement is powerful: by its connection, its target or its privilege.
+// PrivilegedGrant reports whether an entitlement is powerful: by its connection, its target or its privilege.
 func PrivilegedGrant(app *schemas.Application, typ connectors.ConnectionType, target connectors.GrantableType, c, t schemas.Name, privilege string) bool {
 	return PrivilegedConnection(app, typ, c) ||
 		powerful(target.Names, target.Privileged, t) ||

@@ -9,7 +9,7 @@ import (
 
 // Privileges are the single privileges that an entry speaks of: those named, or the type's default. For
 // memberships ADMIN includes MEMBER, so granting ADMIN grants both and revoking MEMBER revokes both; privileges
-// on resources include what the connector says that they imply. There are none where a resource has no default.
+// on resources include those that the connector lists as implied. A resource without a default yields none.
 func Privileges(typ connectors.ConnectionType, e schemas.Entry, revoke bool) []string {
 	target, known := typ.Target(e.Type)
 	return privileges(&target, known, &e, revoke)

@@ -5,12 +5,12 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// InScope says whether the application manages the connection.
+// InScope reports whether the application manages the connection.
 func InScope(app *schemas.Application, n schemas.Name) bool {
 	return connectors.Match(app.Spec.Scope[n.Type], n.SourceName)
 }
 
-// Grantable says whether the application lets the target be given to a connection of the type: connections
+// Grantable reports whether the application lets the target be given to a connection of the type: connections
 // when they are in scope or named, identities unless others are named, resources when they are named.
 func Grantable(app *schemas.Application, target connectors.GrantableType, n schemas.Name) bool {
 	patterns, named := app.Spec.Grantable[n.Type]

@@ -13,8 +13,9 @@ import (
 	"github.com/countersign/countersign/reconciler/report"
 )
 
-// filledWith is a copy of a report in which every text that somebody else may have written is s.
-func filledWith(t *testing.T, v any, s string) any {
+// filledWith copies a report with s in place of every text that somebody else may have written, and log in place of the
+// messages of a conformance case, which are shown line by line.
+func filledWith(t *testing.T, v any, s, log string) any {
 	t.Helper()
 	raw, err := json.Marshal(v)
 	if err != nil {
@@ -24,14 +25,14 @@ func filledWith(t *testing.T, v any, s string) any {
 	if err := json.Unmarshal(raw, c.Interface()); err != nil {
 		t.Fatal(err)
 	}
-	fill(c.Elem(), "", s)
+	fill(c.Elem(), "", s, log)
 	return c.Elem().Interface()
 }
 
 // ours are fields whose values countersign chooses, or that join records.
 var ours = []string{"Verdict", "Kind", "Severity", "Status", "Approval", "Provisioning", "Verification", "Origin", "ID", "Operation", "DependsOn", "APIVersion"}
 
-func fill(v reflect.Value, field, s string) {
+func fill(v reflect.Value, field, s, log string) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		if v.IsNil() {
@@ -43,16 +44,16 @@ func fill(v reflect.Value, field, s string) {
 			}
 			return
 		}
-		fill(v.Elem(), field, s)
+		fill(v.Elem(), field, s, log)
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if f := v.Type().Field(i); f.IsExported() {
-				fill(v.Field(i), f.Name, s)
+				fill(v.Field(i), f.Name, s, log)
 			}
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			fill(v.Index(i), field, s)
+			fill(v.Index(i), field, s, log)
 		}
 	case reflect.Map:
 		if v.Len() > 0 {
@@ -66,6 +67,9 @@ func fill(v reflect.Value, field, s string) {
 		}
 	case reflect.String:
 		if v.Type() == reflect.TypeFor[string]() && v.String() != "" && !slices.Contains(ours, field) {
+			if field == "Log" {
+				s = log
+			}
 			v.SetString(s)
 		}
 	}
@@ -89,8 +93,9 @@ func FuzzHostile(f *testing.F) {
 		if h == "" || len(h) > 200 || slices.Contains([]string{"MEMBER", "ADMIN", "user", "PullRequest"}, h) {
 			t.Skip()
 		}
+		benign := strings.Repeat("x\n", len(slices.Collect(strings.Lines(strings.TrimRight(h, "\n")))))
 		for name, v := range all {
-			checkHostile(t, name, filledWith(t, v, h), filledWith(t, v, "x"))
+			checkHostile(t, name, filledWith(t, v, h, h), filledWith(t, v, "x", benign))
 		}
 	})
 }

@@ -108,11 +108,11 @@ func heldEachWay() *schemas.Preview {
 		{schemas.HoldObserve, "the application is in mode observe"},
 		{schemas.HoldAdd, "the application is in mode add, which takes nothing away"},
 		{schemas.HoldFirstRun, "a first run takes nothing away: the next one does, once an owner has admitted an Acknowledgement with first_run: warehouse"},
-		{schemas.HoldDrift, "nobody asked for this; countersign drift --enforce mends it"},
+		{schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it"},
 		{schemas.HoldBudget, "60 revokes in this run, and the limit is 50: an owner raises spec.limits, or admits a BudgetOverride"},
-		{schemas.HoldUnknown, "the live state is not known whole: a page is missing"},
+		{schemas.HoldUnknown, "could not read all of the live state: a page is missing"},
 		{schemas.HoldProtected, "the role is the server's own"},
-		{schemas.HoldIdentity, "the name stood for id 17 when it was verified and stands for 42 now: approve it anew in a new request"},
+		{schemas.HoldIdentity, "the name had id 17 when it was verified and has 42 now: approve it again in a new request"},
 		{schemas.HoldPending, "webhook it.acme.test since 2026-11-23T09:00:00Z"},
 		{schemas.HoldDeclined, "bob, ticket acme/access#12, closed it as not planned at 2026-11-23T09:00:00Z: reopen the issue, or undo the request"},
 		{schemas.HoldProvision, "provisioning ticket, and tickets are issues at GitHub, and the forge is local: use webhook or direct"},
@@ -217,7 +217,7 @@ func broken() *schemas.RunReport {
 
 func drifted() *schemas.RunReport {
 	byHand := operation("d1", schemas.OperationRevoke, named("user", "mallory"), schemas.PrivilegeMember)
-	byHand.Cause, byHand.Hold, byHand.HoldReason = schemas.CauseDrift, schemas.HoldDrift, "nobody asked for this; countersign drift --enforce mends it"
+	byHand.Cause, byHand.Hold, byHand.HoldReason = schemas.CauseDrift, schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it"
 	byHand.Lost = gains(orders, "SELECT", "mallory")
 	due := operation("d2", schemas.OperationRevoke, named("user", "alice"), schemas.PrivilegeMember)
 	due.Cause = schemas.CauseExpiry

@@ -404,7 +404,7 @@ func TestPreviewRefusesProvisioning(t *testing.T) {
 		"direct by a request": {files{"requests/direct.yaml": strings.Replace(inPersonnel, "  connection:", "  provisioning: direct\n  connection:", 1) + "  grants: [{type: user, source_name: dora}]\n"},
 			"spec.provisioning: direct cannot be carried out", schemas.Position{Path: "requests/direct.yaml", Line: 6, Column: 3}},
 		"no webhook": {files{"applications/authz.yaml": strings.Split(w.application("user:bob"), "  fulfilment:")[0]},
-			"spec.provisioning: webhook cannot be carried out: the application authz has no fulfilment.webhook", schemas.Position{Path: "applications/authz.yaml", Line: 10, Column: 3}},
+			"spec.provisioning: webhook cannot be carried out: the application authz doesn't have a fulfilment.webhook", schemas.Position{Path: "applications/authz.yaml", Line: 10, Column: 3}},
 		"types that make no sense": {files{"applications/hr.yaml": strings.Replace(w.git(w.work, "show", "origin/main:applications/hr.yaml"), "edge: identity", "edge: member", 1) + "\n"},
 			"spec.config: application hr: config.types[0].grantable[0].edge", schemas.Position{Path: "applications/hr.yaml", Line: 6, Column: 3}},
 	} {

@@ -35,7 +35,7 @@ func newCompiler() *jsonschema.Compiler {
 	return c
 }
 
-// ParseInstant reads an instant of RFC 3339 with its zone, and returns it in UTC. The error says nothing of the text.
+// ParseInstant reads an instant of RFC 3339 with its zone, and returns it in UTC. The error does not contain the text.
 func ParseInstant(s string) (time.Time, error) {
 	var t time.Time
 	// UnmarshalText is strict where Parse is not (single digits, a comma before the fraction).
@@ -108,7 +108,7 @@ func (s *Schema) Findings(value any) []Finding {
 	return nil
 }
 
-// Declares says whether the schema's top level, or an allOf of it, names the property.
+// Declares reports whether the schema's top level, or an allOf of it, names the property.
 func (s *Schema) Declares(property string) bool {
 	for top := s.compiled; top != nil; top = top.Ref {
 		if top.Properties[property] != nil {

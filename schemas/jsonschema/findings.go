@@ -18,7 +18,7 @@ type Finding struct {
 	// Way leads to the fault: keys, and indexes in decimal.
 	Way   []string
 	OnKey bool
-	// Unnamed says that the last key of Way must not be printed.
+	// Unnamed means that the last key of Way must not be printed.
 	Unnamed bool
 	Msg     string
 	Hint    string
@@ -41,7 +41,7 @@ func findings(index schemaIndex, instance any, err error) []Finding {
 		add := func(msg, hint string) { list = append(list, Finding{Way: at, Msg: msg, Hint: hint}) }
 		if isSecret(e.SchemaURL) && !under(e.SchemaURL, "env") && !under(e.SchemaURL, "file") {
 			add("a literal where a reference to a secret belongs (expected {env: NAME} or {file: /path})",
-				"secrets never stand in Git: change it if this was ever pushed")
+				"secrets never belong in Git: change it if this was ever pushed")
 			return
 		}
 		switch k := e.ErrorKind.(type) {
@@ -205,12 +205,12 @@ func keyWays(v any, way []string, depth int, key, name string) [][]string {
 	return ways
 }
 
-// isSecret says whether a schema location is that of a reference to a secret: a connector's, or one of our own.
+// isSecret reports whether a schema location is that of a reference to a secret: a connector's, or one of our own.
 func isSecret(location string) bool {
 	return strings.HasPrefix(location, secretURL) || strings.Contains(location, "#/$defs/SecretReference")
 }
 
-// under says whether a schema location lies in a property of that name.
+// under reports whether a schema location lies in a property of that name.
 func under(location, property string) bool {
 	return strings.Contains(location, "/properties/"+property)
 }

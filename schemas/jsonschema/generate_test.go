@@ -19,7 +19,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-var update = flag.Bool("update", false, "write golden files and JSON Schemas anew")
+var update = flag.Bool("update", false, "rewrite golden files and JSON Schemas")
 
 // envelope is what stands around the spec of a document with metadata.
 type envelope[M, S any] struct {

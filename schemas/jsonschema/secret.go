@@ -29,7 +29,7 @@ func secretSchema() map[string]any {
 }
 
 // referToSecrets replaces each subschema that has "x-secret": true by a reference to the schema of
-// secrets, whatever else it says.
+// secrets, whatever else it contains.
 func referToSecrets(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

@@ -8,8 +8,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// ValueHint says how to fix a value of the wrong type, from a finding's message and the value as it was written; ""
-// where there is nothing to say.
+// ValueHint returns how to fix a value of the wrong type, from a finding's message and the value as it was written; ""
+// without a hint.
 func ValueHint(msg, value, tag string) string {
 	switch {
 	case strings.HasPrefix(msg, "expected text, got a number"), strings.HasPrefix(msg, "expected text, got true or false"):
@@ -23,7 +23,7 @@ func ValueHint(msg, value, tag string) string {
 		case "no", "off", "n":
 			return "write false"
 		}
-	case strings.HasPrefix(msg, "expected a number, got text"), strings.HasPrefix(msg, "expected a whole number, got text"):
+	case strings.HasPrefix(msg, "expected a number, got text"), strings.HasPrefix(msg, "expected an integer, got text"):
 		if _, err := strconv.ParseFloat(value, 64); err == nil {
 			return "remove the quotation marks"
 		}
@@ -43,7 +43,7 @@ func wantedTypes(types []string) string {
 	return strings.Join(want, " or ")
 }
 
-// jsonTypeName says in words what JSON calls a type.
+// jsonTypeName is a JSON type in words.
 func jsonTypeName(t string) string {
 	switch t {
 	case "null":
@@ -53,7 +53,7 @@ func jsonTypeName(t string) string {
 	case "number":
 		return "a number"
 	case "integer":
-		return "a whole number"
+		return "an integer"
 	case "string":
 		return "text"
 	case "array":
@@ -79,7 +79,7 @@ func oneOf(list []string) string {
 	return "one of " + strings.Join(list, ", ")
 }
 
-// patternText says in words what a pattern asks for.
+// patternText describes a pattern in words.
 func patternText(pattern string) string {
 	switch pattern {
 	case `^[a-z0-9]([a-z0-9._-]*[a-z0-9])?$`:

@@ -14,7 +14,7 @@ import (
 type fieldPlan struct {
 	name  string
 	index int
-	// inline says that the field's own fields stand in its place.
+	// inline means that the field's own fields are inlined.
 	inline bool
 }
 
@@ -70,7 +70,7 @@ func (p structPlans) set(to reflect.Value, from any) error {
 		case int:
 			to.SetInt(int64(n))
 			return nil
-		case float64: // 5.0 is a whole number to JSON Schema
+		case float64: // 5.0 is an integer to JSON Schema
 			if n == float64(int64(n)) {
 				to.SetInt(int64(n))
 				return nil
@@ -149,7 +149,7 @@ func specOf[T any](d *decoder, set *schemaSet, fields map[string]any) *T {
 	return spec
 }
 
-// assign fills in the document's metadata and value and checks what no schema can say.
+// assign fills in the document's metadata and value and checks what no schema can express.
 func (d *decoder) assign(set *schemaSet, doc *schemas.Document, fields map[string]any) {
 	if m, ok := fields["metadata"]; ok {
 		if err := set.plans.set(reflect.ValueOf(&doc.Metadata).Elem(), m); err != nil {

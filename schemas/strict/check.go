@@ -50,7 +50,7 @@ func (d *decoder) checkLine(s string, way ...string) {
 func (d *decoder) checkMetadata(m *schemas.Metadata) {
 	d.checkLine(m.Ticket, "metadata", "ticket")
 	if m.Reason != "" && strings.TrimSpace(m.Reason) == "" {
-		d.failPath("is blank", "say why, or remove the field", "metadata", "reason")
+		d.failPath("is blank", "write a reason, or remove the field", "metadata", "reason")
 	}
 }
 
@@ -72,7 +72,7 @@ func (d *decoder) checkApplication(s *schemas.ApplicationSpec) {
 				} else if f := d.nameFault(p); f != "" {
 					d.failPath(f, "", way...)
 				} else if slices.Contains(patterns[:i], p) {
-					d.failPath("stands twice", "remove one", way...)
+					d.failPath("duplicate", "remove one", way...)
 				}
 			}
 		}
@@ -84,7 +84,7 @@ func (d *decoder) checkOwners(owners []string) {
 		if f := d.nameFault(owner); f != "" {
 			d.failPath(f, "", "spec", "owners", strconv.Itoa(i))
 		} else if slices.Contains(owners[:i], owner) {
-			d.failPath("stands twice", "remove one", "spec", "owners", strconv.Itoa(i))
+			d.failPath("duplicate", "remove one", "spec", "owners", strconv.Itoa(i))
 		}
 	}
 }
@@ -96,10 +96,10 @@ var badBranch = regexp.MustCompile(`^[-/.]|[/.]$|\.lock$|\.\.|//|/\.|@\{|[\x00-\
 func (d *decoder) checkSettings(s *schemas.SettingsSpec) {
 	d.checkOwners(s.Owners)
 	if badBranch.MatchString(s.Branch) || d.nameFault(s.Branch) != "" {
-		d.failPath("is no name of a branch", "write it without refs/heads/, as git branch shows it", "spec", "branch")
+		d.failPath("is not the name of a branch", "write it without refs/heads/, as git branch shows it", "spec", "branch")
 	}
 	if _, err := regexp.Compile(s.Tickets); err != nil {
-		d.failPath("is no regular expression of RE2", "try it at regex101.com with the flavour Golang", "spec", "tickets")
+		d.failPath("is not a valid RE2 regular expression", "try it at regex101.com with the flavour Golang", "spec", "tickets")
 	}
 	if s.Forge.Kind == "github" && s.Forge.Repository == "" {
 		d.failPath("is missing (expected owner/name)", "", "spec", "forge", "repository")

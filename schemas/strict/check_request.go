@@ -43,10 +43,10 @@ func (d *decoder) checkEntries(list string, entries []schemas.Entry) {
 		}
 		if list == "revokes" {
 			if e.Starts != nil {
-				d.failPath("a revoke has no start: it takes effect when it is merged", "remove it", "spec", list, strconv.Itoa(i), "starts")
+				d.failPath("a revoke can't have a start: it takes effect when it is merged", "remove it", "spec", list, strconv.Itoa(i), "starts")
 			}
 			if e.Expires != nil {
-				d.failPath("a revoke has no end: it holds until a later grant", "remove it", "spec", list, strconv.Itoa(i), "expires")
+				d.failPath("a revoke can't expire: it holds until a later grant", "remove it", "spec", list, strconv.Itoa(i), "expires")
 			}
 			continue
 		}
@@ -56,14 +56,14 @@ func (d *decoder) checkEntries(list string, entries []schemas.Entry) {
 	}
 }
 
-// entitlement is what must not stand twice in an assignment: one privilege on one target. An entry
+// entitlement is what must be unique in an assignment: one privilege on one target. An entry
 // without privileges has "", whatever that means to the connector.
 type entitlement struct {
 	schemas.Name
 	id, privilege string
 }
 
-// checkTwice reports entitlements that stand twice in the grants, twice in the revokes, or in both.
+// checkTwice reports duplicate entitlements in the grants, in the revokes, or in both.
 func (d *decoder) checkTwice(r *schemas.Request) {
 	if len(r.Grants)+len(r.Revokes) < 2 {
 		return
@@ -92,7 +92,7 @@ func (d *decoder) checkTwice(r *schemas.Request) {
 					way = append(way, "privileges", strconv.Itoa(j))
 				}
 				n, _ := d.lookup([]string{"spec", before.list, strconv.Itoa(before.entry)})
-				what := fmt.Sprintf("stands twice in %s", list)
+				what := fmt.Sprintf("duplicate in %s", list)
 				if list != before.list {
 					what = "is both granted and revoked"
 				}

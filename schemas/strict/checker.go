@@ -36,17 +36,17 @@ type connectorSchema struct {
 func (c *Checker) Config(doc schemas.Document, schema []byte) schemas.ErrorList {
 	app, ok := doc.Value.(*schemas.Application)
 	if !ok {
-		return schemas.ErrorList{{Position: doc.Position, Msg: fmt.Sprintf("a %s document has no config", doc.Kind)}}
+		return schemas.ErrorList{{Position: doc.Position, Msg: fmt.Sprintf("a %s document can't have a config", doc.Kind)}}
 	}
 	return c.check(doc, schema, app.Spec.Config, "config", false)
 }
 
 // Payload holds a ConnectionCreation's spec.payload to its connection type's schema. A declared property
-// may always be null, which leaves the attribute as it is. Other requests have no payload and pass.
+// may always be null, which leaves the attribute as it is. Requests without a payload pass.
 func (c *Checker) Payload(doc schemas.Document, schema []byte) schemas.ErrorList {
 	request, ok := doc.Value.(*schemas.Request)
 	if !ok {
-		return schemas.ErrorList{{Position: doc.Position, Msg: fmt.Sprintf("a %s document has no payload", doc.Kind)}}
+		return schemas.ErrorList{{Position: doc.Position, Msg: fmt.Sprintf("a %s document can't have a payload", doc.Kind)}}
 	}
 	if request.Kind != schemas.KindConnectionCreation {
 		return nil

@@ -124,7 +124,7 @@ func (d *decoder) convertMapping(n *yaml.Node, at *step, depth int) any {
 	return m
 }
 
-// checkKey reports keys that are no plain text.
+// checkKey reports keys that are not plain text.
 func (d *decoder) checkKey(key *yaml.Node, at *step) bool {
 	switch {
 	case key.Kind == yaml.AliasNode:
@@ -176,7 +176,7 @@ func (d *decoder) failTwin(key, twin *yaml.Node, at *step) {
 	field := step{up: at, key: key.Value, index: -1}
 	where := fmt.Sprintf("first at line %d", twin.Line+d.line)
 	if key.Value == twin.Value {
-		d.fail(key, &field, "a key that stands twice ("+where+")", "remove one")
+		d.fail(key, &field, "duplicate key ("+where+")", "remove one")
 		return
 	}
 	d.fail(key, &field, "a key that differs from another only by case or Unicode form ("+where+")", "remove one")
@@ -223,7 +223,7 @@ func (d *decoder) convertScalar(n *yaml.Node, at *step) any {
 	if n.Style&yaml.DoubleQuotedStyle != 0 && !d.dirty {
 		// Only escapes bring in what the raw bytes did not have.
 		if f := schemas.TextFault(n.Value, true); f != "" {
-			d.fail(n, at, "an escape stands for "+f+" (expected visible text)", "remove it")
+			d.fail(n, at, "an escape for "+f+" (expected visible text)", "remove it")
 		}
 	}
 	if at != nil && at.freeForm() {
@@ -256,7 +256,7 @@ func tagName(tag string) string {
 	return "no plain text"
 }
 
-// typeName says what a decoded value is, for people.
+// typeName names a decoded value's type, for people.
 func typeName(v any) string {
 	switch v.(type) {
 	case nil:

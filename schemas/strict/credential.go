@@ -12,7 +12,7 @@ var (
 	secretKey     = regexp.MustCompile(`(?i)^(.*[_-])?(password|passwd|passphrase|pwd|secret|token|api[_-]?key|private[_-]?key|access[_-]?key|secret[_-]?key|credentials?)$`)
 )
 
-// credentialFault says why a text of a config or payload looks like a secret, or "". It is a net for
+// credentialFault explains why a text of a config or payload looks like a secret, or "". It is a net for
 // what no schema has marked: the mark, not this, is what makes a property secret.
 func credentialFault(key, value string) string {
 	const belongs = " (expected a reference to a secret)"
@@ -26,7 +26,7 @@ func credentialFault(key, value string) string {
 	case strings.Contains(value, "=") && assignedValue.MatchString(value):
 		return "a connection string with a password or token in it" + belongs
 	case len(value) >= 14 && knownToken.MatchString(value):
-		return "what looks like an access token" + belongs
+		return "text that looks like an access token" + belongs
 	case len(key) >= 3 && secretKey.MatchString(key):
 		return "a literal where a secret belongs" + belongs
 	}

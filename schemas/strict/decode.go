@@ -20,7 +20,7 @@ func Decode(path string, content []byte) ([]schemas.Document, schemas.ErrorList)
 }
 
 // DecodeFast is Decode without positions of fields: its documents keep no reference to content. It is
-// for reading a whole repository, where few documents are ever asked for more than their own position.
+// for reading a complete repository, where few documents are ever asked for more than their own position.
 func DecodeFast(path string, content []byte) ([]schemas.Document, schemas.ErrorList) {
 	return decode(path, content, false)
 }
@@ -104,7 +104,7 @@ func decode(path string, content []byte, positions bool) ([]schemas.Document, sc
 	return docs, nil
 }
 
-// checkFile holds the file as a whole to what its name says.
+// checkFile checks the complete file against what its name requires.
 func (d *decoder) checkFile(docs []schemas.Document) {
 	only := schemas.Kind("")
 	switch d.path {
@@ -118,18 +118,18 @@ func (d *decoder) checkFile(docs []schemas.Document) {
 		switch {
 		case doc.Kind == "":
 		case only != "" && doc.Kind != only:
-			d.failAt(at.Line, at.Column, "kind", fmt.Sprintf("%s does not stand in %s (expected %s)", doc.Kind, d.path, only), "give it a file of its own")
+			d.failAt(at.Line, at.Column, "kind", fmt.Sprintf("%s doesn't belong in %s (expected %s)", doc.Kind, d.path, only), "give it a file of its own")
 		case only != "" && i > 0:
 			d.failAt(at.Line, at.Column, "", fmt.Sprintf("a second %s document (expected one)", only), "merge the two")
 		case only == "" && doc.Kind == schemas.KindSettings:
-			d.failAt(at.Line, at.Column, "kind", "Settings stand in "+schemas.SettingsPath+" and nowhere else", "")
+			d.failAt(at.Line, at.Column, "kind", "Settings belong in "+schemas.SettingsPath+" and nowhere else", "")
 		case only == "" && doc.Kind == schemas.KindPeople:
-			d.failAt(at.Line, at.Column, "kind", "People stand in "+schemas.PeoplePath+" and nowhere else", "")
+			d.failAt(at.Line, at.Column, "kind", "People belong in "+schemas.PeoplePath+" and nowhere else", "")
 		}
 	}
 }
 
-// full says that enough errors were found to stop looking.
+// full reports whether enough errors were found to stop looking.
 func (d *decoder) full() bool { return len(d.errs) >= 4*schemas.MaxErrors }
 
 // failAt reports a fault at a line of the present document.
@@ -146,7 +146,7 @@ func (d *decoder) fail(n *yaml.Node, at *step, msg, hint string) {
 	d.failAt(n.Line, n.Column, at.shown(), msg, hint)
 }
 
-// document decodes one document. What it returns is of use only when no error was added.
+// document decodes one document. Its result is valid only when no error was added.
 func (d *decoder) document(set *schemaSet, root *yaml.Node, text []byte) schemas.Document {
 	d.root, d.kind, d.before = root, "", len(d.errs)
 	doc := schemas.Document{Position: schemas.Position{Path: d.path, Line: root.Line + d.line, Column: root.Column}}

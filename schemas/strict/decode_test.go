@@ -17,7 +17,7 @@ import (
 )
 
 // canary stands where a secret would, in every file of testdata/bad that has one.
-var update = flag.Bool("update", false, "write golden files anew")
+var update = flag.Bool("update", false, "rewrite golden files")
 
 const canary = "hunter2"
 

@@ -10,14 +10,14 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// urlFault says why something signed must not be sent to an address, or "".
+// urlFault explains why something signed must not be sent to an address, or "".
 func urlFault(s string) string {
 	u, err := url.Parse(s)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "" || u.Opaque != "":
-		return "is no address (expected https://HOST/PATH)"
+		return "is not a valid address (expected https://HOST/PATH)"
 	case u.User != nil:
-		return "has credentials in it (expected https://HOST/PATH; the signature says who sends)"
+		return "has credentials in it (expected https://HOST/PATH; the signature proves the sender)"
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return "has a query or fragment, where secrets hide (expected https://HOST/PATH)"
 	case u.Scheme == "http" && isLoopback(u.Hostname()):

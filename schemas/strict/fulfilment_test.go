@@ -56,7 +56,7 @@ func TestFulfilmentRefuses(t *testing.T) {
 		"ftp on loopback":         {hook(`url: "ftp://127.0.0.1/", ` + secret), "spec.fulfilment.webhook.url: is not https"},
 		"credentials":             {hook(`url: "https://bob:hunter2@it.acme.test/", ` + secret), "spec.fulfilment.webhook.url: has credentials in it"},
 		"a query":                 {hook(`url: "https://it.acme.test/?token=hunter2", ` + secret), "spec.fulfilment.webhook.url: has a query"},
-		"no host":                 {hook(`url: "https:///hooks", ` + secret), "spec.fulfilment.webhook.url: is no address"},
+		"no host":                 {hook(`url: "https:///hooks", ` + secret), "spec.fulfilment.webhook.url: is not a valid address"},
 		"a loopback lookalike":    {hook(`url: "http://127.0.0.1.acme.test/", ` + secret), "spec.fulfilment.webhook.url: is not https"},
 		"callback":                {hook(url + ", " + secret + `, callback: "http://acme.test/"`), "spec.fulfilment.webhook.callback: is not https"},
 		"timeout":                 {hook(url + ", " + secret + ", timeout: 30"), "spec.fulfilment.webhook.timeout: expected text"},

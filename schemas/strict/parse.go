@@ -104,7 +104,7 @@ func parse(text []byte) (root *yaml.Node, err error) {
 	return node.Content[0], nil
 }
 
-// parserMessages are the parser's messages that people may see, as we say them. Others may quote the
+// parserMessages are the parser's messages that people may see, in our words. Others may quote the
 // text, which may be a secret.
 var parserMessages = [...]struct{ part, msg, hint string }{
 	{"mapping values are not allowed", "a second ': ' on one line", "indent it as its neighbours, or quote text that has ': ' in it"},
@@ -118,8 +118,8 @@ var parserMessages = [...]struct{ part, msg, hint string }{
 	{"found unexpected end of stream", "a quoted text that does not end", "close it with the same quotation mark"},
 	{"found unknown escape character", "a backslash before a character that it does not go with", "use single quotes, or double the backslash"},
 	{"found unexpected document indicator", "a quoted text that does not end before ---", "close it with the same quotation mark"},
-	{"block sequence entries are not allowed", "a list item that cannot stand here", "begin it on a line of its own"},
-	{"block mapping", "a mapping that cannot stand here", "begin it on a line of its own"},
+	{"block sequence entries are not allowed", "a misplaced list item", "begin it on a line of its own"},
+	{"block mapping", "a misplaced mapping", "begin it on a line of its own"},
 	{"exceeded max depth", "nested too deeply", "at most 20 levels"},
 	{"did not find expected <document start>", "text after the end of the document", "separate documents with ---"},
 	{"text after the end", "text after the end of the document", "separate documents with ---"},

@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// CheckPlaces reports documents that stand in a folder where their kind does not belong, by the settings
+// CheckPlaces reports documents in a folder where their kind does not belong, by the settings
 // (nil for the default folders). Decode has checked what needs no settings.
 func CheckPlaces(file string, docs []schemas.Document, s *schemas.SettingsSpec) schemas.ErrorList {
 	var list schemas.ErrorList
@@ -29,10 +29,10 @@ func CheckPlaces(file string, docs []schemas.Document, s *schemas.SettingsSpec) 
 			if doc.Kind != schemas.KindApplication {
 				hint = ""
 			}
-			fail(doc.At("kind"), "kind", fmt.Sprintf("%s documents do not stand in %s/ (expected requests, Admission, BudgetOverride or Acknowledgement)",
+			fail(doc.At("kind"), "kind", fmt.Sprintf("%s documents don't belong in %s/ (expected requests, Admission, BudgetOverride or Acknowledgement)",
 				doc.Kind, folders.Requests), hint)
 		case class == schemas.ClassApplication && doc.Kind != schemas.KindApplication:
-			fail(doc.At("kind"), "kind", fmt.Sprintf("%s documents do not stand in %s/ (expected Application)", doc.Kind, folders.Applications),
+			fail(doc.At("kind"), "kind", fmt.Sprintf("%s documents don't belong in %s/ (expected Application)", doc.Kind, folders.Applications),
 				"move it to "+folders.Requests+"/")
 		case class == schemas.ClassApplication:
 			base := strings.TrimSuffix(strings.TrimSuffix(path.Base(file), ".yaml"), ".yml")
@@ -43,7 +43,7 @@ func CheckPlaces(file string, docs []schemas.Document, s *schemas.SettingsSpec) 
 				fail(doc.Position, "", "a second application in one file", "give each application a file of its own")
 			}
 		case class == schemas.ClassPolicy || class == schemas.ClassSigners || class == "":
-			fail(doc.Position, "", fmt.Sprintf("%s documents do not stand here (expected %s/ or %s/)", doc.Kind, folders.Requests, folders.Applications), "")
+			fail(doc.Position, "", fmt.Sprintf("%s documents don't belong here (expected %s/ or %s/)", doc.Kind, folders.Requests, folders.Applications), "")
 		}
 	}
 	return list.Sort()

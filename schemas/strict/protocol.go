@@ -16,7 +16,7 @@ import (
 	"github.com/countersign/countersign/schemas/jsonschema"
 )
 
-// DecodeConnectorRequest reads a line that a connector was sent. The error says where the line is wrong, and holds
+// DecodeConnectorRequest reads a line that a connector was sent. The error tells where the line is wrong, and holds
 // no value of it.
 func DecodeConnectorRequest(line []byte) (*schemas.ConnectorRequest, error) {
 	var r schemas.ConnectorRequest
@@ -26,7 +26,7 @@ func DecodeConnectorRequest(line []byte) (*schemas.ConnectorRequest, error) {
 	return &r, nil
 }
 
-// DecodeConnectorAnswer reads a line that a connector has written. The error says where the line is wrong, and
+// DecodeConnectorAnswer reads a line that a connector has written. The error tells where the line is wrong, and
 // holds no value of it.
 func DecodeConnectorAnswer(line []byte) (*schemas.ConnectorAnswer, error) {
 	var a schemas.ConnectorAnswer
@@ -76,7 +76,7 @@ func decodeConnectorLine(message string, line []byte, into any) error {
 	return nil
 }
 
-// halfSurrogate says whether an escape of UTF-16 stands without its other half: encoding/json would read each as
+// halfSurrogate reports whether an escape of UTF-16 lacks its other half: encoding/json would read each as
 // the same character.
 func halfSurrogate(line []byte) bool {
 	unit := func(i int) (rune, bool) {

@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// checkRaw reports what is wrong with a file's bytes, before any parser sees them. parse says whether
+// checkRaw reports what is wrong with a file's bytes, before any parser sees them. parse reports whether
 // a parser may see them all the same.
 func (d *decoder) checkRaw(content []byte) (parse bool) {
 	switch {
@@ -37,7 +37,7 @@ func (d *decoder) checkRaw(content []byte) (parse bool) {
 		case c == '\t' || (c == '\r' && i+1 < len(content) && content[i+1] == '\n'):
 			i++
 		case c == 0:
-			d.failAt(line, column(i), "", "a NUL byte (expected text)", "this is no YAML file")
+			d.failAt(line, column(i), "", "a NUL byte (expected text)", "this is not a YAML file")
 			return false
 		case c < utf8.RuneSelf:
 			d.failAt(line, column(i), "", schemas.RuneFault(rune(c))+" (expected visible text)", "remove it")

@@ -49,7 +49,7 @@ type source struct {
 	grants, revokes [][2]int
 }
 
-// noteEntries keeps where the entries of grants and revokes stand.
+// noteEntries keeps the places of the entries of grants and revokes.
 func (s *source) noteEntries(root *yaml.Node) {
 	spec := valueOf(root, "spec")
 	places := func(list *yaml.Node) [][2]int {
@@ -156,7 +156,7 @@ func (s *step) shown() string {
 	return field
 }
 
-// show is shown for the steps up to s; open says that none was left out. It keeps no pointer to a step,
+// show is shown for the steps up to s; open means that none was left out. It keeps no pointer to a step,
 // so that steps need no heap.
 func (s *step) show(config bool) (field string, depth int, open bool) {
 	if s == nil {
@@ -172,7 +172,7 @@ func (s *step) show(config bool) (field string, depth int, open bool) {
 	return field, depth + 1, open
 }
 
-// inConfig says whether the step lies in an application's spec.config.
+// inConfig reports whether the step lies in an application's spec.config.
 func (s *step) inConfig() bool {
 	var second, first *step
 	for at := s; at != nil; at = at.up {
@@ -191,7 +191,7 @@ func isIdentifier(s string) bool {
 	return s != ""
 }
 
-// freeForm says whether the step lies in a mapping whose fields only connectors know.
+// freeForm reports whether the step lies in a mapping whose fields only connectors know.
 func (s *step) freeForm() bool {
 	var second, first *step
 	for at := s; at != nil; at = at.up {

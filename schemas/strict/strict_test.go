@@ -256,11 +256,11 @@ func TestCheckPlaces(t *testing.T) {
 		{"requests/a.yaml", request, ""},
 		{"applications/warehouse.yaml", app, ""},
 		{"applications/deep/warehouse.yml", app, ""},
-		{"requests/warehouse.yaml", app, "requests/warehouse.yaml:2:1: kind: Application documents do not stand in requests/ (expected requests, Admission, BudgetOverride or Acknowledgement); move it to applications/"},
-		{"applications/a.yaml", request, "applications/a.yaml:2:1: kind: ConnectionAssignment documents do not stand in applications/ (expected Application); move it to requests/"},
+		{"requests/warehouse.yaml", app, "requests/warehouse.yaml:2:1: kind: Application documents don't belong in requests/ (expected requests, Admission, BudgetOverride or Acknowledgement); move it to applications/"},
+		{"applications/a.yaml", request, "applications/a.yaml:2:1: kind: ConnectionAssignment documents don't belong in applications/ (expected Application); move it to requests/"},
 		{"applications/other.yaml", app, `applications/other.yaml:3:12: metadata.name: the application is not called as its file (expected "other"); rename the file or the application`},
 		{"applications/warehouse.yaml", app + "---\n" + app, "applications/warehouse.yaml:6:1: a second application in one file; give each application a file of its own"},
-		{"elsewhere/a.yaml", request, "elsewhere/a.yaml:1:1: ConnectionAssignment documents do not stand here (expected requests/ or applications/)"},
+		{"elsewhere/a.yaml", request, "elsewhere/a.yaml:1:1: ConnectionAssignment documents don't belong here (expected requests/ or applications/)"},
 	} {
 		if got := CheckPlaces(c.path, mustDecode(t, c.path, c.content), nil).Error(); got != c.want {
 			t.Errorf("%s:\n got %s\nwant %s", c.path, got, c.want)

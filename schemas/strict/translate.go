@@ -42,8 +42,8 @@ func kindNames() []string {
 	return names
 }
 
-// translate reports a validation error at the nodes that it is about. What was reported already at a
-// place is not reported there again: it is what the schema stumbled over.
+// translate reports a validation error at the nodes that it is about. A place that already
+// has a report gets no second one: the first is what the schema stumbled over.
 func (d *decoder) translate(list []jsonschema.Finding) {
 	type place struct{ line, column int }
 	seen := map[place]bool{}
@@ -68,5 +68,5 @@ func (d *decoder) translate(list []jsonschema.Finding) {
 	}
 }
 
-// isImplicitNull says whether the value is one that nobody wrote: the parser places it at the next line.
+// isImplicitNull reports whether the value is one that nobody wrote: the parser places it at the next line.
 func isImplicitNull(n *yaml.Node) bool { return n.Tag == "!!null" && n.Value == "" }

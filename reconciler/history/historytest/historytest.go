@@ -24,7 +24,7 @@ import (
 // Person is an author, committer or approver.
 type Person struct{ Name, Email string }
 
-// String is the form that stands in trailers.
+// String is the form used in trailers.
 func (p Person) String() string { return p.Name + " <" + p.Email + ">" }
 
 // Alice writes requests.
@@ -152,7 +152,7 @@ func (r *Repo) Delete(path string) *Repo {
 	return r
 }
 
-// CommitOptions say how to commit. The zero value is a commit of Alice's.
+// CommitOptions configure a commit. The zero value is a commit of Alice's.
 type CommitOptions struct {
 	// Author is Alice, Committer the author, unless named.
 	Author, Committer Person
@@ -163,7 +163,7 @@ type CommitOptions struct {
 	Key *Key
 }
 
-// Commit commits the whole work tree, also when nothing changed, and returns the hash.
+// Commit commits the complete work tree, also when nothing changed, and returns the hash.
 func (r *Repo) Commit(o CommitOptions) string {
 	r.t.Helper()
 	o.Author = orElse(o.Author, Alice())
@@ -235,14 +235,14 @@ const (
 	Rebase Style = "rebase"
 )
 
-// MergeOptions say how to land a branch on the one that is checked out.
+// MergeOptions configure landing a branch on the one that is checked out.
 type MergeOptions struct {
 	// By is who lands it; Bob unless named.
 	By Person
 	// Author is the author of a squash; By unless named.
 	Author  Person
 	Message string
-	// Approvers stand in Approved-by trailers: of the merge or squash, or of each commit of a rebase.
+	// Approvers are written as Approved-by trailers: of the merge or squash, or of each commit of a rebase.
 	Approvers []Person
 	Trailers  []string
 	// Key signs the merge, the squash or each commit of the rebase.
@@ -278,7 +278,7 @@ func (r *Repo) Land(style Style, o MergeOptions, branches ...string) string {
 		}
 		return r.Head()
 	}
-	r.t.Fatalf("there is no style %q", style)
+	r.t.Fatalf("unknown style %q", style)
 	return ""
 }
 
@@ -321,7 +321,7 @@ func KeyOf(t testing.TB, private any) *Key {
 	return &Key{s}
 }
 
-// Public is the public key as it stands in an allowed signers file: type and key.
+// Public is the public key as written in an allowed signers file: type and key.
 func (k *Key) Public() string {
 	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(k.signer.PublicKey())))
 }

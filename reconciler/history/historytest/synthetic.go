@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Layout says how requests are spread over folders.
+// Layout selects how requests are spread over folders.
 type Layout string
 
 // The layouts of Synthetic: requests/2026/01 and requests/2026/01/05.
@@ -80,7 +80,7 @@ func writeSynthetic(w *bufio.Writer, start time.Time, merges, requestsPerMerge i
 		fmt.Fprintf(w, "commit refs/heads/main\nmark :%d\nauthor %s %d +0000\ncommitter %s %d +0000\n", merge, bob, at.Unix(), bob, at.Unix())
 		data(fmt.Sprintf("Merge request %d\n\nApproved-by: %s\n", i+1, bob))
 		fmt.Fprintf(w, "from :%d\nmerge :%d\n", tip, branch)
-		// fast-import starts from the first parent's tree: the merge's content is said again.
+		// fast-import starts from the first parent's tree: the merge's content is written again.
 		for n := request - requestsPerMerge + 1; n <= request; n++ {
 			file(fmt.Sprintf("%s/r%05d.yaml", folder, n), SyntheticRequest(n))
 		}

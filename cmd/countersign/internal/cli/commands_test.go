@@ -100,7 +100,7 @@ func TestFlagsOnlyWhereUsed(t *testing.T) {
 		"policy test":        "coverage fail-under format repo run verbose",
 		"preview":            "application base blind exit-code format full head pull-request redact status-on " + judge,
 		"schema":             "format scripts " + connectors,
-		"serve":              "listen poll previews redact repository webhook-secret-file " + judge,
+		"serve":              "forge listen poll previews redact repository webhook-secret-file " + judge,
 		"status":             "application format to " + judge,
 		"validate":           "format repo " + connectors,
 		"version":            "format",

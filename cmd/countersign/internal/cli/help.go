@@ -55,10 +55,16 @@ func printUsage(c *cobra.Command) error {
 	}
 	if c.HasAvailableSubCommands() {
 		fmt.Fprintln(w, "\nCommands:")
+		var listed []*cobra.Command
+		width := 0
 		for _, sub := range c.Commands() {
 			if sub.IsAvailableCommand() || sub.Name() == "help" {
-				fmt.Fprintf(w, "  %-*s  %s\n", c.NamePadding(), sub.Name(), sub.Short)
+				listed = append(listed, sub)
+				width = max(width, len(sub.Name()))
 			}
+		}
+		for _, sub := range listed {
+			fmt.Fprintf(w, "  %-*s  %s\n", width, sub.Name(), sub.Short)
 		}
 	}
 	printFlags(w, c.LocalFlags())
@@ -67,6 +73,9 @@ func printUsage(c *cobra.Command) error {
 	}
 	return nil
 }
+
+// switchValue hides from pflag that a flag is boolean, so that help shows its name alone.
+type switchValue struct{ pflag.Value }
 
 // printFlags prints the flags of a command, its own ones first.
 func printFlags(w io.Writer, flags *pflag.FlagSet) {
@@ -79,7 +88,12 @@ func printFlags(w io.Writer, flags *pflag.FlagSet) {
 		if groups[name] == nil {
 			groups[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
 		}
-		groups[name].AddFlag(f)
+		shown := *f
+		if f.Value.Type() == "bool" {
+			// pflag prints every boolean flag as --name[=true|false].
+			shown.Value, shown.NoOptDefVal = switchValue{f.Value}, ""
+		}
+		groups[name].AddFlag(&shown)
 	})
 	for _, name := range []string{"", groupState, groupConnectors} {
 		if g := groups[name]; g != nil && g.HasAvailableFlags() {
