@@ -34,6 +34,8 @@ func (e *leaseHeld) Unwrap() error { return e.error }
 // findLease reports whether there is a lease, and creates it if the credential can. Without one, concurrent writers
 // are detected by the server (tuple concurrently updated), and the transaction is retried.
 func (w *writer) findLease(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, w.limit)
+	defer cancel()
 	for create := true; ; create = false {
 		var schema, ours, table, usable, may bool
 		if err := w.conn.QueryRow(ctx, leaseQuery).Scan(&schema, &ours, &table, &usable, &may); err != nil {

@@ -138,6 +138,9 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 	if err := grants(ctx, tx, all); err != nil {
 		return state, err
 	}
+	if state.NotRead, err = unread(ctx, tx, all); err != nil {
+		return state, err
+	}
 	for _, x := range all {
 		if x.conn != nil {
 			x.conn.SortEntitlements()

@@ -2,11 +2,27 @@ package report
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
+
+// notRead sums up by kind what the live state leaves out: "default privilege (4), parameter (1)".
+func notRead(list []schemas.NotRead) string {
+	counts := map[string]int{}
+	for _, n := range list {
+		counts[n.What] += n.Count
+	}
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%s (%d)", what, counts[what]))
+	}
+	return strings.Join(parts, ", ")
+}
 
 // beside is what a plan has besides operations.
 func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
@@ -16,6 +32,9 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	}
 	if p.Attested {
 		out = append(out, items{entry(layout.MarkInfo, say("attested: shows what was reported as done. This application can't be read, so drift is unknown"))})
+	}
+	if len(p.NotRead) > 0 {
+		out = append(out, items{entry(layout.MarkInfo, say("not read, so drift in it is unknown: {}", b.sentence(notRead(p.NotRead))))})
 	}
 	if len(p.Pending) > 0 {
 		var l items

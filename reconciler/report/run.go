@@ -238,7 +238,7 @@ func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line
 	case errs:
 		return say("make the application named above reachable and readable, then run again.")
 	case !dry && all[failed]+all[blocked]+all[differs]+all[unverifiable]+all[untried]+all[cancelled]+all[unconfirmed] > 0:
-		return say("follow the advice of the failed operations, then run again: only those are retried.")
+		return say("follow the advice of the failed operations: the next run retries only those.")
 	case quarantined:
 		return say("get the quarantined files approved in a separate change, or revert them.")
 	case r.Kind == "Drift" && dry && total > 0 && due > 0:
