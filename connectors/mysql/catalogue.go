@@ -46,8 +46,6 @@ type edge struct{ role, member accountID }
 type catalogue struct {
 	accounts map[accountID]*account
 	edges    map[edge]bool // true with ADMIN
-	// incomplete names an inconsistency, or is "".
-	incomplete string
 }
 
 func (r *reader) load(ctx context.Context) (*catalogue, error) {
@@ -199,11 +197,9 @@ func (l *loader) finish() (*catalogue, error) {
 		if c[0] == rowEdge {
 			e := edge{accountID{c[3], c[4]}, id}
 			l.catalogue.edges[e] = l.catalogue.edges[e] || c[5] == "Y"
-			role, member := accounts[e.role], accounts[e.member]
-			if role == nil || member == nil {
-				l.catalogue.incomplete = fmt.Sprintf("%s is listed as a member of %s, but one of the two is not among the accounts: check that config.accounts_view shows all of them",
-					strconv.QuoteToASCII(e.member.userName()), strconv.QuoteToASCII(e.role.userName()))
-				continue
+			role := accounts[e.role]
+			if role == nil {
+				continue // an orphan, which makes nothing but itself unknown
 			}
 			role.members++
 			role.role = true

@@ -24,6 +24,17 @@ func notRead(list []schemas.NotRead) string {
 	return strings.Join(parts, ", ")
 }
 
+// notReadCount counts what the live states of plans leave out.
+func notReadCount(plans []schemas.ApplicationPlan) int {
+	count := 0
+	for i := range plans {
+		for _, n := range plans[i].NotRead {
+			count += n.Count
+		}
+	}
+	return count
+}
+
 // beside is what a plan has besides operations.
 func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	var out []block
