@@ -29,6 +29,9 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if err != nil {
 		return wrap(op, err)
 	}
+	if c.incomplete != "" {
+		return &connectors.Error{Code: connectors.Conflict, Op: op, Message: c.incomplete}
+	}
 	b := &batch{writer: w, catalogue: c, failed: connectors.Failures{}, report: report, revoked: w.dialect.revokedColumns(ops)}
 	if err := b.look(ctx, ops); err != nil {
 		return wrap(op, err)

@@ -46,6 +46,8 @@ type edge struct{ role, member accountID }
 type catalogue struct {
 	accounts map[accountID]*account
 	edges    map[edge]bool // true with ADMIN
+	// incomplete names an inconsistency, or is "".
+	incomplete string
 }
 
 func (r *reader) load(ctx context.Context) (*catalogue, error) {
@@ -197,9 +199,15 @@ func (l *loader) finish() (*catalogue, error) {
 		if c[0] == rowEdge {
 			e := edge{accountID{c[3], c[4]}, id}
 			l.catalogue.edges[e] = l.catalogue.edges[e] || c[5] == "Y"
-			role := accounts[e.role]
+			role, member := accounts[e.role], accounts[e.member]
+			if l.dialect == mySQL && (role == nil || member == nil) {
+				// MySQL drops memberships with their accounts, so the answer is truncated.
+				l.catalogue.incomplete = fmt.Sprintf("%s is listed as a member of %s, but one of the two is not among the accounts",
+					strconv.QuoteToASCII(e.member.userName()), strconv.QuoteToASCII(e.role.userName()))
+				continue
+			}
 			if role == nil {
-				continue // an orphan, which makes nothing but itself unknown
+				continue // MariaDB keeps orphans: they make nothing but themselves unknown
 			}
 			role.members++
 			role.role = true

@@ -47,7 +47,7 @@ func (r *reader) guarded(a *account) string {
 
 // state is the selected part of a catalogue.
 func (r *reader) state(c *catalogue, sel connectors.Selection) connectors.State {
-	var state connectors.State
+	state := connectors.State{Incomplete: c.incomplete}
 	selected := sel.Selector(nil)
 	found := map[accountID]*connectors.Connection{}
 	for id, a := range c.accounts {
@@ -220,6 +220,9 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 		c, err := r.load(ctx)
 		if err != nil {
 			return nil, err
+		}
+		if c.incomplete != "" {
+			return nil, &connectors.Error{Code: connectors.Conflict, Message: c.incomplete}
 		}
 		for id, a := range c.accounts {
 			if q.Type == typePattern {
