@@ -15,7 +15,7 @@ import (
 func NormalizeWith(d Description, s State, each func(*Connection) error) (State, error) {
 	names := Names{}
 	attributes := map[string]map[string]bool{}
-	out := State{Incomplete: s.Incomplete, Connections: slices.Clone(s.Connections)}
+	out := State{Incomplete: s.Incomplete, NotRead: s.NotRead, Connections: slices.Clone(s.Connections)}
 	for i := range out.Connections {
 		c := &out.Connections[i]
 		refuse := func(format string, args ...any) (State, error) {

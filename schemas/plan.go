@@ -137,8 +137,10 @@ type ApplicationPlan struct {
 	Pending  []PendingEntitlement `json:"pending,omitempty"`
 	Findings []Finding            `json:"findings,omitempty"`
 	// Incomplete explains why the live state could not be read completely; "" when it was.
-	Incomplete string    `json:"incomplete,omitempty"`
-	ReadAt     time.Time `json:"read_at,omitzero"`
+	Incomplete string `json:"incomplete,omitempty"`
+	// NotRead counts what exists and is not part of the live state.
+	NotRead []NotRead `json:"not_read,omitempty"`
+	ReadAt  time.Time `json:"read_at,omitzero"`
 	// LiveDigest is the digest of the live state that the plan was made from.
 	LiveDigest string `json:"live_digest,omitempty"`
 	// Attested means that the live state is what fulfillers reported, since nothing can be read: drift is unknown.

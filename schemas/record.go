@@ -159,6 +159,10 @@ type RunRecord struct {
 	Counts map[string]int `json:"counts,omitempty"`
 }
 
+// CodeInUse is recorded in place of conflict where something is in the way, which the error names: running again
+// doesn't help.
+const CodeInUse = "in_use"
+
 // OutcomeRecord is what became of one operation.
 type OutcomeRecord struct {
 	Operation string        `json:"operation"`

@@ -310,7 +310,7 @@ func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 	if err := flush(); err != nil {
 		return connectors.State{}, err
 	}
-	return connectors.NormalizeWith(s.description, connectors.State{Connections: changed, Incomplete: in.Incomplete}, s.imply)
+	return connectors.NormalizeWith(s.description, connectors.State{Connections: changed, Incomplete: in.Incomplete, NotRead: in.NotRead}, s.imply)
 }
 
 // imply adds the privileges that others imply by the description.

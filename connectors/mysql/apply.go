@@ -32,7 +32,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if c.incomplete != "" {
 		return &connectors.Error{Code: connectors.Conflict, Op: op, Message: c.incomplete}
 	}
-	b := &batch{writer: w, catalogue: c, failed: connectors.Failures{}, report: report}
+	b := &batch{writer: w, catalogue: c, failed: connectors.Failures{}, report: report, revoked: w.dialect.revokedColumns(ops)}
 	if err := b.look(ctx, ops); err != nil {
 		return wrap(op, err)
 	}
@@ -48,6 +48,23 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		}
 	}
 	return nil
+}
+
+// revokedColumns lists the privileges on columns that operations revoke.
+func (d dialect) revokedColumns(ops []schemas.Operation) map[columnOf]bool {
+	out := map[columnOf]bool{}
+	for i := range ops {
+		o := &ops[i]
+		if o.Kind != schemas.OperationRevoke || o.Target == nil || o.Target.Type != typeColumn {
+			continue
+		}
+		who, ok := d.role(o.Connection.SourceName)
+		h, err := d.object(*o.Target)
+		if h.privilege = o.Privilege; ok && err == nil {
+			out[columnOf{who, h}] = true
+		}
+	}
+	return out
 }
 
 // step holds operations of one kind, in any order.
@@ -115,6 +132,8 @@ type batch struct {
 	catalogue *catalogue
 	failed    connectors.Failures
 	report    func(connectors.Outcome)
+	// revoked has the privileges on columns that this Apply revokes.
+	revoked map[columnOf]bool
 	// there has the objects of grants that exist; failures has, by type, why that is unknown.
 	there    map[holding]bool
 	failures map[string]error
@@ -249,7 +268,12 @@ func (j *job) together(ctx context.Context, ops []*schemas.Operation, oracle boo
 	case err == nil, alone && j.already(ops[0], err):
 		for _, o := range ops {
 			done(o)
-			j.done(o, nil)
+			// The statement has committed: an error of one that gives back is the operation's, which the next run shows.
+			err := j.giveBack(ctx, o)
+			if lost(err) {
+				return err
+			}
+			j.done(o, err)
 		}
 		return nil
 	case alone, codeOf(number(err)) == connectors.Unavailable:

@@ -106,6 +106,33 @@ func privilegesOf(pieces map[*schemas.Operation]piece, ops []*schemas.Operation)
 	return sortedKeys(set)
 }
 
+// giveBack grants again the privileges on columns that a REVOKE on their table took along, unless this Apply revokes
+// them too. It returns the first error.
+func (j *job) giveBack(ctx context.Context, o *schemas.Operation) error {
+	p := j.pieces[o]
+	if j.kind != schemas.OperationRevoke || p.on.typ != typeTable {
+		return nil
+	}
+	a := j.catalogue.accounts[p.who]
+	for _, h := range slices.SortedFunc(maps.Keys(a.held), func(x, y holding) int { return strings.Compare(x.column, y.column) }) {
+		if h.typ != typeColumn || h.db != p.on.db || h.name != p.on.name || h.privilege != p.privilege || j.revoked[columnOf{p.who, h}] {
+			continue
+		}
+		for _, s := range j.writer.dialect.grant(h.object, []string{h.privilege + " (" + quote(h.column) + ")"}, []string{p.who.sql()}) {
+			if err := j.writer.exec(ctx, s, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// columnOf is a privilege of an account on a column.
+type columnOf struct {
+	who  accountID
+	held holding
+}
+
 // note updates the catalogue after a statement.
 func (j *job) note(p piece) {
 	give := j.kind == schemas.OperationGrant
@@ -225,11 +252,19 @@ func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, e
 	give := o.Kind == schemas.OperationGrant
 	x := j.catalogue.accounts[other]
 	asUser := o.Target.Type == typeUser
+	e := edge{role: conn, member: other}
+	if o.Target.Type == typeRole {
+		e = edge{role: other, member: conn}
+	}
 	switch {
 	case x == nil && give:
 		return nil, connectors.Refuse(o, connectors.NotFound, "the %s %s does not exist", o.Target.Type, o.Target.SourceName)
 	case x == nil:
-		return nil, nil
+		if _, orphan := j.catalogue.edges[e]; !orphan {
+			return nil, nil
+		}
+		// The server may refuse it: then the row has to be deleted by hand.
+		return &piece{operation: o, on: object{typ: typeRole, role: e.role}, privilege: o.Privilege, who: e.member, edge: e}, nil
 	case asUser && x.role:
 		if !give {
 			break // it was granted to a user that is now a role
@@ -252,10 +287,6 @@ func (j *job) membership(o *schemas.Operation, conn, other accountID) (*piece, e
 	}
 	if why != "" {
 		return nil, connectors.Refuse(o, connectors.Denied, "%s is protected: %s", o.Target.SourceName, why)
-	}
-	e := edge{role: conn, member: other}
-	if o.Target.Type == typeRole {
-		e = edge{role: other, member: conn}
 	}
 	admin, in := j.catalogue.edges[e]
 	done := in

@@ -51,7 +51,7 @@ func TestMariaDB(t *testing.T) {
 		run  func(*testing.T, *bench)
 	}{
 		{"patterns", testPatterns},
-		{"missing", testMissing},
+		{"missing", testMissing}, {"table and column", testTableAndColumn}, {"orphan", testOrphan},
 		{"leftovers", testLeftovers},
 		{"refused in a group", testRefusedInAGroup},
 		{"newer server", testNewerServer},
@@ -210,6 +210,35 @@ func testPatterns(t *testing.T, b *bench) {
 	}
 	b.must(t, b.revoke(other, "database_pattern", "my_db", "SELECT"), b.revoke(other, "database_pattern", `a\b`, "DELETE"), b.revoke(other, "database_pattern", "%", "INSERT"))
 	b.want(t, other, "database my_db SELECT")
+}
+
+// testTableAndColumn revokes a privilege on a table: the server drops that on its columns with it, and it comes back.
+func testTableAndColumn(t *testing.T, b *bench) {
+	sales, r := b.Name("sales"), b.Name("r")
+	b.exec(t, "CREATE TABLE "+name(sales)+".orders (id int, amount int)")
+	orders := sales + ".orders"
+	b.must(t, b.create(r), b.grant(r, "table", orders, "SELECT"), b.grant(r, "column", orders+".id", "SELECT"), b.grant(r, "column", orders+".amount", "SELECT"),
+		b.grant(r, "column", orders+".id", "UPDATE"))
+	b.must(t, b.revoke(r, "table", orders, "SELECT"), b.revoke(r, "column", orders+".amount", "SELECT"))
+	b.want(t, r, "column "+orders+".id SELECT", "column "+orders+".id UPDATE")
+}
+
+// testOrphan deletes an account but not its membership, as a careless administrator does in the tables.
+func testOrphan(t *testing.T, b *bench) {
+	r, other := b.Name("r"), b.Name("other")
+	b.must(t, b.create(r), b.create(other))
+	b.exec(t, "INSERT INTO mysql.roles_mapping (Host, User, Role, Admin_option) VALUES ('%', 'ghost', '"+r+"', 'N'), ('%', 'ghost', 'nobody', 'N')", "FLUSH PRIVILEGES")
+	t.Cleanup(func() { b.exec(t, "DELETE FROM mysql.roles_mapping WHERE User = 'ghost'", "FLUSH PRIVILEGES") })
+	b.want(t, other)
+	s, err := b.w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{{Type: "role", SourceName: r}}})
+	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 || len(s.NotRead) != 1 {
+		t.Fatalf("Read: %+v, %v", s, err)
+	}
+	want := []connectors.Entitlement{{Target: schemas.Name{Type: "user", SourceName: "ghost@%"}, Privilege: "MEMBER", State: connectors.StateUnresolved}}
+	if diff := cmp.Diff(want, s.Connections[0].Entitlements); diff != "" {
+		t.Errorf("entitlements (-want +got):\n%s", diff)
+	}
+	b.must(t, b.drop(other))
 }
 
 // testMissing are objects that do not exist: the server itself would take some of them.

@@ -64,11 +64,18 @@ func (r *reader) state(c *catalogue, sel connectors.Selection) connectors.State 
 		}
 		found[id] = conn
 	}
+	orphans := 0
 	for e, admin := range c.edges {
 		role, member := c.accounts[e.role], c.accounts[e.member]
 		// MariaDB makes the creator of a role its member with ADMIN, and requires that to grant the role. The applying
 		// credential needs it to work, so it is left out.
-		if role == nil || member == nil || r.ours(e.member) {
+		if r.ours(e.member) {
+			continue
+		}
+		if role == nil || member == nil {
+			if !r.orphan(e, admin, found) {
+				orphans++
+			}
 			continue
 		}
 		at, target := found[e.role], schemas.Name{Type: typeUser, SourceName: e.member.userName()}
@@ -87,11 +94,34 @@ func (r *reader) state(c *catalogue, sel connectors.Selection) connectors.State 
 			at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeAdmin, State: member.status()})
 		}
 	}
+	if orphans > 0 {
+		state.NotRead = []schemas.NotRead{{What: "membership of or in a missing account", Count: orphans}}
+	}
 	for _, conn := range found {
 		state.Connections = append(state.Connections, *conn)
 	}
 	state.Sort()
 	return state
+}
+
+// orphan lists a membership one end of which is not among the accounts: deleted by hand, or hidden by
+// config.accounts_view. It reports false if neither end is selected.
+func (r *reader) orphan(e edge, admin bool, found map[accountID]*connectors.Connection) bool {
+	at, target := found[e.role], schemas.Name{Type: typeUser, SourceName: e.member.userName()}
+	switch {
+	case at == nil:
+		at, target = found[e.member], schemas.Name{Type: typeRole, SourceName: r.dialect.roleName(e.role)}
+	case e.member.host == "":
+		target = schemas.Name{Type: typeMember, SourceName: r.dialect.roleName(e.member)}
+	}
+	if at == nil {
+		return false
+	}
+	at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeMember, State: connectors.StateUnresolved})
+	if admin {
+		at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeAdmin, State: connectors.StateUnresolved})
+	}
+	return true
 }
 
 func normalize(d connectors.Description, dia dialect, s connectors.State) (connectors.State, error) {

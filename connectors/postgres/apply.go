@@ -27,7 +27,11 @@ const maxBatch = 1000
 // Apply carries out the operations: first all but deletions, in order and maxBatch to a transaction, then each
 // deletion by itself, since it may involve several databases.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
-	b := &batch{writer: w, failed: connectors.Failures{}, report: report}
+	lease, err := w.findLease(ctx)
+	if err != nil {
+		return wrap("apply", err)
+	}
+	b := &batch{writer: w, failed: connectors.Failures{}, report: report, lease: lease}
 	var deletions, others []*schemas.Operation
 	for i := range ops {
 		if ops[i].Kind == schemas.OperationDelete {
@@ -66,10 +70,13 @@ type batch struct {
 	failed connectors.Failures
 	report func(connectors.Outcome)
 
+	lease   bool // there is one to take
 	roles   map[string]*role
 	objects map[schemas.Name]object
 	owners  map[string]map[uint32]bool // by schema, for schema_tables
 	byOID   map[uint32]*role
+	// grantors has the grantors of memberships that are revoked, and whether the grant has ADMIN.
+	grantors map[[2]string]map[string]bool
 }
 
 // object is a grantable object in the server's spelling.
@@ -86,12 +93,26 @@ func (b *batch) done(o *schemas.Operation, started time.Time, n int, err error) 
 	b.report(out)
 }
 
-// run tries all operations with their statements grouped. If one fails, it runs each operation in a savepoint.
+// alone reports whether a batch that failed so is retried one operation at a time.
+func alone(err error) bool {
+	var held *leaseHeld
+	var w *warning
+	switch {
+	case errors.As(err, &held):
+		return false
+	case errors.As(err, &w):
+		return true
+	}
+	return stuck(err) || connectors.CodeOf(wrap("", err)) != connectors.Unavailable
+}
+
+// run tries all operations with their statements grouped. If one fails, it runs each operation in a savepoint, as it
+// does with a single operation.
 func (b *batch) run(ctx context.Context) error {
 	started := time.Now()
 	for n := 1; ; n++ {
-		results, err := b.transaction(ctx, true)
-		if err != nil && connectors.CodeOf(wrap("", err)) != connectors.Unavailable {
+		results, err := b.transaction(ctx, len(b.ops) > 1)
+		if err != nil && len(b.ops) > 1 && ctx.Err() == nil && alone(err) {
 			results, err = b.transaction(ctx, false)
 		}
 		switch {
@@ -125,39 +146,23 @@ func (b *batch) transaction(ctx context.Context, grouped bool) (results []error,
 		}
 	}()
 	// One writer of ours at a time: role DDL of two transactions on one role fails with an internal error.
-	if _, err := tx.Exec(ctx, `SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('countersign'), 0)`); err != nil {
+	if err := b.take(ctx, tx); err != nil {
 		return nil, err
 	}
 	if err := b.resolve(ctx, tx); err != nil {
 		return nil, err
 	}
-	results = make([]error, len(b.ops))
-	failed := maps.Clone(b.failed) // those of the batches before
-	g := &grouper{}
-	for i, o := range b.ops {
-		var stmts []statement
-		if results[i] = failed.Blocked(o); results[i] == nil {
-			stmts, results[i] = b.statements(o)
-		}
-		if results[i] == nil && !grouped {
-			results[i], err = single(ctx, tx, o, stmts)
-			if err != nil {
-				return nil, err
-			}
-		}
-		if results[i] != nil {
-			failed[o.ID] = true
-			continue
-		}
-		if grouped {
-			g.add(stmts)
-		}
+	columns, err := b.keep(ctx, tx)
+	if err != nil {
+		return nil, err
 	}
-	if text := g.text(); text != "" {
-		// The simple protocol takes all statements in one message.
-		if _, err := tx.Conn().PgConn().Exec(ctx, text).ReadAll(); err != nil {
-			return nil, err
-		}
+	if grouped {
+		results, err = b.together(ctx, tx, columns)
+	} else {
+		results, err = b.eachAlone(ctx, tx, columns)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if err := tx.Commit(ctx); err != nil {
 		return nil, err
@@ -165,24 +170,135 @@ func (b *batch) transaction(ctx context.Context, grouped bool) (results []error,
 	return results, nil
 }
 
+// together sends the statements of all operations at once.
+func (b *batch) together(ctx context.Context, tx pgx.Tx, columns *keeper) ([]error, error) {
+	results := make([]error, len(b.ops))
+	failed := maps.Clone(b.failed) // those of the batches before
+	g := &grouper{}
+	for i, o := range b.ops {
+		var stmts []statement
+		if results[i] = failed.Blocked(o); results[i] == nil {
+			stmts, results[i] = b.statements(o)
+		}
+		if results[i] != nil {
+			failed[o.ID] = true
+			continue
+		}
+		g.add(stmts)
+	}
+	if err := b.send(ctx, tx, g); err != nil {
+		return nil, err
+	}
+	return results, columns.giveBack(ctx, tx)
+}
+
+// send sends statements in one message (the simple protocol). A warning that a privilege was not granted or revoked
+// is an error.
+func (b *batch) send(ctx context.Context, tx pgx.Tx, g *grouper) error {
+	text := g.text()
+	if text == "" {
+		return nil
+	}
+	b.writer.warnings = nil
+	if _, err := tx.Conn().PgConn().Exec(ctx, text).ReadAll(); err != nil {
+		return err
+	}
+	if len(b.writer.warnings) > 0 && !g.bulk {
+		return &warning{b.writer.warnings[0]}
+	}
+	return nil
+}
+
+// warning is a server's warning that a statement had no effect.
+type warning struct{ text string }
+
+func (w *warning) Error() string { return w.text }
+
+// eachAlone carries out each operation in a savepoint, removals first.
+func (b *batch) eachAlone(ctx context.Context, tx pgx.Tx, columns *keeper) ([]error, error) {
+	results := make([]error, len(b.ops))
+	failed := maps.Clone(b.failed)
+	held := map[schemas.Name]error{} // what timed out on a lock
+	for _, i := range removalsFirst(b.ops) {
+		o := b.ops[i]
+		var stmts []statement
+		if results[i] = failed.Blocked(o); results[i] == nil {
+			stmts, results[i] = b.statements(o)
+		}
+		if before := held[locked(o)]; results[i] == nil && before != nil {
+			results[i] = stuckError(o, errors.Unwrap(before), "")
+			var e, known *connectors.Error
+			if errors.As(results[i], &e) && errors.As(before, &known) {
+				e.Message = known.Message
+			}
+		}
+		if results[i] == nil {
+			var err error
+			if results[i], err = b.single(ctx, tx, o, stmts, columns); err != nil {
+				return nil, err
+			}
+			if stuck(results[i]) {
+				held[locked(o)] = results[i]
+			}
+		}
+		if results[i] != nil {
+			failed[o.ID] = true
+		}
+	}
+	return results, nil
+}
+
+// removalsFirst orders the indices of operations: first revokes that don't depend on other operations, then the rest.
+func removalsFirst(ops []*schemas.Operation) []int {
+	rest := map[string]bool{}
+	for _, o := range ops {
+		rest[o.ID] = true
+	}
+	var first, then []int
+	for i, o := range ops {
+		if o.Kind == schemas.OperationRevoke && !slices.ContainsFunc(o.DependsOn, func(id string) bool { return rest[id] }) {
+			first = append(first, i)
+			delete(rest, o.ID)
+			continue
+		}
+		then = append(then, i)
+	}
+	return append(first, then...)
+}
+
 // single carries out one operation in a savepoint. A non-nil err ends the transaction.
-func single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stmts []statement) (result, err error) {
+func (b *batch) single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stmts []statement, columns *keeper) (result, err error) {
+	if len(stmts) == 0 {
+		return nil, nil
+	}
 	sp, err := tx.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	g := &grouper{}
 	g.add(stmts)
-	if text := g.text(); text != "" {
-		if _, err := tx.Conn().PgConn().Exec(ctx, text).ReadAll(); err != nil {
-			wrapped := wrap(connectors.Title(o), err)
-			if rerr := sp.Rollback(ctx); rerr != nil || connectors.CodeOf(wrapped) == connectors.Unavailable {
-				return nil, errors.Join(err, rerr)
-			}
-			return wrapped, nil
-		}
+	watcher := b.writer.watch(ctx)
+	err = b.send(ctx, tx, g)
+	if err == nil && revokesTables(o) {
+		err = columns.giveBack(ctx, tx)
 	}
-	return nil, sp.Commit(ctx)
+	holders := watcher.end()
+	if err == nil {
+		return nil, sp.Commit(ctx)
+	}
+	if rerr := sp.Rollback(ctx); rerr != nil || ctx.Err() != nil {
+		return nil, errors.Join(err, rerr)
+	}
+	var w *warning
+	switch {
+	case errors.As(err, &w):
+		return connectors.Refuse(o, connectors.Denied, "the server warns: %s (the applying credential needs the privilege with the grant option, or membership in the owner)", w.text), nil
+	case stuck(err):
+		return stuckError(o, err, holders), nil
+	case connectors.CodeOf(wrap("", err)) == connectors.Unavailable:
+		return nil, err
+	}
+	return b.dependents(ctx, tx, o, err), nil
 }
 
 // named lists the roles that the batch names, or nil if it needs others too.
@@ -213,6 +329,9 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 	for _, x := range all {
 		b.roles[x.name] = x
 	}
+	if err := b.memberships(ctx, tx); err != nil {
+		return err
+	}
 	names := map[string]map[string]bool{}
 	for _, o := range b.ops {
 		if o.Target == nil || privileges(o.Target.Type) == nil {
@@ -238,6 +357,45 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 		}
 	}
 	return nil
+}
+
+// memberships looks up who granted the memberships that the batch revokes. From PostgreSQL 16 on a membership has a
+// row for each grantor, and REVOKE affects only one of them.
+func (b *batch) memberships(ctx context.Context, tx pgx.Tx) error {
+	b.grantors = map[[2]string]map[string]bool{}
+	var groups, members []string
+	for _, o := range b.ops {
+		if o.Kind != schemas.OperationRevoke || o.Target == nil {
+			continue
+		}
+		// Only names that the catalogue has: others can't be sent.
+		if g, m, ok := b.membership(o); ok && b.roles[g] != nil && b.roles[m] != nil {
+			groups, members = append(groups, g), append(members, m)
+		}
+	}
+	if len(groups) == 0 || !b.writer.grantors() {
+		return nil
+	}
+	rows, err := tx.Query(ctx, `SELECT g.rolname::text, m.rolname::text, x.rolname::text, a.admin_option FROM pg_catalog.pg_auth_members a
+JOIN pg_catalog.pg_roles g ON g.oid = a.roleid JOIN pg_catalog.pg_roles m ON m.oid = a.member JOIN pg_catalog.pg_roles x ON x.oid = a.grantor
+WHERE (g.rolname::text, m.rolname::text) IN (SELECT * FROM unnest($1::text[], $2::text[]))`, groups, members)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var k [2]string
+		var grantor string
+		var admin bool
+		if err := rows.Scan(&k[0], &k[1], &grantor, &admin); err != nil {
+			return err
+		}
+		if b.grantors[k] == nil {
+			b.grantors[k] = map[string]bool{}
+		}
+		b.grantors[k][grantor] = admin
+	}
+	return rows.Err()
 }
 
 // lookup takes the SQL of each object from the server: a name from a request is put into a statement only if the

@@ -3,6 +3,7 @@ package postgres
 import (
 	_ "embed"
 	"encoding/json"
+	"slices"
 
 	"github.com/countersign/countersign/connectors"
 )
@@ -39,7 +40,7 @@ const payloadSchema = `{
     "replication": {"type": "boolean", "default": false, "description": "Whether it can stream the write-ahead log."},
     "bypassrls": {"type": "boolean", "default": false, "description": "Whether it bypasses row-level security."},
     "connection_limit": {"type": "integer", "minimum": -1, "maximum": 2147483647, "default": -1, "description": "Maximum number of sessions; -1 means unlimited."},
-    "valid_until": {"type": "string", "default": "infinity", "pattern": "^(infinity|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)$", "description": "When its password expires: infinity, or an instant such as 2027-01-31T00:00:00Z."},
+    "valid_until": {"type": "string", "default": "infinity", "pattern": "^(-?infinity|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)$", "description": "When its password expires: infinity, -infinity (already expired), or an instant such as 2027-01-31T00:00:00Z."},
     "comment": {"type": "string", "maxLength": 2000, "description": "COMMENT ON ROLE; unchanged if absent."}
   }
 }`
@@ -66,7 +67,10 @@ const (
 	partly      = " (IN PART)"
 )
 
-// privileges lists those of a type of object (PostgreSQL 15, 5.7 Privileges).
+// privilegeMaintain exists from PostgreSQL 17 on.
+const privilegeMaintain = "MAINTAIN"
+
+// privileges lists those of a type of object (PostgreSQL 18, 5.8 Privileges).
 func privileges(typ string) []string {
 	switch typ {
 	case typeDatabase:
@@ -74,7 +78,7 @@ func privileges(typ string) []string {
 	case typeSchema:
 		return []string{"USAGE", "CREATE"}
 	case typeTable, typeView, typeSchemaTables:
-		return []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
+		return []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", privilegeMaintain}
 	case typeSequence:
 		return []string{"USAGE", "SELECT", "UPDATE"}
 	case typeFunction:
@@ -92,6 +96,18 @@ func protectedRoles() []string {
 
 func powerfulRoles() []string {
 	return append([]string{"postgres"}, protectedRoles()...)
+}
+
+// describe narrows the description to a server's version.
+func describe(number int) connectors.Description {
+	d := description()
+	if number < 170000 {
+		for i := range d.Types[0].Grantable {
+			g := &d.Types[0].Grantable[i]
+			g.Privileges = slices.DeleteFunc(g.Privileges, func(p string) bool { return p == privilegeMaintain })
+		}
+	}
+	return d
 }
 
 func description() connectors.Description {

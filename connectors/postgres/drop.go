@@ -96,12 +96,18 @@ WHERE refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND refobjid = $1
 	// transaction and leaves them again. A membership in the role itself is dropped with the role.
 	var leave []string
 	join := func(quoted string, goes bool) error {
+		// From PostgreSQL 16 on, ADMIN alone isn't enough: it takes the role's privileges, and SET.
+		options, enough := "", "pg_catalog.pg_has_role(current_user, pg_catalog.to_regrole($1), 'MEMBER')"
+		if w.grantors() {
+			options, enough = " WITH INHERIT TRUE, SET TRUE", `pg_catalog.pg_has_role(current_user, pg_catalog.to_regrole($1), 'USAGE')
+  AND pg_catalog.pg_has_role(current_user, pg_catalog.to_regrole($1), 'SET')`
+		}
 		var member bool
-		if err := tx.QueryRow(ctx, `SELECT pg_catalog.pg_has_role(current_user, pg_catalog.to_regrole($1), 'MEMBER')`, quoted).Scan(&member); err != nil {
+		if err := tx.QueryRow(ctx, "SELECT "+enough, quoted).Scan(&member); err != nil {
 			return err
 		}
 		if !member {
-			stmts = append(stmts, "GRANT "+quoted+" TO CURRENT_USER")
+			stmts = append(stmts, "GRANT "+quoted+" TO CURRENT_USER"+options)
 			if !goes {
 				leave = append(leave, "REVOKE "+quoted+" FROM CURRENT_USER")
 			}

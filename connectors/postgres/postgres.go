@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign/countersign/connectors"
 )
@@ -53,9 +54,15 @@ type reader struct {
 	config  *pgx.ConnConfig
 	conn    *pgx.Conn
 	version string
+	// number is server_version_num, such as 160003.
+	number int
+	// usable is the SQL condition of a membership m whose member can use the role.
+	usable string
 	// limit bounds one call, or one transaction of an Apply, even if the network drops answers.
 	limit  time.Duration
 	lister connectors.Lister
+	// warnings has the server's warnings since it was last reset: that a privilege was not granted, or not revoked.
+	warnings []string
 	// own lists the roles that countersign logs in with.
 	own []string
 }
@@ -76,18 +83,25 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if !apply {
 		config.RuntimeParams["default_transaction_read_only"] = "on"
 	}
+	r := &reader{config: config, limit: s.Timeout, own: []string{config.User}}
 	ctx, cancel := context.WithTimeout(ctx, config.ConnectTimeout)
 	defer cancel()
-	conn, err := pgx.ConnectConfig(ctx, config)
+	noticing := config.Copy()
+	noticing.OnNotice = r.notice
+	conn, err := pgx.ConnectConfig(ctx, noticing)
 	if err != nil {
 		return nil, refused(opConnect, field, err)
 	}
-	r := &reader{config: config, conn: conn, limit: s.Timeout, own: []string{config.User}}
+	r.conn = conn
 	if c, err := s.parse(other); err == nil {
 		r.own = append(r.own, c.User)
 	}
-	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version')`).Scan(&r.version); err != nil {
+	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num')::int`).Scan(&r.version, &r.number); err != nil {
 		return nil, errors.Join(wrap(opConnect, err), conn.Close(context.WithoutCancel(ctx)))
+	}
+	r.usable = "true"
+	if r.grantors() {
+		r.usable = "m.inherit_option OR m.set_option"
 	}
 	return r, nil
 }
@@ -102,9 +116,20 @@ func (r *reader) Close() error {
 	return nil
 }
 
+// notice collects warnings.
+func (r *reader) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
+	switch n.Code {
+	case "01006", "01007": // privilege_not_revoked, privilege_not_granted
+		r.warnings = append(r.warnings, n.Message)
+	}
+}
+
+// grantors reports whether memberships have options and a row for each grantor, as from PostgreSQL 16 on.
+func (r *reader) grantors() bool { return r.number >= 160000 }
+
 // Describe returns the capabilities of this server.
 func (r *reader) Describe(context.Context) (connectors.Description, error) {
-	d := description()
+	d := describe(r.number)
 	d.Version = r.version
 	return d, nil
 }

@@ -54,7 +54,7 @@ type role struct {
 
 const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls,
   r.rolconnlimit,
-  CASE WHEN r.rolvaliduntil IS NULL OR r.rolvaliduntil = 'infinity' THEN 'infinity' ELSE to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') END,
+  CASE WHEN r.rolvaliduntil IS NULL THEN 'infinity' WHEN isfinite(r.rolvaliduntil) THEN to_char(r.rolvaliduntil AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') ELSE r.rolvaliduntil::text END,
   coalesce(r.rolvaliduntil < now(), false), coalesce(d.description, '')
 FROM pg_catalog.pg_roles r
 LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass`
@@ -132,10 +132,13 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 				Payload: payload(x), Protected: r.protected(x)}
 		}
 	}
-	if err := memberships(ctx, tx, all); err != nil {
+	if err := r.memberships(ctx, tx, all); err != nil {
 		return state, err
 	}
 	if err := grants(ctx, tx, all); err != nil {
+		return state, err
+	}
+	if state.NotRead, err = unread(ctx, tx, all); err != nil {
 		return state, err
 	}
 	for _, x := range all {
@@ -148,56 +151,71 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 	return state, nil
 }
 
+// edge is a membership: all rows of pg_auth_members for one pair of roles.
+type edge struct {
+	group, member *role
+	admin         bool
+}
+
 // memberships lists each membership once: at the group as a user, if the member can log in and doesn't have members;
-// otherwise at the member, if it was selected; otherwise at the group as a member.
-func memberships(ctx context.Context, q querier, all map[uint32]*role) error {
-	rows, err := q.Query(ctx, `SELECT roleid, member, bool_or(admin_option) FROM pg_catalog.pg_auth_members GROUP BY roleid, member`)
+// otherwise at the member, if it was selected; otherwise at the group as a member. It leaves out the memberships of
+// the roles that countersign logs in with: it needs them to work, and from PostgreSQL 16 on the creator of a role
+// always has one.
+func (r *reader) memberships(ctx context.Context, q querier, all map[uint32]*role) error {
+	rows, err := q.Query(ctx, `SELECT m.roleid, m.member, bool_or(m.admin_option), bool_or(`+r.usable+`) FROM pg_catalog.pg_auth_members m GROUP BY 1, 2`)
 	if err != nil {
 		return err
 	}
 	defer rows.Close()
-	type edge struct {
-		group, member *role
-		admin         bool
-	}
 	var edges []edge
 	for rows.Next() {
 		var g, m uint32
-		var admin bool
-		if err := rows.Scan(&g, &m, &admin); err != nil {
+		var admin, usable bool
+		if err := rows.Scan(&g, &m, &admin, &usable); err != nil {
 			return err
 		}
 		if all[g] == nil || all[m] == nil {
 			continue // a dangling id: it stops nothing else
 		}
-		all[g].members++
+		if slices.Contains(r.own, all[m].name) {
+			continue
+		}
+		// A member with ADMIN alone doesn't use the role: it is an administrator who created an account.
+		if usable {
+			all[g].members++
+		}
 		edges = append(edges, edge{all[g], all[m], admin})
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	for _, e := range edges {
-		at, target := e.group, schemas.Name{Type: typeUser, SourceName: e.member.name}
-		id, status := e.member.oid, connectors.EntitlementState("")
-		switch {
-		case e.member.identity():
-			if e.member.expired {
-				status = connectors.StateExpired
-			}
-		case e.member.conn != nil:
-			at, target, id = e.member, schemas.Name{Type: typeRole, SourceName: e.group.name}, e.group.oid
-		default:
-			target.Type = typeMember
-		}
-		if at.conn == nil {
-			continue
-		}
-		at.conn.Entitlements = append(at.conn.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeMember, State: status})
-		if e.admin {
-			at.conn.Entitlements = append(at.conn.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeAdmin, State: status})
-		}
+		e.add()
 	}
 	return nil
+}
+
+// add lists the membership at one of its ends.
+func (e edge) add() {
+	at, target := e.group, schemas.Name{Type: typeUser, SourceName: e.member.name}
+	id, status := e.member.oid, connectors.EntitlementState("")
+	switch {
+	case e.member.identity():
+		if e.member.expired {
+			status = connectors.StateExpired
+		}
+	case e.member.conn != nil:
+		at, target, id = e.member, schemas.Name{Type: typeRole, SourceName: e.group.name}, e.group.oid
+	default:
+		target.Type = typeMember
+	}
+	if at.conn == nil {
+		return
+	}
+	at.conn.Entitlements = append(at.conn.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeMember, State: status})
+	if e.admin {
+		at.conn.Entitlements = append(at.conn.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeAdmin, State: status})
+	}
 }
 
 // identity reports whether the role is a plain user.
@@ -222,7 +240,7 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 		if err != nil {
 			return nil, err
 		}
-		if err := memberships(ctx, r.conn, all); err != nil {
+		if err := r.memberships(ctx, r.conn, all); err != nil {
 			return nil, err
 		}
 		for _, x := range all {

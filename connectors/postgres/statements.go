@@ -194,6 +194,9 @@ func (b *batch) grant(o *schemas.Operation) ([]statement, error) {
 		if err != nil {
 			return nil, err
 		}
+		if slices.Contains(b.writer.own, x.name) {
+			return nil, connectors.Refuse(o, connectors.Denied, "%s is protected: countersign logs in with it", x.name)
+		}
 		if x.super {
 			return nil, &connectors.Error{Code: connectors.Denied, Op: connectors.Title(o), Message: x.name + " is a superuser"}
 		}
@@ -226,11 +229,10 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 		if _, err := b.target(o); err != nil {
 			return nil, err
 		}
-		what := ""
-		if o.Privilege == schemas.PrivilegeAdmin {
-			what = "ADMIN OPTION FOR "
+		if slices.Contains(b.writer.own, member) {
+			return nil, connectors.Refuse(o, connectors.Denied, "%s is protected: countersign logs in with it, and needs its memberships to work", member)
 		}
-		return []statement{{"REVOKE " + what + quote(group) + " FROM ", quote(member), ""}}, nil
+		return b.leave(o, group, member), nil
 	}
 	x, err := b.object(o)
 	if connectors.CodeOf(err) == connectors.NotFound {
@@ -256,6 +258,26 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 	return []statement{{"REVOKE " + what + priv + x.cols + " ON " + x.sql + " FROM ", role, ""}}, nil
 }
 
+// leave revokes a membership, or its ADMIN, from each grantor.
+func (b *batch) leave(o *schemas.Operation, group, member string) []statement {
+	head := "REVOKE "
+	if o.Privilege == schemas.PrivilegeAdmin {
+		head += "ADMIN OPTION FOR "
+	}
+	head += quote(group) + " FROM "
+	var out []statement
+	granted := b.grantors[[2]string{group, member}]
+	for _, grantor := range slices.Sorted(maps.Keys(granted)) {
+		if granted[grantor] || o.Privilege != schemas.PrivilegeAdmin {
+			out = append(out, statement{head, quote(member), " GRANTED BY " + quote(grantor)})
+		}
+	}
+	if len(granted) == 0 {
+		out = append(out, statement{head, quote(member), ""})
+	}
+	return out
+}
+
 // schemaWide grants or revokes a privilege on all present and future tables of a schema.
 func (b *batch) schemaWide(priv string, schema object, verb, to, role string) []statement {
 	name := strings.TrimPrefix(schema.sql, "SCHEMA ")
@@ -273,6 +295,7 @@ func (b *batch) schemaWide(priv string, schema object, verb, to, role string) []
 type grouper struct {
 	order []*group
 	open  map[statement]*group
+	bulk  bool // a statement on all tables of a schema, where the server warns of each that it left out
 }
 
 type group struct {
@@ -285,6 +308,7 @@ const maxRoles = 500
 
 func (g *grouper) add(stmts []statement) {
 	for _, s := range stmts {
+		g.bulk = g.bulk || strings.Contains(s.head, " ON ALL TABLES IN SCHEMA ")
 		if s.role == "" {
 			// Statements that create or change a role stay before the later grants of the batch.
 			g.order = append(g.order, &group{statement: s})

@@ -91,7 +91,7 @@ func diff(in Input, owned bool) Result {
 	p := &d.out.Plan
 	p.Application, p.Mode, p.Connector = in.Application.Name, in.Application.Spec.Mode, in.Application.Spec.Connector
 	p.Findings = slices.Clone(in.Desired.Findings)
-	p.Incomplete = in.Live.Incomplete
+	p.Incomplete, p.NotRead = in.Live.Incomplete, in.Live.NotRead
 	p.Operations = []schemas.Operation{}
 	d.live = sortedLive(in.Live.Connections)
 	d.normalize()

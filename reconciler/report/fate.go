@@ -130,7 +130,9 @@ func advice(code string) literal {
 	case "not_found":
 		return "something it needs was not found: check whether it was removed by hand"
 	case "conflict":
-		return "it changed in the meantime: run again"
+		return "it was changed in the meantime: run again"
+	case schemas.CodeInUse:
+		return "remove what is in the way, as named above; the next run retries"
 	case "unsupported":
 		return "the application can't do this: change the request"
 	case "denied":

@@ -2,13 +2,40 @@ package report
 
 import (
 	"cmp"
+	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
-// beside lists the parts of a plan that aren't operations.
+// notRead sums up by kind what the live state leaves out: "default privilege (4), parameter (1)".
+func notRead(list []schemas.NotRead) string {
+	counts := map[string]int{}
+	for _, n := range list {
+		counts[n.What] += n.Count
+	}
+	var parts []string
+	for _, what := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, fmt.Sprintf("%s (%d)", what, counts[what]))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// notReadCount counts what the live states of plans leave out.
+func notReadCount(plans []schemas.ApplicationPlan) int {
+	count := 0
+	for i := range plans {
+		for _, n := range plans[i].NotRead {
+			count += n.Count
+		}
+	}
+	return count
+}
+
+// beside is what a plan has besides operations.
 func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	var out []block
 	if p.Incomplete != "" {
@@ -16,6 +43,9 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	}
 	if p.Attested {
 		out = append(out, items{entry(layout.MarkInfo, say("attested: shows what others reported. countersign can't read this application, so drift is unknown"))})
+	}
+	if len(p.NotRead) > 0 {
+		out = append(out, items{entry(layout.MarkInfo, say("not read, so drift in it is unknown: {}", b.sentence(notRead(p.NotRead))))})
 	}
 	if len(p.Pending) > 0 {
 		var l items

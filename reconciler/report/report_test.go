@@ -215,6 +215,22 @@ func TestDriftOfWhatIsAttested(t *testing.T) {
 	}
 }
 
+// What isn't read is counted: "No drift" alone would cover it.
+func TestDriftOfWhatIsNotRead(t *testing.T) {
+	t.Parallel()
+	shop := schemas.ApplicationOutcome{Application: "shop", Plan: schemas.ApplicationPlan{Application: "shop", NotRead: []schemas.NotRead{
+		{What: "parameter", Count: 1}, {What: "default privilege", Count: 3}, {What: "parameter", Count: 2}}}}
+	var b bytes.Buffer
+	if err := report.Text(&b, run("Drift", shop), report.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"No drift. 6 rights and objects not read.", "default privilege (3), parameter (3)"} {
+		if got := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q in it", got, want)
+		}
+	}
+}
+
 // A request that can't be carried out is still work to do.
 func TestWhatCannotBeIsInTheTitle(t *testing.T) {
 	t.Parallel()

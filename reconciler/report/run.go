@@ -26,7 +26,7 @@ func (b *builder) run(r *schemas.RunReport) document {
 	for i := range r.Applications {
 		a := &r.Applications[i]
 		if a.Error == "" && a.Plan.Incomplete == "" && len(a.Plan.Operations) == 0 && a.Adopted == 0 &&
-			len(a.Withdrawn) == 0 && len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 {
+			len(a.Withdrawn) == 0 && len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 && (len(a.Plan.NotRead) == 0 || r.Kind != "Drift") {
 			quiet = append(quiet, say("{}", name(a.Application)))
 			continue
 		}
@@ -191,6 +191,9 @@ func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, lef
 	if left > 0 {
 		rest = append(rest, plural(left, "unmanaged entitlement", "unmanaged entitlements"))
 	}
+	if n := notReadCount(plans); n > 0 {
+		rest = append(rest, say("{} not read", plural(n, "right or object", "rights and objects")))
+	}
 	if len(unread) > 0 {
 		// Unread applications prove nothing.
 		if differences == 0 {
@@ -238,7 +241,7 @@ func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line
 	case errs:
 		return say("make the application named above reachable and readable, then run again.")
 	case !dry && all[failed]+all[blocked]+all[differs]+all[unverifiable]+all[untried]+all[cancelled]+all[unconfirmed] > 0:
-		return say("fix the failed operations as advised, then run again: only those are retried.")
+		return say("follow the advice of the failed operations: the next run retries only those.")
 	case quarantined:
 		return say("get the quarantined files approved in a separate change, or revert them.")
 	case r.Kind == "Drift" && dry && total > 0 && due > 0:

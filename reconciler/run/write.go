@@ -135,6 +135,8 @@ func (a *application) attempt(ctx context.Context, w connectors.Writer, ops []sc
 			case code == connectors.Blocked:
 				rec.Status = "blocked"
 				retry[o.Operation] = op.DependsOn != nil && slices.ContainsFunc(op.DependsOn, func(d string) bool { return retry[d] })
+			case code == connectors.Conflict && errors.As(o.Err, &ce) && len(ce.Dependents) > 0:
+				rec.Code = schemas.CodeInUse
 			case code == connectors.Unavailable:
 				retry[o.Operation] = true
 				if errors.As(o.Err, &ce) && ce.RetryAfter > wait {

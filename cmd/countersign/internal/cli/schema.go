@@ -108,7 +108,11 @@ func (o *schemaOptions) describe(d connectors.Description) error {
 		fmt.Fprintln(o.Stdout, strings.TrimSpace(d.ApplyScript))
 		return nil
 	case scriptsBoth:
-		fmt.Fprintf(o.Stdout, "# %s: planning, read only\n\n%s\n\n# %s: applying\n\n%s\n", d.Title, strings.TrimSpace(d.PlanScript), d.Title, strings.TrimSpace(d.ApplyScript))
+		comment := "#"
+		if strings.HasPrefix(strings.TrimSpace(d.PlanScript), "--") {
+			comment = "--" // SQL
+		}
+		fmt.Fprintf(o.Stdout, "%s %s: planning, read only\n\n%s\n\n%s %s: applying\n\n%s\n", comment, d.Title, strings.TrimSpace(d.PlanScript), comment, d.Title, strings.TrimSpace(d.ApplyScript))
 		return nil
 	}
 	fmt.Fprintf(o.Stdout, "%s (%s)\n\nspec.config:\n%s\n", d.Title, d.Name, indent(d.Config))

@@ -1,0 +1,62 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// unreadQuery counts what roles hold or own that Read doesn't return, in all databases of the cluster. pg_shdepend
+// has an entry for each object that a role owns ('o'), has privileges on ('a'), or is named in a policy of ('r'). It
+// has none for PUBLIC, nor for settings of roles.
+const unreadQuery = `SELECT s.refobjid, CASE
+    WHEN s.dbid NOT IN (0, here.oid) THEN 'object in another database'
+    WHEN s.deptype = 'o' THEN 'owned object'
+    WHEN s.deptype = 'r' THEN 'row security policy'
+    WHEN s.classid = 'pg_catalog.pg_default_acl'::pg_catalog.regclass THEN 'default privilege'
+    WHEN s.classid = 'pg_catalog.pg_parameter_acl'::pg_catalog.regclass THEN 'parameter'
+    WHEN s.classid IN ('pg_catalog.pg_largeobject'::pg_catalog.regclass, 'pg_catalog.pg_largeobject_metadata'::pg_catalog.regclass) THEN 'large object'
+    WHEN s.classid = 'pg_catalog.pg_tablespace'::pg_catalog.regclass THEN 'tablespace'
+    WHEN s.classid = 'pg_catalog.pg_type'::pg_catalog.regclass THEN 'type'
+    WHEN s.classid = 'pg_catalog.pg_language'::pg_catalog.regclass THEN 'language'
+    WHEN s.classid = 'pg_catalog.pg_foreign_server'::pg_catalog.regclass THEN 'foreign server'
+    WHEN s.classid = 'pg_catalog.pg_foreign_data_wrapper'::pg_catalog.regclass THEN 'foreign-data wrapper'
+    ELSE 'other object' END, pg_catalog.count(*)
+FROM pg_catalog.pg_shdepend s, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) here
+WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype IN ('a', 'o', 'r')
+  -- what is read: privileges on objects here, and those that new tables of a schema get
+  AND NOT (s.deptype = 'a' AND s.dbid IN (0, here.oid) AND s.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,
+    'pg_catalog.pg_namespace'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_database'::pg_catalog.regclass))
+  AND NOT (s.classid = 'pg_catalog.pg_default_acl'::pg_catalog.regclass AND (s.deptype = 'o' OR s.dbid = here.oid AND EXISTS (
+    SELECT FROM pg_catalog.pg_default_acl a WHERE a.oid = s.objid AND a.defaclobjtype = 'r' AND a.defaclnamespace <> 0)))
+GROUP BY 1, 2`
+
+// unread lists what the selected roles hold that Read doesn't return.
+func unread(ctx context.Context, q querier, all map[uint32]*role) ([]schemas.NotRead, error) {
+	rows, err := q.Query(ctx, unreadQuery)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []schemas.NotRead
+	for rows.Next() {
+		var oid uint32
+		var n schemas.NotRead
+		if err := rows.Scan(&oid, &n.What, &n.Count); err != nil {
+			return nil, err
+		}
+		x := all[oid]
+		if x == nil || x.conn == nil || x.conn.Protected != "" {
+			continue
+		}
+		n.Connection = x.conn.Name
+		out = append(out, n)
+	}
+	slices.SortFunc(out, func(a, b schemas.NotRead) int {
+		return cmp.Or(a.Connection.Compare(b.Connection), strings.Compare(a.What, b.What))
+	})
+	return out, rows.Err()
+}
