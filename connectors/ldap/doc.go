@@ -11,8 +11,7 @@
 //
 // Every membership is an attribute of the group, so only the connection's own entry is ever written. "user" is an
 // account below user_base_dn. "group" is a nested group below base_dn (not in a posixGroup). "foreign" is any other
-// member, named by its DN, or in a posixGroup by the name of an account that the directory doesn't have: it can be
-// revoked, not granted. Accounts that have the group as their primary one (gidNumber, primaryGroupID) are members too;
+// member, named by its DN: it can be revoked, not granted. Accounts that have the group as their primary one (gidNumber, primaryGroupID) are members too;
 // that can only be changed at the account.
 //
 // A member is never left out. If its entry can't be found, because it is deleted, hidden by an ACL, or on another server,

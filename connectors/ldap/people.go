@@ -207,7 +207,7 @@ func (p *people) findOutside(ctx context.Context, members map[string]dn) error {
 		terms := slices.Sorted(slices.Values(siblings[parent]))
 		for part := range slices.Chunk(terms, maxTerms) {
 			found, err := p.reader.search(ctx, query{op: lookUpMembers, base: parent, scope: goldap.ScopeSingleLevel,
-				filter: "(|" + strings.Join(part, "") + ")", attributes: p.reader.idAttributes()})
+				filter: "(|" + strings.Join(part, "") + ")", attributes: p.reader.idAttributes(), partial: true})
 			if notThere(err) {
 				continue
 			}
@@ -232,8 +232,12 @@ func (p *people) of(g *group) []connectors.Entitlement {
 		case v.attr != attrMemberUID:
 			out = append(out, p.who(v))
 		case p.byUID[v.raw] == nil:
-			// Hosts look up the name by themselves, so it may be an account that we don't know.
-			out = append(out, member(typeForeign, fold(v.raw), "", ""))
+			// The account is deleted, hidden from ours, or known to hosts only.
+			typ := typeForeign
+			if canonicalType(p.reader.class.userName) == "uid" {
+				typ = typeUser
+			}
+			out = append(out, unresolved(typ, fold(v.raw)))
 		default:
 			for _, u := range p.byUID[v.raw] {
 				out = append(out, member(typeUser, u.name, u.id, u.state))

@@ -109,7 +109,7 @@ func (r *reader) byID(ctx context.Context, op string, ids []string) ([]*goldap.E
 	seen := map[string]bool{}
 	for _, base := range append([]string{r.settings.UserBaseDN.text, r.settings.BaseDN.text}, r.root.contexts...) {
 		for part := range slices.Chunk(terms, maxTerms) {
-			found, err := r.search(ctx, query{op: op, base: base, scope: goldap.ScopeWholeSubtree, filter: "(|" + strings.Join(part, "") + ")", attributes: append(r.idAttributes(), "uid")})
+			found, err := r.search(ctx, query{op: op, base: base, scope: goldap.ScopeWholeSubtree, filter: "(|" + strings.Join(part, "") + ")", attributes: append(r.idAttributes(), "uid"), partial: true})
 			if err != nil && !notThere(err) {
 				return nil, err
 			}

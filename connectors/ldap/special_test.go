@@ -133,6 +133,7 @@ func special(t *testing.T, server *servers.Directory) {
 		"departed":                  testDeparted,
 		"moved account":             testMovedAccount,
 		"taken placeholder":         testTakenPlaceholder,
+		"unknown uid":               testUnknownUID,
 		"foreign":                   testForeignMembers,
 		"ambiguous groups":          testAmbiguousGroups,
 		"ambiguous accounts":        testAmbiguousAccounts,

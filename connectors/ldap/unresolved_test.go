@@ -89,6 +89,14 @@ func testMovedAccount(t *testing.T, server *servers.Directory) {
 			t.Fatal(err)
 		}
 	}
+	// Another server has a part of the directory that isn't below the bases.
+	referral := goldap.NewAddRequest("cn=away,"+a.outside, []goldap.Control{goldap.NewControlManageDsaIT(true)})
+	referral.Attribute("objectClass", []string{"referral", "extensibleObject"})
+	referral.Attribute("cn", []string{"away"})
+	referral.Attribute("ref", []string{"ldap://elsewhere.example.test/" + a.outside})
+	if err := a.hand.Add(referral); err != nil {
+		t.Fatal(err)
+	}
 	move("alice", "uid=alice", a.outside)
 	move("bob", "uid=robert", "")
 	a.user(t, "carol")
@@ -125,6 +133,18 @@ func testMovedAccount(t *testing.T, server *servers.Directory) {
 			t.Errorf("List by id: got %+v, %v, want %s", page.Items, err, want)
 		}
 	}
+}
+
+// testUnknownUID has a name in a posixGroup of which no account can be seen.
+func testUnknownUID(t *testing.T, server *servers.Directory) {
+	a := newTree(t, server, "posixGroup")
+	a.user(t, "alice")
+	a.group(t, a.groupDN("g"), "g", "alice", "Vip")
+	w := openWriter(t, a.Config())
+	same(t, "members", held(t, w, "g"), []string{"user/alice", "user/vip"})
+	wantUnresolved(t, w, "g", "user/vip")
+	must(t, w, revoke("g", "vip"))
+	same(t, "after the revoke", a.raw(t, a.groupDN("g"), "memberUid"), []string{"alice"})
 }
 
 // testTakenPlaceholder makes an account with the DN of the placeholder: it is a member of every emptied group.
