@@ -78,6 +78,9 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		state.Connections = append(state.Connections, v.connection(g))
 	}
 	state.Incomplete = v.incomplete
+	if v.nameless > 0 {
+		state.NotRead = []connectors.NotRead{{What: "group without a displayName", Count: v.nameless}}
+	}
 	state.Sort()
 	return state, nil
 }
@@ -86,6 +89,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 type view struct {
 	reader     *reader
 	incomplete string // the first reason
+	nameless   int    // groups that no request can name
 	lookups    int
 	byName     bool // groups were looked up by name, so the others are unknown
 	listsShow  bool // the list shows the members of some group
@@ -187,6 +191,10 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 		}
 		v.listsShow = v.listsShow || len(g.members) > 0
 		v.names[g.id] = g.name
+		if g.name == "" && !seen[g.id] {
+			seen[g.id] = true
+			v.nameless++
+		}
 		if !seen[g.id] && g.name != "" && (selected(schemas.Name{Type: typeGroup, SourceName: g.name}) || slices.Contains(ids, g.id)) {
 			seen[g.id] = true
 			out = append(out, g)

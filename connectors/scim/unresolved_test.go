@@ -97,6 +97,26 @@ func TestMembersLeftOutOfTheList(t *testing.T) {
 	}
 }
 
+// A group that no request can name is counted.
+func TestGroupsWithoutName(t *testing.T) {
+	t.Parallel()
+	b := elimityBench(t, nil, func(r request, ask func(request) answer) answer {
+		a := ask(r)
+		for _, g := range resources(a) {
+			if g["displayName"] == "nameless" {
+				delete(g, "displayName")
+			}
+		}
+		return a
+	})
+	b.seed("nameless")
+	b.seed("team")
+	s := b.read()
+	if want := []connectors.NotRead{{What: "group without a displayName", Count: 1}}; !slices.Equal(s.NotRead, want) || len(s.Connections) != 1 {
+		t.Errorf("got %+v, want %v", s, want)
+	}
+}
+
 // A member that is neither listed nor found, as with services that hide deactivated users, stays in the state, and is
 // revoked by its id.
 func TestHiddenMembers(t *testing.T) {
