@@ -19,15 +19,15 @@ import (
 )
 
 // Bind puts a config's values into settings, a pointer to a struct whose fields have the names of the schema's
-// properties in their json tags. The schema decides what is valid, and its defaults fill in what is absent; a null is
-// absent. A property with x-secret binds to a Secret, which is never empty. A time.Duration parses itself, and is more
-// than zero unless the field has the tag zero:"ok". So does each encoding.TextUnmarshaler, whose error may say what is
-// expected and never repeats the text. A struct field with the tag prefix:"P" and no json tag takes the properties
-// whose names begin with P.
+// properties in their json tags. The schema decides which values are valid, and its defaults fill in absent ones;
+// null counts as absent. A property with x-secret binds to a Secret, which is never empty. A time.Duration parses
+// itself, and is more than zero unless the field has the tag zero:"ok". So does each encoding.TextUnmarshaler, whose
+// error may name what is expected and never repeats the text. A struct field with the tag prefix:"P" and no json tag
+// takes the properties whose names begin with P.
 //
-// An error for the values is an *Error with the code Invalid that names every field that is wrong, and no value: a
-// secret may be in the wrong place. Any other error means that schema and struct disagree, which a test of all
-// connectors finds.
+// An error in the values is an *Error with the code Invalid that names every wrong field and no value: a secret may
+// be in the wrong place. Any other error means that the schema and the struct disagree; a test of all connectors
+// finds that.
 func Bind(cfg Config, schema json.RawMessage, settings any) error {
 	var root map[string]any
 	if err := json.Unmarshal(schema, &root); err != nil {
@@ -72,8 +72,8 @@ func (c Config) op() string {
 	return "configure " + c.Application
 }
 
-// Invalid is the error of a setting that Bind takes and the connector can't use. field is its path below config, ""
-// for the config as a whole. The message repeats no value.
+// Invalid returns the error for a setting that Bind accepts and the connector can't use. field is its path below
+// config, "" for the config as a whole. The message repeats no value.
 func (c Config) Invalid(field, format string, args ...any) error {
 	at := "config"
 	if field != "" {
@@ -82,12 +82,12 @@ func (c Config) Invalid(field, format string, args ...any) error {
 	return &Error{Code: Invalid, Op: c.op(), Message: at + ": " + fmt.Sprintf(format, args...)}
 }
 
-// secretMark takes a Secret's place while values are held to a schema.
+// secretMark takes a Secret's place while values are checked against a schema.
 const secretMark = "countersign: a secret"
 
 func markOf() map[string]any { return map[string]any{secretMark: true} }
 
-// marked replaces secrets by their mark.
+// marked replaces secrets with secretMark.
 func marked(v any) any {
 	switch v := v.(type) {
 	case Secret:
@@ -108,12 +108,12 @@ func marked(v any) any {
 	return v
 }
 
-// secretsMarked replaces each property with x-secret by one that takes only the mark.
+// secretsMarked replaces each property with x-secret by one that accepts only secretMark.
 func secretsMarked(schema json.RawMessage) json.RawMessage {
 	return replaceSecrets(schema, map[string]any{"const": markOf()})
 }
 
-// explain says what a schema found, without the value.
+// explain words a schema's error, without the value.
 func explain(e *jsonschema.ValidationError) []string {
 	at := "config"
 	for _, part := range e.InstanceLocation {
@@ -188,7 +188,7 @@ type field struct {
 	zero  bool // a duration may be zero
 }
 
-// fieldsOf are the fields of a struct by property.
+// fieldsOf returns the fields of a struct by property.
 func fieldsOf(t reflect.Type) map[string]field {
 	out := map[string]field{}
 	for i := range t.NumField() {
@@ -212,7 +212,7 @@ var (
 	textType     = reflect.TypeFor[encoding.TextUnmarshaler]()
 )
 
-// bind sets v to a value that fits the schema.
+// bind sets v to a value that matches the schema.
 func (b *binder) bind(v reflect.Value, schema map[string]any, value any, at string, zero bool) {
 	fail := func(expected string) { b.faults = append(b.faults, at+": wrong form (expected "+expected+")") }
 	text, isText := value.(string)
@@ -299,7 +299,7 @@ func (b *binder) bindStruct(v reflect.Value, schema map[string]any, value any, a
 	}
 }
 
-// bindNumber takes whole numbers, as YAML, JSON and Go have them.
+// bindNumber accepts integers as YAML, JSON and Go represent them.
 func (b *binder) bindNumber(v reflect.Value, value any, fail func(string)) {
 	n, ok := WholeNumber(value)
 	switch {
@@ -308,11 +308,11 @@ func (b *binder) bindNumber(v reflect.Value, value any, fail func(string)) {
 	case ok && v.CanUint() && n >= 0 && !v.OverflowUint(uint64(n)):
 		v.SetUint(uint64(n))
 	default:
-		fail("a whole number")
+		fail("an integer")
 	}
 }
 
-// WholeNumber takes a number as YAML, JSON and Go have it. It is false for anything else, and for a fraction.
+// WholeNumber accepts an integer as YAML, JSON or Go represents it. It returns false for anything else.
 func WholeNumber(value any) (int64, bool) {
 	switch x := reflect.ValueOf(value); x.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
@@ -329,7 +329,7 @@ func WholeNumber(value any) (int64, bool) {
 	return 0, false
 }
 
-// disagreements are where a struct has not the fields that its schema has properties, or of another type.
+// disagreements lists the properties of a schema that the struct lacks or has with another type, and the reverse.
 func (b *binder) disagreements(schema map[string]any, t reflect.Type, at string) []string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -372,8 +372,8 @@ func (b *binder) disagreements(schema map[string]any, t reflect.Type, at string)
 	return out
 }
 
-// Address is a setting that says where an application's API is: https://HOST/PATH, or http on loopback, without
-// account, query or fragment.
+// Address is the setting for an API's URL: https://HOST/PATH, or http on loopback, without user info, query or
+// fragment.
 type Address string
 
 // UnmarshalText checks an address.
@@ -381,13 +381,13 @@ func (a *Address) UnmarshalText(text []byte) error {
 	u, err := url.Parse(string(text))
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
 		(u.Scheme != "https" && (u.Scheme != "http" || !Loopback(u.Hostname()))) {
-		return errors.New("https://HOST/PATH without credentials or query; http is for loopback")
+		return errors.New("https://HOST/PATH without credentials or query; http only for loopback")
 	}
 	*a = Address(text)
 	return nil
 }
 
-// Encrypted tells https from http.
+// Encrypted reports whether the address begins with https.
 func (a Address) Encrypted() bool { return strings.HasPrefix(strings.ToLower(string(a)), "https:") }
 
 // Loopback reports whether a host is this machine, by its address or as localhost.

@@ -152,7 +152,7 @@ func TestTLS(t *testing.T) {
 		{"within the repository", "ca.pem", "", ""},
 		{"absolute", outside, "", ""},
 		{"without TLS", "ca.pem", "TLS is off", "config.ca_file: TLS is off"},
-		{"above the repository", "../ca.pem", "", "not within the access repository"},
+		{"above the repository", "../ca.pem", "", "outside the access repository (expected an absolute path, or one within it)"},
 		{"a link out of it", "link.pem", "", "cannot be read"},
 		{"missing", "missing.pem", "", "cannot be read"},
 		{"no certificate", "none.pem", "", "no certificate"},

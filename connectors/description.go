@@ -14,7 +14,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// outline is what a description's checks need of a JSON Schema.
+// outline holds the parts of a JSON Schema that a description's checks need.
 type outline struct {
 	Schema     string         `json:"$schema"`
 	Type       string         `json:"type"`
@@ -42,7 +42,7 @@ func (s outline) defaultOf(name string) (any, bool) {
 	return v, ok
 }
 
-// CompileSchema compiles a schema as draft 2020-12, asserts formats, and fetches nothing.
+// CompileSchema compiles a schema as draft 2020-12 and asserts formats. It fetches nothing.
 func CompileSchema(schema json.RawMessage) (*jsonschema.Schema, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))
 	if err != nil {
@@ -66,7 +66,7 @@ func (noLoader) Load(string) (any, error) {
 	return nil, errors.New("a schema refers to something outside of it")
 }
 
-// WithoutSecrets replaces each property with x-secret by one that takes anything: in a Config secrets are resolved.
+// WithoutSecrets replaces each property with x-secret by one that accepts anything: secrets in a Config are resolved.
 func WithoutSecrets(schema json.RawMessage) json.RawMessage { return replaceSecrets(schema, true) }
 
 // replaceSecrets replaces each property with x-secret.
@@ -99,7 +99,7 @@ func replaceSecrets(schema json.RawMessage, by any) json.RawMessage {
 	return b
 }
 
-// SecretSettings are the settings of the top level that a config schema marks with x-secret.
+// SecretSettings returns the top-level settings that a config schema marks with x-secret.
 func SecretSettings(schema json.RawMessage) map[string]bool {
 	s, err := outlineOf(schema)
 	if err != nil {
@@ -114,7 +114,8 @@ func SecretSettings(schema json.RawMessage) map[string]bool {
 	return out
 }
 
-// WithSecrets wraps the texts among values that a config schema marks with x-secret, for configs that come resolved.
+// WithSecrets wraps the strings among values that a config schema marks with x-secret, for configs that are already
+// resolved.
 func WithSecrets(schema json.RawMessage, values map[string]any) map[string]any {
 	out := maps.Clone(values)
 	for name := range SecretSettings(schema) {
@@ -125,18 +126,18 @@ func WithSecrets(schema json.RawMessage, values map[string]any) map[string]any {
 	return out
 }
 
-// Faults lists what is wrong with a description by itself, whatever the application.
+// Faults lists the errors in a description that are errors for any application.
 func Faults(d Description) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(d.Name) {
-		fault("the name %q is not a plain word", d.Name)
+		fault("the name %q is invalid (expected lower-case letters, digits and underscores)", d.Name)
 	}
 	if d.Title == "" {
-		fault("there is no title")
+		fault("the title is required")
 	}
 	if strings.TrimSpace(d.PlanScript) == "" || strings.TrimSpace(d.ApplyScript) == "" {
-		fault("a script of least privileges is empty")
+		fault("PlanScript and ApplyScript are required")
 	}
 	closed := func(what string, schema json.RawMessage) {
 		s, err := outlineOf(schema)
@@ -158,7 +159,7 @@ func Faults(d Description) []string {
 		for _, name := range s.names() {
 			if v, ok := s.defaultOf(name); ok {
 				if err := compiled.Properties[name].Validate(plainJSON(v)); err != nil {
-					fault("%s: the default of %s does not fit: %v", what, name, err)
+					fault("%s: the default of %s is invalid: %v", what, name, err)
 				}
 			}
 			if p, ok := s.Properties[name].(map[string]any); ok && p["description"] == nil && p["title"] == nil {
@@ -170,7 +171,7 @@ func Faults(d Description) []string {
 	patterns := func(what string, list []string) {
 		for _, p := range list {
 			if p == "" || strings.HasSuffix(strings.ReplaceAll(p, `\\`, ""), `\`) {
-				fault("%s: the pattern %q is malformed", what, p)
+				fault("%s: the pattern %q is invalid", what, p)
 			}
 		}
 	}
@@ -184,15 +185,15 @@ func Faults(d Description) []string {
 		}
 	}
 	if len(d.Types) == 0 {
-		fault("there is no connection type")
+		fault("at least one connection type is required")
 	}
 	for i, typ := range d.Types {
 		what := "type " + typ.Name
 		if i > 0 && d.Types[i-1].Name >= typ.Name {
-			fault("%s: types are not sorted by name, or one stands twice", what)
+			fault("%s: types are not sorted by name, or one is a duplicate", what)
 		}
 		if typ.Title == "" {
-			fault("%s has no title", what)
+			fault("%s: the title is required", what)
 		}
 		closed(what+" payload", typ.Payload)
 		rule(what+" names", typ.Names)
@@ -205,13 +206,13 @@ func Faults(d Description) []string {
 			}
 		}
 		if typ.Reassign && !typ.Delete {
-			fault("%s can reassign and not delete", what)
+			fault("%s can reassign but not delete", what)
 		}
 		seen := map[string]bool{}
 		for _, g := range typ.Grantable {
 			what := what + " target " + g.Type
 			if seen[g.Type] {
-				fault("%s stands twice", what)
+				fault("%s is a duplicate", what)
 			}
 			seen[g.Type] = true
 			_, isConnection := d.Type(g.Type)
@@ -222,13 +223,13 @@ func Faults(d Description) []string {
 				}
 			case EdgeConnection, EdgeMember:
 				if !isConnection {
-					fault("%s is no connection type, and its edge is %s", what, g.Edge)
+					fault("%s isn't a connection type, and its edge is %s", what, g.Edge)
 				}
 			default:
 				fault("%s has the edge %q", what, g.Edge)
 			}
 			if len(g.Privileges) == 0 {
-				fault("%s has no privilege", what)
+				fault("%s: at least one privilege is required", what)
 			}
 			if g.Edge != EdgeResource {
 				for _, p := range g.Privileges {
@@ -239,7 +240,7 @@ func Faults(d Description) []string {
 			}
 			for i, p := range g.Privileges {
 				if p == "" || slices.Contains(g.Privileges[:i], p) {
-					fault("%s: the privilege %q is empty or stands twice", what, p)
+					fault("%s: the privilege %q is empty or a duplicate", what, p)
 				}
 			}
 			for _, fault := range impliedFaults(g) {
@@ -262,7 +263,7 @@ func Faults(d Description) []string {
 	return faults
 }
 
-// impliedFaults says what is wrong with the order among privileges.
+// impliedFaults lists the errors in the order among privileges.
 func impliedFaults(g GrantableType) []string {
 	var faults []string
 	if len(g.Implies) > 0 && g.Edge != EdgeResource {
@@ -271,15 +272,15 @@ func impliedFaults(g GrantableType) []string {
 	for _, p := range slices.Sorted(maps.Keys(g.Implies)) {
 		at := slices.Index(g.Privileges, p)
 		if at < 0 {
-			faults = append(faults, fmt.Sprintf("%q implies others and is no privilege", p))
+			faults = append(faults, fmt.Sprintf("%q implies others and isn't a privilege", p))
 		}
 		for _, lower := range g.Implies[p] {
 			if slices.Index(g.Privileges, lower) <= at {
-				faults = append(faults, fmt.Sprintf("%q implies %q, which does not stand after it", p, lower))
+				faults = append(faults, fmt.Sprintf("%q implies %q, which is not listed after it", p, lower))
 			}
 			for _, lowest := range g.Implies[lower] {
 				if !slices.Contains(g.Implies[p], lowest) {
-					faults = append(faults, fmt.Sprintf("%q implies %q and not %q, which that implies", p, lower, lowest))
+					faults = append(faults, fmt.Sprintf("%q implies %q but not %q, which %[2]q implies", p, lower, lowest))
 				}
 			}
 		}
@@ -287,7 +288,7 @@ func impliedFaults(g GrantableType) []string {
 	return faults
 }
 
-// Exceeds lists where the description of an installation claims more than its connector's static one.
+// Exceeds lists the abilities that an installation's description has and its connector's static one lacks.
 func Exceeds(d, static Description) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
@@ -297,7 +298,7 @@ func Exceeds(d, static Description) []string {
 	for _, typ := range d.Types {
 		all, ok := static.Type(typ.Name)
 		if !ok {
-			fault("the installation has the type %s, the connector has not", typ.Name)
+			fault("the installation has the type %s, which the connector lacks", typ.Name)
 			continue
 		}
 		for _, c := range []struct {
@@ -308,7 +309,7 @@ func Exceeds(d, static Description) []string {
 			{"delete", typ.Delete, all.Delete}, {"reassign", typ.Reassign, all.Reassign},
 		} {
 			if c.here && !c.all {
-				fault("the installation can %s %s, the connector cannot", c.what, typ.Name)
+				fault("the installation can %s %s, but the connector can't", c.what, typ.Name)
 			}
 		}
 		here, errHere := outlineOf(typ.Payload)
@@ -316,7 +317,7 @@ func Exceeds(d, static Description) []string {
 		if errHere == nil && errThere == nil {
 			for _, n := range here.names() {
 				if !slices.Contains(there.names(), n) {
-					fault("the installation's %s has the attribute %s, the connector's has not", typ.Name, n)
+					fault("the installation's %s has the attribute %s, which the connector's lacks", typ.Name, n)
 				}
 			}
 		}
@@ -324,7 +325,7 @@ func Exceeds(d, static Description) []string {
 			// Privileges may go beyond: some applications let a config name its own.
 			wide, ok := all.Target(g.Type)
 			if !ok || wide.Edge != g.Edge || (g.Grant && !wide.Grant) || (g.Revoke && !wide.Revoke) {
-				fault("%s: the installation claims more than the connector", path.Join(typ.Name, g.Type))
+				fault("%s: the installation offers more than the connector", path.Join(typ.Name, g.Type))
 			}
 		}
 	}

@@ -12,28 +12,28 @@ type Code string
 
 // The codes.
 const (
-	NotFound    Code = "not_found"   // what the operation needs is not there
-	Conflict    Code = "conflict"    // it is there, but other than expected; somebody else may be writing
-	Unsupported Code = "unsupported" // the application cannot do this
-	Denied      Code = "denied"      // our credential may not do this
-	Invalid     Code = "invalid"     // the application refuses the value
-	Unavailable Code = "unavailable" // not reached, overloaded or timed out: worth another try
+	NotFound    Code = "not_found"   // something that the operation needs does not exist
+	Conflict    Code = "conflict"    // it exists but differs from what was expected; somebody else may be writing
+	Unsupported Code = "unsupported" // the application can't do this
+	Denied      Code = "denied"      // the credential lacks the right
+	Invalid     Code = "invalid"     // the application rejects the value
+	Unavailable Code = "unavailable" // not reached, overloaded or timed out: retry
 	Blocked     Code = "blocked"     // an operation that this one depends on failed
 )
 
-// Error is what connectors return. Its message says what a user can do and never holds a secret.
+// Error is the error type of connectors. Its message tells the user what to do and never contains a secret.
 type Error struct {
 	Code Code
-	// Op says what was tried, as "grant SELECT on sales.orders".
+	// Op names the attempt, such as "grant SELECT on sales.orders".
 	Op string
 	// Message is for people.
 	Message string
-	// RetryAfter is set with Unavailable where the application says when to come back.
+	// RetryAfter is set with Unavailable if the application names a time for the next try.
 	RetryAfter time.Duration
-	// Whole says, with Unavailable, that the application as a whole does not answer or wants no more for now: no
-	// other operation is worth a try before the next attempt.
+	// Whole is set with Unavailable if the application as such doesn't answer or is rate-limited: other operations
+	// would fail too.
 	Whole bool
-	// Dependents are what stands in the way, for Blocked and Conflict: owned objects, failed operations.
+	// Dependents are the obstacles, for Blocked and Conflict: owned objects, failed operations.
 	Dependents []string
 	// Err is the cause, which may be nil. It is not printed: drivers' messages may hold connection strings.
 	Err error
@@ -50,13 +50,13 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// IsWhole says whether an *Error in err's chain is about the application as a whole.
+// IsWhole reports whether an *Error in err's chain concerns the application as such.
 func IsWhole(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Whole
 }
 
-// CodeOf returns the code of the first *Error in err's chain, or "" when there is none.
+// CodeOf returns the code of the first *Error in err's chain, or "".
 func CodeOf(err error) Code {
 	var e *Error
 	if errors.As(err, &e) {

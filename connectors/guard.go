@@ -6,9 +6,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Guard gives what a connector opened the duties that every Reader has besides its work: after Close it refuses
-// (Invalid), and nothing is asked once the context has ended. Close passes the first call on and does nothing after
-// that. An error is returned as it is.
+// Guard wraps a Reader. Calls after Close fail with the code Invalid, calls after the context has ended aren't passed
+// on, and only the first Close is. Errors are returned unchanged.
 func Guard[R Reader](r R, err error) (Reader, error) {
 	if err != nil {
 		return nil, err
@@ -16,7 +15,7 @@ func Guard[R Reader](r R, err error) (Reader, error) {
 	return &guardedReader{reader: r}, nil
 }
 
-// GuardWriter is Guard for a Writer.
+// GuardWriter wraps a Writer as Guard wraps a Reader.
 func GuardWriter[W Writer](w W, err error) (Writer, error) {
 	if err != nil {
 		return nil, err
@@ -24,7 +23,7 @@ func GuardWriter[W Writer](w W, err error) (Writer, error) {
 	return &guardedWriter{guardedReader{reader: w}, w}, nil
 }
 
-// Unguard returns the Reader below Guard or GuardWriter, for a connector's own tests. Any other is returned as it is.
+// Unguard returns the Reader inside Guard or GuardWriter, for a connector's own tests. Any other is returned unchanged.
 func Unguard(r Reader) Reader {
 	switch g := r.(type) {
 	case *guardedReader:

@@ -17,11 +17,11 @@ func TestImpliedPrivileges(t *testing.T) {
 		implies    map[string][]string
 	}{
 		{"levels", "", connectors.EdgeResource, map[string][]string{"admin": {"push", "pull"}, "push": {"pull"}}},
-		{"not all below", "which that implies", connectors.EdgeResource, map[string][]string{"admin": {"push"}, "push": {"pull"}}},
-		{"the lower first", "does not stand after it", connectors.EdgeResource, map[string][]string{"pull": {"push"}}},
-		{"itself", "does not stand after it", connectors.EdgeResource, map[string][]string{"pull": {"pull"}}},
-		{"of no privilege", "is no privilege", connectors.EdgeResource, map[string][]string{"write": {"pull"}}},
-		{"to no privilege", "does not stand after it", connectors.EdgeResource, map[string][]string{"admin": {"read"}}},
+		{"not all below", "but not \"pull\", which \"push\" implies", connectors.EdgeResource, map[string][]string{"admin": {"push"}, "push": {"pull"}}},
+		{"the lower first", "which is not listed after it", connectors.EdgeResource, map[string][]string{"pull": {"push"}}},
+		{"itself", "which is not listed after it", connectors.EdgeResource, map[string][]string{"pull": {"pull"}}},
+		{"of no privilege", "isn't a privilege", connectors.EdgeResource, map[string][]string{"write": {"pull"}}},
+		{"to no privilege", "which is not listed after it", connectors.EdgeResource, map[string][]string{"admin": {"read"}}},
 		{"in a membership", "only privileges on resources", connectors.EdgeIdentity, map[string][]string{"admin": {"pull"}}},
 	} {
 		d := connectors.Description{Types: []connectors.ConnectionType{{Name: "team", Grantable: []connectors.GrantableType{

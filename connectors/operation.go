@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Checker holds operations to a Description before anything is sent to an application. It is not safe for
+// Checker checks operations against a Description before anything is sent to an application. It isn't safe for
 // concurrent use.
 type Checker struct {
 	description Description
@@ -35,30 +35,30 @@ func NewChecker(d Description) (*Checker, error) {
 	return c, nil
 }
 
-// Check says why the application could not carry the operation out, whatever it holds, or nil. The error is an
-// *Error with the code Invalid or Unsupported. What only takes away is checked less: a privilege or name that
-// nobody can ask for may have been given by another hand, and what cannot exist is gone already.
+// Check returns the reason why the application can't carry out the operation in any state, or nil. The error is an
+// *Error with the code Invalid or Unsupported. Removals are checked less: somebody else may have granted a privilege
+// or name that no request can contain, and a thing that can't exist is already gone.
 func (c *Checker) Check(o *schemas.Operation) error {
 	refuse := func(code Code, format string, args ...any) error {
 		return &Error{Code: code, Op: Title(o), Message: fmt.Sprintf(format, args...)}
 	}
 	typ, ok := c.description.Type(o.Connection.Type)
 	if !ok {
-		return refuse(Unsupported, "%s has no connections of type %s", c.description.Title, strconv.QuoteToASCII(o.Connection.Type))
+		return refuse(Unsupported, "%s: unknown connection type %s", c.description.Title, strconv.QuoteToASCII(o.Connection.Type))
 	}
 	able, known := map[schemas.OperationKind]bool{schemas.OperationCreate: typ.Create, schemas.OperationUpdate: typ.Update,
 		schemas.OperationDelete: typ.Delete, schemas.OperationGrant: true, schemas.OperationRevoke: true}[o.Kind]
 	switch {
 	case !known:
-		return refuse(Unsupported, "there is no such kind of operation")
+		return refuse(Unsupported, "unknown kind of operation")
 	case !able:
-		return refuse(Unsupported, "%s does not let a %s be changed so (%s)", c.description.Title, typ.Name, o.Kind)
+		return refuse(Unsupported, "%s doesn't support %[3]s of a %[2]s", c.description.Title, typ.Name, o.Kind)
 	case o.ReassignTo != "" && !typ.Reassign:
-		return refuse(Unsupported, "a %s owns nothing that could be reassigned: leave reassign_to out", typ.Name)
+		return refuse(Unsupported, "reassign_to: a %s owns nothing; leave it out", typ.Name)
 	}
 	if !o.Removes() {
 		if o.Connection.SourceName == "" {
-			return refuse(Invalid, "the connection has no name")
+			return refuse(Invalid, "the connection's name is required")
 		}
 		if err := c.names.Check(typ.Names, o.Connection.SourceName); err != nil {
 			return refuse(Invalid, "%v", err)
@@ -69,22 +69,22 @@ func (c *Checker) Check(o *schemas.Operation) error {
 		return c.payload(o, typ)
 	case schemas.OperationGrant, schemas.OperationRevoke:
 		if o.Target == nil || o.Privilege == "" {
-			return refuse(Invalid, "the operation names no target or no privilege")
+			return refuse(Invalid, "the operation's target and privilege are required")
 		}
 		g, ok := typ.Target(o.Target.Type)
 		switch {
 		case !ok:
-			return refuse(Unsupported, "a %s cannot be given a %s", typ.Name, strconv.QuoteToASCII(o.Target.Type))
+			return refuse(Unsupported, "a %s can't be granted a %s", typ.Name, strconv.QuoteToASCII(o.Target.Type))
 		case o.Kind == schemas.OperationRevoke && !g.Revoke:
-			return refuse(Unsupported, "%s does not let a %s be taken from a %s", c.description.Title, g.Type, typ.Name)
+			return refuse(Unsupported, "%s doesn't support revoking a %s from a %s", c.description.Title, g.Type, typ.Name)
 		case o.Kind == schemas.OperationRevoke:
 			return nil
 		case !g.Grant:
-			return refuse(Unsupported, "%s does not let a %s be given to a %s", c.description.Title, g.Type, typ.Name)
+			return refuse(Unsupported, "%s doesn't support granting a %s to a %s", c.description.Title, g.Type, typ.Name)
 		case !slices.Contains(g.Privileges, o.Privilege):
-			return refuse(Invalid, "a %s has no privilege %s (expected one of %v)", g.Type, strconv.QuoteToASCII(o.Privilege), g.Privileges)
+			return refuse(Invalid, "unknown privilege %[2]s for a %[1]s (expected one of %[3]v)", g.Type, strconv.QuoteToASCII(o.Privilege), g.Privileges)
 		case o.Target.SourceName == "":
-			return refuse(Invalid, "the target has no name")
+			return refuse(Invalid, "the target's name is required")
 		}
 		if err := c.names.Check(g.Names, o.Target.SourceName); err != nil {
 			return refuse(Invalid, "%v", err)
@@ -93,19 +93,19 @@ func (c *Checker) Check(o *schemas.Operation) error {
 	return nil
 }
 
-// payload holds the attributes to the type's schema. Null leaves an attribute as it is.
+// payload checks the attributes against the type's schema. Null leaves an attribute unchanged.
 func (c *Checker) payload(o *schemas.Operation, typ ConnectionType) error {
 	attributes := typ.Attributes()
 	given := make(map[string]any, len(o.After))
 	for _, k := range slices.Sorted(maps.Keys(o.After)) {
 		if !attributes[k] {
-			return &Error{Code: Invalid, Op: Title(o), Message: fmt.Sprintf("a %s has no attribute %s", typ.Name, strconv.QuoteToASCII(k))}
+			return &Error{Code: Invalid, Op: Title(o), Message: fmt.Sprintf("unknown attribute %[2]s of a %[1]s", typ.Name, strconv.QuoteToASCII(k))}
 		}
 		if v := o.After[k]; v != nil {
 			given[k] = plainJSON(v)
 		}
 	}
-	// What the schema requires of a whole payload, an update need not repeat.
+	// An update needn't repeat attributes that the schema requires.
 	err := c.payloads[typ.Name].Validate(given)
 	var invalid *jsonschema.ValidationError
 	if !errors.As(err, &invalid) {
@@ -135,7 +135,7 @@ func leaves(e *jsonschema.ValidationError) []*jsonschema.ValidationError {
 	return out
 }
 
-// plainJSON gives lists and maps of Go the types that a schema knows.
+// plainJSON converts Go lists and maps to the types that a schema knows.
 func plainJSON(v any) any {
 	switch v := v.(type) {
 	case []string:
@@ -163,7 +163,7 @@ func plainJSON(v any) any {
 // maxTitleBytes bounds how much of a name an error repeats.
 const maxTitleBytes = 300
 
-// Title says what an operation does, for errors: names are quoted and cut.
+// Title describes an operation for errors: names are quoted and cut.
 func Title(o *schemas.Operation) string {
 	text := func(s string) string {
 		if len(s) > maxTitleBytes {
@@ -178,10 +178,10 @@ func Title(o *schemas.Operation) string {
 	return s
 }
 
-// Failures remembers which operations of an Apply failed. The zero value is not usable: make it with make.
+// Failures remembers which operations of an Apply failed. Create it with make.
 type Failures map[string]bool
 
-// Blocked is the error of an operation that depends on a failed one, or nil.
+// Blocked returns the error of an operation that depends on a failed one, or nil.
 func (f Failures) Blocked(o *schemas.Operation) error {
 	var broken []string
 	for _, id := range o.DependsOn {
@@ -192,14 +192,14 @@ func (f Failures) Blocked(o *schemas.Operation) error {
 	if len(broken) == 0 {
 		return nil
 	}
-	return &Error{Code: Blocked, Op: Title(o), Message: "an operation that it depends on failed", Dependents: broken}
+	return &Error{Code: Blocked, Op: Title(o), Message: "an operation that this one depends on failed", Dependents: broken}
 }
 
-// Each carries operations out one after the other, for applications without transactions: an operation whose
-// dependency failed is Blocked, one that checker refuses is not tried, every other goes to do, which returns how
-// often it was tried and what came of it. When the context ends, or the application as a whole is not to be had
-// (IsWhole), the operation under way and those after it have no outcome: a thousand operations would each wait for
-// what does not come. now is the clock of the outcomes.
+// Each carries out operations one after the other, for applications without transactions: an operation whose
+// dependency failed is Blocked, one that checker refuses isn't tried, and every other is passed to do, which returns
+// the number of attempts and the result. When the context ends, or the application as such is unavailable (IsWhole),
+// the current operation and those after it get no outcome: otherwise each of a thousand operations would wait for its
+// own time-out. now is the clock of the outcomes.
 func Each(ctx context.Context, ops []schemas.Operation, checker *Checker, now func() time.Time, report func(Outcome),
 	do func(context.Context, *schemas.Operation) (attempts int, err error)) error {
 	failed := Failures{}
@@ -215,7 +215,7 @@ func Each(ctx context.Context, ops []schemas.Operation, checker *Checker, now fu
 			}
 		}
 		if out.Err != nil && ctx.Err() != nil {
-			return Stopped(ctx, "apply") // what was sent may have been done: reading back tells
+			return Stopped(ctx, "apply") // a sent request may have been carried out: reading back decides
 		}
 		if IsWhole(out.Err) {
 			return out.Err
@@ -231,13 +231,13 @@ func Each(ctx context.Context, ops []schemas.Operation, checker *Checker, now fu
 	return nil
 }
 
-// Stopped is the error of a context that has ended, or nil.
+// Stopped returns the error of a context that has ended, or nil.
 func Stopped(ctx context.Context, op string) error {
 	switch err := ctx.Err(); {
 	case err == nil:
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return &Error{Code: Unavailable, Op: op, Message: "it took too long", Err: err}
+		return &Error{Code: Unavailable, Op: op, Message: "timed out", Err: err}
 	default:
 		return &Error{Code: Unavailable, Op: op, Message: "stopped", Err: err}
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Registry is the set of connectors that a program has. The zero Registry is empty.
+// Registry is a program's set of connectors. The zero Registry is empty.
 type Registry struct{ byName map[string]Connector }
 
 // NewRegistry returns a registry of the given connectors. Two of one name are an error.
@@ -28,13 +28,13 @@ func (r Registry) Get(name string) (Connector, bool) {
 	return c, ok
 }
 
-// Find returns the connector of that name, or an error that lists those there are and says who can add one: no file in
-// Git can.
+// Find returns the connector of that name, or an error that lists the known ones and explains how an operator adds
+// one: no file in Git can.
 func (r Registry) Find(name string) (Connector, error) {
 	if c, ok := r.byName[name]; ok {
 		return c, nil
 	}
-	return nil, fmt.Errorf("there is no connector %q (there are %s); where a program of its own is the connector, whoever runs countersign names it: --exec %s=/path/to/program",
+	return nil, fmt.Errorf("unknown connector %q (expected one of %s); to use an external program, start countersign with --exec %s=/path/to/program",
 		name, strings.Join(r.Names(), ", "), name)
 }
 
@@ -46,7 +46,7 @@ func (r Registry) With(list ...Connector) (Registry, error) {
 	return NewRegistry(list...)
 }
 
-// Names are sorted.
+// Names returns the connectors' names, sorted.
 func (r Registry) Names() []string {
 	var names []string
 	for n := range r.byName {

@@ -10,10 +10,9 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Resolve finds the one among candidates that an operation means by a name and, where it was recorded, a native id. It
-// returns the zero value when there is none. Name and id have to lead to the same one, and a name alone to only one:
-// anything else is a Conflict, since names and ids are both reused. what is the candidates' type, for the error, whose
-// Op is empty.
+// Resolve finds the candidate that an operation means by a name and, if recorded, a native id. It returns the zero
+// value if no candidate matches. Name and id must match the same candidate, and a name alone only one: anything else
+// is a Conflict, since both names and ids are reused. what is the candidates' type, for the error, whose Op is empty.
 func Resolve[T any](what, name, id string, candidates []T, of func(T) (name, id string)) (T, error) {
 	var none T
 	var found []T
@@ -24,7 +23,7 @@ func Resolve[T any](what, name, id string, candidates []T, of func(T) (name, id 
 		case id != "" && i == id && n == name:
 			return c, nil
 		case id != "" && i == id:
-			return none, &Error{Code: Conflict, Message: fmt.Sprintf("the %s with the id %s is named %s now", what, strconv.QuoteToASCII(id), strconv.QuoteToASCII(n))}
+			return none, &Error{Code: Conflict, Message: fmt.Sprintf("the %s with the id %s is now named %s", what, strconv.QuoteToASCII(id), strconv.QuoteToASCII(n))}
 		case n == name && !slices.Contains(which, i):
 			found, which = append(found, c), append(which, i)
 		}
@@ -33,20 +32,19 @@ func Resolve[T any](what, name, id string, candidates []T, of func(T) (name, id 
 	case len(found) == 0:
 		return none, nil
 	case id != "":
-		return none, &Error{Code: Conflict, Message: fmt.Sprintf("the name belongs to another %s now, with the id %s; %s was meant", what, which[0], strconv.QuoteToASCII(id)), Dependents: which}
+		return none, &Error{Code: Conflict, Message: fmt.Sprintf("the name now belongs to another %s, with the id %s (expected %s)", what, which[0], strconv.QuoteToASCII(id)), Dependents: which}
 	case len(found) > 1:
-		return none, &Error{Code: Conflict, Message: fmt.Sprintf("the name is ambiguous: it belongs to %d (%s); name one of them by source_id", len(found), strings.Join(which, ", ")), Dependents: which}
+		return none, &Error{Code: Conflict, Message: fmt.Sprintf("the name is ambiguous: %d objects have it (%s); add the source_id of one of them", len(found), strings.Join(which, ", ")), Dependents: which}
 	}
 	return found[0], nil
 }
 
-// Refuse is the error of an operation that can't be carried out.
+// Refuse returns the error of an operation that can't be carried out.
 func Refuse(o *schemas.Operation, code Code, format string, args ...any) error {
 	return &Error{Code: code, Op: Title(o), Message: fmt.Sprintf(format, args...)}
 }
 
-// During returns an error with the operation as what was tried, whichever part of it failed. One that is not an *Error is
-// returned as it is.
+// During returns an error with the operation as its Op. An error that isn't an *Error is returned unchanged.
 func During(o *schemas.Operation, err error) error {
 	var typed *Error
 	if !errors.As(err, &typed) {
@@ -57,8 +55,8 @@ func During(o *schemas.Operation, err error) error {
 	return &other
 }
 
-// Lister answers Reader.List from one list of all that exists of a type: later pages are cut from it. The zero value is
-// ready.
+// Lister answers Reader.List from one list of everything of a type: later pages are cut from it. The zero value is
+// ready for use.
 type Lister struct {
 	typ   string
 	names []string
@@ -67,9 +65,9 @@ type Lister struct {
 	known bool
 }
 
-// Page answers a query. all lists what exists of the query's type, or at least what the query names; it is asked for a
-// first page. same is the application's form of a name, in which names that are one to it are equal; nil compares to
-// the letter.
+// Page answers a query. all lists everything of the query's type, or at least the items that the query names; it is
+// called for a first page. same returns the application's form of a name, in which equivalent names are equal; nil
+// compares names exactly.
 func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, error)) (Page, error) {
 	if q.Names != nil && len(q.Names) == 0 && len(q.IDs) == 0 {
 		return Page{}, nil
@@ -96,7 +94,7 @@ func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, err
 	return page, nil
 }
 
-// OnlyNamed returns those items that have one of the names, all when names is nil.
+// OnlyNamed returns those items that have one of the names, or all if names is nil.
 func OnlyNamed(items []Item, names []string, same func(string) string) []Item {
 	if names == nil {
 		return slices.Clone(items)

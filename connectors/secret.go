@@ -6,10 +6,10 @@ import (
 	"log/slog"
 )
 
-// Secret is a value that must not be seen: whatever prints, marshals or logs it gets REDACTED.
+// Secret is a confidential value: printing, marshalling or logging it yields REDACTED.
 type Secret struct {
-	// A pointer, since fmt looks through the methods of what lies in an unexported field, and shows an
-	// address there.
+	// A pointer, since fmt doesn't call methods of values in unexported fields, and prints a pointer there as an
+	// address.
 	value *string
 }
 
@@ -18,7 +18,7 @@ const redacted = "REDACTED"
 // NewSecret wraps a value.
 func NewSecret(value string) Secret { return Secret{&value} }
 
-// Reveal returns the value, for the one call that needs it. The zero Secret is "".
+// Reveal returns the value, for the one call that needs it. For the zero Secret it is "".
 func (s Secret) Reveal() string {
 	if s.value == nil {
 		return ""
@@ -26,17 +26,17 @@ func (s Secret) Reveal() string {
 	return *s.value
 }
 
-// String is REDACTED.
+// String returns REDACTED.
 func (Secret) String() string { return redacted }
 
-// GoString is REDACTED.
+// GoString returns REDACTED.
 func (Secret) GoString() string { return redacted }
 
-// Format is REDACTED for every verb: those for numbers would not ask String.
+// Format writes REDACTED for every verb: numeric verbs wouldn't call String.
 func (Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) } // a Formatter has no way to fail
 
-// MarshalText is REDACTED, which serves JSON, YAML and every text form.
+// MarshalText returns REDACTED, for JSON, YAML and every other text format.
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// LogValue is REDACTED.
+// LogValue returns REDACTED.
 func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }

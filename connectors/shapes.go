@@ -2,7 +2,7 @@ package connectors
 
 import "github.com/countersign/countersign/schemas"
 
-// What connectors describe, read and list, by its names here: package schemas has the types.
+// Aliases of the types in package schemas that connectors describe, read and list.
 type (
 	Description      = schemas.Description
 	ConnectionType   = schemas.ConnectionType
@@ -27,7 +27,7 @@ const (
 	EdgeIdentity   = schemas.EdgeIdentity
 )
 
-// The states of entitlements that are not plainly in force.
+// The states of entitlements that are not simply in force.
 const (
 	StateInvited    = schemas.StateInvited
 	StateExpired    = schemas.StateExpired
@@ -35,7 +35,7 @@ const (
 	StateUnresolved = schemas.StateUnresolved
 )
 
-// Query asks what exists of a type.
+// Query lists the objects of a type.
 type Query struct {
 	Type string
 	// Names limits the answer to these (exact, by the application's own comparison); nil is all.
@@ -47,11 +47,11 @@ type Query struct {
 	Cursor string
 }
 
-// Page is a part of what a Query asked for, sorted by name, then id.
+// Page is a part of a Query's answer, sorted by name, then id.
 type Page struct {
 	Items []Item
 	Next  string // "" at the end
 }
 
-// Match says whether a name matches one of the glob patterns: schemas.Match.
+// Match reports whether a name matches one of the glob patterns, as schemas.Match does.
 func Match(patterns []string, name string) bool { return schemas.Match(patterns, name) }

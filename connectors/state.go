@@ -9,9 +9,9 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// NormalizeWith is Reader.Normalize for a description: it refuses types, attributes, targets and names that the
-// application cannot hold, lets each change a copy of every connection (to fold names, to add what is implied;
-// nil changes nothing), and sorts. An error of each is wrapped as Invalid, with the connection's name.
+// NormalizeWith implements Reader.Normalize by a description: it refuses types, attributes, targets and names that
+// the application can't hold, lets each change a copy of every connection (to fold names or add implied entitlements;
+// nil changes nothing), and sorts. Errors of each are wrapped as Invalid, with the connection's name.
 func NormalizeWith(d Description, s State, each func(*Connection) error) (State, error) {
 	names := Names{}
 	attributes := map[string]map[string]bool{}
@@ -23,7 +23,7 @@ func NormalizeWith(d Description, s State, each func(*Connection) error) (State,
 		}
 		typ, ok := d.Type(c.Type)
 		if !ok {
-			return refuse("%s has no connections of type %s", d.Title, c.Type)
+			return refuse("%s: unknown connection type %s", d.Title, c.Type)
 		}
 		if err := names.Check(typ.Names, c.SourceName); err != nil {
 			return refuse("%v", err)
@@ -33,14 +33,14 @@ func NormalizeWith(d Description, s State, each func(*Connection) error) (State,
 		}
 		for k := range c.Payload {
 			if !attributes[c.Type][k] {
-				return refuse("a %s has no attribute %s", c.Type, k)
+				return refuse("unknown attribute %[2]s of a %[1]s", c.Type, k)
 			}
 		}
 		c.Entitlements = slices.Clone(c.Entitlements)
 		for _, e := range c.Entitlements {
 			g, ok := typ.Target(e.Target.Type)
 			if !ok {
-				return refuse("a %s cannot be given a %s", c.Type, e.Target.Type)
+				return refuse("a %s can't be granted a %s", c.Type, e.Target.Type)
 			}
 			if err := names.Check(g.Names, e.Target.SourceName); err != nil {
 				return refuse("%v", err)
@@ -56,8 +56,8 @@ func NormalizeWith(d Description, s State, each func(*Connection) error) (State,
 	return out, nil
 }
 
-// PageOf cuts a page out of all items that a query may answer with: it sorts them, keeps one of each, and goes
-// on after the query's cursor. For connectors that have everything of a type at hand.
+// PageOf cuts a page out of all items of a query: it sorts them, drops duplicates, and continues after the query's
+// cursor. It is for connectors that list everything of a type at once.
 func PageOf(items []Item, q Query) Page {
 	compare := func(a, b Item) int {
 		return cmp.Or(strings.Compare(a.SourceName, b.SourceName), strings.Compare(a.NativeID, b.NativeID))

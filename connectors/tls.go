@@ -7,22 +7,21 @@ import (
 	"path/filepath"
 )
 
-// CAFile is the setting ca_file: a PEM file of the authorities that may have signed the server's certificate, in place
-// of the system's. Only they are trusted, so that none of the hundred authorities of a system can vouch for another
-// server. Whoever wants both puts both into the file. The path is absolute, or relative to the access repository and,
-// with all links followed, within it.
+// CAFile is the setting ca_file: a PEM file of the authorities that may have signed the server's certificate. They
+// replace the system's, so that none of those can vouch for another server. To trust both, put both into the file.
+// The path is absolute, or relative to the access repository and, with all links followed, within it.
 type CAFile string
 
-// TLS is how a connection checks its server: TLS 1.2 or later, and the authorities of file where it is set. plain says
-// why the connection has no TLS ("the URL is http://"), "" when it has: a file that would check nothing is refused. Errors
-// are *Error with the code Invalid.
+// TLS configures how a connection checks its server: TLS 1.2 or later, and the authorities of file if it is set.
+// plain is the reason why the connection doesn't use TLS ("the URL is http://"), or "": a file that would check
+// nothing is refused. Errors are *Error with the code Invalid.
 func (c Config) TLS(file CAFile, plain string) (*tls.Config, error) {
 	out := &tls.Config{MinVersion: tls.VersionTLS12}
 	if file == "" {
 		return out, nil
 	}
 	if plain != "" {
-		return nil, c.Invalid("ca_file", "%s, so no certificate is checked; remove ca_file, or use TLS", plain)
+		return nil, c.Invalid("ca_file", "%s, so no certificate is checked; remove ca_file or use TLS", plain)
 	}
 	pem, err := c.readFile("ca_file", string(file))
 	if err != nil {
@@ -30,7 +29,7 @@ func (c Config) TLS(file CAFile, plain string) (*tls.Config, error) {
 	}
 	out.RootCAs = x509.NewCertPool()
 	if !out.RootCAs.AppendCertsFromPEM(pem) {
-		return nil, c.Invalid("ca_file", "the file has no certificate in PEM form")
+		return nil, c.Invalid("ca_file", "no certificate found (expected a PEM file)")
 	}
 	return out, nil
 }
@@ -43,7 +42,7 @@ func (c Config) readFile(field, path string) ([]byte, error) {
 	case filepath.IsAbs(path):
 		content, err = os.ReadFile(filepath.Clean(path))
 	case c.Directory == "" || !filepath.IsLocal(path):
-		return nil, c.Invalid(field, "the path is not absolute, and not within the access repository")
+		return nil, c.Invalid(field, "the path is outside the access repository (expected an absolute path, or one within it)")
 	default:
 		var root *os.Root
 		if root, err = os.OpenRoot(c.Directory); err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
@@ -120,6 +121,7 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	for h, s := range held {
 		drifted[h.Document] = drifted[h.Document] || s.Cause == schemas.CauseDrift && s.Hold != schemas.HoldPending
 	}
+	starts, invalid := startsOf(desired), invalidOf(desired)
 	asked, open, err := fulfilmentsOf(ctx, l, app.Name)
 	if err != nil {
 		return err
@@ -149,7 +151,18 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 				shown++
 			}
 		}
+		finding := invalid[plan.DocumentKey(key)]
+		start, scheduled := starts[plan.DocumentKey(key)]
 		switch {
+		case finding != "":
+			s.Provisioning, s.Detail = schemas.ProvisioningFailed, finding
+			if wanted == 0 || shown < wanted {
+				s.Verification = schemas.VerificationNoEffect
+			}
+		case wanted == 0 && scheduled:
+			s.Provisioning, s.Verification, s.Detail = schemas.ProvisioningScheduled, schemas.VerificationPending, "starts at "+fulfilment.Timestamp(start)
+		case wanted == 0 && w.doc.Current != nil:
+			s.Provisioning, s.Verification, s.Detail = schemas.ProvisioningSuperseded, schemas.VerificationSuperseded, "later requests replaced all of it"
 		case drifted[key]: // the last run found some of it gone, and left it so
 		case wanted > 0 && shown == wanted:
 			s.Verification = verified
@@ -171,6 +184,33 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 		report.Requests = append(report.Requests, s)
 	}
 	return nil
+}
+
+// startsOf returns the next start of each document with grants that start later.
+func startsOf(d *plan.Desired) map[plan.DocumentKey]time.Time {
+	out := map[plan.DocumentKey]time.Time{}
+	for _, c := range d.Connections {
+		for _, e := range c.Scheduled {
+			for _, id := range e.Documents {
+				k := plan.DocumentKey{Path: id.Path, Index: id.Index}
+				if t, ok := out[k]; e.Starts != nil && (!ok || e.Starts.Before(t)) {
+					out[k] = *e.Starts
+				}
+			}
+		}
+	}
+	return out
+}
+
+// invalidOf returns a reason for each document that cannot be carried out as it is written.
+func invalidOf(d *plan.Desired) map[plan.DocumentKey]string {
+	out := map[plan.DocumentKey]string{}
+	for _, f := range d.Findings {
+		if f.Severity == schemas.SeverityError {
+			out[plan.DocumentKey{Path: f.Document.Path, Index: f.Document.Index}] = f.Message
+		}
+	}
+	return out
 }
 
 // fulfilmentsOf returns the operations that somebody outside was asked for, by document, and the items whose effect is

@@ -49,18 +49,18 @@ func TestWindow(t *testing.T) {
 			{at(12, 0), nil, false, never, "verified"},
 		}},
 		{"start", at(11, 0), never, []step{
-			{at(10, 0), nil, false, at(11, 0), "none"},
-			{at(10, 59), nil, false, at(11, 0), "none"},
+			{at(10, 0), nil, false, at(11, 0), "pending"},
+			{at(10, 59), nil, false, at(11, 0), "pending"},
 			{at(11, 0), []string{"grant sales_reader dave member (start)"}, true, never, "verified"},
 			{at(12, 0), nil, true, never, "verified"},
 		}},
 		{"both", at(11, 0), at(12, 0), []step{
-			{at(10, 0), nil, false, at(11, 0), "none"},
+			{at(10, 0), nil, false, at(11, 0), "pending"},
 			{at(11, 30), []string{"grant sales_reader dave member (start)"}, true, at(12, 0), "verified"},
 			{at(12, 0), []string{"revoke sales_reader dave member (expiry)"}, false, never, "verified"},
 		}},
 		{"both, and nobody looked between", at(11, 0), at(12, 0), []step{
-			{at(10, 0), nil, false, at(11, 0), "none"},
+			{at(10, 0), nil, false, at(11, 0), "pending"},
 			{at(13, 0), nil, false, never, "verified"},
 		}},
 		{"over before it is merged", never, at(9, 0), []step{
@@ -87,6 +87,9 @@ func TestWindow(t *testing.T) {
 				}
 				if !next.Equal(s.next) {
 					t.Errorf("at %s the next change is at %s, want %s", s.now, next, s.next)
+				}
+				if got := w.status("requests/dave.yaml"); (got.Provisioning == schemas.ProvisioningScheduled) != (s.state == "pending") {
+					t.Errorf("at %s the request is %s", s.now, got.Provisioning)
 				}
 				if got := w.status("requests/dave.yaml").Verification; string(got) != s.state {
 					t.Errorf("at %s the request is %s, want %s", s.now, got, s.state)

@@ -31,6 +31,7 @@ type world struct {
 	state, version string
 	stores         string
 	faults         map[string]*fault
+	replica        reconciler.Replica // nil for none
 	landed         int
 }
 
@@ -198,7 +199,7 @@ func (w *world) open() *reconciler.Reconciler {
 		w.t.Fatal(err)
 	}
 	now := w.Now
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: w.version, Now: func() time.Time { return now }})
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -392,6 +393,8 @@ type fault struct {
 	state func(*connectors.State)
 	// apply fails an operation; what depends on it is blocked.
 	apply func(*schemas.Operation) error
+	// lost carries out that many operations, reports none, and fails as if the connection broke.
+	lost int
 }
 
 // flaky is the casbin connector with faults, by application.
@@ -416,6 +419,9 @@ func (f flaky) OpenWriter(ctx context.Context, c connectors.Config) (connectors.
 	w, err := f.Connector.OpenWriter(ctx, c)
 	if x := f.faults[c.Application]; err == nil && x != nil && x.apply != nil {
 		return flakyWriter{w, x.apply}, nil
+	}
+	if x := f.faults[c.Application]; err == nil && x != nil && x.lost > 0 {
+		return losingWriter{w, x.lost}, nil
 	}
 	return w, err
 }
@@ -464,6 +470,19 @@ func (w flakyWriter) Apply(ctx context.Context, ops []schemas.Operation, report 
 		}
 	}
 	return nil
+}
+
+// losingWriter loses the application's answers.
+type losingWriter struct {
+	connectors.Writer
+	done int
+}
+
+func (w losingWriter) Apply(ctx context.Context, ops []schemas.Operation, _ func(connectors.Outcome)) error {
+	if err := w.Writer.Apply(ctx, ops[:min(w.done, len(ops))], func(connectors.Outcome) {}); err != nil {
+		return err
+	}
+	return &connectors.Error{Op: "commit", Message: "the connection was lost"}
 }
 
 // exists reports whether main has the file.

@@ -49,6 +49,10 @@ const (
 	ProvisioningBlocked ProvisioningState = "blocked" // a dependency failed
 	// Somebody outside was asked, and nothing wants it any longer: they were told.
 	ProvisioningWithdrawn ProvisioningState = "withdrawn"
+	// ProvisioningScheduled is a grant whose start lies ahead.
+	ProvisioningScheduled ProvisioningState = "scheduled"
+	// ProvisioningSuperseded is a request of which later requests left nothing: revoked, or its connection deleted.
+	ProvisioningSuperseded ProvisioningState = "superseded"
 )
 
 // VerificationState is what a read-back showed of one operation, or of all those of a request.
@@ -69,6 +73,8 @@ const (
 	VerificationAttested     VerificationState = "attested" // somebody entitled reported it as done, and no read can show it
 	VerificationDrifted      VerificationState = "drifted"  // it was so once, and no longer is
 	VerificationOverdue      VerificationState = "overdue"  // it has expired, and is held in place
+	// VerificationSuperseded is a request of which later requests left nothing to verify.
+	VerificationSuperseded VerificationState = "superseded"
 )
 
 // OutcomeStatus is what became of one operation.

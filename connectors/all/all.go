@@ -1,4 +1,4 @@
-// Package all is the one list of connectors that the program has. A connector is added here and nowhere else.
+// Package all lists the program's connectors. A connector is added here and nowhere else.
 package all
 
 import (

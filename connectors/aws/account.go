@@ -14,14 +14,14 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// account is what IAM says of an account at one moment.
+// account is IAM's state of an account at one moment.
 type account struct {
 	users, groups, roles, policies index
-	// doubt says where IAM's answers do not agree; "" when they do.
+	// doubt describes where IAM's answers disagree; "" if they agree.
 	doubt string
 }
 
-// index has entities by their folded name: IAM does not tell upper from lower case.
+// index has entities by their folded name: IAM ignores case.
 type index map[string]*entity
 
 // entity is a user, group, role or policy.
@@ -36,13 +36,13 @@ type entity struct {
 	boundary            string   // of a user or role
 	tags                map[string]string
 	tagsKnown           bool
-	description         *string // nil is unknown
-	session             *int32  // seconds; nil is unknown
+	description         *string // nil means unknown
+	session             *int32  // seconds; nil means unknown
 	document            any     // trust policy, or that of the default version
 	version             string  // the default version of a policy
 	versions            map[string]any
-	boundaries          int // how often a policy is a boundary
-	// own says why a change of it would change what countersign itself may do.
+	boundaries          int // number of uses of a policy as a boundary
+	// own is the reason why changing it would change countersign's own rights.
 	own string
 }
 
@@ -50,11 +50,11 @@ func newEntity(typ string, name, id, arn, path *string) *entity {
 	return &entity{typ: typ, name: sdk.ToString(name), id: sdk.ToString(id), arn: sdk.ToString(arn), path: sdk.ToString(path)}
 }
 
-// maxPages bounds what one listing may send.
+// maxPages bounds the pages of one listing.
 const maxPages = 20_000
 
-// pages asks for one page after the other until there is no more. A listing that does not end, or that ends
-// without being whole, is an error: nothing may be missing in silence.
+// pages asks for one page after the other until the last. A listing that doesn't end, or ends incomplete, is an
+// error: nothing may be missing silently.
 func (r *reader) pages(ctx context.Context, op string, page func(marker *string) (truncated bool, next *string, err error)) error {
 	var marker *string
 	seen := map[string]bool{}
@@ -67,12 +67,12 @@ func (r *reader) pages(ctx context.Context, op string, page func(marker *string)
 			return nil
 		}
 		if sdk.ToString(next) == "" || seen[*next] {
-			return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "IAM's answer is cut short and does not say how to go on"}
+			return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "IAM's answer is truncated and has no marker to continue"}
 		}
 		seen[*next] = true
 		marker = next
 	}
-	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "IAM's answer does not end"}
+	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "IAM's answer exceeds the limit of pages"}
 }
 
 // collect reads all pages of a listing.
@@ -91,7 +91,7 @@ func collect[I, O, T any](ctx context.Context, r *reader, op string, call func(c
 	return all, err
 }
 
-// names maps what IAM lists to texts.
+// names maps listed items to strings.
 func names[T any](list []T, name func(T) string) []string {
 	out := make([]string, 0, len(list))
 	for _, item := range list {
@@ -100,14 +100,14 @@ func names[T any](list []T, name func(T) string) []string {
 	return out
 }
 
-// only is the error of a call whose answer says nothing.
+// only returns the error of a call whose answer is empty.
 func only[O any](_ O, err error) error { return err }
 
-// readings is how often an account is read whose answers do not agree.
+// readings is the number of times that an account with disagreeing answers is read.
 const readings = 3
 
-// read reads the account. IAM is spread over many machines: where two answers do not agree, it reads again, and
-// in the end says so in account.doubt.
+// read reads the account. IAM is distributed over many machines: if two answers disagree, it reads again, and in the
+// end sets account.doubt.
 func (r *reader) read(ctx context.Context) (*account, error) {
 	var a *account
 	for i := range readings {
@@ -198,7 +198,7 @@ func (r *reader) collect(a *account, out *iam.GetAccountAuthorizationDetailsOutp
 	}
 }
 
-// add returns the entity of that name, which stands already where two pages speak of it.
+// add returns the entity of that name, which exists already if two pages have a part of it.
 func (x index) add(e *entity) *entity {
 	key := fold(e.name)
 	if old := x[key]; old != nil && old.id == e.id {
@@ -233,14 +233,14 @@ func (e *entity) tag(list []types.Tag) {
 	}
 }
 
-// recent is how young a role may be that one of two listings does not have yet.
+// recent is the greatest age of a role that one of two listings may lack.
 const recent = 10 * time.Minute
 
-// maxSingles bounds how many roles are asked for one by one: more than somebody deletes during a reading.
+// maxSingles bounds the roles that are requested one by one: more than anybody deletes during a reading.
 const maxSingles = 20
 
-// completeRoles adds what the details of a role leave out: its description and how long a session may last. Both
-// listings must have the same roles, but for those that somebody made or deleted between the two.
+// completeRoles adds the attributes that a role's details lack: its description and session duration. Both listings
+// must have the same roles, except those that somebody created or deleted between the two.
 func (r *reader) completeRoles(ctx context.Context, a *account) error {
 	const op = "list the roles"
 	seen := map[string]bool{}
@@ -258,9 +258,9 @@ func (r *reader) completeRoles(ctx context.Context, a *account) error {
 			case e != nil && e.id == sdk.ToString(o.RoleId):
 				e.description, e.session = sdk.String(sdk.ToString(o.Description)), o.MaxSessionDuration
 			case r.now().Sub(sdk.ToTime(o.CreateDate)) > recent:
-				a.disagree("the role %s is listed and has no details", sdk.ToString(o.RoleName))
-			case e != nil: // made anew between the two: of which of them the rest speaks, nobody knows
-				a.disagree("the role %s was just made anew", e.name)
+				a.disagree("the role %s is listed but its details are missing", sdk.ToString(o.RoleName))
+			case e != nil: // re-created between the two: the rest may belong to either
+				a.disagree("the role %s was just re-created", e.name)
 			}
 		}
 		return out.IsTruncated, out.Marker, nil
@@ -275,12 +275,12 @@ func (r *reader) completeRoles(ctx context.Context, a *account) error {
 			continue
 		}
 		if singles++; singles > maxSingles {
-			a.disagree("the role %s has details and is not listed", e.name)
+			a.disagree("the role %s has details but isn't listed", e.name)
 			return nil
 		}
 		out, err := r.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: sdk.String(e.name)})
 		switch {
-		case codeOf(err) == noSuchEntity: // somebody deleted it
+		case codeOf(err) == noSuchEntity: // deleted meanwhile
 			delete(a.roles, key)
 		case err != nil:
 			return r.fault(ctx, op, err)
@@ -291,9 +291,9 @@ func (r *reader) completeRoles(ctx context.Context, a *account) error {
 	return nil
 }
 
-// completeBoundaries makes sure that a role without a boundary has none: the details were known to leave
-// boundaries out. The policies that are boundaries say how often; only where that does not add up are they asked
-// for whom.
+// completeBoundaries verifies that a role without a boundary really lacks one: the details have been known to omit
+// boundaries. Policies list how often they are used as boundaries; only if the sum differs are they asked for the
+// users.
 func (r *reader) completeBoundaries(ctx context.Context, a *account) error {
 	counted := map[string]int{}
 	for _, x := range []index{a.users, a.roles} {
@@ -340,7 +340,7 @@ func (r *reader) completeBoundaries(ctx context.Context, a *account) error {
 	return nil
 }
 
-// holders are the users, roles and groups that a policy is used by.
+// holders returns the users, roles and groups that use a policy.
 func (r *reader) holders(ctx context.Context, arn string, usage types.PolicyUsageType) (users, roles, groups []string, err error) {
 	err = r.pages(ctx, "list who has the policy", func(marker *string) (bool, *string, error) {
 		out, err := r.iam.ListEntitiesForPolicy(ctx, &iam.ListEntitiesForPolicyInput{PolicyArn: sdk.String(arn), PolicyUsageFilter: usage,
@@ -364,19 +364,19 @@ func (r *reader) holders(ctx context.Context, arn string, usage types.PolicyUsag
 
 func (a *account) disagree(format string, args ...any) {
 	if a.doubt == "" {
-		a.doubt = "IAM's answers do not agree, perhaps because of a change just now: " + fmt.Sprintf(format, args...)
+		a.doubt = "IAM's answers disagree, perhaps because of a recent change: " + fmt.Sprintf(format, args...)
 	}
 }
 
-// agree holds the parts of the account against each other: what one names must be in the others.
+// agree compares the parts of the account: names in one part must exist in the others.
 func (r *reader) agree(a *account) {
 	if us := r.self; us.user != "" && a.users[us.user] == nil || us.role != "" && a.roles[us.role] == nil {
-		a.disagree("the user or role that countersign works with is not in it")
+		a.disagree("the user or role of countersign's own credential is missing")
 	}
 	for _, key := range sortedKeys(a.users) {
 		for _, g := range a.users[key].groups {
 			if a.groups[fold(g)] == nil {
-				a.disagree("the user %s is in the group %s, which has no details", a.users[key].name, g)
+				a.disagree("the user %s is in the group %s, whose details are missing", a.users[key].name, g)
 			}
 		}
 	}
@@ -384,21 +384,21 @@ func (r *reader) agree(a *account) {
 		for _, key := range sortedKeys(x) {
 			for _, arn := range x[key].attached {
 				if accountOf(arn) == r.Account && a.policies[fold(lastPart(arn))] == nil {
-					a.disagree("%s has the policy %s, which has no details", x[key].name, arn)
+					a.disagree("%s has the policy %s, whose details are missing", x[key].name, arn)
 				}
 			}
 		}
 	}
 	for _, key := range sortedKeys(a.policies) {
 		if p := a.policies[key]; p.versions[p.version] == nil {
-			a.disagree("the policy %s comes without the document of its default version", p.name)
+			a.disagree("the policy %s lacks the document of its default version", p.name)
 		}
 	}
 }
 
-// findOwn marks what decides about our own access.
+// findOwn marks the entities that decide our own access.
 func (r *reader) findOwn(a *account) {
-	why := "countersign works with it: a change would change what countersign itself may do"
+	why := "it belongs to countersign's own credential: a change would change countersign's rights"
 	mark := func(e *entity) {
 		e.own = why
 		for _, arn := range append(slices.Clone(e.attached), e.boundary) {
@@ -425,14 +425,14 @@ func (r *reader) findOwn(a *account) {
 		}
 	}
 	if p := a.policies[fold(lastPart(r.PermissionsBoundary))]; p != nil && p.arn == r.PermissionsBoundary {
-		p.own = "it is the boundary of the roles that countersign makes (config.permissions_boundary)"
+		p.own = "it is the boundary of roles that countersign creates (config.permissions_boundary)"
 	}
 }
 
-// within says whether a path is one that we work in.
+// within reports whether a path is within config.path_prefix.
 func (s *settings) within(path string) bool { return strings.HasPrefix(path, s.PathPrefix) }
 
-// protected says why a connection must never be changed.
+// protected returns the reason why a connection must never be changed, or "".
 func (r *reader) protected(e *entity) string {
 	if e.own != "" {
 		return e.own
@@ -443,16 +443,16 @@ func (r *reader) protected(e *entity) string {
 	case strings.HasPrefix(e.path, "/aws-service-role/") || strings.HasPrefix(name, "awsservicerolefor"):
 		return "it is linked to an AWS service"
 	case strings.HasPrefix(e.path, "/aws-reserved/") || strings.HasPrefix(name, "awsreserved"):
-		return "AWS keeps it for itself (as those of IAM Identity Center)"
+		return "it is reserved by AWS (such as those of IAM Identity Center)"
 	case name == "organizationaccountaccessrole" || strings.HasPrefix(name, "awscontroltower"):
-		return "the organisation governs the account with it"
+		return "the organisation manages the account with it"
 	}
 	if !r.within(e.path) {
-		return fmt.Sprintf("its path %s is outside of %s (config.path_prefix)", e.path, r.PathPrefix)
+		return fmt.Sprintf("its path %s is outside %s (config.path_prefix)", e.path, r.PathPrefix)
 	}
-	// Groups have no tags. IAM tells those of policies one policy at a time: they are looked at before a change.
+	// Groups can't have tags. IAM lists a policy's tags one policy at a time: they are checked before a change.
 	if r.Tag != nil && e.tagsKnown && !r.tagged(e) {
-		return fmt.Sprintf("it has not the tag %s (config.tag)", r.Tag.Key)
+		return fmt.Sprintf("it lacks the tag %s (config.tag)", r.Tag.Key)
 	}
 	return ""
 }
@@ -462,13 +462,13 @@ func (s *settings) tagged(e *entity) bool {
 	return ok && v == s.Tag.Value
 }
 
-// lastPart is what follows the last slash: the name in an ARN.
+// lastPart returns the text after the last slash: the name in an ARN.
 func lastPart(arn string) string { return arn[strings.LastIndex(arn, "/")+1:] }
 
-// managedPrefix is how the ARN of a policy of AWS begins; what follows is the policy's path and name.
+// managedPrefix begins the ARN of an AWS-managed policy; the policy's path and name follow.
 func (r *reader) managedPrefix() string { return "arn:" + r.partition + ":iam::aws:policy/" }
 
-// wait waits, or returns that the context ended.
+// wait waits, or returns an error if the context ends.
 func wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

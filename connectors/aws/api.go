@@ -24,14 +24,13 @@ import (
 // maxAnswerBytes bounds one answer.
 const maxAnswerBytes = 64 << 20
 
-// transport carries requests, and looks at each answer before the SDK does: the SDK takes an empty body for an
-// empty account, and stops reading where it has what it wants.
+// transport sends requests, and checks each answer before the SDK does: the SDK takes an empty body for an empty
+// account, and stops reading when it has its data.
 type transport struct {
 	client  *http.Client
 	maxWait time.Duration
 	calls   int
-	// after is when AWS wants to be asked again. A limit is on the whole account: it holds for the next request,
-	// whatever that asks.
+	// after is the earliest time of the next request. AWS limits the account, so it applies to any request.
 	after time.Time
 }
 
@@ -58,22 +57,22 @@ func (t *transport) Do(req *http.Request) (*http.Response, error) {
 		err = cerr
 	}
 	if err != nil {
-		return nil, &answerError{"the answer broke off", err}
+		return nil, &answerError{"the answer was truncated", err}
 	}
 	if res.StatusCode != http.StatusOK {
 		t.after = time.Now().Add(pause(res.Header))
 	}
 	if len(body) > maxAnswerBytes {
-		return nil, &answerError{"the answer is too long", nil}
+		return nil, &answerError{"the answer is too large", nil}
 	}
-	if res.StatusCode == http.StatusOK && action != "" && !whole(body, action) {
-		return nil, &answerError{"the answer is none of AWS, or a part of one", nil}
+	if res.StatusCode == http.StatusOK && action != "" && !complete(body, action) {
+		return nil, &answerError{"the answer isn't from AWS, or is incomplete", nil}
 	}
 	res.Body = io.NopCloser(bytes.NewReader(body))
 	return res, nil
 }
 
-// actionOf is the action of a request in AWS's query protocol; "" for others (the instance's metadata).
+// actionOf returns the action of a request in AWS's query protocol; "" for others (the instance's metadata).
 func actionOf(req *http.Request) (string, error) {
 	if req.Method != http.MethodPost || req.Body == nil {
 		return "", nil
@@ -90,8 +89,8 @@ func actionOf(req *http.Request) (string, error) {
 	return form.Get("Action"), nil
 }
 
-// whole says whether an answer is one XML document with the element that belongs to the action.
-func whole(body []byte, action string) bool {
+// complete reports whether an answer is one XML document with the element that belongs to the action.
+func complete(body []byte, action string) bool {
 	dec := xml.NewDecoder(bytes.NewReader(body))
 	root := ""
 	for {
@@ -107,7 +106,7 @@ func whole(body []byte, action string) bool {
 	return root == action+"Response" && bytes.HasSuffix(bytes.TrimSpace(body), []byte("</"+action+"Response>"))
 }
 
-// answerError is an answer that cannot be trusted. Asking again may help.
+// answerError is an answer that can't be trusted. A retry may help.
 type answerError struct {
 	message string
 	err     error
@@ -116,18 +115,18 @@ type answerError struct {
 func (e *answerError) Error() string { return e.message }
 func (e *answerError) Unwrap() error { return e.err }
 
-// RetryableError tells the SDK to try again.
+// RetryableError tells the SDK to retry.
 func (e *answerError) RetryableError() bool { return true }
 
-// limitError is a request that was not sent, because AWS has said when to come back.
+// limitError is a request that wasn't sent, because AWS has named a later time.
 type limitError struct{ left time.Duration }
 
-func (e *limitError) Error() string { return "AWS wants to be left alone for a while" }
+func (e *limitError) Error() string { return "AWS asks for fewer requests for a while" }
 
-// attempts is how often a request is sent at most.
+// attempts bounds the number of times that a request is sent.
 const attempts = 4
 
-// patience is how the SDK tries again: its standard mode, with the waits that the application asks for.
+// patience is the SDK's standard retryer, with the waits that the application asks for.
 type patience struct {
 	*retry.Standard
 	maxWait time.Duration
@@ -137,7 +136,7 @@ func newPatience(maxWait time.Duration) *patience {
 	return &patience{maxWait: maxWait, Standard: retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts = attempts
 		o.MaxBackoff = maxWait
-		// IAM has too few writes in a run for a budget of retries to be a protection.
+		// A run has too few writes to IAM for a budget of retries to help.
 		o.RateLimiter = unlimited{}
 		o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{
 			"ConcurrentModification": {}, "EntityTemporarilyUnmodifiable": {}, "ServiceFailure": {}, "InternalFailure": {}, "ServiceUnavailable": {},
@@ -145,12 +144,12 @@ func newPatience(maxWait time.Duration) *patience {
 	})}
 }
 
-// IsErrorRetryable leaves alone what the application wants to be left alone for longer than we wait.
+// IsErrorRetryable returns false if the application asks for a longer wait than ours.
 func (p *patience) IsErrorRetryable(err error) bool {
 	return retryAfter(err) <= p.maxWait && p.Standard.IsErrorRetryable(err)
 }
 
-// RetryDelay is what the application says, or more with each attempt.
+// RetryDelay returns the application's wait, or one that grows with each attempt.
 func (p *patience) RetryDelay(attempt int, err error) (time.Duration, error) {
 	if wait := retryAfter(err); wait > 0 {
 		return wait, nil
@@ -158,8 +157,8 @@ func (p *patience) RetryDelay(attempt int, err error) (time.Duration, error) {
 	return p.Standard.RetryDelay(attempt, err)
 }
 
-// sure tries again only what was certainly not done: what was throttled. It is for the one change that is another
-// change when it is made twice.
+// sure retries only throttled requests, which certainly weren't carried out. It is for the one change that isn't
+// idempotent.
 type sure struct{ *patience }
 
 func (s sure) IsErrorRetryable(err error) bool {
@@ -173,7 +172,7 @@ func (unlimited) GetToken(context.Context, uint) (func() error, error) {
 }
 func (unlimited) AddTokens(uint) error { return nil }
 
-// retryAfter is how long an error says to wait; 0 when it does not.
+// retryAfter returns the wait that an error asks for, or 0.
 func retryAfter(err error) time.Duration {
 	var limit *limitError
 	if errors.As(err, &limit) {
@@ -186,7 +185,7 @@ func retryAfter(err error) time.Duration {
 	return pause(res.Response.Header)
 }
 
-// pause is how long the header Retry-After asks to wait; 0 without one.
+// pause returns the wait of the header Retry-After, or 0.
 func pause(h http.Header) time.Duration {
 	if wait, ok := rest.RetryAfter(h, time.Now()); ok {
 		return wait
@@ -194,7 +193,7 @@ func pause(h http.Header) time.Duration {
 	return 0
 }
 
-// codeOf is the code of an answer of AWS; "" when there is none.
+// codeOf returns the error code in an answer of AWS, or "".
 func codeOf(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {
@@ -211,7 +210,7 @@ const (
 	malformedPolicy = "MalformedPolicyDocument"
 )
 
-// fault makes a typed error of what the SDK returns.
+// fault converts an error of the SDK to a typed one.
 func (r *reader) fault(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
@@ -230,7 +229,7 @@ func (r *reader) fault(ctx context.Context, op string, err error) error {
 		said = r.quote(api.ErrorMessage())
 	}
 	code := codeOf(err)
-	if code == "UnknownError" { // the SDK's word for none
+	if code == "UnknownError" { // the SDK's value for "none"
 		code = ""
 	}
 	status := 0
@@ -241,57 +240,57 @@ func (r *reader) fault(ctx context.Context, op string, err error) error {
 	is := func(c connectors.Code, message string) { e.Code, e.Message = c, message }
 	switch code {
 	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation":
-		is(connectors.Denied, "the credential may not do this"+said)
+		is(connectors.Denied, "the credential lacks the right"+said)
 	case "InvalidClientTokenId", "SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken", "UnrecognizedClientException", "AuthFailure", "OptInRequired":
-		is(connectors.Denied, "AWS does not know the credential: see whether the keys are right, active, and of this partition")
+		is(connectors.Denied, "AWS doesn't know the credential: check that the keys are right, active, and of this partition")
 	case "ExpiredToken", "ExpiredTokenException", "InvalidIdentityToken", "IDPRejectedClaim":
-		is(connectors.Denied, "the credential has expired, or the role does not trust the token: sign in anew")
+		is(connectors.Denied, "the credential has expired, or the role doesn't trust the token: sign in again")
 	case "RequestExpired":
-		is(connectors.Denied, "AWS takes the request for an old one: set this machine's clock")
+		is(connectors.Denied, "AWS considers the request expired: set this machine's clock")
 	case noSuchEntity:
-		is(connectors.NotFound, "it is not there"+said)
+		is(connectors.NotFound, "not found"+said)
 	case alreadyExists:
-		is(connectors.Conflict, "it is there already"+said)
+		is(connectors.Conflict, "already exists"+said)
 	case deleteConflict:
 		is(connectors.Conflict, "something is still attached to it"+said)
 	case "ConcurrentModification":
-		is(connectors.Conflict, "somebody else is changing it: try again")
+		is(connectors.Conflict, "somebody else is changing it: retry")
 	case "EntityTemporarilyUnmodifiable":
-		is(connectors.Unavailable, "IAM is still at work on an earlier change of it: try again")
+		is(connectors.Unavailable, "IAM is still processing an earlier change of it: retry")
 		e.RetryAfter = max(e.RetryAfter, 10*time.Second)
 	case limitExceeded:
-		is(connectors.Invalid, "a quota of the account is reached"+said+": raise it at Service Quotas, or remove something")
+		is(connectors.Invalid, "quota of the account reached"+said+": raise it at Service Quotas, or remove something")
 	case malformedPolicy:
-		is(connectors.Invalid, "IAM refuses the policy document"+said)
+		is(connectors.Invalid, "IAM rejects the policy document"+said)
 	case "UnmodifiableEntity":
-		is(connectors.Denied, "only the service that it belongs to may change it"+said)
+		is(connectors.Denied, "only the service that owns it may change it"+said)
 	case "InvalidInput", "ValidationError", "PolicyNotAttachable", "InvalidParameterValue", "MissingParameter", "MalformedInput":
-		is(connectors.Invalid, "IAM refuses the value"+said)
+		is(connectors.Invalid, "IAM rejects the value"+said)
 	case "InvalidAction", "UnsupportedOperation":
-		is(connectors.Unsupported, "what answers at this address does not know the action")
+		is(connectors.Unsupported, "the server at this address doesn't know the action")
 	default:
 		var limit *limitError
 		switch throttled := errors.As(err, &limit) || retry.IsErrorThrottles(retry.DefaultThrottles).IsErrorThrottle(err) == sdk.TrueTernary; {
 		case throttled || status == http.StatusTooManyRequests:
-			is(connectors.Unavailable, "AWS wants fewer requests: try again later")
+			is(connectors.Unavailable, "rate-limited by AWS: retry later")
 			e.Whole, e.RetryAfter = true, max(e.RetryAfter, 5*time.Second)
 		case status >= 500:
-			is(connectors.Unavailable, fmt.Sprintf("AWS answers with status %d: try again later", status))
+			is(connectors.Unavailable, fmt.Sprintf("AWS answers with status %d: retry later", status))
 		case status == http.StatusUnauthorized || status == http.StatusForbidden:
-			is(connectors.Denied, "the credential is refused")
+			is(connectors.Denied, "AWS rejects the credential")
 		case code != "" && status >= 400:
-			is(connectors.Invalid, "AWS refuses the request"+said)
+			is(connectors.Invalid, "AWS rejects the request"+said)
 		case status > 0:
-			is(connectors.Unavailable, fmt.Sprintf("what answers with status %d is not AWS: see config.endpoint", status))
+			is(connectors.Unavailable, fmt.Sprintf("the server that answers with status %d isn't AWS: check config.endpoint", status))
 		default:
-			is(connectors.Unavailable, "AWS cannot be reached, or its answer cannot be read"+cause(err))
+			is(connectors.Unavailable, "AWS can't be reached, or its answer can't be read"+cause(err))
 			e.Whole = true
 		}
 	}
 	return e
 }
 
-// cause is the plain part of a fault of the network: nothing of it comes from the configuration.
+// cause describes a network fault without parts of the configuration.
 func cause(err error) string {
 	var answer *answerError
 	if errors.As(err, &answer) {
@@ -299,14 +298,14 @@ func cause(err error) string {
 	}
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
-		return ": it took too long"
+		return ": timed out"
 	}
 	return ""
 }
 
 const maxSaidBytes = 300
 
-// quote repeats what AWS said, cut, on one line, and without any secret.
+// quote repeats AWS's message, cut, on one line, and without secrets.
 func (r *reader) quote(message string) string {
 	for _, s := range r.secrets {
 		if v := s.Reveal(); v != "" {

@@ -21,8 +21,8 @@ type writer struct {
 	checker *connectors.Checker
 }
 
-// Apply reads the account once, so that each operation knows the ids, the spelling and the protection of what it
-// names, and then carries the operations out one after the other: IAM has no batches.
+// Apply reads the account once for the ids, spelling and protection of everything that operations name, and then
+// carries out the operations one after the other: IAM doesn't offer batches.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	a, err := w.read(ctx)
 	if err != nil {
@@ -43,7 +43,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 type run struct {
 	*writer
 	account *account
-	// made are the ARNs of what this run made: IAM may not know it everywhere yet.
+	// made has the ARNs of entities that this run created: they may not be visible everywhere in IAM yet.
 	made  map[string]bool
 	tries int
 }
@@ -60,11 +60,11 @@ func (r *run) one(ctx context.Context, o *schemas.Operation) error {
 	}
 	switch {
 	case e == nil && o.NativeID != "" && !o.Removes():
-		return connectors.Refuse(o, connectors.Conflict, "the connection with the id %s is gone", strconv.QuoteToASCII(o.NativeID))
+		return connectors.Refuse(o, connectors.Conflict, "the connection with the id %s was not found", strconv.QuoteToASCII(o.NativeID))
 	case e == nil && o.Removes():
-		return nil // what is not there has nothing
+		return nil // an absent connection holds nothing
 	case e == nil && o.Kind != schemas.OperationCreate:
-		return connectors.Refuse(o, connectors.NotFound, "there is no such %s", o.Connection.Type)
+		return connectors.Refuse(o, connectors.NotFound, "unknown %s", o.Connection.Type)
 	}
 	switch o.Kind {
 	case schemas.OperationCreate, schemas.OperationUpdate:
@@ -84,7 +84,7 @@ func (r *run) one(ctx context.Context, o *schemas.Operation) error {
 	return r.revoke(ctx, o, e)
 }
 
-// after are the attributes to set, in canonical form; those without a value are left out.
+// after returns the attributes to set, in canonical form; those without a value are left out.
 func (r *run) after(o *schemas.Operation) (map[string]any, error) {
 	given := map[string]any{}
 	for k, v := range o.After {
@@ -99,7 +99,7 @@ func (r *run) after(o *schemas.Operation) (map[string]any, error) {
 	return after, nil
 }
 
-// changeable refuses what is protected.
+// changeable refuses protected connections.
 func (r *run) changeable(ctx context.Context, o *schemas.Operation, e *entity) error {
 	if e.typ == typePolicy && r.Tag != nil && !e.tagsKnown {
 		out, err := r.iam.GetPolicy(ctx, &iam.GetPolicyInput{PolicyArn: sdk.String(e.arn)})
@@ -114,7 +114,7 @@ func (r *run) changeable(ctx context.Context, o *schemas.Operation, e *entity) e
 	return nil
 }
 
-// settled does something again while IAM does not know everywhere what this run has just made.
+// settled repeats a call while an entity that this run created isn't visible everywhere in IAM.
 func (r *run) settled(ctx context.Context, again func(error) bool, do func() error) error {
 	left, pause := r.Settle, min(200*time.Millisecond, r.Settle/20)
 	for {
@@ -131,13 +131,13 @@ func (r *run) settled(ctx context.Context, again func(error) bool, do func() err
 	}
 }
 
-// young says whether an error may come from the youth of one of these.
+// young reports whether an error may be due to the recent creation of one of these.
 func (r *run) young(arns ...string) func(error) bool {
 	made := slices.ContainsFunc(arns, func(arn string) bool { return r.made[arn] })
 	return func(err error) bool { return made && codeOf(err) == noSuchEntity }
 }
 
-// youngPrincipal says whether IAM refuses a trust policy because it does not know a role yet that this run made.
+// youngPrincipal reports whether IAM rejects a trust policy because it doesn't know a role yet that this run created.
 func (r *run) youngPrincipal(text string) func(error) bool {
 	made := false
 	for arn := range r.made {
@@ -146,7 +146,7 @@ func (r *run) youngPrincipal(text string) func(error) bool {
 	return func(err error) bool { return made && codeOf(err) == malformedPolicy }
 }
 
-// Documents of connections that are made without one.
+// Documents of connections that are created without one.
 func nobody() map[string]any {
 	return map[string]any{"Version": "2012-10-17", "Statement": []any{map[string]any{"Effect": "Deny", "Principal": map[string]any{"AWS": "*"}, "Action": "sts:AssumeRole"}}}
 }
@@ -235,8 +235,8 @@ func (r *run) create(ctx context.Context, o *schemas.Operation, after map[string
 	return nil
 }
 
-// existing is what a creation does when the name is taken after all: by an earlier try of this creation, whose
-// answer was lost, or by somebody else since the account was read.
+// existing completes a creation whose name is taken: by an earlier try of this creation with a lost answer, or by
+// somebody else since the account was read.
 func (r *run) existing(ctx context.Context, o *schemas.Operation, after map[string]any, cause error) error {
 	var e *entity
 	if err := r.settled(ctx, func(error) bool { return e == nil }, func() error {
@@ -253,7 +253,7 @@ func (r *run) existing(ctx context.Context, o *schemas.Operation, after map[stri
 	}
 	r.index(o.Connection.Type)[fold(e.name)] = e
 	if e.name != o.Connection.SourceName {
-		return connectors.Refuse(o, connectors.Conflict, "IAM does not tell upper from lower case, and there is the %s %s: write the name so", e.typ, e.name)
+		return connectors.Refuse(o, connectors.Conflict, "IAM ignores case, and the %s %s exists: write the name like that", e.typ, e.name)
 	}
 	if err := r.changeable(ctx, o, e); err != nil {
 		return err
@@ -267,7 +267,7 @@ func (r *run) update(ctx context.Context, o *schemas.Operation, e *entity, after
 		if !ok || !known || want == live {
 			return nil
 		}
-		return connectors.Refuse(o, connectors.Unsupported, "IAM cannot change the %s of a %s (it is %s): leave it out, or delete the %[2]s and make it anew", key, e.typ, strconv.QuoteToASCII(live))
+		return connectors.Refuse(o, connectors.Unsupported, "IAM can't change the %s of a %s (it is %s): leave it out, or delete and re-create the %[2]s", key, e.typ, strconv.QuoteToASCII(live))
 	}
 	switch e.typ {
 	case typeGroup:
@@ -301,7 +301,7 @@ func (r *run) updateRole(ctx context.Context, o *schemas.Operation, e *entity, a
 	if len(after) == 0 {
 		return nil
 	}
-	// UpdateRole sets what it is not told to its default: what shall stay is read just before.
+	// UpdateRole resets absent attributes to their defaults: attributes to keep are read just before.
 	var out *iam.GetRoleOutput
 	if err := r.settled(ctx, r.young(e.arn), func() (err error) {
 		out, err = r.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: sdk.String(e.name)})
@@ -311,10 +311,10 @@ func (r *run) updateRole(ctx context.Context, o *schemas.Operation, e *entity, a
 	}
 	live := r.role(out.Role)
 	if live.id != e.id {
-		return connectors.Refuse(o, connectors.Conflict, "the role has the id %s now: somebody made it anew", live.id)
+		return connectors.Refuse(o, connectors.Conflict, "the role now has the id %s: somebody re-created it", live.id)
 	}
 	name := sdk.String(e.name)
-	// What bounds the role comes first, what opens it last.
+	// Limits on the role come first, its trust policy last.
 	boundary, ok := after["permissions_boundary"].(string)
 	if ok && boundary != "" && boundary != live.boundary {
 		if err := only(r.iam.PutRolePermissionsBoundary(ctx, &iam.PutRolePermissionsBoundaryInput{RoleName: name, PermissionsBoundary: sdk.String(boundary)})); err != nil {

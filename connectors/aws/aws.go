@@ -29,15 +29,15 @@ var (
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
-// Describe says what the connector can do.
+// Describe returns the connector's abilities.
 func (Connector) Describe() connectors.Description { return describe() }
 
-// OpenReader signs in with the credential for planning, and makes sure that it belongs to the account.
+// OpenReader signs in with the credential for planning, and checks that it belongs to the account.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
 	return connectors.Guard(open(ctx, cfg, false))
 }
 
-// OpenWriter signs in with the credential for applying, and makes sure that it belongs to the account.
+// OpenWriter signs in with the credential for applying, and checks that it belongs to the account.
 func (Connector) OpenWriter(ctx context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	return connectors.GuardWriter(openWriter(ctx, cfg))
 }
@@ -71,13 +71,13 @@ type settings struct {
 	Settle              time.Duration      `json:"settle"`
 	PageSize            int32              `json:"page_size"`
 
-	// secrets are never repeated in an error.
+	// secrets never appear in an error.
 	secrets     []connectors.Secret
 	application string
 	now         func() time.Time
 }
 
-// identity is who to be: keys, and a role to assume.
+// identity is a credential: keys, and a role to assume.
 type identity struct {
 	AccessKeyID     connectors.Secret `json:"access_key_id"`
 	SecretAccessKey connectors.Secret `json:"secret_access_key"`
@@ -85,13 +85,13 @@ type identity struct {
 	RoleARN         string            `json:"role_arn"`
 }
 
-// tag marks the roles and policies that may be changed.
+// tag marks changeable roles and policies.
 type tag struct {
 	Key   string `json:"key"`
 	Value string `json:"value"`
 }
 
-// Where credentials come from.
+// The sources of credentials.
 const (
 	fromKeys        = "keys"
 	fromEnvironment = "environment"
@@ -114,7 +114,7 @@ func configure(cfg connectors.Config) (*settings, error) {
 	return s, nil
 }
 
-// reader is one credential at work. Its methods are called one at a time.
+// reader uses one credential. Its methods are called one at a time.
 type reader struct {
 	*settings
 	description connectors.Description
@@ -156,7 +156,7 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	arn := sdk.ToString(caller.Arn)
 	parts := strings.Split(arn, ":")
 	if len(parts) < 6 || accountOf(arn) != s.Account {
-		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "STS does not say who we are"}
+		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "STS doesn't return the credential's identity"}
 	}
 	r.partition = parts[1]
 	for _, known := range []string{arn, s.Plan.RoleARN, s.Apply.RoleARN} {
@@ -180,13 +180,13 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	return r, nil
 }
 
-// Close ends the use of the credential. Nothing is left open at AWS.
+// Close ends the use of the credential. Nothing stays open at AWS.
 func (r *reader) Close() error {
 	r.transport.client.CloseIdleConnections()
 	return nil
 }
 
-// Describe says what this account can do, which is what every account can, and what in it is powerful.
+// Describe returns this account's abilities, which are those of every account, and its powerful connections.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	d := describe()
 	d.Version = "2010-05-08" // of the API
@@ -206,7 +206,7 @@ func newTransport(cfg connectors.Config, s *settings) (*transport, error) {
 		return nil, err
 	}
 	base.ResponseHeaderTimeout = s.Timeout
-	// A redirect is no answer of AWS, and a signed request must not follow it.
+	// A redirect isn't an answer of AWS, and a signed request must not follow it.
 	return &transport{maxWait: s.MaxWait, client: &http.Client{Transport: base, Timeout: s.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}, nil
 }

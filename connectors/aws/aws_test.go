@@ -417,7 +417,7 @@ func TestRenamed(t *testing.T) {
 	for _, e := range group.Entitlements {
 		o := revoke(group.Name, name(e.Target.Type, "before"), e.Privilege)
 		o.TargetID = e.TargetID
-		if err := refused(t, w, connectors.Conflict, o); !strings.Contains(err.Message, "is named "+e.Target.SourceName) {
+		if err := refused(t, w, connectors.Conflict, o); !strings.Contains(err.Message, "is now named "+e.Target.SourceName) {
 			t.Error(err)
 		}
 		o.TargetID = "AIDAGONE"

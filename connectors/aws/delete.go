@@ -12,9 +12,9 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// delete empties a connection and deletes it. What stands in the way is found first, so that a deletion that is
-// refused takes nothing away; then access goes before the connection, so that each step may be the last. A
-// boundary stays on a role until the end: without it the role could do more.
+// delete empties a connection and deletes it. Obstacles are found first, so that a refused deletion removes nothing;
+// then access is removed before the connection, so that each step may be the last. A boundary stays on a role until
+// the end: without it the role would have more rights.
 func (r *run) delete(ctx context.Context, o *schemas.Operation, e *entity) error {
 	empty, remove := r.emptyGroup, func() error {
 		return only(r.iam.DeleteGroup(ctx, &iam.DeleteGroupInput{GroupName: sdk.String(e.name)}))
@@ -27,7 +27,7 @@ func (r *run) delete(ctx context.Context, o *schemas.Operation, e *entity) error
 			return only(r.iam.DeletePolicy(ctx, &iam.DeletePolicyInput{PolicyArn: sdk.String(e.arn)}))
 		}
 	}
-	// Somebody may add to it meanwhile, and a listing may not show yet what was just added.
+	// Somebody may add to it meanwhile, and a listing may not show recent additions yet.
 	err := r.settled(ctx, func(err error) bool {
 		return codeOf(err) == deleteConflict || r.made[e.arn] && codeOf(err) == noSuchEntity
 	}, func() error {
@@ -46,7 +46,7 @@ func (r *run) delete(ctx context.Context, o *schemas.Operation, e *entity) error
 	return err
 }
 
-// forget takes what was deleted out of what the account's other parts name.
+// forget removes a deleted entity from the account's other parts.
 func (r *run) forget(e *entity) {
 	for _, x := range []index{r.account.users, r.account.groups, r.account.roles} {
 		for _, other := range x {
@@ -60,7 +60,7 @@ func blocked(o *schemas.Operation, dependents []string, why string) error {
 	return &connectors.Error{Code: connectors.Conflict, Op: connectors.Title(o), Message: why, Dependents: dependents}
 }
 
-// each does something with every name, and takes what is gone already for done.
+// each calls a function for every name, and accepts those that are already gone.
 func each(list []string, do func(string) error) error {
 	for _, item := range list {
 		if err := do(item); err != nil && codeOf(err) != noSuchEntity {
@@ -130,7 +130,7 @@ func (r *run) emptyRole(ctx context.Context, o *schemas.Operation, e *entity) er
 		return err
 	}
 	if len(profiles) > 0 {
-		return blocked(o, profiles, "machines may run with the role: take it out of its instance profiles first")
+		return blocked(o, profiles, "machines may run with the role: remove it from its instance profiles first")
 	}
 	attached, err := collect(ctx, r.reader, "list the policies of the role", r.iam.ListAttachedRolePolicies,
 		func(marker *string) *iam.ListAttachedRolePoliciesInput {
@@ -162,7 +162,7 @@ func (r *run) emptyRole(ctx context.Context, o *schemas.Operation, e *entity) er
 	})
 }
 
-// emptyPolicy takes a policy from everybody. Whoever may not be changed keeps the policy alive.
+// emptyPolicy detaches a policy from all holders. A holder that must not be changed prevents the deletion.
 func (r *run) emptyPolicy(ctx context.Context, o *schemas.Operation, e *entity) error {
 	arn := sdk.String(e.arn)
 	boundUsers, boundRoles, _, err := r.holders(ctx, e.arn, types.PolicyUsageTypePermissionsBoundary)
@@ -199,11 +199,11 @@ func (r *run) emptyPolicy(ctx context.Context, o *schemas.Operation, e *entity) 
 	}
 	for _, name := range users {
 		if r.self.users[fold(name)] {
-			dependents = append(dependents, "user "+name+" has it, and countersign works with it")
+			dependents = append(dependents, "user "+name+" has it, and belongs to countersign's own credential")
 		}
 	}
 	if len(dependents) > 0 {
-		return blocked(o, dependents, "it is in use where this application changes nothing: take it away there first")
+		return blocked(o, dependents, "it is in use outside this application's scope: detach it there first")
 	}
 	if err := each(users, func(user string) error {
 		return only(r.iam.DetachUserPolicy(ctx, &iam.DetachUserPolicyInput{PolicyArn: arn, UserName: sdk.String(user)}))

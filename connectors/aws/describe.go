@@ -25,8 +25,8 @@ const (
 
 // The privileges on what is no connection.
 const (
-	privilegeAttach = "ATTACH" // the policy that AWS manages is attached
-	privilegeEmbed  = "EMBED"  // the document stands in the connection itself
+	privilegeAttach = "ATTACH" // an AWS-managed policy is attached
+	privilegeEmbed  = "EMBED"  // the document is embedded in the connection
 )
 
 const configSchema = `{
@@ -36,8 +36,8 @@ const configSchema = `{
   "required": ["account"],
   "properties": {
     "account": {"type": "string", "pattern": "^[0-9]{12}$", "description": "The account's number. Credentials of another account are refused."},
-    "region": {"type": "string", "pattern": "^[a-z]{2}(-[a-z]+)+-[0-9]$", "default": "us-east-1", "description": "Decides the partition (IAM is global within one): us-east-1, cn-north-1, us-gov-west-1."},
-    "sign_in": {"enum": ["keys", "environment", "web_identity", "instance"], "default": "keys", "description": "Where credentials come from: the keys below; AWS_ACCESS_KEY_ID and its companions of the environment; an OpenID Connect token that role_arn trusts; the EC2 instance. No other place is ever looked at."},
+    "region": {"type": "string", "pattern": "^[a-z]{2}(-[a-z]+)+-[0-9]$", "default": "us-east-1", "description": "Determines the partition (IAM is global within one): us-east-1, cn-north-1, us-gov-west-1."},
+    "sign_in": {"enum": ["keys", "environment", "web_identity", "instance"], "default": "keys", "description": "Where credentials come from: the keys below; AWS_ACCESS_KEY_ID and its companions of the environment; an OpenID Connect token that role_arn trusts; the EC2 instance. Other sources are never used."},
     "access_key_id": {"x-secret": true, "description": "With sign_in: keys, those for planning."},
     "secret_access_key": {"x-secret": true, "description": "Belongs to access_key_id."},
     "session_token": {"x-secret": true, "description": "Belongs to access_key_id, where it is temporary."},
@@ -47,18 +47,18 @@ const configSchema = `{
     "web_identity_token": {"x-secret": true, "description": "With sign_in: web_identity, the token, as {file: /path} of what the CI system writes."},
     "role_arn": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$", "maxLength": 2048, "description": "The role to assume for planning."},
     "apply_role_arn": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::[0-9]{12}:role/[!-~]+$", "maxLength": 2048, "description": "The role to assume for applying; default: role_arn."},
-    "external_id": {"type": "string", "pattern": "^[A-Za-z0-9_+=,.@:/-]{2,}$", "maxLength": 1224, "description": "The external id that the trust policies of these roles ask for."},
-    "path_prefix": {"type": "string", "pattern": "^/([!-~]+/)?$", "maxLength": 512, "default": "/", "description": "Groups, roles and policies outside of this path are never changed; new ones get it."},
-    "tag": {"type": "object", "additionalProperties": false, "required": ["key", "value"], "description": "Roles and policies get this tag, and without it they are never changed. IAM has no tags on groups.",
+    "external_id": {"type": "string", "pattern": "^[A-Za-z0-9_+=,.@:/-]{2,}$", "maxLength": 1224, "description": "The external id that the trust policies of these roles require."},
+    "path_prefix": {"type": "string", "pattern": "^/([!-~]+/)?$", "maxLength": 512, "default": "/", "description": "Groups, roles and policies outside this path are never changed; new ones get it."},
+    "tag": {"type": "object", "additionalProperties": false, "required": ["key", "value"], "description": "Roles and policies get this tag, and without it they are never changed. IAM doesn't support tags on groups.",
       "properties": {"key": {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]+$"}, "value": {"type": "string", "maxLength": 256, "pattern": "^[\\p{L}\\p{Z}\\p{N}_.:/=+@-]*$"}}},
-    "permissions_boundary": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/[!-~]+$", "maxLength": 2048, "description": "The boundary that every role gets, and that no request may exchange."},
+    "permissions_boundary": {"type": "string", "pattern": "^arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/[!-~]+$", "maxLength": 2048, "description": "The boundary of every new role, which requests can't replace."},
     "endpoint": {"type": "string", "format": "uri", "description": "Another address of IAM: https, or http on loopback."},
-    "sts_endpoint": {"type": "string", "format": "uri", "description": "Another address of STS; default: endpoint, where that is given."},
+    "sts_endpoint": {"type": "string", "format": "uri", "description": "Another address of STS; default: endpoint, if it is set."},
     "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's: absolute, or relative to the access repository and within it."},
-    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long one request may take."},
-    "max_wait": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "20s", "description": "The longest wait before a request is tried again. What asks for more is given up for this run."},
-    "settle": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long IAM may take until what was just made is known everywhere."},
-    "page_size": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000, "description": "How much IAM is asked for at once."}
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "Time limit of one request."},
+    "max_wait": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "20s", "description": "The longest wait before a retry. A request that would wait longer fails for this run."},
+    "settle": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "Time for IAM to make a new entity visible everywhere."},
+    "page_size": {"type": "integer", "minimum": 1, "maximum": 1000, "default": 1000, "description": "Items per request to IAM."}
   }
 }`
 
@@ -67,7 +67,7 @@ const groupSchema = `{
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "path": {"type": "string", "maxLength": 512, "pattern": "^/([!-~]+/)?$", "description": "Where the group stands; left alone when absent, path_prefix for a new one. Changing it changes the ARN."}
+    "path": {"type": "string", "maxLength": 512, "pattern": "^/([!-~]+/)?$", "description": "The group's path; unchanged if absent, path_prefix for a new group. Changing it changes the ARN."}
   }
 }`
 
@@ -76,9 +76,9 @@ const policySchema = `{
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "path": {"type": "string", "maxLength": 512, "pattern": "^/(([A-Za-z0-9.,+@=_-]+/)+)?$", "description": "Where the policy stands; path_prefix for a new one. It can never be changed."},
-    "description": {"type": "string", "maxLength": 1000, "description": "What it is for. It can never be changed."},
-    "document": {"type": ["object", "string"], "minLength": 2, "maxLength": 131072, "minProperties": 1, "description": "What it allows and denies: an object, or JSON text. A change makes a new default version. Without one, a new policy allows nothing that everybody may not do anyway."}
+    "path": {"type": "string", "maxLength": 512, "pattern": "^/(([A-Za-z0-9.,+@=_-]+/)+)?$", "description": "The policy's path; path_prefix for a new policy. It can never be changed."},
+    "description": {"type": "string", "maxLength": 1000, "description": "The policy's purpose. It can never be changed."},
+    "document": {"type": ["object", "string"], "minLength": 2, "maxLength": 131072, "minProperties": 1, "description": "The policy document: an object, or JSON text. A change creates a new default version. A new policy without one allows only what everybody may do anyway."}
   }
 }`
 
@@ -87,18 +87,18 @@ const roleSchema = `{
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "path": {"type": "string", "maxLength": 512, "pattern": "^/([!-~]+/)?$", "description": "Where the role stands; path_prefix for a new one. It can never be changed."},
-    "description": {"type": "string", "maxLength": 1000, "pattern": "^[\\x09\\x0A\\x0D\\x20-\\x7E\\xA1-\\xFF]*$", "description": "What it is for; left alone when absent."},
-    "max_session_duration": {"type": "integer", "minimum": 3600, "maximum": 43200, "description": "How many seconds a session may last; left alone when absent, an hour for a new role."},
-    "permissions_boundary": {"type": "string", "maxLength": 2048, "pattern": "^(arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/[!-~]+)?$", "description": "ARN of the policy that bounds what the role can have; empty for none, left alone when absent."},
-    "assume_role_policy": {"type": ["object", "string"], "minLength": 2, "maxLength": 131072, "minProperties": 1, "description": "The trust policy, which says who becomes the role: an object, or JSON text. Without one, nobody may assume a new role."}
+    "path": {"type": "string", "maxLength": 512, "pattern": "^/([!-~]+/)?$", "description": "The role's path; path_prefix for a new role. It can never be changed."},
+    "description": {"type": "string", "maxLength": 1000, "pattern": "^[\\x09\\x0A\\x0D\\x20-\\x7E\\xA1-\\xFF]*$", "description": "The role's purpose; unchanged if absent."},
+    "max_session_duration": {"type": "integer", "minimum": 3600, "maximum": 43200, "description": "The longest session in seconds; unchanged if absent, an hour for a new role."},
+    "permissions_boundary": {"type": "string", "maxLength": 2048, "pattern": "^(arn:aws[a-z-]*:iam::(aws|[0-9]{12}):policy/[!-~]+)?$", "description": "ARN of the policy that limits the role's rights; empty for none, unchanged if absent."},
+    "assume_role_policy": {"type": ["object", "string"], "minLength": 2, "maxLength": 131072, "minProperties": 1, "description": "The trust policy, which lists who may assume the role: an object, or JSON text. Without one, nobody may assume a new role."}
   }
 }`
 
-// namePattern is that of every name in IAM.
+// namePattern matches every name in IAM.
 const namePattern = `[A-Za-z0-9_+=,.@-]+`
 
-// Names that AWS keeps for itself.
+// Names that AWS reserves.
 func reservedRoles() []string { return []string{"AWSServiceRoleFor*", "AWSReserved*"} }
 
 func powerfulPolicies() []string {
@@ -107,7 +107,7 @@ func powerfulPolicies() []string {
 
 func powerfulNames() []string { return []string{"*admin*", "*poweruser*"} }
 
-// describe is what the connector can do.
+// describe returns the connector's abilities.
 func describe() connectors.Description {
 	name := func(n int) connectors.NameRule {
 		return connectors.NameRule{MaxBytes: n, Pattern: namePattern, FoldCase: true}
@@ -115,7 +115,7 @@ func describe() connectors.Description {
 	member := []string{"MEMBER"}
 	user := connectors.GrantableType{Type: typeUser, Edge: connectors.EdgeIdentity, Privileges: member, Default: member,
 		Names: name(128), Grant: true, Revoke: true}
-	// Whoever has a policy attached gets what the policy allows: it is a member of the policy.
+	// A holder of an attached policy gets the policy's rights, so it is a member of the policy.
 	policy := connectors.GrantableType{Type: typePolicy, Edge: connectors.EdgeConnection, Privileges: member, Default: member,
 		Names: name(128), Privileged: powerfulNames(), Grant: true, Revoke: true}
 	attach, embed := []string{privilegeAttach}, []string{privilegeEmbed}

@@ -13,17 +13,17 @@ import (
 	"unicode/utf8"
 )
 
-// A policy document is compared by what it means. IAM gives a document back percent-encoded, and a trust policy
-// rewritten; one person writes "Action": "s3:GetObject", the next ["s3:GetObject"]. canonical makes one form of
-// all that mean the same, without touching what may differ in meaning:
+// Policy documents are compared by meaning. IAM returns a document percent-encoded, and a trust policy rewritten; one
+// person writes "Action": "s3:GetObject", the next ["s3:GetObject"]. canonical converts equivalent documents to one
+// form, without changing anything that may differ in meaning:
 //
-//   - a list of one is its element, a longer one is sorted and has nothing twice (IAM reads lists as sets);
-//   - one statement is a list of one; statements keep their order, for those who read them;
-//   - an absent Version is the one that IAM takes it for; an empty Sid or Condition is absent;
+//   - a list of one is its element, a longer one is sorted without duplicates (IAM reads lists as sets);
+//   - one statement is a list of one; statements keep their order, for readers;
+//   - an absent Version is IAM's default; an empty Sid or Condition is absent;
 //   - Principal "*" is {"AWS": "*"}, and an account's number is the ARN of its root, as IAM rewrites it;
-//   - numbers and truth values in a Condition are the texts that IAM compares.
+//   - numbers and booleans in a Condition are the strings that IAM compares.
 
-// kind is what a document is for: it decides which elements belong in it.
+// kind is a document's purpose: it determines the valid elements.
 type kind int
 
 const (
@@ -31,19 +31,19 @@ const (
 	trust                   // who may assume a role
 )
 
-// maxDocumentBytes is the longest document that IAM's API takes.
+// maxDocumentBytes is the longest document that IAM's API accepts.
 const maxDocumentBytes = 131072
 
 var errDocumentSize = fmt.Errorf("the document has more than %d bytes", maxDocumentBytes)
 
-// parseDocument reads a document as a request has it (an object, or JSON text) and returns its canonical form,
-// or says what IAM would refuse. partition is that of the account's ARNs.
+// parseDocument reads a request's document (an object, or JSON text) and returns its canonical form, or an error that
+// IAM would return too. partition is that of the account's ARNs.
 func parseDocument(v any, k kind, partition string) (map[string]any, error) {
 	text, isText := v.(string)
 	if !isText {
 		b, err := json.Marshal(v)
 		if err != nil {
-			return nil, fmt.Errorf("the document is no JSON: %w", err)
+			return nil, fmt.Errorf("invalid JSON: %w", err)
 		}
 		text = string(b)
 	}
@@ -54,8 +54,8 @@ func parseDocument(v any, k kind, partition string) (map[string]any, error) {
 	return canonical(doc, k, partition)
 }
 
-// readDocument is the canonical form of a document that IAM gave back. What does not fit the grammar, because
-// IAM knows more of it than we do, is left as it is: a read never fails by what others wrote.
+// readDocument returns the canonical form of a document from IAM. Elements outside the known grammar are left
+// unchanged: a read never fails because of other people's documents.
 func readDocument(raw string, k kind, partition string) any {
 	text := raw
 	if !strings.HasPrefix(strings.TrimSpace(raw), "{") {
@@ -73,8 +73,8 @@ func readDocument(raw string, k kind, partition string) any {
 	return doc
 }
 
-// decodeDocument decodes one JSON object. A key that stands twice is an error: who reads the first and who reads
-// the last would see two documents.
+// decodeDocument decodes one JSON object. A duplicate key is an error: readers that use the first and the last would
+// see different documents.
 func decodeDocument(text string) (map[string]any, error) {
 	if len(text) > maxDocumentBytes {
 		return nil, errDocumentSize
@@ -86,24 +86,24 @@ func decodeDocument(text string) (map[string]any, error) {
 	dec.UseNumber()
 	v, err := decodeValue(dec, 0)
 	if err != nil {
-		return nil, fmt.Errorf("the document is no JSON: %w", err)
+		return nil, fmt.Errorf("invalid JSON: %w", err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("something follows the document")
+		return nil, errors.New("extra text after the document")
 	}
 	doc, ok := v.(map[string]any)
 	if !ok {
-		return nil, errors.New("the document is no JSON object")
+		return nil, errors.New("invalid document (expected a JSON object)")
 	}
 	return doc, nil
 }
 
-// maxDepth is far beyond what the grammar of policies needs.
+// maxDepth is far beyond the depth that the grammar of policies needs.
 const maxDepth = 16
 
 func decodeValue(dec *json.Decoder, depth int) (any, error) {
 	if depth > maxDepth {
-		return nil, errors.New("it is nested too deeply")
+		return nil, errors.New("the document is nested too deeply")
 	}
 	token, err := dec.Token()
 	if err != nil {
@@ -133,10 +133,10 @@ func decodeValue(dec *json.Decoder, depth int) (any, error) {
 		}
 		name, ok := key.(string)
 		if !ok {
-			return nil, errors.New("a key is no text")
+			return nil, errors.New("invalid key (expected a string)")
 		}
 		if _, twice := object[name]; twice {
-			return nil, fmt.Errorf("the key %s stands twice", strconv.QuoteToASCII(name))
+			return nil, fmt.Errorf("duplicate key %s", strconv.QuoteToASCII(name))
 		}
 		if object[name], err = decodeValue(dec, depth+1); err != nil {
 			return nil, err
@@ -146,7 +146,7 @@ func decodeValue(dec *json.Decoder, depth int) (any, error) {
 	return object, err
 }
 
-// encodeDocument is the text that is sent to IAM: ASCII, since the API takes no character beyond U+00FF.
+// encodeDocument returns the text to send to IAM: ASCII, since the API accepts no character beyond U+00FF.
 func encodeDocument(doc any) (string, error) {
 	if text, ok := doc.(string); ok {
 		return text, nil
@@ -178,12 +178,12 @@ func canonical(doc map[string]any, k kind, partition string) (map[string]any, er
 		switch key {
 		case "Version":
 			if v != "2012-10-17" && v != "2008-10-17" {
-				return nil, errors.New("the Version is neither 2012-10-17 nor 2008-10-17")
+				return nil, errors.New("unknown Version (expected 2012-10-17 or 2008-10-17)")
 			}
 			out[key] = v
 		case "Id":
 			if _, ok := v.(string); !ok {
-				return nil, errors.New("the Id is no text")
+				return nil, errors.New("invalid Id (expected a string)")
 			}
 			out[key] = v
 		case "Statement":
@@ -195,7 +195,7 @@ func canonical(doc map[string]any, k kind, partition string) (map[string]any, er
 			for i, s := range list {
 				statement, ok := s.(map[string]any)
 				if !ok {
-					return nil, fmt.Errorf("statement %d is no object", i+1)
+					return nil, fmt.Errorf("statement %d: invalid (expected an object)", i+1)
 				}
 				c, err := canonicalStatement(statement, k, partition)
 				if err != nil {
@@ -205,11 +205,11 @@ func canonical(doc map[string]any, k kind, partition string) (map[string]any, er
 			}
 			out[key] = statements
 		default:
-			return nil, fmt.Errorf("a document has no element %s (expected Version, Id, Statement)", strconv.QuoteToASCII(key))
+			return nil, fmt.Errorf("unknown element %s (expected Version, Id or Statement)", strconv.QuoteToASCII(key))
 		}
 	}
 	if statements, _ := out["Statement"].([]any); len(statements) == 0 {
-		return nil, errors.New("the document has no Statement")
+		return nil, errors.New("the Statement is required")
 	}
 	return out, nil
 }
@@ -222,26 +222,26 @@ func canonicalStatement(s map[string]any, k kind, partition string) (map[string]
 		case "Sid":
 			text, ok := v.(string)
 			if !ok {
-				return nil, errors.New("the Sid is no text")
+				return nil, errors.New("invalid Sid (expected a string)")
 			}
 			if text != "" {
 				out[key] = text
 			}
 		case "Effect":
 			if v != "Allow" && v != "Deny" {
-				return nil, errors.New("the Effect is neither Allow nor Deny")
+				return nil, errors.New("invalid Effect (expected Allow or Deny)")
 			}
 			out[key] = v
 		case "Action", "NotAction":
 			out[key], err = canonicalList(v)
 		case "Resource", "NotResource":
 			if k == trust {
-				return nil, fmt.Errorf("a trust policy has no %s", key)
+				return nil, fmt.Errorf("a trust policy can't have %s", key)
 			}
 			out[key], err = canonicalList(v)
 		case "Principal", "NotPrincipal":
 			if k == permissions {
-				return nil, fmt.Errorf("the policy of an identity has no %s", key)
+				return nil, fmt.Errorf("the policy of an identity can't have %s", key)
 			}
 			out[key], err = canonicalPrincipal(v, partition)
 		case "Condition":
@@ -250,14 +250,14 @@ func canonicalStatement(s map[string]any, k kind, partition string) (map[string]
 				out[key] = c
 			}
 		default:
-			return nil, fmt.Errorf("a statement has no element %s", strconv.QuoteToASCII(key))
+			return nil, fmt.Errorf("unknown element %s", strconv.QuoteToASCII(key))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", key, err)
 		}
 	}
 	if out["Effect"] == nil {
-		return nil, errors.New("there is no Effect")
+		return nil, errors.New("the Effect is required")
 	}
 	either := [][2]string{{"Action", "NotAction"}, {"Resource", "NotResource"}}
 	if k == trust {
@@ -265,13 +265,13 @@ func canonicalStatement(s map[string]any, k kind, partition string) (map[string]
 	}
 	for _, e := range either {
 		if (out[e[0]] == nil) == (out[e[1]] == nil) {
-			return nil, fmt.Errorf("there must be one of %s and %s", e[0], e[1])
+			return nil, fmt.Errorf("exactly one of %s and %s is required", e[0], e[1])
 		}
 	}
 	return out, nil
 }
 
-// canonicalList is a text, or two and more that are sorted.
+// canonicalList returns a string, or two and more that are sorted.
 func canonicalList(v any) (any, error) {
 	list, ok := v.([]any)
 	if !ok {
@@ -281,7 +281,7 @@ func canonicalList(v any) (any, error) {
 	for _, item := range list {
 		text, ok := item.(string)
 		if !ok {
-			return nil, errors.New("it is neither a text nor a list of texts")
+			return nil, errors.New("invalid value (expected a string or a list of strings)")
 		}
 		texts = append(texts, text)
 	}
@@ -310,12 +310,12 @@ func canonicalPrincipal(v any, partition string) (any, error) {
 	}
 	kinds, ok := v.(map[string]any)
 	if !ok || len(kinds) == 0 {
-		return nil, errors.New(`it is neither "*" nor an object`)
+		return nil, errors.New(`invalid value (expected "*" or an object)`)
 	}
 	out := map[string]any{}
 	for key, v := range kinds {
 		if !slices.Contains([]string{"AWS", "Service", "Federated", "CanonicalUser"}, key) {
-			return nil, fmt.Errorf("there is no principal of the kind %s", strconv.QuoteToASCII(key))
+			return nil, fmt.Errorf("unknown kind of principal %s", strconv.QuoteToASCII(key))
 		}
 		list, err := canonicalList(v)
 		if err != nil {
@@ -331,7 +331,7 @@ func canonicalPrincipal(v any, partition string) (any, error) {
 	return out, nil
 }
 
-// roots writes an account's number as IAM gives it back.
+// roots returns an account's number in the form that IAM returns.
 func roots(list any, partition string) []string {
 	var out []string
 	texts, ok := list.([]any)
@@ -355,13 +355,13 @@ func isAccount(s string) bool {
 func canonicalCondition(v any) (map[string]any, error) {
 	operators, ok := v.(map[string]any)
 	if !ok {
-		return nil, errors.New("it is no object")
+		return nil, errors.New("invalid value (expected an object)")
 	}
 	out := map[string]any{}
 	for operator, v := range operators {
 		keys, ok := v.(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("%s is no object", strconv.QuoteToASCII(operator))
+			return nil, fmt.Errorf("%s: invalid (expected an object)", strconv.QuoteToASCII(operator))
 		}
 		conditions := map[string]any{}
 		for key, v := range keys {
@@ -379,11 +379,11 @@ func canonicalCondition(v any) (map[string]any, error) {
 				case json.Number:
 					texts = append(texts, item.String())
 				default:
-					return nil, fmt.Errorf("%s has a value that is neither text, number nor truth value", strconv.QuoteToASCII(key))
+					return nil, fmt.Errorf("%s: invalid value (expected a string, number or boolean)", strconv.QuoteToASCII(key))
 				}
 			}
 			if len(texts) == 0 {
-				conditions[key] = []any{} // of an empty set, each operator has its own opinion
+				conditions[key] = []any{} // each operator treats an empty set differently
 				continue
 			}
 			var err error

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// grant and revoke change one entitlement. IAM takes what is done already without complaint.
+// grant and revoke change one entitlement. In IAM both are idempotent.
 func (r *run) grant(ctx context.Context, o *schemas.Operation, e *entity) error {
 	target, arn, err := r.target(ctx, o)
 	if err != nil {
@@ -19,9 +19,9 @@ func (r *run) grant(ctx context.Context, o *schemas.Operation, e *entity) error 
 	}
 	switch {
 	case target == nil && arn == "":
-		return connectors.Refuse(o, connectors.NotFound, "there is no such %s", o.Target.Type)
+		return connectors.Refuse(o, connectors.NotFound, "unknown %s", o.Target.Type)
 	case target != nil && target.own != "":
-		return connectors.Refuse(o, connectors.Denied, "%s %s is never given: %s", target.typ, target.name, target.own)
+		return connectors.Refuse(o, connectors.Denied, "%s %s is never granted: %s", target.typ, target.name, target.own)
 	}
 	name := sdk.String(e.name)
 	return r.settled(ctx, r.young(e.arn, arn), func() error {
@@ -47,7 +47,7 @@ func (r *run) revoke(ctx context.Context, o *schemas.Operation, e *entity) error
 	}
 	switch {
 	case target == nil && arn == "" && o.Target.Type != typeInlinePolicy:
-		return nil // what is gone is held by nobody
+		return nil // a deleted target isn't held by anybody
 	case target != nil && target.typ == typeUser && target.own != "":
 		return connectors.Refuse(o, connectors.Denied, "user %s is never changed: %s", target.name, target.own)
 	}
@@ -69,12 +69,13 @@ func (r *run) revoke(ctx context.Context, o *schemas.Operation, e *entity) error
 		err = only(r.iam.DetachRolePolicy(ctx, &iam.DetachRolePolicyInput{RoleName: name, PolicyArn: sdk.String(arn)}))
 	}
 	if codeOf(err) == noSuchEntity {
-		return nil // not held; the reading that follows tells whether IAM only did not know yet
+		return nil // not held; the read-back shows whether IAM only lagged behind
 	}
 	return err
 }
 
-// target finds what is granted or revoked: an entity of the account with its ARN, or the ARN of a policy of AWS.
+// target finds the target of a grant or revoke: an entity of the account with its ARN, or the ARN of an AWS-managed
+// policy.
 func (r *run) target(ctx context.Context, o *schemas.Operation) (*entity, string, error) {
 	switch o.Target.Type {
 	case typeInlinePolicy:
@@ -82,11 +83,11 @@ func (r *run) target(ctx context.Context, o *schemas.Operation) (*entity, string
 	case typeAWSPolicy:
 		g, _ := r.description.Types[0].Target(typeAWSPolicy)
 		if g.Names.Check(o.Target.SourceName) != nil {
-			return nil, "", nil // only a revoke comes so far
+			return nil, "", nil // only a revoke gets here
 		}
 		arn := r.managedPrefix() + o.Target.SourceName
 		if o.TargetID != "" && o.TargetID != arn {
-			return nil, "", connectors.Refuse(o, connectors.Conflict, "the policy's ARN is %s, and another one was meant", arn)
+			return nil, "", connectors.Refuse(o, connectors.Conflict, "the policy's ARN is %s (expected another one)", arn)
 		}
 		return nil, arn, nil
 	}

@@ -15,11 +15,11 @@ func (r *run) index(typ string) index {
 	return map[string]index{typeGroup: r.account.groups, typeRole: r.account.roles, typePolicy: r.account.policies, typeUser: r.account.users}[typ]
 }
 
-// find returns what a name stands for, nil when there is nothing.
+// find returns the entity of a name, or nil.
 func (r *run) find(ctx context.Context, o *schemas.Operation, n schemas.Name, id string) (*entity, error) {
 	e := r.index(n.Type)[fold(n.SourceName)]
 	if e == nil && r.couldBe(n) {
-		// The reading may be older than what somebody made since.
+		// The reading may be older than a recent creation.
 		var err error
 		if e, err = r.lookup(ctx, n); err != nil {
 			return nil, err
@@ -31,7 +31,7 @@ func (r *run) find(ctx context.Context, o *schemas.Operation, n schemas.Name, id
 	if e == nil && id != "" {
 		for _, other := range r.index(n.Type) {
 			if other.id == id {
-				return nil, connectors.Refuse(o, connectors.Conflict, "the %s with the id %s is named %s now", n.Type, id, other.name)
+				return nil, connectors.Refuse(o, connectors.Conflict, "the %s with the id %s is now named %s", n.Type, id, other.name)
 			}
 		}
 	}
@@ -39,14 +39,14 @@ func (r *run) find(ctx context.Context, o *schemas.Operation, n schemas.Name, id
 	case e == nil:
 		return nil, nil
 	case e.name != n.SourceName:
-		return nil, connectors.Refuse(o, connectors.Conflict, "IAM does not tell upper from lower case, and there is the %s %s: write the name so", n.Type, e.name)
+		return nil, connectors.Refuse(o, connectors.Conflict, "IAM ignores case, and the %s %s exists: write the name like that", n.Type, e.name)
 	case id != "" && e.id != id:
-		return nil, connectors.Refuse(o, connectors.Conflict, "%s %s has the id %s, and another one was meant: somebody made it anew", n.Type, e.name, e.id)
+		return nil, connectors.Refuse(o, connectors.Conflict, "%s %s has the id %s (expected another one): somebody re-created it", n.Type, e.name, e.id)
 	}
 	return e, nil
 }
 
-// couldBe says whether IAM could hold such a name at all.
+// couldBe reports whether IAM could have such a name at all.
 func (r *run) couldBe(n schemas.Name) bool {
 	rule := connectors.NameRule{MaxBytes: 128, Pattern: namePattern}
 	if n.Type == typeRole {
@@ -67,7 +67,7 @@ func (r *run) lookup(ctx context.Context, n schemas.Name) (*entity, error) {
 			u := out.User
 			e = newEntity(n.Type, u.UserName, u.UserId, u.Arn, u.Path)
 			if r.self.users[fold(e.name)] {
-				e.own = "countersign works with it"
+				e.own = "it belongs to countersign's own credential"
 			}
 		}
 	case typeGroup:
@@ -81,7 +81,7 @@ func (r *run) lookup(ctx context.Context, n schemas.Name) (*entity, error) {
 		if out, err = r.iam.GetRole(ctx, &iam.GetRoleInput{RoleName: name}); err == nil {
 			e = r.role(out.Role)
 			if r.self.roles[fold(e.name)] {
-				e.own = "countersign works with it"
+				e.own = "it belongs to countersign's own credential"
 			}
 		}
 	case typePolicy:

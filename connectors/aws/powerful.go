@@ -8,8 +8,8 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// powerful says whether a document allows what makes its holder an administrator, or lets them become one: every action,
-// changes of IAM and of who signs in, or to assume roles. What is not understood is. A name says nothing of it.
+// powerful reports whether a document makes its holder an administrator, or lets them become one: every action,
+// changes of IAM and of sign-in, or to assume roles. Unknown elements count as powerful. The name doesn't matter.
 func powerful(doc any) bool {
 	m, _ := doc.(map[string]any)
 	statements, ok := m["Statement"].([]any)
@@ -23,7 +23,7 @@ func powerful(doc any) bool {
 		}
 		actions, ok := statement["Action"].([]any)
 		if !ok {
-			actions = []any{statement["Action"]} // nil where there is a NotAction
+			actions = []any{statement["Action"]} // nil with a NotAction
 		}
 		return slices.ContainsFunc(actions, func(a any) bool {
 			text, ok := a.(string)
@@ -48,7 +48,7 @@ func powerfulAction(action string) bool {
 	return false
 }
 
-// privileged adds to the description which policies are powerful by what they allow, and which groups have one.
+// privileged adds to the description the policies that are powerful by their documents, and the groups that have one.
 func (r *reader) privileged(ctx context.Context, d *connectors.Description) error {
 	a, err := r.read(ctx)
 	if err != nil {

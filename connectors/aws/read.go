@@ -19,7 +19,7 @@ import (
 
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
-// Read reads the account whole, and gives out what is selected.
+// Read reads the complete account, and returns the selected connections.
 func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
 	a, err := r.read(ctx)
 	if err != nil {
@@ -78,7 +78,7 @@ func (r *reader) attachment(a *account, arn string) connectors.Entitlement {
 	return e
 }
 
-// payload are the attributes that are known.
+// payload returns the known attributes.
 func (e *entity) payload() map[string]any {
 	p := map[string]any{"path": e.path}
 	if e.description != nil {
@@ -96,7 +96,7 @@ func (e *entity) payload() map[string]any {
 	return p
 }
 
-// List returns what exists of a type. Later pages are cut from the reading of the first.
+// List returns the items of a type. Later pages are cut from the reading of the first.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	op := "list " + strconv.QuoteToASCII(q.Type)
 	return r.lister.Page(q, fold, func() ([]connectors.Item, error) { return r.items(ctx, op, q.Type) })
@@ -122,7 +122,7 @@ func (r *reader) items(ctx context.Context, op, typ string) ([]connectors.Item, 
 			return out.IsTruncated, out.Marker, nil
 		})
 	default:
-		return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "IAM has nothing of this type"}
+		return nil, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "IAM doesn't have this type"}
 	}
 	a, err := r.read(ctx)
 	if err != nil {
@@ -142,13 +142,13 @@ func (r *reader) items(ctx context.Context, op, typ string) ([]connectors.Item, 
 		return items, nil
 	}
 	for _, e := range map[string]index{typeUser: a.users, typeGroup: a.groups, typeRole: a.roles, typePolicy: a.policies}[typ] {
-		// What lies outside of our path may be given, where the application lets it; what is our own never.
+		// Policies outside our path may be granted, if the application allows it; those of our own credential never.
 		add(connectors.Item{Name: schemas.Name{Type: typ, SourceName: e.name}, NativeID: e.id, Protected: e.own, Connection: typ != typeUser})
 	}
 	return items, nil
 }
 
-// Normalize brings documents into one form, and says what IAM would refuse.
+// Normalize converts documents to one form, and returns an error for values that IAM would refuse.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 	return connectors.NormalizeWith(r.description, s, func(c *connectors.Connection) error {
 		payload, err := r.normal(c.Type, c.Payload)
@@ -157,7 +157,7 @@ func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 	})
 }
 
-// normal is a payload with its documents in canonical form.
+// normal returns a payload with its documents in canonical form.
 func (r *reader) normal(typ string, payload map[string]any) (map[string]any, error) {
 	if len(payload) == 0 {
 		return payload, nil

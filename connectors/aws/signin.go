@@ -17,8 +17,8 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// self are the accounts that we work with, by folded name: whoever changed what they may do would change the
-// rules for countersign itself. user or role is the one that STS says we are: a reading without it is not whole.
+// self has our own credentials' users and roles, by folded name: a change of their rights would change the rules for
+// countersign itself. user or role is the one that STS returned: a reading without it is incomplete.
 type self struct {
 	users, roles map[string]bool
 	user, role   string
@@ -42,7 +42,7 @@ func (s self) add(arn string) {
 	}
 }
 
-// accountOf is the account's number in an ARN.
+// accountOf returns the account's number in an ARN.
 func accountOf(arn string) string {
 	parts := strings.SplitN(arn, ":", 6)
 	if len(parts) != 6 {
@@ -61,7 +61,7 @@ func (r *reader) sts(cfg sdk.Config) *sts.Client {
 
 var sessionName = regexp.MustCompile(`[^A-Za-z0-9_+=,.@-]+`)
 
-// authenticate puts the credentials into a config: those that the settings name, and no others.
+// authenticate puts the credentials that the settings name into a config, and no others.
 func (r *reader) authenticate(ctx context.Context, cfg connectors.Config, base *sdk.Config, apply bool) error {
 	const op = "sign in to AWS"
 	keys, role, prefix := r.Plan, r.Plan.RoleARN, ""
@@ -83,19 +83,19 @@ func (r *reader) authenticate(ctx context.Context, cfg connectors.Config, base *
 	case fromEnvironment:
 		id, secret, token := os.Getenv("AWS_ACCESS_KEY_ID"), os.Getenv("AWS_SECRET_ACCESS_KEY"), os.Getenv("AWS_SESSION_TOKEN")
 		if id == "" || secret == "" {
-			return cfg.Invalid("sign_in", "it is environment, and AWS_ACCESS_KEY_ID or AWS_SECRET_ACCESS_KEY is not set")
+			return cfg.Invalid("sign_in", "environment requires AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
 		}
 		r.secrets = append(r.secrets, connectors.NewSecret(secret), connectors.NewSecret(token))
 		base.Credentials = credentials.NewStaticCredentialsProvider(id, secret, token)
 	case fromInstance:
-		// The service of metadata is asked at its own address, or where the environment of the machine says.
+		// The metadata service is asked at its own address, or at the one in the machine's environment.
 		client := imds.New(imds.Options{Endpoint: os.Getenv("AWS_EC2_METADATA_SERVICE_ENDPOINT"), EnableFallback: sdk.FalseTernary,
 			HTTPClient: &http.Client{Timeout: r.Timeout}, Retryer: newPatience(r.MaxWait)})
 		base.Credentials = sdk.NewCredentialsCache(ec2rolecreds.New(func(o *ec2rolecreds.Options) { o.Client = client }))
 	case fromWebIdentity:
 		token := r.WebIdentityToken.Reveal()
 		if role == "" || token == "" {
-			return cfg.Invalid("sign_in", "it is web_identity, which needs role_arn and web_identity_token")
+			return cfg.Invalid("sign_in", "web_identity requires role_arn and web_identity_token")
 		}
 		anonymous := *base
 		anonymous.Credentials = sdk.AnonymousCredentials{}
@@ -106,7 +106,7 @@ func (r *reader) authenticate(ctx context.Context, cfg connectors.Config, base *
 	if role == "" {
 		return nil
 	}
-	// Who may assume the role is one of those that we work with, too.
+	// A user or role that may assume the role is one of our own, too.
 	caller, err := r.sts(*base).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
 	if err != nil {
 		return r.fault(ctx, op, err)
@@ -123,7 +123,7 @@ func (r *reader) authenticate(ctx context.Context, cfg connectors.Config, base *
 	return nil
 }
 
-// identityToken is a token that was read before.
+// identityToken is a token that has been read.
 type identityToken string
 
 // GetIdentityToken returns the token.

@@ -20,10 +20,10 @@ func sameDocument(a, b any) bool {
 	return errX == nil && errY == nil && x == y
 }
 
-// maxVersions is how many versions IAM keeps of a policy.
+// maxVersions is the number of versions that IAM keeps of a policy.
 const maxVersions = 5
 
-// updateDocument makes a document the default version: an older version that has it already, or a new one.
+// updateDocument makes a document the default version: an older version with that document, or a new one.
 func (r *run) updateDocument(ctx context.Context, o *schemas.Operation, e *entity, doc any) error {
 	arn := sdk.String(e.arn)
 	var out *iam.GetPolicyOutput
@@ -34,7 +34,7 @@ func (r *run) updateDocument(ctx context.Context, o *schemas.Operation, e *entit
 		return err
 	}
 	if got := sdk.ToString(out.Policy.PolicyId); e.id != "" && got != e.id {
-		return connectors.Refuse(o, connectors.Conflict, "the policy has the id %s now: somebody made it anew", got)
+		return connectors.Refuse(o, connectors.Conflict, "the policy now has the id %s: somebody re-created it", got)
 	}
 	e.version = sdk.ToString(out.Policy.DefaultVersionId)
 	if e.versions[e.version] == nil {
@@ -48,7 +48,7 @@ func (r *run) updateDocument(ctx context.Context, o *schemas.Operation, e *entit
 		return nil
 	}
 	for _, id := range sortedKeys(e.versions) {
-		// A version's number is never given again, so what was read of it still holds.
+		// A version's number is never reused, so its document is still valid.
 		if !sameDocument(e.versions[id], doc) {
 			continue
 		}
@@ -92,7 +92,7 @@ func (r *run) updateDocument(ctx context.Context, o *schemas.Operation, e *entit
 	return nil
 }
 
-// dropOldest makes room for a version, where there is none left.
+// dropOldest makes room for a version if necessary.
 func (r *run) dropOldest(ctx context.Context, e *entity) error {
 	versions, err := r.listVersions(ctx, e.arn)
 	if err != nil || len(versions) < maxVersions {
@@ -111,7 +111,7 @@ func (r *run) dropVersion(ctx context.Context, e *entity, id string) error {
 	return nil
 }
 
-// listVersions are a policy's versions, the oldest first.
+// listVersions returns a policy's versions, the oldest first.
 func (r *run) listVersions(ctx context.Context, arn string) ([]types.PolicyVersion, error) {
 	var list []types.PolicyVersion
 	err := r.pages(ctx, "list the versions of the policy", func(marker *string) (bool, *string, error) {

@@ -10,10 +10,10 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/suite"
 )
 
-// Canary is the text that a harness puts wherever a secret stands. It may never come out again.
+// Canary is the value of every secret in a harness. It must never appear in output.
 const Canary = harness.Canary
 
-// What a harness is made of. Package harness says what each is for.
+// The parts of a harness; package harness documents each.
 type (
 	TB             = harness.TB
 	Harness        = harness.Harness
@@ -26,7 +26,7 @@ type (
 	Protector      = harness.Protector
 )
 
-// Run holds a connector to the contract of package connectors.
+// Run checks a connector against the contract of package connectors.
 func Run(t *testing.T, h Harness) { suite.Run(runner{t}, h) }
 
 // runner runs cases as the subtests of a test.
@@ -45,13 +45,13 @@ func (r runner) Isolated(f func(harness.T)) {
 
 var _ faults.Isolator = runner{}
 
-// FaultHarness is what the fault table needs of a connector that speaks to its application over a network.
+// FaultHarness configures the fault table for a connector that reaches its application over a network.
 type FaultHarness = faults.Harness
 
 var strike = flag.String("faults", "some", "where faults strike an exchange: some (first, last, one of each kind of request), or all")
 
-// RunFaults holds a connector to what package faults says of the way to its application. With the flag -faults=all a
-// fault strikes at every request:
+// RunFaults checks a connector against the network faults of package faults. With the flag -faults=all a fault
+// strikes at every request:
 //
 //	go test ./connectors/okta -run TestFaults -faults=all
 func RunFaults(t *testing.T, h FaultHarness) {

@@ -9,10 +9,10 @@
 //		})
 //	}
 //
-// What an application can do is taken from its connector's description, so that a connector is held to
-// all that it claims. What the suite cannot know (how to add an account, how to change something behind
-// the connector's back) an Application does for it, without the connector's code.
+// The suite takes an application's abilities from its connector's description, so that every claim of a connector is
+// tested. An Application does what the suite can't (add an account, change something behind the connector's back),
+// without the connector's code.
 //
-// RunFaults is for connectors that reach their application over a network. Where that speaks HTTP and runs within the
-// test, package virtual has a network in memory for both, and time-outs and rate limits take no time.
+// RunFaults is for connectors that reach their application over a network. If the application speaks HTTP and runs
+// within the test, package virtual has a network in memory for both, and time-outs and rate limits take no time.
 package connectortest

@@ -63,7 +63,7 @@ func (s *session) Apply(ctx context.Context, ops []schemas.Operation, report fun
 	return flush()
 }
 
-// refuse says why an operation is not sent, or how long it is.
+// refuse returns the reason why an operation isn't sent, or else its length.
 func (s *session) refuse(o *schemas.Operation, failed connectors.Failures) (int, error) {
 	if err := failed.Blocked(o); err != nil {
 		return 0, err
@@ -79,14 +79,14 @@ func (s *session) refuse(o *schemas.Operation, failed connectors.Failures) (int,
 		texts = append(texts, o.Target.SourceName)
 	}
 	if !sayable(texts...) {
-		return 0, invalid("a name or id is not UTF-8")
+		return 0, invalid("invalid name or id (expected UTF-8)")
 	}
 	line, err := json.Marshal(wireOperation(o))
 	switch {
 	case err != nil:
-		return 0, invalid("an attribute has a value that JSON cannot hold")
+		return 0, invalid("an attribute has a value that JSON can't represent")
 	case len(line) > s.process.limits.Line/2:
-		return 0, invalid(fmt.Sprintf("the operation has %d bytes, and may have %d", len(line), s.process.limits.Line/2))
+		return 0, invalid(fmt.Sprintf("the operation has %d bytes (expected at most %d)", len(line), s.process.limits.Line/2))
 	}
 	return len(line), nil
 }
@@ -95,23 +95,23 @@ func (s *session) refuse(o *schemas.Operation, failed connectors.Failures) (int,
 func (s *session) send(ctx context.Context, part []schemas.ConnectorOperation, pending map[string]*schemas.Operation, report func(connectors.Outcome)) error {
 	since := s.now()
 	answered := map[string]bool{}
-	var whole *connectors.Error // the application as a whole is not to be had
+	var whole *connectors.Error // the application as such is unavailable
 	err := s.process.call(ctx, &schemas.ConnectorRequest{Type: "apply", Operations: part}, s.process.limits.Call, true, func(a *schemas.ConnectorAnswer) (bool, error) {
 		switch a.Type {
 		case "outcome":
 			o := pending[a.Outcome.Operation]
 			switch {
 			case o == nil:
-				return false, s.process.violation("there is an outcome of an operation that nobody asked for")
+				return false, s.process.violation("unknown operation in an outcome")
 			case answered[o.ID]:
-				return false, s.process.violation("operation %s has two outcomes", o.ID)
+				return false, s.process.violation("duplicate outcome for operation %s", o.ID)
 			}
 			answered[o.ID] = true
 			if a.Outcome.Error != nil && a.Outcome.Error.Whole && connectors.Code(a.Outcome.Error.Code) == connectors.Unavailable {
 				whole = s.process.typed(connectors.Title(o), a.Outcome.Error)
 			}
 			if whole != nil {
-				return false, nil // what comes after it is not known either
+				return false, nil // the operations after it are unknown too
 			}
 			out := connectors.Outcome{Operation: o.ID, Attempts: max(1, a.Outcome.Attempts), Started: since, Finished: s.now()}
 			if a.Outcome.Error != nil {
@@ -122,11 +122,11 @@ func (s *session) send(ctx context.Context, part []schemas.ConnectorOperation, p
 			return false, nil
 		case "done":
 			if len(answered) != len(part) || a.Done.Count != len(part) {
-				return false, s.process.violation("%d operations were asked, it counts %d outcomes and gave %d", len(part), a.Done.Count, len(answered))
+				return false, s.process.violation("wrong number of outcomes for %d operations (%d counted, %d sent)", len(part), a.Done.Count, len(answered))
 			}
 			return true, nil
 		}
-		return false, s.process.violation("an answer of type %s came where outcomes were expected", a.Type)
+		return false, s.process.violation("unexpected answer of type %s (expected outcomes)", a.Type)
 	})
 	if err == nil && whole != nil {
 		return whole

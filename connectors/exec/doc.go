@@ -2,9 +2,9 @@
 //
 // A file in Git never names code to run: the operator's command line binds a connector's name to an executable, and
 // an application's spec.connector refers to that name. For each open Reader or Writer one child is started. It gets
-// one JSON object on each line of its standard input and answers in lines on its standard output; what it writes to
-// standard error goes to the log. The JSON Schemas connector-request and connector-answer (countersign schema
-// connector-request) say what the lines look like.
+// one JSON object on each line of its standard input and answers in lines on its standard output; its standard error
+// is logged. The JSON Schemas connector-request and connector-answer (countersign schema connector-request) describe
+// the lines.
 //
 // # The conversation
 //
@@ -26,23 +26,23 @@
 //	→ {"id": 7, "type": "close"}
 //	← {"id": 7, "type": "done", "done": {"count": 0}}
 //
-// A request is answered whole before the next is sent; cancel alone may come while one is on its way. A request that
-// fails is answered with error, and so is one that ends early because it was cancelled; outcomes that were given
-// before stand. A child that knows no cancel ends what it is at, which it has Limits.Grace for. After close, and at
-// the end of its input, the child ends.
+// A request is answered completely before the next is sent; only cancel may arrive while one is in progress. A
+// request that fails is answered with error, and so is one that ends early because it was cancelled; outcomes sent
+// before that remain valid. A child that doesn't know cancel completes its request, within Limits.Grace. After close,
+// and at the end of its input, the child exits.
 //
 // # What a connector need not do
 //
-// Operations come held against the description, without those whose dependency failed, and none depends on another
-// of the same request. What a read or list answers beyond the question is dropped, so that a small connector may
-// answer with all it has. Pages, patterns, the order of items and the privileges that others imply are made here. A
-// connector that does not say normalizes is not asked to.
+// Operations are already checked against the description, those with a failed dependency are left out, and none
+// depends on another of the same request. Extra items in the answer to a read or list are dropped, so a small
+// connector may answer with everything. Pages, patterns, the order of items and implied privileges are handled here.
+// Only a connector that declares normalizes is asked to normalize.
 //
 // # What it cannot do
 //
-// A child that hangs, dies, floods a stream, lies about what it was asked or answers out of turn is killed with its
-// process group. What it had not reported by then is unknown, to be settled by reading back; nothing it says outside
-// of its own application's state has an effect. It inherits no environment but what Config.Env says, and its config
-// comes on standard input alone. Its memory and the number of its processes are bounded on Linux. A process that
-// leaves the group lives on: run connectors that you do not trust in a container of their own.
+// A child that hangs, dies, floods a stream, answers another question or answers out of turn is killed with its
+// process group. Operations without an outcome by then are unknown until they are read back; its output can't affect
+// anything but its own application's state. Its environment is Config.Env alone, and its config arrives on standard
+// input alone. Its memory and the number of its processes are bounded on Linux. A process that leaves the group
+// survives: run untrusted connectors in a container of their own.
 package exec

@@ -22,19 +22,19 @@ import (
 
 // Config binds a connector's name to an executable.
 type Config struct {
-	// Name is what applications refer to as spec.connector: a plain word in lower case.
+	// Name is the name for spec.connector: lower-case letters, digits and underscores.
 	Name string
 	// Path is the executable, absolute; Args follow it.
 	Path string
 	Args []string
-	// Env is the whole environment of the child, as NAME=VALUE.
+	// Env is the child's complete environment, as NAME=VALUE.
 	Env []string
-	// Limits are what a child may take. Those that are zero are the defaults.
+	// Limits bound a child. Zero values mean the defaults.
 	Limits Limits
-	// Logger takes what children say; nil discards it.
+	// Logger receives children's output; nil discards it.
 	Logger *slog.Logger
 
-	// inProcess, in tests of the protocol, speaks in the place of a child: it returns when its input ends.
+	// inProcess replaces a child in tests of the protocol: it returns when its input ends.
 	inProcess func(in io.Reader, out io.Writer)
 }
 
@@ -58,7 +58,7 @@ type Limits struct {
 	Processes int
 	// Children bounds how many children of the connector there are at a time; 64.
 	Children int
-	// LogLines bounds what goes from a child's standard error to the log; 1,000.
+	// LogLines bounds the lines of a child's standard error in the log; 1,000.
 	LogLines int
 }
 
@@ -113,11 +113,11 @@ func (c *Config) check() error {
 	}
 	switch {
 	case !word.MatchString(c.Name):
-		return invalid("%q is no connector's name: it has lower-case letters, digits and underscores, and begins with a letter", c.Name)
+		return invalid("invalid connector name %q (expected lower-case letters, digits and underscores, beginning with a letter)", c.Name)
 	case !filepath.IsAbs(c.Path):
-		return invalid("the executable of %s has to be an absolute path", c.Name)
+		return invalid("the executable of %s is not an absolute path", c.Name)
 	case !supported:
-		return &connectors.Error{Code: connectors.Unsupported, Op: "bind a connector", Message: "connectors in processes of their own need a Unix system"}
+		return &connectors.Error{Code: connectors.Unsupported, Op: "bind a connector", Message: "external connectors need a Unix system"}
 	}
 	c.Limits = c.Limits.withDefaults()
 	if c.Logger == nil {
@@ -126,7 +126,7 @@ func (c *Config) check() error {
 	return nil
 }
 
-// New starts the executable once to ask what it can do, and returns its connector. The errors are *connectors.Error.
+// New starts the executable once for its description, and returns its connector. The errors are *connectors.Error.
 func New(ctx context.Context, c Config) (connectors.Connector, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -141,10 +141,10 @@ func New(ctx context.Context, c Config) (connectors.Connector, error) {
 		return nil, err
 	}
 	if k.description.Version != "" {
-		return nil, p.violation("the description has a version before an application was opened")
+		return nil, p.violation("the description has a version although no application is open")
 	}
 	if k.config, err = connectors.CompileSchema(connectors.WithoutSecrets(k.description.Config)); err != nil {
-		return nil, p.violation("its config schema does not compile")
+		return nil, p.violation("invalid config schema")
 	}
 	k.secrets = connectors.SecretSettings(k.description.Config)
 	return k, nil
@@ -157,9 +157,9 @@ func (k *connector) hello(ctx context.Context, p *process) (*schemas.ConnectorWe
 		p.limits.Start, false, func(a *schemas.ConnectorAnswer) (bool, error) {
 			switch {
 			case a.Type != "hello":
-				return false, p.violation("an answer of type %s came where hello was expected", a.Type)
+				return false, p.violation("unexpected answer of type %s (expected hello)", a.Type)
 			case a.Hello.Version != schemas.ConnectorProtocol:
-				return false, p.violation("it speaks version %d of the protocol, and was offered %d", a.Hello.Version, schemas.ConnectorProtocol)
+				return false, p.violation("unknown protocol version %d (expected %d)", a.Hello.Version, schemas.ConnectorProtocol)
 			}
 			w = a.Hello
 			return true, nil
@@ -177,7 +177,7 @@ func (k *connector) describe(ctx context.Context, p *process, request string) (c
 	var d connectors.Description
 	err := p.call(ctx, &schemas.ConnectorRequest{Type: request}, p.limits.Start, false, func(a *schemas.ConnectorAnswer) (bool, error) {
 		if a.Type != "description" {
-			return false, p.violation("an answer of type %s came where a description was expected", a.Type)
+			return false, p.violation("unexpected answer of type %s (expected description)", a.Type)
 		}
 		var err error
 		d, err = description(k.program.Name, a.Description)
@@ -193,10 +193,10 @@ func (k *connector) describe(ctx context.Context, p *process, request string) (c
 	return d, err
 }
 
-// Describe is what the executable said when it was bound.
+// Describe returns the executable's description from when it was bound.
 func (k *connector) Describe() connectors.Description { return k.description }
 
-// OpenReader starts a child that is told to read, and is not given the settings whose names begin with apply_.
+// OpenReader starts a child in read mode, without the settings whose names begin with apply_.
 func (k *connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
 	return connectors.Guard(k.open(ctx, cfg, "read"))
 }
@@ -217,7 +217,7 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 	}
 	if n := k.children.Add(1); n > int64(k.program.Limits.Children) {
 		k.children.Add(-1)
-		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: fmt.Sprintf("%d children of the connector are open, which is the most", n-1), RetryAfter: time.Second}
+		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: fmt.Sprintf("all %d children of the connector are in use", n-1), RetryAfter: time.Second}
 	}
 	c := k.program
 	if cfg.Logger != nil {
@@ -245,7 +245,7 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 	open := &schemas.ConnectorOpen{Mode: mode, Application: cfg.Application, Directory: cfg.Directory, Config: values}
 	if open.Directory != "" {
 		if open.Directory, err = filepath.Abs(open.Directory); err != nil {
-			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the access repository's folder cannot be found", Err: err}
+			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the access repository's folder was not found", Err: err}
 		}
 	}
 	if err := p.call(ctx, &schemas.ConnectorRequest{Type: "open", Open: open}, p.limits.Start, false, p.done(nil)); err != nil {
@@ -258,7 +258,7 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 		return nil, p.fail(p.violation("%s", p.say(strings.Join(faults, "; "), maxMessage)))
 	}
 	if s.checker, err = connectors.NewChecker(s.description); err != nil {
-		return nil, p.fail(p.violation("a payload schema does not compile"))
+		return nil, p.fail(p.violation("invalid payload schema"))
 	}
 	s.attributes = map[string]map[string]bool{}
 	for _, t := range s.description.Types {
@@ -267,7 +267,7 @@ func (k *connector) open(ctx context.Context, cfg connectors.Config, mode string
 	return s, nil
 }
 
-// reveal holds a config to the schema, and returns it as the child gets it, with the secrets that stand in it.
+// reveal checks a config against the schema, and returns it in the child's form, with the secrets that it contains.
 func (k *connector) reveal(op string, values map[string]any) (plain map[string]any, secrets []string, err error) {
 	invalid := func(format string, args ...any) error {
 		return &connectors.Error{Code: connectors.Invalid, Op: op, Message: fmt.Sprintf(format, args...)}
@@ -275,16 +275,16 @@ func (k *connector) reveal(op string, values map[string]any) (plain map[string]a
 	plain = reveal(values, &secrets)
 	for name, v := range values {
 		if _, ok := v.(connectors.Secret); ok && !k.secrets[name] {
-			return nil, nil, invalid("the config has a secret where the connector expects none")
+			return nil, nil, invalid("the config has a secret in a setting that isn't secret")
 		}
 	}
 	if err := k.config.Validate(generic(plain)); err != nil {
-		return nil, nil, invalid("the config does not fit the connector's schema; countersign validate says where, and countersign schema %s what it expects", k.program.Name)
+		return nil, nil, invalid("the config doesn't match the connector's schema; countersign validate shows where, and countersign schema %s shows the schema", k.program.Name)
 	}
 	return plain, secrets, nil
 }
 
-// reveal copies values with the secrets in them as texts.
+// reveal copies values with their secrets as strings.
 func reveal(values map[string]any, secrets *[]string) map[string]any {
 	var one func(any) any
 	one = func(v any) any {
@@ -314,13 +314,13 @@ func reveal(values map[string]any, secrets *[]string) map[string]any {
 	return out
 }
 
-// nameFaults says where a description lets names pass that the protocol does not.
+// nameFaults lists where a description accepts names that the protocol doesn't.
 func nameFaults(d connectors.Description) []string {
 	var faults []string
 	names := connectors.Names{}
 	check := func(what string, r connectors.NameRule) {
 		if r.Pattern == "" || names.Check(r, "") == nil || slices.ContainsFunc([]string{"a\tb", "a\nb", "\n", "a\x00b", "\x1b[1m", "a\x7fb", "a\u0085b", "a\u2028b"}, func(n string) bool { return names.Check(r, n) == nil }) {
-			faults = append(faults, what+`: its pattern lets the empty name or control characters pass; [^\p{C}\p{Zl}\p{Zp}]+ does not`)
+			faults = append(faults, what+`: its pattern matches the empty name or control characters (expected one such as [^\p{C}\p{Zl}\p{Zp}]+)`)
 		}
 	}
 	for _, t := range d.Types {

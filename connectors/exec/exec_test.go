@@ -345,36 +345,36 @@ func TestLies(t *testing.T) {
 		{"no body", `read {"id":ID,"type":"done"}`, read, "is missing"},
 		{"wrong body", `read {"id":ID,"type":"done","hello":{"version":1}}`, read, "is missing"},
 		{"two bodies", `read {"id":ID,"type":"done","done":{"count":0},"hello":{"version":1}}`, read, "answer"},
-		{"wrong id", `read {"id":99,"type":"done","done":{"count":0}}`, read, "came while"},
-		{"the id of an earlier request", `read {"id":2,"type":"done","done":{"count":0}}`, read, "came while"},
+		{"wrong id", `read {"id":99,"type":"done","done":{"count":0}}`, read, "(expected 4)"},
+		{"the id of an earlier request", `read {"id":2,"type":"done","done":{"count":0}}`, read, "(expected 4)"},
 		{"no id", `read {"type":"done","done":{"count":0}}`, read, "is missing"},
-		{"an answer of another request", `read {"id":ID,"type":"outcome","outcome":{"operation":"op0"}}`, read, "came where connections"},
+		{"an answer of another request", `read {"id":ID,"type":"outcome","outcome":{"operation":"op0"}}`, read, "of type outcome (expected connections)"},
 		{"not sorted", "read " + conn(`{"type":"group","source_name":"b"},{"type":"group","source_name":"a"}`) + done(2), read, "not sorted"},
 		{"not sorted over two lines", "read " + conn(`{"type":"group","source_name":"b"}`) + "⏎" + conn(`{"type":"group","source_name":"a"}`) + done(2), read, "not sorted"},
-		{"twice", "read " + conn(`{"type":"group","source_name":"a"},{"type":"group","source_name":"a"}`) + done(2), read, "stands twice"},
-		{"twice with one id", "read " + conn(`{"type":"group","source_name":"a","native_id":"1"},{"type":"group","source_name":"a","native_id":"1"}`) + done(2), read, "stands twice"},
-		{"one lost", "read " + conn(`{"type":"group","source_name":"a"}`) + done(2), read, "counts 2 connections and gave 1"},
+		{"twice", "read " + conn(`{"type":"group","source_name":"a"},{"type":"group","source_name":"a"}`) + done(2), read, "duplicate"},
+		{"twice with one id", "read " + conn(`{"type":"group","source_name":"a","native_id":"1"},{"type":"group","source_name":"a","native_id":"1"}`) + done(2), read, "duplicate"},
+		{"one lost", "read " + conn(`{"type":"group","source_name":"a"}`) + done(2), read, "connections (2 counted, 1 sent)"},
 		{"a control character", "read " + conn(`{"type":"group","source_name":"a\nb"}`) + done(1), read, "U+000A"},
 		{"an escape sequence", "read " + conn(`{"type":"group","source_name":"\u001b[2J"}`) + done(1), read, "U+001B"},
 		{"a control character in an id", "read " + conn(`{"type":"group","source_name":"a","native_id":"\u0000"}`) + done(1), read, "U+0000"},
 		{"a control character in a target", "read " + conn(`{"type":"group","source_name":"a","entitlements":[{"target":{"type":"user","source_name":"\u0085"},"privilege":"MEMBER"}]}`) + done(1), read, "U+0085"},
-		{"no name", "read " + conn(`{"type":"group","source_name":""}`) + done(1), read, "no name"},
-		{"a type that was not described", "read " + conn(`{"type":"role","source_name":"a"}`) + done(1), read, "did not describe"},
-		{"an attribute that was not described", "read " + conn(`{"type":"group","source_name":"a","payload":{"admin":true}}`) + done(1), read, "did not describe"},
+		{"no name", "read " + conn(`{"type":"group","source_name":""}`) + done(1), read, "name is missing"},
+		{"a type that was not described", "read " + conn(`{"type":"role","source_name":"a"}`) + done(1), read, "isn't in the description"},
+		{"an attribute that was not described", "read " + conn(`{"type":"group","source_name":"a","payload":{"admin":true}}`) + done(1), read, "isn't in the description"},
 		{"entitlements not sorted", "read " + conn(`{"type":"group","source_name":"a","entitlements":[{"target":{"type":"user","source_name":"b"},"privilege":"MEMBER"},{"target":{"type":"user","source_name":"a"},"privilege":"MEMBER"}]}`) + done(1), read, "not sorted"},
-		{"an entitlement twice", "read " + conn(`{"type":"group","source_name":"a","entitlements":[{"target":{"type":"user","source_name":"a"},"privilege":"MEMBER"}]}`) + `⏎{"id":ID,"type":"entitlements","entitlements":[{"target":{"type":"user","source_name":"a"},"privilege":"MEMBER"}]}` + done(1), read, "stands twice"},
-		{"entitlements of nothing", `read {"id":ID,"type":"entitlements","entitlements":[]}`, read, "before any connection"},
+		{"an entitlement twice", "read " + conn(`{"type":"group","source_name":"a","entitlements":[{"target":{"type":"user","source_name":"a"},"privilege":"MEMBER"}]}`) + `⏎{"id":ID,"type":"entitlements","entitlements":[{"target":{"type":"user","source_name":"a"},"privilege":"MEMBER"}]}` + done(1), read, "duplicate"},
+		{"entitlements of nothing", `read {"id":ID,"type":"entitlements","entitlements":[]}`, read, "before the first connection"},
 		{"an unknown state", "read " + conn(`{"type":"group","source_name":"a","entitlements":[{"target":{"type":"user","source_name":"a"},"privilege":"MEMBER","state":"gone"}]}`) + done(1), read, "not an allowed value"},
 		{"an unknown code", `read {"id":ID,"type":"error","error":{"code":"blocked","message":"x"}}`, read, "not an allowed value"},
 		{"an error without words", `read {"id":ID,"type":"error","error":{"code":"invalid","message":""}}`, read, "is empty"},
 		{"an item of another type", `list {"id":ID,"type":"items","items":[{"type":"group","source_name":"a"}]}` + done(1), list, "another type"},
 		{"an item with a line feed", `list {"id":ID,"type":"items","items":[{"type":"user","source_name":"a\r"}]}` + done(1), list, "U+000D"},
-		{"an item lost", `list {"id":ID,"type":"items","items":[{"type":"user","source_name":"a"}]}` + done(2), list, "counts 2 items"},
-		{"nobody asked for it", "apply " + outcome("op7"), apply, "nobody asked for"},
-		{"two outcomes", "apply " + outcome("op0") + "⏎" + outcome("op0") + "⏎" + outcome("op1") + done(3), apply, "two outcomes"},
-		{"an outcome missing", "apply " + outcome("op0") + done(1), apply, "2 operations were asked"},
-		{"a wrong count", "apply " + outcome("op0") + "⏎" + outcome("op1") + done(5), apply, "counts 5 outcomes"},
-		{"an outcome of an earlier request", `apply {"id":3,"type":"outcome","outcome":{"operation":"op0"}}`, apply, "came while"},
+		{"an item lost", `list {"id":ID,"type":"items","items":[{"type":"user","source_name":"a"}]}` + done(2), list, "items (2 counted, 1 sent)"},
+		{"nobody asked for it", "apply " + outcome("op7"), apply, "unknown operation in an outcome"},
+		{"two outcomes", "apply " + outcome("op0") + "⏎" + outcome("op0") + "⏎" + outcome("op1") + done(3), apply, "duplicate outcome"},
+		{"an outcome missing", "apply " + outcome("op0") + done(1), apply, "for 2 operations (1 counted, 1 sent)"},
+		{"a wrong count", "apply " + outcome("op0") + "⏎" + outcome("op1") + done(5), apply, "(5 counted, 2 sent)"},
+		{"an outcome of an earlier request", `apply {"id":3,"type":"outcome","outcome":{"operation":"op0"}}`, apply, "to request 3 (expected 4)"},
 		{"an operation that claims to be blocked", `apply {"id":ID,"type":"outcome","outcome":{"operation":"op0","error":{"code":"blocked","message":"x"}}}`, apply, "not an allowed value"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -382,7 +382,7 @@ func TestLies(t *testing.T) {
 			w := speak(t, "raw "+c.answers)
 			wants(t, c.ask(w), connectors.Invalid, c.says)
 			_, err := w.Read(t.Context(), connectors.Selection{})
-			wants(t, err, connectors.Unavailable, "ended by an earlier fault")
+			wants(t, err, connectors.Unavailable, "stopped after an earlier fault")
 			if err := w.Close(); err != nil {
 				t.Errorf("Close: %v", err)
 			}
@@ -396,7 +396,7 @@ func TestLieInOneOutcome(t *testing.T) {
 	w := speak(t, `raw apply {"id":ID,"type":"outcome","outcome":{"operation":"op0"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"other"}}⏎{"id":ID,"type":"outcome","outcome":{"operation":"op1"}}`)
 	var got []string
 	err := w.Apply(t.Context(), grants(3), func(o connectors.Outcome) { got = append(got, o.Operation) })
-	wants(t, err, connectors.Invalid, "nobody asked for")
+	wants(t, err, connectors.Invalid, "unknown operation in an outcome")
 	if !slices.Equal(got, []string{"op0"}) {
 		t.Errorf("outcomes %v, want op0 alone", got)
 	}
@@ -411,9 +411,9 @@ func TestBadDescriptions(t *testing.T) {
 	for _, c := range []struct{ name, role, says string }{
 		{"another version", `raw hello {"id":ID,"type":"hello","hello":{"version":2}}`, "version 2"},
 		{"refuses the version", `raw hello {"id":ID,"type":"error","error":{"code":"unsupported","message":"I speak 9"}}`, "I speak 9"},
-		{"no hello", `raw hello {"id":ID,"type":"done","done":{"count":0}}`, "hello was expected"},
-		{"no description", `raw describe {"id":ID,"type":"done","done":{"count":0}}`, "description was expected"},
-		{"a version before the application is open", description(`"title":"Liar"`, `"title":"Liar","version":"1"`), "version before"},
+		{"no hello", `raw hello {"id":ID,"type":"done","done":{"count":0}}`, "of type done (expected hello)"},
+		{"no description", `raw describe {"id":ID,"type":"done","done":{"count":0}}`, "of type done (expected description)"},
+		{"a version before the application is open", description(`"title":"Liar"`, `"title":"Liar","version":"1"`), "has a version although"},
 		{"no types", description(`"types":[`, `"types":[],"was":[`), "unknown field"},
 		{"control characters in names", description(`"names":{"pattern":"`+pattern+`"}`, `"names":{"pattern":".+"}`), "control characters"},
 		{"the empty name", description(`"names":{"pattern":"`+pattern+`"}`, `"names":{"pattern":"[a-z]*"}`), "empty name"},
@@ -439,7 +439,7 @@ func TestBadDescriptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err = k.OpenReader(t.Context(), config())
-		wants(t, err, connectors.Invalid, "cannot")
+		wants(t, err, connectors.Invalid, "but the connector can't")
 	})
 }
 
@@ -451,12 +451,12 @@ func TestBinding(t *testing.T) {
 		code connectors.Code
 		says string
 	}{
-		{"no name", exec.Config{Path: "/bin/true"}, connectors.Invalid, "no connector's name"},
-		{"a strange name", exec.Config{Name: "A b", Path: "/bin/true"}, connectors.Invalid, "no connector's name"},
+		{"no name", exec.Config{Path: "/bin/true"}, connectors.Invalid, "invalid connector name"},
+		{"a strange name", exec.Config{Name: "A b", Path: "/bin/true"}, connectors.Invalid, "invalid connector name"},
 		{"a relative path", exec.Config{Name: "x", Path: "true"}, connectors.Invalid, "absolute"},
-		{"nothing there", exec.Config{Name: "x", Path: "/nowhere/connector"}, connectors.Unavailable, "does not start"},
-		{"a program of another kind", exec.Config{Name: "x", Path: "/bin/true"}, connectors.Unavailable, "ended before it had answered"},
-		{"a program that echoes", exec.Config{Name: "x", Path: "/bin/cat"}, connectors.Invalid, "breaks the protocol"},
+		{"nothing there", exec.Config{Name: "x", Path: "/nowhere/connector"}, connectors.Unavailable, "can't start the executable"},
+		{"a program of another kind", exec.Config{Name: "x", Path: "/bin/true"}, connectors.Unavailable, "exited before it answered"},
+		{"a program that echoes", exec.Config{Name: "x", Path: "/bin/cat"}, connectors.Invalid, "violated the protocol"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -523,13 +523,13 @@ func TestHangs(t *testing.T) {
 		cfg := self(t, "liar", "hang "+at)
 		cfg.Limits = exec.Limits{Start: 100 * time.Millisecond}
 		_, err := exec.New(t.Context(), cfg)
-		wants(t, err, connectors.Unavailable, "no answer to ")
+		wants(t, err, connectors.Unavailable, "timed out after")
 	}
 	for _, at := range []string{"open", "describe_installation"} {
 		for start := time.Second; ; start *= 2 {
 			_, err := bind(t, "hang "+at, exec.Limits{Start: start}).OpenReader(t.Context(), config())
-			if started := !strings.Contains(fmt.Sprint(err), "no answer to hello"); started || start > 5*time.Minute {
-				wants(t, err, connectors.Unavailable, "no answer to "+at)
+			if started := !strings.Contains(fmt.Sprint(err), "hello timed out after"); started || start > 5*time.Minute {
+				wants(t, err, connectors.Unavailable, at+" timed out after")
 				break
 			}
 		}
@@ -546,14 +546,14 @@ func TestHangs(t *testing.T) {
 		"apply": func(w connectors.Writer) error { return w.Apply(t.Context(), grants(1), func(connectors.Outcome) {}) },
 	} {
 		w := write(t, "hang "+at, exec.Limits{Call: 100 * time.Millisecond})
-		wants(t, ask(w), connectors.Unavailable, "no answer to "+at)
+		wants(t, ask(w), connectors.Unavailable, at+" timed out after")
 	}
 	// The context's deadline is heeded too.
 	w := write(t, "hang read", exec.Limits{Grace: 100 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	_, err := w.Read(ctx, connectors.Selection{})
-	wants(t, err, connectors.Unavailable, "it took too long")
+	wants(t, err, connectors.Unavailable, "read: timed out")
 	if err := w.Close(); err != nil {
 		t.Errorf("Close: %v", err)
 	}
@@ -561,7 +561,7 @@ func TestHangs(t *testing.T) {
 
 func TestMidApply(t *testing.T) {
 	t.Parallel()
-	for role, says := range map[string]string{"die mid-apply": "exit status 3", "hang mid-apply": "no answer to apply"} {
+	for role, says := range map[string]string{"die mid-apply": "exit status 3", "hang mid-apply": "apply timed out after"} {
 		limits := quick()
 		var got []string
 		var err error
@@ -605,10 +605,10 @@ func TestFloods(t *testing.T) {
 	t.Parallel()
 	w := write(t, "flood", exec.Limits{Answer: 1 << 20})
 	_, err := w.Read(t.Context(), connectors.Selection{})
-	wants(t, err, connectors.Invalid, "an answer has more than 1048576 bytes")
+	wants(t, err, connectors.Invalid, "answer too long (expected at most 1048576 bytes)")
 	w = write(t, "long", exec.Limits{Line: 1 << 20})
 	_, err = w.Read(t.Context(), connectors.Selection{})
-	wants(t, err, connectors.Invalid, "a line has more than 1048576 bytes")
+	wants(t, err, connectors.Invalid, "line too long (expected at most 1048576 bytes)")
 
 	// Standard error is read to its end, and told in part, made harmless.
 	var log bytes.Buffer
@@ -629,7 +629,7 @@ func TestFloods(t *testing.T) {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	if got := strings.Count(log.String(), "the connector says"); got != 10 {
+	if got := strings.Count(log.String(), "connector output\""); got != 10 {
 		t.Errorf("%d lines in the log, want 10", got)
 	}
 	if s := log.String(); !strings.Contains(s, `"lines_dropped":4990`) || strings.Contains(s, "\u202e") || len(s) > 60_000 {
@@ -651,7 +651,7 @@ func TestEnds(t *testing.T) {
 	limits.Close = 2 * time.Second
 	w := write(t, "closed", limits)
 	_, err := w.Read(t.Context(), connectors.Selection{})
-	wants(t, err, connectors.Unavailable, "its output has ended")
+	wants(t, err, connectors.Unavailable, "its output ended")
 	cfg := self(t, "liar", "lingers")
 	cfg.Limits = limits
 	_, err = exec.New(t.Context(), cfg)
@@ -696,7 +696,7 @@ func TestProcessesAndMemory(t *testing.T) {
 	t.Parallel()
 	w := write(t, "forks", exec.Limits{Processes: 5})
 	_, err := w.Read(t.Context(), connectors.Selection{})
-	wants(t, err, connectors.Unavailable, "and 5 are allowed")
+	wants(t, err, connectors.Unavailable, "processes (expected at most 5)")
 	if raced { // the race detector's shadow is memory too
 		return
 	}
@@ -829,9 +829,9 @@ func TestNormalForm(t *testing.T) {
 	for _, c := range []struct{ name, back, says string }{
 		{"as it is", `{"type":"group","source_name":"a","payload":{"comment":"x"},"entitlements":[{"target":{"type":"user","source_name":"u"},"privilege":"MEMBER"}]}`, ""},
 		{"left out", `{"type":"group","source_name":"a"}`, ""},
-		{"another name", `{"type":"group","source_name":"b"}`, "b came back"},
-		{"another target", `{"type":"group","source_name":"a","entitlements":[{"target":{"type":"user","source_name":"mallory"},"privilege":"MEMBER"}]}`, "a target that was not said"},
-		{"nothing", ``, "0 came back"},
+		{"another name", `{"type":"group","source_name":"b"}`, "normalized group/b (expected group/a)"},
+		{"another target", `{"type":"group","source_name":"a","entitlements":[{"target":{"type":"user","source_name":"mallory"},"privilege":"MEMBER"}]}`, "an additional target"},
+		{"nothing", ``, "normalized 0 connections (expected 1)"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

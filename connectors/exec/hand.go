@@ -21,7 +21,7 @@ func OpenHand(ctx context.Context, c Config) (*Hand, error) {
 	}
 	k := &connector{program: c}
 	if _, err := k.hello(ctx, p); err != nil {
-		_ = p.close() // the first error says what is wrong
+		_ = p.close() // the first error is the useful one
 		return nil, err
 	}
 	return &Hand{p}, nil
@@ -32,7 +32,7 @@ func (h *Hand) Do(ctx context.Context, t schemas.ConnectorTest) (schemas.Connect
 	var out schemas.ConnectorTestAnswer
 	err := h.process.call(ctx, &schemas.ConnectorRequest{Type: "test", Test: &t}, h.process.limits.Call, false, func(a *schemas.ConnectorAnswer) (bool, error) {
 		if a.Type != "test" {
-			return false, h.process.violation("an answer of type %s came where test was expected", a.Type)
+			return false, h.process.violation("unexpected answer of type %s (expected test)", a.Type)
 		}
 		out = *a.Test
 		return true, nil

@@ -33,16 +33,16 @@ type process struct {
 	in       *os.File // our end of its standard input
 	out, err *os.File
 	reader   *bufio.Reader
-	partial  []byte        // of a line that has not come whole
+	partial  []byte        // of an incomplete line
 	logged   chan struct{} // closed when standard error is drained
-	ended    chan struct{} // closed when the child is gone
-	state    string        // how it ended; set before ended is closed
+	ended    chan struct{} // closed when the child has exited
+	state    string        // how it exited; set before ended is closed
 
 	life   sync.Mutex
 	pid    int
 	reaped bool
-	why    string // why we killed it
-	cut    func() // ends what runs in the place of a child; nil for a child
+	why    string // why it was killed
+	cut    func() // stops the function that replaces a child; nil for a child
 
 	// One call at a time. The fields below belong to it.
 	turn   sync.Mutex
@@ -51,7 +51,7 @@ type process struct {
 	closed bool
 }
 
-// start starts a child. It lives until close or kill, whatever becomes of ctx.
+// start starts a child. It lives until close or kill, even after ctx ends.
 func start(ctx context.Context, c *Config, secrets []string) (*process, error) {
 	if err := connectors.Stopped(ctx, "start the connector "+c.Name); err != nil {
 		return nil, err
@@ -60,14 +60,14 @@ func start(ctx context.Context, c *Config, secrets []string) (*process, error) {
 		logged: make(chan struct{}), ended: make(chan struct{})}
 	fail := func(err error) (*process, error) {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "start the connector " + c.Name,
-			Message: "the executable that --exec names does not start: " + plain(err.Error()), Err: err}
+			Message: "can't start the executable of --exec: " + plain(err.Error()), Err: err}
 	}
 	var theirs [3]*os.File
 	var err error
 	closeAll := func(files ...*os.File) {
 		for _, f := range files {
 			if f != nil {
-				_ = f.Close() // an end of a pipe that holds nothing
+				_ = f.Close() // an end of an empty pipe
 			}
 		}
 	}
@@ -81,7 +81,7 @@ func start(ctx context.Context, c *Config, secrets []string) (*process, error) {
 		theirs = [3]*os.File{}
 	} else if err == nil {
 		cmd := osexec.Command(c.Path, c.Args...)
-		cmd.Env = append([]string{}, c.Env...) // nil would be all of ours
+		cmd.Env = append([]string{}, c.Env...) // nil would pass on this process's environment
 		cmd.Dir = "/"
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
 		started := make(chan error, 1)
@@ -98,7 +98,7 @@ func start(ctx context.Context, c *Config, secrets []string) (*process, error) {
 	return p, nil
 }
 
-// host runs a function in the place of a child, on the child's ends of the pipes. To kill it is to close them.
+// host runs a function in place of a child, on the child's ends of the pipes. Closing them kills it.
 func (p *process) host(run func(io.Reader, io.Writer), theirs [3]*os.File) {
 	p.cut = func() {
 		for _, f := range theirs {
@@ -113,8 +113,8 @@ func (p *process) host(run func(io.Reader, io.Writer), theirs [3]*os.File) {
 	}()
 }
 
-// supervise starts the child and waits for its end. It keeps its thread: on Linux the child dies with it, and so
-// with this program.
+// supervise starts the child and waits for its exit. It keeps its thread: on Linux the child dies with the thread,
+// and so with this program.
 func (p *process) supervise(cmd *osexec.Cmd, started chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -125,13 +125,13 @@ func (p *process) supervise(cmd *osexec.Cmd, started chan<- error) {
 	}
 	p.pid = cmd.Process.Pid
 	if err := limitMemory(p.pid, p.limits.Memory); err != nil {
-		p.kill("its memory cannot be bounded: " + err.Error())
+		p.kill("can't limit its memory: " + err.Error())
 	}
 	started <- nil
 	watched := make(chan struct{})
 	go p.watch(watched)
 	err := reap(cmd, func() {
-		// What it leaves behind in its group goes with it.
+		// Processes left in its group are killed too.
 		p.life.Lock()
 		killGroup(p.pid)
 		p.reaped = true
@@ -161,13 +161,13 @@ func (p *process) watch(until <-chan struct{}) {
 		case <-tick.C:
 		}
 		if n := groupSize(p.pid); n > p.limits.Processes {
-			p.kill(fmt.Sprintf("it had %d processes, and %d are allowed", n, p.limits.Processes))
+			p.kill(fmt.Sprintf("it had %d processes (expected at most %d)", n, p.limits.Processes))
 			return
 		}
 	}
 }
 
-// kill ends the child and its group at once, if it has not ended.
+// kill kills the child and its group at once, unless the child has exited.
 func (p *process) kill(why string) {
 	p.life.Lock()
 	defer p.life.Unlock()
@@ -184,12 +184,12 @@ func (p *process) kill(why string) {
 	killGroup(p.pid)
 }
 
-// drain puts what the child says into the log, and goes on reading when that is too much.
+// drain logs the child's standard error, and keeps reading beyond the limit.
 func (p *process) drain() {
 	defer close(p.logged)
 	r := bufio.NewReaderSize(p.err, maxLogLine)
 	lines, dropped := 0, 0
-	cut := false // the rest of a line that was too long
+	cut := false // the rest of a line that is too long
 	for {
 		text, err := r.ReadSlice('\n')
 		text = bytes.TrimRight(text, "\r\n")
@@ -199,7 +199,7 @@ func (p *process) drain() {
 			dropped++
 		default:
 			lines++
-			p.logger.Warn("the connector says", "line", p.say(string(text), maxShownLine))
+			p.logger.Warn("connector output", "line", p.say(string(text), maxShownLine))
 		}
 		cut = errors.Is(err, bufio.ErrBufferFull)
 		if err != nil && !cut {
@@ -207,7 +207,7 @@ func (p *process) drain() {
 		}
 	}
 	if dropped > 0 {
-		p.logger.Warn("the connector said too much", "lines_dropped", dropped)
+		p.logger.Warn("connector output exceeded the limit", "lines_dropped", dropped)
 	}
 }
 
@@ -217,7 +217,7 @@ const (
 	maxMessage   = 2000
 )
 
-// say makes a text of the child's fit to be seen: no secret that it was given, no control character, not too long.
+// say makes a child's text safe to show: without the secrets that it was given, without control characters, and short.
 func (p *process) say(s string, limit int) string {
 	s = plain(p.secrets.Replace(s))
 	if len(s) > limit {
@@ -226,7 +226,7 @@ func (p *process) say(s string, limit int) string {
 	return s
 }
 
-// plain escapes what is not graphic.
+// plain escapes characters that aren't graphic.
 func plain(s string) string {
 	q := strconv.QuoteToGraphic(s)
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
@@ -244,7 +244,7 @@ func replacer(secrets []string) *strings.Replacer {
 		}
 		all = append(all, forms...)
 	}
-	// What is a part of another secret comes after it, or the rest of that would stay.
+	// A part of another secret comes after it, or the rest of that secret would remain.
 	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
 	var pairs []string
 	for _, s := range all {
@@ -255,41 +255,41 @@ func replacer(secrets []string) *strings.Replacer {
 	return strings.NewReplacer(pairs...)
 }
 
-// minSecret is the length below which a secret is none, and would tear words apart.
+// minSecret is the shortest secret that is replaced: shorter ones would cut words apart.
 const minSecret = 4
 
 // violation is an answer that the protocol does not allow.
 func (p *process) violation(format string, args ...any) error {
 	return &connectors.Error{Code: connectors.Invalid, Op: "connector " + p.name,
-		Message: "the connector breaks the protocol, and was ended: " + fmt.Sprintf(format, args...)}
+		Message: "the connector violated the protocol and was stopped: " + fmt.Sprintf(format, args...)}
 }
 
 func (p *process) unavailable(message string, err error) error {
 	return &connectors.Error{Code: connectors.Unavailable, Op: "connector " + p.name, Message: message, Whole: true, Err: err}
 }
 
-// fail ends a child that cannot be trusted to be in step any more.
+// fail ends a child that may be out of step with the protocol.
 func (p *process) fail(err error) error {
 	p.kill(err.Error())
-	p.broken = p.unavailable("the connector was ended by an earlier fault: "+err.Error(), err)
+	p.broken = p.unavailable("the connector was stopped after an earlier fault: "+err.Error(), err)
 	return err
 }
 
-// gone is the error for a child that ended by itself, with what is known of how.
+// gone returns the error for a child that exited by itself, with the known reason.
 func (p *process) gone() error {
-	state := "its output has ended"
-	_ = p.in.Close() // which tells one that closed its output alone
+	state := "its output ended"
+	_ = p.in.Close() // which a child that only closed its output survives
 	select {
 	case <-p.ended:
 		state = p.state
 	case <-time.After(p.limits.Close):
 	}
-	return p.fail(p.unavailable("the connector ended before it had answered ("+plain(state)+"); what it said is in the log", nil))
+	return p.fail(p.unavailable("the connector exited before it answered ("+plain(state)+"); the log has its output", nil))
 }
 
-// call sends a request and hands each answer to part, until part says that it was the last. An answer that is an
-// error is returned typed, and the child stays usable; so it does after a cancellation that it answers. Whatever
-// else goes wrong ends it. limit bounds the whole call, or the time between two answers where each is set.
+// call sends a request and passes each answer to part, until part reports the last. An error as the answer is
+// returned typed, and the child stays usable, as it does after a cancellation that it answers. Any other fault ends
+// it. limit bounds the call, or the time between two answers if each is set.
 func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit time.Duration, each bool, part func(*schemas.ConnectorAnswer) (bool, error)) error {
 	p.turn.Lock()
 	defer p.turn.Unlock()
@@ -298,7 +298,7 @@ func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit
 	case p.broken != nil:
 		return p.broken
 	case p.closed:
-		return p.unavailable("it is closed", nil)
+		return p.unavailable("the connection is closed", nil)
 	}
 	if err := connectors.Stopped(ctx, op); err != nil {
 		return err
@@ -308,13 +308,13 @@ func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit
 	line, err := json.Marshal(req)
 	switch {
 	case err != nil:
-		return &connectors.Error{Code: connectors.Invalid, Op: op, Message: "the request has a value that JSON cannot hold", Err: err}
+		return &connectors.Error{Code: connectors.Invalid, Op: op, Message: "the request has a value that JSON can't represent", Err: err}
 	case len(line) > p.limits.Line:
-		return &connectors.Error{Code: connectors.Invalid, Op: op, Message: fmt.Sprintf("the request has %d bytes, and a line may have %d", len(line), p.limits.Line)}
+		return &connectors.Error{Code: connectors.Invalid, Op: op, Message: fmt.Sprintf("the request has %d bytes (expected at most %d in a line)", len(line), p.limits.Line)}
 	}
 	deadline := time.Now().Add(limit)
 	late := false // the deadline is the one of the grace after a cancellation
-	// The end of ctx wakes what waits, which then asks the child to stop.
+	// The end of ctx wakes the waiting call, which then asks the child to stop.
 	fired := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(fired)
@@ -347,23 +347,23 @@ func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit
 			}
 			continue
 		case errors.Is(err, os.ErrDeadlineExceeded) && late:
-			return errors.Join(connectors.Stopped(ctx, op), p.fail(p.unavailable(fmt.Sprintf("it did not stop within %s, and was ended", p.limits.Grace), nil)))
+			return errors.Join(connectors.Stopped(ctx, op), p.fail(p.unavailable(fmt.Sprintf("it didn't stop within %s and was killed", p.limits.Grace), nil)))
 		case errors.Is(err, os.ErrDeadlineExceeded):
-			return p.fail(p.unavailable(fmt.Sprintf("no answer to %s within %s; the connector was ended", op, limit), nil))
+			return p.fail(p.unavailable(fmt.Sprintf("%s timed out after %s; the connector was stopped", op, limit), nil))
 		case errors.Is(err, errLong):
-			return p.fail(p.violation("a line has more than %d bytes", p.limits.Line))
+			return p.fail(p.violation("line too long (expected at most %d bytes)", p.limits.Line))
 		case err != nil:
 			return p.gone()
 		}
 		if left -= int64(len(text)); left < 0 {
-			return p.fail(p.violation("an answer has more than %d bytes", p.limits.Answer))
+			return p.fail(p.violation("answer too long (expected at most %d bytes)", p.limits.Answer))
 		}
 		a, err := strict.DecodeConnectorAnswer(text)
 		if err != nil {
 			return p.fail(p.violation("%s", p.say(err.Error(), maxMessage)))
 		}
 		if a.ID != req.ID {
-			return p.fail(p.violation("an answer to request %d came while %d was asked", a.ID, req.ID))
+			return p.fail(p.violation("an answer to request %d (expected %d)", a.ID, req.ID))
 		}
 		if a.Type == "error" {
 			if err := connectors.Stopped(ctx, op); err != nil {
@@ -384,7 +384,7 @@ func (p *process) call(ctx context.Context, req *schemas.ConnectorRequest, limit
 	}
 }
 
-// typed is an error that the child answered with.
+// typed converts an error that the child answered.
 func (p *process) typed(op string, e *schemas.ConnectorError) *connectors.Error {
 	out := &connectors.Error{Code: connectors.Code(e.Code), Op: op, Message: p.say(e.Message, maxMessage)}
 	if out.Code == connectors.Unavailable {
@@ -398,7 +398,7 @@ func (p *process) typed(op string, e *schemas.ConnectorError) *connectors.Error 
 
 var (
 	errWoken = errors.New("the context has ended")
-	errLong  = errors.New("a line is too long")
+	errLong  = errors.New("line too long")
 )
 
 func (p *process) write(ctx context.Context, line []byte, deadline time.Time) error {
@@ -411,15 +411,15 @@ func (p *process) write(ctx context.Context, line []byte, deadline time.Time) er
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		// Half of a line may be under way.
-		return errors.Join(connectors.Stopped(ctx, "ask the connector"), p.fail(p.unavailable("it was ended while it was being asked", nil)))
+		// Half of a line may have been written.
+		return errors.Join(connectors.Stopped(ctx, "ask the connector"), p.fail(p.unavailable("it was stopped during the request", nil)))
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return p.fail(p.unavailable("it takes no requests; the connector was ended", nil))
+		return p.fail(p.unavailable("it doesn't accept requests; the connector was stopped", nil))
 	}
 	return p.gone()
 }
 
-// line reads one line. A part of one stays for the next call.
+// line reads one line. An incomplete line is kept for the next call.
 func (p *process) line(ctx context.Context, deadline time.Time, late bool) ([]byte, error) {
 	_ = p.out.SetReadDeadline(deadline) // fails only on a closed file, and then so does the read
 	if ctx.Err() != nil && !late {
@@ -447,7 +447,8 @@ func (p *process) line(ctx context.Context, deadline time.Time, late bool) ([]by
 	}
 }
 
-// close ends the child: it is asked to, then its input ends, then it is killed. The error says that it had to be.
+// close ends the child: it is asked to exit, then its input ends, then it is killed. The error reports that it had to
+// be killed.
 func (p *process) close() error {
 	var err error
 	p.turn.Lock()
@@ -472,9 +473,9 @@ func (p *process) close() error {
 	case <-p.ended:
 	case <-timer.C:
 		if err == nil && !broken {
-			err = p.unavailable(fmt.Sprintf("it did not end within %s of being closed, and was killed", p.limits.Close), nil)
+			err = p.unavailable(fmt.Sprintf("it didn't exit within %s after close and was killed", p.limits.Close), nil)
 		}
-		p.kill("it did not end")
+		p.kill("it didn't exit")
 		<-p.ended
 	}
 	// A process that left the group may hold the other ends.
@@ -483,14 +484,14 @@ func (p *process) close() error {
 	return errors.Join(err, p.out.Close(), p.err.Close())
 }
 
-// logGrace is what the last lines of a child that has ended may take to arrive.
+// logGrace is the time for the last lines of a child that has exited to arrive.
 const logGrace = 200 * time.Millisecond
 
-// done is a part that takes the last line alone. count, when set, takes what the line says.
+// done is a part that accepts only the last line. count, if set, receives the line's count.
 func (p *process) done(count *schemas.ConnectorDone) func(*schemas.ConnectorAnswer) (bool, error) {
 	return func(a *schemas.ConnectorAnswer) (bool, error) {
 		if a.Type != "done" {
-			return false, p.violation("an answer of type %s came where done was expected", a.Type)
+			return false, p.violation("unexpected answer of type %s (expected done)", a.Type)
 		}
 		if count != nil {
 			*count = *a.Done

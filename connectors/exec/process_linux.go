@@ -15,26 +15,26 @@ import (
 
 const supported = true
 
-// isolate gives the child a process group of its own, and ends it with us.
+// isolate gives the child a process group of its own, and lets it die with this program.
 func isolate(cmd *osexec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
-// limitMemory bounds the data of a process, as RLIMIT_DATA has it: memory that is private and can be written. It
-// holds for those that it starts from now on, each by itself. Nothing was asked of the process so far.
+// limitMemory bounds a process's data (RLIMIT_DATA): private writable memory. Processes that it starts later inherit
+// the limit, each for itself. The process has had no request yet.
 func limitMemory(pid int, limit int64) error {
 	data := unix.Rlimit{Cur: uint64(limit), Max: uint64(limit)}
 	if err := unix.Prlimit(pid, unix.RLIMIT_DATA, &data, nil); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("prlimit: %w", err)
 	}
-	// A core file would hold the secrets.
+	// A core file would contain the secrets.
 	if err := unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("prlimit: %w", err)
 	}
 	return nil
 }
 
-// reap waits for the child's end. before runs while its number is still its own.
+// reap waits for the child's exit. before runs while the process id is still reserved.
 func reap(cmd *osexec.Cmd, before func()) error {
 	for {
 		var info unix.Siginfo
@@ -59,7 +59,7 @@ func groupSize(pgid int) int {
 	for _, path := range stats {
 		text, err := os.ReadFile(path)
 		if err != nil {
-			continue // it ended meanwhile
+			continue // it exited meanwhile
 		}
 		// proc_pid_stat(5): the name, in parentheses, may hold anything; then come state, ppid and pgrp.
 		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])

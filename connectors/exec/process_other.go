@@ -4,7 +4,8 @@ package exec
 
 import osexec "os/exec"
 
-// supported says that children can be held to their limits: here a pipe has no deadline, and there are no groups.
+// supported reports whether limits on children can be enforced: this system has neither deadlines on pipes nor
+// process groups.
 const supported = false
 
 func isolate(*osexec.Cmd) {}

@@ -12,7 +12,7 @@ const supported = true
 // isolate gives the child a process group of its own.
 func isolate(cmd *osexec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
 
-// limitMemory does nothing: a limit cannot be given to a process that runs.
+// limitMemory does nothing: a running process can't be given a limit.
 func limitMemory(int, int64) error { return nil }
 
 // reap waits for the child's end, then runs before.
@@ -25,5 +25,5 @@ func reap(cmd *osexec.Cmd, before func()) error {
 // killGroup kills a process and all in its group.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) } // ESRCH: all are gone
 
-// groupSize is not known.
+// groupSize is unknown here.
 func groupSize(int) int { return 0 }

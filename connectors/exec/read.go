@@ -35,7 +35,7 @@ func (s *session) Close() error {
 	return err
 }
 
-// usable says why the session cannot be asked.
+// usable returns the reason why the session can't be used.
 func (s *session) usable(ctx context.Context, op string) error {
 	if err := connectors.Stopped(ctx, op); err != nil {
 		return err
@@ -44,14 +44,14 @@ func (s *session) usable(ctx context.Context, op string) error {
 	defer s.process.turn.Unlock()
 	switch {
 	case s.process.closed:
-		return s.process.unavailable("it is closed", nil)
+		return s.process.unavailable("the connection is closed", nil)
 	case s.process.broken != nil:
 		return s.process.broken
 	}
 	return nil
 }
 
-// Describe is what the installation said when it was opened.
+// Describe returns the installation's description from when it was opened.
 func (s *session) Describe(ctx context.Context) (connectors.Description, error) {
 	if err := s.usable(ctx, "describe"); err != nil {
 		return connectors.Description{}, err
@@ -59,11 +59,11 @@ func (s *session) Describe(ctx context.Context) (connectors.Description, error) 
 	return s.description, nil
 }
 
-// Read asks the child, holds each answer to the protocol, and drops what was not selected.
+// Read asks the child, checks each answer against the protocol, and drops connections that weren't selected.
 func (s *session) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
 	req := &schemas.Selection{Scope: sel.Scope}
 	for _, n := range sel.Names {
-		if sayable(n.SourceName, n.Type) { // others the application cannot have
+		if sayable(n.SourceName, n.Type) { // the application can't have other names
 			req.Names = append(req.Names, n)
 		}
 	}
@@ -89,7 +89,7 @@ func (s *session) Read(ctx context.Context, sel connectors.Selection) (connector
 	return out, nil
 }
 
-// fold is a name in the form in which names that are one to the application are equal.
+// fold returns a name in the form in which names equivalent in the application are equal.
 func (s *session) fold(n schemas.Name) schemas.Name {
 	if t, ok := s.description.Type(n.Type); ok && t.Names.FoldCase {
 		n.SourceName = strings.ToLower(n.SourceName)
@@ -97,11 +97,11 @@ func (s *session) fold(n schemas.Name) schemas.Name {
 	return n
 }
 
-// collector takes connections as they come, in parts, and in order.
+// collector receives connections in parts and in order.
 type collector struct {
 	session *session
 	list    []connectors.Connection
-	free    bool // of order: each belongs to one that was asked
+	free    bool // of order: each belongs to a requested one
 }
 
 func (g *collector) part(a *schemas.ConnectorAnswer, end *schemas.ConnectorDone) (bool, error) {
@@ -119,7 +119,7 @@ func (g *collector) part(a *schemas.ConnectorAnswer, end *schemas.ConnectorDone)
 		return false, nil
 	case "entitlements":
 		if len(g.list) == 0 {
-			return false, p.violation("entitlements came before any connection")
+			return false, p.violation("entitlements before the first connection")
 		}
 		last := &g.list[len(g.list)-1]
 		from := len(last.Entitlements)
@@ -127,12 +127,12 @@ func (g *collector) part(a *schemas.ConnectorAnswer, end *schemas.ConnectorDone)
 		return false, g.check(last, from)
 	case "done":
 		if a.Done.Count != len(g.list) {
-			return false, p.violation("it counts %d connections and gave %d", a.Done.Count, len(g.list))
+			return false, p.violation("wrong number of connections (%d counted, %d sent)", a.Done.Count, len(g.list))
 		}
 		*end = *a.Done
 		return true, nil
 	}
-	return false, p.violation("an answer of type %s came where connections were expected", a.Type)
+	return false, p.violation("unexpected answer of type %s (expected connections)", a.Type)
 }
 
 func (g *collector) add(c connectors.Connection) error {
@@ -141,9 +141,9 @@ func (g *collector) add(c connectors.Connection) error {
 	known, ok := g.session.attributes[c.Type]
 	switch {
 	case !ok:
-		return p.violation("%s has a type that it did not describe", name(c.Name))
+		return p.violation("%s has a type that isn't in the description", name(c.Name))
 	case c.SourceName == "":
-		return p.violation("a connection has no name")
+		return p.violation("a connection's name is missing")
 	}
 	for _, s := range []string{c.SourceName, c.NativeID} {
 		if f := textFault(s); f != "" {
@@ -152,7 +152,7 @@ func (g *collector) add(c connectors.Connection) error {
 	}
 	for k := range c.Payload {
 		if !known[k] {
-			return p.violation("%s has an attribute %s, which it did not describe", name(c.Name), p.say(k, 200))
+			return p.violation("%s has the attribute %s, which isn't in the description", name(c.Name), p.say(k, 200))
 		}
 	}
 	if n := len(g.list); n > 0 && !g.free {
@@ -160,7 +160,7 @@ func (g *collector) add(c connectors.Connection) error {
 		case before.Name.Compare(c.Name) > 0, before.Name == c.Name && before.NativeID > c.NativeID:
 			return p.violation("the connections are not sorted: %s comes before %s", name(before.Name), name(c.Name))
 		case before.Name == c.Name && (before.NativeID == c.NativeID || before.NativeID == ""):
-			return p.violation("%s stands twice without ids that tell one from the other", name(c.Name))
+			return p.violation("duplicate connection %s without ids to distinguish them", name(c.Name))
 		}
 	}
 	c.Protected = p.say(c.Protected, maxMessage)
@@ -168,7 +168,7 @@ func (g *collector) add(c connectors.Connection) error {
 	return g.check(&g.list[len(g.list)-1], 0)
 }
 
-// check holds entitlements to the protocol, from the index on.
+// check checks entitlements from the index on against the protocol.
 func (g *collector) check(c *connectors.Connection, from int) error {
 	p := g.session.process
 	for i := from; i < len(c.Entitlements); i++ {
@@ -184,23 +184,23 @@ func (g *collector) check(c *connectors.Connection, from int) error {
 		if i == 0 || g.free {
 			continue
 		}
-		// Two targets of one name are two by their ids.
+		// Two targets of one name differ by their ids.
 		before := c.Entitlements[i-1]
 		if order := before.Compare(e); order > 0 || order == 0 && (before.TargetID == "" || before.TargetID >= e.TargetID) {
-			return p.violation("the entitlements of %s are not sorted, or one stands twice: %s", p.say(c.String(), 200), p.say(e.Target.String(), 200))
+			return p.violation("the entitlements of %s are not sorted, or one is a duplicate: %s", p.say(c.String(), 200), p.say(e.Target.String(), 200))
 		}
 	}
 	return nil
 }
 
-// List asks for all of a type at the first page, and cuts the pages out of the answer.
+// List asks for everything of a type at the first page, and cuts the pages out of the answer.
 func (s *session) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	if err := s.usable(ctx, "list"); err != nil {
 		return connectors.Page{}, err
 	}
 	rule, ok := s.listable(q.Type)
 	if !ok {
-		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: "list", Message: fmt.Sprintf("%s has nothing of the type %q", s.description.Title, s.process.say(q.Type, 100))}
+		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: "list", Message: fmt.Sprintf("%s: unknown type %q", s.description.Title, s.process.say(q.Type, 100))}
 	}
 	names := slices.DeleteFunc(slices.Clone(q.Names), func(n string) bool { return !sayable(n) })
 	if q.Names != nil && names == nil {
@@ -238,9 +238,9 @@ func (s *session) list(ctx context.Context, typ string, names []string) ([]conne
 					n++
 					switch {
 					case w.Type != typ:
-						return false, s.process.violation("an item of another type came where %s were asked", typ)
+						return false, s.process.violation("an item of another type (expected %s)", typ)
 					case w.SourceName == "":
-						return false, s.process.violation("an item has no name")
+						return false, s.process.violation("an item's name is missing")
 					}
 					for _, text := range []string{w.SourceName, w.NativeID} {
 						if f := textFault(text); f != "" {
@@ -252,20 +252,20 @@ func (s *session) list(ctx context.Context, typ string, names []string) ([]conne
 				return false, nil
 			case "done":
 				if a.Done.Count != n {
-					return false, s.process.violation("it counts %d items and gave %d", a.Done.Count, n)
+					return false, s.process.violation("wrong number of items (%d counted, %d sent)", a.Done.Count, n)
 				}
 				if a.Done.Incomplete != "" {
-					return false, s.process.unavailable("the list is not whole: "+s.process.say(a.Done.Incomplete, maxMessage), nil)
+					return false, s.process.unavailable("incomplete list: "+s.process.say(a.Done.Incomplete, maxMessage), nil)
 				}
 				return true, nil
 			}
-			return false, s.process.violation("an answer of type %s came where items were expected", a.Type)
+			return false, s.process.violation("unexpected answer of type %s (expected items)", a.Type)
 		})
 	return items, err
 }
 
-// Normalize holds the state to the description, and asks a child that normalizes for each connection's form. What
-// the child gives back names no target and no attribute that was not there.
+// Normalize checks the state against the description, and asks a child that normalizes for each connection's form.
+// The child's answer may not add targets or attributes.
 func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 	out, err := connectors.NormalizeWith(s.description, in, s.imply)
 	if err != nil || !s.normalizes || len(out.Connections) == 0 {
@@ -293,11 +293,11 @@ func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 	}
 	for _, c := range out.Connections {
 		if !sayable(c.SourceName) {
-			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "a name is not UTF-8"}
+			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "invalid name (expected UTF-8)"}
 		}
 		b, err := json.Marshal(c)
 		if err != nil {
-			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "the payload of " + s.process.say(c.String(), 200) + " has a value that JSON cannot hold"}
+			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "the payload of " + s.process.say(c.String(), 200) + " has a value that JSON can't represent"}
 		}
 		if size += len(b); size > s.process.limits.Line/2 {
 			if err := flush(); err != nil {
@@ -313,7 +313,7 @@ func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 	return connectors.NormalizeWith(s.description, connectors.State{Connections: changed, Incomplete: in.Incomplete}, s.imply)
 }
 
-// imply adds what the description says that privileges imply.
+// imply adds the privileges that others imply by the description.
 func (s *session) imply(c *connectors.Connection) error {
 	t, _ := s.description.Type(c.Type)
 	for _, e := range slices.Clone(c.Entitlements) {
@@ -326,19 +326,19 @@ func (s *session) imply(c *connectors.Connection) error {
 	return nil
 }
 
-// sameConnections says where a child's normal form is of something else than what it was given.
+// sameConnections returns an error if a child's normal form isn't of the connections that it was given.
 func (s *session) sameConnections(asked []connectors.Connection, got []connectors.Connection) error {
 	if len(asked) != len(got) {
-		return s.process.violation("%d connections were to be normalized, and %d came back", len(asked), len(got))
+		return s.process.violation("normalized %[2]d connections (expected %[1]d)", len(asked), len(got))
 	}
 	for i, a := range asked {
 		g := got[i]
 		if s.fold(a.Name) != s.fold(g.Name) || a.NativeID != g.NativeID {
-			return s.process.violation("%s was to be normalized, and %s came back", s.process.say(a.String(), 200), s.process.say(g.String(), 200))
+			return s.process.violation("normalized %[2]s (expected %[1]s)", s.process.say(a.String(), 200), s.process.say(g.String(), 200))
 		}
 		for k := range g.Payload {
 			if _, ok := a.Payload[k]; !ok {
-				return s.process.violation("the normal form of %s has an attribute that was not said", s.process.say(a.String(), 200))
+				return s.process.violation("the normal form of %s has an additional attribute", s.process.say(a.String(), 200))
 			}
 		}
 		given := map[schemas.Name]bool{}
@@ -347,7 +347,7 @@ func (s *session) sameConnections(asked []connectors.Connection, got []connector
 		}
 		for _, e := range g.Entitlements {
 			if !given[s.foldTarget(a.Type, e.Target)] {
-				return s.process.violation("the normal form of %s has a target that was not said", s.process.say(a.String(), 200))
+				return s.process.violation("the normal form of %s has an additional target", s.process.say(a.String(), 200))
 			}
 		}
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/countersign/countersign/schemas/strict"
 )
 
-// Serve is the other end, for connectors written in Go: it answers on out what it is asked on in, until it is closed
-// or in ends. main calls it with the standard streams. What the connector logs goes to standard error.
+// Serve is the other end, for connectors written in Go: it answers requests from in on out, until close or the end of
+// in. main calls it with the standard streams. The connector's log goes to standard error.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, c connectors.Connector) error {
 	s := &server{out: out, c: c}
 	return errors.Join(s.serve(ctx, in), s.close())
@@ -69,7 +69,7 @@ func (s *server) serve(ctx context.Context, in io.Reader) error {
 	requests := make(chan *schemas.ConnectorRequest)
 	var scan error // set before requests is closed
 	go func() {
-		// After close it waits for the end of the input, as the program does that calls Serve.
+		// After close it waits for the end of the input, as a program that calls Serve does.
 		defer close(requests)
 		scan = s.scan(ctx, in, requests)
 	}()
@@ -88,7 +88,7 @@ func (s *server) serve(ctx context.Context, in io.Reader) error {
 	}
 }
 
-// scan reads requests ahead, so that a cancel is seen while another is worked on.
+// scan reads requests ahead, so that a cancel is seen during another request.
 func (s *server) scan(ctx context.Context, in io.Reader, requests chan<- *schemas.ConnectorRequest) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(make([]byte, 64<<10), maxRequest)
@@ -114,7 +114,7 @@ func (s *server) scan(ctx context.Context, in io.Reader, requests chan<- *schema
 	return lines.Err()
 }
 
-// one answers a request. The error is that of a stream that is broken.
+// one answers a request. An error means that a stream is broken.
 func (s *server) one(ctx context.Context, req *schemas.ConnectorRequest) (last bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -153,7 +153,7 @@ func (s *server) answer(ctx context.Context, req *schemas.ConnectorRequest, a *a
 				return &schemas.ConnectorAnswer{Type: "hello", Hello: &schemas.ConnectorWelcome{Version: v, Normalizes: s.c != nil}}, nil
 			}
 		}
-		return refuse(connectors.Unsupported, "this connector speaks version %d of the protocol", schemas.ConnectorProtocol)
+		return refuse(connectors.Unsupported, "unknown protocol version (expected %d)", schemas.ConnectorProtocol)
 	case "close":
 		if err := s.close(); err != nil {
 			return nil, err
@@ -161,19 +161,19 @@ func (s *server) answer(ctx context.Context, req *schemas.ConnectorRequest, a *a
 		return done(0, "")
 	case "test":
 		if s.do == nil {
-			return refuse(connectors.Unsupported, "this is no outside hand")
+			return refuse(connectors.Unsupported, "this program isn't an outside hand")
 		}
 		t, err := s.do(ctx, *req.Test)
 		return &schemas.ConnectorAnswer{Type: "test", Test: &t}, err
 	}
 	switch {
 	case s.c == nil:
-		return refuse(connectors.Unsupported, "this is an outside hand, and no connector")
+		return refuse(connectors.Unsupported, "this program is an outside hand, not a connector")
 	case req.Type == "describe":
 		return describe(s.c.Describe(), nil)
 	case req.Type == "open":
 		if s.reader != nil {
-			return refuse(connectors.Invalid, "the application is open already")
+			return refuse(connectors.Invalid, "the application is already open")
 		}
 		if err := s.open(ctx, req.Open); err != nil {
 			return nil, err
@@ -225,7 +225,7 @@ func (s *server) answer(ctx context.Context, req *schemas.ConnectorRequest, a *a
 		}
 		return done(n, "")
 	}
-	return refuse(connectors.Unsupported, "there is no request %q", req.Type)
+	return refuse(connectors.Unsupported, "unknown request %q", req.Type)
 }
 
 func (s *server) open(ctx context.Context, o *schemas.ConnectorOpen) error {
@@ -275,7 +275,7 @@ func (s *server) list(ctx context.Context, q *schemas.ConnectorQuery, a *answer)
 	return nil, &connectors.Error{Code: connectors.Unavailable, Message: "the pages do not end"}
 }
 
-// answer writes the lines of one answer, up to the first that cannot be written.
+// answer writes the lines of one answer, up to the first write error.
 type answer struct {
 	s   *server
 	id  int64
@@ -320,7 +320,7 @@ func (a *answer) connections(list []connectors.Connection) {
 	flush()
 }
 
-// wireError is an error as the protocol has it. A cause is left out: it may hold what must not be seen.
+// wireError returns an error in the protocol's form. The cause is left out: it may contain a secret.
 func wireError(err error) *schemas.ConnectorError {
 	out := &schemas.ConnectorError{Code: string(connectors.Unavailable), Message: cut(err.Error())}
 	if out.Message == "" {
@@ -338,14 +338,14 @@ func wireError(err error) *schemas.ConnectorError {
 	return out
 }
 
-// What the schema of an error allows.
+// The limits in the schema of an error.
 const (
 	maxText         = 4000
 	maxRetrySeconds = 86400
 	maxDependents   = 1000
 )
 
-// cut bounds a text as the protocol does, in characters.
+// cut bounds a string as the protocol does, in characters.
 func cut(s string) string {
 	if utf8.RuneCountInString(s) <= maxText {
 		return s

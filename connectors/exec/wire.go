@@ -11,8 +11,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// description is what a child says of itself, under the operator's name for it. Its schemas get one form, so that those
-// of two answers can be compared.
+// description returns a child's description of itself, under the operator's name for it. Its schemas are put into one
+// form, so that those of two answers can be compared.
 func description(name string, w *schemas.Description) (connectors.Description, error) {
 	d := *w
 	d.Name = name
@@ -29,7 +29,7 @@ func description(name string, w *schemas.Description) (connectors.Description, e
 	return d, nil
 }
 
-// sortedKeys is a schema with its keys sorted and without white space.
+// sortedKeys returns a schema with its keys sorted and without white space.
 func sortedKeys(schema json.RawMessage) (json.RawMessage, error) {
 	var v map[string]any
 	if err := json.Unmarshal(schema, &v); err != nil {
@@ -38,7 +38,7 @@ func sortedKeys(schema json.RawMessage) (json.RawMessage, error) {
 	return json.Marshal(v)
 }
 
-// wireDescription is a description as the protocol has it: the name is the operator's to give.
+// wireDescription returns a description in the protocol's form, without the name, which the operator chooses.
 func wireDescription(d connectors.Description) *schemas.Description {
 	d.Name = ""
 	return &d
@@ -54,7 +54,7 @@ func operation(application string, w schemas.ConnectorOperation) schemas.Operati
 		Target: w.Target, TargetID: w.TargetID, Privilege: w.Privilege, Before: w.Before, After: w.After, ReassignTo: w.ReassignTo}
 }
 
-// textFault says why a name or id that a child gives cannot be one, or "".
+// textFault returns the reason why a name or id from a child is invalid, or "".
 func textFault(s string) string {
 	for _, r := range s {
 		if unicode.IsControl(r) || r == '\u2028' || r == '\u2029' {
@@ -64,12 +64,12 @@ func textFault(s string) string {
 	return ""
 }
 
-// sayable says whether JSON can hold all of a request's names as they are.
+// sayable reports whether JSON can represent all of a request's names exactly.
 func sayable(names ...string) bool {
 	return !slices.ContainsFunc(names, func(s string) bool { return !utf8.ValidString(s) })
 }
 
-// generic is a value as a JSON Schema wants it.
+// generic returns a value in the form that a JSON Schema validates.
 func generic(v any) any {
 	b, err := json.Marshal(v)
 	if err != nil {

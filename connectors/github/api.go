@@ -17,7 +17,7 @@ import (
 	"github.com/countersign/countersign/connectors/rest"
 )
 
-// client speaks to one organisation.
+// client sends requests about one organisation.
 type client struct {
 	rest         *rest.Client
 	organisation string
@@ -27,11 +27,11 @@ type client struct {
 
 const (
 	perPage = 100
-	// maxPages bounds every list: what is longer is an error, never cut.
+	// maxPages bounds every list: a longer one is an error, never cut.
 	maxPages = 10_000
 )
 
-// path is a path of REST: its parts are escaped, each.
+// path returns a path of REST; each part is escaped.
 func path(parts ...string) string {
 	for i := range parts {
 		parts[i] = url.PathEscape(parts[i])
@@ -43,7 +43,7 @@ func (c *client) team(slug string, more ...string) string {
 	return path(append([]string{"orgs", c.organisation, "teams", slug}, more...)...)
 }
 
-// send is one call of REST. v takes the answer; nil leaves it.
+// send makes one call of REST and decodes the answer into v; nil ignores it.
 func (c *client) send(ctx context.Context, op, method, path string, query url.Values, body, v any) (*rest.Response, int, error) {
 	r := rest.Request{Op: op, Method: method, Path: path, Query: query, Body: body}
 	var resp *rest.Response
@@ -55,13 +55,13 @@ func (c *client) send(ctx context.Context, op, method, path string, query url.Va
 		resp, n, err = c.rest.JSON(ctx, r, v)
 	}
 	if err != nil {
-		return nil, n, said(op, err)
+		return nil, n, clarify(op, err)
 	}
 	return resp, n, partial(op, resp.Header)
 }
 
-// said makes GitHub's more particular errors plain.
-func said(op string, err error) error {
+// clarify explains GitHub's more specific errors.
+func clarify(op string, err error) error {
 	var answer *rest.StatusError
 	if !errors.As(err, &answer) {
 		return err
@@ -69,16 +69,16 @@ func said(op string, err error) error {
 	switch {
 	case strings.HasPrefix(answer.Header.Get("X-Github-Sso"), "required"):
 		return &connectors.Error{Code: connectors.Denied, Op: op, Err: answer,
-			Message: "the organisation uses SAML, and the token is not authorised for it: authorise it in the token's settings at GitHub (Configure SSO)"}
+			Message: "the organisation uses SAML, and the token isn't authorised for it: authorise it in the token's settings at GitHub (Configure SSO)"}
 	case moved(answer):
 		return &connectors.Error{Code: connectors.Conflict, Op: op, Err: answer,
-			Message: "GitHub has it under another name now: put the new name into the request, or of the organisation into the config; nothing was sent there"}
+			Message: "GitHub has renamed it: use the new name in the request, or the organisation's new name in the config; nothing was sent there"}
 	}
 	return err
 }
 
-// moved says whether GitHub leads to a repository or organisation by its id, as it does after a change of name.
-// Whatever else leads elsewhere is not GitHub's.
+// moved reports whether GitHub redirects to a repository or organisation by its id, as it does after a rename. Other
+// redirects aren't GitHub's.
 func moved(answer *rest.StatusError) bool {
 	to, err := url.Parse(answer.Header.Get("Location"))
 	if err != nil || answer.Status < 300 || answer.Status >= 400 {
@@ -87,17 +87,17 @@ func moved(answer *rest.StatusError) bool {
 	return strings.Contains(to.Path, "/repositories/") || strings.Contains(to.Path, "/organizations/")
 }
 
-// partial refuses an answer that leaves something out. Such a one says so in a header alone.
+// partial refuses an incomplete answer. Only a header marks it.
 // https://docs.github.com/en/rest/authentication/authenticating-to-the-rest-api
 func partial(op string, h http.Header) error {
 	if !strings.HasPrefix(h.Get("X-Github-Sso"), "partial-results") {
 		return nil
 	}
 	return &connectors.Error{Code: connectors.Denied, Op: op,
-		Message: "GitHub left out what the token is not authorised for: the organisation uses SAML, so authorise the token for it (Configure SSO)"}
+		Message: "GitHub omitted items that the token isn't authorised for: the organisation uses SAML, so authorise the token for it (Configure SSO)"}
 }
 
-// list reads every page. A list whose pages go in a circle has no end, and is an error.
+// list reads every page. Pages that form a cycle are an error.
 func list[T any](ctx context.Context, c *client, op, path string, query url.Values) ([]T, error) {
 	if query == nil {
 		query = url.Values{}
@@ -112,7 +112,7 @@ func list[T any](ctx context.Context, c *client, op, path string, query url.Valu
 			return nil, err
 		}
 		if page == nil {
-			return nil, strange(op) // null is no list
+			return nil, strange(op) // null isn't a list
 		}
 		out = append(out, page...)
 		next, err := rest.NextPage(resp.Header)
@@ -123,7 +123,7 @@ func list[T any](ctx context.Context, c *client, op, path string, query url.Valu
 			return out, nil
 		}
 		if seen[next] {
-			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's pages go in a circle"}
+			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's pages form a cycle"}
 		}
 		seen[next] = true
 		path, query = next, nil
@@ -132,11 +132,11 @@ func list[T any](ctx context.Context, c *client, op, path string, query url.Valu
 }
 
 func strange(op string) error {
-	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the answer is not what this API gives: is the address right, and nothing else in between?"}
+	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the answer isn't this API's: check the address, and for a proxy in between"}
 }
 
 func tooMany(op string) error {
-	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: fmt.Sprintf("there are more than %d pages", maxPages)}
+	return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: fmt.Sprintf("too many pages (expected at most %d)", maxPages)}
 }
 
 // fault is an error of GraphQL.
@@ -149,8 +149,8 @@ type fault struct {
 	} `json:"extensions"`
 }
 
-// query asks GraphQL. What answers with an error, even beside data, is an error, but for those that absent lets
-// pass: what they are about is null.
+// query sends a GraphQL query. An answer with an error, even one with data, is an error, except those that absent
+// accepts: their objects are null.
 func (c *client) query(ctx context.Context, op, text string, variables map[string]any, absent func(fault) bool, v any) error {
 	for try := 0; ; try++ {
 		var answer struct {
@@ -161,7 +161,7 @@ func (c *client) query(ctx context.Context, op, text string, variables map[strin
 			Body: map[string]any{"query": text, "variables": variables}}
 		resp, _, err := c.rest.JSON(ctx, r, &answer)
 		if err != nil {
-			return said(op, err)
+			return clarify(op, err)
 		}
 		if err := partial(op, resp.Header); err != nil {
 			return err
@@ -173,19 +173,19 @@ func (c *client) query(ctx context.Context, op, text string, variables map[strin
 			case absent != nil && absent(f):
 				continue
 			case f.Type == "RATE_LIMITED":
-				// Where the header says until when, the next request waits for it, or says when to come back.
+				// If the header names a time, the next request waits for it, or fails with RetryAfter.
 				again = resp.Header.Get("X-Ratelimit-Remaining") == "0" && try < 2
 				err = &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's rate limit is used up", RetryAfter: time.Minute, Whole: true}
 			case f.Extensions.SAML:
 				err = &connectors.Error{Code: connectors.Denied, Op: op,
-					Message: "the organisation uses SAML, and the token is not authorised for it: authorise it in the token's settings at GitHub (Configure SSO)"}
+					Message: "the organisation uses SAML, and the token isn't authorised for it: authorise it in the token's settings at GitHub (Configure SSO)"}
 			case f.Type == "NOT_FOUND" && len(f.Path) == 1 && f.Path[0] == "organization":
-				err = &connectors.Error{Code: connectors.NotFound, Op: op, Message: "GitHub has no such organisation, or the credential does not see it"}
+				err = &connectors.Error{Code: connectors.NotFound, Op: op, Message: "organisation not found, or not visible to the credential"}
 			case f.Type == "FORBIDDEN", f.Type == "INSUFFICIENT_SCOPES":
 				err = &connectors.Error{Code: connectors.Denied, Op: op,
-					Message: "the credential that countersign uses lacks the right; countersign schema github --scripts says what it needs"}
+					Message: "the credential that countersign uses lacks the right; countersign schema github --scripts shows the rights that it needs"}
 			default:
-				err = &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub answered a part with an error, and a part is no answer"}
+				err = &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub answered a part of the query with an error"}
 			}
 			break
 		}
@@ -202,7 +202,7 @@ func (c *client) query(ctx context.Context, op, text string, variables map[strin
 	}
 }
 
-// explain finds GitHub's own words in an error.
+// explain extracts GitHub's message from an error.
 func explain(body []byte) string {
 	var e struct {
 		Message string            `json:"message"`
@@ -229,8 +229,8 @@ func explain(body []byte) string {
 	return strings.Join(words, ": ")
 }
 
-// limited says whether an answer is a rate limit, and how long to wait: by Retry-After, until the reset of the primary
-// limit, or a minute where a secondary limit names no time.
+// limited reports whether an answer is a rate limit, and how long to wait: by Retry-After, until the reset of the
+// primary limit, or a minute if a secondary limit names no time.
 // https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 func (c *client) limited(resp *http.Response) (time.Duration, bool) {
 	if resp.StatusCode != http.StatusForbidden && resp.StatusCode != http.StatusTooManyRequests {
@@ -245,7 +245,7 @@ func (c *client) limited(resp *http.Response) (time.Duration, bool) {
 	if wait := c.pause(resp); wait > 0 {
 		return wait, true
 	}
-	body, err := io.ReadAll(resp.Body) // it was read and bounded already
+	body, err := io.ReadAll(resp.Body) // already read and bounded
 	if err != nil {
 		return 0, false
 	}
@@ -253,7 +253,7 @@ func (c *client) limited(resp *http.Response) (time.Duration, bool) {
 	return time.Minute, resp.StatusCode == http.StatusTooManyRequests || strings.Contains(explain(body), "secondary rate limit")
 }
 
-// pause is how long the primary limit is used up.
+// pause returns the time until the primary limit is reset if it is used up.
 func (c *client) pause(resp *http.Response) time.Duration {
 	if resp.Header.Get("X-Ratelimit-Remaining") != "0" {
 		return 0

@@ -16,8 +16,8 @@ import (
 
 type writer struct{ *reader }
 
-// Apply reads the teams that the operations are about, and carries them out one after the other: GitHub has
-// no transactions. What several operations want of one team's role on one repository is done by one call.
+// Apply reads the operations' teams, and carries out the operations one after the other: GitHub doesn't have
+// transactions. Several operations on one team's role on one repository take one call.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	const op = "apply"
 	d, err := w.Describe(ctx)
@@ -47,7 +47,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if err != nil {
 		return err
 	}
-	b := &batch{writer: w, teams: t, ops: ops, checker: checker, failed: map[string]bool{}, done: map[string]bool{}, people: map[string]*standing{}, known: map[int64]bool{}}
+	b := &batch{writer: w, teams: t, ops: ops, checker: checker, failed: map[string]bool{}, done: map[string]bool{}, people: map[string]*membership{}, known: map[int64]bool{}}
 	return connectors.Each(ctx, ops, checker, w.client.now, func(o connectors.Outcome) {
 		b.failed[o.Operation], b.done[o.Operation] = o.Err != nil, true
 		report(o)
@@ -61,11 +61,11 @@ type batch struct {
 	ops          []schemas.Operation
 	checker      *connectors.Checker
 	failed, done map[string]bool
-	people       map[string]*standing // of the organisation, by login
+	people       map[string]*membership // of the organisation, by login
 	tries        int
-	all          []connectors.Item // each team of the organisation; nil before they were listed
-	roles        []*orgRole        // of the organisation; nil before they were read
-	known        map[int64]bool    // of which of them it was read whom they were assigned to
+	all          []connectors.Item // all teams of the organisation; nil until listed
+	roles        []*orgRole        // of the organisation; nil until read
+	known        map[int64]bool    // roles whose assignments have been read
 }
 
 // call is one call of REST that belongs to an operation.
@@ -75,7 +75,7 @@ func (b *batch) call(ctx context.Context, o *schemas.Operation, method, path str
 	return err
 }
 
-// status is that of the answer that an error came as, 0 when there was none.
+// status returns the status of the answer that caused an error, or 0.
 func status(err error) int {
 	var answer *rest.StatusError
 	if errors.As(err, &answer) {
@@ -97,19 +97,19 @@ func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
 	x := b.bySlug[o.Connection.SourceName]
 	switch {
 	case x == nil && o.Removes() && b.doubt != "" && !b.bot(): // Apps see all teams
-		return connectors.Refuse(o, connectors.Denied, "whether the team is there is not known: %s", b.doubt)
+		return connectors.Refuse(o, connectors.Denied, "the team's existence is unknown: %s", b.doubt)
 	case x == nil && o.Removes():
 		return b.gone(ctx, o)
 	case x == nil && o.Kind != schemas.OperationCreate:
-		return connectors.Refuse(o, connectors.NotFound, "the team is not there")
+		return connectors.Refuse(o, connectors.NotFound, "team not found")
 	case x != nil && x.protected() != "":
 		return connectors.Refuse(o, connectors.Denied, "%s", x.protected())
 	case x != nil && o.NativeID != "" && o.NativeID != id(x.id):
-		return connectors.Refuse(o, connectors.Conflict, "the slug stands for another team now (id %d)", x.id)
+		return connectors.Refuse(o, connectors.Conflict, "the slug now belongs to another team (id %d)", x.id)
 	case x != nil && x.hidden:
 		return connectors.Refuse(o, connectors.Denied, "%s", x.doubt)
 	case x != nil && x.doubt != "":
-		return connectors.Refuse(o, connectors.Unavailable, "the team is not known whole: %s", x.doubt)
+		return connectors.Refuse(o, connectors.Unavailable, "the team could not be read completely: %s", x.doubt)
 	}
 	switch o.Kind {
 	case schemas.OperationCreate:
@@ -138,7 +138,7 @@ func (b *batch) one(ctx context.Context, o *schemas.Operation) error {
 	return b.unnest(ctx, o, x)
 }
 
-// gone refuses to take a team's slug for the team: with another slug, the team that was meant lives on.
+// gone refuses to conclude from a missing slug that the team is deleted: it may exist under another slug.
 func (b *batch) gone(ctx context.Context, o *schemas.Operation) error {
 	if o.NativeID == "" {
 		return nil
@@ -151,19 +151,19 @@ func (b *batch) gone(ctx context.Context, o *schemas.Operation) error {
 	}
 	for _, i := range b.all {
 		if i.NativeID == o.NativeID {
-			return connectors.Refuse(o, connectors.Conflict, "the team with the id %s has the slug %s now", o.NativeID, i.SourceName)
+			return connectors.Refuse(o, connectors.Conflict, "the team with the id %s now has the slug %s", o.NativeID, i.SourceName)
 		}
 	}
 	return nil
 }
 
-// answered is what GitHub says of a team that was made or changed.
+// answered is GitHub's answer about a created or changed team.
 type answered struct {
 	ID   *int64 `json:"id"`
 	Slug string `json:"slug"`
 }
 
-// attributes are those of an operation in GitHub's words, where they differ from what is there.
+// attributes returns an operation's attributes in GitHub's terms, if they differ from the live ones.
 func attributes(o *schemas.Operation, have map[string]any) map[string]any {
 	out := map[string]any{}
 	for k, v := range o.After {
@@ -181,7 +181,7 @@ func attributes(o *schemas.Operation, have map[string]any) map[string]any {
 
 func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error {
 	if x != nil {
-		// It was made already, perhaps with its answer lost, so not with all that belongs to it.
+		// It was created already, perhaps with a lost answer, so its attributes may be missing.
 		if b.onlyMaker(x) {
 			if err := b.leave(ctx, o, x); err != nil {
 				return err
@@ -196,18 +196,18 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 	var made answered
 	err := b.call(ctx, o, http.MethodPost, path("orgs", b.client.organisation, "teams"), body, &made)
 	if connectors.CodeOf(err) == connectors.Unavailable {
-		// Nothing says whether it was made.
+		// Whether it was created is unknown.
 		if again := b.call(ctx, o, http.MethodGet, b.client.team(slug), nil, &made); again != nil {
 			return err
 		}
 		if made.Slug != slug {
-			return strange(connectors.Title(o)) // that is none of what we asked for, so none of ours to delete
+			return strange(connectors.Title(o)) // it isn't the requested one, so it isn't ours to delete
 		}
 		err = nil
 	}
 	if err != nil {
 		if status(err) == http.StatusUnprocessableEntity && strings.Contains(strings.ToLower(err.Error()), "unique") {
-			return connectors.Refuse(o, connectors.Conflict, "GitHub has a team of that name under another slug, or one that the credential does not see")
+			return connectors.Refuse(o, connectors.Conflict, "GitHub has a team of that name under another slug, or one that isn't visible to the credential")
 		}
 		return err
 	}
@@ -216,9 +216,9 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 	}
 	if made.Slug != slug {
 		if err := b.call(ctx, o, http.MethodDelete, b.client.team(made.Slug), nil, nil); err != nil {
-			return connectors.Refuse(o, connectors.Conflict, "GitHub gave the team the slug %s, and it could not be deleted again: delete it", strconv.QuoteToASCII(made.Slug))
+			return connectors.Refuse(o, connectors.Conflict, "GitHub gave the new team the slug %s, and deleting it failed: delete it", strconv.QuoteToASCII(made.Slug))
 		}
-		return connectors.Refuse(o, connectors.Conflict, "GitHub would give the team the slug %s: ask for that name", strconv.QuoteToASCII(made.Slug))
+		return connectors.Refuse(o, connectors.Conflict, "GitHub would give the team the slug %s: request that name", strconv.QuoteToASCII(made.Slug))
 	}
 	fresh.id = *made.ID
 	fresh.set(o.After)
@@ -230,22 +230,22 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 	return b.leave(ctx, o, fresh)
 }
 
-// onlyMaker says whether a team looks as it does right after we made it.
+// onlyMaker reports whether a team looks as it does right after its creation by us.
 func (b *batch) onlyMaker(x *team) bool {
 	return len(x.members) == 1 && x.members[strings.ToLower(b.viewer)].maintainer && len(x.invited) == 0 && len(x.repositories) == 0 && x.parent == nil
 }
 
-// leave takes the account that made a team out of it: GitHub makes it the maintainer, and nobody asked for that.
+// leave removes the account that created a team from it: GitHub makes it the maintainer, which wasn't requested.
 func (b *batch) leave(ctx context.Context, o *schemas.Operation, x *team) error {
 	login := strings.ToLower(b.viewer)
 	if err := b.call(ctx, o, http.MethodDelete, b.client.team(x.slug, "memberships", login), nil, nil); err != nil && connectors.CodeOf(err) != connectors.NotFound {
-		return fmt.Errorf("take %s, who made the team, out of it: %w", b.viewer, err)
+		return fmt.Errorf("remove %s, who created the team, from it: %w", b.viewer, err)
 	}
 	delete(x.members, login)
 	return nil
 }
 
-// set takes over the attributes of an operation that was carried out.
+// set stores the attributes of a successful operation.
 func (x *team) set(after map[string]any) {
 	for k, v := range after {
 		switch v := v.(type) {
@@ -267,7 +267,7 @@ func (b *batch) update(ctx context.Context, o *schemas.Operation, x *team) error
 		return nil
 	}
 	if body["privacy"] == "secret" && x.parent != nil {
-		return connectors.Refuse(o, connectors.Conflict, "the team lies in %s, and a team in or around another cannot be secret", x.parent.slug)
+		return connectors.Refuse(o, connectors.Conflict, "the team is a child of %s, and nested teams can't be secret", x.parent.slug)
 	}
 	var changed answered
 	if err := b.call(ctx, o, http.MethodPatch, b.client.team(x.slug), body, &changed); err != nil {
@@ -280,7 +280,7 @@ func (b *batch) update(ctx context.Context, o *schemas.Operation, x *team) error
 	return nil
 }
 
-// delete takes the children out of the team first: GitHub would delete them with it.
+// delete removes the children from the team first: GitHub would delete them with it.
 func (b *batch) delete(ctx context.Context, o *schemas.Operation, x *team) error {
 	children, err := list[struct {
 		ID     int64    `json:"id"`
@@ -290,11 +290,11 @@ func (b *batch) delete(ctx context.Context, o *schemas.Operation, x *team) error
 	if connectors.CodeOf(err) == connectors.NotFound {
 		if again := b.call(ctx, o, http.MethodGet, b.client.team(x.slug), nil, &answered{}); connectors.CodeOf(again) == connectors.NotFound {
 			delete(b.bySlug, x.slug)
-			return nil // it went meanwhile
+			return nil // deleted meanwhile
 		}
 	}
 	if err != nil {
-		return err // whoever does not know the children must not delete them
+		return err // unknown children must not be deleted
 	}
 	for _, c := range children {
 		if c.Parent.ID == nil || *c.Parent.ID != x.id {
@@ -314,10 +314,10 @@ func (b *batch) delete(ctx context.Context, o *schemas.Operation, x *team) error
 	return nil
 }
 
-// sameTarget refuses an operation that was planned for another target of that name. An id of 0 is not known.
+// sameTarget refuses an operation that was planned for another target of that name. An id of 0 is unknown.
 func sameTarget(o *schemas.Operation, now int64) error {
 	if o.TargetID != "" && now != 0 && o.TargetID != id(now) {
-		return connectors.Refuse(o, connectors.Conflict, "the name stands for another %s now (id %d)", o.Target.Type, now)
+		return connectors.Refuse(o, connectors.Conflict, "the name now belongs to another %s (id %d)", o.Target.Type, now)
 	}
 	return nil
 }
@@ -326,11 +326,11 @@ func (b *batch) nest(ctx context.Context, o *schemas.Operation, x *team) error {
 	above := b.bySlug[o.Target.SourceName]
 	switch {
 	case above == nil:
-		return connectors.Refuse(o, connectors.NotFound, "the team %s is not there", o.Target.SourceName)
+		return connectors.Refuse(o, connectors.NotFound, "team %s not found", o.Target.SourceName)
 	case above.protected() != "":
 		return connectors.Refuse(o, connectors.Denied, "%s: %s", above.slug, above.protected())
 	case above == x:
-		return connectors.Refuse(o, connectors.Invalid, "it would be a member of itself")
+		return connectors.Refuse(o, connectors.Invalid, "a team can't be a member of itself")
 	}
 	if err := sameTarget(o, above.id); err != nil {
 		return err
@@ -339,9 +339,9 @@ func (b *batch) nest(ctx context.Context, o *schemas.Operation, x *team) error {
 	case x.parent != nil && x.parent.id == above.id:
 		return nil
 	case x.parent != nil:
-		return connectors.Refuse(o, connectors.Conflict, "the team lies in %s, and has one parent at a time: revoke that first", x.parent.slug)
+		return connectors.Refuse(o, connectors.Conflict, "the team is a child of %s, and a team has one parent: revoke that first", x.parent.slug)
 	case x.privacy == "secret", above.privacy == "secret":
-		return connectors.Refuse(o, connectors.Conflict, "a team in or around another cannot be secret: set the privacy of both to closed")
+		return connectors.Refuse(o, connectors.Conflict, "nested teams can't be secret: set the privacy of both to closed")
 	}
 	var changed answered
 	if err := b.call(ctx, o, http.MethodPatch, b.client.team(x.slug), map[string]any{"parent_team_id": above.id}, &changed); err != nil {
@@ -353,7 +353,7 @@ func (b *batch) nest(ctx context.Context, o *schemas.Operation, x *team) error {
 
 func (b *batch) unnest(ctx context.Context, o *schemas.Operation, x *team) error {
 	if x.parent != nil && x.parent.slug != o.Target.SourceName && o.TargetID == id(x.parent.id) {
-		return connectors.Refuse(o, connectors.Conflict, "the team with the id %s has the slug %s now", o.TargetID, x.parent.slug)
+		return connectors.Refuse(o, connectors.Conflict, "the team with the id %s now has the slug %s", o.TargetID, x.parent.slug)
 	}
 	if x.parent == nil || x.parent.slug != o.Target.SourceName {
 		return nil

@@ -33,18 +33,18 @@ const configSchema = `{
   "properties": {
     "organisation": {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]{0,99}$", "description": "The organisation's login, as in https://github.com/LOGIN."},
     "url": {"type": "string", "pattern": "^https?://", "default": "https://api.github.com", "description": "The API's root. GitHub Enterprise Server's is https://HOST/api/v3."},
-    "token": {"x-secret": true, "description": "A token for reading."},
+    "token": {"x-secret": true, "description": "Token for reading."},
     "app_id": {"type": "integer", "minimum": 1, "description": "In place of a token: the App for reading."},
     "installation_id": {"type": "integer", "minimum": 1, "description": "The App's installation in the organisation."},
     "private_key": {"x-secret": true, "description": "The App's private key, in PEM."},
-    "apply_token": {"x-secret": true, "description": "A token for applying. Without one of its own, applying uses what reads."},
+    "apply_token": {"x-secret": true, "description": "Token for applying; default: the credential for reading."},
     "apply_app_id": {"type": "integer", "minimum": 1, "description": "In place of a token: the App for applying."},
     "apply_installation_id": {"type": "integer", "minimum": 1, "description": "That App's installation in the organisation."},
     "apply_private_key": {"x-secret": true, "description": "That App's private key, in PEM."},
-    "invite": {"type": "boolean", "default": false, "description": "Whether granting a team to somebody outside of the organisation invites them to it, with all that its members may see. Refused when false."},
-    "organisation_roles": {"type": "boolean", "default": false, "description": "Whether the organisation's roles are read and assigned too. GitHub shows them to administrators alone."},
-    "timeout": {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(ms|s|m)$", "default": "30s", "description": "How long one try of one call may take."},
-    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "A file of certificates, in PEM, that the server is held against instead of the system's."}
+    "invite": {"type": "boolean", "default": false, "description": "Whether granting a team to somebody outside the organisation invites them to it, with everything that members may see. If false, such grants are refused."},
+    "organisation_roles": {"type": "boolean", "default": false, "description": "Whether the organisation's roles are read and assigned too. Only administrators can see them at GitHub."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(\\.[0-9]+)?(ms|s|m)$", "default": "30s", "description": "Time limit of one try of a call."},
+    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's."}
   },
   "required": ["organisation"],
   "additionalProperties": false
@@ -61,21 +61,21 @@ const teamSchema = `{
   "$schema": "https://json-schema.org/draft/2020-12/schema",
   "type": "object",
   "properties": {
-    "description": {"type": "string", "maxLength": 1024, "default": "", "description": "What the team is for."},
+    "description": {"type": "string", "maxLength": 1024, "default": "", "description": "The team's purpose."},
     "privacy": {"enum": ["closed", "secret"], "default": "closed", "description": "closed: every member of the organisation sees the team; secret: only its members and owners do, and it can have neither parent nor children."},
     "notifications": {"type": "boolean", "default": true, "description": "Whether mentioning the team notifies its members."}
   },
   "additionalProperties": false
 }`
 
-// levels are the roles on a repository that GitHub has by itself, from the lowest to the highest. Each includes those before it.
+// levels are GitHub's built-in roles on a repository, from the lowest to the highest. Each includes those before it.
 // https://docs.github.com/en/organizations/managing-user-access-to-your-organizations-repositories/managing-repository-roles/repository-roles-for-an-organization
 func levels() []string { return []string{"pull", "triage", "push", "maintain", "admin"} }
 
-// level is the place of a role among the levels, -1 for a custom role and for none.
+// level returns the index of a role among the levels, -1 for a custom role and for none.
 func level(role string) int { return slices.Index(levels(), role) }
 
-// included are the roles that a role brings, itself too.
+// included returns the roles that a role includes, itself too.
 func included(role string) []string {
 	if i := level(role); i >= 0 {
 		return levels()[:i+1]
@@ -83,7 +83,7 @@ func included(role string) []string {
 	return []string{role}
 }
 
-// Slugs are of lower case; a hyphen stands for what was between words, so there are no two in a row.
+// Slugs are in lower case; a hyphen replaces the text between words, so two in a row don't occur.
 func teamNames() connectors.NameRule {
 	return connectors.NameRule{MaxBytes: 255, Pattern: `[a-z0-9_]+(?:-[a-z0-9_]+)*`}
 }
@@ -101,8 +101,8 @@ func roleNames() connectors.NameRule {
 	return connectors.NameRule{MaxBytes: 255, Pattern: `[^\p{C}\p{Zl}\p{Zp}]+`}
 }
 
-// describe is the description with the organisation's custom roles on repositories, and with its own roles where they are
-// asked for.
+// describe returns the description with the organisation's custom roles on repositories, and with its own roles if
+// requested.
 func describe(custom []string, roles bool) connectors.Description {
 	repository := connectors.GrantableType{Type: TypeRepository, Edge: connectors.EdgeResource, Default: []string{"pull"}, Implies: map[string][]string{},
 		Names: repositoryNames(), PrivilegedPrivileges: []string{"admin", "maintain"}, Grant: true, Revoke: true}
@@ -114,7 +114,7 @@ func describe(custom []string, roles bool) connectors.Description {
 	}
 	slices.Reverse(repository.Privileges)
 	repository.Privileges = append(repository.Privileges, custom...)
-	// What a custom role can do is its maker's affair: it may read security alerts and webhooks.
+	// A custom role may include any right, such as reading security alerts and webhooks.
 	repository.PrivilegedPrivileges = append(repository.PrivilegedPrivileges, custom...)
 	people := connectors.GrantableType{Type: TypeUser, Edge: connectors.EdgeIdentity, Privileges: []string{member}, Default: []string{member},
 		Names: userNames(), Grant: true, Revoke: true}
@@ -122,7 +122,7 @@ func describe(custom []string, roles bool) connectors.Description {
 		Name: "github", Title: "GitHub", Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
 	}
 	if roles {
-		// A role acts on the whole organisation.
+		// A role applies to the entire organisation.
 		d.Types = append(d.Types, connectors.ConnectionType{
 			Name: TypeOrganisationRole, Title: "Organisation role", Payload: json.RawMessage(roleSchema), Names: roleNames(), Privileged: []string{"*"},
 			Grantable: []connectors.GrantableType{people,

@@ -150,7 +150,7 @@ func TestEmulated(t *testing.T) {
 	same(t, read(t, w, "base", "sales"), want...)
 	refused(t, w, operation("grant sales user stranger MEMBER"), connectors.NotFound, "invite")
 	refused(t, w, operation("grant sales user nobody MEMBER"), connectors.NotFound, "invite")
-	refused(t, w, operation("grant sales repository nothing pull"), connectors.NotFound, "no such repository")
+	refused(t, w, operation("grant sales repository nothing pull"), connectors.NotFound, "repository not found")
 
 	s, err := w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{{Type: github.TypeTeam, SourceName: "sales"}}})
 	if err != nil || len(s.Connections) != 1 || s.Connections[0].Payload["description"] != "Readers" || s.Connections[0].Payload["privacy"] != "secret" {

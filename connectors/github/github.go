@@ -27,15 +27,15 @@ var (
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
-// Describe says what the connector can do. An organisation's custom roles come to it.
+// Describe returns the connector's abilities. A reader's Describe adds the organisation's custom roles.
 func (Connector) Describe() connectors.Description { return describe(nil, true) }
 
-// OpenReader checks the config. GitHub is asked when something is read.
+// OpenReader checks the config. The first request to GitHub comes with the first read.
 func (Connector) OpenReader(_ context.Context, cfg connectors.Config) (connectors.Reader, error) {
 	return connectors.Guard(open(cfg, false))
 }
 
-// OpenWriter checks the config, and takes the credential for applying where there is one.
+// OpenWriter checks the config, and uses the credential for applying if one is configured.
 func (Connector) OpenWriter(_ context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	r, err := open(cfg, true)
 	return connectors.GuardWriter(&writer{r}, err)
@@ -78,9 +78,9 @@ func configure(cfg connectors.Config, apply bool) (*settings, error) {
 	token, key := c.Token.Reveal() != "", c.PrivateKey.Reveal() != ""
 	switch {
 	case token && (c.AppID != 0 || c.InstallationID != 0 || key):
-		return nil, cfg.Invalid("", "it has a %stoken and an App; name one of them", prefix)
+		return nil, cfg.Invalid("", "%stoken and an App are both set; remove one of them", prefix)
 	case !token && (c.AppID == 0 || c.InstallationID == 0 || !key):
-		return nil, cfg.Invalid("", "it needs %stoken, or %[1]sapp_id, %[1]sinstallation_id and %[1]sprivate_key of an App", prefix)
+		return nil, cfg.Invalid("", "%stoken is required, or %[1]sapp_id, %[1]sinstallation_id and %[1]sprivate_key of an App", prefix)
 	}
 	return s, nil
 }
@@ -112,7 +112,7 @@ func open(cfg connectors.Config, apply bool) (*reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	// GitHub Enterprise Server has GraphQL beside the root of REST.
+	// GitHub Enterprise Server's GraphQL is beside the root of REST.
 	c.graphql = "graphql"
 	if root, ok := strings.CutSuffix(strings.TrimSuffix(string(s.URL), "/"), "/api/v3"); ok {
 		c.graphql = root + "/api/graphql"
@@ -125,9 +125,9 @@ func appToken(cfg connectors.Config, s *settings, transport http.RoundTripper) (
 	c := s.credential
 	app, err := ghinstallation.New(transport, c.AppID, c.InstallationID, []byte(c.PrivateKey.Reveal()))
 	if err != nil {
-		return nil, cfg.Invalid("", "the App's private key cannot be read (expected a PEM file as GitHub made it)")
+		return nil, cfg.Invalid("", "the App's private key is invalid (expected GitHub's PEM file)")
 	}
-	app.InstallationTokenOptions = &gh.InstallationTokenOptions{} // all that the installation has; null is no object
+	app.InstallationTokenOptions = &gh.InstallationTokenOptions{} // all rights of the installation; null isn't an object
 	app.BaseURL = strings.TrimSuffix(string(s.URL), "/")
 	app.Client = &http.Client{Transport: transport, Timeout: s.Timeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -138,10 +138,10 @@ func appToken(cfg connectors.Config, s *settings, transport http.RoundTripper) (
 			if stopped := connectors.Stopped(req.Context(), op); stopped != nil {
 				return stopped
 			}
-			e := &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub cannot be reached, or has a fault"}
+			e := &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub can't be reached, or failed"}
 			var answered *ghinstallation.HTTPError
 			if errors.As(err, &answered) && answered.Response != nil && answered.Response.StatusCode >= 300 && answered.Response.StatusCode < 500 {
-				e.Code, e.Message = connectors.Denied, "GitHub refused it: check app_id, installation_id and private_key, and that the App is not suspended"
+				e.Code, e.Message = connectors.Denied, "GitHub refused it: check app_id, installation_id and private_key, and that the App isn't suspended"
 			}
 			return e
 		}

@@ -152,7 +152,7 @@ func TestLevels(t *testing.T) {
 	if n := h.count(remove); n != 1 {
 		t.Errorf("%d calls to take a repository away, want 1", n)
 	}
-	refused(t, w, operation("grant sales repository nothing pull"), connectors.NotFound, "no such repository")
+	refused(t, w, operation("grant sales repository nothing pull"), connectors.NotFound, "repository not found")
 }
 
 // What one call does for several operations, it does for those alone that may be carried out.
@@ -204,19 +204,19 @@ func TestNesting(t *testing.T) {
 	must(t, w, "revoke inner repository docs triage", "revoke inner repository docs pull") // the whole of it can go
 	same(t, read(t, w, "inner"), "inner: team/sales MEMBER")
 
-	refused(t, w, operation("grant sales team other MEMBER"), connectors.Conflict, "lies in base")
+	refused(t, w, operation("grant sales team other MEMBER"), connectors.Conflict, "is a child of base")
 	refused(t, w, operation("grant base team inner MEMBER"), connectors.Invalid, "descendant")
 	refused(t, w, operation("grant base team base MEMBER"), connectors.Invalid, "itself")
 	refused(t, w, operation("grant other team nowhere MEMBER"), connectors.NotFound, "nowhere")
 	secret := operation("update sales")
 	secret.After = map[string]any{"privacy": "secret"}
-	refused(t, w, secret, connectors.Conflict, "cannot be secret")
+	refused(t, w, secret, connectors.Conflict, "nested teams can't be secret")
 	secret = operation("update other")
 	secret.After = map[string]any{"privacy": "secret"}
 	if failed := apply(t, w, secret); len(failed) > 0 {
 		t.Fatal(failed)
 	}
-	refused(t, w, operation("grant other team base MEMBER"), connectors.Conflict, "cannot be secret")
+	refused(t, w, operation("grant other team base MEMBER"), connectors.Conflict, "nested teams can't be secret")
 	wrong := operation("grant inner team sales MEMBER")
 	wrong.TargetID = "1"
 	refused(t, w, wrong, connectors.Conflict, "another team")
@@ -260,7 +260,7 @@ func TestUnknown(t *testing.T) {
 	if err != nil || !strings.Contains(s.Incomplete, "the repository app") {
 		t.Errorf("%v, incomplete %q", err, s.Incomplete)
 	}
-	refused(t, w, operation("revoke sales repository app pull"), connectors.Unavailable, "not known whole")
+	refused(t, w, operation("revoke sales repository app pull"), connectors.Unavailable, "could not be read completely")
 	h.change(func() {
 		h.before = nil
 		h.after = func(op string, _ int, _ http.Header, body []byte) []byte {
@@ -436,7 +436,7 @@ func TestOrganisationRoles(t *testing.T) {
 	refused(t, w, role("grant", "all_repo_read", "user", "invited"), connectors.Conflict, "invitation")
 	refused(t, w, role("grant", "all_repo_read", "user", "nobody"), connectors.NotFound, "")
 	refused(t, w, role("grant", "all_repo_read", "team", "nothing"), connectors.NotFound, "")
-	refused(t, w, role("grant", "no_such_role", "user", "alice"), connectors.NotFound, "no such role")
+	refused(t, w, role("grant", "no_such_role", "user", "alice"), connectors.NotFound, "unknown role")
 	wrong := role("revoke", "all_repo_read", "user", "alice")
 	wrong.TargetID = "1"
 	refused(t, w, wrong, connectors.Conflict, "another user")
@@ -448,7 +448,7 @@ func TestOrganisationRoles(t *testing.T) {
 		refused(t, w, wrong, connectors.Conflict, "now")
 		wrong = role("revoke", "before", kind, "alice")
 		wrong.NativeID = strconv.FormatInt(h.roles[0].id, 10)
-		refused(t, w, wrong, connectors.Conflict, "is named")
+		refused(t, w, wrong, connectors.Conflict, "is now named")
 	}
 	if failed := apply(t, w, role("revoke", "all_repo_read", "user", "alice"), role("revoke", "all_repo_read", "team", "sales"),
 		role("revoke", "no_such_role", "user", "alice"), role("revoke", "all_repo_read", "user", "bob")); len(failed) > 0 {
@@ -550,7 +550,7 @@ func TestCreationWithoutAnswer(t *testing.T) {
 			return answer(w, req, op, body)
 		}
 	})
-	refused(t, w, operation("create sales"), connectors.Unavailable, "not what this API gives")
+	refused(t, w, operation("create sales"), connectors.Unavailable, "isn't this API's")
 	if h.teams["other"] == nil {
 		t.Error("another team was deleted")
 	}
@@ -608,7 +608,7 @@ func TestRenamed(t *testing.T) {
 	for _, text := range []string{"delete before", "revoke before user alice MEMBER"} {
 		o := operation(text)
 		o.NativeID = strconv.FormatInt(h.teams["sales"].id, 10)
-		refused(t, w, o, connectors.Conflict, "has the slug sales now")
+		refused(t, w, o, connectors.Conflict, "now has the slug sales")
 		o.NativeID = "1"
 		if failed := apply(t, w, o); len(failed) > 0 {
 			t.Error(failed)
@@ -627,8 +627,8 @@ func TestRemovalOfWhatIsNotSeen(t *testing.T) {
 		h.teams["inner"].privacy = "secret"
 		h.tokens[applyToken].owner = false
 	})
-	refused(t, w, operation("delete inner"), connectors.Denied, "no secret teams")
-	refused(t, w, operation("revoke inner user alice MEMBER"), connectors.Denied, "no secret teams")
+	refused(t, w, operation("delete inner"), connectors.Denied, "sees only its own secret teams")
+	refused(t, w, operation("revoke inner user alice MEMBER"), connectors.Denied, "sees only its own secret teams")
 	h.change(func() { h.chosen = true })
 	app := writer(t, appConfig(t, h))
 	refused(t, app, operation("revoke sales repository unseen pull"), connectors.Denied, "selected repositories")
@@ -720,23 +720,23 @@ func TestAnswersThatAreNone(t *testing.T) {
 		{"SAML wants it, custom roles", "orgs/list-custom-repo-roles", 403, map[string]string{"X-GitHub-SSO": "required; url=x"}, `{}`, connectors.Denied, "Configure SSO", 0},
 		{"SAML in GraphQL", "graphql", 200, nil,
 			`{"data": {"organization": null}, "errors": [{"type": "FORBIDDEN", "path": ["organization"], "extensions": {"saml_failure": true}, "message": "x"}]}`, connectors.Denied, "Configure SSO", 0},
-		{"SAML keeps a part", "orgs/list-members", 200, map[string]string{"X-GitHub-SSO": "partial-results; organizations=21955855"}, `[]`, connectors.Denied, "left out", 0},
+		{"SAML keeps a part", "orgs/list-members", 200, map[string]string{"X-GitHub-SSO": "partial-results; organizations=21955855"}, `[]`, connectors.Denied, "omitted items", 0},
 		{"GraphQL lacks a scope", "graphql", 200, nil,
 			`{"data": null, "errors": [{"type": "INSUFFICIENT_SCOPES", "message": "Your token has not been granted the required scopes"}]}`, connectors.Denied, "lacks the right", 0},
 		{"the primary limit", "graphql", 200, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset},
 			`{"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}`, connectors.Unavailable, "rate limit", 59 * time.Minute},
 		{"the primary limit without a time", "graphql", 200, nil, `{"errors": [{"type": "RATE_LIMITED", "message": "API rate limit exceeded"}]}`, connectors.Unavailable, "rate limit", time.Minute},
-		{"the primary limit of REST", "orgs/list-members", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}, `{"message": "API rate limit exceeded"}`, connectors.Unavailable, "too often", 59 * time.Minute},
-		{"a secondary limit", "orgs/list-members", 403, map[string]string{"Retry-After": "600"}, `{"message": "You have exceeded a secondary rate limit."}`, connectors.Unavailable, "too often", 10 * time.Minute},
+		{"the primary limit of REST", "orgs/list-members", 403, map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": reset}, `{"message": "API rate limit exceeded"}`, connectors.Unavailable, "rate-limited", 59 * time.Minute},
+		{"a secondary limit", "orgs/list-members", 403, map[string]string{"Retry-After": "600"}, `{"message": "You have exceeded a secondary rate limit."}`, connectors.Unavailable, "rate-limited", 10 * time.Minute},
 		{"no right", "orgs/list-members", 403, nil, `{"message": "Resource not accessible by integration"}`, connectors.Denied, "lacks the right", 0},
-		{"renamed", "orgs/list-members", 301, map[string]string{"Location": "/organizations/7/members"}, ``, connectors.Conflict, "another name", 0},
+		{"renamed", "orgs/list-members", 301, map[string]string{"Location": "/organizations/7/members"}, ``, connectors.Conflict, "has renamed it", 0},
 		{"a page elsewhere", "orgs/list-members", 200, map[string]string{"Link": `<https://elsewhere.test/x?page=2>; rel="next"`}, `[]`, connectors.Unavailable, "another host", 0},
-		{"a link that is none", "orgs/list-members", 200, map[string]string{"Link": `nonsense`}, `[]`, connectors.Unavailable, "not what this API gives", 0},
-		{"roles of the organisation that do not count up", "orgs/list-org-roles", 200, nil, `{"total_count": 2, "roles": [{"id": 1, "name": "x"}]}`, connectors.Unavailable, "not what this API gives", 0},
+		{"a link that is none", "orgs/list-members", 200, map[string]string{"Link": `nonsense`}, `[]`, connectors.Unavailable, "isn't this API's", 0},
+		{"roles of the organisation that do not count up", "orgs/list-org-roles", 200, nil, `{"total_count": 2, "roles": [{"id": 1, "name": "x"}]}`, connectors.Unavailable, "isn't this API's", 0},
 		{"roles of the organisation that only owners see", "orgs/list-org-roles", 403, nil, `{"message": "Must be an organization owner"}`, connectors.Denied, "lacks the right", 0},
-		{"an assignment to nobody", "orgs/list-org-role-teams", 200, nil, `[{"id": 1, "assignment": "direct"}]`, connectors.Unavailable, "not what this API gives", 0},
-		{"custom roles that do not count up", "orgs/list-custom-repo-roles", 200, nil, `{"total_count": 2, "custom_roles": [{"name": "x"}]}`, connectors.Unavailable, "not what this API gives", 0},
-		{"a custom role of a built-in's name", "orgs/list-custom-repo-roles", 200, nil, `{"total_count": 1, "custom_roles": [{"name": "push"}]}`, connectors.Unavailable, "not what this API gives", 0},
+		{"an assignment to nobody", "orgs/list-org-role-teams", 200, nil, `[{"id": 1, "assignment": "direct"}]`, connectors.Unavailable, "isn't this API's", 0},
+		{"custom roles that do not count up", "orgs/list-custom-repo-roles", 200, nil, `{"total_count": 2, "custom_roles": [{"name": "x"}]}`, connectors.Unavailable, "isn't this API's", 0},
+		{"a custom role of a built-in's name", "orgs/list-custom-repo-roles", 200, nil, `{"total_count": 1, "custom_roles": [{"name": "push"}]}`, connectors.Unavailable, "isn't this API's", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -776,7 +776,7 @@ func TestRenamedRepository(t *testing.T) {
 	w := writer(t, h.config())
 	must(t, w, "create sales")
 	h.answer("teams/add-or-update-repo-permissions-in-org", http.StatusTemporaryRedirect, map[string]string{"Location": h.http.URL + "/repositories/7/x"}, "")
-	refused(t, w, operation("grant sales repository app push"), connectors.Conflict, "another name")
+	refused(t, w, operation("grant sales repository app push"), connectors.Conflict, "has renamed it")
 }
 
 // A repository's pages may go in a circle.
@@ -784,8 +784,8 @@ func TestCircle(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
 	h.answer("orgs/list-members", 200, map[string]string{"Link": `<` + h.http.URL + `/orgs/acme/members?page=2>; rel="next"`}, `[]`)
-	if _, err := writer(t, h.config()).Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable || !strings.Contains(err.Error(), "circle") {
-		t.Errorf("got %v, want an error about a circle", err)
+	if _, err := writer(t, h.config()).Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable || !strings.Contains(err.Error(), "cycle") {
+		t.Errorf("got %v, want an error about a cycle", err)
 	}
 }
 

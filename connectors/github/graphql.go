@@ -9,7 +9,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// head is asked with every page of teams: who asks, and whether they see all.
+// head is part of every query for teams: the credential's account, and whether it sees everything.
 const head = `viewer { login } `
 
 const organisationHead = `login viewerCanAdminister viewerIsAMember `
@@ -28,13 +28,13 @@ func teamPart() string {
 		fmt.Sprintf(membersPart, "") + fmt.Sprintf(repositoriesPart, "") + fmt.Sprintf(invitationsPart, "")
 }
 
-// pageInfo and totalCount are pointers wherever their absence must not read as the end.
+// pageInfo and totalCount are pointers if their absence must not be taken for the end.
 type pageInfo struct {
 	HasNextPage *bool
 	EndCursor   *string
 }
 
-// connection is a list of GraphQL. Edges or nodes that are null were kept from us.
+// connection is a list of GraphQL. Edges or nodes that are null are hidden from us.
 type connection[E any] struct {
 	TotalCount *int
 	PageInfo   *pageInfo
@@ -79,14 +79,14 @@ type teamNode struct {
 	Invitations  *connection[invitation]
 }
 
-// organisationNode is what answers about an organisation have beside what was asked for.
+// organisationNode has the common fields of answers about an organisation.
 type organisationNode struct {
 	Login               string
 	ViewerCanAdminister *bool
 	ViewerIsAMember     *bool
 }
 
-// rows are the entries of a page, and where it goes on; "" at the end.
+// rows returns the entries of a page, and the cursor of the next; "" at the end.
 func rows[E any](op string, c *connection[E]) (list []*E, after string, err error) {
 	if c == nil || c.TotalCount == nil || c.PageInfo == nil || c.PageInfo.HasNextPage == nil {
 		return nil, "", strange(op)
@@ -94,7 +94,7 @@ func rows[E any](op string, c *connection[E]) (list []*E, after string, err erro
 	list = append(c.Edges, c.Nodes...)
 	if slices.Contains(list, nil) {
 		return nil, "", &connectors.Error{Code: connectors.Denied, Op: op,
-			Message: "GitHub shows that an entry is there and keeps it from the credential that countersign uses"}
+			Message: "GitHub hides an entry from the credential that countersign uses"}
 	}
 	if !*c.PageInfo.HasNextPage {
 		return list, "", nil
@@ -123,29 +123,29 @@ func collect[E any](op string, ask func(after any) (*connection[E], error)) ([]*
 		if next == "" {
 			if len(out) != *page.TotalCount {
 				return nil, &connectors.Error{Code: connectors.Unavailable, Op: op,
-					Message: fmt.Sprintf("GitHub counts %d and gave %d: somebody changes it now, or the credential does not see all", *page.TotalCount, len(out))}
+					Message: fmt.Sprintf("GitHub counts %d entries and sent %d: somebody is changing the list, or the credential doesn't see all", *page.TotalCount, len(out))}
 			}
 			return out, nil
 		}
 		if seen[next] {
-			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's pages go in a circle"}
+			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's pages form a cycle"}
 		}
 		seen[next], after = true, next
 	}
 	return nil, tooMany(op)
 }
 
-// perQuery is how many teams one query asks for by name, or goes on with.
+// perQuery is the number of teams that one query asks for by name, or continues.
 const perQuery = 20
 
-// part is what is asked of one team: all of it, or the next page of its lists.
+// part is a request for one team: all of it, or the next page of its lists.
 type part struct {
 	slug                               string
 	whole                              bool
-	members, repositories, invitations string // cursors; "" is not asked for
+	members, repositories, invitations string // cursors; "" skips the list
 }
 
-// ask gets parts of teams, by slug. Of a team that is not there it returns nil.
+// ask gets parts of teams, by slug. For an unknown team it returns nil.
 func (c *client) ask(ctx context.Context, op string, parts []part) (map[string]*teamNode, error) {
 	out := make(map[string]*teamNode, len(parts))
 	for batch := range slices.Chunk(parts, perQuery) {

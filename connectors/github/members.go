@@ -11,16 +11,16 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// standing is what an account is in the organisation.
-type standing struct {
+// membership is an account's membership of the organisation.
+type membership struct {
 	id    int64
 	there bool // a member, or invited to be one
-	// pending says that the invitation was not taken up.
+	// pending means that the invitation hasn't been accepted.
 	pending, owner bool
 }
 
-// stands is what an account is in the organisation.
-func (b *batch) stands(ctx context.Context, o *schemas.Operation, login string) (*standing, error) {
+// membershipOf returns an account's membership of the organisation.
+func (b *batch) membershipOf(ctx context.Context, o *schemas.Operation, login string) (*membership, error) {
 	if s := b.people[login]; s != nil {
 		return s, nil
 	}
@@ -31,7 +31,7 @@ func (b *batch) stands(ctx context.Context, o *schemas.Operation, login string) 
 			ID int64 `json:"id"`
 		} `json:"user"`
 	}
-	s := &standing{}
+	s := &membership{}
 	err := b.call(ctx, o, http.MethodGet, path("orgs", b.client.organisation, "memberships", login), nil, &m)
 	switch {
 	case connectors.CodeOf(err) == connectors.NotFound:
@@ -63,7 +63,7 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 			return nil
 		}
 	}
-	s, err := b.stands(ctx, o, login)
+	s, err := b.membershipOf(ctx, o, login)
 	if err != nil {
 		return err
 	}
@@ -74,18 +74,18 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 	case in && o.Privilege == member:
 		return nil
 	case s.owner && o.Privilege == maintainer:
-		return connectors.Refuse(o, connectors.Conflict, "an owner of the organisation maintains each team that they are in: grant %s", member)
+		return connectors.Refuse(o, connectors.Conflict, "an owner of the organisation maintains each of their teams: grant %s", member)
 	case in && p.maintainer:
 		return nil
 	case !s.there && !b.invite:
-		return connectors.Refuse(o, connectors.NotFound, "no such account is in the organisation %s. To add it to a team would invite it to the organisation: have an owner do that, or set invite: true in the application's config", b.client.organisation)
+		return connectors.Refuse(o, connectors.NotFound, "unknown account in the organisation %s. Adding it to a team would invite it to the organisation: ask an owner to do that, or set invite: true in the application's config", b.client.organisation)
 	case !s.there && o.TargetID != "":
 		found, err := b.accounts(ctx, []string{login})
 		if err != nil {
 			return err
 		}
 		if len(found) != 1 || found[0].NativeID != o.TargetID {
-			return connectors.Refuse(o, connectors.Conflict, "the name stands for another account now, or for none")
+			return connectors.Refuse(o, connectors.Conflict, "the name now belongs to another account, or to none")
 		}
 	}
 	role := map[string]string{member: "member", maintainer: "maintainer"}[o.Privilege]
@@ -107,17 +107,17 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 	}
 	list[login] = person{id: s.id, maintainer: o.Privilege == maintainer || s.owner}
 	if !s.there {
-		delete(b.people, login) // now that it is invited, GitHub says who it is
+		delete(b.people, login) // after the invitation, GitHub returns the account
 	}
 	return nil
 }
 
-// otherName refuses to take a login for the account: with another login, the account that was meant is still in.
+// otherName refuses to conclude from a missing login that the account is gone: it may be a member under another login.
 func otherName(o *schemas.Operation, lists ...map[string]person) error {
 	for _, list := range lists {
 		for login, p := range list {
 			if o.TargetID != "" && id(p.id) == o.TargetID {
-				return connectors.Refuse(o, connectors.Conflict, "the account with the id %s has the login %s now", o.TargetID, login)
+				return connectors.Refuse(o, connectors.Conflict, "the account with the id %s now has the login %s", o.TargetID, login)
 			}
 		}
 	}
@@ -141,12 +141,12 @@ func (b *batch) removeMember(ctx context.Context, o *schemas.Operation, x *team)
 		if !p.maintainer {
 			return nil
 		}
-		s, err := b.stands(ctx, o, login)
+		s, err := b.membershipOf(ctx, o, login)
 		if err != nil {
 			return err
 		}
 		if s.owner {
-			return nil // as an owner they maintain it, and are shown as MEMBER
+			return nil // an owner maintains it anyway, and is shown as MEMBER
 		}
 		if err := b.call(ctx, o, http.MethodPut, b.client.team(x.slug, "memberships", login), map[string]any{"role": "member"}, &answered{}); err != nil {
 			return b.synced(ctx, o, x, err)
@@ -161,7 +161,7 @@ func (b *batch) removeMember(ctx context.Context, o *schemas.Operation, x *team)
 	return nil
 }
 
-// synced tells a team whose members an identity provider keeps from a credential that lacks the right: GitHub
+// synced distinguishes a team that an identity provider synchronises from a credential without the right: GitHub
 // refuses both alike.
 func (b *batch) synced(ctx context.Context, o *schemas.Operation, x *team, err error) error {
 	if status(err) != http.StatusForbidden || connectors.CodeOf(err) != connectors.Denied {
@@ -173,12 +173,12 @@ func (b *batch) synced(ctx context.Context, o *schemas.Operation, x *team, err e
 				Name string `json:"group_name"`
 			} `json:"groups"`
 		}
-		// Where GitHub does not say, the first refusal stands.
+		// If GitHub doesn't tell, the first refusal is returned.
 		if again := b.call(ctx, o, http.MethodGet, b.client.team(x.slug, kind...), nil, &answer); again != nil || len(answer.Groups) == 0 {
 			continue
 		}
 		return &connectors.Error{Code: connectors.Unsupported, Op: connectors.Title(o), Err: err, Message: fmt.Sprintf(
-			"the identity provider keeps the team's members in step with its group %s: change them there", strconv.QuoteToASCII(answer.Groups[0].Name))}
+			"the identity provider synchronises the team's members with its group %s: change them there", strconv.QuoteToASCII(answer.Groups[0].Name))}
 	}
 	return err
 }

@@ -18,25 +18,26 @@ import (
 
 const (
 	opRead = "read the teams"
-	opList = "list what the organisation has"
+	opList = "list the organisation's objects"
 )
 
 type reader struct {
 	client *client
 	invite bool
 	roles  bool // those of the organisation are read and assigned
-	// custom are the organisation's own repository roles, exact that GraphQL would not show them. Both are known once described is set.
+	// custom are the organisation's own repository roles; exact means that GraphQL wouldn't show them. Both are known
+	// once described is set.
 	custom           []string
 	exact, described bool
 	version          string
-	// viewer is who the credential speaks for; bot that it is an App. Known once a team was read.
+	// viewer is the credential's account; bot means that it is an App. Both are known once a team was read.
 	viewer string
 	lister connectors.Lister
 }
 
 func (r *reader) bot() bool { return strings.HasSuffix(r.viewer, "[bot]") }
 
-// Close does nothing: there is no session to end.
+// Close does nothing: a session doesn't exist.
 func (r *reader) Close() error { return nil }
 
 // Describe adds the organisation's custom roles.
@@ -49,8 +50,8 @@ func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	return d, nil
 }
 
-// customRoles learns which custom roles there are on repositories. Where GitHub does not know such a call, there are none; where we may
-// not ask, there may be some, and only REST shows them.
+// customRoles reads the custom roles on repositories. If GitHub doesn't know the call, they don't exist; if the call
+// is denied, they may exist, and only REST shows them.
 func (r *reader) customRoles(ctx context.Context) error {
 	if r.described {
 		return nil
@@ -90,7 +91,7 @@ func (r *reader) customRoles(ctx context.Context) error {
 	return nil
 }
 
-// owners are the logins of the organisation's owners, in lower case.
+// owners returns the logins of the organisation's owners, in lower case.
 func (r *reader) owners(ctx context.Context, op string) (map[string]bool, error) {
 	found, err := list[struct {
 		Login string `json:"login"`
@@ -105,7 +106,7 @@ func (r *reader) owners(ctx context.Context, op string) (map[string]bool, error)
 	return out, nil
 }
 
-// Read returns the teams that the selection names. Where a pattern may match any team, all are read.
+// Read returns the teams that the selection names. If a pattern may match any team, all are read.
 func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
 	all := sel.Everything()
 	var slugs []string
@@ -161,7 +162,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	return state, nil
 }
 
-// enterprise begins the slugs of teams that the enterprise manages.
+// enterprise is the prefix of slugs of enterprise teams.
 const enterprise = "ent:"
 
 func (x *team) protected() string {
@@ -206,11 +207,11 @@ func (x *team) connection(owners map[string]bool) connectors.Connection {
 	return c
 }
 
-// List returns teams, repositories, or the organisation's members and those who are invited to it. Where the config
-// lets granting invite, an account outside of it is found by its name.
+// List returns teams, repositories, or the organisation's members and invited accounts. If the config allows
+// invitations, an account outside the organisation is found by its name.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	same := strings.ToLower
-	if q.Type == TypeOrganisationRole { // their names alone are told apart by case
+	if q.Type == TypeOrganisationRole { // only their names are case-sensitive
 		same = nil
 	}
 	return r.lister.Page(q, same, func() ([]connectors.Item, error) {
@@ -251,7 +252,7 @@ func (r *reader) items(ctx context.Context, typ string) ([]connectors.Item, erro
 		}
 		return append(members, invited...), nil
 	}
-	return nil, &connectors.Error{Code: connectors.Unsupported, Op: opList, Message: "GitHub has no " + strconv.QuoteToASCII(typ) + " that could be listed"}
+	return nil, &connectors.Error{Code: connectors.Unsupported, Op: opList, Message: "GitHub has no " + strconv.QuoteToASCII(typ) + " to list"}
 }
 
 // lookUp lists one of the organisation's lists.
@@ -287,7 +288,7 @@ func (r *reader) lookUp(ctx context.Context, typ, field, fields string, state co
 	return items, nil
 }
 
-// accounts finds accounts of GitHub by their logins. Those that nobody has are left out.
+// accounts finds accounts of GitHub by their logins. Unknown logins are left out.
 func (r *reader) accounts(ctx context.Context, logins []string) ([]connectors.Item, error) {
 	names := connectors.Names{}
 	logins = slices.DeleteFunc(slices.Clone(logins), func(l string) bool { return names.Check(userNames(), l) != nil })
@@ -323,7 +324,7 @@ func (r *reader) accounts(ctx context.Context, logins []string) ([]connectors.It
 	return items, nil
 }
 
-// Normalize folds the names of accounts and repositories, and gives each level with those that it includes.
+// Normalize folds the names of accounts and repositories, and adds the levels that each level includes.
 func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 	return connectors.NormalizeWith(describe(r.custom, r.roles), s, func(c *connectors.Connection) error {
 		var more []connectors.Entitlement

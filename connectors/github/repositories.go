@@ -11,8 +11,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// alike are the operations of the same kind, about the same team and repository, that would be carried out by now, of the custom
-// roles only o's own: one call does them all.
+// alike returns the operations of the same kind on the same team and repository that are ready, of the custom roles
+// only o's own: one call carries out all of them.
 func (b *batch) alike(o *schemas.Operation) []string {
 	out := []string{o.Privilege}
 	if level(o.Privilege) < 0 {
@@ -36,7 +36,7 @@ func (b *batch) alike(o *schemas.Operation) []string {
 	return out
 }
 
-// sameRepository holds the id of an operation to the repository that has the name.
+// sameRepository compares an operation's id with the repository that has the name.
 func (b *batch) sameRepository(ctx context.Context, o *schemas.Operation, h *holding) error {
 	if o.TargetID == "" || h != nil && h.id != 0 {
 		if h == nil {
@@ -67,7 +67,7 @@ func (b *batch) give(ctx context.Context, o *schemas.Operation, x *team) error {
 		case h.role == o.Privilege, have >= want && want >= 0:
 			return nil
 		case have < 0 || want < 0:
-			return connectors.Refuse(o, connectors.Conflict, "the team has the role %s on the repository, and has one at a time: revoke that first", strconv.QuoteToASCII(h.role))
+			return connectors.Refuse(o, connectors.Conflict, "the team has the role %s on the repository, and can have only one: revoke that first", strconv.QuoteToASCII(h.role))
 		}
 	}
 	all := b.alike(o)
@@ -80,7 +80,7 @@ func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 	if h == nil && b.doubt != "" {
 		switch err := b.call(ctx, o, http.MethodGet, path("repos", b.client.organisation, name), nil, nil); {
 		case connectors.CodeOf(err) == connectors.NotFound:
-			return connectors.Refuse(o, connectors.Denied, "whether the team has the repository is not known: %s", b.doubt)
+			return connectors.Refuse(o, connectors.Denied, "the team's role on the repository is unknown: %s", b.doubt)
 		case err != nil:
 			return err
 		}
@@ -88,7 +88,7 @@ func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 	if h == nil && o.TargetID != "" {
 		for now, other := range x.repositories {
 			if other.direct && id(other.id) == o.TargetID {
-				return connectors.Refuse(o, connectors.Conflict, "the repository with the id %s is named %s now", o.TargetID, now)
+				return connectors.Refuse(o, connectors.Conflict, "the repository with the id %s is now named %s", o.TargetID, now)
 			}
 		}
 	}
@@ -101,7 +101,7 @@ func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 	have, gone := level(h.role), level(o.Privilege)
 	switch {
 	case have < 0 && h.role != o.Privilege, have >= 0 && (gone < 0 || gone > have):
-		return nil // it is not held
+		return nil // not held
 	case have < 0:
 		return b.put(ctx, o, x, name, "")
 	}
@@ -110,12 +110,12 @@ func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 		return b.put(ctx, o, x, name, "")
 	}
 	if level(h.inherited) >= gone || h.inherited != "" && level(h.inherited) < 0 {
-		return connectors.Refuse(o, connectors.Conflict, "the team has it from its parent %s as well: revoke it there, or take the team out of that", x.parent.slug)
+		return connectors.Refuse(o, connectors.Conflict, "the team also inherits it from its parent %s: revoke it there, or remove the team from that", x.parent.slug)
 	}
 	return b.put(ctx, o, x, name, levels()[lowest-1])
 }
 
-// put gives a team its role on a repository; "" takes the repository away.
+// put sets a team's role on a repository; "" removes the repository.
 func (b *batch) put(ctx context.Context, o *schemas.Operation, x *team, name, role string) error {
 	at := b.client.team(x.slug, "repos", b.client.organisation, name)
 	h := x.repositories[name]
@@ -130,7 +130,7 @@ func (b *batch) put(ctx context.Context, o *schemas.Operation, x *team, name, ro
 	}
 	err := b.call(ctx, o, http.MethodPut, at, map[string]any{"permission": role}, nil)
 	if connectors.CodeOf(err) == connectors.NotFound {
-		return connectors.Refuse(o, connectors.NotFound, "the organisation %s has no such repository, or the credential does not see it", b.client.organisation)
+		return connectors.Refuse(o, connectors.NotFound, "repository not found in the organisation %s, or not visible to the credential", b.client.organisation)
 	}
 	if err != nil {
 		return err

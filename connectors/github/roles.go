@@ -9,15 +9,15 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// orgRole is a role of the organisation, of GitHub's own or made by the organisation, with whom it was assigned to.
+// orgRole is a role of the organisation, built-in or custom, with its assignments.
 type orgRole struct {
 	id   int64
 	name string
-	// users are by login in lower case, teams by slug: those alone that have the role themselves.
+	// users are by login in lower case, teams by slug: only direct assignments.
 	users, teams map[string]int64
 }
 
-// assignment is a user or team that has a role. What has it through a team says so.
+// assignment is a user or team that has a role. It tells direct from inherited ones.
 type assignment struct {
 	ID         int64  `json:"id"`
 	Login      string `json:"login"`
@@ -25,7 +25,7 @@ type assignment struct {
 	Assignment string `json:"assignment"`
 }
 
-// orgRoles lists the roles; nobody is in them yet.
+// orgRoles lists the roles, without assignments.
 func (r *reader) orgRoles(ctx context.Context, op string) ([]*orgRole, error) {
 	var answer struct {
 		Total *int `json:"total_count"`
@@ -50,7 +50,7 @@ func (r *reader) orgRoles(ctx context.Context, op string) ([]*orgRole, error) {
 	return out, nil
 }
 
-// assigned reads whom a role was assigned to.
+// assigned reads a role's assignments.
 func (r *reader) assigned(ctx context.Context, op string, x *orgRole) error {
 	for kind, to := range map[string]map[string]int64{"users": x.users, "teams": x.teams} {
 		found, err := list[assignment](ctx, r.client, op, path("orgs", r.client.organisation, "organization-roles", id(x.id), kind), nil)
@@ -99,7 +99,7 @@ func (b *batch) role(ctx context.Context, o *schemas.Operation) (*orgRole, error
 	case x == nil && o.Removes():
 		return nil, nil
 	case x == nil:
-		return nil, connectors.Refuse(o, connectors.NotFound, "the organisation has no such role")
+		return nil, connectors.Refuse(o, connectors.NotFound, "unknown role of the organisation")
 	}
 	if !b.known[x.id] {
 		if err := b.assigned(ctx, connectors.Title(o), x); err != nil {
@@ -110,7 +110,7 @@ func (b *batch) role(ctx context.Context, o *schemas.Operation) (*orgRole, error
 	return x, nil
 }
 
-// assign gives a role to a user or team, or takes it away.
+// assign assigns a role to a user or team, or removes it.
 func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 	x, err := b.role(ctx, o)
 	if err != nil || x == nil {
@@ -131,7 +131,7 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 	if holds == grant {
 		for now, other := range holders {
 			if !grant && o.TargetID == id(other) {
-				return connectors.Refuse(o, connectors.Conflict, "the %s with the id %s is named %s now", o.Target.Type, o.TargetID, now)
+				return connectors.Refuse(o, connectors.Conflict, "the %s with the id %s is now named %s", o.Target.Type, o.TargetID, now)
 			}
 		}
 		return nil
@@ -145,20 +145,20 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 	}
 	var target int64
 	if o.Target.Type == TypeUser {
-		s, err := b.stands(ctx, o, name)
+		s, err := b.membershipOf(ctx, o, name)
 		switch {
 		case err != nil:
 			return err
 		case !s.there:
-			return connectors.Refuse(o, connectors.NotFound, "no such account is in the organisation %s", b.client.organisation)
+			return connectors.Refuse(o, connectors.NotFound, "unknown account in the organisation %s", b.client.organisation)
 		case s.pending:
-			return connectors.Refuse(o, connectors.Conflict, "the account has not taken up its invitation to the organisation, and has no roles until then")
+			return connectors.Refuse(o, connectors.Conflict, "the account hasn't accepted its invitation to the organisation yet, and can't have roles until then")
 		}
 		target = s.id
 	} else {
 		t := b.bySlug[name]
 		if t == nil {
-			return connectors.Refuse(o, connectors.NotFound, "the team is not there")
+			return connectors.Refuse(o, connectors.NotFound, "team not found")
 		}
 		target = t.id
 	}

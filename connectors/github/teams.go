@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// team is a team as it is.
+// team is the live state of a team.
 type team struct {
 	id            int64
 	slug          string
@@ -25,7 +25,7 @@ type team struct {
 	members       map[string]person // by login in lower case
 	invited       map[string]person
 	repositories  map[string]*holding // by name in lower case
-	// doubt says why the team may not be known whole; "" when it is. hidden says that it is the credential's fault.
+	// doubt is the reason why the team may be incomplete, or "". hidden means that the credential doesn't see all.
 	doubt  string
 	hidden bool
 
@@ -46,21 +46,21 @@ type person struct {
 type holding struct {
 	id   int64
 	role string
-	// inherited is the parent's role on it, "" when it has none.
+	// inherited is the parent's role on it, or "".
 	inherited string
-	// direct says that the team was given the repository itself.
+	// direct means that the team was granted the repository itself.
 	direct bool
 }
 
-// teams are what was loaded.
+// teams are loaded teams.
 type teams struct {
 	bySlug map[string]*team
-	// doubt says what the credential does not see of the whole.
+	// doubt describes the part that the credential doesn't see.
 	doubt string
 }
 
-// load reads teams, and those around them. all reads every one; else those of the slugs. of says of which teams
-// it has to be known exactly what they hold.
+// load reads teams and their ancestors. all reads every team; else those of the slugs. of selects the teams whose
+// access must be exact.
 func (r *reader) load(ctx context.Context, op string, all bool, slugs []string, of func(*team) bool) (*teams, error) {
 	if err := r.customRoles(ctx); err != nil {
 		return nil, err
@@ -78,7 +78,7 @@ func (r *reader) load(ctx context.Context, op string, all bool, slugs []string, 
 	}
 	asked := map[string]bool{}
 	for range maxPages {
-		// What a team inherits is known from those around it.
+		// A team's inherited access is known from its ancestors.
 		var above []string
 		for _, x := range t.bySlug {
 			if x.parent != nil && t.bySlug[x.parent.slug] == nil && !asked[x.parent.slug] {
@@ -102,7 +102,7 @@ func (r *reader) load(ctx context.Context, op string, all bool, slugs []string, 
 	for _, x := range t.bySlug {
 		x.count()
 		if x.parent != nil && t.bySlug[x.parent.slug] == nil {
-			x.doubt = "its parent " + x.parent.slug + " is not there"
+			x.doubt = "its parent " + x.parent.slug + " was not found"
 		}
 	}
 	if r.exact {
@@ -181,7 +181,7 @@ func (r *reader) named(ctx context.Context, op string, t *teams, slugs []string)
 	return r.fetch(ctx, op, t, next)
 }
 
-// fetch reads parts of teams, and says what is still to come.
+// fetch reads parts of teams, and returns the remaining ones.
 func (r *reader) fetch(ctx context.Context, op string, t *teams, parts []part) ([]part, error) {
 	nodes, err := r.client.ask(ctx, op, parts)
 	if err != nil {
@@ -194,7 +194,7 @@ func (r *reader) fetch(ctx context.Context, op string, t *teams, parts []part) (
 			if p.whole {
 				continue
 			}
-			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the team " + p.slug + " went while it was read"}
+			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "team " + p.slug + " was deleted during the read"}
 		}
 		more, err := t.add(op, n, p.whole)
 		if err != nil {
@@ -205,26 +205,26 @@ func (r *reader) fetch(ctx context.Context, op string, t *teams, parts []part) (
 		}
 		if more.members != "" && more.members == p.members || more.repositories != "" && more.repositories == p.repositories ||
 			more.invitations != "" && more.invitations == p.invitations {
-			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's pages go in a circle"}
+			return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "GitHub's pages form a cycle"}
 		}
 		next = append(next, *more)
 	}
 	return next, nil
 }
 
-// look remembers who asks, and what they do not see.
+// look remembers the credential's account, and what it doesn't see.
 func (r *reader) look(op string, t *teams, viewer *account, n *organisationNode) error {
 	if viewer.Login == "" || n.ViewerCanAdminister == nil || n.ViewerIsAMember == nil || !strings.EqualFold(n.Login, r.client.organisation) {
 		return strange(op)
 	}
 	r.viewer = viewer.Login
 	if !r.bot() && !*n.ViewerCanAdminister {
-		t.doubt = "the token is of no owner of the organisation, so it sees no secret teams but its own"
+		t.doubt = "the token's account isn't an owner of the organisation, so it sees only its own secret teams"
 	}
 	return nil
 }
 
-// sight finds out what an App was not let see.
+// sight finds out what an App doesn't see.
 func (r *reader) sight(ctx context.Context, op string, t *teams) error {
 	if !r.bot() {
 		return nil
@@ -238,14 +238,14 @@ func (r *reader) sight(ctx context.Context, op string, t *teams) error {
 	switch answer.Selection {
 	case "all":
 	case "selected":
-		t.doubt = "the App is installed on selected repositories only, so it does not see what teams hold on others"
+		t.doubt = "the App is installed on selected repositories only, so it doesn't see teams' roles on others"
 	default:
 		return strange(op)
 	}
 	return nil
 }
 
-// add takes in what was read of a team. It returns what is still to be read, nil when that was all.
+// add stores the read part of a team. It returns the part that remains to be read, or nil.
 func (t *teams) add(op string, n *teamNode, whole bool) (*part, error) {
 	x := t.bySlug[n.Slug]
 	if whole {
@@ -269,7 +269,7 @@ func (t *teams) add(op string, n *teamNode, whole bool) (*part, error) {
 			x.parent = &parent{id: *n.ParentTeam.DatabaseID, slug: n.ParentTeam.Slug}
 		}
 		if n.Invitations == nil {
-			x.doubt, x.hidden = "the credential does not see the invitations of "+x.slug, true
+			x.doubt, x.hidden = "the credential doesn't see the invitations of "+x.slug, true
 		}
 		t.bySlug[x.slug] = x
 	}
@@ -310,7 +310,7 @@ func (t *teams) add(op string, n *teamNode, whole bool) (*part, error) {
 			return nil, err
 		}
 		for _, i := range nodes {
-			key := "\x00" + strconv.Itoa(len(x.invited)) // to an address of e-mail: nobody that could be named, but counted
+			key := "\x00" + strconv.Itoa(len(x.invited)) // to an e-mail address: without an account, but counted
 			p := person{}
 			if i.Invitee != nil {
 				if i.Invitee.Login == "" || i.Invitee.DatabaseID == nil {
@@ -328,20 +328,20 @@ func (t *teams) add(op string, n *teamNode, whole bool) (*part, error) {
 	return &next, nil
 }
 
-// count holds what was read against what GitHub counts, and forgets who has no name.
+// count compares the read entries with GitHub's count, and drops those without a name.
 func (x *team) count() {
 	for _, c := range []struct {
 		what      string
 		got, want int
 	}{{"members", len(x.members), x.gotMembers}, {"repositories", len(x.repositories), x.gotRepositories}, {"invitations", len(x.invited), x.gotInvitations}} {
 		if c.got != c.want && x.doubt == "" {
-			x.doubt = fmt.Sprintf("GitHub counts %d %s of %s and gave %d: somebody changes it now, or the credential does not see all", c.want, c.what, x.slug, c.got)
+			x.doubt = fmt.Sprintf("GitHub counts %d %s of %s and sent %d: somebody is changing the team, or the credential doesn't see all", c.want, c.what, x.slug, c.got)
 		}
 	}
 	maps.DeleteFunc(x.invited, func(login string, _ person) bool { return strings.HasPrefix(login, "\x00") })
 }
 
-// exactRoles replaces what GraphQL says of roles by what REST says, which names custom roles.
+// exactRoles replaces roles from GraphQL by roles from REST, which names custom roles.
 func (r *reader) exactRoles(ctx context.Context, op string, t *teams) error {
 	for _, slug := range slices.Sorted(maps.Keys(t.bySlug)) {
 		x := t.bySlug[slug]
@@ -357,7 +357,7 @@ func (r *reader) exactRoles(ctx context.Context, op string, t *teams) error {
 			return err
 		}
 		if len(found) != len(x.repositories) && x.doubt == "" {
-			x.doubt = "what " + slug + " holds changed while it was read"
+			x.doubt = "the access of " + slug + " changed during the read"
 		}
 		for _, f := range found {
 			h := x.repositories[strings.ToLower(f.Name)]
@@ -365,7 +365,7 @@ func (r *reader) exactRoles(ctx context.Context, op string, t *teams) error {
 				return strange(op)
 			}
 			if h == nil || h.id != f.ID {
-				x.doubt = "what " + slug + " holds changed while it was read"
+				x.doubt = "the access of " + slug + " changed during the read"
 				continue
 			}
 			h.role = cmp.Or(map[string]string{"read": "pull", "write": "push"}[f.Role], f.Role)
@@ -374,13 +374,13 @@ func (r *reader) exactRoles(ctx context.Context, op string, t *teams) error {
 	return nil
 }
 
-// inherit finds out which repositories teams were given themselves.
+// inherit finds out which repositories were granted to teams directly.
 func (r *reader) inherit(ctx context.Context, op string, t *teams, of func(*team) bool) error {
 	unsure := map[string][]*team{}
 	for _, x := range t.bySlug {
 		around := t.around(x)
 		for name, h := range x.repositories {
-			// An ancestor's own list has what it inherits, so that the nearest one that has it tells.
+			// An ancestor's own list includes inherited repositories, so the nearest ancestor that has it decides.
 			for _, a := range around {
 				if from := a.repositories[name]; from != nil {
 					h.inherited = from.role
@@ -402,7 +402,7 @@ func (r *reader) inherit(ctx context.Context, op string, t *teams, of func(*team
 		}](ctx, r.client, op, path("repos", r.client.organisation, name, "teams"), nil)
 		if connectors.CodeOf(err) == connectors.NotFound {
 			for _, x := range unsure[name] {
-				x.doubt = "the repository " + name + " went while it was read, or the credential does not see which teams it was given to"
+				x.doubt = "the repository " + name + " was deleted during the read, or the credential doesn't see its teams"
 			}
 			continue
 		}
@@ -420,7 +420,7 @@ func (r *reader) inherit(ctx context.Context, op string, t *teams, of func(*team
 	return nil
 }
 
-// around are the teams that a team lies in, the nearest first.
+// around returns the ancestors of a team, the nearest first.
 func (t *teams) around(x *team) []*team {
 	var out []*team
 	for range len(t.bySlug) {
@@ -449,7 +449,7 @@ func (r *reader) invitations(ctx context.Context, op string, t *teams, of func(*
 			_, _, err := r.client.send(ctx, op, http.MethodGet, r.client.team(slug, "memberships", login), nil, nil, &m)
 			switch {
 			case connectors.CodeOf(err) == connectors.NotFound:
-				delete(x.invited, login) // it was taken back meanwhile
+				delete(x.invited, login) // withdrawn meanwhile
 			case err != nil:
 				return err
 			case m.Role != "member" && m.Role != "maintainer":

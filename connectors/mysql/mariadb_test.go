@@ -828,7 +828,7 @@ func TestTLS(t *testing.T) {
 		{"off with an authority", map[string]any{"tls": "off", "ca_file": ours + ".pem"}, "", connectors.Invalid, "TLS is off"},
 		{"no such file", map[string]any{"ca_file": "/nowhere.pem"}, "", connectors.Invalid, "cannot be read"},
 		{"no certificate", map[string]any{"ca_file": ours + ".key"}, "", connectors.Invalid, "no certificate"},
-		{"out of the repository", map[string]any{"ca_file": "../x.pem"}, "", connectors.Invalid, "not within"},
+		{"out of the repository", map[string]any{"ca_file": "../x.pem"}, "", connectors.Invalid, "outside the access repository"},
 	} {
 		cfg := b.config
 		cfg.Directory = dir

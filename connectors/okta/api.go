@@ -24,12 +24,12 @@ type api struct {
 	attempts int // of the last request
 }
 
-// do sends a request and decodes the answer into v, unless it is nil. An error is a *connectors.Error with the
-// code that Okta's own means.
+// do sends a request and decodes the answer into v, unless it is nil. An error is a *connectors.Error with a code
+// that corresponds to Okta's.
 func (a *api) do(ctx context.Context, r rest.Request, v any) (*rest.Response, error) {
 	resp, err := a.once(ctx, r, v)
 	if a.tokens != nil && unauthorized(err) {
-		// The token ended before its time, which says nothing about the credential.
+		// The token expired early, which doesn't mean that the credential is invalid.
 		a.tokens.forget()
 		resp, err = a.once(ctx, r, v)
 	}
@@ -45,8 +45,8 @@ func (a *api) once(ctx context.Context, r rest.Request, v any) (resp *rest.Respo
 	return resp, err
 }
 
-// change sends a request that changes something. What Okta answers to one is nothing (204) or what was changed; a page
-// of something in between is neither, and does not mean that it was done.
+// change sends a request that changes something. Okta's answer is empty (204) or the changed object; a proxy's page
+// is neither, and doesn't confirm the change.
 func (a *api) change(ctx context.Context, r rest.Request) error {
 	resp, err := a.do(ctx, r, nil)
 	if err != nil {
@@ -61,7 +61,7 @@ func (a *api) change(ctx context.Context, r rest.Request) error {
 	case json.Unmarshal(resp.Body, &changed) == nil && changed.ID != "":
 		return nil
 	}
-	return &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the answer is not Okta's: is the address right, and nothing else in between?"}
+	return &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the answer isn't Okta's: check the address, and for a proxy in between"}
 }
 
 func unauthorized(err error) bool {
@@ -89,7 +89,7 @@ func parseFailure(body []byte) failure {
 	return f
 }
 
-// explain is what Okta says of an error, without a token that it may repeat.
+// explain extracts Okta's message from an error, without a token that it may repeat.
 func (a *api) explain(body []byte) string {
 	f := parseFailure(body)
 	parts := []string{f.Summary}
@@ -104,7 +104,7 @@ func (a *api) explain(body []byte) string {
 	return said
 }
 
-// exists says that Okta refuses a value since there is one already.
+// exists reports whether Okta refuses a value because it exists already.
 func (f failure) exists() bool {
 	return slices.ContainsFunc(f.Causes, func(c struct {
 		Summary string `json:"errorSummary"`
@@ -121,7 +121,7 @@ const (
 	codeDuplicateRole = "E0000090"
 )
 
-// failureOf is the answer that an error came with.
+// failureOf returns the answer that caused an error.
 func failureOf(err error) (failure, bool) {
 	var s *rest.StatusError
 	if !errors.As(err, &s) {
@@ -130,7 +130,7 @@ func failureOf(err error) (failure, bool) {
 	return parseFailure(s.Body), true
 }
 
-// classify corrects the code of an error by what Okta says in the body.
+// classify corrects the code of an error by the body of Okta's answer.
 func classify(err error) error {
 	f, answered := failureOf(err)
 	if !answered {
@@ -142,7 +142,7 @@ func classify(err error) error {
 		var e *connectors.Error
 		errors.As(err, &e)
 		return &connectors.Error{Code: connectors.Unavailable, Op: e.Op, Err: e.Err,
-			Message: "something else than Okta's API says that it is not there: is the address right, and nothing else in between?"}
+			Message: "not found, but the answer isn't from Okta's API: check the address, and for a proxy in between"}
 	case f.Code == codeUnsupported:
 		return recode(err, connectors.Unsupported)
 	case f.Code == codeStatus, code == connectors.Invalid && f.exists():
@@ -151,7 +151,7 @@ func classify(err error) error {
 	return err
 }
 
-// recode is the same error with another code.
+// recode returns the same error with another code.
 func recode(err error, code connectors.Code) error {
 	var e *connectors.Error
 	if !errors.As(err, &e) {
@@ -164,7 +164,7 @@ func recode(err error, code connectors.Code) error {
 
 func absent(err error) bool { return connectors.CodeOf(err) == connectors.NotFound }
 
-// What lists are asked for at once. Okta gives less where it wants to.
+// Page sizes. Okta may send smaller pages.
 const (
 	pageSize    = "200"
 	membersPage = "1000"
@@ -177,7 +177,7 @@ type listable[T any] interface {
 	whole() bool
 }
 
-// list gets all pages of a list. Anything but a whole list is an error.
+// list gets all pages of a list. An incomplete list is an error.
 func list[T any, P listable[T]](ctx context.Context, a *api, op, path string, query url.Values) ([]T, error) {
 	fault := func(message string) error {
 		return &connectors.Error{Code: connectors.Unavailable, Op: op, Message: message}
@@ -204,12 +204,12 @@ func list[T any, P listable[T]](ctx context.Context, a *api, op, path string, qu
 		case next == "":
 			return all, nil
 		case seen[next]:
-			return nil, fault("the pages of the list do not end: one leads back to another")
+			return nil, fault("the pages of the list form a cycle")
 		}
 		seen[next] = true
 		req.Path, req.Query = next, nil
 	}
-	return nil, fault("the list has more pages than can be")
+	return nil, fault("the list exceeds the limit of pages")
 }
 
 var (
@@ -217,7 +217,7 @@ var (
 	errLinks = errors.New("the answer's next page belongs to another list")
 )
 
-// nextPage is the address of the next page of the list at path, "" at the end (API overview, Pagination).
+// nextPage returns the address of the next page of the list at path, "" at the end (API overview, Pagination).
 func nextPage(h http.Header, path string) (string, error) {
 	next, err := rest.NextPage(h)
 	if err != nil {
@@ -236,16 +236,16 @@ func nextPage(h http.Header, path string) (string, error) {
 	return next, nil
 }
 
-// How long to wait for Okta, and how much of a rate limit to leave to others.
+// Limits for waiting, and the share of a rate limit that is left to others.
 const (
 	maxWait = 2 * time.Minute
-	// windows are a minute long; what is further away than this is no window's end.
+	// windows are a minute long; a later instant isn't a window's end
 	maxWindow = 10 * time.Minute
 	share     = 10
 )
 
-// window reads the headers of a rate limit: how many requests are allowed and left in a window, and how long
-// until the next one by the server's own clock (Rate limits, Check your rate limits).
+// window reads the headers of a rate limit: the allowed and remaining requests in a window, and the time until the
+// next one by the server's own clock (Rate limits, Check your rate limits).
 func (a *api) window(h http.Header) (limit, left int, wait time.Duration, ok bool) {
 	limit, err1 := strconv.Atoi(h.Get("X-Rate-Limit-Limit"))
 	left, err2 := strconv.Atoi(h.Get("X-Rate-Limit-Remaining"))
@@ -264,7 +264,7 @@ func (a *api) window(h http.Header) (limit, left int, wait time.Duration, ok boo
 	return limit, left, time.Duration(max(reset-now.Unix(), 0)+1) * time.Second, true
 }
 
-// pause waits for the next window when little is left of this one: the limit is the whole organisation's.
+// pause waits for the next window when little is left of this one: the limit is the organisation's.
 func (a *api) pause(resp *http.Response) time.Duration {
 	limit, left, wait, ok := a.window(resp.Header)
 	if !ok || left > limit/share {
@@ -273,7 +273,7 @@ func (a *api) pause(resp *http.Response) time.Duration {
 	return wait
 }
 
-// limited knows 429 with the headers of the rate limit, and Retry-After of a proxy in between.
+// limited recognises 429 with the headers of the rate limit, and Retry-After of a proxy in between.
 func (a *api) limited(resp *http.Response) (time.Duration, bool) {
 	if resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return 0, false
@@ -303,12 +303,12 @@ func (a *api) groups(ctx context.Context, stats bool) ([]group, error) {
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, &connectors.Error{Code: connectors.Denied, Op: op, Message: "Okta shows no group at all, and there always are some: the credential's administrator role lets it see none"}
+		return nil, &connectors.Error{Code: connectors.Denied, Op: op, Message: "Okta returned no groups, although every organisation has some: the credential's administrator role doesn't see any"}
 	}
 	return distinct(all, func(g group) string { return g.ID }), nil
 }
 
-// distinct drops what stands in two pages, since the list changed between them.
+// distinct drops duplicates from two pages, between which the list changed.
 func distinct[T any](all []T, key func(T) string) []T {
 	seen := make(map[string]bool, len(all))
 	return slices.DeleteFunc(all, func(v T) bool {
@@ -348,7 +348,7 @@ func (a *api) rules(ctx context.Context) ([]rule, error) {
 	return list[rule](ctx, a, "list the group rules", "/api/v1/groups/rules", url.Values{"limit": {pageSize}})
 }
 
-// users are all users, also the deprovisioned ones, which the plain list leaves out.
+// users lists all users, also the deprovisioned ones, which the plain list omits.
 func (a *api) users(ctx context.Context) ([]user, error) {
 	const op, path = "list the users", "/api/v1/users"
 	all, err := list[user](ctx, a, op, path, url.Values{"limit": {pageSize}})
@@ -362,7 +362,7 @@ func (a *api) users(ctx context.Context) ([]user, error) {
 	return distinct(append(all, gone...), func(u user) string { return u.ID }), nil
 }
 
-// user is the user of an id or login, nil when there is none.
+// user returns the user of an id or login, or nil.
 func (a *api) user(ctx context.Context, ref string) (*user, error) {
 	const op = "read a user"
 	var u user
@@ -373,18 +373,18 @@ func (a *api) user(ctx context.Context, ref string) (*user, error) {
 	case err != nil:
 		return nil, err
 	case !u.whole():
-		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the answer is no user"}
+		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the answer isn't a user"}
 	}
 	return &u, nil
 }
 
-// fetchable says whether a login can stand in a path: Okta takes none with a slash or question mark there, and .
+// fetchable reports whether a login can be used in a path: Okta doesn't accept a slash or question mark there, and .
 // and .. are parts of a path.
 func fetchable(login string) bool {
 	return !strings.ContainsAny(login, "/?") && login != "." && login != ".."
 }
 
-// byLogin is the user who has exactly this login, nil when nobody has.
+// byLogin returns the user who has exactly this login, or nil.
 func (a *api) byLogin(ctx context.Context, login string) (*user, error) {
 	if !fetchable(login) {
 		all, err := a.users(ctx)
@@ -403,7 +403,7 @@ func (a *api) byLogin(ctx context.Context, login string) (*user, error) {
 	return u, nil
 }
 
-// group is the group of an id, nil when there is none.
+// group returns the group of an id, or nil.
 func (a *api) group(ctx context.Context, id string) (*group, error) {
 	const op = "read a group"
 	var g group
@@ -414,7 +414,7 @@ func (a *api) group(ctx context.Context, id string) (*group, error) {
 	case err != nil:
 		return nil, err
 	case !g.whole() || g.ID != id:
-		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the answer is another group than the one asked for"}
+		return nil, &connectors.Error{Code: connectors.Unavailable, Op: op, Message: "the answer is another group than the requested one"}
 	}
 	return &g, nil
 }

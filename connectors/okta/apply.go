@@ -16,7 +16,7 @@ import (
 
 type writer struct{ *reader }
 
-// Apply carries out one operation after the other: Okta has no call that changes more than one membership.
+// Apply carries out one operation after the other: no call of Okta changes more than one membership.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	checker, err := connectors.NewChecker(description(w.settings.AdminRoles))
 	if err != nil {
@@ -30,12 +30,12 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	})
 }
 
-// run is one Apply: it remembers what it looked up, so that an operation takes one or two requests.
+// run is one Apply: it caches lookups, so that an operation takes one or two requests.
 type run struct {
 	*writer
-	all        []*group // nil before they were listed
+	all        []*group // nil until listed
 	groupsByID map[string]*group
-	made       map[string]bool // ids of the groups that were made in it
+	made       map[string]bool // ids of the groups that it created
 	logins     map[string]*user
 	usersByID  map[string]*user
 	apps       []*application
@@ -56,9 +56,9 @@ func (r *run) do(ctx context.Context, o *schemas.Operation) error {
 	switch {
 	case o.Kind == schemas.OperationCreate:
 	case g == nil && o.Removes():
-		return nil // it is gone, with all that it held
+		return nil // the group is deleted, with all of its entitlements
 	case g == nil:
-		return refuse(connectors.NotFound, "Okta has no group of that name, or the credential does not see it")
+		return refuse(connectors.NotFound, "group not found, or not visible to the credential")
 	}
 	if g != nil {
 		if why := r.protected(g); why != "" {
@@ -81,11 +81,10 @@ func (r *run) do(ctx context.Context, o *schemas.Operation) error {
 	case typeAdminRole:
 		return r.role(ctx, o, g, grant)
 	}
-	return refuse(connectors.Unsupported, "a group cannot be given that")
+	return refuse(connectors.Unsupported, "a group can't be granted that")
 }
 
-// early is the error of a change in a group that Okta does not show to all of its parts yet, since it has just been
-// made: it is worth another try.
+// early returns the error of a change in a new group that isn't visible in all parts of Okta yet: it is retried.
 func (r *run) early(o *schemas.Operation, err error) error {
 	if _, answered := failureOf(err); !answered || !absent(err) {
 		return err
@@ -98,7 +97,7 @@ func (r *run) early(o *schemas.Operation, err error) error {
 	return err
 }
 
-// ids are what Okta makes: they can stand in a path.
+// ids matches Okta's ids, which can be used in a path.
 var ids = regexp.MustCompile(`\A[A-Za-z0-9_-]{1,100}\z`)
 
 // resolve finds the connection of an operation: by id where there is one, under the same name; else by name.
@@ -115,7 +114,7 @@ func (r *run) resolve(ctx context.Context, o *schemas.Operation) (*group, error)
 				r.groupsByID[g.ID] = g
 			}
 		} else if g == nil {
-			// Only the list says which groups hold administrator roles.
+			// Only the list shows which groups hold administrator roles.
 			all, err := r.groups(ctx)
 			if err != nil {
 				return nil, err
@@ -155,7 +154,7 @@ func (r *run) changing(ctx context.Context, op, method, path string, body any) e
 	return r.api.change(ctx, rest.Request{Op: op, Method: method, Path: path, Body: body})
 }
 
-// removing is changing for what may be gone already.
+// removing is like changing, for objects that may be gone already.
 func (r *run) removing(ctx context.Context, op, path string) error {
 	if err := r.changing(ctx, op, http.MethodDelete, path, nil); !absent(err) {
 		return err
@@ -167,7 +166,7 @@ func (r *run) create(ctx context.Context, o *schemas.Operation, g *group) error 
 	wanted, says := o.After["description"].(string)
 	if g != nil {
 		if have, _ := connection(g).Payload["description"].(string); says && have != wanted {
-			return refuse(connectors.Conflict, "somebody made a group of that name meanwhile, with another description")
+			return refuse(connectors.Conflict, "somebody created a group of that name meanwhile, with another description")
 		}
 		return nil
 	}
@@ -181,10 +180,10 @@ func (r *run) create(ctx context.Context, o *schemas.Operation, g *group) error 
 	case err != nil:
 		return err
 	case !made.whole():
-		return refuse(connectors.Unavailable, "Okta's answer is no group")
+		return refuse(connectors.Unavailable, "Okta's answer isn't a group")
 	}
 	if !r.settings.AdminRoles {
-		// What has just been made holds no role, and its answer has no statistics.
+		// A new group doesn't hold a role, and the answer lacks statistics.
 		no := false
 		made.Embedded.Stats.Admin = &no
 	}
@@ -195,7 +194,7 @@ func (r *run) create(ctx context.Context, o *schemas.Operation, g *group) error 
 	return nil
 }
 
-// update replaces the profile, which keeps what is not ours by sending it back.
+// update replaces the profile, and sends other attributes back unchanged.
 func (r *run) update(ctx context.Context, o *schemas.Operation, g *group) error {
 	wanted, says := o.After["description"].(string)
 	if !says {
@@ -210,11 +209,11 @@ func (r *run) update(ctx context.Context, o *schemas.Operation, g *group) error 
 	}
 	var have struct{ Name, Description string }
 	if json.Unmarshal(whole.Profile["name"], &have.Name) != nil || have.Name != o.Connection.SourceName {
-		return refuse(connectors.Conflict, "the group of that id has another name now")
+		return refuse(connectors.Conflict, "the group with that id now has another name")
 	}
 	if raw, ok := whole.Profile["description"]; ok {
 		if err := json.Unmarshal(raw, &have.Description); err != nil { // null leaves it empty
-			return refuse(connectors.Unavailable, "Okta's answer is no group")
+			return refuse(connectors.Unavailable, "Okta's answer isn't a group")
 		}
 	}
 	if have.Description == wanted {
@@ -222,7 +221,7 @@ func (r *run) update(ctx context.Context, o *schemas.Operation, g *group) error 
 	}
 	encoded, err := json.Marshal(wanted)
 	if err != nil {
-		return refuse(connectors.Invalid, "the description cannot be encoded")
+		return refuse(connectors.Invalid, "invalid description: can't be encoded")
 	}
 	whole.Profile["description"] = encoded
 	if err := r.changing(ctx, "replace a group", http.MethodPut, groupPath(g.ID), map[string]any{"profile": whole.Profile}); err != nil {
@@ -238,7 +237,7 @@ func (r *run) delete(ctx context.Context, g *group) error {
 		return err
 	}
 	if named := r.naming(rules, func(u *rule) bool { return u.mentions(g) }); len(named) > 0 {
-		return refuse(connectors.Conflict, "group rules name the group, and a rule whose group is deleted is invalid for good: change the rules first", named...)
+		return refuse(connectors.Conflict, "group rules name the group, and a rule becomes permanently invalid when its group is deleted: change the rules first", named...)
 	}
 	if err := r.removing(ctx, "delete a group", groupPath(g.ID)); err != nil {
 		return err
@@ -270,7 +269,7 @@ func (r *run) naming(rules []rule, which func(*rule) bool) []string {
 	return names
 }
 
-// who finds the user of an operation, nil when there is none.
+// who finds the user of an operation, or nil.
 func (r *run) who(ctx context.Context, o *schemas.Operation) (*user, error) {
 	login := fold(o.Target.SourceName)
 	if o.TargetID != "" && ids.MatchString(o.TargetID) {
@@ -309,7 +308,7 @@ func (r *run) member(ctx context.Context, o *schemas.Operation, g *group, grant 
 	case err != nil:
 		return err
 	case u == nil && grant:
-		return refuse(connectors.NotFound, "Okta has no user with that login")
+		return refuse(connectors.NotFound, "unknown login")
 	case u == nil:
 		return nil
 	}
@@ -325,7 +324,7 @@ func (r *run) member(ctx context.Context, o *schemas.Operation, g *group, grant 
 	return r.removing(ctx, "remove a member", path)
 }
 
-// ruled refuses to take out a member who is, or may be, in the group by a rule.
+// ruled refuses to remove a member who is, or may be, in the group by a rule.
 func (r *run) ruled(ctx context.Context, g *group, u *user) error {
 	rules, err := r.rules(ctx)
 	if err != nil {
@@ -350,15 +349,15 @@ func (r *run) ruled(ctx context.Context, g *group, u *user) error {
 			by = []string{"group rule " + *members[i].Rule}
 		}
 		return refuse(connectors.Conflict, "the member is in the group by "+strings.Join(by, ", ")+
-			", and removing a member by hand changes the rule: change the rule or the user's profile, or let the config say on_rule: remove", by...)
+			", and removing a member by hand changes the rule: change the rule or the user's profile, or set on_rule: remove in the config", by...)
 	case !told:
 		return refuse(connectors.Conflict, "the group is fed by "+strings.Join(feeding, ", ")+
-			", and Okta does not say whether the member is in it by that: take the member out in Okta, or let the config say on_rule: remove", feeding...)
+			", and Okta doesn't show whether that rule added the member: remove the member in Okta, or set on_rule: remove in the config", feeding...)
 	}
 	return nil
 }
 
-// app finds the application of an operation, nil when there is none.
+// app finds the application of an operation, or nil.
 func (r *run) app(ctx context.Context, o *schemas.Operation) (*application, error) {
 	if !r.appsKnown {
 		list, err := r.api.applications(ctx)
@@ -379,7 +378,7 @@ func (r *run) assign(ctx context.Context, o *schemas.Operation, g *group, grant 
 	case err != nil:
 		return err
 	case a == nil && grant:
-		return refuse(connectors.NotFound, "Okta has no application of that label, or the credential does not see it")
+		return refuse(connectors.NotFound, "application not found, or not visible to the credential")
 	case a == nil:
 		return r.unlisted(ctx, o, g)
 	case a.protected() != "":
@@ -395,15 +394,15 @@ func (r *run) assign(ctx context.Context, o *schemas.Operation, g *group, grant 
 	case err == nil && have.ID == g.ID:
 		return nil
 	case err == nil:
-		return refuse(connectors.Unavailable, "Okta's answer is another assignment than the one asked for")
+		return refuse(connectors.Unavailable, "Okta's answer is another assignment than the requested one")
 	case !absent(err):
 		return err
 	}
 	return r.changing(ctx, "assign an application to a group", http.MethodPut, path, map[string]any{})
 }
 
-// unlisted refuses to take an application that the list leaves out for one that is gone: the list holds what the credential's
-// administrator role may see.
+// unlisted refuses to conclude from the list that an application is gone: the list has only those that the
+// credential's administrator role may see.
 func (r *run) unlisted(ctx context.Context, o *schemas.Operation, g *group) error {
 	if !ids.MatchString(o.TargetID) {
 		return nil
@@ -415,13 +414,13 @@ func (r *run) unlisted(ctx context.Context, o *schemas.Operation, g *group) erro
 	case err != nil:
 		return err
 	}
-	return refuse(connectors.Denied, "the group has the application, and the credential's administrator role does not let it see that")
+	return refuse(connectors.Denied, "the group has the application, but the credential's administrator role doesn't see that")
 }
 
 func (r *run) role(ctx context.Context, o *schemas.Operation, g *group, grant bool) error {
 	name := o.Target.SourceName
 	if grant && !slices.Contains(standardRoles(), name) {
-		return refuse(connectors.Unsupported, "only Okta's standard administrator roles can be given: "+strings.Join(standardRoles(), ", "))
+		return refuse(connectors.Unsupported, "only Okta's standard administrator roles can be granted: "+strings.Join(standardRoles(), ", "))
 	}
 	path := groupPath(g.ID) + "/roles"
 	roles, err := r.api.roles(ctx, g.ID)
@@ -444,7 +443,7 @@ func (r *run) role(ctx context.Context, o *schemas.Operation, g *group, grant bo
 	}
 	err = r.changing(ctx, "give an administrator role to a group", http.MethodPost, path, map[string]any{"type": name})
 	if f, ok := failureOf(err); ok && f.Code == codeDuplicateRole {
-		return nil // somebody else gave it since
+		return nil // somebody else assigned it meanwhile
 	}
 	return err
 }

@@ -19,8 +19,8 @@ const configSchema = `{
   "additionalProperties": false,
   "required": ["url"],
   "properties": {
-    "url": {"type": "string", "minLength": 1, "maxLength": 300, "description": "The organisation's address, as https://acme.okta.com."},
-    "token": {"x-secret": true, "description": "API token (SSWS) for planning, of an administrator who may only read. Or client_id and private_key."},
+    "url": {"type": "string", "minLength": 1, "maxLength": 300, "description": "The organisation's address, such as https://acme.okta.com."},
+    "token": {"x-secret": true, "description": "API token (SSWS) for planning, of a read-only administrator. Or client_id and private_key."},
     "client_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Client id of the service app for planning."},
     "private_key": {"x-secret": true, "description": "Private key of the service app for planning: PEM, RSA or EC."},
     "key_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Id of that key (kid) in the service app; needed when the app has several."},
@@ -28,9 +28,9 @@ const configSchema = `{
     "apply_client_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Client id of the service app for applying."},
     "apply_private_key": {"x-secret": true, "description": "Private key of the service app for applying."},
     "apply_key_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Id of that key."},
-    "admin_roles": {"type": "boolean", "default": true, "description": "Are administrator roles of groups read and given? If not, groups that hold one are protected, and the credential needs no right to see roles."},
-    "on_rule": {"enum": ["refuse", "remove"], "default": "refuse", "description": "What a revoke does with a member who is, or may be, in a group by a group rule. With remove Okta puts the user on the rule's list of exclusions."},
-    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "How long one request may take."},
+    "admin_roles": {"type": "boolean", "default": true, "description": "Whether administrator roles of groups are read and granted. If not, groups that hold one are protected, and the credential doesn't need the right to see roles."},
+    "on_rule": {"enum": ["refuse", "remove"], "default": "refuse", "description": "How a revoke treats a member who is, or may be, in a group by a group rule. With remove Okta puts the user on the rule's list of exclusions."},
+    "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m)$", "default": "30s", "description": "Time limit of one request."},
     "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's: absolute, or relative to the access repository and within it."}
   }
 }`
@@ -40,11 +40,11 @@ const payloadSchema = `{
   "type": "object",
   "additionalProperties": false,
   "properties": {
-    "description": {"type": "string", "maxLength": 1024, "description": "What the group is for. Left alone when absent."}
+    "description": {"type": "string", "maxLength": 1024, "description": "The group's purpose; unchanged if absent."}
   }
 }`
 
-// The types of connections and of what they are given.
+// The types of connections and of their targets.
 const (
 	typeGroup       = "group"
 	typeUser        = "user"
@@ -59,21 +59,20 @@ const (
 	privilegeAssigned = "ASSIGNED"
 )
 
-// namePattern is a group's name: up to 255 characters, none of them invisible, no space at an end.
+// namePattern matches a group's name: up to 255 characters, none of them invisible, without spaces at the ends.
 const namePattern = `[^\p{C}\p{Z}](?:[^\p{C}\p{Zl}\p{Zp}]{0,253}[^\p{C}\p{Z}])?`
 
-// standardRoles are those that can be given to a group by their type (Roles, RoleType), sorted. API_ADMIN is an old
-// name of API_ACCESS_MANAGEMENT_ADMIN.
+// standardRoles are the roles that can be granted to a group by their type (Roles, RoleType), sorted. API_ADMIN is an
+// old name of API_ACCESS_MANAGEMENT_ADMIN.
 func standardRoles() []string {
 	return []string{"API_ACCESS_MANAGEMENT_ADMIN", "APP_ADMIN", "GROUP_MEMBERSHIP_ADMIN", "HELP_DESK_ADMIN", "MOBILE_ADMIN",
 		"ORG_ADMIN", "READ_ONLY_ADMIN", "REPORT_ADMIN", "SUPER_ADMIN", "USER_ADMIN"}
 }
 
-// ownApplications are the names of the applications that Okta itself consists of: the admin console, the dashboard, the
-// browser plugin.
+// ownApplications are the names of Okta's own applications: the admin console, the dashboard, the browser plugin.
 func ownApplications() []string { return []string{"okta_browser_plugin", "okta_enduser", "saasure"} }
 
-// description is what the connector can do; without administrator roles, when the installation leaves them out.
+// description returns the connector's abilities; without administrator roles if the installation leaves them out.
 func description(adminRoles bool) connectors.Description {
 	group := connectors.ConnectionType{
 		Name: typeGroup, Title: "Group", Payload: json.RawMessage(payloadSchema), Create: true, Update: true, Delete: true,

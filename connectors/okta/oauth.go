@@ -30,9 +30,9 @@ type tokens struct {
 
 const (
 	opToken = "get an access token"
-	// assertionLife is short: the assertion is used at once. Okta takes an hour at most.
+	// assertionLife is short: the assertion is used at once. Okta accepts an hour at most.
 	assertionLife = 5 * time.Minute
-	// tokenMargin is how long before its end a token is not used any more.
+	// tokenMargin is the time before its expiry at which a token is replaced.
 	tokenMargin = time.Minute
 )
 
@@ -47,7 +47,7 @@ func newTokens(s settings, base rest.Config, apply bool) (*tokens, error) {
 	}
 	if t.method == nil {
 		// The parsers' errors may quote the key.
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: opToken, Message: "the private key is not an RSA or EC key in PEM form"}
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: opToken, Message: "invalid private key (expected an RSA or EC key in PEM form)"}
 	}
 	scopes := []string{"okta.groups.read", "okta.users.read", "okta.apps.read"}
 	if s.AdminRoles {
@@ -81,7 +81,7 @@ func curve(key *ecdsa.PrivateKey) jwt.SigningMethod {
 	return nil
 }
 
-// authorize puts an access token on a request, after getting one where there is none that lasts.
+// authorize adds an access token to a request, after getting a new one if necessary.
 func (t *tokens) authorize(r *http.Request) error {
 	now := t.now()
 	if t.value == "" || !now.Before(t.until.Add(-tokenMargin)) {
@@ -92,7 +92,7 @@ func (t *tokens) authorize(r *http.Request) error {
 		}
 		signed, err := assertion.SignedString(t.key)
 		if err != nil {
-			return &connectors.Error{Code: connectors.Invalid, Op: opToken, Message: "the private key does not sign"}
+			return &connectors.Error{Code: connectors.Invalid, Op: opToken, Message: "the private key can't sign"}
 		}
 		form := url.Values{"grant_type": {"client_credentials"}, "scope": {t.scopes}, "client_assertion": {signed},
 			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"}}
@@ -104,12 +104,12 @@ func (t *tokens) authorize(r *http.Request) error {
 		_, _, err = t.client.JSON(r.Context(), rest.Request{Op: opToken, Method: http.MethodPost, Path: "/oauth2/v1/token", Body: []byte(form.Encode()), Repeatable: true}, &answer)
 		switch {
 		case connectors.CodeOf(err) == connectors.Invalid:
-			// Okta says with 400 that a client, key or scope is not known.
+			// Okta answers 400 for an unknown client, key or scope.
 			return recode(err, connectors.Denied)
 		case err != nil:
 			return err
 		case answer.Token == "" || answer.Expires <= 0 || !strings.EqualFold(answer.Type, "Bearer"):
-			return &connectors.Error{Code: connectors.Denied, Op: opToken, Message: "Okta gave no bearer token: a service app must not demand DPoP proofs"}
+			return &connectors.Error{Code: connectors.Denied, Op: opToken, Message: "Okta didn't return a bearer token: turn off DPoP proofs in the service app"}
 		}
 		t.value, t.until = answer.Token, now.Add(time.Duration(answer.Expires)*time.Second)
 	}

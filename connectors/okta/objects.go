@@ -30,7 +30,7 @@ type group struct {
 	} `json:"_embedded"`
 }
 
-// admin says whether the group holds an administrator role, and whether the answer says so at all.
+// admin reports whether the group holds an administrator role, and whether the answer shows it at all.
 func (g *group) admin() (holds, known bool) {
 	for _, v := range []*bool{g.Embedded.Stats.Admin, g.Embedded.Stats.AdminToo} {
 		if v != nil {
@@ -50,7 +50,7 @@ type user struct {
 	Profile struct {
 		Login string `json:"login"`
 	} `json:"profile"`
-	// Rule is the group rule that made a member, in lists of members.
+	// Rule is the group rule that added a member, in lists of members.
 	Rule *string `json:"groupRuleId"`
 }
 
@@ -60,10 +60,10 @@ func (u *user) key() (name, id string) { return u.name(), u.ID }
 
 func (u *user) name() string { return fold(u.Profile.Login) }
 
-// fold is the form of a login in which those that are one to Okta are equal.
+// fold returns a login in the form in which logins equivalent in Okta are equal.
 func fold(login string) string { return strings.ToLower(login) }
 
-// state is what a user's status means for a membership (Users, user status).
+// state returns the state of a user's memberships (Users, user status).
 func (u *user) state() connectors.EntitlementState {
 	switch u.Status {
 	case "STAGED", "PROVISIONED":
@@ -73,7 +73,7 @@ func (u *user) state() connectors.EntitlementState {
 	case "PASSWORD_EXPIRED":
 		return connectors.StateExpired
 	}
-	return "" // ACTIVE, and RECOVERY, in which the user has a session all the same
+	return "" // ACTIVE, and RECOVERY, in which the user still has a session
 }
 
 type application struct {
@@ -86,7 +86,7 @@ func (a *application) key() (name, id string) { return a.Label, a.ID }
 
 func (a *application) whole() bool { return a.ID != "" && a.Label != "" }
 
-// protected says why the application is never given, or "".
+// protected returns the reason why the application is never granted, or "".
 func (a *application) protected() string {
 	if slices.Contains(ownApplications(), a.Name) {
 		return "a part of Okta itself"
@@ -113,7 +113,7 @@ func (r *role) whole() bool { return r.ID != "" && r.Type != "" }
 
 const customRole = "CUSTOM"
 
-// name and key identify what is assigned. The id of an assignment does not: it is another one after each.
+// name and key identify the assigned role. The id of an assignment doesn't: each assignment gets a new one.
 func (r *role) name() string {
 	if r.Type == customRole {
 		return "custom:" + r.Label
@@ -155,12 +155,12 @@ type rule struct {
 
 func (r *rule) whole() bool { return r.ID != "" && r.Status != "" }
 
-// feeds says whether the rule adds members to a group now.
+// feeds reports whether the rule currently adds members to a group.
 func (r *rule) feeds(g *group) bool {
 	return r.Status == "ACTIVE" && slices.Contains(r.Actions.Assign.Groups, g.ID)
 }
 
-// mentions says whether the rule breaks, or means something else, when the group is gone.
+// mentions reports whether the rule breaks, or changes its meaning, when the group is deleted.
 func (r *rule) mentions(g *group) bool {
 	if r.Status == "INVALID" {
 		return false

@@ -22,15 +22,15 @@ var (
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
-// Describe says what the connector can do.
+// Describe returns the connector's abilities.
 func (Connector) Describe() connectors.Description { return description(true) }
 
-// OpenReader checks the config. Okta is asked by the first call.
+// OpenReader checks the config. The first call sends the first request.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
 	return connectors.Guard(open(ctx, cfg, false))
 }
 
-// OpenWriter is OpenReader with the credential for applying.
+// OpenWriter is like OpenReader, with the credential for applying.
 func (Connector) OpenWriter(ctx context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	r, err := open(ctx, cfg, true)
 	return connectors.GuardWriter(&writer{r}, err)
@@ -76,8 +76,8 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	return &reader{settings: s, api: a}, nil
 }
 
-// configure binds the config. Both credentials are looked at, so that a fault of the one for applying is seen by the
-// preview.
+// configure binds the config. Both credentials are checked, so that the preview reports a fault of the one for
+// applying.
 func configure(cfg connectors.Config, apply bool) (settings, error) {
 	s := settings{now: cfg.Now}
 	if err := connectors.Bind(cfg, json.RawMessage(configSchema), &s); err != nil {
@@ -89,7 +89,7 @@ func configure(cfg connectors.Config, apply bool) (settings, error) {
 		}
 		token, app := c.Token.Reveal() != "", c.ClientID != "" && c.PrivateKey.Reveal() != ""
 		if token == app || (token && (c.ClientID != "" || c.PrivateKey.Reveal() != "" || c.KeyID != "")) {
-			return s, cfg.Invalid("", "it needs either %stoken, or %[1]sclient_id with %[1]sprivate_key", prefix)
+			return s, cfg.Invalid("", "either %stoken, or %[1]sclient_id with %[1]sprivate_key, is required", prefix)
 		}
 	}
 	s.credential = s.Plan
@@ -101,10 +101,10 @@ func configure(cfg connectors.Config, apply bool) (settings, error) {
 	return s, err
 }
 
-// newAPI makes the client of a credential.
+// newAPI returns the client of a credential.
 func newAPI(s settings, apply bool) (*api, error) {
 	a := &api{now: s.now}
-	// Who gives a try little time wants no long wait before the next.
+	// With a short timeout, long waits between tries make no sense.
 	c := rest.Config{URL: string(s.URL), Timeout: s.Timeout, MinWait: min(s.Timeout/8, 250*time.Millisecond), Transport: s.transport, Now: s.now, MaxWait: maxWait,
 		Explain: a.explain, Limited: a.limited, Pause: a.pause,
 		Secrets: []connectors.Secret{s.credential.Token, s.credential.PrivateKey}}

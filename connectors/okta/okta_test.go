@@ -294,7 +294,7 @@ func TestHiddenApplication(t *testing.T) {
 	w := o.writer(t)
 	revoke := change("revoke", "Sales", named("application", "Wiki"))
 	revoke.TargetID = id
-	refused(t, apply(t, w, revoke), connectors.Denied, "does not let it see")
+	refused(t, apply(t, w, revoke), connectors.Denied, "doesn't see that")
 	revoke.TargetID = "0oagone"
 	if err := apply(t, w, revoke); err != nil {
 		t.Errorf("an application that is gone: %v", err)
@@ -769,7 +769,7 @@ func TestErrors(t *testing.T) {
 		{400, `{"errorCode": "E0000001", "errorSummary": "Api validation failed", "errorCauses": [{"errorSummary": "name: An object with this field already exists"}]}`, connectors.Conflict, "already exists"},
 		{400, `no JSON`, connectors.Invalid, ""},
 		{404, `{"errorCode": "E0000007", "errorSummary": "Not found"}`, connectors.NotFound, "E0000007"},
-		{404, `{"error": "no route"}`, connectors.Unavailable, "is the address right"},
+		{404, `{"error": "no route"}`, connectors.Unavailable, "check the address"},
 		{200, `{"id": ""}`, connectors.Unavailable, ""},
 		{200, `<html>`, connectors.Unavailable, ""},
 	} {

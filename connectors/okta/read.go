@@ -15,7 +15,7 @@ type reader struct {
 	lister   connectors.Lister
 }
 
-// Close forgets the credential. There is no session to end.
+// Close forgets the credential. A session doesn't exist.
 func (r *reader) Close() error {
 	if r.api.tokens != nil {
 		r.api.tokens.forget()
@@ -23,7 +23,7 @@ func (r *reader) Close() error {
 	return nil
 }
 
-// Describe marks the groups that hold administrator roles as privileged: who gets into one becomes an administrator.
+// Describe marks the groups that hold administrator roles as privileged: their members become administrators.
 func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	d := description(r.settings.AdminRoles)
 	groups, err := r.api.groups(ctx, true)
@@ -46,7 +46,7 @@ func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
 	return d, nil
 }
 
-// literal is the glob pattern that matches a name alone.
+// literal returns the glob pattern that matches only a name.
 func literal(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`).Replace(name)
 }
@@ -85,14 +85,14 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		c.Protected = r.protected(g)
 		c.Entitlements = applications[g.ID]
 		if err := r.complete(ctx, g, &c); absent(err) {
-			// It was deleted since it was listed, or else it is not known.
+			// It was deleted after the listing, or else it is unknown.
 			if still, err := r.api.group(ctx, g.ID); err != nil {
 				return connectors.State{}, err
 			} else if still == nil {
 				continue
 			}
 			return connectors.State{}, &connectors.Error{Code: connectors.Unavailable, Op: "read a group", Err: err,
-				Message: "Okta shows the group " + c.String() + ", and says that it is not there when asked for its members"}
+				Message: "Okta shows the group " + c.String() + " in the list, but its members were not found"}
 		} else if err != nil {
 			return connectors.State{}, err
 		}
@@ -111,7 +111,7 @@ func connection(g *group) connectors.Connection {
 		Payload: map[string]any{"description": description}}
 }
 
-// protected says why the group is never changed, or "".
+// protected returns the reason why the group is never changed, or "".
 func (r *reader) protected(g *group) string {
 	switch g.Type {
 	case oktaGroup:
@@ -125,7 +125,7 @@ func (r *reader) protected(g *group) string {
 	}
 	switch holds, known := g.admin(); {
 	case !known:
-		return "Okta does not say whether it holds administrator roles: let the config say admin_roles: true"
+		return "Okta doesn't show whether it holds administrator roles: set admin_roles: true in the config"
 	case holds:
 		return "it holds administrator roles, which the config leaves out (admin_roles: false)"
 	}
@@ -157,7 +157,7 @@ func (r *reader) complete(ctx context.Context, g *group, c *connectors.Connectio
 	return nil
 }
 
-// assigned are the applications of groups, by the group's id, read in the fewer calls of two ways.
+// assigned returns the applications of groups, by the group's id, by the way with fewer calls.
 func (r *reader) assigned(ctx context.Context, groups []group) (map[string][]connectors.Entitlement, error) {
 	applications, err := r.api.applications(ctx)
 	if err != nil {
@@ -170,7 +170,7 @@ func (r *reader) assigned(ctx context.Context, groups []group) (map[string][]con
 	if len(applications) > len(groups) {
 		for i := range groups {
 			has, err := r.api.groupApplications(ctx, groups[i].ID)
-			if err != nil && !absent(err) { // a group that is gone is noticed when its members are read
+			if err != nil && !absent(err) { // a deleted group is noticed when its members are read
 				return nil, err
 			}
 			for j := range has {
@@ -185,7 +185,7 @@ func (r *reader) assigned(ctx context.Context, groups []group) (map[string][]con
 	}
 	for i := range applications {
 		has, err := r.api.applicationGroups(ctx, applications[i].ID)
-		if err != nil && !absent(err) { // deleted since it was listed, with its assignments
+		if err != nil && !absent(err) { // deleted after the listing, with its assignments
 			return nil, err
 		}
 		for _, g := range has {
@@ -197,15 +197,15 @@ func (r *reader) assigned(ctx context.Context, groups []group) (map[string][]con
 	return out, nil
 }
 
-// fewNames is up to how many users are asked for one by one instead of listing all.
+// fewNames is the largest number of users that are requested one by one instead of listing all.
 const fewNames = 50
 
-// List answers from a whole list, or, for a few users, from what Okta says of each.
+// List answers from a complete list or, for a few users, from a request for each.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
-	const op = "list what exists"
+	const op = "list objects"
 	d := description(r.settings.AdminRoles)
 	if _, ok := d.Types[0].Target(q.Type); !ok && q.Type != typeGroup {
-		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "Okta has no such type of thing"}
+		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "unknown type"}
 	}
 	same := func(name string) string { return name }
 	if q.Type == typeUser {
@@ -214,7 +214,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	return r.lister.Page(q, same, func() ([]connectors.Item, error) { return r.items(ctx, q) })
 }
 
-// items are all of a type, or at least those that the query names.
+// items returns all items of a type, or at least those that the query names.
 func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
 	var items []connectors.Item
 	add := func(name, id string, state connectors.EntitlementState, protected string) {
@@ -254,7 +254,7 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 	return items, nil
 }
 
-// someUsers are the users of a few names, or all.
+// someUsers returns the users of a few names, or all.
 func (r *reader) someUsers(ctx context.Context, names []string) ([]user, error) {
 	logins := map[string]bool{}
 	for _, n := range names {

@@ -1,7 +1,6 @@
 // Package rest is the HTTP client of connectors whose applications speak JSON over HTTP: it authenticates, sends
-// nothing to another host, bounds each try in time and each answer in size, waits where the application says
-// when to come back, tries again what may be tried again, and turns answers into errors of package connectors
-// that hold no secret.
+// nothing to other hosts, limits each try's time and each answer's size, waits as long as a rate limit requires,
+// retries what is safe to retry, and converts answers to errors of package connectors without secrets.
 //
-// It knows no application: how one words its errors and rate limits is in Config.
+// It knows no particular application: Config has an application's form of errors and rate limits.
 package rest

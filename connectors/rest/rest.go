@@ -21,63 +21,62 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// Config is what a Client needs.
+// Config configures a Client.
 type Config struct {
-	// URL is the API's root: https://HOST/path, or http on loopback. No credentials stand in it.
+	// URL is the API's root: https://HOST/path, or http on loopback. It must not contain credentials.
 	URL string
-	// Authorize puts the credential on a request. nil sends none.
+	// Authorize adds the credential to a request; nil adds none.
 	Authorize func(*http.Request) error
-	// Secrets are never repeated in an error, whatever the application answers.
+	// Secrets never appear in an error, whatever the application answers.
 	Secrets []connectors.Secret
-	// Header stands on every request.
+	// Header is sent with every request.
 	Header http.Header
-	// ContentType is that of the bodies sent; "" is application/json.
+	// ContentType is the request bodies' type; "" means application/json.
 	ContentType string
-	// Explain finds the application's own words in the body of an error; nil leaves them out.
+	// Explain extracts the application's message from the body of an error; nil leaves it out.
 	Explain func(body []byte) string
-	// Limited says whether an answer means "too many", and how long to wait; nil knows 429 and Retry-After. It may
-	// read the body if it puts it back.
+	// Limited reports whether an answer is a rate limit, and how long to wait; nil recognises 429 and Retry-After. It
+	// may read the body if it restores it.
 	Limited func(*http.Response) (wait time.Duration, limited bool)
-	// Pause looks at the headers of an answer that went well, and says how long to leave the application alone
-	// before the next request (an exhausted rate limit); nil never does.
+	// Pause returns, from the headers of a successful answer, how long to wait before the next request (an exhausted
+	// rate limit); nil never waits.
 	Pause func(*http.Response) time.Duration
-	// Timeout bounds one try; 0 is 30 s. MaxWait bounds one wait: what asks for more is given up, and the error
-	// says when to come back; 0 is a minute. Retries is how often to try again; 0 is 4, negative is never.
+	// Timeout bounds one try; 0 means 30 s. MaxWait bounds one wait: a request that would wait longer fails, with the
+	// time in the error; 0 means a minute. Retries is the number of retries; 0 means 4, negative none.
 	Timeout, MaxWait time.Duration
 	Retries          int
-	// MinWait is the first wait after a fault that names none, doubled each time; 0 is 250 ms.
+	// MinWait is the first wait after a fault that names none, doubled each time; 0 means 250 ms.
 	MinWait time.Duration
-	// MaxAnswer bounds one answer in bytes; 0 is 32 MiB.
+	// MaxAnswer bounds one answer in bytes; 0 means 32 MiB.
 	MaxAnswer int64
-	// Transport carries the requests; nil is http.DefaultTransport.
+	// Transport carries the requests; nil means http.DefaultTransport.
 	Transport http.RoundTripper
-	// Now is the clock; nil is time.Now.
+	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
 
-// Client speaks to one application. It is safe for one goroutine at a time.
+// Client sends requests to one application. It isn't safe for concurrent use.
 type Client struct {
 	config Config
 	root   *url.URL
 	http   *http.Client
-	after  time.Time // when the application may be asked again
+	after  time.Time // earliest time of the next request
 	calls  int
 }
 
 // Request is one call.
 type Request struct {
-	Op     string // what it is for, in errors: "read the groups"
+	Op     string // its purpose, for errors: "read the groups"
 	Method string
-	// Path is below Config.URL, its parts escaped already (url.PathEscape); or a whole URL on the same host, as
-	// answers have it in links.
+	// Path is below Config.URL, with its parts already escaped (url.PathEscape); or an absolute URL on the same host,
+	// as found in links.
 	Path   string
 	Query  url.Values
-	Body   any // encoded as JSON; []byte is sent as it is; nil sends none
+	Body   any // encoded as JSON; []byte is sent unchanged; nil sends none
 	Header http.Header
-	// Repeatable says that sending it twice is sending it once, although its method is POST.
+	// Repeatable marks a POST that is idempotent.
 	Repeatable bool
-	// OneTime says that it is not to be sent again after a fault that may have come after the change, although
-	// its method says that it could be.
+	// OneTime forbids a retry after a fault that may have come after the change, although the method is idempotent.
 	OneTime bool
 }
 
@@ -89,14 +88,14 @@ type Response struct {
 	Attempts int
 }
 
-// StatusError is the cause of an error that came as an answer: errors.As finds it.
+// StatusError is the cause of an error that the application answered: errors.As finds it.
 type StatusError struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// Error is the status alone.
+// Error returns the status alone.
 func (e *StatusError) Error() string { return "HTTP status " + strconv.Itoa(e.Status) }
 
 // New checks the configuration. It opens nothing. Its error is a *connectors.Error.
@@ -108,7 +107,7 @@ func New(c Config) (*Client, error) {
 		root, err = url.Parse(strings.TrimSuffix(c.URL, "/"))
 	}
 	if err != nil {
-		// The address may hold a secret by mistake: it is not repeated.
+		// The address may contain a secret by mistake, so it isn't repeated.
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: "configure the API's address", Message: "wrong form (expected https://HOST/PATH without credentials or query; http is for loopback)"}
 	}
 	if c.Timeout == 0 {
@@ -140,16 +139,16 @@ func New(c Config) (*Client, error) {
 	}
 	client := &Client{config: c, root: root}
 	client.http = &http.Client{Transport: &bounded{next: c.Transport, timeout: c.Timeout, max: c.MaxAnswer},
-		// A redirect is an answer that the caller sees: a token must not follow it.
+		// Redirects are returned to the caller: a token must not follow them.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return client, nil
 }
 
-// Calls is how many requests were sent so far, repeated ones too.
+// Calls returns the number of requests sent so far, retries included.
 func (c *Client) Calls() int { return c.calls }
 
-// Do sends a request, again where that helps and harms nothing, and returns the answer. Its error is a
-// *connectors.Error; attempts counts the tries, also where there is an error.
+// Do sends a request, retries where that is safe, and returns the answer. Its error is a *connectors.Error; attempts
+// counts the tries, also with an error.
 func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, err error) {
 	req, err := c.request(ctx, r)
 	if err != nil {
@@ -174,7 +173,7 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 		},
 		Backoff: func(low, high time.Duration, n int, _ *http.Response) time.Duration {
 			if limited {
-				return wait // the body, which may say so, is gone by now
+				return wait // the body, which may explain it, is already consumed
 			}
 			return min(low<<n, high)
 		}}
@@ -185,11 +184,11 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 		}
 		return nil, max(attempts, 1), c.failed(ctx, r, err)
 	}
-	body, err := io.ReadAll(resp.Body) // bounded already
+	body, err := io.ReadAll(resp.Body) // already bounded
 	if err = errors.Join(err, resp.Body.Close()); err != nil {
 		return nil, attempts, c.failed(ctx, r, err)
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(body)) // Limited may look at it
+	resp.Body = io.NopCloser(bytes.NewReader(body)) // Limited may read it
 	if c.config.Pause != nil {
 		if wait := c.config.Pause(resp); wait > 0 {
 			c.after = c.config.Now().Add(wait)
@@ -201,21 +200,21 @@ func (c *Client) Do(ctx context.Context, r Request) (_ *Response, attempts int, 
 	return &Response{Status: resp.StatusCode, Header: resp.Header, Body: body, Attempts: attempts}, attempts, nil
 }
 
-// JSON is Do, with the answer decoded into v. An answer that is no JSON, or of another shape than v, is
-// Unavailable: something else than the application answered.
+// JSON calls Do and decodes the answer into v. An answer that isn't JSON, or has another shape than v, is
+// Unavailable: something other than the application answered.
 func (c *Client) JSON(ctx context.Context, r Request, v any) (*Response, int, error) {
 	resp, n, err := c.Do(ctx, r)
 	if err != nil {
 		return nil, n, err
 	}
-	// null would leave v as it is, and an empty list is what it would be taken for.
+	// null would leave v unchanged, and would be taken for an empty list.
 	err = json.Unmarshal(resp.Body, v)
 	if err == nil && string(bytes.TrimSpace(resp.Body)) == "null" {
-		err = errors.New("the answer is null")
+		err = errors.New("unexpected answer: null")
 	}
 	if err != nil {
 		return nil, n, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Err: err,
-			Message: "the answer is not what this API gives: is the address right, and nothing else in between?"}
+			Message: "the answer isn't this API's: check the address, and for a proxy in between"}
 	}
 	return resp, n, nil
 }
@@ -225,18 +224,18 @@ func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request
 	if strings.Contains(r.Path, "://") {
 		u, err := url.Parse(r.Path)
 		if err != nil || u.Host != c.root.Host || u.Scheme != c.root.Scheme || u.User != nil {
-			return nil, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the application's answer leads to another host; nothing was sent there"}
+			return nil, &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Message: "the application's answer links to another host; nothing was sent there"}
 		}
 		target = *u
 	} else {
 		path := strings.TrimSuffix(c.root.EscapedPath(), "/") + "/" + strings.TrimPrefix(r.Path, "/")
 		plain, err := url.PathUnescape(path)
 		if err != nil {
-			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "the path cannot be formed", Err: err}
+			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "invalid path", Err: err}
 		}
 		if slices.ContainsFunc(strings.Split(r.Path, "/"), dots) {
-			// An id of dots would make a request about one thing a request about all that stands around it.
-			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "a name or id of dots alone cannot stand in an address"}
+			// An id of dots would turn a request about one object into one about its collection.
+			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "a name or id can't consist of dots"}
 		}
 		target.Path, target.RawPath = plain, path
 	}
@@ -251,13 +250,13 @@ func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request
 	default:
 		encoded, err := json.Marshal(b)
 		if err != nil {
-			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "the request cannot be encoded", Err: err}
+			return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "invalid request: can't be encoded", Err: err}
 		}
 		body = encoded
 	}
 	req, err := retryablehttp.NewRequestWithContext(ctx, r.Method, target.String(), body)
 	if err != nil {
-		return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "the request cannot be formed"}
+		return nil, &connectors.Error{Code: connectors.Invalid, Op: r.Op, Message: "invalid request"}
 	}
 	req.Header.Set("User-Agent", "countersign")
 	req.Header.Set("Accept", "application/json")
@@ -277,14 +276,14 @@ func (c *Client) request(ctx context.Context, r Request) (*retryablehttp.Request
 	return req, nil
 }
 
-// dots says whether a part of a path leads to where it stands, or up, also in its escaped form.
+// dots reports whether a part of a path is . or .., also in escaped form.
 func dots(part string) bool {
 	plain, err := url.PathUnescape(part)
 	return err == nil && (plain == "." || plain == "..")
 }
 
-// again says whether to try once more: after "too many" always, since nothing was done; after a fault of the
-// server or the network, whatever it says of the wait, only where sending twice does no harm.
+// again decides whether to retry: after a rate limit always, since nothing was done; after a fault of the server or
+// the network only if the request is idempotent, whatever wait the answer names.
 func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -294,7 +293,7 @@ func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err 
 		return repeatable && !errors.Is(err, errTooLarge), nil
 	}
 	if wait, limited := c.limited(resp); limited {
-		// Whoever is in between says "unavailable", too, when it has given up waiting for what the application still does.
+		// A proxy also answers "unavailable" when it has stopped waiting while the application still works.
 		return wait <= c.config.MaxWait && (repeatable || resp.StatusCode < 500), nil
 	}
 	return repeatable && resp.StatusCode >= 500 && resp.StatusCode != http.StatusNotImplemented, nil
@@ -314,10 +313,10 @@ func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
 	return wait, ok || resp.StatusCode == http.StatusTooManyRequests
 }
 
-// maxRetryAfter is the longest wait that is believed: more is a mistake, or would overflow.
+// maxRetryAfter is the longest wait that is accepted: more is a mistake, or would overflow.
 const maxRetryAfter = 24 * time.Hour
 
-// RetryAfter reads the header of that name: seconds or a date (RFC 9110, 10.2.3). It is a day at most.
+// RetryAfter parses the header of that name: seconds or a date (RFC 9110, 10.2.3). It returns a day at most.
 func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	v := h.Get("Retry-After")
 	if s, err := strconv.Atoi(v); err == nil && s >= 0 {
@@ -329,13 +328,13 @@ func RetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	return time.Second, false
 }
 
-// refused is the error of an answer. sent is the header of the request.
+// refused returns the error for an answer. sent is the header of the request.
 func (c *Client) refused(r Request, sent http.Header, resp *http.Response, body []byte) error {
 	e := &connectors.Error{Op: r.Op, Err: &StatusError{Status: resp.StatusCode, Header: resp.Header, Body: body}}
 	said := ""
 	if c.config.Explain != nil {
 		said = c.config.Explain(body)
-		// A token that was fetched is not among the secrets of the config, and neither is a password's encoding.
+		// The config's secrets include neither a fetched token nor a password's encoding.
 		if _, credential, ok := strings.Cut(sent.Get("Authorization"), " "); ok && credential != "" {
 			said = strings.ReplaceAll(said, credential, connectors.Secret{}.String())
 		}
@@ -344,24 +343,24 @@ func (c *Client) refused(r Request, sent http.Header, resp *http.Response, body 
 	wait, limited := c.limited(resp)
 	switch s := resp.StatusCode; {
 	case limited:
-		e.Code, e.RetryAfter, e.Whole, e.Message = connectors.Unavailable, wait, true, "the application says that it was asked too often"
+		e.Code, e.RetryAfter, e.Whole, e.Message = connectors.Unavailable, wait, true, "rate-limited by the application"
 		c.after = c.config.Now().Add(wait)
 	case s == http.StatusUnauthorized:
-		e.Code, e.Message = connectors.Denied, "the application refused the credential"
+		e.Code, e.Message = connectors.Denied, "the application rejected the credential"
 	case s == http.StatusForbidden:
 		e.Code, e.Message = connectors.Denied, "the credential that countersign uses lacks the right"
 	case s == http.StatusNotFound || s == http.StatusGone:
-		e.Code, e.Message = connectors.NotFound, "it is not there"
+		e.Code, e.Message = connectors.NotFound, "not found"
 	case s == http.StatusConflict || s == http.StatusPreconditionFailed || s == http.StatusPreconditionRequired:
-		e.Code, e.Message = connectors.Conflict, "it is other than expected; somebody else may be writing"
+		e.Code, e.Message = connectors.Conflict, "it differs from what was expected; somebody else may be writing"
 	case s == http.StatusMethodNotAllowed || s == http.StatusNotImplemented:
-		e.Code, e.Message = connectors.Unsupported, "the application cannot do this"
+		e.Code, e.Message = connectors.Unsupported, "the application doesn't support this"
 	case s >= 500 || s == http.StatusRequestTimeout || s == http.StatusTooEarly:
 		e.Code, e.Message = connectors.Unavailable, "the application failed"
 	case s < 400:
-		e.Code, e.Message = connectors.Unavailable, "the application redirected to another address, which was not followed: put the right one into the config"
+		e.Code, e.Message = connectors.Unavailable, "the application redirected to another address, which was not followed: correct the address in the config"
 	default:
-		e.Code, e.Message = connectors.Invalid, "the application refused the request"
+		e.Code, e.Message = connectors.Invalid, "the application rejected the request"
 	}
 	e.Message += " (status " + strconv.Itoa(resp.StatusCode) + ")"
 	if said != "" {
@@ -370,10 +369,10 @@ func (c *Client) refused(r Request, sent http.Header, resp *http.Response, body 
 	return e
 }
 
-// maxSaid bounds what an error repeats of an answer, in bytes.
+// maxSaid bounds the part of an answer that an error repeats, in bytes.
 const maxSaid = 300
 
-// plain is foreign text that may stand in an error: one line, short, without a secret.
+// plain makes foreign text safe for an error: one short line, without secrets.
 func (c *Client) plain(s string) string {
 	for _, secret := range c.config.Secrets {
 		if v := secret.Reveal(); v != "" {
@@ -387,7 +386,7 @@ func (c *Client) plain(s string) string {
 	return s
 }
 
-// failed is the error of a request without an answer. The cause names the address, never what is in a header.
+// failed returns the error for a request without an answer. The cause names the address, never the headers.
 func (c *Client) failed(ctx context.Context, r Request, err error) error {
 	if stopped := connectors.Stopped(ctx, r.Op); stopped != nil {
 		return stopped
@@ -399,11 +398,11 @@ func (c *Client) failed(ctx context.Context, r Request, err error) error {
 	case errors.Is(err, errTooLarge):
 		e.Message = fmt.Sprintf("the answer is larger than %d bytes", c.config.MaxAnswer)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		e.Message = "the application did not answer in time"
+		e.Message = "the request timed out"
 	case errors.As(err, &dns):
-		e.Message = "the address of the application has no host of that name: check the config"
+		e.Message = "the host in the application's address is unknown: check the config"
 	default:
-		e.Message = "the application at " + c.root.Host + " cannot be reached, or broke the connection off"
+		e.Message = "the application at " + c.root.Host + " can't be reached, or broke the connection"
 	}
 	return e
 }
@@ -421,8 +420,8 @@ func sleep(ctx context.Context, d time.Duration) error {
 
 var errTooLarge = errors.New("the answer is too large")
 
-// bounded gives each try a time and each answer a size. The answer is read here, so that one that breaks off is
-// a fault of the try and not of whoever decodes it.
+// bounded limits each try's time and each answer's size. The answer is read here, so that a truncated one fails the
+// try and not the decoder.
 type bounded struct {
 	next    http.RoundTripper
 	timeout time.Duration

@@ -6,8 +6,8 @@ import (
 	"github.com/countersign/countersign/connectors"
 )
 
-// Transport is a connection pool of its own, to an application at that address whose certificate is checked as the
-// setting ca_file has it. An error is a *connectors.Error with the code Invalid.
+// Transport returns a new connection pool for an application at that address; its certificate is checked as the
+// setting ca_file requires. An error is a *connectors.Error with the code Invalid.
 func Transport(cfg connectors.Config, address connectors.Address, file connectors.CAFile) (*http.Transport, error) {
 	plain := ""
 	if !address.Encrypted() {

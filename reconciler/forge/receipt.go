@@ -121,6 +121,19 @@ func about(run *schemas.RunReport, paths, applications map[string]bool, judged [
 
 func unread(a *schemas.ApplicationOutcome) bool { return a.Error != "" || a.Plan.Incomplete != "" }
 
+// failing reports whether an earlier run tried to carry a request out and did not succeed.
+func failing(s *schemas.RequestStatus) bool {
+	switch s.Provisioning {
+	case schemas.ProvisioningFailed, schemas.ProvisioningBlocked:
+		return true
+	}
+	switch s.Verification {
+	case schemas.VerificationDiffers, schemas.VerificationNoEffect, schemas.VerificationUnverifiable:
+		return true
+	}
+	return false
+}
+
 // stateOf summarizes a receipt. It is verified only if the read-back of every operation showed its effect.
 func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state ReceiptState, text string) {
 	for _, a := range r.Admissions {
@@ -129,6 +142,7 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state Rece
 		}
 	}
 	failed, waiting, verified, attested := 0, 0, 0, 0
+	counted := map[string]bool{} // the files whose operations are counted as failed
 	for _, a := range r.Applications {
 		if unread(&a) {
 			return ReceiptInProgress, a.Application + " could not be read or finished; the next run tries again"
@@ -156,8 +170,9 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state Rece
 			}
 		}
 		for _, o := range a.Plan.Operations {
+			before := failed
 			switch s := status[o.ID]; {
-			case shown[o.ID] == schemas.VerificationVerified:
+			case shown[o.ID] == schemas.VerificationVerified, shown[o.ID] == schemas.VerificationInPlace:
 				verified++
 			case shown[o.ID] == schemas.VerificationAttested:
 				attested++
@@ -168,10 +183,13 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state Rece
 			default:
 				failed++
 			}
+			for _, d := range o.Documents {
+				counted[d.Path] = counted[d.Path] || failed > before
+			}
 		}
 	}
 	for _, s := range requests {
-		if s.Approval == schemas.ApprovalAdmitted && s.Verification == "failed" {
+		if s.Approval == schemas.ApprovalAdmitted && !counted[s.Document.Path] && failing(&s) {
 			failed++
 		}
 	}

@@ -99,6 +99,9 @@ func (l *Ledger) tallies(ctx context.Context, q querier, path string, sums map[K
 		if err := s.Scan(&k.Path, &k.Index, &cause, &outcome, &verification, &failure, &asked); err != nil {
 			return err
 		}
+		if outcome == statusPending && verification == statusVerified && asked == "" {
+			outcome = statusApplied // the run ended before the outcome was on record, and a read-back shows the effect
+		}
 		t := of(k)
 		t.operations++
 		t.outcomes[outcome]++

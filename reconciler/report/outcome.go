@@ -81,7 +81,7 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 	if a.Adopted > 0 {
 		sum = join(", ", sum, say("{} adopted, already as requested", plural(a.Adopted, "item", "items")))
 	}
-	if a.Remaining > 0 {
+	if a.Remaining > 0 || a.Error != "" && n[verified] > 0 {
 		sum = say("{}; {} after the read-back", sum, plural(a.Remaining, "operation remains", "operations remain"))
 	}
 	return append(out, para(sum))

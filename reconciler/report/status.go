@@ -20,14 +20,24 @@ func (b *builder) status(r *schemas.StatusReport) document {
 			n["quarantined"]++
 		case s.Provisioning == schemas.ProvisioningFailed:
 			n["failed"]++
+			if s.Verification != schemas.VerificationNoEffect {
+				n["retried"]++
+			}
 		case s.Verification == schemas.VerificationVerified, s.Verification == schemas.VerificationAttested:
 			n[string(s.Verification)]++
+		case s.Provisioning == schemas.ProvisioningSuperseded:
+			n["superseded"]++
+		case s.Provisioning == schemas.ProvisioningScheduled:
+			n["scheduled"]++
 		case slices.ContainsFunc(s.Fulfilment, func(f schemas.FulfilmentStatus) bool {
 			return f.State == schemas.FulfilmentPending || f.State == schemas.FulfilmentApplied
 		}):
 			n["outside"]++
 		default:
 			n["open"]++
+			if due(s) {
+				n["due"]++
+			}
 		}
 	}
 	head := plural(len(r.Requests), "request", "requests")
@@ -35,7 +45,7 @@ func (b *builder) status(r *schemas.StatusReport) document {
 	for _, w := range []struct {
 		key  string
 		word literal
-	}{{"failed", "failed"}, {"quarantined", "quarantined"}, {"open", "not verified"}, {"outside", "with others"}, {"attested", "attested"}, {"verified", "verified"}} {
+	}{{"failed", "failed"}, {"quarantined", "quarantined"}, {"open", "not verified"}, {"outside", "with others"}, {"scheduled", "scheduled"}, {"superseded", "superseded"}, {"attested", "attested"}, {"verified", "verified"}} {
 		if n[w.key] > 0 {
 			parts = append(parts, say("{} {}", n[w.key], w.word))
 		}
@@ -88,7 +98,7 @@ func (b *builder) status(r *schemas.StatusReport) document {
 			m = layout.MarkNo
 		case good3(s):
 			m = layout.MarkYes
-		case s.Verification == schemas.VerificationVerified:
+		case s.Verification == schemas.VerificationVerified, s.Provisioning == schemas.ProvisioningSuperseded:
 			m = layout.MarkSame
 		}
 		t.Rows = append(t.Rows, row{Mark: m, Cells: []line{source(s.Document), axis(string(s.Approval)), axis(string(s.Provisioning)), axis(string(s.Verification)),
@@ -104,14 +114,29 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		d.Blocks = append(d.Blocks, section{Title: say("Quarantined: on the branch, but not in effect"), Blocks: []block{l}})
 	}
 	switch {
-	case n["failed"] > 0:
+	case n["retried"] > 0:
 		d.Next = say("run countersign apply: it retries failed operations and shows the reasons.")
-	case n["open"] > 0:
+	case n["failed"] > 0:
+		d.Next = say("correct or revert the failed requests: they can't be carried out as written.")
+	case n["due"] > 0:
 		d.Next = say("run countersign apply to carry out what is pending.")
+	case n["open"] > 0:
+		d.Next = say("run countersign drift: it shows what differs or is held, and why.")
 	case len(r.Quarantined) > 0:
 		d.Next = say("get the quarantined files approved in a separate change, or revert them.")
 	}
 	return d
+}
+
+// due reports whether a run has something to do for a request: its operations weren't carried out or finished yet.
+func due(s *schemas.RequestStatus) bool {
+	switch s.Provisioning {
+	case schemas.ProvisioningNone, schemas.ProvisioningPending:
+		return s.Approval == schemas.ApprovalAdmitted
+	case schemas.ProvisioningBlocked:
+		return true
+	}
+	return false
 }
 
 func detail(s string) line {

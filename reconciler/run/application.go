@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
@@ -187,7 +188,7 @@ func (a *application) carryOut(ctx context.Context) error {
 	}
 	if todo, others = a.splitDependents(todo, others); len(todo) > 0 {
 		if err := a.write(ctx, todo); err != nil {
-			return err
+			return a.afterFailure(ctx, err, todo, ours)
 		}
 	}
 	// Operations carried out before are read back all the same.
@@ -199,6 +200,26 @@ func (a *application) carryOut(ctx context.Context) error {
 	a.config.Step("verified")
 	a.scheduleNextLook()
 	return a.end(ctx, info, after)
+}
+
+// afterFailure reads back after a write that failed, since an answer may have been lost: the report shows the
+// application's state, not the expected one. The failure is an error only as far as something is not in effect.
+func (a *application) afterFailure(ctx context.Context, failure error, todo []schemas.Operation, ours map[string]bool) error {
+	if ctx.Err() != nil {
+		return failure // the next run reads
+	}
+	after, err := a.verify(ctx, todo, ours)
+	if err != nil || after == nil {
+		return errors.Join(failure, err)
+	}
+	a.config.Step("verified")
+	var unconfirmed *connectors.Error
+	if _, shown := results(a.outcome); !errors.As(failure, &unconfirmed) || slices.ContainsFunc(todo, func(o schemas.Operation) bool { return !inEffect(shown[o.ID]) }) {
+		return failure
+	}
+	a.outcome.Plan.Findings = append(a.outcome.Plan.Findings, schemas.Finding{Code: "unconfirmed", Severity: schemas.SeverityWarning, Application: a.app.Name,
+		Message: failure.Error(), Fix: "nothing to do: the read-back shows all operations in effect"})
+	return nil
 }
 
 // held lists the waiting operations in the ledger's terms.

@@ -10,6 +10,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
+// leaseRetry is the time between two tries to lock an application, leaseQuiet how long a run waits before it reports
+// that another one has the lock.
+const leaseRetry, leaseQuiet = 100 * time.Millisecond, 2 * time.Second
+
 // lease locks the application against other processes. The lock ends with its process.
 func (p *pass) lease(ctx context.Context, app string) (func() error, error) {
 	dir := filepath.Join(p.config.State, "leases")
@@ -17,8 +21,19 @@ func (p *pass) lease(ctx context.Context, app string) (func() error, error) {
 		return nil, fmt.Errorf("make the folder of leases: %w", err)
 	}
 	f := flock.New(filepath.Join(dir, app+".lock"))
-	ok, err := f.TryLockContext(ctx, 100*time.Millisecond)
-	if err != nil || !ok {
+	ok, err := f.TryLock()
+	for waited := time.Duration(0); err == nil && !ok; waited += leaseRetry {
+		if waited == leaseQuiet {
+			p.config.Logger.Warn("waiting for another run over this application to end", "application", app, "lock", f.Path())
+		}
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-time.After(leaseRetry):
+			ok, err = f.TryLock()
+		}
+	}
+	if err != nil {
 		return nil, fmt.Errorf("wait for another run over %s to end: %w", app, err)
 	}
 	return f.Unlock, nil

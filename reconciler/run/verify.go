@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -22,9 +23,13 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		}
 		return &a.result, a.adopt(ctx, &a.result, ours)
 	}
-	last := map[string]schemas.OutcomeStatus{}
+	last, unconfirmed := map[string]schemas.OutcomeStatus{}, map[string]bool{}
+	for i := range todo {
+		unconfirmed[todo[i].ID] = true
+	}
 	for _, o := range a.outcome.Outcomes {
 		last[o.Operation] = o.Status
+		unconfirmed[o.Operation] = o.Status == schemas.OutcomeFailed && o.Code == string(connectors.Unavailable)
 	}
 	var after plan.Result
 	var err error
@@ -53,6 +58,8 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		}
 		return nil, errors.Join(fmt.Errorf("read back: %w", err), a.append(context.WithoutCancel(ctx), records...))
 	}
+	// The report shows the live state even where the ledger can't be written.
+	a.outcome.Remaining = len(after.Plan.Operations)
 	differs := map[string]bool{}
 	for _, o := range after.Plan.Operations {
 		differs[o.ID] = true
@@ -65,6 +72,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 	for _, s := range after.Settled {
 		settled[s.Item] = s
 	}
+	var ledgerErr error
 	for i := range todo {
 		o := &todo[i]
 		item := plan.OperationItem(o)
@@ -114,17 +122,24 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 				}
 			}
 		}
+		if _, reported := last[o.ID]; !reported && v.Status == schemas.VerificationDiffers {
+			continue // it was never tried: nothing is to be verified
+		}
+		if v.Status == schemas.VerificationVerified && unconfirmed[o.ID] {
+			records = append(records, a.foundInEffect(o))
+		}
 		a.outcome.Verifications = append(a.outcome.Verifications, v)
 		records = append(records, rec)
-		if len(records) >= recordsAtOnce {
-			if err := a.append(ctx, records...); err != nil {
-				return nil, err
-			}
+		if len(records) >= recordsAtOnce && ledgerErr == nil {
+			ledgerErr = a.append(ctx, records...)
 			records = records[:0]
 		}
 	}
-	if err := a.append(ctx, records...); err != nil {
-		return nil, err
+	if ledgerErr == nil {
+		ledgerErr = a.append(ctx, records...)
+	}
+	if ledgerErr != nil {
+		return &after, ledgerErr
 	}
 	for i := range todo {
 		delete(a.interrupted, plan.OperationItem(&todo[i]))
@@ -133,6 +148,19 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		return nil, err
 	}
 	return &after, a.adopt(ctx, &after, ours)
+}
+
+// foundInEffect notes the outcome of an operation that the application carried out and didn't confirm.
+func (a *application) foundInEffect(o *schemas.Operation) schemas.Record {
+	now, attempts := a.now(), 1
+	for _, earlier := range a.outcome.Outcomes {
+		if earlier.Operation == o.ID {
+			attempts = max(attempts, earlier.Attempts)
+		}
+	}
+	out := schemas.OutcomeRecord{Operation: o.ID, Status: schemas.OutcomeApplied, Attempts: attempts, Started: now, Finished: now}
+	a.outcome.Outcomes = append(a.outcome.Outcomes, out)
+	return schemas.Record{Type: schemas.RecordOutcome, Operation: o, Outcome: &out, Note: "the application did not confirm it, and the read-back shows it"}
 }
 
 // recover closes the intents of runs that were cut short: an intended effect that is there now was theirs.

@@ -406,7 +406,7 @@ func TestPreviewRefusesProvisioning(t *testing.T) {
 		"no webhook": {files{"applications/authz.yaml": strings.Split(w.application("user:bob"), "  fulfilment:")[0]},
 			"spec.provisioning: webhook cannot be carried out: the application authz doesn't have a fulfilment.webhook", schemas.Position{Path: "applications/authz.yaml", Line: 10, Column: 3}},
 		"types that make no sense": {files{"applications/hr.yaml": strings.Replace(w.git(w.work, "show", "origin/main:applications/hr.yaml"), "edge: identity", "edge: member", 1) + "\n"},
-			"spec.config: application hr: configure the application: config.types[0].grantable[0].edge", schemas.Position{Path: "applications/hr.yaml", Line: 6, Column: 3}},
+			"spec.config: application hr: config.types[0].grantable[0].edge", schemas.Position{Path: "applications/hr.yaml", Line: 6, Column: 3}},
 	} {
 		n := w.ask(strings.ReplaceAll(name, " ", "-"), c.f)
 		p := w.preview(n)

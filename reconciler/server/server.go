@@ -286,9 +286,21 @@ func unfinished(rep *schemas.RunReport) bool {
 		if a.Error != "" || a.Plan.Incomplete != "" {
 			return true
 		}
+		last, verified := map[string]schemas.OutcomeStatus{}, map[string]bool{}
 		for _, o := range a.Outcomes {
+			last[o.Operation] = o.Status
+		}
+		for _, v := range a.Verifications {
+			switch v.Status {
+			case schemas.VerificationDiffers, schemas.VerificationUnverifiable:
+				return true // a difference right after our own operations is ours
+			case schemas.VerificationVerified:
+				verified[v.Operation] = true
+			}
+		}
+		for id, s := range last {
 			// Somebody outside is working on pending operations: they answer, or are checked when due.
-			if o.Status != "applied" && o.Status != schemas.FulfilmentPending {
+			if s != schemas.OutcomeApplied && s != schemas.OutcomePending && !verified[id] {
 				return true
 			}
 		}

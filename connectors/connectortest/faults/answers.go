@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
-// exchange are the kinds of the requests of a read and of an Apply through a sound proxy, in their order.
+// exchange returns the kinds of the requests of a read and of an Apply through a sound proxy, in order.
 type exchange struct{ read, apply []string }
 
 func measureRequests(t harness.T, h Harness) exchange {
@@ -28,8 +28,8 @@ func measureRequests(t harness.T, h Harness) exchange {
 	return e
 }
 
-// strikes are the requests of an exchange that are struck, one in each run, from 1; 0 stands for all at once. They are
-// the first, the last, and of each kind of request the one in the middle; with All every one.
+// strikes returns the requests of an exchange that are struck, one in each run, counted from 1; 0 means all at once.
+// They are the first, the last, and the middle one of each kind of request; with All every one.
 func (h Harness) strikes(kinds []string) []int {
 	out := []int{0}
 	if h.All {
@@ -52,7 +52,7 @@ func (h Harness) strikes(kinds []string) []int {
 	return slices.Compact(out)
 }
 
-// readThroughHTTP reads while answers are faulty. shared is what to read; nil where each case has its own.
+// readThroughHTTP reads while answers are faulty. shared is the scene to read; nil if each case has its own.
 func readThroughHTTP(t harness.T, h Harness, shared *scene, kind answerKind, kinds []string) {
 	for _, at := range h.strikes(kinds) {
 		t.Run(fmt.Sprintf("request %d", at), func(t harness.T) {
@@ -101,7 +101,7 @@ func judgeProxy(t harness.T, p *httpProxy) {
 	}
 }
 
-// longLimit holds the connector to giving up, and saying when to come back, where waiting would take an hour.
+// longLimit checks that the connector gives up and reports RetryAfter if waiting would take an hour.
 func longLimit(t harness.T, h Harness) {
 	s := newScene(t, h)
 	p := newHTTPProxy(t, h, h.Address(t, s.App))

@@ -17,7 +17,7 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
-// answerKind is what an HTTP proxy does to one request.
+// answerKind is a fault of one request through an HTTP proxy.
 type answerKind string
 
 const (
@@ -32,7 +32,7 @@ const (
 	answerEmpty     answerKind = "an empty answer with status" // for reads: 200 and no body
 )
 
-// site is an HTTP server on loopback. That of net/http/httptest brings a flag into each program that imports it.
+// site is an HTTP server on loopback. Package net/http/httptest would add a flag to each program that imports it.
 type site struct {
 	listener net.Listener
 }
@@ -58,22 +58,22 @@ func newSite(t harness.TB, h Harness, handler http.Handler) *site {
 
 func (s *site) url() string { return "http://" + s.listener.Addr().String() }
 
-// httpProxy stands between a connector and its HTTP server.
+// httpProxy is a proxy between a connector and its HTTP server.
 type httpProxy struct {
 	server   *site
 	upstream string
 	client   *http.Client
-	// elsewhere is where redirects lead: it must never hear of the credential.
+	// elsewhere is the target of redirects: it must never receive the credential.
 	elsewhere *site
 
 	mu         sync.Mutex
 	kind       answerKind
 	strikeAt   int // the request that it strikes, from 1; 0: all
 	retryAfter time.Duration
-	requests   []string // their kinds, in the order of their coming
+	requests   []string // their kinds, in order of arrival
 	struck     int
 	tooMany    time.Time // when the last 429 was sent
-	early      bool      // somebody came back before the time that the 429 named
+	early      bool      // a request arrived before the time that the 429 named
 	leaked     bool      // somebody followed the redirect
 }
 
@@ -93,14 +93,14 @@ func newHTTPProxy(t harness.TB, h Harness, upstream string) *httpProxy {
 
 func (p *httpProxy) address() string { return p.server.listener.Addr().String() }
 
-// arm lets a fault strike the given request from now on, counted from 1; 0 strikes all.
+// arm makes a fault strike the given request from now on, counted from 1; 0 strikes all.
 func (p *httpProxy) arm(kind answerKind, at int, retryAfter time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.kind, p.strikeAt, p.retryAfter, p.requests, p.struck, p.tooMany = kind, at, retryAfter, nil, 0, time.Time{}
 }
 
-// forget lets the next request come when it likes: somebody sends it who has not seen the answers before.
+// forget allows the next request at any time: its sender hasn't seen earlier answers.
 func (p *httpProxy) forget() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -121,15 +121,14 @@ func (p *httpProxy) faults() (early, leaked bool) {
 	return p.early, p.leaked
 }
 
-// kinds are the kinds of the requests since the arming.
+// kinds returns the kinds of the requests since the arming.
 func (p *httpProxy) kinds() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.requests)
 }
 
-// requestKind is what a request asks for, without saying of what: its method and path without names and ids, and the
-// action of a form.
+// requestKind returns a request's kind: its method and path without names and ids, and the action of a form.
 func requestKind(r *http.Request, body []byte) string {
 	parts := strings.Split(r.URL.Path, "/")
 	for i, part := range parts {
@@ -146,7 +145,7 @@ func requestKind(r *http.Request, body []byte) string {
 
 var plainWord = regexp.MustCompile(`^[A-Za-z_-]*$`)
 
-// next decides what becomes of a request.
+// next decides how a request is treated.
 func (p *httpProxy) next(request string) (answerKind, time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -220,13 +219,13 @@ func (p *httpProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // forward lets the real server answer.
 func (p *httpProxy) forward(r *http.Request, sent []byte) (int, http.Header, []byte, error) {
-	// The request is carried out to its end, also when the connector has gone meanwhile.
+	// The request is completed even if the connector has gone meanwhile.
 	req, err := http.NewRequest(r.Method, "http://"+p.upstream+r.URL.RequestURI(), bytes.NewReader(sent))
 	if err != nil {
 		return 0, nil, nil, err
 	}
 	req.Header = r.Header.Clone()
-	req.Header.Del("Accept-Encoding") // the transport asks for it, and undoes it, by itself
+	req.Header.Del("Accept-Encoding") // the transport requests it, and undoes it, by itself
 	req.Host = r.Host
 	resp, err := p.client.Do(req)
 	if err != nil {

@@ -14,21 +14,21 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// scene is an application with something in it, and something to do.
+// scene is an application with contents and operations to apply.
 type scene struct {
 	*harness.Fixture
 	h     Harness
 	ops   []schemas.Operation
-	want  map[schemas.Name][]connectors.Entitlement // what the connections hold in the end
+	want  map[schemas.Name][]connectors.Entitlement // the connections' final entitlements
 	gone  []schemas.Name
-	other connectors.Connection // what nobody asked to change
+	other connectors.Connection // must not change
 	truth []connectors.Connection
-	// between is called before each call that has a client of its own, which knows nothing of earlier answers.
+	// between is called before each call with a new client, which doesn't know earlier answers.
 	between func()
 }
 
-// patience is how long a call may take, far above the time limits of Harness.Through with all repetitions; where time is
-// real, a loaded machine takes some of it.
+// patience bounds the time of a call, far above the time limits of Harness.Through with all retries; in real time a
+// loaded machine uses some of it.
 func (h Harness) patience() time.Duration {
 	if h.Network != nil {
 		return 90 * time.Second
@@ -36,7 +36,7 @@ func (h Harness) patience() time.Duration {
 	return 10 * time.Minute
 }
 
-// at is the scene for another case, with a writer of that case.
+// at returns the scene for another case, with a writer of that case.
 func (s *scene) at(t harness.T) *scene {
 	t.Helper()
 	again, f := *s, *s.Fixture
@@ -52,7 +52,7 @@ func newScene(t harness.T, h Harness) *scene {
 		return typ.Create && slices.ContainsFunc(typ.Grantable, func(g connectors.GrantableType) bool { return g.Grant && g.Revoke })
 	})
 	if i < 0 {
-		t.Skip("nothing can be made and given")
+		t.Skip("no connection can be created and granted")
 	}
 	typ := s.Description.Types[i]
 	other, kept, loser, doomed, made := s.Make(typ, "other"), s.Make(typ, "kept"), s.Make(typ, "loser"), schemas.Name{}, s.Name(typ.Name, "made")
@@ -94,8 +94,8 @@ func newScene(t harness.T, h Harness) *scene {
 	return s
 }
 
-// opened opens a connector on the way that is still sound. Where time is real, a machine under load may use up the short
-// time limits of the config: that is no fault, and it is tried again.
+// opened opens a connector before the fault strikes. In real time a loaded machine may exceed the config's short time
+// limits: that isn't a fault, and it is retried.
 func opened(ctx context.Context, t harness.TB, open func() (connectors.Reader, error)) connectors.Reader {
 	t.Helper()
 	for {
@@ -109,7 +109,7 @@ func opened(ctx context.Context, t harness.TB, open func() (connectors.Reader, e
 	}
 }
 
-// readAll reads through a faulty way: true, incomplete, or an error with a code.
+// readAll reads through a fault: the result is true, incomplete, or an error with a code.
 func (s *scene) readAll(cfg connectors.Config, arm func()) {
 	t := s.T
 	t.Helper()
@@ -129,7 +129,7 @@ func (s *scene) readAll(cfg connectors.Config, arm func()) {
 		s.judgeError(err)
 	}
 	s.between()
-	// To open it is no different.
+	// Opening it is no different.
 	r, err = s.h.Connector.OpenReader(ctx, cfg)
 	if err != nil {
 		s.judgeError(err)
@@ -155,7 +155,7 @@ func (s *scene) judgeRead(_ context.Context, state connectors.State, err error) 
 		s.judgeError(err)
 	case state.Incomplete == "":
 		if diff := cmp.Diff(s.truth, state.Connections, harness.Compare()...); diff != "" {
-			s.T.Errorf("Read through the fault says that it is whole, and is not true (-truth +read):\n%s", diff)
+			s.T.Errorf("Read through the fault is complete by its own account, but isn't true (-truth +read):\n%s", diff)
 		}
 	}
 }
@@ -166,11 +166,11 @@ func (s *scene) judgeError(err error) {
 		s.T.Error(fault)
 	}
 	if code := connectors.CodeOf(err); code != connectors.Unavailable {
-		s.T.Errorf("the code is %s (%v), want %s: a fault on the way is worth another try", code, err, connectors.Unavailable)
+		s.T.Errorf("the code is %s (%v), want %s: a network fault is retried", code, err, connectors.Unavailable)
 	}
 }
 
-// applyAll applies through a faulty way, then straight, and holds both to what was said and wanted.
+// applyAll applies through a fault, then directly, and compares both with the outcomes and the goal.
 func (s *scene) applyAll(cfg connectors.Config, arm, disarm func()) {
 	t := s.T
 	t.Helper()
@@ -208,11 +208,11 @@ func (s *scene) applyAll(cfg connectors.Config, arm, disarm func()) {
 	for _, op := range s.ops {
 		o, ok := applied[op.ID]
 		if ok && o.Err == nil && !s.done(op) {
-			t.Errorf("%s was reported as applied, and is not so", harness.Label(op))
+			t.Errorf("%s was reported as applied, but has no effect", harness.Label(op))
 		}
 	}
 	s.unharmed()
-	// The next run finishes, and finds nothing to do after that.
+	// The next run completes the work, and leaves nothing to do.
 	s.Twice(s.ops...)
 	for c, want := range s.want {
 		s.Holds(c, want...)
@@ -223,7 +223,7 @@ func (s *scene) applyAll(cfg connectors.Config, arm, disarm func()) {
 	s.unharmed()
 }
 
-// done says whether the application shows the effect of an operation.
+// done reports whether the application shows the effect of an operation.
 func (s *scene) done(op schemas.Operation) bool {
 	s.T.Helper()
 	c := s.One(op.Connection)
@@ -244,7 +244,7 @@ func (s *scene) done(op schemas.Operation) bool {
 	return held == (op.Kind == schemas.OperationGrant)
 }
 
-// subset are the attributes of payload that stand in of.
+// subset returns the attributes of payload that of has too.
 func subset(payload, of map[string]any) map[string]any {
 	out := maps.Clone(payload)
 	maps.DeleteFunc(out, func(k string, _ any) bool { _, ok := of[k]; return !ok })
@@ -254,11 +254,11 @@ func subset(payload, of map[string]any) map[string]any {
 func (s *scene) unharmed() {
 	s.T.Helper()
 	if diff := cmp.Diff(s.other, *s.There(s.other.Name), harness.Compare()...); diff != "" {
-		s.T.Errorf("what nobody asked to change has changed (-before +after):\n%s", diff)
+		s.T.Errorf("a connection without operations has changed (-before +after):\n%s", diff)
 	}
 }
 
-// words are those that names of a scene are made of.
+// words returns the words for the names of a scene.
 func words() []string {
 	return []string{"other", "kept", "loser", "doomed", "made", "stranger", "old", "stays", "new"}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
-// streamLength is how many bytes of answers a read and an Apply take through a sound proxy.
+// streamLength returns the number of bytes of answers in a read and an Apply through a sound proxy.
 type streamLength struct{ read, apply int64 }
 
 func measureStream(t harness.T, h Harness) streamLength {
@@ -25,8 +25,8 @@ func measureStream(t harness.T, h Harness) streamLength {
 	return length
 }
 
-// places are where in an exchange of so many bytes of answers a fault strikes: at its first byte, in the middle, at its
-// last; with All at more.
+// places returns the places in an exchange of that many bytes at which a fault strikes: the first byte, the middle,
+// the last; with All more.
 func (h Harness) places(kind streamKind, total int64) []int64 {
 	out := []int64{0, total / 2, total - 1}
 	switch {
@@ -41,7 +41,7 @@ func (h Harness) places(kind streamKind, total int64) []int64 {
 	return slices.DeleteFunc(slices.Compact(out), func(n int64) bool { return n < 0 })
 }
 
-// readThroughStream reads while a fault strikes. shared is what to read; nil where each case has its own.
+// readThroughStream reads while a fault strikes. shared is the scene to read; nil if each case has its own.
 func readThroughStream(t harness.T, h Harness, shared *scene, kind streamKind, once bool, total int64) {
 	struck := 0
 	for _, after := range h.places(kind, total) {

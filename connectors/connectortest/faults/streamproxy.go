@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
-// streamFault is what a stream proxy does to what the server answers.
+// streamFault is a fault in the server's answers through a stream proxy.
 type streamFault struct {
 	kind  streamKind
 	after int64 // bytes of answers that pass on each connection, counted from the arming, before it strikes
@@ -21,13 +21,13 @@ type streamFault struct {
 type streamKind string
 
 const (
-	faultRefuse  streamKind = "refused"         // no connection is taken, and those that are open are broken off before a request passes
+	faultRefuse  streamKind = "refused"         // no connection is accepted, and open ones break before a request passes
 	faultHang    streamKind = "hang"            // requests arrive, and the answer never comes
 	faultCut     streamKind = "cut"             // requests are carried out, and the connection breaks with the answer
 	faultGarbage streamKind = "another service" // something else answers
 )
 
-// streamProxy stands between a connector and its server and passes bytes on, until it is armed.
+// streamProxy is a proxy between a connector and its server. It passes bytes on until it is armed.
 type streamProxy struct {
 	listener net.Listener
 	upstream string
@@ -72,7 +72,7 @@ func newStreamProxy(t harness.TB, h Harness, upstream string) *streamProxy {
 
 func (p *streamProxy) address() string { return p.listener.Addr().String() }
 
-// arm lets the fault strike from now on.
+// arm makes the fault strike from now on.
 func (p *streamProxy) arm(f streamFault) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +85,7 @@ func (p *streamProxy) disarm() {
 	p.fault = nil
 }
 
-// strikes counts how often the fault has struck since it was armed.
+// strikes returns how often the fault has struck since it was armed.
 func (p *streamProxy) strikes() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *streamProxy) passed() int64 {
 	return p.answers
 }
 
-// strike says whether the armed fault is of the kind and has its time, and takes note of it.
+// strike reports whether the armed fault is of the kind and due, and counts it.
 func (p *streamProxy) strike(since int64, kinds ...streamKind) *streamFault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -148,7 +148,7 @@ func (p *streamProxy) serve(client net.Conn) {
 	both.Wait()
 }
 
-// requests passes on what the connector sends.
+// requests passes on the connector's bytes.
 func (p *streamProxy) requests(client, server net.Conn) {
 	buf := make([]byte, 64<<10)
 	for {
@@ -169,11 +169,11 @@ func (p *streamProxy) requests(client, server net.Conn) {
 	if c, ok := server.(*net.TCPConn); ok {
 		_ = c.CloseWrite() // the server ends the connection by it
 	} else {
-		_ = server.Close() // in memory there are no halves of a connection
+		_ = server.Close() // connections in memory can't be half closed
 	}
 }
 
-// replies passes on what the server answers, as far as the fault lets it.
+// replies passes on the server's bytes, as far as the fault allows.
 func (p *streamProxy) replies(client, server net.Conn) {
 	defer client.Close()
 	buf := make([]byte, 64<<10)
@@ -195,7 +195,7 @@ func (p *streamProxy) replies(client, server net.Conn) {
 			part = nil
 		case f == nil:
 		case since+int64(n) > f.after && f.kind != faultRefuse:
-			// It strikes within this part: what is before it passes.
+			// It strikes within this part: the bytes before it pass.
 			before := max(f.after-since, 0)
 			if p.strike(f.after, faultHang) != nil {
 				_, _ = client.Write(part[:before]) // the fault itself
@@ -219,7 +219,7 @@ func (p *streamProxy) replies(client, server net.Conn) {
 		}
 		if err != nil {
 			if hung && !errors.Is(err, net.ErrClosed) {
-				// The server may give up; the connector is to see silence.
+				// The server may give up; the connector must see silence.
 				_, _ = io.Copy(io.Discard, client)
 			}
 			return

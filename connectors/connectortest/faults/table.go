@@ -1,5 +1,5 @@
-// Package faults holds connectors to what they promise where the way to their application fails: a proxy between the two
-// refuses, hangs, breaks off, loses answers, and answers as something else.
+// Package faults checks connectors under network faults: a proxy between connector and application refuses
+// connections, hangs, breaks off, loses answers, and answers as another service.
 package faults
 
 import (
@@ -10,20 +10,21 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
-// Harness is what the fault table needs of a connector that speaks to its application over a network.
+// Harness configures the fault table for a connector that reaches its application over a network.
 type Harness struct {
 	harness.Harness
 	// Address is host:port of the server behind an application.
 	Address func(t harness.TB, app harness.Application) string
-	// Through is a config that reaches the same application by way of proxy (host:port), with time limits short
+	// Through returns a config that reaches the same application through proxy (host:port), with time limits short
 	// enough for a test (a second or two).
 	Through func(t harness.TB, cfg connectors.Config, proxy string) connectors.Config
-	// HTTP says that the protocol is HTTP without TLS: the faults of answers are played too.
+	// HTTP is set if the protocol is HTTP without TLS: faults of answers are tested too.
 	HTTP bool
-	// Network is where the proxies listen and the applications are; nil is TCP on loopback. On a network in memory each
-	// case runs in virtual time, where who runs it is an Isolator.
+	// Network has the listeners of proxies and applications; nil means TCP on loopback. On a network in memory each
+	// case runs in virtual time if its T is an Isolator.
 	Network Network
-	// All has the faults strike at every request and more places of each exchange, instead of those that cover each kind.
+	// All makes the faults strike at every request and more places of each exchange, instead of those that cover each
+	// kind.
 	All bool
 }
 
@@ -38,7 +39,7 @@ type Isolator interface {
 	Isolated(func(harness.T))
 }
 
-// isolated runs a case in virtual time, if its network allows.
+// isolated runs a case in virtual time if its network allows.
 func (h Harness) isolated(t harness.T, f func(harness.T)) {
 	if i, ok := t.(Isolator); ok && h.Network != nil {
 		i.Isolated(f)
@@ -47,7 +48,7 @@ func (h Harness) isolated(t harness.T, f func(harness.T)) {
 	f(t)
 }
 
-// shared is a scene that all cases read, where they run in real time; nil where each needs its own.
+// shared returns a scene that all cases read if they run in real time; nil if each needs its own.
 func (h Harness) shared(t harness.T) *scene {
 	if h.Network != nil {
 		return nil
@@ -69,14 +70,14 @@ func (h Harness) dial(ctx context.Context, network, address string) (net.Conn, e
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// Run puts a proxy between a connector and its real server, and lets it refuse, hang, break off, lose
-// answers after the change was made, and answer as something else, at many points of a read and of an Apply, once
-// and for good. Whatever happens:
+// Run puts a proxy between a connector and its real server that refuses, hangs, breaks off, loses answers after the
+// change, and answers as another service, at many points of a read and of an Apply, once and permanently. In every
+// case:
 //
-//   - a read is whole and true, or says that it is not;
-//   - what is reported as applied is there, and what is not reported as applied can be applied again;
-//   - a failure is Unavailable, so that it is tried again, and comes without waiting for ever;
-//   - nothing of others is lost, and no secret is told.
+//   - a read is complete and true, or fails or is marked incomplete;
+//   - operations reported as applied have taken effect, and all others can be applied again;
+//   - a failure is Unavailable, so that it is retried, and comes within a bounded time;
+//   - foreign entitlements remain, and no secret is exposed.
 func Run(t harness.T, h Harness) {
 	t.Run("stream", func(t harness.T) {
 		parallel(t, h)
@@ -101,7 +102,7 @@ func Run(t harness.T, h Harness) {
 		for _, kind := range []answerKind{answerTooMany, answerBusy, answerFailed, answerTruncated, answerPage, answerObject, answerNull, answerEmpty, answerRedirect} {
 			t.Run("read/"+string(kind), func(t harness.T) { parallel(t, h); readThroughHTTP(t, h, shared, kind, requests.read) })
 			if kind == answerObject || kind == answerNull || kind == answerEmpty {
-				continue // to a change, an application may well answer so
+				continue // a valid answer to a change
 			}
 			t.Run("apply/"+string(kind), func(t harness.T) { parallel(t, h); applyThroughHTTP(t, h, kind, requests.apply) })
 		}

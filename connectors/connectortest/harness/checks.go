@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// OutcomeFaults says what is wrong with the outcomes of a whole Apply, whatever they are.
+// OutcomeFaults lists the faults of an Apply's outcomes that are faults in any case.
 func OutcomeFaults(ops []schemas.Operation, out []connectors.Outcome) []string {
 	var faults []string
 	seen := map[string]int{}
@@ -37,27 +37,27 @@ func OutcomeFaults(ops []schemas.Operation, out []connectors.Outcome) []string {
 		delete(seen, op.ID)
 	}
 	for _, id := range slices.Sorted(maps.Keys(seen)) {
-		faults = append(faults, fmt.Sprintf("there is an outcome of %q, which nobody asked for", id))
+		faults = append(faults, fmt.Sprintf("unknown operation %q in an outcome", id))
 	}
 	return faults
 }
 
-// ErrorFaults says what is wrong with an error that a connector returns, whatever it is about.
+// ErrorFaults lists the faults of a connector's error that are faults in any case.
 func ErrorFaults(err error) []string {
 	var faults []string
 	if connectors.CodeOf(err) == "" {
 		faults = append(faults, fmt.Sprintf("the error has no code: %v", err))
 	}
 	if strings.Contains(err.Error(), Canary) {
-		faults = append(faults, "an error holds a secret")
+		faults = append(faults, "an error contains a secret")
 	}
 	if err.Error() == "" {
-		faults = append(faults, "an error says nothing")
+		faults = append(faults, "an error's message is empty")
 	}
 	return faults
 }
 
-// StateFaults says what is wrong with the form of a state.
+// StateFaults lists the faults in a state's form.
 func StateFaults(d connectors.Description, s connectors.State) []string {
 	var faults []string
 	for i, c := range s.Connections {
@@ -76,12 +76,12 @@ func StateFaults(d connectors.Description, s connectors.State) []string {
 		}
 		for _, k := range slices.Sorted(maps.Keys(c.Payload)) {
 			if !slices.Contains(schema.Names(), k) {
-				faults = append(faults, fmt.Sprintf("%q has the attribute %q, which its schema does not name", c.Name, k))
+				faults = append(faults, fmt.Sprintf("%q has the attribute %q, which isn't in its schema", c.Name, k))
 			}
 		}
 		for j, e := range c.Entitlements {
 			if j > 0 && c.Entitlements[j-1].Compare(e) >= 0 {
-				faults = append(faults, fmt.Sprintf("entitlements of %q are not sorted or stand twice: %q %s", c.Name, e.Target, e.Privilege))
+				faults = append(faults, fmt.Sprintf("entitlements of %q are not sorted, or one is a duplicate: %q %s", c.Name, e.Target, e.Privilege))
 			}
 			if !slices.Contains([]connectors.EntitlementState{"", connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked, connectors.StateUnresolved}, e.State) {
 				faults = append(faults, fmt.Sprintf("an entitlement of %q has the state %q", c.Name, e.State))
@@ -94,8 +94,7 @@ func StateFaults(d connectors.Description, s connectors.State) []string {
 	return faults
 }
 
-// Compare leaves out what is the application's own affair (ids) and what means the same (nil and empty,
-// kinds of numbers).
+// Compare ignores native ids and differences without meaning (nil and empty, kinds of numbers).
 func Compare() []cmp.Option {
 	return []cmp.Option{
 		cmpopts.EquateEmpty(),
@@ -106,7 +105,7 @@ func Compare() []cmp.Option {
 	}
 }
 
-// Plain is a value as JSON has it.
+// Plain returns a value in JSON's form.
 func Plain(v any) string {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -115,7 +114,7 @@ func Plain(v any) string {
 	return string(b)
 }
 
-// PayloadSchema is what the suite needs of a JSON Schema.
+// PayloadSchema holds the parts of a JSON Schema that the suite needs.
 type PayloadSchema struct {
 	Schema     string         `json:"$schema"`
 	Type       string         `json:"type"`
@@ -132,7 +131,7 @@ func ParsePayload(schema json.RawMessage) (PayloadSchema, error) {
 	return s, nil
 }
 
-// Names are the attributes, sorted.
+// Names returns the attributes, sorted.
 func (s PayloadSchema) Names() []string { return slices.Sorted(maps.Keys(s.Properties)) }
 
 // Default returns the default of a property.

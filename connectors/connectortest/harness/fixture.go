@@ -50,12 +50,12 @@ func (f *Fixture) Open() connectors.Writer {
 	return w
 }
 
-// Name is a connection's name.
+// Name returns a connection's name.
 func (f *Fixture) Name(typ, word string) schemas.Name {
 	return schemas.Name{Type: typ, SourceName: f.App.Name(word)}
 }
 
-// Scope is everything that belongs to this application.
+// Scope selects everything that belongs to this application.
 func (f *Fixture) Scope() connectors.Selection {
 	s := connectors.Selection{Scope: map[string][]string{}}
 	for _, typ := range f.Description.Types {
@@ -64,12 +64,12 @@ func (f *Fixture) Scope() connectors.Selection {
 	return s
 }
 
-// Payload is the i-th payload of the harness for the type.
+// Payload returns the i-th payload of the harness for the type.
 func (f *Fixture) Payload(typ string, i int) map[string]any {
 	return maps.Clone(f.Harness.Payloads[typ][i])
 }
 
-// Read reads what must be whole and well-formed.
+// Read reads a state that must be complete and well-formed.
 func (f *Fixture) Read(sel connectors.Selection) []connectors.Connection {
 	f.T.Helper()
 	s, err := f.Writer.Read(f.T.Context(), sel)
@@ -85,7 +85,7 @@ func (f *Fixture) Read(sel connectors.Selection) []connectors.Connection {
 	return s.Connections
 }
 
-// One reads one connection; nil when it is not there.
+// One reads one connection; nil if it doesn't exist.
 func (f *Fixture) One(c schemas.Name) *connectors.Connection {
 	f.T.Helper()
 	list := f.Read(connectors.Selection{Names: []schemas.Name{c}})
@@ -98,13 +98,13 @@ func (f *Fixture) One(c schemas.Name) *connectors.Connection {
 	return &list[0]
 }
 
-// Same says whether two names are one to the application.
+// Same reports whether two names are equivalent in the application.
 func (f *Fixture) Same(a, b schemas.Name) bool {
 	typ, _ := f.Description.Type(b.Type)
 	return a == b || (typ.Names.FoldCase && a.Type == b.Type && strings.EqualFold(a.SourceName, b.SourceName))
 }
 
-// There reads a connection that must be there.
+// There reads a connection that must exist.
 func (f *Fixture) There(c schemas.Name) *connectors.Connection {
 	f.T.Helper()
 	got := f.One(c)
@@ -114,11 +114,11 @@ func (f *Fixture) There(c schemas.Name) *connectors.Connection {
 	return got
 }
 
-// Gone fails if the connection is there.
+// Gone fails if the connection exists.
 func (f *Fixture) Gone(c schemas.Name) {
 	f.T.Helper()
 	if f.One(c) != nil {
-		f.T.Errorf("%q is there, want gone", c)
+		f.T.Errorf("%q still exists", c)
 	}
 }
 
@@ -134,7 +134,7 @@ func (f *Fixture) Holds(c schemas.Name, want ...connectors.Entitlement) {
 	}
 }
 
-// Make makes a connection, through the connector where it can.
+// Make creates a connection, with the connector if it can.
 func (f *Fixture) Make(typ connectors.ConnectionType, word string) schemas.Name {
 	f.T.Helper()
 	c := f.Name(typ.Name, word)
@@ -146,7 +146,7 @@ func (f *Fixture) Make(typ connectors.ConnectionType, word string) schemas.Name 
 	return c
 }
 
-// Target makes something that can be given. It returns false for resources that the harness cannot make.
+// Target creates a target for a grant. It returns false for resources that the harness can't create.
 func (f *Fixture) Target(g connectors.GrantableType, word string) (schemas.Name, bool) {
 	f.T.Helper()
 	switch g.Edge {
@@ -163,7 +163,7 @@ func (f *Fixture) Target(g connectors.GrantableType, word string) (schemas.Name,
 	return c, true
 }
 
-// Somebody is an entitlement that can be granted and revoked: the first of the type, members first.
+// Somebody returns an entitlement that can be granted and revoked: the first of the type, members first.
 func (f *Fixture) Somebody(typ connectors.ConnectionType, c schemas.Name, word string) schemas.Key {
 	f.T.Helper()
 	list := slices.Clone(typ.Grantable)
@@ -176,7 +176,7 @@ func (f *Fixture) Somebody(typ connectors.ConnectionType, c schemas.Name, word s
 			return schemas.Key{Connection: c, Target: target, Privilege: g.Privileges[0]}
 		}
 	}
-	f.T.Skipf("nothing can be granted and revoked in %s", typ.Name)
+	f.T.Skipf("no entitlement can be granted and revoked in %s", typ.Name)
 	return schemas.Key{}
 }
 
@@ -184,7 +184,7 @@ func rank(e connectors.Edge) int {
 	return slices.Index([]connectors.Edge{connectors.EdgeIdentity, connectors.EdgeResource, connectors.EdgeMember, connectors.EdgeConnection}, e)
 }
 
-// Entitlement is what a key gives, without its connection.
+// Entitlement returns a key's entitlement, without its connection.
 func Entitlement(k schemas.Key) connectors.Entitlement {
 	return connectors.Entitlement{Target: k.Target, Privilege: k.Privilege}
 }
@@ -221,7 +221,7 @@ func (f *Fixture) List(q connectors.Query) []connectors.Item {
 					f.T.Errorf("%q was listed as %s", item.Name, q.Type)
 				}
 				if i > 0 && (items[i-1].SourceName > item.SourceName || items[i-1].Name == item.Name && items[i-1].NativeID >= item.NativeID) {
-					f.T.Errorf("the list of %s is not sorted, or has one twice: %q before %q", q.Type, items[i-1].SourceName, item.SourceName)
+					f.T.Errorf("the list of %s is not sorted, or has a duplicate: %q before %q", q.Type, items[i-1].SourceName, item.SourceName)
 				}
 			}
 			return items

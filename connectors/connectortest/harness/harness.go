@@ -5,21 +5,21 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Canary is the text that a harness puts wherever a secret stands. It may never come out again.
+// Canary is the value of every secret in a harness. It must never appear in output.
 const Canary = "canary-5f2d9c-do-not-print"
 
-// Harness is what the suite needs to know of a connector.
+// Harness configures the suite for a connector.
 type Harness struct {
 	Connector connectors.Connector
-	// Start returns an application of its own for one test: nothing that another test does in it is seen. It
-	// cleans up by t.Cleanup. Where everything lives in one server, a prefix in each name separates tests.
+	// Start returns an application for one test alone: other tests' changes aren't visible in it. It cleans up by
+	// t.Cleanup. If all tests share a server, a prefix in each name separates them.
 	Start func(t TB) Application
 	// Payloads has two payloads for each connection type, with every attribute of its schema and as the
 	// application gives them back. They should differ in as many attributes as can be changed freely.
 	Payloads map[string][2]map[string]any
-	// Faulty are configs that cannot work. Where a secret stands in them it contains Canary.
+	// Faulty are configs that can't work. A secret in them contains Canary.
 	Faulty []Faulty
-	// Serial runs the cases one after the other, for applications that bear only one at a time.
+	// Serial runs the cases one after the other, for applications that support only one at a time.
 	Serial bool
 }
 
@@ -30,23 +30,23 @@ type Faulty struct {
 	Code   connectors.Code
 }
 
-// Application is an isolated application with somebody who works in it without the connector. Its methods
-// end the test by t.Fatal when they cannot do what they are asked.
+// Application is an isolated application with an outside hand that changes it without the connector. Its methods end
+// the test by t.Fatal on failure.
 type Application interface {
-	// Config is for the connector. Reader and writer may have credentials of their own in it.
+	// Config returns the connector's config. It may have separate credentials for reader and writer.
 	Config() connectors.Config
-	// Name makes the source name of a connection from a plain word: the word itself or with a prefix that
-	// has no glob character. The suite reads with the scope Name("*").
+	// Name returns a connection's source name for a word: the word itself or with a prefix without glob characters.
+	// The suite reads with the scope Name("*").
 	Name(word string) string
-	// AddIdentity makes an account of the grantable type typ (edge identity) and returns its name.
+	// AddIdentity creates an account of the grantable type typ (edge identity) and returns its name.
 	AddIdentity(t TB, typ, word string) schemas.Name
 	RemoveIdentity(t TB, name schemas.Name)
-	// AddResource makes a resource of the grantable type typ (edge resource), returns its name, and adds it
-	// only once. It returns false for types of which none can be made; their cases are skipped.
+	// AddResource creates a resource of the grantable type typ (edge resource) unless it exists, and returns its
+	// name. It returns false for types whose resources can't be created; their cases are skipped.
 	AddResource(t TB, typ, word string) (schemas.Name, bool)
 
-	// The outside hand changes the application behind the connector's back. AddConnection makes one with
-	// the default payload; Grant and Revoke change one entitlement, memberships too.
+	// The outside hand changes the application behind the connector's back. AddConnection creates one with the
+	// default payload; Grant and Revoke change one entitlement, memberships included.
 	AddConnection(t TB, name schemas.Name)
 	DropConnection(t TB, name schemas.Name)
 	Grant(t TB, key schemas.Key)
@@ -55,36 +55,36 @@ type Application interface {
 
 // Breaker is an Application that can make reads incomplete.
 type Breaker interface {
-	// Break returns configs by a name for the test: reading with them must end in an error or in
-	// State.Incomplete. The application has a connection with entitlements by then. With Corrupt set, the
-	// application itself is damaged, and Apply must refuse to work on it.
+	// Break returns named configs: reading with them must end in an error or in State.Incomplete. The application has
+	// a connection with entitlements by then. With Corrupt set, the application itself is damaged, and Apply must
+	// refuse to change it.
 	Break(t TB) []Broken
 }
 
-// Broken is a way in which an application cannot be read whole. Start makes it so.
+// Broken is a way in which an application can't be read completely. Start brings it about.
 type Broken struct {
 	Name    string
 	Start   func(t TB) connectors.Config
 	Corrupt bool
 }
 
-// IdentityStater is an Application whose identities can be in another state than in force.
+// IdentityStater is an Application whose identities have states.
 type IdentityStater interface {
-	// SetIdentityState puts an identity into one of the states invited, expired and blocked, or returns false
-	// where the application does not know it.
+	// SetIdentityState puts an identity into the state invited, expired or blocked, or returns false if the
+	// application doesn't have that state.
 	SetIdentityState(t TB, name schemas.Name, state connectors.EntitlementState) bool
 }
 
-// Owner is an Application in which connections own things that stand in the way of their deletion.
+// Owner is an Application in which connections own things that prevent their deletion.
 type Owner interface {
-	// Own makes the connection own something. Its deletion is then a Conflict with Dependents, unless the
-	// operation says who becomes owner.
+	// Own makes the connection own something. Its deletion is then a Conflict with Dependents, unless the operation
+	// names the next owner.
 	Own(t TB, connection schemas.Name)
 }
 
 // Protector is an Application with a connection that must never be changed.
 type Protector interface {
-	// Protected is the name of such a connection: reading it says why it is protected, and every operation
-	// on it is refused.
+	// Protected returns the name of such a connection: Read returns the reason for its protection, and every
+	// operation on it is refused.
 	Protected(t TB) schemas.Name
 }

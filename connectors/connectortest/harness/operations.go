@@ -50,14 +50,14 @@ func (f *Fixture) Revoke(k schemas.Key) schemas.Operation {
 	return op
 }
 
-// Try applies operations and returns the outcomes. It fails the test unless there is one outcome for each,
-// in a sane form, and no error of the whole.
+// Try applies operations and returns their outcomes. It fails the test unless there is one outcome for each, in a
+// valid form, and no error of Apply itself.
 func (f *Fixture) Try(ops ...schemas.Operation) map[string]connectors.Outcome {
 	f.T.Helper()
 	return f.TryOn(f.Writer, ops...)
 }
 
-// TryOn is Try with another writer.
+// TryOn calls Try with another writer.
 func (f *Fixture) TryOn(w connectors.Writer, ops ...schemas.Operation) map[string]connectors.Outcome {
 	f.T.Helper()
 	out, err := Apply(f.T.Context(), w, ops)
@@ -86,7 +86,7 @@ func ByOperation(out []connectors.Outcome) map[string]connectors.Outcome {
 	return m
 }
 
-// Must applies operations that all have to be applied.
+// Must applies operations, all of which must succeed.
 func (f *Fixture) Must(ops ...schemas.Operation) {
 	f.T.Helper()
 	out := f.Try(ops...)
@@ -97,7 +97,7 @@ func (f *Fixture) Must(ops ...schemas.Operation) {
 	}
 }
 
-// Twice applies operations that all have to be applied, and again, which must change nothing.
+// Twice applies operations, all of which must succeed, and applies them again, which must change nothing.
 func (f *Fixture) Twice(ops ...schemas.Operation) {
 	f.T.Helper()
 	f.Must(ops...)
@@ -117,7 +117,7 @@ func Label(op schemas.Operation) string {
 	return s
 }
 
-// Clear revokes whatever a connection holds.
+// Clear revokes all of a connection's entitlements.
 func (f *Fixture) Clear(c schemas.Name) {
 	f.T.Helper()
 	var ops []schemas.Operation
@@ -127,7 +127,7 @@ func (f *Fixture) Clear(c schemas.Name) {
 	f.Must(ops...)
 }
 
-// Refused applies one operation that has to end in one of the codes.
+// Refused applies one operation that must fail with one of the codes.
 func (f *Fixture) Refused(op schemas.Operation, codes ...connectors.Code) *connectors.Error {
 	f.T.Helper()
 	err := f.Try(op)[op.ID].Err

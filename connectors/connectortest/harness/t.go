@@ -1,11 +1,11 @@
-// Package harness is what the conformance suite and the table of faults share: what they need to know of a connector and
-// its application, and a fixture with the connector opened on it. It imports no package testing, so that a program can
-// run the cases, too.
+// Package harness is shared by the conformance suite and the fault table: the configuration of a connector and its
+// application, and a fixture with the connector opened on it. It doesn't import package testing, so that a program
+// can run the cases too.
 package harness
 
 import "context"
 
-// TB is what an application in a test needs of the test: to end it, to clean up after it, to write to its log.
+// TB is the part of a test that an application needs: to end it, to clean up after it, to write to its log.
 // *testing.T and *testing.B are TBs.
 type TB interface {
 	Name() string
@@ -23,7 +23,7 @@ type TB interface {
 	Failed() bool
 }
 
-// T runs cases within a case. Package connectortest makes one of a *testing.T; a Runner's Case is another.
+// T runs cases within a case. Package connectortest wraps a *testing.T; a Runner's Case is another implementation.
 type T interface {
 	TB
 	Parallel()

@@ -9,7 +9,7 @@ import (
 	"runtime"
 )
 
-// emulator starts one service, and says where once it listens.
+// emulator starts one service, and writes its port once it listens.
 const emulator = `
 import { writeFileSync } from 'node:fs';
 const { createEmulator } = await import(process.argv[2]);
@@ -17,14 +17,14 @@ await createEmulator({ service: process.argv[3], port: Number(process.argv[4]), 
 writeFileSync('listening', '');
 `
 
-// Emulate starts a service that the npm package emulate plays (okta, github, aws …), with the seed that its documentation
-// describes, and returns its address. It plays a part of each API, by its makers' reading of it.
+// Emulate starts a service of the npm package emulate (okta, github, aws …), with the seed that its documentation
+// describes, and returns its address. The package emulates a part of each API, by its authors' reading of it.
 func Emulate(t TB, service string, seed map[string]any) string {
 	t.Helper()
 	_, self, _, _ := runtime.Caller(0)
 	module := filepath.Join(filepath.Dir(self), "../../../.ci/npm/node_modules/emulate/dist/api.js")
 	if _, err := os.Stat(module); err != nil {
-		t.Fatalf("the emulator is missing: run .ci/test, or npm ci --prefix .ci/npm (%v)", err)
+		t.Fatalf("emulator not found: run .ci/test, or npm ci --prefix .ci/npm (%v)", err)
 	}
 	encoded, err := json.Marshal(seed)
 	if err != nil {

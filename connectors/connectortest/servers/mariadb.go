@@ -12,7 +12,7 @@ import (
 	driver "github.com/go-sql-driver/mysql"
 )
 
-// MariaDBServer is a MariaDB server with the superuser root, who has no password.
+// MariaDBServer is a MariaDB server with the superuser root without a password.
 type MariaDBServer struct {
 	Port int
 	// DB is a pool of sessions of root.
@@ -22,7 +22,7 @@ type MariaDBServer struct {
 // Address is host:port.
 func (s *MariaDBServer) Address() string { return fmt.Sprintf("127.0.0.1:%d", s.Port) }
 
-// DSN is the connection string of a user.
+// DSN returns the connection string of a user.
 func (s *MariaDBServer) DSN(user, password string) string {
 	c := driver.NewConfig()
 	c.User, c.Passwd, c.Net, c.Addr = user, password, "tcp", s.Address()
@@ -56,14 +56,14 @@ func (s *MariaDBServer) Script(t TB, script string) {
 	}
 }
 
-// MariaDB starts a server, with more options where given, that stops with the test.
+// MariaDB starts a server, with the additional options, that stops with the test.
 func MariaDB(t TB, options ...string) *MariaDBServer {
 	t.Helper()
 	const owner = "mysql"
 	server, install := program(t, "mariadbd"), program(t, "mariadb-install-db")
 	dir := folder(t, owner)
 	data := filepath.Join(dir, "data")
-	// A server that starts removes whatever temporary tables lie where it puts its own.
+	// A starting server removes all temporary tables in the folder for its own.
 	temporary := "--tmpdir=" + dir
 	args := []string{"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve", "--innodb-log-file-size=8M"}
 	for _, o := range options {
@@ -81,12 +81,12 @@ func MariaDB(t TB, options ...string) *MariaDBServer {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The log of changes is off, and nothing is kept for a crash: the folder goes with the test.
+		// The binary log and crash safety are off: the folder is deleted with the test.
 		cmd := command(t, owner, dir, server, append([]string{"--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1",
 			fmt.Sprintf("--port=%d", s.Port), "--socket=" + filepath.Join(dir, "s.sock"), "--pid-file=" + filepath.Join(dir, "pid"),
 			"--skip-log-bin", "--skip-name-resolve", temporary, "--innodb-buffer-pool-size=8M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
 			"--performance-schema=OFF", "--max-connections=400", "--thread-handling=one-thread-per-connection"}, options...)...)
-		// Another server may have been quicker on the port: ask which data this one serves.
+		// Another server may have taken the port: ask which data this one serves.
 		err = try(t, cmd, func(ctx context.Context) error {
 			var where string
 			if err := db.QueryRowContext(ctx, "SELECT @@datadir").Scan(&where); err != nil {

@@ -8,7 +8,7 @@ import (
 	"strconv"
 )
 
-// Moto starts moto, which imitates the services of AWS, and returns its address. It checks no credential, and
+// Moto starts moto, which imitates the services of AWS, and returns its address. It checks no credentials, and
 // everybody works in account 123456789012.
 func Moto(t TB) string {
 	t.Helper()
@@ -32,7 +32,7 @@ func Moto(t TB) string {
 	}
 }
 
-// answers says whether something at the address answers with success.
+// answers returns nil if the address answers with success.
 func answers(ctx context.Context, url string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

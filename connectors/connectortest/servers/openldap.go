@@ -22,7 +22,7 @@ import (
 type Directory struct {
 	// Address is host:port of ldap://, which takes StartTLS; TLSAddress that of ldaps://.
 	Address, TLSAddress string
-	// CAFile has the authority of its certificate, which names localhost and 127.0.0.1; OtherCAFile one that it is not of.
+	// CAFile has the authority of its certificate, which names localhost and 127.0.0.1; OtherCAFile has another.
 	CAFile, OtherCAFile string
 	// Suffix is the top of the tree. Admin may do everything.
 	Suffix, Admin, Password string
@@ -45,8 +45,8 @@ func (d *Directory) Dial(t TB) *ldap.Conn {
 	return conn
 }
 
-// slapdConfig gives nobody more than 25 entries, slapdRules the accounts all by pages, and what the connector's
-// scripts give, in trees of any name. With slapdOverlays a deleted entry is taken out of groups.
+// slapdConfig limits searches to 25 entries; slapdRules allows the accounts all entries by pages, and the rights of
+// the connector's scripts, in trees of any name. With slapdOverlays a deleted entry is removed from groups.
 const slapdConfig = `
 include /etc/ldap/schema/core.schema
 include /etc/ldap/schema/cosine.schema
@@ -108,9 +108,9 @@ refint_attributes member uniqueMember memberOf
 refint_nothing cn=nothing,dc=example,dc=test
 `
 
-// Slapd says what a server has besides its tree.
+// Slapd configures a server beside its tree.
 type Slapd struct {
-	// Overlays take entries that are deleted out of groups, and keep memberOf.
+	// Overlays remove deleted entries from groups, and maintain memberOf.
 	Overlays bool
 	// Closed gives the accounts no rights. Its configuration is the entry cn=config, with an administrator of its own.
 	Closed bool
@@ -123,7 +123,7 @@ const (
 )
 
 // OpenLDAP starts a slapd that stops with the test. It has nothing but the suffix, ou=services with the accounts
-// countersign-plan and countersign-apply (and some that may do less), each with its own name as password.
+// countersign-plan and countersign-apply (and some with fewer rights), each with its own name as password.
 func OpenLDAP(t TB, has Slapd) *Directory {
 	t.Helper()
 	const owner = "openldap"
@@ -150,7 +150,7 @@ func OpenLDAP(t TB, has Slapd) *Directory {
 	give(t, owner, dir)
 	options := []string{"-f", config}
 	if has.Closed {
-		options = append(options, "-F", filepath.Join(dir, "config")) // which the file is turned into
+		options = append(options, "-F", filepath.Join(dir, "config")) // which the file is converted to
 	}
 	for attempt := 1; ; attempt++ {
 		d.Address, d.TLSAddress = fmt.Sprintf("127.0.0.1:%d", freePort(t)), fmt.Sprintf("127.0.0.1:%d", freePort(t))
@@ -207,7 +207,7 @@ func Shell(t TB, script string, variables []string, args ...string) {
 	}
 }
 
-// give hands everything in a folder to the account that the server runs as.
+// give changes the owner of everything in a folder to the server's account.
 func give(t TB, owner, dir string) {
 	t.Helper()
 	if os.Geteuid() != 0 {

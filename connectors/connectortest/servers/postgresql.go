@@ -19,7 +19,7 @@ type Postgres struct {
 	Log string
 }
 
-// DSN is the connection string of a role to a database.
+// DSN returns the connection string of a role to a database.
 func (p *Postgres) DSN(role, database string) string {
 	return fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=%s sslmode=disable", p.Port, role, database)
 }
@@ -68,7 +68,7 @@ func PostgreSQL(t TB) *Postgres {
 			t.Errorf("stop PostgreSQL: %v\n%s", err, out)
 		}
 	})
-	// Another server may have been quicker on the port: ask which data this one serves.
+	// Another server may have taken the port: ask which data this one serves.
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, p.DSN("admin", "postgres"))
@@ -83,7 +83,7 @@ func PostgreSQL(t TB) *Postgres {
 	return p
 }
 
-// binaries is the folder of the newest installed server.
+// binaries returns the folder of the newest installed server.
 func binaries(t TB) string {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")

@@ -31,7 +31,7 @@ func SambaAD(t TB) *Directory {
 	cmd := command(t, "", dir, bin, "-i", "-M", "single", "-s", filepath.Join(data, "etc", "smb.conf"),
 		"--option=server services=ldap", "--option=dcerpc endpoint servers=", "--option=interfaces="+host+"/8", "--option=bind interfaces only=yes",
 		"--option=pid directory="+dir, "--option=log file="+filepath.Join(dir, "samba.log"), "--option=ldap server require strong auth=no")
-	// It ends when its input does, so that it does not outlive tests that are killed.
+	// It exits when its input ends, so that it doesn't outlive killed tests.
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -51,12 +51,12 @@ func SambaAD(t TB) *Directory {
 // Allow adds entries to the access list of an entry and what is below it (SDDL, [MS-DTYP] 2.5.1).
 func (d *Directory) Allow(t TB, dn, sddl string) {
 	t.Helper()
-	// The tool logs in by Kerberos or NTLM, which this server does not serve: it works on the server's files.
+	// The tool logs in by Kerberos or NTLM, which this server doesn't offer, so it works on the server's files.
 	run(t, "", filepath.Dir(d.data), program(t, "samba-tool"), "dsacl", "set", "-s", filepath.Join(d.data, "etc", "smb.conf"),
 		"-H", filepath.Join(d.data, "private", "sam.ldb"), "--objectdn="+dn, "--sddl="+sddl)
 }
 
-// ownAddress is an address of loopback on which nobody else has a domain controller.
+// ownAddress returns a loopback address without another domain controller.
 func ownAddress(t TB) string {
 	t.Helper()
 	for n := 2; n < 30; n++ {
@@ -84,6 +84,6 @@ func ownAddress(t TB) string {
 			t.Fatal(err)
 		}
 	}
-	t.Fatal("ports 389, 636, 3268 and 3269 are taken on 127.0.0.2 to 127.0.0.29: Samba cannot have others")
+	t.Fatal("ports 389, 636, 3268 and 3269 are taken on 127.0.0.2 to 127.0.0.29: Samba can't use others")
 	return ""
 }

@@ -10,23 +10,23 @@ import (
 	"strings"
 )
 
-// SCIM is a SCIM server with many applications in it: each is there as soon as it is asked for.
+// SCIM is a SCIM server with many applications: each is created at its first request.
 type SCIM struct {
 	// Address is host:port.
 	Address string
-	// Token may do everything.
+	// Token has all rights.
 	Token string
-	// Password is that of the user planner, who may do everything too.
+	// Password is the password of the user planner, who has all rights too.
 	Password string
 }
 
-// URL is where the API of an application begins.
+// URL returns the root of an application's API.
 func (s *SCIM) URL(application string) string {
 	return "http://" + s.Address + "/" + application + "/scim"
 }
 
-// SCIMMY starts a server that runs a program on the npm packages scimmy-routers and express, and stops with the
-// test. The program is told the folder of the packages, a file to write its port into, the token and the password.
+// SCIMMY starts a server that runs a program on the npm packages scimmy-routers and express, and stops with the test.
+// The program's arguments are the folder of the packages, a file for its port, the token and the password.
 func SCIMMY(t TB, script string) *SCIM {
 	t.Helper()
 	node := program(t, "node")
@@ -47,7 +47,7 @@ func SCIMMY(t TB, script string) *SCIM {
 			return err
 		}
 		s.Address = "127.0.0.1:" + strings.TrimSpace(string(b))
-		// The token tells that it is this server that answers.
+		// The token proves that this server answers.
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL("ready")+"/Users", nil)
 		if err != nil {
 			return err
@@ -68,7 +68,7 @@ func SCIMMY(t TB, script string) *SCIM {
 	return s
 }
 
-// root is the repository's.
+// root is the repository's top folder.
 func root(t TB) string {
 	t.Helper()
 	dir, err := os.Getwd()

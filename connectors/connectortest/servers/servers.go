@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// folder makes a temporary folder that the account owner may write to, when the tests run as root; "" is
-// whoever runs the tests. It is not t.TempDir, which the account could not enter.
+// folder creates a temporary folder that the account owner may write to when the tests run as root; "" means the
+// account that runs the tests. It isn't t.TempDir, which the account couldn't enter.
 func folder(t TB, owner string) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "countersign-server-")
@@ -53,8 +53,8 @@ func account(t TB, name string) *syscall.Credential {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 }
 
-// command is a program run as the account owner ("": as whoever runs the tests), with nothing of the tests'
-// environment but PATH.
+// command prepares a program that runs as the account owner ("": the account that runs the tests), with only PATH of
+// the tests' environment.
 func command(t TB, owner, dir, name string, args ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command(name, args...)
@@ -73,7 +73,7 @@ func run(t TB, owner, dir, name string, args ...string) {
 	}
 }
 
-// program finds an installed program by its names, the first that is there.
+// program finds an installed program by its names, the first that exists.
 func program(t TB, names ...string) string {
 	t.Helper()
 	for _, n := range names {
@@ -87,8 +87,8 @@ func program(t TB, names ...string) string {
 	return ""
 }
 
-// background starts a server, waits until ready returns nil, and ends it with the test. A server that ends by
-// itself, or is not ready within a minute, fails the test with what it said.
+// background starts a server, waits until ready returns nil, and stops it with the test. A server that exits by
+// itself, or isn't ready within a minute, fails the test with its output.
 func background(t TB, cmd *exec.Cmd, ready func(context.Context) error) {
 	t.Helper()
 	if err := try(t, cmd, ready); err != nil {
@@ -96,7 +96,7 @@ func background(t TB, cmd *exec.Cmd, ready func(context.Context) error) {
 	}
 }
 
-// try is background for a server that may fail to start, because its port was taken meanwhile.
+// try is like background, for a server that may fail to start because its port was taken meanwhile.
 func try(t TB, cmd *exec.Cmd, ready func(context.Context) error) error {
 	t.Helper()
 	out, err := os.CreateTemp(cmd.Dir, "log-*")

@@ -1,6 +1,6 @@
 package servers
 
-// TB is what a server needs of the test that it runs for. *testing.T and *testing.B are TBs.
+// TB is the part of a test that a server needs. *testing.T and *testing.B are TBs.
 type TB interface {
 	Helper()
 	Cleanup(func())

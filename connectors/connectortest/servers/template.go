@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// templates are the data of servers that were installed and never started. To install one takes seconds, to copy it
-// a moment: servers that run at the same time share the work. One is removed with the last server that was made of it.
+// templates hold the data of servers that were installed and never started. Installing one takes seconds, copying it
+// a moment: servers that run at the same time share the work. A template is removed with the last server made from
+// it.
 type templates struct {
 	mu   sync.Mutex
 	made map[string]*template
@@ -23,8 +24,8 @@ type template struct {
 // installed are the templates of this program's servers.
 var installed = &templates{made: map[string]*template{}}
 
-// data is a copy of what install writes into a folder that doesn't exist yet, for the account owner. The key tells
-// apart what is installed differently.
+// data returns a copy of what install writes into a new folder, for the account owner. The key distinguishes
+// different installations.
 func (ts *templates) data(t TB, owner, to, key string, install func(t TB, dir string)) {
 	t.Helper()
 	key = owner + "\x00" + key

@@ -1,4 +1,4 @@
-// Package suite is what package connectortest runs, without package testing: the cases, and who runs them. A test
+// Package suite has the cases that package connectortest runs, and a runner for them without package testing. A test
 // runs them with its *testing.T; countersign connector test with a Runner's Case.
 package suite
 
@@ -7,7 +7,7 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
-// Run holds a connector to the contract of package connectors.
+// Run checks a connector against the contract of package connectors.
 func Run(t harness.T, h harness.Harness) {
 	if h.Connector == nil || h.Start == nil {
 		t.Fatal("the harness needs Connector and Start")
@@ -69,7 +69,7 @@ func each(t harness.T, h harness.Harness, able func(connectors.ConnectionType) b
 				t.Skipf("this installation has no connections of type %s", typ.Name)
 			}
 			if !able(installed) {
-				t.Skipf("this installation cannot do this with a %s", typ.Name)
+				t.Skipf("this installation can't do this with a %s", typ.Name)
 			}
 			run(t, f, installed)
 		})

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
-// validate holds a Go value to a schema, by way of JSON.
+// validate checks a Go value against a schema, by way of JSON.
 func validate(s *jsonschema.Schema, v any) error {
 	b, err := json.Marshal(v)
 	if err != nil {
@@ -52,7 +52,7 @@ func testDescribe(t harness.T, h harness.Harness) {
 	if err != nil {
 		t.Fatalf("config schema: %v", err)
 	}
-	// Secrets are references in the file and resolved here, so they are not held to the schema.
+	// Secrets are references in the file and resolved here, so they aren't checked against the schema.
 	values := maps.Clone(f.App.Config().Values)
 	for k, v := range values {
 		if _, ok := v.(connectors.Secret); ok {
@@ -60,7 +60,7 @@ func testDescribe(t harness.T, h harness.Harness) {
 		}
 	}
 	if err := validate(s, values); err != nil {
-		t.Errorf("the harness's own config does not fit the schema: %v", err)
+		t.Errorf("the harness's own config doesn't match the schema: %v", err)
 	}
 }
 

@@ -37,10 +37,10 @@ func testForeign(t harness.T, h harness.Harness) {
 			f.Must(f.Grant(also), f.Delete(gone))
 		}
 		if diff := cmp.Diff(before, f.There(theirs), harness.Compare()...); diff != "" {
-			t.Errorf("what is not ours changed (-before +after):\n%s", diff)
+			t.Errorf("a foreign connection changed (-before +after):\n%s", diff)
 		}
 		f.Holds(ours, harness.Entitlement(mixed))
-		// What a hand takes away is seen to be gone, and can be given again.
+		// An entitlement that the outside hand revoked is absent, and can be granted again.
 		f.Must(f.Grant(mine))
 		f.App.Revoke(t, mine)
 		f.Holds(ours, harness.Entitlement(mixed))
@@ -56,7 +56,7 @@ func testIncomplete(t harness.T, h harness.Harness) {
 	f := harness.Start(t, h)
 	b, ok := f.App.(harness.Breaker)
 	if !ok || !offers(f.App, "break") {
-		t.Skip("the harness cannot make a read incomplete")
+		t.Skip("the harness can't make a read incomplete")
 	}
 	typ := f.Description.Types[max(0, slices.IndexFunc(f.Description.Types, canCreate))]
 	c := f.Make(typ, "whole")
@@ -80,7 +80,7 @@ func testIncomplete(t harness.T, h harness.Harness) {
 			for name, sel := range map[string]connectors.Selection{"everything": {}, "scope": f.Scope(), "names": {Names: []schemas.Name{c}}} {
 				s, err := r.Read(t.Context(), sel)
 				if err == nil && s.Incomplete == "" {
-					t.Errorf("Read of %s says that it is whole, with %d connections", name, len(s.Connections))
+					t.Errorf("Read of %s isn't marked incomplete, with %d connections", name, len(s.Connections))
 				}
 				if err != nil {
 					for _, fault := range harness.ErrorFaults(err) {
@@ -88,7 +88,7 @@ func testIncomplete(t harness.T, h harness.Harness) {
 					}
 				}
 				if strings.Contains(s.Incomplete, harness.Canary) {
-					t.Error("State.Incomplete holds a secret")
+					t.Error("State.Incomplete contains a secret")
 				}
 			}
 			if !broken.Corrupt {
@@ -118,7 +118,7 @@ func testIdentityStates(t harness.T, h harness.Harness) {
 	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
 		s, ok := f.App.(harness.IdentityStater)
 		if !ok || !offers(f.App, "set_identity_state") {
-			t.Skip("identities have no states")
+			t.Skip("identities don't have states")
 		}
 		for _, g := range typ.Grantable {
 			if g.Edge != connectors.EdgeIdentity || !g.Grant {
@@ -149,7 +149,7 @@ func testIdentityStates(t harness.T, h harness.Harness) {
 					}
 				}
 				if len(got) < 2 {
-					t.Errorf("%d entitlements, want 2: a state is no absence", len(got))
+					t.Errorf("%d entitlements, want 2: identities in any state are listed", len(got))
 				}
 				f.Twice(f.Revoke(a))
 				f.Holds(c, harness.Entitlement(b))
@@ -175,11 +175,11 @@ func testRemovedIdentity(t harness.T, h harness.Harness) {
 					t.Errorf("%q is still a member, and isn't unresolved", e.Target)
 				}
 			}
-			// One who left stops nobody else.
+			// An identity that left doesn't stop the others.
 			again, other, away := f.Grant(gone), f.Grant(stays), f.Revoke(gone)
 			out := f.Try(again, other, away)
 			if code := connectors.CodeOf(out[again.ID].Err); code != connectors.NotFound {
-				t.Errorf("a grant to one who left has the code %q (%v), want %s", code, out[again.ID].Err, connectors.NotFound)
+				t.Errorf("a grant to a removed identity has the code %q (%v), want %s", code, out[again.ID].Err, connectors.NotFound)
 			}
 			for _, op := range []schemas.Operation{other, away} {
 				if err := out[op.ID].Err; err != nil {

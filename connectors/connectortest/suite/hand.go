@@ -14,7 +14,7 @@ type Hand interface {
 	Do(context.Context, schemas.ConnectorTest) (schemas.ConnectorTestAnswer, error)
 }
 
-// FromHand makes a harness of a connector and a hand. cfg has what every config has beside its values.
+// FromHand builds a harness from a connector and a hand. cfg is the config without its values.
 func FromHand(ctx context.Context, c connectors.Connector, hand Hand, cfg connectors.Config) (harness.Harness, error) {
 	a, err := hand.Do(ctx, schemas.ConnectorTest{Do: "harness"})
 	if err != nil {
@@ -27,7 +27,7 @@ func FromHand(ctx context.Context, c connectors.Connector, hand Hand, cfg connec
 	h := harness.Harness{Connector: c, Payloads: map[string][2]map[string]any{}, Serial: known.Serial}
 	for typ, list := range known.Payloads {
 		if len(list) != 2 {
-			return h, &connectors.Error{Code: connectors.Invalid, Op: "outside hand", Message: "it has to have two payloads for " + typ}
+			return h, &connectors.Error{Code: connectors.Invalid, Op: "outside hand", Message: "expected two payloads for " + typ}
 		}
 		h.Payloads[typ] = [2]map[string]any(list)
 	}
@@ -83,7 +83,7 @@ func (o *outside) named(t harness.TB, r schemas.ConnectorTest) schemas.Name {
 	t.Helper()
 	a := o.do(t, r)
 	if a.Name == nil {
-		t.Fatalf("outside hand: %s gives no name", r.Do)
+		t.Fatalf("outside hand: %s returned no name", r.Do)
 	}
 	return *a.Name
 }
@@ -131,7 +131,7 @@ func (o *outside) Revoke(t harness.TB, key schemas.Key) {
 	o.do(t, schemas.ConnectorTest{Do: "revoke", Key: &key})
 }
 
-// can says whether the hand has one of the optional interfaces.
+// can reports whether the hand has one of the optional interfaces.
 func (o *outside) can(what string) bool {
 	if what == "break" {
 		return len(o.known.Breaks) > 0
@@ -174,8 +174,8 @@ func (o *outside) Break(harness.TB) []harness.Broken {
 	return list
 }
 
-// offers says whether an application has an optional ability that its type has: one in a process of its own has all
-// the methods, and says which of them it can carry out.
+// offers reports whether an application really has an optional ability of its type: one in a process of its own has
+// all the methods, and lists those that it can carry out.
 func offers(app harness.Application, ability string) bool {
 	o, outside := app.(*outside)
 	return !outside || o.can(ability)

@@ -51,14 +51,14 @@ func testCancellation(t harness.T, h harness.Harness) {
 			if err != nil && ctx.Err() == nil {
 				t.Errorf("Apply: %v", err)
 			}
-			// What was reported as applied is there, whatever became of the rest.
+			// Operations reported as applied have taken effect, whatever the result of the others.
 			for _, op := range ops {
 				if applied[op.ID] {
 					f.There(op.Connection)
 				}
 			}
 			if err == nil && len(applied) != len(ops) {
-				t.Errorf("Apply was stopped after %d of %d operations and says nothing", len(applied), len(ops))
+				t.Errorf("Apply was stopped after %d of %d operations without an error", len(applied), len(ops))
 			}
 		}
 		f.Must(ops...)
@@ -90,7 +90,7 @@ func testTwoWriters(t harness.T, h harness.Harness) {
 		var faults [writers]error
 		for i := range writers {
 			w := f.Open()
-			// One Apply for each operation, so that the two take turns as often as can be.
+			// One Apply for each operation, so that the two alternate as often as possible.
 			group.Go(func() { faults[i] = persist(t.Context(), w, ops[i]) })
 		}
 		group.Wait()
@@ -111,7 +111,7 @@ func testTwoWriters(t harness.T, h harness.Harness) {
 	})
 }
 
-// persist applies operations one by one, and again where somebody else was in the way.
+// persist applies operations one by one, and retries after a conflict.
 func persist(ctx context.Context, w connectors.Writer, ops []schemas.Operation) error {
 	for _, op := range ops {
 		var err error
@@ -141,7 +141,7 @@ func testClosed(t harness.T, h harness.Harness) {
 		t.Fatalf("Close: %v", err)
 	}
 	if err := w.Close(); err != nil {
-		t.Errorf("Close of what is closed: %v", err)
+		t.Errorf("second Close: %v", err)
 	}
 	typ := h.Connector.Describe().Types[0].Name
 	op := schemas.Operation{ID: "op", Kind: schemas.OperationDelete, Connection: schemas.Name{Type: typ, SourceName: app.Name("x")}}
@@ -151,16 +151,16 @@ func testClosed(t harness.T, h harness.Harness) {
 	out, applied := harness.Apply(t.Context(), w, []schemas.Operation{op})
 	for name, err := range map[string]error{"Describe": describe, "Read": read, "List": list, "Apply": applied} {
 		if err == nil {
-			t.Errorf("%s of what is closed has no error", name)
+			t.Errorf("%s after Close has no error", name)
 			continue
 		}
 		if strings.TrimSpace(err.Error()) == "" || len(harness.ErrorFaults(err)) > 0 {
-			t.Errorf("%s of what is closed: %v", name, harness.ErrorFaults(err))
+			t.Errorf("%s after Close: %v", name, harness.ErrorFaults(err))
 		}
 	}
 	for _, o := range out {
 		if o.Err == nil {
-			t.Error("an operation was applied by what is closed")
+			t.Error("an operation was applied after Close")
 		}
 	}
 }

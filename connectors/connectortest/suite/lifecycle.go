@@ -34,7 +34,7 @@ func testOpen(t harness.T, h harness.Harness) {
 			cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			defer func() {
 				if strings.Contains(log.String(), harness.Canary) {
-					t.Error("the log holds a secret")
+					t.Error("the log contains a secret")
 				}
 			}()
 			r, err := h.Connector.OpenReader(t.Context(), cfg)
@@ -84,7 +84,7 @@ func testCreate(t harness.T, h harness.Harness) {
 				t.Errorf("a new connection has entitlements or is protected: %+v", got)
 			}
 		}
-		// Attributes that have a default need not be said.
+		// Attributes with a default may be left out.
 		c := f.Name(typ.Name, "bare")
 		f.Twice(f.Create(c, nil))
 		schema, err := harness.ParsePayload(typ.Payload)
@@ -94,7 +94,7 @@ func testCreate(t harness.T, h harness.Harness) {
 		got := f.There(c)
 		for _, name := range schema.Names() {
 			if want, ok := schema.Default(name); ok && harness.Plain(got.Payload[name]) != harness.Plain(want) {
-				t.Errorf("%s is %v by default, the schema says %v", name, got.Payload[name], want)
+				t.Errorf("%s is %v by default, want the schema's %v", name, got.Payload[name], want)
 			}
 		}
 	})
@@ -154,7 +154,7 @@ func testAbsentAttributes(t harness.T, h harness.Harness) {
 		}
 		f.Must(f.Update(c, nulls))
 		if diff := cmp.Diff(want, f.There(c), harness.Compare()...); diff != "" {
-			t.Errorf("null is no value and leaves the attribute alone (-want +got):\n%s", diff)
+			t.Errorf("null isn't a value and leaves the attribute unchanged (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -165,7 +165,7 @@ func testGrantRevoke(t harness.T, h harness.Harness) {
 		for _, g := range typ.Grantable {
 			target, ok := f.Target(g, "given_"+g.Type)
 			if !ok {
-				t.Logf("%s: not made by the harness", g.Type)
+				t.Logf("%s: not created by the harness", g.Type)
 				continue
 			}
 			for _, p := range g.Privileges {
@@ -191,7 +191,7 @@ func testGrantRevoke(t harness.T, h harness.Harness) {
 				}
 				f.Clear(c)
 			}
-			// All privileges at once, and one taken away leaves the others.
+			// All privileges at once; revoking one leaves the others.
 			if !g.Grant || !g.Revoke || len(g.Privileges) < 2 || g.Edge != connectors.EdgeResource {
 				continue
 			}
@@ -218,7 +218,7 @@ func testDelete(t harness.T, h harness.Harness) {
 		f.Gone(empty)
 		f.Twice(f.Delete(f.Name(typ.Name, "never_was")))
 
-		// A deletion takes everything with it, on both sides, and nothing else.
+		// A deletion removes the connection's entitlements on both sides, and nothing else.
 		full, other := f.Make(typ, "full"), f.Make(typ, "other")
 		var keep []connectors.Entitlement
 		for _, g := range typ.Grantable {
@@ -247,10 +247,10 @@ func testDelete(t harness.T, h harness.Harness) {
 		f.Holds(other, keep...)
 		for _, e := range keep {
 			if len(f.List(connectors.Query{Type: e.Target.Type, Names: []string{e.Target.SourceName}})) != 1 {
-				t.Errorf("%q went with a connection that had it", e.Target)
+				t.Errorf("%q was deleted together with a connection", e.Target)
 			}
 		}
-		// What was deleted can be made again, and has nothing of its past life.
+		// A deleted connection can be created again, without its former entitlements.
 		if typ.Create {
 			f.Must(f.Create(full, f.Payload(typ.Name, 0)))
 			f.Holds(full)

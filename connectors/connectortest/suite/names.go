@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// awkward are names that a connector must either hold, letter for letter, or refuse by its rule.
+// awkward returns names that a connector must either keep exactly or refuse by its rule.
 func awkward() []string {
 	return []string{
 		`it's`, `"double"`, `a "b" c`, "`tick`", `two words`, ` leading`, `trailing `, `a;b`, `x; DROP TABLE t; --`, `back\slash`, `100%`,
@@ -33,7 +33,7 @@ func testNames(t harness.T, h harness.Harness) {
 			if err := typ.Names.Check(c.SourceName); err != nil || c.SourceName == "" {
 				f.Refused(f.Create(c, nil), connectors.Invalid, connectors.Unsupported)
 				if f.One(c) != nil {
-					t.Errorf("%q is there after it was refused", c)
+					t.Errorf("%q exists after it was refused", c)
 				}
 				continue
 			}
@@ -46,7 +46,7 @@ func testNames(t harness.T, h harness.Harness) {
 			good = append(good, c)
 		}
 		if len(good) == 0 {
-			t.Fatal("the connector holds none of the names, not even 60 letters")
+			t.Fatal("the connector accepts none of the names, not even 60 letters")
 		}
 		var ops []schemas.Operation
 		for i, c := range good {
@@ -60,9 +60,9 @@ func testNames(t harness.T, h harness.Harness) {
 			}
 		}
 		if got := f.Read(f.Scope()); len(got) != len(good) {
-			t.Errorf("%d connections after making %d", len(got), len(good))
+			t.Errorf("%d connections after creating %d", len(got), len(good))
 		}
-		// Each can be changed, given something, and deleted, and no other is touched.
+		// Each can be updated, granted something and deleted, without effect on others.
 		for i, c := range good {
 			key := f.Somebody(typ, c, "somebody")
 			k[c.SourceName] = key
@@ -83,7 +83,7 @@ func testNames(t harness.T, h harness.Harness) {
 		}
 		for i, c := range good {
 			f.Must(f.Delete(c))
-			// What was made to be given may be a connection of another type, and stays.
+			// A granted target may be a connection of another type, which remains.
 			mine := connectors.Selection{Scope: map[string][]string{typ.Name: {f.App.Name("*")}}}
 			if got, want := len(f.Read(mine)), len(good)-i-1; got != want {
 				t.Fatalf("%d connections after deleting %q, want %d", got, c, want)
@@ -93,7 +93,7 @@ func testNames(t harness.T, h harness.Harness) {
 	t.Run("targets", func(t harness.T) { testTargetNames(t, h) })
 }
 
-// testTargetNames grants targets of awkward names.
+// testTargetNames grants targets with awkward names.
 func testTargetNames(t harness.T, h harness.Harness) {
 	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
 		c := f.Make(typ, "holder")
@@ -104,7 +104,8 @@ func testTargetNames(t harness.T, h harness.Harness) {
 			var ops, undo []schemas.Operation
 			var want []connectors.Entitlement
 			for _, word := range []string{`it's`, `two words`, `a;b`, `back\slash`, `100%`, `UPPER`, `Mixed`, `mixed`, `é`, `名前`, `select`, `$1`, `a-b`} {
-				// The harness makes connections and identities under Name(word); only what the rule lets pass is asked for.
+				// The harness creates connections and identities named Name(word); only names that the rule accepts
+				// are requested.
 				word += "-" + g.Type
 				if g.Names.Check(f.App.Name(word)) != nil {
 					continue

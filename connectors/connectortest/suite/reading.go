@@ -29,7 +29,7 @@ func testList(t harness.T, h harness.Harness) {
 	}
 	for _, typ := range f.Description.Types {
 		for _, g := range typ.Grantable {
-			// What cannot be given need not be listed.
+			// Targets that can't be granted needn't be listed.
 			if _, done := made[g.Type]; done || !g.Grant {
 				continue
 			}
@@ -45,14 +45,14 @@ func testList(t harness.T, h harness.Harness) {
 		all := names(f.List(connectors.Query{Type: typ}))
 		for _, n := range want {
 			if !slices.Contains(all, n) {
-				t.Errorf("the list of %s leaves %q out", typ, n)
+				t.Errorf("the list of %s lacks %q", typ, n)
 			}
 		}
 		for _, limit := range []int{1, 2, len(all), len(all) + 1} {
 			if len(all) > 500 && limit < 3 {
 				continue
 			}
-			// Others may come and go in the same server meanwhile.
+			// Other items may appear and disappear in the same server meanwhile.
 			got := slices.DeleteFunc(names(f.List(connectors.Query{Type: typ, Limit: limit})), func(n string) bool { return !slices.Contains(want, n) })
 			if !slices.Equal(got, want) {
 				t.Errorf("%s in pages of %d: %q, want %q", typ, limit, got, want)
@@ -66,7 +66,7 @@ func testList(t harness.T, h harness.Harness) {
 			t.Errorf("%s by name: %q, want %q", typ, got, []string{want[1], want[3]})
 		}
 		if got := f.List(connectors.Query{Type: typ, Names: []string{"no such thing"}}); len(got) > 0 {
-			t.Errorf("%s of a name that is not there: %v", typ, got)
+			t.Errorf("%s of an unknown name: %v", typ, got)
 		}
 		if got := f.List(connectors.Query{Type: typ, Names: []string{}}); len(got) > 0 {
 			t.Errorf("%s of no name: %d items, want none", typ, len(got))
@@ -81,7 +81,7 @@ func testList(t harness.T, h harness.Harness) {
 			}
 		}
 	}
-	// What has members is no plain identity; what was listed as a connection is one.
+	// Every connection that was created here is listed, and isn't protected.
 	for _, typ := range f.Description.Types {
 		for _, item := range f.List(connectors.Query{Type: typ.Name, Names: made[typ.Name]}) {
 			if item.Protected != "" {
@@ -178,9 +178,9 @@ func testNormalize(t harness.T, h harness.Harness) {
 			sel.Names = append(sel.Names, c.Name)
 		}
 		if diff := cmp.Diff(once.Connections, f.Read(sel), harness.Compare()...); diff != "" {
-			t.Errorf("what was normalized is not what is read (-normalized +read):\n%s", diff)
+			t.Errorf("the normalized state differs from the read state (-normalized +read):\n%s", diff)
 		}
-		// What is not said stays unsaid: a diff would take it for a change.
+		// Absent attributes stay absent: a diff would take them for a change.
 		bare := connectors.State{Connections: []connectors.Connection{{Name: f.Name(typ.Name, "a")}}}
 		got, err := f.Writer.Normalize(bare)
 		if err != nil || len(got.Connections) != 1 || len(got.Connections[0].Payload) > 0 {
@@ -197,16 +197,16 @@ func testNormalize(t harness.T, h harness.Harness) {
 			{"an unknown attribute", connectors.Connection{Name: f.Name(typ.Name, "a"), Payload: map[string]any{"no_such_attribute": 1}}},
 		} {
 			if _, err := f.Writer.Normalize(connectors.State{Connections: []connectors.Connection{c.c}}); err == nil {
-				t.Errorf("Normalize takes %s", c.name)
+				t.Errorf("Normalize accepts %s", c.name)
 			}
 		}
 		for _, word := range awkward() {
 			c := f.Name(typ.Name, word)
 			_, err := f.Writer.Normalize(connectors.State{Connections: []connectors.Connection{{Name: c}}})
 			if refused := typ.Names.Check(c.SourceName) != nil; refused && err == nil {
-				t.Errorf("Normalize takes the name %q, which the rule refuses", c.SourceName)
+				t.Errorf("Normalize accepts the name %q, which the rule refuses", c.SourceName)
 			} else if !refused && err != nil {
-				t.Errorf("Normalize refuses the name %q, which the rule takes: %v", c.SourceName, err)
+				t.Errorf("Normalize refuses the name %q, which the rule accepts: %v", c.SourceName, err)
 			}
 		}
 	})

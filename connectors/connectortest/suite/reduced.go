@@ -14,8 +14,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// RunReduced holds a connector to what can be seen without an outside hand, and changes nothing: its description
-// and, where cfg is not nil, what it reads of a real application with that config.
+// RunReduced checks a connector without an outside hand, and changes nothing: it checks the description and, if cfg
+// isn't nil, reads of a real application with that config.
 func RunReduced(t harness.T, c connectors.Connector, cfg *connectors.Config) {
 	t.Run("describe", func(t harness.T) {
 		static := c.Describe()
@@ -61,7 +61,7 @@ func RunReduced(t harness.T, c connectors.Connector, cfg *connectors.Config) {
 	}
 }
 
-// reading is an open reader of an application that is nobody's to change.
+// reading is an open reader of an application that must not be changed.
 type reading struct {
 	t   harness.T
 	c   connectors.Connector
@@ -97,7 +97,7 @@ func reducedOpen(t harness.T, f *reading) {
 func reducedRead(t harness.T, f *reading) {
 	once := f.read(connectors.Selection{})
 	if len(once) == 0 {
-		t.Logf("the application has no connection: this shows little")
+		t.Logf("the application has no connections: this run shows little")
 	}
 	if diff := cmp.Diff(once, f.read(connectors.Selection{}), harness.Compare()...); diff != "" {
 		t.Errorf("two reads differ (-first +second); does somebody else change the application?\n%s", diff)
@@ -167,7 +167,7 @@ func reducedList(t harness.T, f *reading) {
 			}
 		}
 		if got := all(connectors.Query{Type: typ, Names: []string{"no such thing"}}); len(got) > 0 {
-			t.Errorf("%s of a name that is not there: %d items", typ, len(got))
+			t.Errorf("%s of an unknown name: %d items", typ, len(got))
 		}
 	}
 }
@@ -182,16 +182,16 @@ func reducedNormalize(t harness.T, f *reading) {
 			g, known := typ.Target(e.Target.Type)
 			ok = ok && known && names.Check(g.Names, e.Target.SourceName) == nil
 		}
-		if ok { // what only others can make is not wanted by anybody
+		if ok { // requests can't contain names that only others can create
 			live.Connections = append(live.Connections, c)
 		}
 	}
 	got, err := f.r.Normalize(live)
 	if err != nil {
-		t.Fatalf("Normalize of what was read: %v", err)
+		t.Fatalf("Normalize of the read state: %v", err)
 	}
 	if diff := cmp.Diff(live.Connections, got.Connections, harness.Compare()...); diff != "" {
-		t.Errorf("Normalize changes what was read (-read +normalized):\n%s", diff)
+		t.Errorf("Normalize changes the read state (-read +normalized):\n%s", diff)
 	}
 }
 
@@ -251,9 +251,9 @@ func reducedClosed(t harness.T, f *reading) {
 	_, list := f.r.List(t.Context(), connectors.Query{Type: f.d.Types[0].Name})
 	for name, err := range map[string]error{"Describe": describe, "Read": read, "List": list} {
 		if err == nil {
-			t.Errorf("%s of what is closed has no error", name)
+			t.Errorf("%s after Close has no error", name)
 		} else if faults := harness.ErrorFaults(err); len(faults) > 0 {
-			t.Errorf("%s of what is closed: %v", name, faults)
+			t.Errorf("%s after Close: %v", name, faults)
 		}
 	}
 }

@@ -15,7 +15,7 @@ func testDeleteOwner(t harness.T, h harness.Harness) {
 	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
 		owner, ok := f.App.(harness.Owner)
 		if !ok || !offers(f.App, "own") {
-			t.Skip("connections own nothing")
+			t.Skip("connections don't own anything")
 		}
 		c := f.Make(typ, "owner")
 		k := f.Somebody(typ, c, "member")
@@ -25,10 +25,10 @@ func testDeleteOwner(t harness.T, h harness.Harness) {
 		op := f.Delete(c)
 		err := f.Refused(op, connectors.Conflict)
 		if len(err.Dependents) == 0 {
-			t.Error("the refusal does not say what is owned")
+			t.Error("the refusal doesn't list the owned objects")
 		}
 		if diff := cmp.Diff(before.Entitlements, f.There(c).Entitlements, harness.Compare()...); diff != "" {
-			t.Errorf("a refused deletion took something away (-before +after):\n%s", diff)
+			t.Errorf("a refused deletion removed something (-before +after):\n%s", diff)
 		}
 		heir := f.Make(typ, "heir")
 		op = f.Delete(c)
@@ -46,7 +46,7 @@ func testProtected(t harness.T, h harness.Harness) {
 	f := harness.Start(t, h)
 	p, ok := f.App.(harness.Protector)
 	if !ok || !offers(f.App, "protected") {
-		t.Skip("nothing is protected")
+		t.Skip("no connection is protected")
 	}
 	c := p.Protected(t)
 	before := f.There(c)
@@ -98,8 +98,8 @@ func testBadInput(t harness.T, h harness.Harness) {
 			{"unknown connection type", strange, []connectors.Code{connectors.Unsupported, connectors.Invalid}},
 			{"unknown attribute", attribute, []connectors.Code{connectors.Unsupported, connectors.Invalid}},
 			{"attribute of a wrong type", wrong, []connectors.Code{connectors.Invalid}},
-			{"update of what is not there", f.Update(absent.Connection, f.Payload(typ.Name, 1)), []connectors.Code{connectors.NotFound}},
-			{"grant in what is not there", f.Grant(absent), []connectors.Code{connectors.NotFound}},
+			{"update of an absent connection", f.Update(absent.Connection, f.Payload(typ.Name, 1)), []connectors.Code{connectors.NotFound}},
+			{"grant in an absent connection", f.Grant(absent), []connectors.Code{connectors.NotFound}},
 			{"grant to nobody", f.Grant(nobody), []connectors.Code{connectors.NotFound}},
 			{"unknown target type", f.Grant(target), []connectors.Code{connectors.Unsupported, connectors.Invalid}},
 			{"unknown privilege", f.Grant(privilege), []connectors.Code{connectors.Unsupported, connectors.Invalid}},
@@ -109,7 +109,7 @@ func testBadInput(t harness.T, h harness.Harness) {
 		}
 		before := f.Read(f.Scope())
 		for _, c := range cases {
-			if c.name == "attribute of a wrong type" && len(wrong.After) == 0 || c.name == "update of what is not there" && !typ.Update ||
+			if c.name == "attribute of a wrong type" && len(wrong.After) == 0 || c.name == "update of an absent connection" && !typ.Update ||
 				c.name == "another native id" && !typ.Update {
 				continue
 			}
@@ -118,9 +118,9 @@ func testBadInput(t harness.T, h harness.Harness) {
 				t.Fatalf("%s changed something (-before +after):\n%s", c.name, diff)
 			}
 		}
-		// Revoking what nobody holds is done already.
+		// Revoking an absent entitlement succeeds.
 		f.Twice(f.Revoke(k), f.Revoke(nobody), f.Revoke(absent))
-		// In one Apply, the bad ones harm no good one.
+		// In one Apply, bad operations don't affect good ones.
 		ops := []schemas.Operation{other}
 		for _, c := range cases {
 			c.op.ID += "-again"
@@ -130,7 +130,7 @@ func testBadInput(t harness.T, h harness.Harness) {
 		out := f.Try(ops...)
 		for _, op := range []schemas.Operation{ops[0], ops[len(ops)-1]} {
 			if err := out[op.ID].Err; err != nil {
-				t.Errorf("%s beside bad operations: %v", harness.Label(op), err)
+				t.Errorf("%s together with bad operations: %v", harness.Label(op), err)
 			}
 		}
 		f.There(other.Connection)
@@ -165,7 +165,7 @@ func testDependents(t harness.T, h harness.Harness) {
 		}
 		var typed *connectors.Error
 		if errors.As(out[onBad.ID].Err, &typed) && !slices.Contains(typed.Dependents, bad.ID) {
-			t.Errorf("what is blocked does not name the failed operation: %v", typed.Dependents)
+			t.Errorf("a blocked operation's error doesn't name the failed one: %v", typed.Dependents)
 		}
 		for _, op := range []schemas.Operation{first, second, last} {
 			f.There(op.Connection)

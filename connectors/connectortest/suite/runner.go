@@ -15,11 +15,11 @@ import (
 
 // Runner runs cases without go test, one after the other.
 type Runner struct {
-	// Match says whether to run a case of the top level; nil runs all.
+	// Match reports whether to run a case of the top level; nil runs all.
 	Match func(name string) bool
 	// Now is the clock.
 	Now func() time.Time
-	// Done is told of each case as it ends; nil is nobody.
+	// Done is called after each case; nil means no call.
 	Done func(schemas.ConformanceCase)
 }
 
@@ -44,7 +44,7 @@ func (r Runner) Run(ctx context.Context, cases func(*Case)) *schemas.Conformance
 	return rep
 }
 
-// Case is a T for a Runner.
+// Case implements T for a Runner.
 type Case struct {
 	r               Runner
 	rep             *schemas.ConformanceReport
@@ -60,7 +60,7 @@ type Case struct {
 
 var _ harness.T = (*Case)(nil)
 
-// do runs a function to its end, however it ends, and then what it wants cleaned up.
+// do runs a function, however it ends, and then its cleanups.
 func (c *Case) do(f func(*Case)) {
 	begin := c.r.Now()
 	protected := func(f func()) {
@@ -105,22 +105,22 @@ func (c *Case) add() {
 	}
 }
 
-// Name is the way to the case.
+// Name returns the case's path.
 func (c *Case) Name() string { return c.name }
 
-// Context ends before the case is cleaned up.
+// Context returns a context that ends before the case's cleanups.
 func (c *Case) Context() context.Context { return c.ctx }
 
-// Helper does nothing: places in the suite's code say nothing to an author in another language.
+// Helper does nothing: lines of the suite's code don't help an author in another language.
 func (c *Case) Helper() {}
 
 // Parallel does nothing: cases run one after the other.
 func (c *Case) Parallel() {}
 
-// Cleanup has f run after the case, the last first.
+// Cleanup makes f run after the case, the last first.
 func (c *Case) Cleanup(f func()) { c.cleanups = append(c.cleanups, f) }
 
-// TempDir makes a folder that goes with the case.
+// TempDir creates a folder that is removed after the case.
 func (c *Case) TempDir() string {
 	dir, err := os.MkdirTemp("", "countersign-")
 	if err != nil {
@@ -137,10 +137,10 @@ func (c *Case) TempDir() string {
 // Logf adds to the log.
 func (c *Case) Logf(format string, args ...any) { c.log = append(c.log, fmt.Sprintf(format, args...)) }
 
-// Error fails the case, which goes on.
+// Error fails the case and continues.
 func (c *Case) Error(args ...any) { c.failWith(fmt.Sprint(args...)) }
 
-// Errorf fails the case, which goes on.
+// Errorf fails the case and continues.
 func (c *Case) Errorf(format string, args ...any) { c.failWith(fmt.Sprintf(format, args...)) }
 
 // Fatal fails the case and ends it.
@@ -155,7 +155,7 @@ func (c *Case) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// maxFailures bounds what one case says.
+// maxFailures bounds the log of one case.
 const maxFailures = 20
 
 func (c *Case) failWith(message string) {
@@ -178,10 +178,10 @@ func (c *Case) Skip(args ...any) {
 // Skipf ends the case without a verdict.
 func (c *Case) Skipf(format string, args ...any) { c.Skip(fmt.Sprintf(format, args...)) }
 
-// Failed says whether the case, or one within it, has failed.
+// Failed reports whether the case, or one within it, has failed.
 func (c *Case) Failed() bool { return c.failed }
 
-// Run runs a case within this one, and says whether it did not fail.
+// Run runs a case within this one, and reports whether it succeeded.
 func (c *Case) Run(name string, f func(harness.T)) bool {
 	if c.parent == nil && c.r.Match != nil && !c.r.Match(name) {
 		return true
@@ -196,7 +196,7 @@ func (c *Case) Run(name string, f func(harness.T)) bool {
 	if sub.failed {
 		c.failed = true
 	}
-	// A case that only holds others says nothing of its own.
+	// A case that only contains others isn't reported itself.
 	if !sub.parted || len(sub.log) > 0 {
 		sub.add()
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// testMany makes 1,000 entitlements in one Apply, and takes them away.
+// testMany grants 1,000 entitlements in one Apply, and revokes them.
 func testMany(t harness.T, h harness.Harness) {
 	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
 		const holders, held = 50, 20
@@ -70,12 +70,12 @@ func testMany(t harness.T, h harness.Harness) {
 	})
 }
 
-// desired is a state by name: nil is a connection that shall not be.
+// desired is a state by name; nil is an absent connection.
 type desired map[schemas.Name]*connectors.Connection
 
-// testTransitions goes through a row of desired states. At each, the smallest set of operations leads from
-// what is read to what is wanted; then both are the same, and the operations done again change nothing.
-// What is not ours stands by all the while.
+// testTransitions goes through a series of desired states. At each, the smallest set of operations leads from the
+// live to the desired state; then both are equal, and the operations change nothing when repeated. Foreign
+// connections never change.
 func testTransitions(t harness.T, h harness.Harness) {
 	each(t, h, func(c connectors.ConnectionType) bool { return c.Create && c.Delete }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
 		a, b := f.Name(typ.Name, "a"), f.Name(typ.Name, "b")
@@ -89,7 +89,7 @@ func testTransitions(t harness.T, h harness.Harness) {
 		var first, second []connectors.Entitlement
 		for _, g := range typ.Grantable {
 			if !g.Grant || !g.Revoke || g.Single && g.Type == typ.Name {
-				continue // what there may be one of is the one that a inherits from
+				continue // a's only one is b, from which it inherits
 			}
 			for i, list := range []*[]connectors.Entitlement{&first, &second} {
 				if g.Single && i > 0 {
@@ -107,7 +107,7 @@ func testTransitions(t harness.T, h harness.Harness) {
 		if g, ok := typ.Target(typ.Name); ok && g.Grant && g.Revoke {
 			inherits = []connectors.Entitlement{{Target: b, Privilege: g.Privileges[0]}}
 		}
-		p := 1 // the second payload, where it can be changed
+		p := 1 // the second payload, if it can be changed
 		if !typ.Update {
 			p = 0
 		}
@@ -148,16 +148,16 @@ func testTransitions(t harness.T, h harness.Harness) {
 				t.Fatalf("%s (-want +got):\n%s", step.name, diff)
 			}
 			if left := operationsTo(f, step.want); len(left) > 0 {
-				t.Fatalf("%s: there is still something to do: %s", step.name, harness.Label(left[0]))
+				t.Fatalf("%s: an operation remains: %s", step.name, harness.Label(left[0]))
 			}
 			if diff := cmp.Diff(theirs, f.There(foreign), harness.Compare()...); diff != "" {
-				t.Fatalf("%s: what is foreign changed (-before +after):\n%s", step.name, diff)
+				t.Fatalf("%s: a foreign connection changed (-before +after):\n%s", step.name, diff)
 			}
 		}
 	})
 }
 
-// operationsTo is the smallest set of operations from what is read to what is wanted, in the order of a plan.
+// operationsTo returns the smallest set of operations from the live to the desired state, in the order of a plan.
 func operationsTo(f *harness.Fixture, want desired) []schemas.Operation {
 	f.T.Helper()
 	var sel connectors.Selection

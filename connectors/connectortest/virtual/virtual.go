@@ -1,6 +1,6 @@
 // Package virtual is a network in memory. Connections on it are net.Pipes, so that a test under testing/synctest that
-// waits for one lets the virtual clock run: time-outs, retries and rate limits take no real time, and a loaded machine
-// can't make them come too early. It imports nothing but the harness.
+// waits for one advances the virtual clock: time-outs, retries and rate limits take no real time, and a loaded
+// machine can't trigger them early. It imports nothing but the harness.
 package virtual
 
 import (
@@ -16,12 +16,12 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 )
 
-// host is the address of every listener. It is loopback, which connectors require of http, and none that a real
-// server of a test listens on.
+// host is the address of every listener. It is loopback, which connectors require for http, and no real test server
+// listens on it.
 const host = "127.86.0.1"
 
 // Network connects dialers with listeners in memory. Its methods may be called by several goroutines, also from
-// different synctest bubbles; a connection belongs to the bubble of its listener, which has to be that of its dialer.
+// different synctest bubbles; a connection belongs to the bubble of its listener, which must be that of its dialer.
 type Network struct {
 	mu        sync.Mutex
 	listeners map[string]*listener
@@ -31,7 +31,7 @@ type Network struct {
 // New returns a network without listeners.
 func New() *Network { return &Network{listeners: map[string]*listener{}} }
 
-// Listen opens a listener with an address that was never given before.
+// Listen opens a listener with a new address.
 func (n *Network) Listen() (net.Listener, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -41,7 +41,7 @@ func (n *Network) Listen() (net.Listener, error) {
 	return l, nil
 }
 
-// Dial connects to a listener of the network, and over TCP to what is none of its addresses.
+// Dial connects to a listener of the network, or over TCP to any other address.
 func (n *Network) Dial(ctx context.Context, network, to string) (net.Conn, error) {
 	if h, _, err := net.SplitHostPort(to); err != nil || h != host {
 		return new(net.Dialer).DialContext(ctx, network, to)
@@ -66,7 +66,7 @@ func (n *Network) Dial(ctx context.Context, network, to string) (net.Conn, error
 
 // Transport returns a transport that dials on the network.
 func (n *Network) Transport() *http.Transport {
-	// No bound on idle connections: to keep it, a transport would close those of another bubble.
+	// Idle connections are unlimited: a transport with a limit would close those of another bubble.
 	return &http.Transport{DialContext: n.Dial}
 }
 
@@ -74,7 +74,7 @@ func (n *Network) Transport() *http.Transport {
 type Server struct {
 	// URL is the address, http://HOST:PORT.
 	URL string
-	// Listener takes its connections.
+	// Listener accepts its connections.
 	Listener net.Listener
 
 	http *http.Server
@@ -82,8 +82,8 @@ type Server struct {
 	once sync.Once
 }
 
-// Serve starts a server that ends with the test. Unlike one of package httptest it leaves http.DefaultTransport alone
-// when it closes: the idle connections there may belong to other bubbles.
+// Serve starts a server that stops with the test. Unlike package httptest's server it doesn't close idle connections
+// of http.DefaultTransport: they may belong to other bubbles.
 func (n *Network) Serve(t harness.TB, h http.Handler) *Server {
 	t.Helper()
 	l, err := n.Listen()
@@ -102,13 +102,13 @@ func (n *Network) Serve(t harness.TB, h http.Handler) *Server {
 // Close breaks off all connections.
 func (s *Server) Close() {
 	s.once.Do(func() {
-		_ = s.http.Close() // of the connections that it closes, none is of interest
+		_ = s.http.Close() // errors of closing connections don't matter
 		<-s.done
 	})
 }
 
-// ServeTLS starts a server with the certificate of package httptest, that ends with the test. The certificate names
-// 127.0.0.1: the server listens there over TCP, and is of no use in a bubble.
+// ServeTLS starts a server with the certificate of package httptest that stops with the test. The certificate names
+// 127.0.0.1, so the server listens there over TCP and can't be used in a bubble.
 func ServeTLS(t harness.TB, h http.Handler) *httptest.Server {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -23,7 +23,7 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 		return nil, err
 	}
 	began := b.config.Watch()
-	seen, since := plumbing.ZeroHash, began
+	seen, since, told := plumbing.ZeroHash, began, false
 	for {
 		is, err := b.remoteTip(ctx, b.leaseRef())
 		if err != nil {
@@ -47,6 +47,10 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 		}
 		if b.config.Watch().Sub(began) >= wait {
 			return nil, fmt.Errorf("%w: %s; run again when it has ended", ErrLeased, b.holder(is))
+		}
+		if !told {
+			b.config.Logger.Warn("waiting for another run to end", "holder", b.holder(is))
+			told = true
 		}
 		b.config.Progress("wait for another run to end", 0, 0)
 		select {

@@ -1,8 +1,10 @@
 package branch_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -30,12 +32,17 @@ func TestLease(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var log bytes.Buffer
+	config.Logger = slog.New(slog.NewTextHandler(&log, nil))
 	second, err := open(t, "", config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := second.b.Acquire(t.Context(), time.Minute); !errors.Is(err, branch.ErrLeased) || !strings.Contains(err.Error(), "run 1") {
 		t.Errorf("the second takes it as well: %v", err)
+	}
+	if got := log.String(); strings.Count(got, "waiting for another run") != 1 || !strings.Contains(got, "run 1") {
+		t.Errorf("the wait is logged as %q", got)
 	}
 	if err := release(t.Context()); err != nil {
 		t.Fatal(err)
