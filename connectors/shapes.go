@@ -12,6 +12,7 @@ type (
 	Edge             = schemas.Edge
 	Selection        = schemas.Selection
 	State            = schemas.State
+	NotRead          = schemas.NotRead
 	Connection       = schemas.Connection
 	Entitlement      = schemas.Entitlement
 	Item             = schemas.Item

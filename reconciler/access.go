@@ -55,6 +55,12 @@ func (r *Reconciler) accessOf(ctx context.Context, b *base, app *schemas.Applica
 	if read.State.Incomplete != "" {
 		report.Incomplete[app.Name] = read.State.Incomplete
 	}
+	if len(read.State.NotRead) > 0 {
+		if report.NotRead == nil {
+			report.NotRead = map[string][]schemas.NotRead{}
+		}
+		report.NotRead[app.Name] = read.State.NotRead
+	}
 	effective := graph.New(app.Name, read.Description, read.State)
 	origins := originsOf(read.Desired)
 	provenance := provenance{base: b, records: map[string]*schemas.AdmissionRecord{}}

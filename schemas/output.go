@@ -163,6 +163,8 @@ type AccessReport struct {
 	Entries    []AccessEntry `json:"entries"`
 	// Incomplete names applications whose live state could not be read completely, with the reason.
 	Incomplete map[string]string `json:"incomplete,omitempty"`
+	// NotRead has what exists in each application and is not part of the answer.
+	NotRead map[string][]NotRead `json:"not_read,omitempty"`
 	// Attested are the applications that no read can show: for them it shows what was reported as done.
 	Attested []string  `json:"attested,omitempty"`
 	At       time.Time `json:"at"`

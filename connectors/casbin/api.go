@@ -116,7 +116,7 @@ func pathFault(op, what string, err error) error {
 	case errors.Is(err, errOutside), errors.Is(err, errBare), errors.Is(err, errIrregular):
 		return fault(connectors.Invalid, op, what+": "+err.Error(), nil)
 	case errors.Is(err, fs.ErrNotExist):
-		return fault(connectors.Unavailable, op, what+": file not found; correct the path or create the file (a missing file is never read as an empty store)", err)
+		return fault(connectors.Unavailable, op, what+": file not found, and a missing store is not an empty one; correct the path or create the file", err)
 	case errors.Is(err, fs.ErrPermission):
 		return fault(connectors.Denied, op, what+": permission denied on the file or its folder", err)
 	}

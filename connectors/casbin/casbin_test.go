@@ -239,6 +239,50 @@ func TestUndeclared(t *testing.T) {
 }
 
 // Refusals that are casbin's own.
+// What belongs to no role or group is counted, with the user that has it.
+func TestNotRead(t *testing.T) {
+	t.Parallel()
+	of := func(what, user string, count int) connectors.NotRead {
+		n := connectors.NotRead{What: what, Count: count}
+		if user != "" {
+			n.Connection = name("user", user)
+		}
+		return n
+	}
+	var many strings.Builder
+	var hundred []connectors.NotRead
+	for i := range 103 {
+		fmt.Fprintf(&many, "p, u%03d, orders, read\np, u%03d, orders, write\n", i, i)
+		if i < 100 {
+			hundred = append(hundred, of("permission of a user", fmt.Sprintf("u%03d", i), 2))
+		}
+	}
+	for text, want := range map[string][]connectors.NotRead{
+		"p2, reader, role, , , false\np, reader, orders, read\ng, alice, reader\n":   nil,
+		"p, alice, orders, admin\np, alice, orders, admin\np, alice, orders, read\n": {of("permission of a user", "alice", 2)},
+		"p3, bob\ng, alice, bob\ng, carol, bob\n":                                    {of("membership in a user", "bob", 2)},
+		"# other models\ng2, orders, sales\np5, x\np5, y\n":                          {of("rule of section g2", "", 1), of("rule of section p5", "", 2)},
+		many.String(): append(hundred, of("permission of a user", "", 6)),
+	} {
+		f := newFile(t, "")
+		f.write(t, text)
+		w := writer(t, f.cfg)
+		for _, sel := range []connectors.Selection{{}, {Scope: map[string][]string{"role": {"reader"}}}} {
+			s, err := w.Read(t.Context(), sel)
+			if err != nil || s.Incomplete != "" {
+				t.Fatalf("%v %s", err, s.Incomplete)
+			}
+			if diff := cmp.Diff(want, s.NotRead); diff != "" {
+				t.Errorf("%.40q (-want +got):\n%s", text, diff)
+			}
+			if n, err := w.Normalize(s); err != nil || !cmp.Equal(n.NotRead, s.NotRead) {
+				t.Errorf("%.40q: Normalize has %v, %v", text, n.NotRead, err)
+			}
+		}
+		f.write(t, "") // for the checks of the file at the end
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	f := newFile(t, "p2, a, role, , , false\np2, b, role, , , false\np2, g, group, , , false\np3, alice\np3, lord\np4, x\ng, b, a\ng, alice, lord\np, a, x, own\n")

@@ -15,8 +15,8 @@
 // Each membership belongs to one connection: a user's to the role or group, a role's parents to the role, a
 // group's roles to the group, a nested group's to the group around it.
 //
-// Permissions of a user belong to no connection: they are left alone and not shown. So is what hangs on a
-// user who has members, but such a user cannot be granted anything.
+// Permissions of a user belong to no connection, and neither do memberships in a user. They are never changed, and a
+// state counts them, with the user, as not read. A user with members can't be granted anything.
 //
 // Unknown sections, comments and the order of lines are kept byte for byte. If a file is empty, lacks its last
 // newline or has an invalid line, the read is incomplete and nothing is written. The file is replaced by a

@@ -40,7 +40,7 @@ func (r *reader) Read(_ context.Context, sel connectors.Selection) (connectors.S
 	if err != nil {
 		return connectors.State{}, err
 	}
-	state := connectors.State{Incomplete: s.fault}
+	state := connectors.State{Incomplete: s.fault, NotRead: s.notRead()}
 	selected := sel.Selector(nil)
 	for _, typ := range r.description.Types {
 		for _, name := range s.subjects(typ.Name) {
@@ -78,6 +78,46 @@ func (s *store) connection(n schemas.Name) connectors.Connection {
 	}
 	slices.SortFunc(c.Entitlements, connectors.Entitlement.Compare)
 	return c
+}
+
+// maxNotRead bounds how many users are named in a state for what isn't read of them.
+const maxNotRead = 100
+
+// notRead counts the access in the file that belongs to no role or group: what users hold by themselves, what hangs on a
+// user that has members, and rules of other sections.
+func (s *store) notRead() []connectors.NotRead {
+	permissions, memberships := map[string]int{}, map[string]int{}
+	for name, held := range s.perms {
+		if len(held) > 0 && s.kind(name) == TypeUser {
+			permissions[name] = len(held)
+		}
+	}
+	for name, members := range s.members {
+		if len(members) > 0 && s.kind(name) == TypeUser {
+			memberships[name] = len(members)
+		}
+	}
+	var out []connectors.NotRead
+	for _, kind := range []struct {
+		what  string
+		count map[string]int
+	}{{"permission of a user", permissions}, {"membership in a user", memberships}} {
+		rest := 0
+		for i, name := range slices.Sorted(maps.Keys(kind.count)) {
+			if i >= maxNotRead {
+				rest += kind.count[name]
+				continue
+			}
+			out = append(out, connectors.NotRead{What: kind.what, Count: kind.count[name], Connection: schemas.Name{Type: TypeUser, SourceName: name}})
+		}
+		if rest > 0 {
+			out = append(out, connectors.NotRead{What: kind.what, Count: rest})
+		}
+	}
+	for _, section := range slices.Sorted(maps.Keys(s.sections)) {
+		out = append(out, connectors.NotRead{What: "rule of section " + section, Count: s.sections[section]})
+	}
+	return out
 }
 
 func (d declaration) payload() map[string]any {
@@ -121,7 +161,7 @@ func (r *reader) List(_ context.Context, q connectors.Query) (connectors.Page, e
 
 func (r *reader) Normalize(state connectors.State) (connectors.State, error) {
 	const op = "check against the policy file's rules"
-	out := connectors.State{Incomplete: state.Incomplete}
+	out := connectors.State{Incomplete: state.Incomplete, NotRead: state.NotRead}
 	for _, c := range state.Connections {
 		typ, ok := r.description.Type(c.Type)
 		if !ok {

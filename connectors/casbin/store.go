@@ -46,6 +46,7 @@ type store struct {
 	parents  map[string]map[string]lines     // by member
 	members  map[string]map[string]struct{}  // by parent
 	used     map[string]int                  // p lines by object
+	sections map[string]int                  // rules of other models, by section
 	fault    string                          // why the file couldn't be read completely
 	changed  bool
 }
@@ -57,7 +58,7 @@ func parse(content []byte) *store {
 	s := &store{
 		records: make([]record, 0, n), declared: make(map[string]declaration, n/4), users: map[string]int{}, objects: map[string]int{},
 		perms: make(map[string]map[permission]lines, n/4), parents: make(map[string]map[string]lines, n/4),
-		members: make(map[string]map[string]struct{}, n/4), used: map[string]int{},
+		members: make(map[string]map[string]struct{}, n/4), used: map[string]int{}, sections: map[string]int{},
 	}
 	switch {
 	case len(content) == 0:
@@ -139,6 +140,7 @@ func (s *store) add(r record) {
 			bad("not a rule (expected a section p, p2, p3, p4 or g)")
 			return
 		}
+		s.sections[fields[0]]++
 		s.records = append(s.records, r) // a section of another model
 		return
 	case len(args) < want, len(args) > want && fields[0] != "g": // casbin ignores further fields of a g line

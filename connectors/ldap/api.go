@@ -302,7 +302,8 @@ type query struct {
 	scope      int
 	filter     string
 	attributes []string
-	most       int // fail with errMore on more entries; 0: unlimited
+	most       int  // fail with errMore on more entries; 0: unlimited
+	partial    bool // leave out what other servers have
 }
 
 // errMore is returned if there are more entries than a query wants.
@@ -339,7 +340,7 @@ func (c *session) pages(conn conversation, q query) ([]*goldap.Entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(res.Referrals) > 0 {
+		if len(res.Referrals) > 0 && !q.partial {
 			return nil, &connectors.Error{Code: connectors.Unsupported, Op: q.op, Message: "another server has a part of this tree; narrow base_dn and user_base_dn to the part on this server"}
 		}
 		for _, e := range res.Entries {

@@ -286,7 +286,15 @@ func (w *writer) leave(ctx context.Context, o *schemas.Operation, g *group) erro
 			for _, v := range outer.those(func(v value) bool { return v.is(entry{dn: g.dn}) }) {
 				dels[v.attr] = append(dels[v.attr], v.raw)
 			}
-			w.hold(outer, adds, dels)
+			if w.hold(outer, adds, dels) {
+				taken, err := w.exists(ctx, w.settings.PlaceholderDN)
+				if err != nil {
+					return err
+				}
+				if taken {
+					return connectors.Refuse(o, connectors.Denied, "%s", w.placeholderTaken())
+				}
+			}
 			switch err := w.send(ctx, op, outer, changes(adds, dels)); {
 			case err == nil:
 			case stale(err) && n < attempts:

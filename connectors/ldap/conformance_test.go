@@ -186,9 +186,6 @@ func (a *tree) attribute() string {
 
 func (a *tree) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 	if typ == "foreign" {
-		if a.kind == "posixGroup" {
-			return schemas.Name{Type: typ, SourceName: "local-" + word} // an account that only some host has
-		}
 		dn := "cn=" + goldap.EscapeDN(word) + "," + a.outside
 		a.add(t, dn, map[string][]string{"objectClass": {"applicationProcess"}, "cn": {word}})
 		return schemas.Name{Type: typ, SourceName: strings.ToLower(dn)}
@@ -252,8 +249,6 @@ func (a *tree) DropConnection(t connectortest.TB, n schemas.Name) {
 // value is what stands in a group for a member.
 func (a *tree) value(n schemas.Name) string {
 	switch {
-	case n.Type == "foreign" && a.kind == "posixGroup":
-		return n.SourceName
 	case n.Type == "foreign":
 		return n.SourceName
 	case n.Type == "group":
@@ -264,12 +259,28 @@ func (a *tree) value(n schemas.Name) string {
 	return a.userDN(n.SourceName)
 }
 
+// attributeFor is the attribute that has a target. A posixGroup has accounts by name, and others where an administrator
+// extends its entry.
+func (a *tree) attributeFor(n schemas.Name) string {
+	if n.Type == "foreign" && a.kind == "posixGroup" {
+		return "member"
+	}
+	return a.attribute()
+}
+
 func (a *tree) Grant(t connectortest.TB, k schemas.Key) {
-	a.modify(t, a.groupDN(k.Connection.SourceName), func(m *goldap.ModifyRequest) { m.Add(a.attribute(), []string{a.value(k.Target)}) })
+	dn := a.groupDN(k.Connection.SourceName)
+	if a.attributeFor(k.Target) != a.attribute() {
+		if err := a.try(dn, func(m *goldap.ModifyRequest) { m.Add("objectClass", []string{"extensibleObject"}) }); err != nil &&
+			!goldap.IsErrorWithCode(err, goldap.LDAPResultAttributeOrValueExists) {
+			t.Fatal(err)
+		}
+	}
+	a.modify(t, dn, func(m *goldap.ModifyRequest) { m.Add(a.attributeFor(k.Target), []string{a.value(k.Target)}) })
 }
 
 func (a *tree) Revoke(t connectortest.TB, k schemas.Key) {
-	dn, gone := a.groupDN(k.Connection.SourceName), func(m *goldap.ModifyRequest) { m.Delete(a.attribute(), []string{a.value(k.Target)}) }
+	dn, gone := a.groupDN(k.Connection.SourceName), func(m *goldap.ModifyRequest) { m.Delete(a.attributeFor(k.Target), []string{a.value(k.Target)}) }
 	err := a.try(dn, gone)
 	if goldap.IsErrorWithCode(err, goldap.LDAPResultObjectClassViolation) {
 		err = a.try(dn, func(m *goldap.ModifyRequest) { m.Add(a.attribute(), []string{nobody}); gone(m) })

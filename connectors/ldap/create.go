@@ -91,6 +91,13 @@ func (w *writer) entry(ctx context.Context, o *schemas.Operation) (*goldap.AddRe
 			}
 			req.Attribute("gidNumber", []string{strconv.Itoa(number)})
 		case fit(w.class.newClasses, "groupOfNames") && attr == attrMember, attr == attrUnique:
+			taken, err := w.exists(ctx, w.settings.PlaceholderDN)
+			if err != nil {
+				return nil, 0, err
+			}
+			if taken {
+				return nil, 0, connectors.Refuse(o, connectors.Denied, "%s", w.placeholderTaken())
+			}
 			req.Attribute(attr, []string{w.settings.PlaceholderDN.text})
 		}
 	}

@@ -145,6 +145,6 @@ func description(k kind) connectors.Description {
 		group.Grantable = append(group.Grantable, connectors.GrantableType{Type: typeGroup, Edge: connectors.EdgeMember, Privileges: member,
 			Default: member, Names: names, Privileged: privilegedGroups(), Grant: true, Revoke: true})
 	}
-	return connectors.Description{Name: "ldap", Title: "LDAP directory", Config: json.RawMessage(configSchema),
+	return connectors.Description{Name: "ldap", Title: "LDAP directory", NativeIDs: true, Config: json.RawMessage(configSchema),
 		Types: []connectors.ConnectionType{group}, PlanScript: planScript, ApplyScript: applyScript}
 }

@@ -11,12 +11,14 @@
 //
 // Every membership is an attribute of the group, so only the connection's own entry is ever written. "user" is an
 // account below user_base_dn. "group" is a nested group below base_dn (not in a posixGroup). "foreign" is any other
-// member, named by its DN, or in a posixGroup by the name of an account that the directory doesn't have: it can be
-// revoked, not granted. Accounts that have the group as their primary one (gidNumber, primaryGroupID) are members too;
+// member, named by its DN: it can be revoked, not granted. Accounts that have the group as their primary one (gidNumber, primaryGroupID) are members too;
 // that can only be changed at the account.
 //
-// The name of an entry that is gone is nobody's: it is not shown and survives other changes. To revoke the
-// membership by name takes it away, so that a new account of the name is not a member.
+// A member is never left out. If its entry can't be found, because it is deleted, hidden by an ACL, or on another server,
+// the member is unresolved: it is named by its DN's first attribute where requests name it so, otherwise "foreign" with
+// its DN, and it can be revoked. Members outside the bases have the id of their entry, so an account that was moved away
+// is still recognised. An account with the DN of the placeholder or of an ignored member is a member like any other,
+// and the placeholder isn't used while it exists.
 //
 // # Names
 //

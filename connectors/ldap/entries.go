@@ -87,6 +87,13 @@ func (r *reader) idOf(e *goldap.Entry) string {
 	return strings.ToLower(cmp.Or(e.GetEqualFoldAttributeValue(attrUUID), e.GetEqualFoldAttributeValue(attrUniqueID)))
 }
 
+func (r *reader) idAttributes() []string {
+	if r.root.ad {
+		return []string{"objectGUID"}
+	}
+	return []string{attrUUID, attrUniqueID}
+}
+
 // scopeOf returns the scope in a groupType.
 func scopeOf(t int64) string {
 	switch {

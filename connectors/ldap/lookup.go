@@ -87,15 +87,11 @@ func (w *writer) find(ctx context.Context, o *schemas.Operation) (*group, error)
 // renamed returns the present name of the group with the operation's id, or "" if there is none. A revoke from a
 // renamed group must not count as done.
 func (w *writer) renamed(o *schemas.Operation, find func(string) ([]*group, error)) (string, error) {
-	term := or2(equals(attrUUID, o.NativeID), equals(attrUniqueID, o.NativeID))
-	if w.root.ad {
-		b, ok := guidBytes(o.NativeID)
-		if !ok {
-			return "", nil
-		}
-		term = equals("objectGUID", b)
+	terms := w.idTerms([]string{o.NativeID})
+	if len(terms) == 0 {
+		return "", nil
 	}
-	list, err := find(term)
+	list, err := find(terms[0])
 	if err != nil || len(list) == 0 {
 		return "", err
 	}

@@ -139,11 +139,25 @@ func (w *writer) work(ctx context.Context, g *group, ops []*schemas.Operation) (
 			m.touched = append(m.touched, i)
 		}
 	}
-	if len(m.touched) > 0 {
-		w.hold(g, adds, dels)
+	if len(m.touched) > 0 && w.hold(g, adds, dels) {
+		taken, err := w.exists(ctx, w.settings.PlaceholderDN)
+		if err != nil {
+			return nil, err
+		}
+		if taken {
+			for _, i := range m.touched {
+				m.errs[i] = connectors.Refuse(ops[i], connectors.Denied, "%s", w.placeholderTaken())
+			}
+			return &modification{errs: m.errs}, nil
+		}
 	}
 	m.changes = changes(adds, dels)
 	return m, nil
+}
+
+// placeholderTaken explains why no group gets the placeholder.
+func (r *reader) placeholderTaken() string {
+	return "the group would get " + strconv.QuoteToASCII(r.settings.PlaceholderDN.text) + " as its placeholder, and an entry has this DN, which would become a member; delete the entry, or set another placeholder_dn"
 }
 
 // changes adds and deletes single values by attribute, so that other writers' values are kept. Additions come first,
@@ -162,8 +176,9 @@ func changes(adds, dels map[string][]string) []goldap.Change {
 	return out
 }
 
-// hold adds the placeholder to a group that would be empty and must not be, and removes it from a group with members.
-func (w *writer) hold(g *group, adds, dels map[string][]string) {
+// hold adds the placeholder to a group that would be empty and must not be, and removes it from a group with members. It
+// reports whether it adds one.
+func (w *writer) hold(g *group, adds, dels map[string][]string) (added bool) {
 	for attr := range g.musts {
 		going := map[string]bool{}
 		for _, raw := range dels[attr] {
@@ -182,169 +197,12 @@ func (w *writer) hold(g *group, adds, dels map[string][]string) {
 		switch {
 		case members == 0 && held == "":
 			adds[attr] = append(adds[attr], w.settings.PlaceholderDN.text)
+			added = true
 		case members > 0 && held != "":
 			dels[attr] = append(dels[attr], held)
 		}
 	}
-}
-
-// targets are the entries that operations name, and for Active Directory which of them are members.
-type targets struct {
-	users  map[string][]*user
-	groups map[string][]*group
-	held   map[string]bool // by key of DN; nil where the group's values are known
-	uids   map[string]int  // the number of accounts with each uid, for groups with memberUid
-}
-
-func (w *writer) targets(ctx context.Context, g *group, ops []*schemas.Operation) (*targets, error) {
-	names := map[string][]string{}
-	for _, o := range ops {
-		if o.Target.SourceName != "" {
-			names[o.Target.Type] = append(names[o.Target.Type], o.Target.SourceName)
-		}
-	}
-	t := &targets{users: map[string][]*user{}, groups: map[string][]*group{}}
-	users, err := w.listUsers(ctx, append([]string{}, names[typeUser]...))
-	if err != nil {
-		return nil, err
-	}
-	for _, u := range users {
-		t.users[u.name] = append(t.users[u.name], u)
-	}
-	groups, err := w.groups(ctx, append([]string{}, names[typeGroup]...))
-	if err != nil {
-		return nil, err
-	}
-	for _, x := range groups {
-		t.groups[x.name] = append(t.groups[x.name], x)
-	}
-	if len(g.holds) > 0 && g.holds[0] == attrMemberUID {
-		if err := w.countUIDs(ctx, t, users); err != nil {
-			return nil, err
-		}
-	}
-	if !w.root.ad {
-		return t, nil
-	}
-	t.held = map[string]bool{}
-	within := equals("memberOf", g.dn.text)
-	var found []*goldap.Entry
-	for _, part := range []struct {
-		base   dn
-		filter string
-		terms  []string
-	}{
-		{w.settings.UserBaseDN, both(w.class.userFilter, within), terms(w.class.userName, names[typeUser])},
-		{w.settings.BaseDN, both(w.class.groupFilter, within), terms(w.class.groupName, names[typeGroup])},
-	} {
-		list, err := w.anyOf(ctx, "look up members", part.base, part.filter, part.terms, []string{"1.1"})
-		if err != nil {
-			return nil, err
-		}
-		found = append(found, list...)
-	}
-	for _, e := range found {
-		if d, err := parseDN(e.DN); err == nil {
-			t.held[d.key()] = true
-		}
-	}
-	var others []dn
-	for _, u := range users {
-		others = append(others, u.dn)
-	}
-	for _, x := range groups {
-		others = append(others, x.dn)
-	}
-	for _, name := range names[typeForeign] {
-		if d, err := parseDN(name); err == nil {
-			others = append(others, d)
-		}
-	}
-	others = slices.DeleteFunc(others, func(d dn) bool { return t.held[d.key()] })
-	for part := range slices.Chunk(others, maxTerms) {
-		if err := w.holds(ctx, g, part, t.held); err != nil {
-			return nil, err
-		}
-	}
-	return t, nil
-}
-
-// holds asks the group which of some entries are its members. An entry without memberOf may still be a member: the
-// attribute may be hidden from us, or the entry may be in another domain. A filter on a hidden attribute is neither
-// true nor false, so only the negated filter proves that an entry isn't a member.
-func (w *writer) holds(ctx context.Context, g *group, entries []dn, held map[string]bool) error {
-	const op = "look up members"
-	var terms []string
-	for _, d := range entries {
-		terms = append(terms, equals(attrMember, d.text))
-	}
-	is := func(filter string) (bool, error) {
-		target, _ := w.handle(g)
-		found, err := w.search(ctx, query{op: op, base: target, scope: goldap.ScopeBaseObject, filter: filter, attributes: []string{"1.1"}})
-		return len(found) > 0, err
-	}
-	either := "(|" + strings.Join(terms, "") + ")"
-	if none, err := is("(!" + either + ")"); err != nil || none {
-		return err
-	}
-	if len(entries) > 1 {
-		for i := range entries {
-			if err := w.holds(ctx, g, entries[i:i+1], held); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	in, err := is(either)
-	if err == nil && !in {
-		err = &connectors.Error{Code: connectors.Denied, Op: op, Message: "can't see the members of " + strconv.QuoteToASCII(g.name) + ": the account lacks the right to read its attribute member"}
-	}
-	held[entries[0].key()] = in
-	return err
-}
-
-// countUIDs counts the accounts that have the uids of the users.
-func (w *writer) countUIDs(ctx context.Context, t *targets, users []*user) error {
-	var uids []string
-	for _, u := range users {
-		uids = append(uids, u.uids...)
-	}
-	all, err := w.usersBy(ctx, terms("uid", uids))
-	if err != nil {
-		return err
-	}
-	t.uids = map[string]int{}
-	for _, u := range all {
-		for _, uid := range u.uids {
-			t.uids[uid]++
-		}
-	}
-	return nil
-}
-
-// entry is the account or group that an operation grants or revokes; its dn is empty if there is none.
-type entry struct {
-	dn        dn
-	id        string
-	uids      []string
-	primary   bool // it is a member by its own attribute
-	protected string
-}
-
-func (t *targets) one(g *group, o *schemas.Operation) (entry, error) {
-	var list []entry
-	name := fold(o.Target.SourceName)
-	if o.Target.Type == typeUser {
-		for _, u := range t.users[name] {
-			list = append(list, entry{dn: u.dn, id: u.id, uids: u.uids, primary: g.number != "" && u.primary == g.number, protected: u.protected})
-		}
-	} else {
-		for _, x := range t.groups[name] {
-			list = append(list, entry{dn: x.dn, id: x.id, protected: x.protected})
-		}
-	}
-	e, err := connectors.Resolve("entry", name, strings.ToLower(o.TargetID), list, func(e entry) (string, string) { return name, e.id })
-	return e, connectors.During(o, err)
+	return added
 }
 
 // add returns the values that a grant adds to the group, none if it is a member already.
@@ -405,6 +263,15 @@ func (v value) is(e entry) bool {
 // take returns the values that a revoke removes from the group, none if it isn't a member.
 func (w *writer) take(g *group, o *schemas.Operation, t *targets) ([]value, error) {
 	name := fold(o.Target.SourceName)
+	if e, ok := t.byID[strings.ToLower(o.TargetID)]; ok {
+		if t.held == nil {
+			return g.those(func(v value) bool { return v.is(e) }), nil
+		}
+		if !t.held[e.dn.key()] {
+			return nil, nil
+		}
+		return []value{{attr: attrMember, raw: e.dn.text}}, nil
+	}
 	if o.Target.Type == typeForeign {
 		if t.held != nil {
 			d, err := parseDN(o.Target.SourceName)

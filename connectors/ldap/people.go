@@ -3,7 +3,10 @@ package ldap
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 
 	goldap "github.com/go-ldap/ldap/v3"
 
@@ -17,7 +20,8 @@ type people struct {
 	users   map[string]*user  // by key of DN
 	groups  map[string]*group // by key of DN
 	byUID   map[string][]*user
-	others  map[string]bool    // keys of entries that are neither accounts nor groups
+	others  map[string]string  // ids of entries that are neither accounts nor groups, by key of DN
+	taken   map[string]bool    // keys of the placeholder and of ignored members that have an entry
 	primary map[string][]*user // by the number of the group
 	unseen  bool
 }
@@ -35,11 +39,15 @@ const reservedName = "its name is reserved by placeholder_dn or ignored_members"
 
 // members looks up the members of groups. known are all groups below the base, nil if they weren't read.
 func (r *reader) members(ctx context.Context, groups, known []*group) (*people, error) {
-	p := &people{reader: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string][]*user{}, others: map[string]bool{}, primary: map[string][]*user{}}
+	p := &people{reader: r, users: map[string]*user{}, groups: map[string]*group{}, byUID: map[string][]*user{}, others: map[string]string{}, primary: map[string][]*user{},
+		taken: map[string]bool{}}
 	for _, g := range known {
 		p.groups[g.dn.key()] = g
 	}
-	pending := map[string]dn{}
+	if err := p.findTaken(ctx, groups); err != nil {
+		return nil, err
+	}
+	pending, outside := map[string]dn{}, map[string]dn{}
 	var uids, numbers []string
 	numbered := map[string]bool{}
 	for _, g := range groups {
@@ -47,9 +55,11 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 			switch {
 			case v.attr == attrMemberUID:
 				uids = append(uids, v.raw)
-			case v.dn.text == "" || r.hidden(v) || p.groups[v.dn.key()] != nil:
+			case v.dn.text == "" || p.hidden(v) || p.groups[v.dn.key()] != nil:
 			case v.dn.below(r.settings.UserBaseDN) || v.dn.below(r.settings.BaseDN):
 				pending[v.dn.key()] = v.dn
+			default:
+				outside[v.dn.key()] = v.dn
 			}
 		}
 		if _, err := strconv.ParseUint(g.number, 10, 32); err == nil && g.protected == "" {
@@ -136,7 +146,7 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 			delete(pending, g.dn.key())
 		}
 	}
-	// The others are entries of another kind, or don't exist.
+	// The others are entries of another kind, or can't be found.
 	for _, base := range []dn{r.settings.UserBaseDN, r.settings.BaseDN} {
 		search = nil
 		for _, d := range pending {
@@ -144,67 +154,144 @@ func (r *reader) members(ctx context.Context, groups, known []*group) (*people, 
 				search = append(search, equals(d.attr, d.name))
 			}
 		}
-		there, err := r.anyOf(ctx, "look up members", base, "(objectClass=*)", search, []string{"1.1"})
+		there, err := r.anyOf(ctx, lookUpMembers, base, "(objectClass=*)", search, r.idAttributes())
 		if err != nil {
 			return nil, err
 		}
-		for _, e := range there {
-			if d, err := parseDN(e.DN); err == nil && pending[d.key()].text != "" {
-				p.others[d.key()] = true
-				delete(pending, d.key())
-			}
+		p.addOthers(there, pending)
+	}
+	return p, p.findOutside(ctx, outside)
+}
+
+const lookUpMembers = "look up members"
+
+// addOthers adds those of the entries that are pending, and removes them from pending.
+func (p *people) addOthers(entries []*goldap.Entry, pending map[string]dn) {
+	for _, e := range entries {
+		if d, err := parseDN(e.DN); err == nil && pending[d.key()].text != "" {
+			p.others[d.key()] = p.reader.idOf(e)
+			delete(pending, d.key())
 		}
 	}
-	return p, nil
 }
+
+// findTaken looks up the entries that have the DN of the placeholder or of an ignored member. Such an entry is a member
+// like any other.
+func (p *people) findTaken(ctx context.Context, groups []*group) error {
+	looked := map[string]bool{}
+	for _, g := range groups {
+		for _, v := range g.values {
+			if !p.reader.hidden(v) || looked[v.dn.key()] {
+				continue
+			}
+			looked[v.dn.key()] = true
+			there, err := p.reader.exists(ctx, v.dn)
+			if err != nil {
+				return err
+			}
+			p.taken[v.dn.key()] = there
+		}
+	}
+	return nil
+}
+
+// findOutside looks up members outside the bases, for their ids: an account that was moved away is still a member. Entries
+// that the account can't see, and those of other servers, stay unresolved.
+func (p *people) findOutside(ctx context.Context, members map[string]dn) error {
+	siblings := map[string][]string{}
+	for _, d := range members {
+		parent := strings.Join(d.rdns[1:], ",")
+		siblings[parent] = append(siblings[parent], equals(d.attr, d.name))
+	}
+	for _, parent := range slices.Sorted(maps.Keys(siblings)) {
+		terms := slices.Sorted(slices.Values(siblings[parent]))
+		for part := range slices.Chunk(terms, maxTerms) {
+			found, err := p.reader.search(ctx, query{op: lookUpMembers, base: parent, scope: goldap.ScopeSingleLevel,
+				filter: "(|" + strings.Join(part, "") + ")", attributes: p.reader.idAttributes(), partial: true})
+			if notThere(err) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			p.addOthers(found, members)
+		}
+	}
+	return nil
+}
+
+// hidden reports whether a value is the placeholder or an ignored member, and no entry has its DN.
+func (p *people) hidden(v value) bool { return p.reader.hidden(v) && !p.taken[v.dn.key()] }
 
 // of returns the entitlements of a group.
 func (p *people) of(g *group) []connectors.Entitlement {
 	var out []connectors.Entitlement
-	give := func(typ, name, id string, state connectors.EntitlementState) {
-		out = append(out, connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: schemas.PrivilegeMember, State: state})
-	}
 	for _, v := range g.values {
-		if p.reader.hidden(v) {
-			continue
-		}
-		if v.attr == attrMemberUID {
+		switch {
+		case p.hidden(v):
+		case v.attr != attrMemberUID:
+			out = append(out, p.who(v))
+		case p.byUID[v.raw] == nil:
+			// The account is deleted, hidden from ours, or known to hosts only.
+			typ := typeForeign
+			if canonicalType(p.reader.class.userName) == "uid" {
+				typ = typeUser
+			}
+			out = append(out, unresolved(typ, fold(v.raw)))
+		default:
 			for _, u := range p.byUID[v.raw] {
-				give(typeUser, u.name, u.id, u.state)
+				out = append(out, member(typeUser, u.name, u.id, u.state))
 			}
-			if p.byUID[v.raw] == nil {
-				// Hosts look up the name by themselves, so it may be an account that we don't know.
-				give(typeForeign, fold(v.raw), "", "")
-			}
-			continue
-		}
-		typ, name, id, state, ok := p.who(v)
-		if ok {
-			give(typ, name, id, state)
 		}
 	}
 	for _, u := range p.primary[g.number] {
-		give(typeUser, u.name, u.id, u.state)
+		out = append(out, member(typeUser, u.name, u.id, u.state))
 	}
 	return out
 }
 
-// who returns the target of a value. It returns false for an entry that no longer exists.
-func (p *people) who(v value) (typ, name, id string, state connectors.EntitlementState, ok bool) {
+func member(typ, name, id string, state connectors.EntitlementState) connectors.Entitlement {
+	return connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: schemas.PrivilegeMember, State: state}
+}
+
+// who returns the entitlement of a value that is a DN.
+func (p *people) who(v value) connectors.Entitlement {
 	k := v.dn.key()
+	id, other := p.others[k]
 	switch {
 	case v.dn.text == "":
-		return typeForeign, fold(v.raw), "", "", true
+		return unresolved(typeForeign, fold(v.raw))
 	case p.users[k] != nil:
 		u := p.users[k]
-		return typeUser, u.name, u.id, u.state, true
+		return member(typeUser, u.name, u.id, u.state)
 	case p.groups[k] != nil && p.reader.class.nested:
-		return typeGroup, p.groups[k].name, p.groups[k].id, "", true
-	case p.groups[k] != nil, p.others[k]:
-		return typeForeign, fold(v.dn.text), "", "", true
-	case !v.dn.below(p.reader.settings.UserBaseDN) && !v.dn.below(p.reader.settings.BaseDN), p.reader.root.ad:
-		// Active Directory removes deleted entries from groups, so an unknown member is one that we can't see.
-		return typeForeign, fold(v.dn.text), "", "", true
+		return member(typeGroup, p.groups[k].name, p.groups[k].id, "")
+	case p.groups[k] != nil:
+		return member(typeForeign, fold(v.dn.text), p.groups[k].id, "")
+	case other:
+		return member(typeForeign, fold(v.dn.text), id, "")
 	}
-	return "", "", "", "", false
+	// The entry is deleted, hidden from our account, or on another server. The value stays in the group in each case.
+	user, group := p.reader.named(v.dn)
+	switch {
+	case user && !group:
+		return unresolved(typeUser, fold(v.dn.name))
+	case group && !user && p.reader.class.nested:
+		return unresolved(typeGroup, fold(v.dn.name))
+	}
+	return unresolved(typeForeign, fold(v.dn.text))
+}
+
+// unresolved returns the entitlement of a member whose entry can't be found.
+func unresolved(typ, name string) connectors.Entitlement {
+	e := member(typ, name, "", connectors.StateUnresolved)
+	e.Foreign = true
+	return e
+}
+
+// named reports whether a DN has the name of an account in it, or that of a group, so that a request can name a member
+// whose entry can't be found.
+func (r *reader) named(d dn) (user, group bool) {
+	attr := canonicalType(d.attr)
+	return attr == canonicalType(r.class.userName) && d.below(r.settings.UserBaseDN), attr == canonicalType(r.class.groupName) && d.below(r.settings.BaseDN)
 }

@@ -100,27 +100,27 @@ const (
 	accountDisabled = 0x2
 )
 
-// groups returns the groups below the base: all, or those with the names.
-func (r *reader) groups(ctx context.Context, names []string) ([]*group, error) {
+// groups returns the groups below the base: all if names is nil, otherwise those with the names or ids.
+func (r *reader) groups(ctx context.Context, names, ids []string) ([]*group, error) {
 	const op = "read the groups"
 	var found []*goldap.Entry
 	var err error
 	if names == nil {
 		found, err = r.below(ctx, op, r.settings.BaseDN, r.class.groupFilter, r.class.groupAttributes)
 	} else {
-		found, err = r.anyOf(ctx, op, r.settings.BaseDN, r.class.groupFilter, terms(r.class.groupName, names), r.class.groupAttributes)
+		found, err = r.anyOf(ctx, op, r.settings.BaseDN, r.class.groupFilter, append(terms(r.class.groupName, names), r.idTerms(ids)...), r.class.groupAttributes)
 	}
 	if err != nil {
 		return nil, err
 	}
-	wanted := folded(names)
+	wanted, wantedIDs := folded(names), folded(ids)
 	out := make([]*group, 0, len(found))
 	for _, e := range found {
 		g, err := r.readGroup(e)
 		if err != nil {
 			return nil, err
 		}
-		if !g.dn.below(r.settings.BaseDN) || names != nil && !wanted[g.name] {
+		if !g.dn.below(r.settings.BaseDN) || names != nil && !wanted[g.name] && !wantedIDs[g.id] {
 			continue
 		}
 		out = append(out, g)
@@ -176,7 +176,8 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 			}
 		}
 	}
-	all, err := r.groups(ctx, names)
+	ids := sel.IDs[typeGroup]
+	all, err := r.groups(ctx, names, ids)
 	if err != nil {
 		return connectors.State{}, err
 	}
@@ -186,8 +187,9 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	})
 	var state connectors.State
 	var chosen []*group
+	wantedIDs := folded(ids)
 	for _, g := range all {
-		if selected(schemas.Name{Type: typeGroup, SourceName: g.name}) {
+		if selected(schemas.Name{Type: typeGroup, SourceName: g.name}) || wantedIDs[g.id] {
 			chosen = append(chosen, g)
 			if g.broken != "" {
 				state.Incomplete = g.broken
@@ -277,7 +279,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	var items []connectors.Item
 	switch q.Type {
 	case typeGroup:
-		found, err := r.groups(ctx, names)
+		found, err := r.groups(ctx, names, q.IDs)
 		if err != nil {
 			return connectors.Page{}, err
 		}
@@ -288,7 +290,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 			items = append(items, connectors.Item{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: g.protected, Connection: true})
 		}
 	case typeUser:
-		found, err := r.listUsers(ctx, names)
+		found, err := r.listUsers(ctx, names, q.IDs)
 		if err != nil {
 			return connectors.Page{}, err
 		}
@@ -303,8 +305,8 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	return connectors.PageOf(items, q), nil
 }
 
-// listUsers returns the accounts with the names; all if names is nil.
-func (r *reader) listUsers(ctx context.Context, names []string) ([]*user, error) {
+// listUsers returns all accounts if names is nil, otherwise those with the names or ids.
+func (r *reader) listUsers(ctx context.Context, names, ids []string) ([]*user, error) {
 	if names == nil {
 		found, err := r.below(ctx, "read the accounts", r.settings.UserBaseDN, r.class.userFilter, r.class.userAttributes)
 		if err != nil {
@@ -312,10 +314,10 @@ func (r *reader) listUsers(ctx context.Context, names []string) ([]*user, error)
 		}
 		return r.readUsers(found)
 	}
-	found, err := r.usersBy(ctx, terms(r.class.userName, names))
+	found, err := r.usersBy(ctx, append(terms(r.class.userName, names), r.idTerms(ids)...))
 	if err != nil {
 		return nil, err
 	}
-	wanted := folded(names)
-	return slices.DeleteFunc(found, func(u *user) bool { return !wanted[u.name] }), nil
+	wanted, wantedIDs := folded(names), folded(ids)
+	return slices.DeleteFunc(found, func(u *user) bool { return !wanted[u.name] && !wantedIDs[u.id] }), nil
 }

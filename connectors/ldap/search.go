@@ -79,3 +79,63 @@ func folded(names []string) map[string]bool {
 	}
 	return out
 }
+
+// notThere reports whether a search failed because the base doesn't exist, is hidden from the account, or is on another
+// server.
+func notThere(err error) bool {
+	switch connectors.CodeOf(err) {
+	case connectors.NotFound, connectors.Denied, connectors.Unsupported, connectors.Invalid:
+		return true
+	}
+	return false
+}
+
+// exists reports whether an entry with this DN can be seen.
+func (r *reader) exists(ctx context.Context, d dn) (bool, error) {
+	found, err := r.search(ctx, query{op: "look up an entry", base: d.text, scope: goldap.ScopeBaseObject, filter: "(objectClass=*)", attributes: []string{"1.1"}})
+	if notThere(err) {
+		return false, nil
+	}
+	return len(found) > 0, err
+}
+
+// byID returns the entries with ids, wherever they are in the directory: those below the bases first.
+func (r *reader) byID(ctx context.Context, op string, ids []string) ([]*goldap.Entry, error) {
+	terms := r.idTerms(ids)
+	if len(terms) == 0 {
+		return nil, nil
+	}
+	var out []*goldap.Entry
+	seen := map[string]bool{}
+	for _, base := range append([]string{r.settings.UserBaseDN.text, r.settings.BaseDN.text}, r.root.contexts...) {
+		for part := range slices.Chunk(terms, maxTerms) {
+			found, err := r.search(ctx, query{op: op, base: base, scope: goldap.ScopeWholeSubtree, filter: "(|" + strings.Join(part, "") + ")", attributes: append(r.idAttributes(), "uid"), partial: true})
+			if err != nil && !notThere(err) {
+				return nil, err
+			}
+			for _, e := range found {
+				if !seen[r.idOf(e)] {
+					seen[r.idOf(e)] = true
+					out = append(out, e)
+				}
+			}
+		}
+		if len(out) == len(terms) {
+			break
+		}
+	}
+	return out, nil
+}
+
+// idTerms returns the search terms for ids. It leaves out invalid ids, which no entry has.
+func (r *reader) idTerms(ids []string) []string {
+	var out []string
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(ids))) {
+		if !r.root.ad {
+			out = append(out, or2(equals(attrUUID, id), equals(attrUniqueID, id)))
+		} else if b, ok := guidBytes(id); ok {
+			out = append(out, equals("objectGUID", b))
+		}
+	}
+	return out
+}

@@ -135,6 +135,7 @@ func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []js
 	what := strings.ToLower(endpoint)
 	seen := map[string]bool{}
 	total, next := -1, 1
+	perPage := true // each total so far counts only the resources on its page, as some servers do
 	for range maxPages {
 		q := url.Values{}
 		if r.settings.profile.paging == pagingByIndex {
@@ -148,7 +149,11 @@ func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []js
 		if err != nil {
 			return nil, "", err
 		}
-		if total >= 0 && *p.Total != total {
+		n := len(p.Resources)
+		if n == 0 && next > 1 && (perPage || total == len(out)) && (*p.Total == 0 || *p.Total == total) {
+			return out, "", nil // beyond the end
+		}
+		if perPage = perPage && *p.Total == n; total >= 0 && *p.Total != total && !perPage {
 			return out, fmt.Sprintf("the number of %s changed from %d to %d while they were read", what, total, *p.Total), nil
 		}
 		total = *p.Total
@@ -167,7 +172,7 @@ func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []js
 			seen[string(id.ID)] = true
 			out = append(out, raw)
 		}
-		switch n := len(p.Resources); {
+		switch {
 		case n > 0 && repeated == n && len(out) == total:
 			return out, "", nil // paging is ignored: the first page had everything
 		case n > 0 && repeated == n:
@@ -176,12 +181,12 @@ func (r *reader) byIndex(ctx context.Context, endpoint, filter string) (out []js
 			return out, fmt.Sprintf("the pages of %s overlap: they changed while they were read", what), nil
 		case n == 0 && len(out) < total:
 			return out, fmt.Sprintf("the application returned %d of %d %s", len(out), total, what), nil
-		case len(out) > total:
+		case len(out) > total && !perPage:
 			return out, fmt.Sprintf("the application returned %d %s with a total of %d", len(out), what, total), nil
-		case n == 0, len(out) == total && (n != m.page || r.settings.profile.paging != pagingByIndex):
+		case n == 0, len(out) == total && (r.settings.profile.paging != pagingByIndex || filter != "" && n <= 1):
 			return out, "", nil
 		default:
-			// After a full page that ends at the total, the next page shows whether the total counts only the page.
+			// At the total, too, the next page shows whether the total counts only a page, whose size the server can limit.
 			next += n
 		}
 	}

@@ -123,6 +123,6 @@ func describe(p profile, can rights) connectors.Description {
 		group.Grantable = append(group.Grantable, member(typePrincipal, connectors.EdgeIdentity, anyName()))
 	}
 	script := "# " + p.title + "\n#   " + p.token + ".\n"
-	return connectors.Description{Name: "scim", Title: "SCIM 2.0", Config: configSchema(), Types: []connectors.ConnectionType{group},
+	return connectors.Description{Name: "scim", Title: "SCIM 2.0", NativeIDs: true, Config: configSchema(), Types: []connectors.ConnectionType{group},
 		PlanScript: script, ApplyScript: script}
 }

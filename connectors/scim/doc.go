@@ -6,13 +6,14 @@
 // parts of it. A profile, set in the config, describes one application, with the source of each entry. The
 // application's ServiceProviderConfig overrides the profile. The design follows from these properties:
 //
-//   - A group without members, and a group whose members a list leaves out, look alike. If a list shows no members
-//     at all, each group in scope is read by itself. AWS IAM Identity Center never shows members: the connector asks
+//   - A group without members, and a group whose members a list leaves out, look alike. Each group
+//     whose members the list doesn't show is read by itself, and so are large groups. AWS IAM Identity Center never shows members: the connector asks
 //     for each pair of group and user.
 //   - Pages are numbered by index, and the list can change between requests. The pages are compared with the total in
 //     each of them. On a difference the list is read again, and after that it is incomplete. Applications that ignore
 //     paging and return everything are detected the same way.
 //   - Members are ids. Their names come from the lists of users and groups; other ids are looked up one by one.
+//     A member that isn't found (deactivated, hidden or deleted) stays in the state as unresolved, under its id.
 //   - Filters are used for plain names only, since servers differ in quotes, backslashes and non-ASCII letters. Other
 //     names are searched in the complete list. Results of a filter are compared again here.
 //   - Two groups can have the same name. Both are shown, and operations need the group's id (source_id).

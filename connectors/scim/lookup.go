@@ -101,21 +101,11 @@ func (s *session) byFilter(ctx context.Context, typ, name string) (list []accoun
 		return nil, false, err
 	}
 	for _, raw := range raws {
-		var a account
-		switch typ {
-		case typeGroup:
-			var g group
-			g, err = decodeGroup(raw)
-			a = account{id: g.id, name: g.name}
-		case typePrincipal:
-			a, err = decodePrincipal(raw)
-		default:
-			a, err = decodeUser(raw)
-		}
+		a, err := s.reader.decode(typ, raw)
 		if err != nil {
 			return nil, false, s.reader.strange("look up a "+typ, err)
 		}
-		if a = s.reader.named(typ, a); a.name == name {
+		if a.name == name {
 			list = append(list, a)
 		}
 	}

@@ -13,6 +13,9 @@ import (
 
 // target finds the member to add or remove. ok is false if it doesn't exist.
 func (a *applying) target(ctx context.Context, s *step) (id string, ok bool, err error) {
+	if s.Kind == schemas.OperationRevoke && s.TargetID != "" {
+		return s.TargetID, true, nil // a member is its id, whatever its name is now, and whether or not it can be seen
+	}
 	list, err := a.session.named(ctx, s.Target.Type, s.Target.SourceName)
 	if err != nil {
 		return "", false, err
@@ -68,14 +71,12 @@ func (a *applying) memberships(ctx context.Context, name string, steps []*step) 
 			s.fail(err)
 		case !known && s.Kind == schemas.OperationGrant:
 			s.fail(s.refuse(connectors.NotFound, "%s not found", s.Target.Type))
-		case !known && s.TargetID == "":
+		case !known:
 			s.fail(nil)
 		case s.Kind == schemas.OperationGrant && member == id:
 			s.fail(s.refuse(connectors.Invalid, "a group cannot be a member of itself"))
 		default:
-			if s.id = member; !known {
-				s.id = s.TargetID // not in the application, but perhaps still in the group
-			}
+			s.id = member
 			if byID[id] == nil {
 				ids = append(ids, id)
 			}

@@ -3,12 +3,15 @@ package scim
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/rest"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -75,6 +78,9 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		state.Connections = append(state.Connections, v.connection(g))
 	}
 	state.Incomplete = v.incomplete
+	if v.nameless > 0 {
+		state.NotRead = []connectors.NotRead{{What: "group without a displayName", Count: v.nameless}}
+	}
 	state.Sort()
 	return state, nil
 }
@@ -83,6 +89,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 type view struct {
 	reader     *reader
 	incomplete string // the first reason
+	nameless   int    // groups that no request can name
 	lookups    int
 	byName     bool // groups were looked up by name, so the others are unknown
 	listsShow  bool // the list shows the members of some group
@@ -91,6 +98,7 @@ type view struct {
 	allUsers, allPrincipals bool
 	names                   map[string]string // of groups, by id
 	asked                   map[string]bool   // ids that were looked up one by one
+	forbidden               bool              // some of them can't be read with this credential
 }
 
 func (v *view) lack(reason string) {
@@ -129,13 +137,14 @@ func exact(sel connectors.Selection) ([]string, bool) {
 func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, error) {
 	selected := sel.Selector(nil)
 	names, only := exact(sel)
+	ids := sel.IDs[typeGroup]
 	lists := v.reader.settings.profile.paging != pagingNoLists
 	var raws []json.RawMessage
 	switch {
 	case !lists && !only:
 		v.lack(v.reader.settings.profile.title + " doesn't list groups over SCIM; use the groups' full names in the scope, without patterns")
 		return nil, nil
-	case only && (len(names) <= few || !lists):
+	case only && (len(names)+len(ids) <= few || !lists):
 		v.byName = true
 		for _, n := range names {
 			if n == "" {
@@ -155,6 +164,15 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 			}
 			raws = append(raws, found...)
 		}
+		for _, id := range ids {
+			body, _, ok, err := v.reader.get(ctx, endGroups, id)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				raws = append(raws, body)
+			}
+		}
 	}
 	if !v.byName && lists {
 		var why string
@@ -173,7 +191,11 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 		}
 		v.listsShow = v.listsShow || len(g.members) > 0
 		v.names[g.id] = g.name
-		if !seen[g.id] && g.name != "" && selected(schemas.Name{Type: typeGroup, SourceName: g.name}) {
+		if g.name == "" && !seen[g.id] {
+			seen[g.id] = true
+			v.nameless++
+		}
+		if !seen[g.id] && g.name != "" && (selected(schemas.Name{Type: typeGroup, SourceName: g.name}) || slices.Contains(ids, g.id)) {
 			seen[g.id] = true
 			out = append(out, g)
 		}
@@ -181,7 +203,11 @@ func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, e
 	return out, nil
 }
 
-// members reads the members that the list doesn't show.
+// manyMembers is from how many members on a list isn't trusted to show all of them.
+const manyMembers = 50
+
+// members reads the members that the list doesn't show. A list that shows members may still leave those of some groups
+// out, or show only some of a large group, so such groups are read by themselves.
 func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 	mode := v.reader.settings.profile.members
 	if mode == membersByFilter {
@@ -189,7 +215,7 @@ func (v *view) members(ctx context.Context, groups []group) ([]group, error) {
 	}
 	var out []group
 	for _, g := range groups {
-		if mode == membersInLists || mode == membersDetect && v.listsShow {
+		if mode == membersInLists || mode == membersDetect && v.listsShow && len(g.members) > 0 && len(g.members) < manyMembers && !g.nameless {
 			if err := v.reader.complete(g); err != nil {
 				v.lack(err.Error())
 			}
@@ -335,6 +361,9 @@ func (v *view) resolve(ctx context.Context, groups []group) error {
 			return err
 		}
 	}
+	if v.forbidden && len(v.users) == 0 {
+		v.lack("no member can be looked up: the credential lacks the right to read users")
+	}
 	return nil
 }
 
@@ -345,39 +374,37 @@ func (v *view) lookUp(ctx context.Context, id, kind string) error {
 		if kind != "" && kind != typ || typ == typePrincipal && !v.reader.settings.profile.principals {
 			continue
 		}
-		endpoint := map[string]string{typeUser: endUsers, typeGroup: endGroups, typePrincipal: endPrincipals}[typ]
-		body, _, ok, err := v.reader.get(ctx, endpoint, id)
+		body, _, ok, err := v.reader.get(ctx, endpointOf(typ), id)
+		var status *rest.StatusError
+		if errors.As(err, &status) && status.Status == http.StatusForbidden {
+			v.forbidden = true
+			continue // hidden from the credential
+		}
 		if err != nil {
 			return err
 		}
 		if !ok {
 			continue
 		}
+		a, err := v.reader.decode(typ, body)
+		if err != nil || a.id != id {
+			return v.reader.strange("read one of the "+strings.ToLower(endpointOf(typ)), err)
+		}
 		switch typ {
 		case typeGroup:
-			g, err := decodeGroup(body)
-			if err != nil || g.id != id {
-				return v.reader.strange("read a group", err)
-			}
-			v.names[id] = g.name
+			v.names[id] = a.name
+		case typePrincipal:
+			v.principals[id] = a
 		default:
-			decode, into := decodeUser, v.users
-			if typ == typePrincipal {
-				decode, into = decodePrincipal, v.principals
-			}
-			a, err := decode(body)
-			if err != nil || a.id != id {
-				return v.reader.strange("read one of the "+strings.ToLower(endpoint), err)
-			}
-			into[id] = v.reader.named(typ, a)
+			v.users[id] = a
 		}
 		return nil
 	}
 	return nil
 }
 
-// who returns a member's entitlement; known is false if it has to be looked up. The entitlement of a member that
-// doesn't exist is zero.
+// who returns a member's entitlement; known is false if it has to be looked up. A member that was looked up and not found
+// is unresolved: it is deactivated, hidden from the credential, or deleted, and still in the group.
 func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 	id, kind := string(m.Value), m.kind()
 	entitlement := func(typ, name string, state connectors.EntitlementState) connectors.Entitlement {
@@ -403,7 +430,11 @@ func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 	case isPrincipal && (kind == "" || kind == typePrincipal):
 		return entitlement(typePrincipal, principal.name, principal.state), true
 	case v.asked[id]:
-		return connectors.Entitlement{}, true
+		e := entitlement(typeUser, id, connectors.StateUnresolved)
+		if e.Foreign = true; kind == typeGroup && v.reader.settings.profile.nested || kind == typePrincipal && v.reader.settings.profile.principals {
+			e.Target.Type = kind
+		}
+		return e, true
 	case kind == typePrincipal && !v.reader.settings.profile.principals:
 		return entitlement(typeOther, id, ""), true
 	}
@@ -419,11 +450,13 @@ func (v *view) connection(g group) connectors.Connection {
 		v.lack("members of the group " + strconv.QuoteToASCII(g.name) + " lack an id, so they are unknown")
 	}
 	for _, m := range g.members {
-		if e, known := v.who(m); known && e.Target.Type != "" {
-			c.Entitlements = append(c.Entitlements, e)
-		} else if !known {
+		e, known := v.who(m)
+		if !known {
+			e = connectors.Entitlement{Target: schemas.Name{Type: typeOther, SourceName: string(m.Value)}, TargetID: string(m.Value), Privilege: privilegeMember,
+				State: connectors.StateUnresolved, Foreign: true}
 			v.lack("could not look up the names of all members")
 		}
+		c.Entitlements = append(c.Entitlements, e)
 	}
 	return c
 }
@@ -437,48 +470,4 @@ func (r *reader) protected(name string) string {
 		return "the application reserves its name"
 	}
 	return ""
-}
-
-// List returns groups, users or service principals.
-func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
-	op := "list what can be granted"
-	if q.Type != typeGroup && q.Type != typeUser && (q.Type != typePrincipal || !r.settings.profile.principals) {
-		return connectors.Page{}, &connectors.Error{Code: connectors.Unsupported, Op: op, Message: "unknown type " + strconv.QuoteToASCII(q.Type) + " for " + r.settings.profile.title}
-	}
-	same := func(name string) string { return name }
-	if q.Type == typeUser {
-		same = r.fold
-	}
-	return r.lister.Page(q, same, func() ([]connectors.Item, error) {
-		list, err := r.candidates(ctx, q)
-		var items []connectors.Item
-		for _, a := range list {
-			if a.name == "" {
-				continue
-			}
-			i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: a.name}, NativeID: a.id, State: a.state}
-			if q.Type == typeGroup {
-				i.Connection, i.Protected = true, r.protected(a.name)
-			}
-			items = append(items, i)
-		}
-		return items, err
-	})
-}
-
-// candidates returns all resources of a query's type, or those with the query's names.
-func (r *reader) candidates(ctx context.Context, q connectors.Query) ([]account, error) {
-	d := newSession(r)
-	if q.Names == nil || len(q.Names) > few && r.settings.profile.paging != pagingNoLists {
-		return d.all(ctx, q.Type)
-	}
-	var list []account
-	for _, n := range q.Names {
-		found, err := d.named(ctx, q.Type, n)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, found...)
-	}
-	return list, nil
 }

@@ -216,11 +216,13 @@ func TestIdentifiers(t *testing.T) {
 	o = b.grant("crew", userNamed("carol"))
 	o.TargetID = c.Entitlements[0].TargetID
 	b.refused(connectors.Conflict, o)
-	o = b.revoke("crew", userNamed("carol"))
-	o.TargetID = c.Entitlements[0].TargetID
-	b.refused(connectors.Conflict, o)
 	b.holds("crew", "user/ann")
 	b.refused(connectors.Invalid, b.grant("crew", groupNamed("crew")))
+	// A revoke with the id removes the member, whatever its name is now.
+	o = b.revoke("crew", userNamed("carol"))
+	o.TargetID = c.Entitlements[0].TargetID
+	b.must(o)
+	b.holds("crew")
 }
 
 // SCIMMY stores a member as often as it is added, and keeps one who is deleted.
@@ -255,10 +257,14 @@ func TestMembersOfSCIMMY(t *testing.T) {
 	if raw() != 2 {
 		t.Fatal("the server took the deleted one out by itself: a test of nothing")
 	}
-	b.holds("team", "user/bob")
+	b.holds("team", "user/"+gone.TargetID, "user/bob")
+	if e := b.read("team").Connections[0].Entitlements[0]; e.State != connectors.StateUnresolved || !e.Foreign || e.TargetID != gone.TargetID {
+		t.Errorf("the deleted one is %+v, want it unresolved, foreign and with its id", e)
+	}
 	o := b.revoke("team", userNamed("dan"))
 	o.TargetID = gone.TargetID
 	b.must(o)
+	b.holds("team", "user/bob")
 	if raw() != 1 {
 		t.Errorf("%d members are stored, want 1: the entry of one who is gone can be cleared away", raw())
 	}
@@ -389,7 +395,10 @@ func TestPaging(t *testing.T) {
 			r.query.Del("startIndex")
 			return ask(r)
 		}, "the same 3 of 7 groups"},
-		{"a total that is the page's", lists(func(m map[string]any, _ int64) { m["totalResults"] = len(m["Resources"].([]any)) }), "returned 6 groups with a total of 3"},
+		{"a total that is the page's", lists(func(m map[string]any, _ int64) {
+			page, _ := m["Resources"].([]any) // null beyond the end
+			m["totalResults"] = len(page)
+		}), ""},
 		{"fewer than the total", lists(func(m map[string]any, _ int64) {
 			if list := m["Resources"].([]any); len(list) < 3 {
 				m["Resources"] = []any{}
@@ -430,14 +439,14 @@ func TestPagesThatEndAtTheEnd(t *testing.T) {
 	}
 }
 
-// Where lists show no members, groups are read one by one; where they do, none is.
+// Groups whose members the list doesn't show are read one by one, and so are large groups.
 func TestMembersInLists(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name    string
 		quirks  []quirk
 		singles int
-	}{{"shown", nil, 0}, {"left out", []quirk{listsWithoutMembers}, 5}} {
+	}{{"shown", nil, 4}, {"left out", []quirk{listsWithoutMembers}, 5}} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			var calls counting

@@ -31,6 +31,8 @@ func (b *builder) access(r *schemas.AccessReport) document {
 	switch {
 	case len(r.Entries) == 0 && len(r.Incomplete) > 0:
 		d.Title = say("Unknown: not everything could be read")
+	case len(r.Entries) == 0 && len(r.NotRead) > 0:
+		d.Title = say("Nobody has this access in what is read")
 	case len(r.Entries) == 0:
 		d.Title = say("Nobody has this access.")
 	default:
@@ -45,6 +47,21 @@ func (b *builder) access(r *schemas.AccessReport) document {
 			apps = append(apps, say("{}", name(a)))
 		}
 		d.Blocks = append(d.Blocks, items{entry(layout.MarkInfo, say("{}: attested, not read; shows what was reported as done", list(apps, b.list)))})
+	}
+	for _, app := range slices.Sorted(maps.Keys(r.NotRead)) {
+		var l items
+		for i, n := range r.NotRead[app] {
+			if i == b.list {
+				l = append(l, entry(layout.MarkInfo, say("{}: not read: {} more", name(app), len(r.NotRead[app])-i)))
+				break
+			}
+			of := n.What
+			if n.Connection.SourceName != "" {
+				of += " " + n.Connection.String()
+			}
+			l = append(l, entry(layout.MarkInfo, say("{}: not read: {} ({})", name(app), b.sentence(of), n.Count)))
+		}
+		d.Blocks = append(d.Blocks, l)
 	}
 	if len(r.Incomplete) > 0 {
 		d.Icon = layout.MarkStop

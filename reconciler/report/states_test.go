@@ -338,12 +338,13 @@ func states() map[string]any {
 			{Name: "open", Result: schemas.CasePassed}, {Name: "names/team", Result: schemas.CaseFailed, Log: []string{"payload (-want +got):\n-\ta\n+\tb\u202e", "another"}, Seconds: 2}}},
 		"conformance-reduced": &schemas.ConformanceReport{APIVersion: schemas.APIVersion, Kind: "Conformance", Title: "Memory", Passed: 1, Reduced: "no application was opened", Cases: []schemas.ConformanceCase{
 			{Name: "describe", Result: schemas.CasePassed}}},
-		"access":        accessReport(),
-		"access-none":   &schemas.AccessReport{},
-		"validate-good": &schemas.ValidateReport{Files: 12, Documents: 14},
-		"validate-bad":  &schemas.ValidateReport{Files: 12, Documents: 14, Errors: invalid().Errors},
-		"plan":          &schemas.Plan{Applications: []schemas.ApplicationPlan{warehouse(operations()...)}, Digest: "7c1f09ab55667788"},
-		"findings":      invalid().Errors,
-		"decision":      denied().Decision,
+		"access":          accessReport(),
+		"access-none":     &schemas.AccessReport{},
+		"access-not-read": &schemas.AccessReport{NotRead: map[string][]schemas.NotRead{"authz": {{What: "permission of a user", Count: 2, Connection: schemas.Name{Type: "user", SourceName: "alice"}}, {What: "rule of section g2", Count: 3}}}},
+		"validate-good":   &schemas.ValidateReport{Files: 12, Documents: 14},
+		"validate-bad":    &schemas.ValidateReport{Files: 12, Documents: 14, Errors: invalid().Errors},
+		"plan":            &schemas.Plan{Applications: []schemas.ApplicationPlan{warehouse(operations()...)}, Digest: "7c1f09ab55667788"},
+		"findings":        invalid().Errors,
+		"decision":        denied().Decision,
 	}
 }

@@ -189,6 +189,19 @@ func Entitlement(k schemas.Key) connectors.Entitlement {
 	return connectors.Entitlement{Target: k.Target, Privilege: k.Privilege}
 }
 
+// Sweep revokes the unresolved members of a connection. The raw reference of a deleted account or group can outlive it: it
+// stays in the state, and is revocable.
+func (f *Fixture) Sweep(c schemas.Name) {
+	f.T.Helper()
+	for _, e := range f.There(c).Entitlements {
+		if e.State == connectors.StateUnresolved {
+			op := f.Revoke(schemas.Key{Connection: c, Target: e.Target, Privilege: e.Privilege})
+			op.TargetID = e.TargetID
+			f.Twice(op)
+		}
+	}
+}
+
 // List gets all pages and checks their order.
 func (f *Fixture) List(q connectors.Query) []connectors.Item {
 	f.T.Helper()

@@ -170,7 +170,11 @@ func testRemovedIdentity(t harness.T, h harness.Harness) {
 			stays := schemas.Key{Connection: c, Target: stayer, Privilege: g.Privileges[0]}
 			f.Must(f.Grant(gone))
 			f.App.RemoveIdentity(t, leaver)
-			f.Holds(c)
+			for _, e := range f.There(c).Entitlements {
+				if e.State != connectors.StateUnresolved {
+					t.Errorf("%q is still a member, and isn't unresolved", e.Target)
+				}
+			}
 			// An identity that left doesn't stop the others.
 			again, other, away := f.Grant(gone), f.Grant(stays), f.Revoke(gone)
 			out := f.Try(again, other, away)
@@ -182,6 +186,7 @@ func testRemovedIdentity(t harness.T, h harness.Harness) {
 					t.Errorf("%s: %v", harness.Label(op), err)
 				}
 			}
+			f.Sweep(c)
 			f.Holds(c, harness.Entitlement(stays))
 		}
 	})

@@ -243,6 +243,7 @@ func testDelete(t harness.T, h harness.Harness) {
 		}
 		f.Twice(f.Delete(full))
 		f.Gone(full)
+		f.Sweep(other)
 		f.Holds(other, keep...)
 		for _, e := range keep {
 			if len(f.List(connectors.Query{Type: e.Target.Type, Names: []string{e.Target.SourceName}})) != 1 {
