@@ -32,7 +32,14 @@ func TestFaults(t *testing.T) {
 		start func(t connectortest.TB) connectortest.Application
 	}{
 		{"SCIMMY", relayed(server)},
-		{"PUT only, with ETags", onElimity(nil, append(patchOff(), says("etag", map[string]any{"supported": true}))...)},
+		{"PUT only, with ETags", func(t connectortest.TB) connectortest.Application {
+			upstream, err := url.Parse(elimityServer(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			upstream.Host = relay(t, upstream.Host)
+			return newApplication(t, upstream.String(), testToken, nil, append(patchOff(), says("etag", map[string]any{"supported": true}))...)
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
