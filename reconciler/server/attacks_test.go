@@ -89,7 +89,7 @@ func TestSignoff(t *testing.T) {
 			w.preview(n)
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "never previewed", reason: "there is none", play: func(w *world) {
+		{name: "never previewed", reason: "was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
@@ -128,7 +128,7 @@ func TestSignoff(t *testing.T) {
 			w.preview(n)
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "force-push to a commit that another pull request had previewed", reason: "shows other content, or there is none", play: func(w *world) {
+		{name: "force-push to a commit that another pull request had previewed", reason: "shows other content, or was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.preview(n)
 			other := w.ask("evil", files{"requests/evil.yaml": grant("base", user("dave"))})
@@ -228,7 +228,7 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "a bot approves", reason: "renovate[bot]'s approval does not count: it is a bot's", play: func(w *world) {
+		{name: "a bot approves", reason: "renovate[bot]'s approval does not count: the account is a bot", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.Bot("renovate[bot]")
 			w.preview(n)
@@ -282,7 +282,7 @@ func TestSignoff(t *testing.T) {
 			w.repo.Merge(n, "merge", "carol")
 			w.repo.Review(n, "bob", "APPROVED")
 		}},
-		{name: "a review without its commit", reason: "GitHub does not tell which commit it is of", play: func(w *world) {
+		{name: "a review without its commit", reason: "GitHub does not show which commit it is of", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.preview(n)
 			w.repo.LoseCommit(n, w.repo.Review(n, "bob", "APPROVED"))
@@ -319,14 +319,14 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.send("main", "alice")
 		}},
-		{name: "a preview's evidence forged by somebody else", reason: "there is none", play: func(w *world) {
+		{name: "a preview's evidence forged by somebody else", reason: "was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			p := w.preview(n)
 			w.repo.Forge(p.Head, "countersign/preview", "success", fmt.Sprintf("pull request #%d, content %s", n, p.ContentDigest), "mallory", true)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "evidence of a preview that is not a success", reason: "there is none", play: func(w *world) {
+		{name: "evidence of a preview that is not a success", reason: "was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			p := w.preview(n)
 			w.repo.Forge(p.Head, "countersign/preview", "failure", fmt.Sprintf("pull request #%d, content %s", n, p.ContentDigest), "countersign[bot]", true)
