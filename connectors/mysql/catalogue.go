@@ -52,6 +52,7 @@ type catalogue struct {
 
 func (r *reader) load(ctx context.Context) (*catalogue, error) {
 	l := newLoader(r.dialect)
+	l.view = r.settings.AccountsView != ""
 	if err := r.query(ctx, l.row, 7, r.catalogue); err != nil {
 		return nil, err
 	}
@@ -113,6 +114,7 @@ func (r *reader) columns(ctx context.Context, c *catalogue) error {
 type loader struct {
 	dialect   dialect
 	catalogue *catalogue
+	view      bool // accounts are read through a view
 	ended     bool
 	broken    bool       // a row is impossible
 	later     [][]string // rows that belong to accounts; accounts come in any order
@@ -200,9 +202,9 @@ func (l *loader) finish() (*catalogue, error) {
 			e := edge{accountID{c[3], c[4]}, id}
 			l.catalogue.edges[e] = l.catalogue.edges[e] || c[5] == "Y"
 			role, member := accounts[e.role], accounts[e.member]
-			if l.dialect == mySQL && (role == nil || member == nil) {
-				// MySQL drops memberships with their accounts, so the answer is truncated.
-				l.catalogue.incomplete = fmt.Sprintf("%s is listed as a member of %s, but one of the two is not among the accounts",
+			if role == nil && (l.dialect == mySQL || l.view) || member == nil && l.dialect == mySQL {
+				// MySQL drops memberships with their accounts, and a view may hide roles.
+				l.catalogue.incomplete = fmt.Sprintf("%s is listed as a member of %s, but one of the two is not among the accounts: check that config.accounts_view shows all of them",
 					strconv.QuoteToASCII(e.member.userName()), strconv.QuoteToASCII(e.role.userName()))
 				continue
 			}

