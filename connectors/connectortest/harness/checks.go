@@ -83,7 +83,7 @@ func StateFaults(d connectors.Description, s connectors.State) []string {
 			if j > 0 && c.Entitlements[j-1].Compare(e) >= 0 {
 				faults = append(faults, fmt.Sprintf("entitlements of %q are not sorted, or one is a duplicate: %q %s", c.Name, e.Target, e.Privilege))
 			}
-			if !slices.Contains([]connectors.EntitlementState{"", connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked}, e.State) {
+			if !slices.Contains([]connectors.EntitlementState{"", connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked, connectors.StateUnresolved}, e.State) {
 				faults = append(faults, fmt.Sprintf("an entitlement of %q has the state %q", c.Name, e.State))
 			}
 		}

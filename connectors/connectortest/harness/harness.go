@@ -88,3 +88,18 @@ type Protector interface {
 	// operation on it is refused.
 	Protected(t TB) schemas.Name
 }
+
+// Renamer is an Application in which objects keep their native ids when they are renamed.
+type Renamer interface {
+	// Rename gives an identity, resource or connection another name, made from the word, and returns it. It returns
+	// false if the application can't rename that type.
+	Rename(t TB, name schemas.Name, word string) (schemas.Name, bool)
+}
+
+// Hider is an Application in which an identity can be a member although the connector can't name it: deactivated,
+// deleted, moved, or hidden from the credential.
+type Hider interface {
+	// Hide hides an identity from the connector, or shows it again. It returns false if the application can't hide
+	// that type.
+	Hide(t TB, name schemas.Name, hidden bool) bool
+}
