@@ -21,6 +21,9 @@ type Harness struct {
 	Faulty []Faulty
 	// Serial runs the cases one after the other, for applications that support only one at a time.
 	Serial bool
+	// ExactCalls means that two names which differ in case can't both exist, but that requests to the application
+	// must use the exact one, as at AWS: the outside hand can't reach a connection under another case.
+	ExactCalls bool
 }
 
 // Faulty is a config that OpenReader, or at the latest Read, refuses.

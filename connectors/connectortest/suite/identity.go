@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
@@ -35,7 +36,7 @@ func renamedTarget(t harness.T, f *harness.Fixture, r harness.Renamer, c schemas
 	if !ok {
 		return
 	}
-	key := schemas.Key{Connection: c, Target: before, Privilege: g.Privileges[0]}
+	key := schemas.Key{Connection: c, Target: before, Privilege: single(g)}
 	f.Must(f.Grant(key))
 	id := only(t, f, c).TargetID
 	if id == "" && g.Edge != connectors.EdgeResource {
@@ -103,6 +104,12 @@ func renamedConnection(t harness.T, f *harness.Fixture, r harness.Renamer, typ c
 			t.Errorf("%s: reported as applied, but %q still has %v", harness.Label(op), after, left.Entitlements)
 		}
 	}
+}
+
+// single returns a privilege that doesn't imply others.
+func single(g connectors.GrantableType) string {
+	i := slices.IndexFunc(g.Privileges, func(p string) bool { return len(g.Implies[p]) == 0 })
+	return g.Privileges[max(i, 0)]
 }
 
 // only returns the one entitlement of a connection.

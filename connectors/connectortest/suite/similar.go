@@ -12,6 +12,9 @@ import (
 // Otherwise the application tells the two apart, and the connector merges access of different connections.
 func testCase(t harness.T, h harness.Harness) {
 	each(t, h, func(c connectors.ConnectionType) bool { return c.Create && c.Names.FoldCase }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+		if h.ExactCalls {
+			t.Skip("the application's requests need the exact case")
+		}
 		c := f.Make(typ, "Case")
 		other := schemas.Name{Type: c.Type, SourceName: strings.ToUpper(c.SourceName)}
 		if typ.Names.Check(other.SourceName) != nil {
@@ -59,7 +62,7 @@ func similarTargets(t harness.T, f *harness.Fixture, c schemas.Name, g connector
 		return
 	}
 	held, _ := f.Target(g, pair[1]+"-"+g.Type)
-	key := schemas.Key{Connection: c, Target: held, Privilege: g.Privileges[0]}
+	key := schemas.Key{Connection: c, Target: held, Privilege: single(g)}
 	f.Must(f.Grant(key))
 	f.Twice(f.Revoke(schemas.Key{Connection: c, Target: absent, Privilege: key.Privilege}))
 	f.Holds(c, harness.Entitlement(key))
