@@ -65,8 +65,8 @@ type Lister struct {
 	known bool
 }
 
-// Page answers a query. all lists everything of the query's type, or at least the items that the query names; it is
-// called for a first page. same returns the application's form of a name, in which equivalent names are equal; nil
+// Page answers a query. all lists everything of the query's type, or at least the items that the query names or has
+// the ids of; it is called for a first page. same returns the application's form of a name, in which equivalent names are equal; nil
 // compares names exactly.
 func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, error)) (Page, error) {
 	if q.Names != nil && len(q.Names) == 0 && len(q.IDs) == 0 {
@@ -80,7 +80,7 @@ func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, err
 		l.typ, l.names, l.ids, l.items, l.known = q.Type, slices.Clone(q.Names), slices.Clone(q.IDs), items, true
 	}
 	items := OnlyNamed(l.items, q.Names, same)
-	if q.Names != nil {
+	if q.Names != nil { // else all are in it already
 		for _, i := range l.items {
 			if i.NativeID != "" && slices.Contains(q.IDs, i.NativeID) {
 				items = append(items, i)

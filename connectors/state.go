@@ -56,6 +56,15 @@ func NormalizeWith(d Description, s State, each func(*Connection) error) (State,
 	return out, nil
 }
 
+// Selected returns a function that reports whether a selection selects a connection with that name and native id. same
+// is as in Selection.Selector.
+func Selected(sel Selection, same func(schemas.Name) schemas.Name) func(schemas.Name, string) bool {
+	named := sel.Selector(same)
+	return func(n schemas.Name, id string) bool {
+		return named(n) || id != "" && slices.Contains(sel.IDs[n.Type], id)
+	}
+}
+
 // PageOf cuts a page out of all items of a query: it sorts them, drops duplicates, and continues after the query's
 // cursor. It is for connectors that list everything of a type at once.
 func PageOf(items []Item, q Query) Page {

@@ -76,9 +76,10 @@ func with(values map[string]any) func(connectortest.TB, connectors.Config) conne
 func harness() connectortest.Harness {
 	canary := connectors.NewSecret(connectortest.Canary)
 	return connectortest.Harness{
-		Connector: aws.New(),
-		Payloads:  payloads(),
-		Start:     func(t connectortest.TB) connectortest.Application { return start(t) },
+		Connector:  aws.New(),
+		ExactCalls: true,
+		Payloads:   payloads(),
+		Start:      func(t connectortest.TB) connectortest.Application { return start(t) },
 		Faulty: []connectortest.Faulty{
 			{Name: "another account", Config: with(map[string]any{"account": "210987654321"}), Code: connectors.Conflict},
 			{Name: "no account", Config: with(map[string]any{"account": nil}), Code: connectors.Invalid},
@@ -122,6 +123,7 @@ var (
 	_ connectortest.Breaker     = (*app)(nil)
 	_ connectortest.Owner       = (*app)(nil)
 	_ connectortest.Protector   = (*app)(nil)
+	_ connectortest.Renamer     = (*app)(nil)
 )
 
 func start(t connectortest.TB) *app {
@@ -219,6 +221,34 @@ func (a *app) AddIdentity(t connectortest.TB, typ, word string) schemas.Name {
 		t.Fatal(body)
 	}
 	return n
+}
+
+// Rename does what UpdateUser and UpdateGroup do. Roles and policies can't be renamed.
+func (a *app) Rename(_ connectortest.TB, n schemas.Name, word string) (schemas.Name, bool) {
+	to := schemas.Name{Type: n.Type, SourceName: a.Name(word)}
+	if a.srv == nil || n.Type != "user" && n.Type != "group" {
+		return n, false
+	}
+	a.srv.mu.Lock()
+	defer a.srv.mu.Unlock()
+	things := map[string]map[string]*thing{"user": a.srv.users, "group": a.srv.groups}[n.Type]
+	for key, x := range things {
+		if x.name != n.SourceName {
+			continue
+		}
+		delete(things, key)
+		x.name, x.arn = to.SourceName, "arn:aws:iam::"+accountID+":"+x.kind+x.path+to.SourceName
+		things[strings.ToLower(to.SourceName)] = x
+	}
+	for _, g := range a.srv.groups {
+		for member := range g.members {
+			if n.Type == "user" && strings.EqualFold(member, n.SourceName) {
+				delete(g.members, member)
+				g.members[strings.ToLower(to.SourceName)] = true
+			}
+		}
+	}
+	return to, true
 }
 
 func (a *app) RemoveIdentity(t connectortest.TB, n schemas.Name) {

@@ -127,7 +127,7 @@ func describe() connectors.Description {
 	roleNames := name(64)
 	roleNames.Reserved = reservedRoles()
 	return connectors.Description{
-		Name: "aws", Title: "AWS IAM", Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
+		Name: "aws", Title: "AWS IAM", NativeIDs: true, Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
 		Types: []connectors.ConnectionType{
 			{Name: typeGroup, Title: "Group", Payload: json.RawMessage(groupSchema), Create: true, Update: true, Delete: true,
 				Names: name(128), Privileged: powerfulNames(), Grantable: []connectors.GrantableType{user, policy, managed, inline}},

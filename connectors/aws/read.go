@@ -25,7 +25,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	if err != nil {
 		return connectors.State{}, err
 	}
-	selected := sel.Selector(func(n schemas.Name) schemas.Name {
+	selected := connectors.Selected(sel, func(n schemas.Name) schemas.Name {
 		n.SourceName = fold(n.SourceName)
 		return n
 	})
@@ -43,7 +43,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	for _, x := range []index{a.groups, a.policies, a.roles} {
 		for _, e := range x {
 			n := schemas.Name{Type: e.typ, SourceName: e.name}
-			if !selected(n) {
+			if !selected(n, e.id) {
 				continue
 			}
 			c := connectors.Connection{Name: n, NativeID: e.id, Payload: e.payload(), Protected: r.protected(e)}

@@ -24,6 +24,8 @@ type (
 	IdentityStater = harness.IdentityStater
 	Owner          = harness.Owner
 	Protector      = harness.Protector
+	Renamer        = harness.Renamer
+	Hider          = harness.Hider
 )
 
 // Run checks a connector against the contract of package connectors.

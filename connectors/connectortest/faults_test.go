@@ -154,7 +154,7 @@ func (w *remoteSession) Apply(ctx context.Context, ops []schemas.Operation, repo
 var network = virtual.New()
 
 func remoteHarness(flaw string) connectortest.FaultHarness {
-	s := &server{teams: map[string]*team{}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}}
+	s := newServer()
 	var started atomic.Int64
 	return connectortest.FaultHarness{
 		HTTP:    true,

@@ -23,8 +23,7 @@ import (
 // identities, ownership, protected connections, one server for all tests, and names without case.
 func TestMemory(t *testing.T) {
 	t.Parallel()
-	s := &server{teams: map[string]*team{}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}}
-	s.teams["owners"] = &team{id: "team-0", protected: "the organisation's owners", entries: map[connectors.Entitlement]bool{}}
+	s := newServer()
 	connectortest.Run(t, connectortest.Harness{
 		Connector: memory{s},
 		Payloads:  map[string][2]map[string]any{"team": {{"comment": "", "secret": false}, {"comment": "x", "secret": true}}},
@@ -46,6 +45,56 @@ type server struct {
 	teams map[string]*team
 	users map[string]connectors.EntitlementState // name to state
 	repos map[string]bool
+	ids   map[schemas.Name]string // of users and repos
+	// hidden are users that the connector can't name.
+	hidden map[string]bool
+	// exact means that names which differ in case are different.
+	exact bool
+	// flaw is what is wrong with the connector.
+	flaw string
+}
+
+func newServer() *server {
+	owners := &team{id: "team-0", protected: "the organisation's owners", entries: map[connectors.Entitlement]bool{}}
+	return &server{teams: map[string]*team{"owners": owners}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}, ids: map[schemas.Name]string{}, hidden: map[string]bool{}}
+}
+
+// fold returns a name in the form in which the application compares it.
+func (s *server) fold(name string) string {
+	if s.exact {
+		return name
+	}
+	return strings.ToLower(name)
+}
+
+// id returns the native id of a target.
+func (s *server) id(n schemas.Name) string {
+	if n.Type == "team" {
+		if t := s.teams[n.SourceName]; t != nil {
+			return t.id
+		}
+		return ""
+	}
+	if s.ids[n] == "" {
+		s.next++
+		s.ids[n] = fmt.Sprintf("%s-%d", n.Type, s.next)
+	}
+	return s.ids[n]
+}
+
+// called returns the name of today of a native id, "" if it doesn't exist.
+func (s *server) called(typ, id string) string {
+	for n, t := range s.teams {
+		if typ == "team" && t.id == id {
+			return n
+		}
+	}
+	for n, other := range s.ids {
+		if n.Type == typ && other == id {
+			return n.SourceName
+		}
+	}
+	return ""
 }
 
 type team struct {
@@ -62,13 +111,13 @@ func refuse(code connectors.Code, format string, args ...any) *connectors.Error 
 // memory is the connector of a server.
 type memory struct{ s *server }
 
-func (memory) Describe() connectors.Description {
-	rule := connectors.NameRule{MaxBytes: 120, Pattern: `[^\p{C}/]+`, Reserved: []string{"owners"}, FoldCase: true}
+func (m memory) Describe() connectors.Description {
+	rule := connectors.NameRule{MaxBytes: 120, Pattern: `[^\p{C}/]+`, Reserved: []string{"owners"}, FoldCase: m.s == nil || !m.s.exact || m.s.flaw == "folds"}
 	target := func(typ string, edge connectors.Edge, privileges ...string) connectors.GrantableType {
 		return connectors.GrantableType{Type: typ, Edge: edge, Privileges: privileges, Default: privileges[:1], Names: rule, Grant: true, Revoke: true}
 	}
 	return connectors.Description{
-		Name: "memory", Title: "Memory", PlanScript: "none", ApplyScript: "none",
+		Name: "memory", Title: "Memory", NativeIDs: m.s == nil || m.s.flaw != "denies its ids", PlanScript: "none", ApplyScript: "none",
 		Config: json.RawMessage(`{"type": "object", "properties": {"token": {"x-secret": true, "description": "t"}}, "additionalProperties": false}`),
 		Types: []connectors.ConnectionType{{
 			Name: "team", Title: "Team", Create: true, Update: true, Delete: true, Reassign: true, Names: rule, PrivilegedFields: []string{"secret"},
@@ -117,19 +166,31 @@ func (w *session) Read(ctx context.Context, sel connectors.Selection) (connector
 	var out connectors.State
 	for _, n := range slices.Sorted(maps.Keys(w.s.teams)) {
 		full := schemas.Name{Type: "team", SourceName: n}
-		if (sel.Names != nil || sel.Scope != nil) && !connectors.Match(sel.Scope["team"], n) && !slices.ContainsFunc(sel.Names, func(s schemas.Name) bool {
-			return s.Type == "team" && strings.EqualFold(s.SourceName, n)
-		}) {
+		t := w.s.teams[n]
+		if (sel.Names != nil || sel.Scope != nil || sel.IDs != nil) && !connectors.Match(sel.Scope["team"], n) && !slices.ContainsFunc(sel.Names, func(s schemas.Name) bool {
+			return s.Type == "team" && w.s.fold(s.SourceName) == n
+		}) && !slices.Contains(sel.IDs["team"], t.id) {
 			continue
 		}
-		t := w.s.teams[n]
 		c := connectors.Connection{Name: full, NativeID: t.id, Protected: t.protected, Payload: map[string]any{"comment": t.comment, "secret": t.secret}}
 		for e := range t.entries {
-			e.State = w.s.users[e.Target.SourceName]
+			e.TargetID = w.s.id(e.Target)
+			if e.Target.Type == "user" {
+				e.State = w.s.users[e.Target.SourceName]
+			}
+			if e.Target.Type == "user" && w.s.hidden[e.Target.SourceName] {
+				if w.s.flaw == "drops unknown members" {
+					continue
+				}
+				e.State, e.Foreign, e.Target.SourceName = connectors.StateUnresolved, true, e.TargetID
+			}
 			c.Entitlements = append(c.Entitlements, e)
 		}
 		slices.SortFunc(c.Entitlements, order)
 		out.Connections = append(out.Connections, c)
+		if len(out.Connections) == 500 && w.s.flaw == "stops at 500 groups" {
+			break
+		}
 	}
 	return out, nil
 }
@@ -155,7 +216,13 @@ func (w *session) List(ctx context.Context, q connectors.Query) (connectors.Page
 	default:
 		return connectors.Page{}, refuse(connectors.Unsupported, "no such type")
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return (q.Names != nil && !slices.Contains(q.Names, n)) || n <= q.Cursor })
+	if len(names) > 500 && w.s.flaw == "lists 500 groups" {
+		names = names[:500]
+	}
+	names = slices.DeleteFunc(names, func(n string) bool {
+		asked := q.Names == nil && q.IDs == nil || slices.Contains(q.Names, n) || slices.Contains(q.IDs, w.s.id(schemas.Name{Type: q.Type, SourceName: n}))
+		return !asked || n <= q.Cursor
+	})
 	var p connectors.Page
 	for i, n := range names {
 		if q.Limit > 0 && i == q.Limit {
@@ -163,6 +230,7 @@ func (w *session) List(ctx context.Context, q connectors.Query) (connectors.Page
 			break
 		}
 		item := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: n}}
+		item.NativeID = w.s.id(item.Name)
 		if q.Type == "user" {
 			item.State = w.s.users[n]
 		}
@@ -181,13 +249,13 @@ func (w *session) Normalize(in connectors.State) (connectors.State, error) {
 		if err := check(c.Payload); err != nil {
 			return out, err
 		}
-		c.SourceName = strings.ToLower(c.SourceName)
+		c.SourceName = w.s.fold(c.SourceName)
 		c.Entitlements = slices.Clone(c.Entitlements)
 		for i := range c.Entitlements {
 			if _, ok := typ.Target(c.Entitlements[i].Target.Type); !ok {
 				return out, refuse(connectors.Unsupported, "refused target")
 			}
-			c.Entitlements[i].Target.SourceName = strings.ToLower(c.Entitlements[i].Target.SourceName)
+			c.Entitlements[i].Target.SourceName = w.s.fold(c.Entitlements[i].Target.SourceName)
 		}
 		slices.SortFunc(c.Entitlements, order)
 		out.Connections = append(out.Connections, c)
@@ -220,7 +288,7 @@ func (w *session) Apply(ctx context.Context, ops []schemas.Operation, report fun
 			}
 		}
 		if o.Err == nil {
-			if err := w.s.one(w.d, op); err != nil {
+			if err := w.s.one(w.d, w.s.spoil(op)); err != nil {
 				o.Err = err
 			}
 		}
@@ -239,9 +307,11 @@ func (s *server) one(d connectors.Description, op schemas.Operation) *connectors
 	if !ok {
 		return refuse(connectors.Unsupported, "no such type")
 	}
-	name := strings.ToLower(op.Connection.SourceName)
+	name := s.fold(op.Connection.SourceName)
 	t := s.teams[name]
 	switch {
+	case t == nil && op.NativeID != "" && s.called("team", op.NativeID) != "":
+		return refuse(connectors.Conflict, "the team has another name now")
 	case t != nil && t.protected != "":
 		return refuse(connectors.Denied, "protected")
 	case t != nil && op.NativeID != "" && op.NativeID != t.id:
@@ -277,7 +347,7 @@ func (s *server) one(d connectors.Description, op schemas.Operation) *connectors
 		return nil
 	case schemas.OperationDelete:
 		if t != nil && len(t.owns) > 0 {
-			heir := s.teams[strings.ToLower(op.ReassignTo)]
+			heir := s.teams[s.fold(op.ReassignTo)]
 			if heir == nil {
 				return &connectors.Error{Code: connectors.Conflict, Message: "it owns things", Dependents: t.owns}
 			}
@@ -296,7 +366,15 @@ func (s *server) one(d connectors.Description, op schemas.Operation) *connectors
 	if !ok || !slices.Contains(g.Privileges, op.Privilege) {
 		return refuse(connectors.Unsupported, "no such target or privilege")
 	}
-	e := connectors.Entitlement{Target: schemas.Name{Type: op.Target.Type, SourceName: strings.ToLower(op.Target.SourceName)}, Privilege: op.Privilege}
+	e := connectors.Entitlement{Target: schemas.Name{Type: op.Target.Type, SourceName: s.fold(op.Target.SourceName)}, Privilege: op.Privilege}
+	if op.TargetID != "" {
+		switch now := s.called(e.Target.Type, op.TargetID); {
+		case now == e.Target.SourceName || e.Target.SourceName == op.TargetID && s.hidden[now]:
+			e.Target.SourceName = now
+		case now != "":
+			return refuse(connectors.Conflict, "the target has another name now")
+		}
+	}
 	if op.Kind == schemas.OperationRevoke {
 		if t != nil {
 			delete(t.entries, e)
@@ -309,6 +387,40 @@ func (s *server) one(d connectors.Description, op schemas.Operation) *connectors
 	}
 	t.entries[e] = true
 	return nil
+}
+
+// spoil is an operation as a connector with a flaw carries it out.
+func (s *server) spoil(op schemas.Operation) schemas.Operation {
+	if s.flaw == "ignores native ids" {
+		if op.NativeID != "no-such-id" { // which the suite has always asked about
+			op.NativeID = ""
+		}
+		op.TargetID = ""
+	}
+	if op.Target == nil {
+		return op
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	target := *op.Target
+	for e := range s.entries(op.Connection) {
+		if s.flaw == "folds names in a revoke" && op.Kind == schemas.OperationRevoke && e.Target.Type == target.Type && strings.EqualFold(e.Target.SourceName, target.SourceName) && !s.holds(op) {
+			target.SourceName = e.Target.SourceName
+		}
+	}
+	op.Target = &target
+	return op
+}
+
+func (s *server) entries(c schemas.Name) map[connectors.Entitlement]bool {
+	if t := s.teams[s.fold(c.SourceName)]; t != nil {
+		return t.entries
+	}
+	return nil
+}
+
+func (s *server) holds(op schemas.Operation) bool {
+	return s.entries(op.Connection)[connectors.Entitlement{Target: *op.Target, Privilege: op.Privilege}]
 }
 
 func (s *server) drop(name string) {
@@ -331,6 +443,8 @@ var (
 	_ connectortest.IdentityStater = (*tenant)(nil)
 	_ connectortest.Owner          = (*tenant)(nil)
 	_ connectortest.Protector      = (*tenant)(nil)
+	_ connectortest.Renamer        = (*tenant)(nil)
+	_ connectortest.Hider          = (*tenant)(nil)
 )
 
 func (a *tenant) Config() connectors.Config {
@@ -403,4 +517,41 @@ func (a *tenant) Own(_ connectortest.TB, n schemas.Name) {
 
 func (a *tenant) Protected(connectortest.TB) schemas.Name {
 	return schemas.Name{Type: "team", SourceName: "owners"}
+}
+
+func (a *tenant) Rename(_ connectortest.TB, n schemas.Name, word string) (schemas.Name, bool) {
+	to := schemas.Name{Type: n.Type, SourceName: a.Name(word)}
+	a.locked(func() {
+		id := a.s.id(n)
+		switch n.Type {
+		case "team":
+			a.s.teams[to.SourceName] = a.s.teams[n.SourceName]
+			delete(a.s.teams, n.SourceName)
+		case "user":
+			a.s.users[to.SourceName] = a.s.users[n.SourceName]
+			delete(a.s.users, n.SourceName)
+		case "repo":
+			a.s.repos[to.SourceName] = true
+			delete(a.s.repos, n.SourceName)
+		}
+		if n.Type != "team" {
+			a.s.ids[to] = id
+			delete(a.s.ids, n)
+		}
+		for _, t := range a.s.teams {
+			for e := range t.entries {
+				if e.Target == n {
+					delete(t.entries, e)
+					e.Target = to
+					t.entries[e] = true
+				}
+			}
+		}
+	})
+	return to, true
+}
+
+func (a *tenant) Hide(_ connectortest.TB, n schemas.Name, hidden bool) bool {
+	a.locked(func() { a.s.hidden[n.SourceName] = hidden })
+	return n.Type == "user"
 }

@@ -62,12 +62,15 @@ func (s *session) Describe(ctx context.Context) (connectors.Description, error) 
 // Read asks the child, checks each answer against the protocol, and drops connections that weren't selected.
 func (s *session) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
 	req := &schemas.Selection{Scope: sel.Scope}
+	if s.description.NativeIDs {
+		req.IDs = sel.IDs
+	}
 	for _, n := range sel.Names {
 		if sayable(n.SourceName, n.Type) { // the application can't have other names
 			req.Names = append(req.Names, n)
 		}
 	}
-	if !sel.Everything() && len(req.Names) == 0 && len(req.Scope) == 0 {
+	if !sel.Everything() && len(req.Names) == 0 && len(req.Scope) == 0 && len(req.IDs) == 0 {
 		return connectors.State{}, s.usable(ctx, "read")
 	}
 	var got collector
@@ -79,10 +82,11 @@ func (s *session) Read(ctx context.Context, sel connectors.Selection) (connector
 	if err != nil {
 		return connectors.State{}, err
 	}
-	selected := sel.Selector(s.fold)
+	sel.IDs = req.IDs
+	selected := connectors.Selected(sel, s.fold)
 	out := connectors.State{Incomplete: s.process.say(end.Incomplete, maxMessage)}
 	for _, c := range got.list {
-		if selected(c.Name) {
+		if selected(c.Name, c.NativeID) {
 			out.Connections = append(out.Connections, c)
 		}
 	}
@@ -207,6 +211,12 @@ func (s *session) List(ctx context.Context, q connectors.Query) (connectors.Page
 		names = []string{}
 	}
 	q.Names = names
+	if !s.description.NativeIDs {
+		q.IDs = nil
+	}
+	if len(q.IDs) > 0 {
+		names = nil // the protocol asks by name only
+	}
 	same := func(n string) string { return n }
 	if rule.FoldCase {
 		same = strings.ToLower

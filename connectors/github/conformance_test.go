@@ -71,6 +71,7 @@ var (
 	_ connectortest.Breaker        = (*organisation)(nil)
 	_ connectortest.IdentityStater = (*organisation)(nil)
 	_ connectortest.Protector      = (*organisation)(nil)
+	_ connectortest.Renamer        = (*organisation)(nil)
 )
 
 func (o *organisation) Config() connectors.Config {
@@ -87,6 +88,28 @@ func title(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
 func (o *organisation) AddIdentity(_ connectortest.TB, typ, word string) schemas.Name {
 	o.change(func() { o.user(title(word)).role = "member" })
 	return schemas.Name{Type: typ, SourceName: strings.ToLower(word)}
+}
+
+func (o *organisation) Rename(_ connectortest.TB, n schemas.Name, word string) (schemas.Name, bool) {
+	to := schemas.Name{Type: n.Type, SourceName: strings.ToLower(word)}
+	o.change(func() {
+		switch n.Type {
+		case github.TypeUser:
+			u := o.user(n.SourceName)
+			delete(o.users, n.SourceName)
+			u.login, o.users[to.SourceName] = title(word), u
+		case github.TypeRepository:
+			r := o.repo(n.SourceName)
+			delete(o.repos, n.SourceName)
+			r.name, o.repos[to.SourceName] = title(word), r
+		case github.TypeTeam:
+			to.SourceName = o.Name(strings.ReplaceAll(word, "_", "-"))
+			x := o.team(n.SourceName)
+			delete(o.hub.teams, n.SourceName)
+			x.slug, x.name, o.hub.teams[to.SourceName] = to.SourceName, to.SourceName, x
+		}
+	})
+	return to, n.Type != github.TypeOrganisationRole
 }
 
 func (o *organisation) RemoveIdentity(_ connectortest.TB, n schemas.Name) {

@@ -119,7 +119,7 @@ func describe(custom []string, roles bool) connectors.Description {
 	people := connectors.GrantableType{Type: TypeUser, Edge: connectors.EdgeIdentity, Privileges: []string{member}, Default: []string{member},
 		Names: userNames(), Grant: true, Revoke: true}
 	d := connectors.Description{
-		Name: "github", Title: "GitHub", Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
+		Name: "github", Title: "GitHub", NativeIDs: true, Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
 	}
 	if roles {
 		// A role applies to the entire organisation.

@@ -108,7 +108,7 @@ func (r *reader) owners(ctx context.Context, op string) (map[string]bool, error)
 
 // Read returns the teams that the selection names. If a pattern may match any team, all are read.
 func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
-	all := sel.Everything()
+	all := sel.Everything() || len(sel.IDs[TypeTeam]) > 0 // GraphQL doesn't find teams by their numeric id
 	var slugs []string
 	for _, n := range sel.Names {
 		if n.Type == TypeTeam && n.SourceName != "" {
@@ -121,9 +121,9 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		}
 		slugs = append(slugs, p)
 	}
-	selected := sel.Selector(nil)
+	selected := connectors.Selected(sel, nil)
 	state := connectors.State{}
-	roles := sel.Everything() || len(sel.Scope[TypeOrganisationRole]) > 0 ||
+	roles := sel.Everything() || len(sel.Scope[TypeOrganisationRole]) > 0 || len(sel.IDs[TypeOrganisationRole]) > 0 ||
 		slices.ContainsFunc(sel.Names, func(n schemas.Name) bool { return n.Type == TypeOrganisationRole })
 	if r.roles && roles {
 		if err := r.readRoles(ctx, selected, &state); err != nil {
@@ -134,7 +134,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		state.Sort()
 		return state, nil
 	}
-	wanted := func(x *team) bool { return selected(schemas.Name{Type: TypeTeam, SourceName: x.slug}) }
+	wanted := func(x *team) bool { return selected(schemas.Name{Type: TypeTeam, SourceName: x.slug}, id(x.id)) }
 	names := connectors.Names{}
 	slugs = slices.DeleteFunc(slugs, func(s string) bool {
 		return names.Check(teamNames(), s) != nil && !strings.HasPrefix(s, enterprise)

@@ -173,13 +173,13 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 }
 
 // readRoles adds the selected roles to a state.
-func (r *reader) readRoles(ctx context.Context, selected func(schemas.Name) bool, state *connectors.State) error {
+func (r *reader) readRoles(ctx context.Context, selected func(schemas.Name, string) bool, state *connectors.State) error {
 	all, err := r.orgRoles(ctx, opRead)
 	if err != nil {
 		return err
 	}
 	for _, x := range all {
-		if !selected(schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}) {
+		if !selected(schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}, id(x.id)) {
 			continue
 		}
 		if err := r.assigned(ctx, opRead, x); err != nil {

@@ -75,6 +75,7 @@ var (
 	_ connectortest.IdentityStater = (*organisation)(nil)
 	_ connectortest.Owner          = (*organisation)(nil)
 	_ connectortest.Protector      = (*organisation)(nil)
+	_ connectortest.Renamer        = (*organisation)(nil)
 )
 
 func newOrganisation(t connectortest.TB) *organisation {
@@ -107,6 +108,25 @@ func (o *organisation) RemoveIdentity(t connectortest.TB, n schemas.Name) {
 	for _, g := range o.groups {
 		g.members = slices.DeleteFunc(g.members, func(m *memberState) bool { return m.user == gone.id })
 	}
+}
+
+func (o *organisation) Rename(_ connectortest.TB, n schemas.Name, word string) (schemas.Name, bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	to := schemas.Name{Type: n.Type, SourceName: word}
+	switch n.Type {
+	case "user":
+		to.SourceName = strings.ToLower(word) + "@acme.test"
+		o.user(n.SourceName).login = to.SourceName
+	case "application":
+		o.labelled(n.SourceName).label = to.SourceName
+	case "group":
+		to.SourceName = o.Name(word)
+		o.named(n.SourceName).name = to.SourceName
+	default:
+		return n, false
+	}
+	return to, true
 }
 
 func (o *organisation) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {

@@ -89,6 +89,6 @@ func description(adminRoles bool) connectors.Description {
 			Type: typeAdminRole, Edge: connectors.EdgeResource, Privileges: []string{privilegeAssigned}, Default: []string{privilegeAssigned},
 			Names: connectors.NameRule{Pattern: `[^\p{C}]+`}, Privileged: []string{"*"}, Grant: true, Revoke: true})
 	}
-	return connectors.Description{Name: "okta", Title: "Okta", Config: json.RawMessage(configSchema),
+	return connectors.Description{Name: "okta", Title: "Okta", NativeIDs: true, Config: json.RawMessage(configSchema),
 		Types: []connectors.ConnectionType{group}, PlanScript: planScript, ApplyScript: applyScript}
 }

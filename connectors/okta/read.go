@@ -69,8 +69,10 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	if err != nil {
 		return connectors.State{}, err
 	}
-	selected := sel.Selector(nil)
-	groups = slices.DeleteFunc(groups, func(g group) bool { return !selected(schemas.Name{Type: typeGroup, SourceName: g.Profile.Name}) })
+	selected := connectors.Selected(sel, nil)
+	groups = slices.DeleteFunc(groups, func(g group) bool {
+		return !selected(schemas.Name{Type: typeGroup, SourceName: g.Profile.Name}, g.ID)
+	})
 	state := connectors.State{Connections: make([]connectors.Connection, 0, len(groups))}
 	if len(groups) == 0 {
 		return state, nil
@@ -243,7 +245,7 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 			add(name, name, "", "")
 		}
 	case typeUser:
-		users, err := r.someUsers(ctx, q.Names)
+		users, err := r.someUsers(ctx, q.Names, q.IDs)
 		if err != nil {
 			return nil, err
 		}
@@ -254,13 +256,13 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 	return items, nil
 }
 
-// someUsers returns the users of a few names, or all.
-func (r *reader) someUsers(ctx context.Context, names []string) ([]user, error) {
+// someUsers returns the users of a few names and ids, or all.
+func (r *reader) someUsers(ctx context.Context, names, userIDs []string) ([]user, error) {
 	logins := map[string]bool{}
 	for _, n := range names {
 		logins[fold(n)] = true
 	}
-	all := names == nil || len(logins) > fewNames
+	all := names == nil || len(logins)+len(userIDs) > fewNames
 	for n := range logins {
 		all = all || !fetchable(n)
 	}
@@ -274,6 +276,18 @@ func (r *reader) someUsers(ctx context.Context, names []string) ([]user, error) 
 			return nil, err
 		}
 		if u != nil {
+			users = append(users, *u)
+		}
+	}
+	for _, id := range userIDs {
+		if !ids.MatchString(id) {
+			continue // Okta has no such id, and it could be a login or a part of a path
+		}
+		u, err := r.api.user(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if u != nil && u.ID == id {
 			users = append(users, *u)
 		}
 	}

@@ -21,6 +21,9 @@ type Harness struct {
 	Faulty []Faulty
 	// Serial runs the cases one after the other, for applications that support only one at a time.
 	Serial bool
+	// ExactCalls means that two names which differ in case can't both exist, but that requests to the application
+	// must use the exact one, as at AWS: the outside hand can't reach a connection under another case.
+	ExactCalls bool
 }
 
 // Faulty is a config that OpenReader, or at the latest Read, refuses.
@@ -87,4 +90,19 @@ type Protector interface {
 	// Protected returns the name of such a connection: Read returns the reason for its protection, and every
 	// operation on it is refused.
 	Protected(t TB) schemas.Name
+}
+
+// Renamer is an Application in which objects keep their native ids when they are renamed.
+type Renamer interface {
+	// Rename gives an identity, resource or connection another name, made from the word, and returns it. It returns
+	// false if the application can't rename that type.
+	Rename(t TB, name schemas.Name, word string) (schemas.Name, bool)
+}
+
+// Hider is an Application in which an identity can be a member although the connector can't name it: deactivated,
+// deleted, moved, or hidden from the credential.
+type Hider interface {
+	// Hide hides an identity from the connector, or shows it again. It returns false if the application can't hide
+	// that type.
+	Hide(t TB, name schemas.Name, hidden bool) bool
 }

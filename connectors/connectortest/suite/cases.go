@@ -40,6 +40,11 @@ func Run(t harness.T, h harness.Harness) {
 		{"normalize", testNormalize},
 		{"closed", testClosed},
 		{"transitions", testTransitions},
+		{"renamed", testRenamed},
+		{"unresolved members", testUnresolved},
+		{"more than a page", testBeyondPages},
+		{"case of names", testCase},
+		{"similar names", testSimilar},
 	} {
 		t.Run(c.name, func(t harness.T) {
 			if !h.Serial {
