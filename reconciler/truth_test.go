@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history/historytest"
 	"github.com/countersign/countersign/reconciler/ledger"
@@ -71,6 +72,19 @@ func TestLostAnswer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// losingWriter loses the application's answers.
+type losingWriter struct {
+	connectors.Writer
+	done int
+}
+
+func (w losingWriter) Apply(ctx context.Context, ops []schemas.Operation, _ func(connectors.Outcome)) error {
+	if err := w.Writer.Apply(ctx, ops[:min(w.done, len(ops))], func(connectors.Outcome) {}); err != nil {
+		return err
+	}
+	return &connectors.Error{Op: "commit", Message: "the connection was lost"}
 }
 
 // fullReplica refuses records with a text in them, as a full disk does.

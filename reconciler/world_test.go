@@ -472,19 +472,6 @@ func (w flakyWriter) Apply(ctx context.Context, ops []schemas.Operation, report 
 	return nil
 }
 
-// losingWriter loses the application's answers.
-type losingWriter struct {
-	connectors.Writer
-	done int
-}
-
-func (w losingWriter) Apply(ctx context.Context, ops []schemas.Operation, _ func(connectors.Outcome)) error {
-	if err := w.Writer.Apply(ctx, ops[:min(w.done, len(ops))], func(connectors.Outcome) {}); err != nil {
-		return err
-	}
-	return &connectors.Error{Op: "commit", Message: "the connection was lost"}
-}
-
 // exists reports whether main has the file.
 func (w *world) exists(path string) bool {
 	_, err := w.Try("cat-file", "-e", "main:"+path)
