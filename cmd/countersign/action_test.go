@@ -228,14 +228,14 @@ func TestAction(t *testing.T) {
 		t.Errorf("open issues = %q", got)
 	}
 	if got := w.repo.Run("log", "--format=%s", "countersign/ledger"); !strings.HasSuffix(got, "ledger: records 1 to 1") {
-		t.Errorf("the ledger's branch says\n%s", got)
+		t.Errorf("the ledger's branch contains\n%s", got)
 	}
 	if got := w.repo.Run("for-each-ref", "--format=%(refname)", "refs/heads/countersign/ledger-lease"); got != "" {
 		t.Errorf("the lease was not let go of: %s", got)
 	}
 }
 
-// TestActionOfAFork is about the event with a token that may only read: nothing is told, and the log says what there is.
+// TestActionOfAFork is about the event with a token that may only read: nothing is published, and the log has the preview.
 func TestActionOfAFork(t *testing.T) {
 	t.Parallel()
 	w := newActionWorld(t)
@@ -255,7 +255,7 @@ func TestActionOfAFork(t *testing.T) {
 }
 
 // TestActionOverAHostileCheckout has a runner that has the pull request's own files, as the event pull_request gives
-// them. They say that another branch of the pull request's author is where access is kept; nothing heeds that.
+// them. They name another branch of the pull request's author as the trusted one, which must be ignored.
 func TestActionOverAHostileCheckout(t *testing.T) {
 	t.Parallel()
 	w := newActionWorld(t)
@@ -274,7 +274,7 @@ func TestActionOverAHostileCheckout(t *testing.T) {
 	}
 }
 
-// TestActionsArePinned is about what others could swap under us: each action that is used is named by a whole hash.
+// TestActionsArePinned requires a full commit hash for each action, since others can move tags.
 func TestActionsArePinned(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -294,7 +294,7 @@ func TestActionsArePinned(t *testing.T) {
 		}
 		var doc yaml.Node
 		if err := yaml.Unmarshal(b, &doc); err != nil {
-			t.Errorf("%s is no YAML: %v", f, err)
+			t.Errorf("%s is not YAML: %v", f, err)
 		}
 		for _, l := range strings.Split(string(b), "\n") {
 			what, ok := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(l), "- "), "uses: ")
@@ -326,6 +326,6 @@ func TestActionDenied(t *testing.T) {
 		t.Errorf("the job of a denied change did not fail:\n%s", out)
 	}
 	if !strings.Contains(out, "verdict=denied") || !strings.Contains(out, "exit status 3") {
-		t.Errorf("it does not say that it is denied:\n%s", out)
+		t.Errorf("the log doesn't report the denial:\n%s", out)
 	}
 }

@@ -275,7 +275,7 @@ func saasEstate(t *testing.T) *estate {
 	for i := range perApplication {
 		id, ok := call(t, http.MethodPost, "/Users", map[string]any{"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:User"}, "userName": e.user(i), "active": true})["id"].(string)
 		if !ok {
-			t.Fatal("a user has no id")
+			t.Fatal("a user without an id")
 		}
 		ids[i] = id
 	}
@@ -289,7 +289,7 @@ func saasEstate(t *testing.T) *estate {
 		}
 		g, ok := list[0].(map[string]any)
 		if !ok {
-			t.Fatal("a group is no object")
+			t.Fatal("a group is not an object")
 		}
 		return fmt.Sprint("/Groups/", g["id"])
 	}
@@ -309,7 +309,7 @@ func saasEstate(t *testing.T) *estate {
 }
 
 // TestFourApplications takes 400 requests over PostgreSQL, MariaDB, OpenLDAP and SCIM, in one access repository, from
-// pull requests to verified access; then the four are changed by hand, and drift finds and mends each change.
+// pull requests to verified access; then the four are changed by hand, and drift finds and corrects each change.
 func TestFourApplications(t *testing.T) {
 	estates := []*estate{warehouseEstate(t), shopEstate(t), corpEstate(t), saasEstate(t)}
 	estates[3].payload = "{external_id: from-git}"

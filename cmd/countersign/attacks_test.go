@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// newAuthz is a world with a Casbin application called authz, and a role sales_reader that stands.
+// newAuthz is a world with a Casbin application called authz, and an existing role sales_reader.
 func newAuthz(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t, map[string]string{
@@ -90,10 +90,10 @@ func TestAttacks(t *testing.T) {
 	tests := []struct {
 		name string
 		// play does the deed and returns with main as the attacker wants it.
-		play func(w *world)
-		code int    // of apply
-		says string // in the output of apply
-		then string // who is in sales_reader afterwards
+		play   func(w *world)
+		code   int    // of apply
+		output string // in the output of apply
+		then   string // who is in sales_reader afterwards
 	}{
 		{
 			name: "honest: the owner approves",
@@ -109,7 +109,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/dave.yaml": grantDave()})
 				w.merge(alice(), "merge", "x", who{})
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "the author approves",
@@ -117,7 +117,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(bob(), "x", map[string]string{"requests/dave.yaml": grantDave()})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "author",
+			code: 4, output: "author",
 		},
 		{
 			name: "the author approves with a second address",
@@ -126,7 +126,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/dave.yaml": grantDave()})
 				w.merge(bob(), "merge", "x", who{"Frank", "alice@home.test"})
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "a committer of the branch approves",
@@ -135,7 +135,7 @@ func TestAttacks(t *testing.T) {
 				w.amend(bob(), map[string]string{"requests/more.yaml": assignment("more", []string{"{type: object, source_name: sales.orders, privileges: [read]}"}, nil)})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "a co-author approves",
@@ -144,7 +144,7 @@ func TestAttacks(t *testing.T) {
 				w.git(alice(), "commit", "-q", "--amend", "-m", "Change\n\nCo-authored-by: Bob <bob@acme.test>")
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "the beneficiary approves",
@@ -152,7 +152,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/bob.yaml": assignment("bob", []string{"{type: user, source_name: bob}"}, nil)})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "somebody approves who owns nothing",
@@ -160,7 +160,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/dave.yaml": grantDave()})
 				w.merge(bob(), "merge", "x", carol())
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "an author that nobody knows",
@@ -168,7 +168,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(who{"Ghost", "ghost"}, "x", map[string]string{"requests/dave.yaml": grantDave()})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "an identity that maps to nobody gains",
@@ -176,7 +176,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/mallory.yaml": assignment("m", []string{"{type: user, source_name: mallory}"}, nil)})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "mallory",
+			code: 4, output: "mallory",
 		},
 		{
 			name: "a direct push",
@@ -184,7 +184,7 @@ func TestAttacks(t *testing.T) {
 				w.git(mallory(), "checkout", "-q", "main")
 				w.amend(mallory(), map[string]string{"requests/dave.yaml": grantDave()})
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "a direct push, then an honest merge of something else",
@@ -194,16 +194,16 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/erin.yaml": assignment("erin", []string{"{type: user, source_name: erin}"}, nil)})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "quarantined", then: "erin",
+			code: 4, output: "quarantined", then: "erin",
 		},
 		{
-			name: "the approval stands in a branch commit, not in the merge",
+			name: "the approval is in a branch commit, not in the merge",
 			play: func(w *world) {
 				w.propose(alice(), "x", map[string]string{"requests/dave.yaml": grantDave()})
 				w.git(alice(), "commit", "-q", "--amend", "-m", "Change\n\nApproved-by: Bob <bob@acme.test>")
 				w.merge(alice(), "merge", "x", who{})
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "policy weakened in the same change",
@@ -211,7 +211,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/dave.yaml": grantDave(), "policy/data.yaml": "blast_radius: {warn: 1000, two: 1000}\n"})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 3, says: "CS-103",
+			code: 3, output: "CS-103",
 		},
 		{
 			name: "owners changed in the same change",
@@ -219,7 +219,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/dave.yaml": grantDave(), "applications/authz.yaml": strings.ReplaceAll(authzFile, "user:bob@acme.test", "user:alice@acme.test")})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 3, says: "CS-103",
+			code: 3, output: "CS-103",
 		},
 		{
 			name: "owners changed in a change of its own, signed off by the application's owner alone",
@@ -227,7 +227,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"applications/authz.yaml": strings.ReplaceAll(authzFile, "user:frank@acme.test", "user:alice@acme.test")})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "a merged request edited",
@@ -235,7 +235,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/base.yaml": creation("base", "sales_writer")})
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 3, says: "CS-140",
+			code: 3, output: "CS-140",
 		},
 		{
 			name: "an evil merge: the integrator adds to what was approved",
@@ -246,7 +246,7 @@ func TestAttacks(t *testing.T) {
 				w.git(mallory(), "add", "requests/dave.yaml")
 				w.git(mallory(), "commit", "-q", "--amend", "-m", "Land x")
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "quarantined content is not laundered by an approved change beside it",
@@ -256,7 +256,7 @@ func TestAttacks(t *testing.T) {
 				w.propose(alice(), "x", map[string]string{"requests/note.yaml": assignment("note", []string{"{type: object, source_name: sales.orders, privileges: [read]}"}, nil)})
 				w.merge(bob(), "squash", "x", bob())
 			},
-			code: 4, says: "quarantined",
+			code: 4, output: "quarantined",
 		},
 		{
 			name: "a symbolic link as a request",
@@ -270,7 +270,7 @@ func TestAttacks(t *testing.T) {
 				}))
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "symbolic link",
+			code: 4, output: "symbolic link",
 		},
 		{
 			name: "a symbolic link in the place of the folder of requests",
@@ -287,7 +287,7 @@ func TestAttacks(t *testing.T) {
 				}))
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "symbolic link where control files stand",
+			code: 4, output: "symbolic link in place of control files",
 		},
 		{
 			name: "an executable file as a request",
@@ -301,7 +301,7 @@ func TestAttacks(t *testing.T) {
 				}))
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, says: "executable",
+			code: 4, output: "executable",
 		},
 	}
 	for _, tc := range tests {
@@ -314,13 +314,13 @@ func TestAttacks(t *testing.T) {
 			if r.code != tc.code {
 				t.Fatalf("apply: exit code %d, want %d\n%s%s", r.code, tc.code, r.out, r.errors)
 			}
-			if !strings.Contains(r.out, tc.says) {
-				t.Errorf("apply does not say %q:\n%s", tc.says, r.out)
+			if !strings.Contains(r.out, tc.output) {
+				t.Errorf("apply doesn't print %q:\n%s", tc.output, r.out)
 			}
 			if got := w.members(); got != tc.then {
 				t.Errorf("in sales_reader: %q, want %q\n%s", got, tc.then, r.out)
 			}
-			// Again: the verdict stands, and nothing is done twice.
+			// Running again keeps the verdict and repeats nothing.
 			if again := decode[schemas.RunReport](t, w.must(0, "apply", "--format", "json")); len(again.Applications[0].Outcomes) != 0 {
 				t.Errorf("a second apply did %v", again.Applications[0].Outcomes)
 			}

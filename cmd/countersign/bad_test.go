@@ -17,7 +17,7 @@ func update() bool {
 	return f != nil && f.Value.String() == "true"
 }
 
-var _ = flag.Bool("update", false, "write the golden files anew")
+var _ = flag.Bool("update", false, "rewrite the golden files")
 
 // TestBadRequests previews a branch with each kind of bad request: the error with its line and column, exit
 // code 1, and no operation.
@@ -32,7 +32,7 @@ func TestBadRequests(t *testing.T) {
 	for _, f := range files {
 		name := strings.TrimSuffix(filepath.Base(f), ".yaml")
 		if name == "settings-request" {
-			continue // a good request, bad only where settings stand
+			continue // a good request, bad only in the place of settings
 		}
 		content, err := os.ReadFile(f)
 		if err != nil {
@@ -52,7 +52,7 @@ func TestBadRequests(t *testing.T) {
 		}
 		for _, e := range p.Errors {
 			if e.Position.Path != "requests/bad.yaml" {
-				t.Errorf("%s: the error %q has no place", name, e.Message)
+				t.Errorf("%s: the error %q without a position", name, e.Message)
 			}
 		}
 		golden := filepath.Join("testdata", "bad", name+".golden")

@@ -21,7 +21,7 @@ import (
 )
 
 // TestKilled kills apply at its n-th step, for each n until one run gets through, and holds what the next
-// run leaves against a run that nobody disturbed.
+// run leaves against an undisturbed run.
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	policy := func(w *world) func() string {
@@ -93,7 +93,7 @@ func TestKilledOnPostgreSQL(t *testing.T) {
 			"requests/2.yaml": a.request(1),
 			"requests/3.yaml": fmt.Sprintf(`apiVersion: countersign.dev/v1
 kind: ConnectionAssignment
-metadata: {name: less, reason: They have no use for it any more}
+metadata: {name: less, reason: They no longer use it}
 spec:
   application: %[1]s
   connection: {type: role, source_name: %[3]s}
@@ -133,19 +133,19 @@ UNION ALL SELECT concat_ws(' ', nspname, nspacl) FROM pg_namespace WHERE nspname
 	return strings.ReplaceAll(strings.Join(lines, "\n"), w.name, "app")
 }
 
-// killed runs the test; prepare makes a world in which apply has something to do, and what tells how its
-// application stands.
+// killed runs the test; prepare makes a world in which apply has something to do, and a function that returns
+// the state of its application.
 func killed(t *testing.T, prepare func(*testing.T) (*world, func() string)) {
-	calm, stands := prepare(t)
-	before := stands()
+	calm, state := prepare(t)
+	before := state()
 	calm.must(0, "apply")
-	want := stands()
+	want := state()
 	if before == want {
 		t.Fatal("apply has nothing to do")
 	}
 	deaths := 0
 	for n := 1; ; n++ {
-		w, stands := prepare(t)
+		w, state := prepare(t)
 		cmd := exec.Command(os.Args[0], "apply", "--repo", w.dir)
 		cmd.Env = append(os.Environ(), "TEST_BE_COUNTERSIGN=1", "TEST_DIE_AT="+strconv.Itoa(n), "TEST_NOW="+w.now.Format("2006-01-02T15:04:05Z07:00"))
 		out, err := cmd.CombinedOutput()
@@ -156,7 +156,7 @@ func killed(t *testing.T, prepare func(*testing.T) (*world, func() string)) {
 		}
 		name := fmt.Sprintf("killed at step %d", n)
 		w.must(0, "apply")
-		if diff := cmp.Diff(want, stands()); diff != "" {
+		if diff := cmp.Diff(want, state()); diff != "" {
 			t.Errorf("%s: the application differs from what an undisturbed run leaves (-want +got):\n%s", name, diff)
 		}
 		if rep := decode[schemas.RunReport](t, w.must(0, "drift", "--exit-code", "--format", "json")); len(rep.Applications[0].Plan.Operations) != 0 {

@@ -24,7 +24,7 @@ func TestExamples(t *testing.T) {
 		t.Fatalf("%d examples (%v)", len(dirs), err)
 	}
 	programs := execPrograms(t)
-	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return filepath.Ext(dir) != "" }) // what lies beside the folders
+	dirs = slices.DeleteFunc(dirs, func(dir string) bool { return filepath.Ext(dir) != "" }) // files beside the folders
 	for _, dir := range dirs {
 		if filepath.Base(dir) == "applications" { // files for an access repository of one's own
 			repo := t.TempDir()

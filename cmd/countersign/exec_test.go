@@ -17,7 +17,7 @@ import (
 // execProgram is the connector of an example.
 type execProgram struct {
 	name, path string
-	test       []string // what makes the whole suite run on it
+	test       []string // the arguments that run the complete suite on it
 	prepare    map[string]string
 	file, want string // a file of the application after the requests were applied, and what it holds
 }
@@ -46,7 +46,7 @@ func execPrograms(t *testing.T) map[string]execProgram {
 	}
 }
 
-// TestExecConnectors runs the whole conformance suite on the connectors of the examples, by the command that their
+// TestExecConnectors runs the complete conformance suite on the connectors of the examples, by the command that their
 // authors have.
 func TestExecConnectors(t *testing.T) {
 	t.Parallel()
@@ -72,7 +72,7 @@ func TestExecConnectors(t *testing.T) {
 	}
 }
 
-// TestExecExamples does what the comment in each example says: the requests become access in the files.
+// TestExecExamples follows the comment in each example: the requests become access in the files.
 func TestExecExamples(t *testing.T) {
 	t.Parallel()
 	for folder, p := range execPrograms(t) {

@@ -102,13 +102,13 @@ func TestPageCommands(t *testing.T) {
 			}
 			text, ok := help[name]
 			if !ok {
-				t.Errorf("%s: countersign %s: there is no command %s", relative(page), m[1], name)
+				t.Errorf("%s: countersign %s: unknown command %s", relative(page), m[1], name)
 				continue
 			}
 			found++
 			for _, f := range flag.FindAllString(m[1], -1) {
 				if !regexp.MustCompile(regexp.QuoteMeta(f) + `\b`).MatchString(text) {
-					t.Errorf("%s: countersign %s: %s has no flag %s", relative(page), m[1], name, f)
+					t.Errorf("%s: countersign %s: unknown flag of %s: %s", relative(page), m[1], name, f)
 				}
 			}
 		}
@@ -142,18 +142,25 @@ func TestGuideTopics(t *testing.T) {
 	}
 	names := make([]string, 0, len(all))
 	readme := readText(t, filepath.Join(root, "README.md"))
+	_, topics, ok := strings.Cut(runHelp(t, "help"), "\nGuides:\n")
+	if !ok {
+		t.Error("countersign help lists no guides")
+	}
 	for _, g := range all {
+		if !regexp.MustCompile(`(?m)^  ` + regexp.QuoteMeta(g.Name) + `  +` + regexp.QuoteMeta(g.Title) + `$`).MatchString(topics) {
+			t.Errorf("countersign help doesn't list the guide %s", g.Name)
+		}
 		names = append(names, g.Name)
 		if got := runHelp(t, "help", g.Name); got != g.Text {
 			t.Errorf("countersign help %s prints %d bytes, want the guide's %d", g.Name, len(got), len(g.Text))
 		}
 		if !strings.Contains(readme, "(cmd/countersign/guides/"+g.Name+".md)") {
-			t.Errorf("README.md has no link to the guide %s", g.Name)
+			t.Errorf("README.md doesn't link to the guide %s", g.Name)
 		}
 	}
 	for _, want := range []string{"requesting", "reviewing", "operating-postgresql", "operating-github", "writing-policy", "writing-connectors", "auditing"} {
 		if !slices.Contains(names, want) {
-			t.Errorf("there is no guide %s", want)
+			t.Errorf("guide %s not found", want)
 		}
 	}
 }
@@ -178,12 +185,12 @@ func TestReadmePreview(t *testing.T) {
 	}
 	_, rest, ok := strings.Cut(out.String(), "privileges: [read]}\n")
 	if !ok {
-		t.Fatal("the demo has no request without a privileged grant")
+		t.Fatal("request without a privileged grant not found in the demo")
 	}
 	_, rest, _ = strings.Cut(rest, "$ countersign preview\n")
 	rest, _, ok = strings.Cut(rest, "(exit code 4)")
 	if !ok {
-		t.Fatal("the demo has no preview of that request")
+		t.Fatal("preview of that request not found in the demo")
 	}
 	lines := strings.Split(strings.TrimSpace(rest), "\n")
 	for i, l := range lines {
@@ -196,7 +203,7 @@ func TestReadmePreview(t *testing.T) {
 	place := regexp.MustCompile(`(?s)(<!-- generated: preview[^\n]*-->\n)(.*?)(<!-- end -->)`)
 	m := place.FindStringSubmatch(readme)
 	if m == nil {
-		t.Fatal("README.md has no place for the preview")
+		t.Fatal("README.md lacks the markers of the preview")
 	}
 	// The digest and the days differ with each run.
 	moving := regexp.MustCompile(`plan [0-9a-f]{8}|\d{4}-\d{2}-\d{2}(?: \d{2}:\d{2}Z)?`)

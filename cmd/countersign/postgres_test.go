@@ -46,7 +46,7 @@ func (w warehouse) prepare(t *testing.T) {
 	w.server.Exec(t, "postgres", "CREATE DATABASE "+w.name)
 	w.server.Exec(t, w.name, sql.String())
 	// The credentials are those of the connector's scripts: one can read the catalogue and nothing else, the other
-	// is no superuser.
+	// is not a superuser.
 	d := postgres.New().Describe()
 	for kind, script := range map[string]string{"_plan": d.PlanScript, "_apply": d.ApplyScript} {
 		w.server.Exec(t, w.name, strings.ReplaceAll(script, "countersign"+kind, w.name+kind))
@@ -92,8 +92,8 @@ spec:
 }
 
 // TestThreeHundredRequests takes 300 requests over three PostgreSQL applications from pull requests of all
-// three merge styles to verified access, and holds the catalogue against what access says; then it makes ten
-// changes by hand, each of which drift finds and mends.
+// three merge styles to verified access, and compares the catalogue with access; then it makes ten
+// changes by hand, each of which drift finds and corrects.
 func TestThreeHundredRequests(t *testing.T) {
 	server := servers.PostgreSQL(t)
 	apps := []warehouse{{"north", server}, {"south", server}, {"west", server}}
@@ -159,7 +159,7 @@ func TestThreeHundredRequests(t *testing.T) {
 	handmade(t, w, apps[0])
 }
 
-// agree holds what access says against the server's own functions.
+// agree compares access with the server's own functions.
 func agree(t *testing.T, w *world, a warehouse) {
 	t.Helper()
 	ctx := context.Background()
@@ -261,7 +261,7 @@ func statements(t *testing.T, s *servers.Postgres, since int64) []string {
 		}
 	}
 	if len(out) < 5 {
-		t.Fatalf("the log has %d statements: it is no witness", len(out))
+		t.Fatalf("the log has only %d statements, which proves nothing", len(out))
 	}
 	return out
 }

@@ -37,7 +37,7 @@ func TestReadme(t *testing.T) {
 	for name, table := range map[string]string{"connectors": connectorTable(registry), "applications": coverageTable(t, registry)} {
 		block := regexp.MustCompile(`(?s)(<!-- generated: ` + name + `[^\n]*-->\n).*?(<!-- end -->)`)
 		if !block.MatchString(text) {
-			t.Fatalf("guides/applications.md has no place for the table of %s", name)
+			t.Fatalf("guides/applications.md lacks the markers of the table of %s", name)
 		}
 		text = block.ReplaceAllStringFunc(text, func(old string) string {
 			parts := block.FindStringSubmatch(old)
@@ -59,12 +59,12 @@ func TestReadme(t *testing.T) {
 // connectorTable has a row for each type of connection.
 func connectorTable(registry connectors.Registry) string {
 	var b strings.Builder
-	b.WriteString("| connector | application | connection | by machine | attributes | may be given |\n|---|---|---|---|---|---|\n")
+	b.WriteString("| Connector | Application | Connection | Operations | Attributes | Can be given |\n|---|---|---|---|---|---|\n")
 	for _, name := range registry.Names() {
 		c, _ := registry.Get(name)
 		d := c.Describe()
 		if len(d.Types) == 0 {
-			fmt.Fprintf(&b, "| `%s` | %s | as its application file lists | | | |\n", d.Name, d.Title)
+			fmt.Fprintf(&b, "| `%s` | %s | listed in its application file | | | |\n", d.Name, d.Title)
 		}
 		for i, typ := range d.Types {
 			connector, title := "", ""
@@ -88,14 +88,14 @@ func connectorTable(registry connectors.Registry) string {
 			for _, g := range typ.Grantable {
 				target := "`" + g.Type + "`"
 				if !g.Grant {
-					target += " (taken away only)"
+					target += " (revoke only)"
 				}
 				targets = append(targets, target)
 			}
 			fmt.Fprintf(&b, "| %s | %s | `%s` | %s | %s | %s |\n", connector, title, typ.Name, can, strings.Join(attributes, ", "), strings.Join(targets, ", "))
 		}
 	}
-	b.WriteString("\nC create, U update, A assign, D delete, R hand over what it owns. `countersign connector list` has the privileges and directions.\n")
+	b.WriteString("\nC create, U update, A assign, D delete, R reassign owned objects. `countersign connector list` shows the privileges.\n")
 	return b.String()
 }
 
@@ -111,7 +111,7 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 		t.Fatal(err)
 	}
 	var b strings.Builder
-	b.WriteString("| application | route today | connection: what it may be given | application file |\n|---|---|---|---|\n")
+	b.WriteString("| Application | Route | Connection: what it can be given | Application file |\n|---|---|---|---|\n")
 	// An example that no row names is one of a connector's own: its row is made from it.
 	for _, name := range examples.Names() {
 		if !slices.ContainsFunc(rows, func(r struct{ Application, Route, Example, What string }) bool { return r.Example == name }) {
@@ -120,7 +120,7 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 	}
 	for _, r := range rows {
 		if r.Route == "other" {
-			fmt.Fprintf(&b, "| %s | webhook, ticket, or `--exec` | %s | |\n", r.Application, r.What)
+			fmt.Fprintf(&b, "| %s | webhook, ticket or `--exec` | %s | |\n", r.Application, r.What)
 			continue
 		}
 		file := filepath.Join("applications", r.Example+".yaml")
@@ -136,7 +136,7 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 		}
 		app, ok := docs[0].Value.(*schemas.Application)
 		if !ok || app.Name != r.Example || app.Spec.Mode != schemas.ModeObserve {
-			t.Errorf("%s: the file holds no application of its name in mode observe", file)
+			t.Errorf("%s: expected an application of that name in mode observe", file)
 			continue
 		}
 		c, ok := registry.Get(app.Spec.Connector)
@@ -150,7 +150,7 @@ func coverageTable(t *testing.T, registry connectors.Registry) string {
 		}
 		for typ := range app.Spec.Scope {
 			if _, ok := d.Type(typ); !ok && len(d.Types) > 0 {
-				t.Errorf("%s: %s has no connections of type %s", r.Application, d.Name, typ)
+				t.Errorf("%s: %s lacks the connection type %s", r.Application, d.Name, typ)
 			}
 		}
 		route := "native: `" + app.Spec.Connector + "`"

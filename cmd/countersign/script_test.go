@@ -45,7 +45,7 @@ func TestScripts(t *testing.T) {
 					ts.Setenv(k, v)
 				}
 			},
-			// at INSTANT: what the clock says from here on.
+			// at INSTANT: the clock's time from here on.
 			"at": func(ts *testscript.TestScript, _ bool, args []string) {
 				if _, err := time.Parse(time.RFC3339, args[0]); err != nil {
 					ts.Fatalf("%v", err)

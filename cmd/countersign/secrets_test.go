@@ -21,7 +21,7 @@ import (
 	"github.com/countersign/countersign/connectors/connectortest/servers"
 )
 
-// canary is a word that stands in a secret and nowhere else, among characters that encodings change.
+// canary is a word that is in a secret and nowhere else, among characters that encodings change.
 const canary = "Kanarienvogel7f3a91"
 
 const (
@@ -34,7 +34,7 @@ const (
 func traces() [][]byte {
 	out := [][]byte{[]byte(canary), []byte(hex.EncodeToString([]byte(canary)))}
 	for pad := range 3 {
-		// In base64 what stands before decides about the first characters, what comes after about the last.
+		// In base64 the text before changes the first characters, the text after the last.
 		s := base64.RawStdEncoding.EncodeToString([]byte("xxx"[:pad] + canary))
 		out = append(out, []byte(s[4:len(s)-2]))
 	}
@@ -91,7 +91,7 @@ spec:
 `
 }
 
-// ownRule says all that it is told.
+// ownRule returns its complete input.
 const ownRule = `package countersign
 
 warn contains {"code": "OWN-1", "msg": sprintf("%v", [input])} if count(input) > 0
@@ -125,29 +125,29 @@ spec:
 
 func formats() []string { return []string{"text", "markdown", "json"} }
 
-// said is one command with all that it said.
-type said struct {
+// spoken is one command with its output.
+type spoken struct {
 	command string
 	result
 }
 
-func (s *said) String() string {
+func (s *spoken) String() string {
 	return fmt.Sprintf("countersign %s: exit code %d\n%s%s", s.command, s.code, s.out, s.errors)
 }
 
-// speak runs one command and keeps what it said.
-func (w *world) speak(all *[]said, args ...string) *said {
+// speak runs one command and keeps its output.
+func (w *world) speak(all *[]spoken, args ...string) *spoken {
 	w.t.Helper()
 	args = append(args, "--verbose")
-	*all = append(*all, said{strings.Join(args, " "), w.run(args...)})
+	*all = append(*all, spoken{strings.Join(args, " "), w.run(args...)})
 	return &(*all)[len(*all)-1]
 }
 
-// round takes a request from a branch to the application, has every command say what it has to say, and
+// round takes a request from a branch to the application, runs every command that prints, and
 // returns all of it, and how the apply ended.
-func (w *world) round(n int, format, exports string) (all []said, apply said) {
+func (w *world) round(n int, format, exports string) (all []spoken, apply spoken) {
 	w.t.Helper()
-	run := func(args ...string) said { return *w.speak(&all, append(args, "--format", format)...) }
+	run := func(args ...string) spoken { return *w.speak(&all, append(args, "--format", format)...) }
 	branch := fmt.Sprint("vault-", n)
 	w.now = w.now.Add(time.Hour)
 	w.propose(alice(), branch, map[string]string{fmt.Sprintf("requests/vault-%d.yaml", n): vaultRequest(n)})
@@ -177,12 +177,12 @@ func (w *world) round(n int, format, exports string) (all []said, apply said) {
 	return all, apply
 }
 
-// silent fails the test where the canary was said or kept.
-func (w *world) silent(all []said, folders ...string) {
+// silent fails the test if the canary was printed or stored.
+func (w *world) silent(all []spoken, folders ...string) {
 	w.t.Helper()
 	for i := range all {
 		if traced([]byte(all[i].String())) {
-			w.t.Errorf("the canary sings: %s", &all[i])
+			w.t.Errorf("the canary was printed: %s", &all[i])
 		}
 	}
 	files := 0
@@ -319,7 +319,7 @@ func TestNoLiteralSecretIsSeen(t *testing.T) {
 			// Proposed, then merged with an approval.
 			w := newWorld(t, secretive("{dsn: {env: TEST_CANARY_NOT_SET}}"))
 			w.propose(alice(), "literal", map[string]string{file: c.content})
-			var all []said
+			var all []spoken
 			for _, format := range formats {
 				for _, command := range []string{"validate", "preview"} {
 					if s := w.speak(&all, command, "--format", format); s.code != 1 {
@@ -332,7 +332,7 @@ func TestNoLiteralSecretIsSeen(t *testing.T) {
 			round, _ := w.round(2, formats[i%3], exports)
 			w.silent(append(all, round...), exports)
 
-			// What trust would start with.
+			// The commit that trust would start with.
 			files := secretive("{dsn: {env: TEST_CANARY_NOT_SET}}")
 			files[file] = c.content
 			w, all = newWorld(t, files), nil

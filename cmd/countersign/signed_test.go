@@ -39,19 +39,19 @@ func TestSignedMerges(t *testing.T) {
 		merger    who
 		trailer   who
 		style     string
-		dated     time.Time // what the merge commit says of its time, where that is a lie
+		dated     time.Time // the merge commit's own time, where it is false
 		code      int
-		says      string
+		output    string
 	}{
 		{name: "the owner signs", key: bobKey, merger: bob()},
 		{name: "the owner signs a squash", key: bobKey, merger: bob(), style: "squash"},
-		{name: "nobody signs, a trailer names the owner", merger: bob(), trailer: bob(), code: 4, says: "QUARANTINED"},
-		{name: "a key that is not allowed", key: strayKey, merger: bob(), code: 4, says: "not among the allowed signers"},
-		{name: "somebody else's key under the owner's name", key: carolKey, merger: bob(), code: 4, says: "belongs to carol@acme.test"},
-		{name: "a signer who owns nothing", key: carolKey, merger: carol(), code: 4, says: "QUARANTINED"},
-		{name: "a key whose time is over", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"}, code: 4, says: "not allowed for commits at"},
+		{name: "nobody signs, a trailer names the owner", merger: bob(), trailer: bob(), code: 4, output: "QUARANTINED"},
+		{name: "a key that is not allowed", key: strayKey, merger: bob(), code: 4, output: "not in the allowed signers"},
+		{name: "somebody else's key under the owner's name", key: carolKey, merger: bob(), code: 4, output: "belongs to carol@acme.test"},
+		{name: "a signer who owns nothing", key: carolKey, merger: carol(), code: 4, output: "QUARANTINED"},
+		{name: "a key whose time is over", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"}, code: 4, output: "not valid for commits at"},
 		{name: "a key whose time is over, the commit dated back", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"},
-			dated: time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC), code: 4, says: "not allowed for commits at"},
+			dated: time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC), code: 4, output: "not valid for commits at"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {
@@ -87,8 +87,8 @@ func TestSignedMerges(t *testing.T) {
 			if r.code != tc.code {
 				t.Fatalf("apply: exit code %d, want %d\n%s%s", r.code, tc.code, r.out, r.errors)
 			}
-			if !strings.Contains(strings.Join(strings.Fields(r.out), " "), tc.says) {
-				t.Errorf("apply does not say %q:\n%s", tc.says, r.out)
+			if !strings.Contains(strings.Join(strings.Fields(r.out), " "), tc.output) {
+				t.Errorf("apply doesn't print %q:\n%s", tc.output, r.out)
 			}
 			want := ""
 			if tc.code == 0 {

@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/cmd/countersign/internal/cli"
 )
 
-// world is an access repository with the people around it. Its clock stands still until it is put forward.
+// world is an access repository with the people around it. Its clock only moves when a test moves it.
 type world struct {
 	t   testing.TB
 	dir string

@@ -28,7 +28,7 @@ const (
 
 // EnvironmentHelp lists the environment variables, for help pages.
 const EnvironmentHelp = `
-At GitHub, the token comes from GITHUB_TOKEN, or the identity of an App from
+On GitHub, the token comes from GITHUB_TOKEN, or an App's identity from
 COUNTERSIGN_APP_ID, COUNTERSIGN_APP_INSTALLATION_ID and
 COUNTERSIGN_APP_PRIVATE_KEY (or _FILE). GITHUB_API_URL and GITHUB_SERVER_URL
 name a GitHub Enterprise Server.`
@@ -46,10 +46,10 @@ func open(in forge.Config) (forge.Forge, error) {
 	c.App = &App{Key: []byte(in.Getenv(envKey))}
 	var err error
 	if c.App.ID, err = strconv.ParseInt(id, 10, 64); err != nil {
-		return nil, fmt.Errorf("%s is no number", envApp)
+		return nil, fmt.Errorf("%s: not a number", envApp)
 	}
 	if c.App.Installation, err = strconv.ParseInt(in.Getenv(envInstallation), 10, 64); err != nil {
-		return nil, fmt.Errorf("%s is no number: it stands in the address of the installation's settings", envInstallation)
+		return nil, fmt.Errorf("%s: not a number: copy it from the address of the installation's settings", envInstallation)
 	}
 	if file := in.Getenv(envKeyFile); file != "" {
 		if c.App.Key, err = os.ReadFile(file); err != nil {

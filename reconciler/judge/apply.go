@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// apply writes a file's change to the head layer and notes the connections it speaks of.
+// apply writes a file's change to the head layer and adds the connections that it names to seeds.
 func (e *Examination) apply(ctx context.Context, f *file, sequence int, seeds map[index.ConnectionKey]bool) error {
 	place := sequence
 	if f.was != nil && f.before != "" {

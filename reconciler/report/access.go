@@ -34,7 +34,7 @@ func (b *builder) access(r *schemas.AccessReport) document {
 	case len(r.Entries) == 0:
 		d.Title = say("Nobody has this access.")
 	default:
-		d.Title = say("{} of {}", plural(len(r.Entries), "right", "rights"), plural(len(order), "identity", "identities"))
+		d.Title = say("{} held by {}", plural(len(r.Entries), "right", "rights"), plural(len(order), "identity", "identities"))
 		if unmanaged > 0 {
 			d.Title = say("{}; {} through access that was never requested", d.Title, unmanaged)
 		}
@@ -57,7 +57,7 @@ func (b *builder) access(r *schemas.AccessReport) document {
 			l = append(l, entry(layout.MarkWarn, say("{} {}: {}", say("INCOMPLETE").In(bad), name(app), b.sentence(r.Incomplete[app]))))
 		}
 		d.Blocks = append(d.Blocks, l)
-		d.Next = say("make the application readable, then run this again: there may be more access than shown here.")
+		d.Next = say("make the application readable, then run this again: there may be more access than is shown here.")
 	}
 	left := b.rows * 4
 	if !b.tables {
@@ -95,12 +95,12 @@ func (b *builder) access(r *schemas.AccessReport) document {
 		d.Blocks = append(d.Blocks, flat)
 	}
 	if n := len(r.Entries) - shown; n > 0 {
-		d.Blocks = append(d.Blocks, para(say("and {} more rights (narrow it down with --identity, --connection or --resource; --format json lists all)", n).In(faint)))
+		d.Blocks = append(d.Blocks, para(say("and {} more rights (filter with --identity, --connection or --resource; --format json lists all)", n).In(faint)))
 	}
 	return d
 }
 
-// reasons is a line for each entitlement of a way.
+// reasons has a line for each entitlement on a path.
 func (b *builder) reasons(steps []schemas.AccessStep) []line {
 	var out []line
 	for i, s := range steps {

@@ -26,7 +26,7 @@ func (b *builder) validate(r *schemas.ValidateReport) document {
 func (b *builder) doctor(r *schemas.DoctorReport) document {
 	counted := map[schemas.CheckState]int{}
 	var l items
-	// What is open comes first.
+	// Open checks come first.
 	for _, state := range []schemas.CheckState{schemas.CheckOpen, schemas.CheckUnknown, schemas.CheckOK} {
 		for _, c := range r.Checks {
 			if c.State != state {
@@ -46,7 +46,7 @@ func (b *builder) doctor(r *schemas.DoctorReport) document {
 	d := document{Icon: layout.MarkReady, Title: say("No problems found: {}", plural(len(r.Checks), "check", "checks")), Blocks: blocksOf(l)}
 	if n := counted[schemas.CheckOpen]; n > 0 {
 		d.Icon, d.Title = layout.MarkStop, say("{} of {} open", n, plural(len(r.Checks), "check", "checks"))
-		d.Next = say("fix them at the forge. countersign still judges every change at the merge.")
+		d.Next = say("fix them on the forge. countersign still checks every change at the merge.")
 	}
 	return d
 }

@@ -89,7 +89,7 @@ func (b *builder) decisionOnly(x *schemas.Decision) document {
 			l = append(l, entry(layout.MarkWait, more(len(x.Required)-i, "requirements")))
 			break
 		}
-		l = append(l, entry(layout.MarkWait, say("required: {} of {}", plural(max(r.Count, 1), "sign-off", "sign-offs"), b.principals(r.From)), say("{} ({})", b.sentence(r.Why), name(r.Code))))
+		l = append(l, entry(layout.MarkWait, say("required: {} from {}", plural(max(r.Count, 1), "sign-off", "sign-offs"), b.principals(r.From)), say("{} ({})", b.sentence(r.Why), name(r.Code))))
 	}
 	if len(l) > 0 {
 		d.Blocks = append(d.Blocks, section{Title: say("Sign-offs"), Blocks: []block{l}})

@@ -1,4 +1,4 @@
-// Package report renders what countersign found and did: previews, runs, states of requests, access, faults of
+// Package report renders what countersign found and did: previews, runs, states of requests, access, errors in
 // files. It decides nothing and reads nothing; the same value always renders to the same bytes.
 //
 // There are three forms. JSON is for programs and stable. Text is for people at a terminal, Markdown for

@@ -2,10 +2,10 @@ package report
 
 import "github.com/countersign/countersign/schemas"
 
-// fate is what became of an operation.
+// fate is the result of an operation.
 type fate uint8
 
-// The fates, in the order in which people want to read of them.
+// The fates, the most urgent first.
 const (
 	failed fate = iota
 	blocked
@@ -55,13 +55,13 @@ func (f fate) line() line {
 	return nil
 }
 
-// outcome is an operation's fate with the outcome that it comes from.
+// outcome is an operation's fate, with the record that it comes from.
 type outcome struct {
 	fate   fate
 	record *schemas.OutcomeRecord
 }
 
-// fates looks up what became of each operation of a pass.
+// fates returns the result of each operation of a pass.
 func fates(a *schemas.ApplicationOutcome, dry bool) map[string]outcome {
 	out := map[string]outcome{}
 	for i := range a.Plan.Operations {
@@ -130,7 +130,7 @@ func advice(code string) literal {
 	case "not_found":
 		return "something it needs was not found: check whether it was removed by hand"
 	case "conflict":
-		return "it was changed in the meantime: run again"
+		return "it changed in the meantime: run again"
 	case "unsupported":
 		return "the application can't do this: change the request"
 	case "denied":

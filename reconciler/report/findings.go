@@ -8,14 +8,14 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// beside is what a plan has besides operations.
+// beside lists the parts of a plan that aren't operations.
 func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	var out []block
 	if p.Incomplete != "" {
 		out = append(out, items{entry(layout.MarkWarn, say("{} {}", say("INCOMPLETE: could not read all of the live state:").In(bad), b.sentence(p.Incomplete)))})
 	}
 	if p.Attested {
-		out = append(out, items{entry(layout.MarkInfo, say("attested: shows what was reported as done. This application can't be read, so drift is unknown"))})
+		out = append(out, items{entry(layout.MarkInfo, say("attested: shows what others reported. countersign can't read this application, so drift is unknown"))})
 	}
 	if len(p.Pending) > 0 {
 		var l items
@@ -44,7 +44,7 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 		}
 		out = append(out, items{it})
 	}
-	keys(p.Overdue, layout.MarkWarn, "expired grant is still there", "expired grants are still there", "held back, as explained above")
+	keys(p.Overdue, layout.MarkWarn, "expired grant is still there", "expired grants are still there", "see why they are held above")
 	keys(unmanaged(p), layout.MarkInfo, "unmanaged entitlement", "unmanaged entitlements", "never requested; a revoke removes it, a grant makes it managed")
 	if f := b.findings(p.Findings); len(f) > 0 {
 		out = append(out, f)
@@ -98,7 +98,7 @@ func (b *builder) findings(list []schemas.Finding) items {
 	return out
 }
 
-// unmanaged are the entitlements that no request mentioned and that no operation of the plan takes away.
+// unmanaged are the entitlements that no request mentions and no operation of the plan removes.
 func unmanaged(p *schemas.ApplicationPlan) []schemas.Key {
 	taken := map[schemas.Key]bool{}
 	for i := range p.Operations {

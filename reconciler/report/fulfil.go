@@ -10,7 +10,7 @@ func (b *builder) fulfil(r *schemas.FulfilReport) document {
 	if !r.Recorded {
 		d.Title = say("Already recorded: operation {} in {} is {}", name(r.Operation), name(r.Application), word(r.Status))
 	}
-	d.Blocks = append(d.Blocks, para(say("by {}", name(r.By))))
+	d.Blocks = append(d.Blocks, para(say("Recorded by {}.", name(r.By))))
 	return d
 }
 

@@ -43,7 +43,7 @@ func (b *builder) why(o *schemas.Operation) line {
 	return say("requested in {}", list(docs, b.names))
 }
 
-// release explains what releases a held operation, for reasons that don't.
+// release explains what releases a held operation, where its reason doesn't.
 func release(h schemas.Hold) literal {
 	switch h {
 	case schemas.HoldObserve:
@@ -59,13 +59,13 @@ func release(h schemas.Hold) literal {
 	case schemas.HoldDrift:
 		return "released by countersign drift --enforce"
 	case schemas.HoldProtected:
-		return "never released: change it in the application itself"
+		return "it is never released; change it in the application itself"
 	case schemas.HoldIdentity:
-		return "released by a new request, approved for the present account"
+		return "released by a new request, approved for the current account"
 	case schemas.HoldProvision:
 		return "released by a different provisioning setting"
 	case schemas.HoldDeclined:
-		return "requested again then; or undo the request"
+		return "then it is requested again; or undo the request"
 	}
 	return ""
 }

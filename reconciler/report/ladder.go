@@ -17,7 +17,7 @@ type bounds struct {
 	drift    bool
 	grouped  bool // rows are connections, not operations
 	tables   bool
-	denials  bool // in full, not only their codes and counts
+	denials  bool // complete, not just codes and counts
 	markdown bool
 }
 

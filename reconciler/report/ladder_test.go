@@ -46,21 +46,21 @@ func TestLadderAtTheLimit(t *testing.T) {
 	t.Parallel()
 	p := large(2, 70, 12, strings.Repeat("🦀", 150))
 	for i, b := range rungs[:len(rungs)-1] {
-		whole, next := render(t, p, b), render(t, p, rungs[i+1])
-		if len(next) >= len(whole) {
-			t.Errorf("rung %d has %d bytes, rung %d before it %d", i+1, len(next), i, len(whole))
+		full, next := render(t, p, b), render(t, p, rungs[i+1])
+		if len(next) >= len(full) {
+			t.Errorf("rung %d has %d bytes, rung %d before it %d", i+1, len(next), i, len(full))
 			continue
 		}
 		for _, c := range []struct {
 			limit int
 			want  string
-		}{{len(whole) - 1, next}, {len(whole), whole}, {len(whole) + 1, whole}} {
+		}{{len(full) - 1, next}, {len(full), full}, {len(full) + 1, full}} {
 			got, err := ladder(p, Options{}, c.limit)
 			if err != nil {
 				t.Fatal(err)
 			}
 			if got != c.want {
-				t.Errorf("rung %d, limit %d of %d: got %d bytes, want %d", i, c.limit, len(whole), len(got), len(c.want))
+				t.Errorf("rung %d, limit %d of %d: got %d bytes, want %d", i, c.limit, len(full), len(got), len(c.want))
 			}
 			if len(got) > c.limit || !utf8.ValidString(got) {
 				t.Errorf("rung %d: %d bytes for %d, valid %v", i, len(got), c.limit, utf8.ValidString(got))
@@ -86,7 +86,7 @@ func TestLadderOrder(t *testing.T) {
 	}
 }
 
-// However hostile a report is in size, its headline, its sign-offs and its denials stand in what is left.
+// However hostile a report is in size, its headline, its sign-offs and its denials are kept.
 func TestNothingIsTooLarge(t *testing.T) {
 	t.Parallel()
 	for name, unit := range map[string]string{

@@ -31,7 +31,7 @@ func (b *builder) subject(o *schemas.Operation) line {
 		return b.what(o.Privilege, *o.Target)
 	case schemas.OperationDelete:
 		if o.ReassignTo != "" {
-			return say("what it owns goes to {}", name(o.ReassignTo))
+			return say("objects it owns go to {}", name(o.ReassignTo))
 		}
 		return nil
 	}
@@ -109,8 +109,8 @@ func common(ops []schemas.Operation) []schemas.DocumentID {
 	return ops[0].Documents
 }
 
-// progress is what became of operations: what to show of each and which to show first. The zero value is
-// for operations that are only planned.
+// progress adds the results of operations: what to show for each, and which to show first. The zero value is for
+// operations that are only planned.
 type progress struct {
 	state func(*schemas.Operation) (line, []line)
 	rank  func(*schemas.Operation) int

@@ -47,7 +47,7 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 			if r.Attempts > 1 {
 				text = say("{} (after {} attempts)", text, r.Attempts)
 			}
-			detail = append(detail, text.In(bad), say("do: {}", advice(r.Code)))
+			detail = append(detail, text.In(bad), say("fix: {}", advice(r.Code)))
 		}
 		return x.fate.line(), detail
 	}, func(o *schemas.Operation) int { return int(by[o.ID].fate) }})...)
@@ -79,7 +79,7 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 		sum = say("{} verified{}", n[verified], b.rest(n))
 	}
 	if a.Adopted > 0 {
-		sum = join(", ", sum, say("{} adopted: there already as requested", plural(a.Adopted, "item", "items")))
+		sum = join(", ", sum, say("{} adopted, already as requested", plural(a.Adopted, "item", "items")))
 	}
 	if a.Remaining > 0 {
 		sum = say("{}; {} after the read-back", sum, plural(a.Remaining, "operation remains", "operations remain"))

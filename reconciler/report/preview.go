@@ -20,7 +20,7 @@ func (b *builder) preview(p *schemas.Preview) document {
 	}
 	problems := func() { add(say("Errors"), b.findings(p.Errors)) }
 	if p.Verdict == schemas.VerdictInvalid {
-		problems() // nothing else is worth reading before
+		problems()
 	}
 	if unread := b.unread(p); len(unread) > 0 {
 		d.Blocks = append(d.Blocks, unread)
@@ -67,7 +67,7 @@ func (b *builder) preview(p *schemas.Preview) document {
 		d.Blocks = append(d.Blocks, section{Title: say("Policy: not evaluated, because the change has errors")})
 	}
 	add(b.signoffTitle(p), b.signoffs(p)...)
-	d.Blocks = append(d.Blocks, standing(len(p.Quarantined))...)
+	d.Blocks = append(d.Blocks, quarantinedEarlier(len(p.Quarantined))...)
 	if p.Verdict != schemas.VerdictInvalid {
 		problems()
 	}
@@ -174,7 +174,7 @@ func (b *builder) together(p *schemas.Preview) []block {
 	return []block{l}
 }
 
-// collapsed is how many entitlements that are there already are listed.
+// collapsed is how many entitlements already in place are listed.
 const collapsed = 5
 
 func (b *builder) already(p *schemas.Preview, add func(line, ...block), d *document) {
@@ -201,7 +201,7 @@ func (b *builder) already(p *schemas.Preview, add func(line, ...block), d *docum
 	}
 }
 
-// appendix is what an auditor wants in a pull request's comment.
+// appendix lists the evidence for auditors in a pull request's comment.
 func (b *builder) appendix(p *schemas.Preview, d *document) {
 	if b.exact {
 		var v verbatim
@@ -226,7 +226,7 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 		}
 	}
 	if p.Verdict == schemas.VerdictNothing || !b.denials {
-		return // there is no evidence, or no room
+		return // no evidence, or no room
 	}
 	l := items{entry(layout.MarkNone, say("head {}, base {}", short(p.Head), short(p.Base)))}
 	if p.ContentDigest != "" {
@@ -250,8 +250,8 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 	// At a pull request the merge is carried out by itself.
 	pull := p.Evidence != nil && p.Evidence.PullRequest != 0
 	if pull && !p.Live && len(p.Plan.Applications) > 0 && (p.Verdict == schemas.VerdictReady || p.Verdict == schemas.VerdictSignoff) {
-		return say("ask a maintainer to look at exactly this commit and to add the label {}: approvals only count after the preview against the live application. "+
-			"Approvals given now don't count.", name("countersign-preview"))
+		return say("ask a maintainer to review exactly this commit and add the label {}. Approvals count only after a preview against the live application; "+
+			"those given now don't.", name("countersign-preview"))
 	}
 	switch p.Verdict {
 	case schemas.VerdictNothing:
@@ -265,9 +265,9 @@ func (b *builder) previewNext(p *schemas.Preview) line {
 		}
 		if _, held, _ := tally(p.Plan.Applications, func(o *schemas.Operation) bool { return o.Hold != schemas.HoldNone }); held > 0 {
 			if pull {
-				return say("merge it; held operations wait until they are released, as explained above.")
+				return say("merge it. Held operations wait until they are released, as explained above.")
 			}
-			return say("merge it, then run countersign apply; held operations wait until they are released, as explained above.")
+			return say("merge it, then run countersign apply. Held operations wait until they are released, as explained above.")
 		}
 		if pull {
 			return say("merge it. It is then applied, and this comment becomes the receipt.")

@@ -48,13 +48,13 @@ func (b *builder) newlyQuarantined(r *schemas.RunReport) []block {
 	}
 	var out []block
 	if l := b.quarantined(files); len(l) > 0 {
-		out = append(out, section{Title: say("Quarantined: on the branch, without effect"), Blocks: []block{l}})
+		out = append(out, section{Title: say("Quarantined: on the branch, but not in effect"), Blocks: []block{l}})
 	}
-	return append(out, standing(earlier)...)
+	return append(out, quarantinedEarlier(earlier)...)
 }
 
-// standing is the one line about files that were quarantined earlier.
-func standing(n int) []block {
+// quarantinedEarlier is the line about files that were quarantined by earlier runs.
+func quarantinedEarlier(n int) []block {
 	if n == 0 {
 		return nil
 	}

@@ -39,7 +39,7 @@ func (b *builder) run(r *schemas.RunReport) document {
 		d.Blocks = append(d.Blocks, para(more(n, "applications")))
 	}
 	if len(quiet) > 0 && (len(quiet) < len(r.Applications) || b.markdown) {
-		d.Blocks = append(d.Blocks, para(say("As requested: {}", list(quiet, b.list))))
+		d.Blocks = append(d.Blocks, para(say("As approved: {}", list(quiet, b.list))))
 	}
 	d.Blocks = append(d.Blocks, b.newlyQuarantined(r)...)
 	if r.Again != nil {
@@ -84,7 +84,7 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	if r.Kind == "Drift" && dry {
 		m, title := b.driftTitle(plans, unread, left)
 		if len(attestedApplications) > 0 {
-			// What nobody reads may have drifted all the same.
+			// An application that can't be read may have drifted too.
 			if _, n, _ := tally(plans, func(o *schemas.Operation) bool { return isDrift(o) && o.Hold != schemas.HoldPending }); n > 0 || len(unread) > 0 {
 				title = say("{}.", title)
 			}
@@ -136,7 +136,7 @@ func (b *builder) runTitle(r *schemas.RunReport, dry bool, all map[fate]int) (ma
 	return icon, say("Applied and verified: {}{}{}", counts(n), places(apps), tail)
 }
 
-// impossible counts the documents that ask for what cannot be.
+// impossible counts the documents that can't be carried out.
 func impossible(plans []schemas.ApplicationPlan) int {
 	wrong := map[schemas.DocumentID]bool{}
 	for _, p := range plans {
@@ -167,7 +167,7 @@ func (b *builder) rest(all map[fate]int) line {
 }
 
 func (b *builder) driftTitle(plans []schemas.ApplicationPlan, unread []line, left int) (mark, line) {
-	// What somebody outside is at is on its way: no drift, and nothing that is due here.
+	// An operation that somebody else carries out is neither drift nor due here.
 	outside := func(o *schemas.Operation) bool { return o.Hold == schemas.HoldPending }
 	_, differences, where := tally(plans, func(o *schemas.Operation) bool { return isDrift(o) && !outside(o) })
 	_, due, _ := tally(plans, func(o *schemas.Operation) bool { return !isDrift(o) && !outside(o) })
@@ -238,7 +238,7 @@ func (b *builder) runNext(r *schemas.RunReport, all map[fate]int, dry bool) line
 	case errs:
 		return say("make the application named above reachable and readable, then run again.")
 	case !dry && all[failed]+all[blocked]+all[differs]+all[unverifiable]+all[untried]+all[cancelled]+all[unconfirmed] > 0:
-		return say("follow the advice of the failed operations, then run again: only those are retried.")
+		return say("fix the failed operations as advised, then run again: only those are retried.")
 	case quarantined:
 		return say("get the quarantined files approved in a separate change, or revert them.")
 	case r.Kind == "Drift" && dry && total > 0 && due > 0:

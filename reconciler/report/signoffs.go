@@ -8,8 +8,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// missing says how many sign-offs are missing. One person may meet several requirements, so of several only
-// the least number is known.
+// missing is the number of missing sign-offs. One person may meet several requirements, so for several of them only the
+// least number is known.
 func (b *builder) missing(p *schemas.Preview) line {
 	most := 0
 	for _, r := range p.Unmet {
@@ -26,7 +26,7 @@ func (b *builder) left(p *schemas.Preview, r schemas.Requirement) int {
 	return max(max(r.Count, 1)-given(p, r), 1)
 }
 
-// given is how many of the sign-offs that count speak for a requirement.
+// given is the number of counting sign-offs that meet a requirement.
 func given(p *schemas.Preview, r schemas.Requirement) int {
 	if p.Evidence == nil {
 		return 0
@@ -71,7 +71,7 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 				why := say("no reason given")
 				switch {
 				case b.words != nil:
-					why = say("may not sign this change off") // who gains by it is not for every reader
+					why = say("not allowed to sign off this change") // the reason may name who gains access
 				case a.Why != "":
 					why = say("{}", a.Why)
 				}
@@ -83,7 +83,7 @@ func (b *builder) signoffs(p *schemas.Preview) []block {
 		}
 	}
 	for _, r := range p.Unmet {
-		it := entry(layout.MarkWait, say("{}: {} of {}", say("missing").In(caution), plural(b.left(p, r), "sign-off", "sign-offs"), b.principals(r.From)))
+		it := entry(layout.MarkWait, say("{}: {} from {}", say("missing").In(caution), plural(b.left(p, r), "sign-off", "sign-offs"), b.principals(r.From)))
 		why := say("{}", b.sentence(r.Why))
 		if r.Why == "" {
 			why = say("no reason given")
@@ -125,7 +125,7 @@ func (b *builder) approval(a schemas.Approval) line {
 		out = say("{} as {}", out, list(as, max(b.names, 3)))
 	}
 	if a.Method != "" {
-		out = say("{} by {}", out, word(a.Method))
+		out = say("{}, by {}", out, word(a.Method))
 	}
 	if !a.Authenticated {
 		out = say("{} {}", out, say("(unauthenticated)").In(caution))
@@ -143,7 +143,7 @@ func (b *builder) principals(from []string) line {
 		l = append(l, say("{}", name(f)))
 	}
 	if len(l) == 0 {
-		return say("nobody: the rule lists nobody")
+		return say("nobody: the rule names nobody")
 	}
 	if n := len(l) - max(b.names, 3); n > 0 {
 		return say("{} or {} more", join(", ", l[:max(b.names, 3)]...), n)

@@ -289,7 +289,7 @@ func accessReport() *schemas.AccessReport {
 		Entries: []schemas.AccessEntry{membership, entry("alice", member, step(reader, orders, "SELECT")), entry("mallory", foreign, step(reader, orders, "SELECT"))}}
 }
 
-// states are all that a report may have to say.
+// states are the states that a report can show.
 func states() map[string]any {
 	blind := ready()
 	blind.Live, blind.Plan.Applications[0].ReadAt = false, time.Time{}

@@ -58,7 +58,7 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		d.Icon = layout.MarkMissing
 	}
 	t := table{Head: []literal{"Request", "Approval", "Provisioning", "Verification", "Connection", "Detail"}, Titled: true, Lead: true}
-	// What needs somebody comes first where not all is shown.
+	// Requests that need attention come first if not all are shown.
 	sorted := make([]*schemas.RequestStatus, len(r.Requests))
 	for i := range r.Requests {
 		sorted[i] = &r.Requests[i]
@@ -101,7 +101,7 @@ func (b *builder) status(r *schemas.StatusReport) document {
 		d.Blocks = append(d.Blocks, para(more(n, "requests")))
 	}
 	if l := b.quarantined(r.Quarantined); len(l) > 0 {
-		d.Blocks = append(d.Blocks, section{Title: say("Quarantined: on the branch, without effect"), Blocks: []block{l}})
+		d.Blocks = append(d.Blocks, section{Title: say("Quarantined: on the branch, but not in effect"), Blocks: []block{l}})
 	}
 	switch {
 	case n["failed"] > 0:

@@ -2,7 +2,7 @@ package report
 
 import "github.com/countersign/countersign/reconciler/report/layout"
 
-// The words of layout that every sentence here is made of.
+// The parts of layout that documents are built from.
 type (
 	document = layout.Document
 	block    = layout.Block

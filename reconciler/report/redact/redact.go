@@ -1,4 +1,4 @@
-// Package redact finds the identities in a report and gives each a number to stand in for it, for places that more
+// Package redact finds the identities in a report and replaces each by a number, for places that more
 // people read than may know who has access. It imports schemas and no other package of countersign.
 package redact
 
@@ -12,7 +12,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Redaction stands in for identities: each keeps one number through a report, so that a reader can tell that
+// Redaction replaces identities: each keeps one number throughout a report, so that a reader can tell that
 // two lines are about the same one. A nil Redaction hides nothing.
 type Redaction struct {
 	numbers map[schemas.Name]int
@@ -146,7 +146,7 @@ func (r *Redaction) Hide(s string) string {
 			continue
 		}
 		word := s[:n]
-		core := strings.TrimRight(word, ".-+") // a sentence's end is no part of a name
+		core := strings.TrimRight(word, ".-+") // the end of a sentence isn't part of a name
 		switch {
 		case r.words[strings.ToLower(word)] != "":
 			b.WriteString(r.words[strings.ToLower(word)])

@@ -20,18 +20,18 @@ func newAccessCommand(a *app) *cobra.Command {
 	o := &accessOptions{app: a}
 	c := &cobra.Command{
 		Use:   "access",
-		Short: "Show who can do what, and the request and approvers behind it",
+		Short: "Show who can do what, and who requested and approved it",
 		Long: `Reads the live applications and follows nested connections from identities to
 resources. Each step shows its request, the commit that admitted it and who
-signed it off, or that it is unmanaged.`,
+signed it off, or is marked unmanaged.`,
 		Example: "  countersign access --identity alice\n  countersign access --resource sales.orders\n  countersign access --connection role/sales_reader --format json",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.query.Identity, "identity", "", "only this `IDENTITY`: alice, or user/alice")
-	f.StringVar(&o.query.Connection, "connection", "", "only through this `CONNECTION`: sales_reader, or role/sales_reader")
-	f.StringVar(&o.query.Resource, "resource", "", "only to this `TARGET`: sales.orders, or table/sales.orders")
+	f.StringVar(&o.query.Identity, "identity", "", "only this `IDENTITY`, such as alice or user/alice")
+	f.StringVar(&o.query.Connection, "connection", "", "only through this `CONNECTION`, such as sales_reader or role/sales_reader")
+	f.StringVar(&o.query.Resource, "resource", "", "only to this `TARGET`, such as sales.orders or table/sales.orders")
 	toFlag(c, &o.query.To)
 	a.applicationFlag(c)
 	formatFlag(c, &a.format, formatText, formatMarkdown, formatJSON)

@@ -18,11 +18,11 @@ func newApplyCommand(a *app) *cobra.Command {
 		Use:   "apply",
 		Short: "Admit merged changes, apply them, and verify the result",
 		Long: `Judges every commit on the branch since the last run, applies approved changes
-to each application, reads back, and records the result. Changes without
+to each application, reads them back, and records the result. Changes without
 sign-off are quarantined: reported, but not applied. apply is idempotent.
 
-Exit codes: 0 all done; 1 error; 3 or 4 a commit was quarantined now, by policy
-or for lack of sign-off; 5 applied in part.
+Exit codes: 0 all done; 1 error; 3 or 4 this run quarantined a commit, by policy
+or for lack of sign-off; 5 partly applied.
 ` + forgeHelp,
 		Example: "  countersign apply\n  countersign apply --dry-run\n  countersign apply --application warehouse",
 		Args:    cobra.NoArgs,

@@ -78,7 +78,7 @@ func newAuditVerifyCommand(a *app) *cobra.Command {
 		Use:   "verify",
 		Short: "Verify the hash of every record, and the chain",
 		Long: `Recomputes the hash of every record. With --head and --count from an earlier
-export, it also detects a ledger whose end was cut off.
+export, it also detects a truncated ledger.
 
 Exit codes: 0 the chain is intact; 1 it is broken, or an error.`,
 		Example: "  countersign audit verify\n  countersign audit verify --head 6f1c… --count 120",
@@ -128,10 +128,10 @@ func newAuditEntitlementsCommand(a *app) *cobra.Command {
 	o := &auditEntitlementsOptions{app: a}
 	c := &cobra.Command{
 		Use:   "entitlements",
-		Short: "List the recorded entitlements at an instant",
-		Long: `Lists connections and entitlements that a read-back had shown by then. Access
-that was never requested isn't recorded; countersign access shows it as it is
-now.`,
+		Short: "List the entitlements recorded at a point in time",
+		Long: `Lists the connections and entitlements that a read-back had verified by then.
+Access that was never requested isn't recorded; countersign access shows it as
+it is now.`,
 		Example: "  countersign audit entitlements\n  countersign audit entitlements --as-of 2026-06-30 --format json",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },

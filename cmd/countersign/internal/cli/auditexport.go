@@ -36,12 +36,12 @@ func newAuditExportCommand(a *app) *cobra.Command {
 	o := &auditExportOptions{app: a, rows: exportJSONLines}
 	c := &cobra.Command{
 		Use:   "export",
-		Short: "Write a row per operation, from request to read-back",
+		Short: "Write one row per operation, from request to read-back",
 		Long: `Writes JSON Lines (authoritative) or CSV: a row for each operation and each
 denied change, with its request, sign-off, policy results, execution and
-read-back. The manifest describes the population: filters, counts for each
-state, sequence range, head of the chain. Unknown values are "unknown", never
-true.`,
+read-back. The manifest describes the export: filters, counts per
+state, sequence range and the head of the chain. A value that can't be proved is
+"unknown", never true.`,
 		Example: `  countersign audit export > audit.jsonl
   countersign audit export --format csv --output audit.csv \
     --manifest manifest.json --since 2026-01-01 --until 2026-04-01`,
@@ -51,7 +51,7 @@ true.`,
 	f := c.Flags()
 	f.StringVar(&o.output, "output", "", "write rows to this `FILE` (default: standard output)")
 	f.StringVar(&o.manifest, "manifest", "", "write the complete manifest to this `FILE` (default: a summary on standard error)")
-	f.StringVar(&o.since, "since", "", "only records from this `INSTANT` or day on")
+	f.StringVar(&o.since, "since", "", "only records since this `INSTANT` or day")
 	f.StringVar(&o.until, "until", "", "only records before this `INSTANT` or day")
 	a.applicationFlag(c)
 	formatFlag(c, &o.rows, exportJSONLines, exportCSV)
@@ -115,6 +115,6 @@ func (o *auditExportOptions) summarise(m *audit.Manifest) {
 		chain = "THE HASH CHAIN IS BROKEN: run countersign audit verify"
 	}
 	fmt.Fprintf(o.Stderr, "%d records: %s, head\n%s\n", m.Records, chain, m.Head)
-	fmt.Fprintf(o.Stderr, "%d of %d request files are in the rows; %d exceptions\n", m.Reconciled, m.RequestFiles, len(m.Exceptions))
+	fmt.Fprintf(o.Stderr, "%d of %d request files covered; %d exceptions\n", m.Reconciled, m.RequestFiles, len(m.Exceptions))
 	fmt.Fprintln(o.Stderr, "(--manifest FILE writes the complete manifest)")
 }

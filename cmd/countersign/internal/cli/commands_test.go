@@ -134,6 +134,7 @@ func TestFormatsThatACommandHas(t *testing.T) {
 		{"audit verify --format markdown", "error: --format markdown: expected text or json\n"},
 		{"status --format yaml", "error: --format yaml: expected text, markdown or json\n"},
 		{"serve --format json", "error: unknown flag: --format; countersign serve --help lists the flags\n"},
+		{"schema --format json", "error: --format json requires NAME; countersign schema lists the names\n"},
 		{"policy test --format=", "error: --format : expected text or json\n"},
 	} {
 		code, out, errs := invoke(t, strings.Fields(tt.args)...)
@@ -171,7 +172,7 @@ func TestManualPages(t *testing.T) {
 		}
 		for _, want := range []string{`.TH "` + strings.ToUpper(strings.TrimSuffix(name, ".1")) + `" "1" "Nov 2026"`, ".SH SYNOPSIS", ".SH EXAMPLE"} {
 			if !strings.Contains(string(page), want) {
-				t.Errorf("%s has no %s", name, want)
+				t.Errorf("%s lacks %s", name, want)
 			}
 		}
 	}

@@ -28,7 +28,7 @@ func newConnectorListCommand(a *app) *cobra.Command {
 	o := &connectorListOptions{a}
 	c := &cobra.Command{
 		Use:   "list",
-		Short: "List what each connector can do with each type of connection",
+		Short: "List what each connector can do, per connection type",
 		Long: `Lists each connector, including those bound with --exec, with its connection
 types: whether it can create, update and delete them, whether it can reassign
 what they own, and what can be granted to them.`,

@@ -35,19 +35,19 @@ func newConnectorTestCommand(a *app) *cobra.Command {
 	o := &connectorTestOptions{app: a}
 	c := &cobra.Command{
 		Use:   "test [PATH|NAME] [-- ARGUMENT...]",
-		Short: "Test a connector in a separate program against the contract",
+		Short: "Test a connector in a separate program",
 		Long: `Runs the conformance suite that every connector passes on the program PATH.
 Arguments after -- go to the program.
 
-The suite creates and removes accounts, groups and privileges in applications
-that an outside hand starts for it: a program that changes the application
-without the connector's code (countersign schema connector-request, type test).
---hand names it; with --test-hand it is the connector's program itself, called
+The suite creates and removes accounts, groups and privileges. It needs an
+outside hand: a program that starts test applications and changes them without
+the connector's code (countersign schema connector-request, type test). --hand
+names the program. With --test-hand it is the connector's own program, called
 with the argument --test-hand.
 
 Without a hand, a reduced set of cases runs, which changes nothing. With
---config they read the application in that file; without it, only the
-description is checked.
+--config, these cases read the application in that file; without it, they only
+check the description.
 
 Without an argument, or with the name of a built-in connector, prints the table
 of connector list: built-in connectors are tested in their own source.
@@ -74,8 +74,8 @@ couldn't run.`,
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.config, "config", "", "`FILE` with the application's config, or its document; the application is only read")
-	f.StringVar(&o.hand, "hand", "", "the `PROGRAM` that is the outside hand")
+	f.StringVar(&o.config, "config", "", "`FILE` with the application's config or document; the application is only read")
+	f.StringVar(&o.hand, "hand", "", "the `PROGRAM` that serves as the outside hand")
 	f.BoolVar(&o.own, "test-hand", false, "the connector's program is also the outside hand, when called with --test-hand")
 	f.StringSliceVar(&o.env, "env", nil, "`VARIABLES` to pass to the programs, besides PATH, HOME and the locale")
 	f.StringVar(&o.run, "run", "", "only cases whose name matches this regular `EXPRESSION`")

@@ -28,15 +28,16 @@ func newDemoCommand(a *app) *cobra.Command {
 	o := &demoOptions{app: a}
 	c := &cobra.Command{
 		Use:   "demo",
-		Short: "Play a complete story: request, review, apply, drift, undo, audit",
-		Long: `Creates a Git repository and a Casbin application in a temporary folder, and
-plays a complete story through the real code. Each line that begins with $ is
-what a person would type. It needs git, and no server.`,
-		Example: "  countersign demo\n  countersign demo --dir ./try          # keep the folder and look around",
+		Short: "Walk through a request: review, apply, drift, undo, audit",
+		Long: `Creates a Git repository and a Casbin application in a temporary folder, then
+runs real commands against them, from the first request to the audit export.
+Lines that begin with $ are what you would type. The demo needs git, but no
+server.`,
+		Example: "  countersign demo\n  countersign demo --dir ./try          # keep the folder to explore",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
-	c.Flags().StringVar(&o.dir, "dir", "", "play in this new `DIR` and keep it")
+	c.Flags().StringVar(&o.dir, "dir", "", "create the demo in this new `DIR`, and keep it")
 	return c
 }
 
@@ -62,23 +63,23 @@ func (o *demoOptions) run(ctx context.Context) (err error) {
 	if err := d.play(); err != nil {
 		return err
 	}
-	where := "countersign demo --dir ./try            play again and keep the folder"
+	where := "countersign demo --dir ./try            run it again, and keep the folder"
 	if keep {
 		where = "cd " + dir + " && countersign status"
 	}
-	d.say("", "That's the complete story.", "",
+	d.say("", "That's the whole life of a request.", "",
 		"Try next:",
 		"  "+where,
-		"  countersign init --connector postgres   start your own, with a real database",
-		"  countersign policy rules                list what the built-in policy requires",
-		"  countersign schema postgres --scripts   print the least privileges it needs")
+		"  countersign init --connector postgres   start your own, for a database",
+		"  countersign policy rules                list the built-in rules",
+		"  countersign schema postgres --scripts   print least-privilege scripts")
 	return nil
 }
 
 // demoIndent is how far the output of a command is indented.
 const demoIndent = 5
 
-// demo is one performance. Its clock can be moved forward, so that nobody waits for an expiry.
+// demo is one run of the demo. Its clock can be moved forward, so that nobody waits for an expiry.
 type demo struct {
 	*app
 	ctx   context.Context
@@ -91,7 +92,7 @@ type demo struct {
 // person is somebody who commits.
 type person struct{ name, mail string }
 
-// The cast. A Git repository without a forge knows people by their e-mail addresses alone.
+// The people of the demo. Without a forge, they are known by their e-mail addresses.
 func alice() person { return person{"Alice", "alice@acme.test"} }
 func bob() person   { return person{"Bob", "bob@acme.test"} }
 func carol() person { return person{"Carol", "carol@acme.test"} }
@@ -133,7 +134,7 @@ func (d *demo) git(who person, args ...string) error {
 	return nil
 }
 
-// run runs countersign as typed and shows its output. An exit code other than want is a failure of the demo itself.
+// run runs countersign as typed and shows its output. Any exit code other than want fails the demo.
 func (d *demo) run(want int, args ...string) error {
 	d.shown(strings.ReplaceAll("countersign "+strings.Join(args, " "), d.dir+string(filepath.Separator), ""))
 	var out, errs bytes.Buffer
@@ -212,7 +213,7 @@ func (d *demo) play() error {
 
 func (d *demo) begin() error {
 	d.chapter("An access repository and an application",
-		"Carol's team keeps access in Git. The application is a Casbin policy file, an authorization store without a server. Trust starts at the commit that adds countersign.yaml.")
+		"Carol's team manages access in Git. Their application keeps its access in a Casbin policy file, so the demo needs no server. Trust starts at the commit that adds countersign.yaml.")
 	if err := os.MkdirAll(filepath.Join(d.dir, "authz"), 0o755); err != nil {
 		return err
 	}
@@ -246,7 +247,7 @@ func (d *demo) begin() error {
 
 func (d *demo) create() error {
 	d.chapter("A request for a new role",
-		"A request is a YAML file on a branch. The preview shows what it would do and who must sign it off. Bob owns the application, so his approval counts. It is recorded in the merge commit.")
+		"A request is a YAML file on a branch. The preview shows what it would change and who must sign it off. Bob owns the application, so his approval counts. The merge commit records it.")
 	if err := d.request(alice(), "sales-reader", "requests/sales-reader.yaml", demoCreation); err != nil {
 		return err
 	}
@@ -261,7 +262,7 @@ func (d *demo) create() error {
 
 func (d *demo) assign() error {
 	d.chapter("An assignment, denied at first",
-		"Alice requests access for two colleagues, and a privilege that the application lists as powerful. Policy denies it, and names the line and the reason.")
+		"Alice requests access for two colleagues, including a privilege that the application lists as privileged. Policy denies it, with the line and the reason.")
 	if err := d.request(alice(), "sales-access", "requests/sales-access.yaml", demoRefused); err != nil {
 		return err
 	}
@@ -286,8 +287,8 @@ func (d *demo) assign() error {
 }
 
 func (d *demo) quarantine() error {
-	d.chapter("Two attempts to bypass the reviewers",
-		"Alice approves her own request, and Mallory pushes straight to the branch. Both changes are on main now. Neither has any effect.")
+	d.chapter("Two attempts to bypass review",
+		"Alice approves her own request, and Mallory pushes straight to main. Both changes are now on main, and neither takes effect.")
 	if err := d.request(alice(), "payroll", "requests/payroll.yaml", demoPayroll); err != nil {
 		return err
 	}
@@ -305,8 +306,8 @@ func (d *demo) quarantine() error {
 }
 
 func (d *demo) handmade() error {
-	d.chapter("Somebody edits the application by hand",
-		"Dave's membership is replaced by Mallory's in the policy file.")
+	d.chapter("A change made by hand",
+		"Somebody replaces Dave with Mallory in the policy file.")
 	file := filepath.Join(d.dir, "authz", "policy.csv")
 	d.shown("sed -i 's/^g, dave,/g, mallory,/' authz/policy.csv")
 	d.say("")
@@ -332,7 +333,7 @@ func (d *demo) handmade() error {
 
 func (d *demo) expire() error {
 	d.chapter("Three weeks later",
-		"Erin's grant has expired. Without any request, the next run removes it. (The demo moves its clock forward.)")
+		"The demo moves its clock forward. Erin's grant has expired, so the next run removes it. No request is needed.")
 	d.later += 21 * 24 * time.Hour
 	if err := d.run(0, "apply"); err != nil {
 		return err
@@ -341,8 +342,8 @@ func (d *demo) expire() error {
 }
 
 func (d *demo) undo() error {
-	d.chapter("Undo is git revert",
-		"Reverting the merge removes the file and its effect. It is a change like any other, so Bob signs it off.")
+	d.chapter("To undo a request, revert it",
+		"Reverting the merge removes the file and its effect. A revert is a change like any other, so Bob signs it off.")
 	if err := d.git(alice(), "checkout", "-q", "-B", "undo", "main"); err != nil {
 		return err
 	}
@@ -378,7 +379,7 @@ func (d *demo) lookup(title string) (string, error) {
 
 func (d *demo) remove() error {
 	d.chapter("The role is no longer needed",
-		"A deletion is a request too. Policy allows it because the role has no members.")
+		"Deleting it takes a request too. Policy allows it because the role has no members left.")
 	if err := d.request(alice(), "retire", "requests/retire-sales-reader.yaml", demoDeletion); err != nil {
 		return err
 	}
@@ -393,7 +394,7 @@ func (d *demo) remove() error {
 
 func (d *demo) look() error {
 	d.chapter("What an auditor sees",
-		"Every verdict, intent, outcome and read-back is in a ledger with a hash chain.")
+		"The ledger records every verdict, intent, outcome and read-back, chained by hashes.")
 	if err := d.run(0, "status"); err != nil {
 		return err
 	}

@@ -13,54 +13,62 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-func (a *app) doctor() *cobra.Command {
+// doctorOptions configures doctor.
+type doctorOptions struct {
+	*app
+}
+
+func newDoctorCommand(a *app) *cobra.Command {
+	o := &doctorOptions{app: a}
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check the repository's rules at GitHub",
-		Long: `Reads the rulesets of the branch and lists gaps: reviews that survive a push,
-bypass lists, force pushes, statuses that aren't required. countersign judges
-every change again at the merge, so a gap costs time and noise, not access.
-Nothing is changed.
+		Short: "Check the repository's rules on GitHub",
+		Long: `Reads the branch's rulesets and lists gaps: reviews that survive a push, bypass
+lists, force pushes, statuses that aren't required. countersign checks every
+change again at the merge, so a gap costs time and noise, not access. Nothing
+is changed.
 
 Exit codes: 0 no gaps; 1 an error, or a gap.
 ` + forgeHelp,
 		Example: "  countersign doctor\n  countersign doctor --ledger-branch countersign/ledger\n  countersign doctor --format json",
 		Args:    cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) (err error) {
-			r, repo, err := a.open(c.Context())
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, r.Close()) }()
-			s, err := a.site(c.Context(), r, repo)
-			if err != nil {
-				return err
-			}
-			_, branch, err := a.ownBranch(repo)
-			if err != nil {
-				return err
-			}
-			conf, err := r.Configuration(c.Context(), branch)
-			if err != nil {
-				return err
-			}
-			checks, err := s.client.Examine(c.Context(), forge.Examination{Settings: conf.Settings, LedgerBranch: a.ledgerBranch,
-				File: func(ctx context.Context, path string) (string, error) { return fileOn(ctx, repo, branch, path) }})
-			if err != nil {
-				return err
-			}
-			if err := a.print(&schemas.DoctorReport{Checks: checks}); err != nil {
-				return err
-			}
-			if slices.ContainsFunc(checks, func(k schemas.Check) bool { return k.State == schemas.CheckOpen }) {
-				return &exit{code: exitError}
-			}
-			return nil
-		},
+		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	formatFlag(c, &a.format, formatText, formatMarkdown, formatJSON)
 	a.reconcilerFlags(c)
 	return c
+}
+
+func (o *doctorOptions) run(ctx context.Context) (err error) {
+	r, repo, err := o.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	s, err := o.site(ctx, r, repo)
+	if err != nil {
+		return err
+	}
+	_, branch, err := o.ownBranch(repo)
+	if err != nil {
+		return err
+	}
+	conf, err := r.Configuration(ctx, branch)
+	if err != nil {
+		return err
+	}
+	checks, err := s.client.Examine(ctx, forge.Examination{Settings: conf.Settings, LedgerBranch: o.ledgerBranch,
+		File: func(ctx context.Context, path string) (string, error) { return fileOn(ctx, repo, branch, path) }})
+	if err != nil {
+		return err
+	}
+	if err := o.print(&schemas.DoctorReport{Checks: checks}); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(checks, func(k schemas.Check) bool { return k.State == schemas.CheckOpen }) {
+		return &exit{code: exitError}
+	}
+	return nil
 }
 
 // onlyFile lets one path of a tree through.

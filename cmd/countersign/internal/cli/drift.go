@@ -17,13 +17,13 @@ func newDriftCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "drift",
 		Short: "Compare live applications with the approved state",
-		Long: `Reports where an application differs from the approved state: changed by hand,
-or because a change is still pending. With --enforce the difference is
-corrected and read back. Without it nothing is written.
+		Long: `Reports where an application differs from the approved state, because somebody
+changed it by hand or a change is still pending. With --enforce, differences
+are corrected and read back. Without it, nothing is written.
 
 Exit codes: 0 no drift, or drift corrected; 1 error; 2 something differs, with
---exit-code; with --enforce, 3 or 4 a commit was quarantined now, 5 corrected in
-part.
+--exit-code; with --enforce, 3 or 4 this run quarantined a commit, 5 partly
+corrected.
 ` + forgeHelp,
 		Example: "  countersign drift --exit-code\n  countersign drift --enforce --application warehouse",
 		Args:    cobra.NoArgs,

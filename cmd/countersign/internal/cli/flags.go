@@ -31,7 +31,7 @@ const annotationGroup = "countersign_group"
 // repositoryFlag adds --repo, for commands that read the access repository's files.
 func (a *app) repositoryFlag(c *cobra.Command) {
 	inGroup(c, groupState, func(f *pflag.FlagSet) {
-		f.StringVar(&a.repo, "repo", ".", "`DIR` of the access repository: its work tree, a folder in it, or a bare clone")
+		f.StringVar(&a.repo, "repo", ".", "`DIR` of the access repository: a work tree, a folder in it, or a bare clone")
 	})
 }
 
@@ -41,7 +41,7 @@ func (a *app) ledgerFlags(c *cobra.Command) {
 	inGroup(c, groupState, func(f *pflag.FlagSet) {
 		f.StringVar(&a.branchName, "branch", "", "the `BRANCH` whose merges take effect (default: the one in the checkout's settings; main with --publish, --pull-request or --ledger-branch)")
 		f.StringVar(&a.state, "state", "", "`DIR` of the ledger and the index (default: $COUNTERSIGN_STATE, or countersign/ inside the Git directory)")
-		f.StringVar(&a.ledgerBranch, "ledger-branch", "", "keep the ledger on this `BRANCH` of the access repository too, for ephemeral runners: "+branch.DefaultName)
+		f.StringVar(&a.ledgerBranch, "ledger-branch", "", "also keep the ledger on this `BRANCH` of the access repository, for ephemeral runners: "+branch.DefaultName)
 		f.StringVar(&a.ledgerAnchor, "ledger-anchor", "", "full `HASH` of a commit that the ledger's branch must contain")
 	})
 	a.verboseFlag(c)
@@ -77,7 +77,7 @@ func (a *app) applicationFlag(c *cobra.Command) {
 	c.Flags().StringVar(&a.application, "application", "", "only the application `NAME`")
 }
 
-// toFlag adds --to, for commands that look at the history of the branch.
+// toFlag adds --to, for commands that read the branch's history.
 func toFlag(c *cobra.Command, to *string) {
 	c.Flags().StringVar(to, "to", "", "read the history up to this `REVISION` (default: the tip of the branch)")
 }

@@ -18,8 +18,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// openForge opens a repository at a kind of forge. Where the forge is and as whom to speak comes from the environment
-// alone.
+// openForge opens a repository on a kind of forge. The forge's address and credentials come only from the environment.
 func (a *app) openForge(kind, repository string) (forge.Forge, error) {
 	k, err := forges().Named(kind)
 	if err != nil {
@@ -44,7 +43,7 @@ const localForge = "local"
 type site struct {
 	client forge.Forge
 	dir    string
-	// branch is the reference of the settings' branch in the clone, spec what brings it there.
+	// branch is the reference of the settings' branch in the clone, spec the refspec that fetches it.
 	branch, spec string
 }
 
@@ -59,16 +58,16 @@ func (a *app) site(ctx context.Context, r *reconciler.Reconciler, repo *history.
 		return nil, err
 	}
 	if c.Settings.Forge.Kind == localForge {
-		return nil, fmt.Errorf("%s: the forge is %s; there is nobody to tell", schemas.SettingsPath, c.Settings.Forge.Kind)
+		return nil, fmt.Errorf("%s: forge.kind is %s, so there is nowhere to publish (expected %s)", schemas.SettingsPath, c.Settings.Forge.Kind, alternatives(forgeNames()))
 	}
 	if c.Settings.Branch != name {
-		return nil, fmt.Errorf("%s on the branch %s says that access is kept on %s: say --branch %s if that is so", schemas.SettingsPath, name, c.Settings.Branch, c.Settings.Branch)
+		return nil, fmt.Errorf("%s on branch %s sets branch: %s; add --branch %s if that is right", schemas.SettingsPath, name, c.Settings.Branch, c.Settings.Branch)
 	}
 	s := &site{dir: repo.GitDir()}
 	if s.client, err = a.openForge(c.Settings.Forge.Kind, c.Settings.Forge.Repository); err != nil {
 		return nil, err
 	}
-	// A work tree keeps its branches: what comes is kept beside them. A bare clone is ours.
+	// Fetching must not move the branches of a work tree. A bare clone is ours.
 	s.branch = "refs/heads/" + c.Settings.Branch
 	if repo.WorkTree() != "" {
 		s.branch = "refs/remotes/origin/" + c.Settings.Branch
@@ -117,7 +116,7 @@ func replicaOf(b *branch.Branch, err error) (reconciler.Replica, error) {
 	return b, nil
 }
 
-// holder says who runs, for whoever waits.
+// holder identifies this run to others that wait for the lease.
 func (a *app) holder() string {
 	if url := a.runURL(); url != "" {
 		return url
@@ -150,7 +149,7 @@ func (a *app) runURL() string {
 	return ""
 }
 
-// publishPreview previews a pull request and tells it there.
+// publishPreview previews a pull request and publishes the result there.
 func (a *app) publishPreview(c *cobra.Command, r *reconciler.Reconciler, repo *history.Repository, p server.Preview) (*schemas.Preview, error) {
 	s, err := a.site(c.Context(), r, repo)
 	if err != nil {
@@ -160,7 +159,7 @@ func (a *app) publishPreview(c *cobra.Command, r *reconciler.Reconciler, repo *h
 	preview, out, err := p.Run(c.Context())
 	var moved *forge.MovedError
 	if errors.As(err, &moved) {
-		// Nothing went wrong: somebody pushed, and that push has a preview of its own.
+		// Not a failure: somebody pushed, and that push gets its own preview.
 		fmt.Fprintln(a.Stderr, moved.Error())
 		return nil, nil
 	}
@@ -170,7 +169,7 @@ func (a *app) publishPreview(c *cobra.Command, r *reconciler.Reconciler, repo *h
 	}
 	if out != nil {
 		for _, part := range out.Skipped {
-			fmt.Fprintln(a.Stderr, "not published for want of a permission: "+part)
+			fmt.Fprintln(a.Stderr, "not published, permission missing: "+part)
 		}
 		for _, j := range a.jobs() {
 			err = errors.Join(err, j.Report(preview, out, p.Redact))
@@ -179,7 +178,7 @@ func (a *app) publishPreview(c *cobra.Command, r *reconciler.Reconciler, repo *h
 	return preview, err
 }
 
-// muzzle keeps the CI job that this runs in from taking what requesters wrote for its commands.
+// muzzle keeps the surrounding CI job from executing text of requesters as workflow commands.
 func (a *app) muzzle() (release func()) {
 	var flushes []func()
 	for _, j := range a.jobs() {

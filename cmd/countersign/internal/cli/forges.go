@@ -15,3 +15,12 @@ func forges() forge.Kinds {
 
 // forgeHelp lists the environment variables that the forges read.
 const forgeHelp = github.EnvironmentHelp
+
+// forgeNames are the kinds of forges that settings may name.
+func forgeNames() []string {
+	var names []string
+	for _, k := range forges() {
+		names = append(names, k.Name)
+	}
+	return names
+}

@@ -23,11 +23,10 @@ func newFulfilCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "fulfil",
 		Short: "Record the result of a webhook operation",
-		Long: `Records the result of an operation with provisioning webhook, as the webhook's
-callback to countersign serve would: for use by hand or in a workflow, where no
-server runs. Your account is recorded with it. The next run still reads the
-application, and verifies only what it finds. An operation with provisioning
-ticket is done when its issue is closed.`,
+		Long: `Records the result of a webhook operation by hand or from a workflow, if no
+countersign serve is running to receive the callback. Your account is recorded
+too. The next run still reads the application, and verifies only what it finds.
+An operation provisioned by ticket is done when its issue is closed.`,
 		Example: `  countersign fulfil --operation 0f1e2d3c4b5a6978 --status applied
   countersign fulfil --application crm --operation 0f1e2d3c4b5a6978 \
     --status failed --message "no licences left"`,
@@ -35,9 +34,9 @@ ticket is done when its issue is closed.`,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.operation, "operation", "", "the operation's `ID`, from status or apply with --format json")
+	f.StringVar(&o.operation, "operation", "", "the operation's `ID`, from status or apply --format json")
 	f.StringVar(&o.status, "status", "", "the `RESULT`: applied or failed")
-	f.StringVar(&o.message, "message", "", "a `TEXT`: why it failed, or where it is documented")
+	f.StringVar(&o.message, "message", "", "a `TEXT`: why it failed, or where the work is documented")
 	a.applicationFlag(c)
 	formatFlag(c, &a.format, formatText, formatMarkdown, formatJSON)
 	a.reconcilerFlags(c)

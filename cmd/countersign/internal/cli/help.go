@@ -11,14 +11,14 @@ import (
 
 func newHelpCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:     "help [COMMAND]",
-		Short:   "Show help for a command",
-		Long:    "Shows help for a command, as COMMAND --help does.",
-		Example: "  countersign help apply\n  countersign help audit export",
+		Use:     "help [COMMAND|GUIDE]",
+		Short:   "Show help for a command, or a guide",
+		Long:    "Shows help for a command, as COMMAND --help does, or prints a guide.",
+		Example: "  countersign help apply\n  countersign help audit export\n  countersign help reviewing",
 		RunE: func(c *cobra.Command, args []string) error {
 			found, rest, err := c.Root().Find(args)
 			if err != nil || len(rest) > 0 {
-				return fmt.Errorf("unknown command %q; %s --help lists the commands", strings.Join(args, " "), c.Root().Name())
+				return fmt.Errorf("unknown command or guide %q; %s --help lists both", strings.Join(args, " "), c.Root().Name())
 			}
 			found.InitDefaultHelpFlag()
 			found.InitDefaultVersionFlag()
@@ -31,7 +31,7 @@ func newHelpCommand() *cobra.Command {
 			}
 			var names []string
 			for _, sub := range found.Commands() {
-				if sub.IsAvailableCommand() {
+				if sub.IsAvailableCommand() || sub.IsAdditionalHelpTopicCommand() {
 					names = append(names, cobra.CompletionWithDesc(sub.Name(), sub.Short))
 				}
 			}
@@ -53,29 +53,35 @@ func printUsage(c *cobra.Command) error {
 	if c.HasExample() {
 		fmt.Fprintln(w, "\nExamples:\n"+c.Example)
 	}
-	if c.HasAvailableSubCommands() {
-		fmt.Fprintln(w, "\nCommands:")
-		var listed []*cobra.Command
-		width := 0
-		for _, sub := range c.Commands() {
-			if sub.IsAvailableCommand() || sub.Name() == "help" {
-				listed = append(listed, sub)
-				width = max(width, len(sub.Name()))
-			}
-		}
-		for _, sub := range listed {
-			fmt.Fprintf(w, "  %-*s  %s\n", width, sub.Name(), sub.Short)
-		}
-	}
+	printCommands(w, "Commands", c, func(sub *cobra.Command) bool { return sub.IsAvailableCommand() || sub.Name() == "help" })
+	printCommands(w, "Guides", c, (*cobra.Command).IsAdditionalHelpTopicCommand)
 	printFlags(w, c.LocalFlags())
 	if c.HasAvailableSubCommands() {
 		fmt.Fprintf(w, "\n%s COMMAND --help shows more about a command.\n", c.CommandPath())
 	}
+	if c.HasHelpSubCommands() {
+		fmt.Fprintf(w, "%s help GUIDE prints a guide.\n", c.CommandPath())
+	}
 	return nil
 }
 
-// switchValue hides from pflag that a flag is boolean, so that help shows its name alone.
-type switchValue struct{ pflag.Value }
+// printCommands lists some of the commands below c, aligned among themselves.
+func printCommands(w io.Writer, title string, c *cobra.Command, listed func(*cobra.Command) bool) {
+	widest := 0
+	var list []*cobra.Command
+	for _, sub := range c.Commands() {
+		if listed(sub) {
+			list, widest = append(list, sub), max(widest, len(sub.Name()))
+		}
+	}
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintf(w, "\n%s:\n", title)
+	for _, sub := range list {
+		fmt.Fprintf(w, "  %-*s  %s\n", widest, sub.Name(), sub.Short)
+	}
+}
 
 // printFlags prints the flags of a command, its own ones first.
 func printFlags(w io.Writer, flags *pflag.FlagSet) {
@@ -88,12 +94,7 @@ func printFlags(w io.Writer, flags *pflag.FlagSet) {
 		if groups[name] == nil {
 			groups[name] = pflag.NewFlagSet(name, pflag.ContinueOnError)
 		}
-		shown := *f
-		if f.Value.Type() == "bool" {
-			// pflag prints every boolean flag as --name[=true|false].
-			shown.Value, shown.NoOptDefVal = switchValue{f.Value}, ""
-		}
-		groups[name].AddFlag(&shown)
+		groups[name].AddFlag(withoutValue(f))
 	})
 	for _, name := range []string{"", groupState, groupConnectors} {
 		if g := groups[name]; g != nil && g.HasAvailableFlags() {
@@ -104,4 +105,14 @@ func printFlags(w io.Writer, flags *pflag.FlagSet) {
 			fmt.Fprintf(w, "\n%s:\n%s", title, g.FlagUsagesWrapped(textWidth))
 		}
 	}
+}
+
+// withoutValue returns a flag whose help line is --force rather than --force[=true|false].
+func withoutValue(f *pflag.Flag) *pflag.Flag {
+	if f.Value.Type() != "bool" {
+		return f
+	}
+	c := *f
+	c.Value = struct{ pflag.Value }{f.Value}
+	return &c
 }

@@ -26,13 +26,13 @@ func newInitCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "init",
 		Short: "Write the control files of a new access repository",
-		Long: `Writes countersign.yaml, one application, people.yaml and a policy folder to
---repo, and for casbin a small store to try things on. Existing files are kept.
-Then fill in your own people and owners, commit and merge: trust starts at that
-commit.
+		Long: `Writes countersign.yaml, people.yaml, one application and a policy folder to
+--repo. For casbin, it also writes a small policy file to try things on.
+Existing files are kept. Replace the sample people and owners with your own,
+commit and merge: trust starts at that commit.
 
-With --github, also writes the settings of that repository, workflows,
-CODEOWNERS for the owners in the files, and a ruleset to import.`,
+With --github, the settings name that repository, and init also writes its
+workflows, CODEOWNERS and a ruleset to import.`,
 		Example: `  countersign init
   countersign init --github acme/access --connector postgres
   countersign init --connector postgres --name warehouse
@@ -41,7 +41,7 @@ CODEOWNERS for the owners in the files, and a ruleset to import.`,
 		RunE: func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.connector, "connector", "casbin", "the connector of the first application, or the `NAME` of an application with an example, such as slack")
+	f.StringVar(&o.connector, "connector", "casbin", "the `NAME` of the first application's connector, or of an example application, such as slack")
 	o.forge.flags(c)
 	f.StringVar(&o.name, "name", "", "the `NAME` of the first application (default: authz for casbin, warehouse for postgres, otherwise the example's name)")
 	a.repositoryFlag(c)

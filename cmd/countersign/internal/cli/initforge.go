@@ -25,7 +25,7 @@ func (s *starting) flags(c *cobra.Command) {
 	}
 	s.repositories = make([]string, len(s.kinds))
 	for i, k := range s.kinds {
-		c.Flags().StringVar(&s.repositories[i], k.Name, "", "the repository at "+k.Title+", `OWNER/NAME`: write its workflows, CODEOWNERS and ruleset too")
+		c.Flags().StringVar(&s.repositories[i], k.Name, "", "the repository on "+k.Title+", `OWNER/NAME`: also write its workflows, CODEOWNERS and ruleset")
 	}
 }
 
@@ -54,5 +54,5 @@ func (s *starting) hint() string {
 	for _, k := range s.kinds {
 		titles, flags = append(titles, k.Title), append(flags, "--"+k.Name+" OWNER/NAME")
 	}
-	return fmt.Sprintf("tickets are issues at %s: name the repository with %s", strings.Join(titles, " or "), strings.Join(flags, " or "))
+	return fmt.Sprintf("tickets are issues on %s: name the repository with %s", strings.Join(titles, " or "), strings.Join(flags, " or "))
 }

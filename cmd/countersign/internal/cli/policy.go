@@ -18,7 +18,7 @@ import (
 func newPolicyCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:     "policy",
-		Short:   "List the built-in rules, and test them with the repository's own",
+		Short:   "List the built-in rules, and test policy",
 		Example: "  countersign policy rules\n  countersign policy test --coverage",
 		Args:    noSuchCommand,
 		RunE:    showHelp,
@@ -68,10 +68,10 @@ func newPolicyTestCommand(a *app) *cobra.Command {
 	o := &policyTestOptions{app: a}
 	c := &cobra.Command{
 		Use:   "test",
-		Short: "Run the Rego tests of the built-in rules and the policy folder",
+		Short: "Run the Rego tests of the library and the policy folder",
 		Long: `Runs every *_test.rego of the built-in library and of the policy folder in
---repo, with the same restricted built-ins as in a judgement. opa doesn't need
-to be installed.
+--repo, with the restricted built-ins that judgements use. You don't need to
+install opa.
 
 Exit codes: 0 all tests passed; 1 a test failed or couldn't run, or coverage is
 below --fail-under.`,

@@ -51,9 +51,9 @@ read completely; 2 ready and something would change, with --exit-code;
 	f.StringVar(&o.head, "head", "HEAD", "the `REVISION` of the change")
 	f.BoolVar(&o.blind, "blind", false, "don't read the live applications")
 	f.IntVar(&o.pull.Number, "pull-request", 0, "preview the pull request `NUMBER` and publish the result there: comment, check run, statuses, review requests")
-	f.BoolVar(&o.pull.Full, "full", false, "with --pull-request and --head: read the live applications even for a pull request from a fork, if its head is --head")
-	f.StringVar(&o.pull.StatusOn, "status-on", "", "with --pull-request: publish the statuses on this `COMMIT` of a merge queue too")
-	f.BoolVar(&o.pull.Redact, "redact", false, "with --pull-request: leave out who gains and loses access, in all output")
+	f.BoolVar(&o.pull.Full, "full", false, "with --pull-request and --head: read the live applications even if the pull request is from a fork, provided its head is --head")
+	f.StringVar(&o.pull.StatusOn, "status-on", "", "with --pull-request: also publish the statuses on this `COMMIT` of a merge queue")
+	f.BoolVar(&o.pull.Redact, "redact", false, "with --pull-request: hide who gains and loses access, in all output")
 	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 2 if something would change")
 	a.applicationFlag(c)
 	formatFlag(c, &a.format, formatText, formatMarkdown, formatJSON)
@@ -96,7 +96,7 @@ func (o *previewOptions) pullRequest(c *cobra.Command, r *reconciler.Reconciler,
 		o.pull.Head = o.head
 	}
 	if o.pull.Full && o.pull.Head == "" {
-		return nil, errors.New("--full requires --head with the commit that somebody has looked at")
+		return nil, errors.New("--full requires --head with the commit that was reviewed")
 	}
 	return o.publishPreview(c, r, repo, o.pull)
 }

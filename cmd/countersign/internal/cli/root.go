@@ -12,14 +12,14 @@ func newRootCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "countersign",
 		Short: "Access requests in Git: reviewed, applied and verified",
-		Long: `countersign turns access requests into Git. A request is a YAML file in a
-pull request. The preview shows the exact difference against the live
-application and the policy results. The reviewers' approvals are the sign-off.
-At the merge the change is applied, read back and recorded.
+		Long: `countersign manages access through Git. A request is a YAML file in a pull
+request. The preview shows exactly what would change in the live application,
+and what policy decides. Reviewers sign off by approving. Once merged, the
+change is applied, read back and recorded.
 
 Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with
---exit-code); 3 denied by policy; 4 sign-off missing; 5 applied in part.`,
-		Example: `  countersign demo          # the complete story, in a temporary folder
+--exit-code); 3 denied by policy; 4 sign-off missing; 5 partly applied.`,
+		Example: `  countersign demo          # a complete walkthrough, in a temporary folder
   countersign init          # create a new access repository here
   countersign preview       # show what this branch would change`,
 		Version:       programVersion(),
@@ -30,7 +30,7 @@ Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with
 	}
 	c.AddCommand(
 		newDemoCommand(a), newInitCommand(a), newValidateCommand(a), newPreviewCommand(a), newApplyCommand(a), newDriftCommand(a),
-		newStatusCommand(a), newFulfilCommand(a), newAccessCommand(a), newAuditCommand(a), a.serve(), a.doctor(),
+		newStatusCommand(a), newFulfilCommand(a), newAccessCommand(a), newAuditCommand(a), newServeCommand(a), newDoctorCommand(a),
 		newConnectorCommand(a), newPolicyCommand(a), newSchemaCommand(a), newVersionCommand(a), newManCommand(a), newPolicyChildCommand(a),
 	)
 	c.SetVersionTemplate("countersign {{.Version}}\n")

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,10 +35,11 @@ func newSchemaCommand(a *app) *cobra.Command {
 		Use:   "schema [NAME]",
 		Short: "Print a JSON Schema, or what a connector can do",
 		Long: `Without NAME, lists the schemas of documents and outputs, and the connectors.
-With the name of a schema, prints it (draft 2020-12), for editors. With the
-name of a connector, prints its connection types, payload schemas and grantable
-types; with --scripts, the scripts that set up its least privileges. With
---scripts=plan or --scripts=apply, prints that script alone, ready to run.`,
+With the name of a schema, prints that schema (draft 2020-12), for editors.
+With the name of a connector, prints its connection types, payload schemas and
+grantable types. With --scripts, prints the scripts that create its
+least-privilege accounts; --scripts=plan and --scripts=apply print one of them,
+ready to run.`,
 		Example: `  countersign schema
   countersign schema ConnectionAssignment
   countersign schema postgres
@@ -53,7 +55,7 @@ types; with --scripts, the scripts that set up its least privileges. With
 			return append(jsonschema.Names(), registry.Names()...), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	c.Flags().StringVar(&o.scripts, "scripts", "", "for a connector, the scripts for its least privileges; `WHICH` can be plan or apply")
+	c.Flags().StringVar(&o.scripts, "scripts", "", "for a connector, print the scripts that create its least-privilege accounts; `WHICH` is plan or apply")
 	c.Flags().Lookup("scripts").NoOptDefVal = scriptsBoth
 	formatFlag(c, &a.format, formatText, formatJSON)
 	a.connectorFlags(c)
@@ -63,6 +65,9 @@ types; with --scripts, the scripts that set up its least privileges. With
 func (o *schemaOptions) run(ctx context.Context, args []string) error {
 	if !slices.Contains([]string{"", scriptsBoth, scriptsPlan, scriptsApply}, o.scripts) {
 		return fmt.Errorf("--scripts=%s: expected plan or apply", o.scripts)
+	}
+	if len(args) == 0 && o.format == formatJSON {
+		return errors.New("--format json requires NAME; countersign schema lists the names")
 	}
 	registry, err := o.registry(ctx)
 	if err != nil {
@@ -108,7 +113,7 @@ func (o *schemaOptions) describe(d connectors.Description) error {
 	}
 	fmt.Fprintf(o.Stdout, "%s (%s)\n\nspec.config:\n%s\n", d.Title, d.Name, indent(d.Config))
 	if d.Attested {
-		fmt.Fprint(o.Stdout, "\nThis application can't be read: it shows what was reported as done. Its types are\nthose of spec.config.\n")
+		fmt.Fprint(o.Stdout, "\ncountersign can't read this application and relies on what others report. Its\ntypes are those in spec.config.\n")
 	}
 	for _, t := range d.Types {
 		o.describeType(t)
@@ -121,7 +126,7 @@ func (o *schemaOptions) describeType(t connectors.ConnectionType) {
 	for _, x := range []struct {
 		ok   bool
 		name string
-	}{{t.Create, "create"}, {t.Update, "update"}, {t.Delete, "delete"}, {t.Reassign, "reassign what it owns"}} {
+	}{{t.Create, "create"}, {t.Update, "update"}, {t.Delete, "delete"}, {t.Reassign, "reassign owned objects"}} {
 		if x.ok {
 			can = append(can, x.name)
 		}

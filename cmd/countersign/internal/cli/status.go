@@ -19,8 +19,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show the state of every request",
 		Long: `Shows the approval, provisioning and verification of every request, from Git and
-the ledger, without reading any application. Lists the files in quarantine, each
-with the reasons.`,
+the ledger, without reading any application. Lists quarantined files with the
+reasons.`,
 		Example: "  countersign status\n  countersign status --application warehouse --format json",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },

@@ -18,8 +18,8 @@ func newVersionCommand(a *app) *cobra.Command {
 	o := &versionOptions{a}
 	c := &cobra.Command{
 		Use:     "version",
-		Short:   "Print the version, and those of the main components",
-		Long:    "Prints the version of countersign, of its API, of Go and of the main\ncomponents. countersign --version prints the first alone.",
+		Short:   "Print the versions of countersign and its main components",
+		Long:    "Prints the version of countersign, of its API, of Go and of the main\ncomponents. countersign --version prints only the first.",
 		Example: "  countersign version\n  countersign version --format json",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return o.run() },
