@@ -294,8 +294,7 @@ func webhookCancelled(t *testing.T, w *crm) {
 		t.Errorf("%+v, %v", rep, err)
 	}
 	w.grant("a", "alice")
-	w.want("it is ours, and apply takes back what an approved document ended", w.mustRun(), "revoke pending", "beside the plan /verified")
-	w.want("asked for once", w.mustRun(), "revoke held:pending")
+	w.want("it is ours, and taken back at once", w.mustRun(), "revoke pending", "beside the plan /verified")
 }
 
 // webhookCrash dies between the intent and the answer, on both sides of the request.

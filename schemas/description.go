@@ -65,6 +65,9 @@ type GrantableType struct {
 	// Edge is resource (the connection may use the target), connection (it becomes a member of the target), member
 	// (the target connection becomes a member of it) or identity (the target identity does).
 	Edge Edge `json:"edge" jsonschema:"enum=resource,enum=connection,enum=member,enum=identity"`
+	// Alias is the connection type that the targets are, under the same names: in PostgreSQL a user is a role too. With
+	// it a membership may be written from either end, and under either type.
+	Alias string `json:"alias,omitempty" jsonschema:"maxLength=100"`
 	// Privileges are all that may be named. For memberships they are MEMBER and perhaps ADMIN.
 	Privileges []string `json:"privileges" jsonschema:"minItems=1,maxItems=1000"`
 	// Default is what an entry without privileges means.

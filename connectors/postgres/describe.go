@@ -123,7 +123,7 @@ func description() connectors.Description {
 		typ  string
 		edge connectors.Edge
 	}{{typeRole, connectors.EdgeConnection}, {typeUser, connectors.EdgeIdentity}, {typeMember, connectors.EdgeIdentity}} {
-		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1],
+		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1], Alias: typeRole,
 			Names: connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
 	}
 	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables} {

@@ -104,6 +104,11 @@ func diff(in Input, owned bool) Result {
 			d.entitlements(it)
 		}
 	}
+	for i := range d.items {
+		if it := &d.items[i]; it.open && it.found != nil {
+			d.leftovers(it.info, it.found)
+		}
+	}
 	d.unmanaged(spoken)
 	d.depend()
 	d.brake()
@@ -118,6 +123,8 @@ type differ struct {
 	owned    bool
 	types    types
 	live     []*connectors.Connection // sorted by name
+	edges    map[*connectors.Connection]*edges
+	byID     map[connectionID]*connectors.Connection // made when it is first asked for
 	items    []subject
 	made     map[schemas.Name]bool // connections that the plan creates; true when not as drift
 	grants   grantable

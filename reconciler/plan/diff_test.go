@@ -34,6 +34,7 @@ func TestDiff(t *testing.T) {
 	cannot := func(change func(*connectors.ConnectionType)) func(*world) {
 		return func(w *world) { change(&w.desc.Types[0]) }
 	}
+	guests := func(w *world) { w.app.Spec.Grantable["guest"] = []string{"*"} }
 	user := func(n, id string, state connectors.EntitlementState) connectors.Item {
 		return connectors.Item{Name: name(n), NativeID: id, State: state}
 	}
@@ -217,6 +218,19 @@ func TestDiff(t *testing.T) {
 			[]string{"live role/a user/x:MEMBER#7", "A role/a +user/x@..2", "run", "live role/a", "day 2", "run", "live role/a user/x:MEMBER#7"}, []string{"revoke role/a user/x MEMBER, expiry"}},
 		{"a renamed table", nil, []string{"live role/a table/t:SELECT#7", "A role/a +table/t", "run", "live role/a table/u:SELECT#7 schema/s:SELECT#7", "A role/a -table/t"},
 			[]string{"revoke role/a table/u SELECT, request", "unmanaged role/a schema/s SELECT"}},
+
+		// One membership from either end: role/m is a member of role/g, which role/g may call guest/m.
+		{"a revoke at the group of a grant at the member", guests, []string{"live role/g", "live role/m role/g:MEMBER", "A role/m +role/g", "run", "A role/g -guest/m"},
+			[]string{"revoke role/m role/g MEMBER, request"}},
+		{"a revoke at the member of a grant at the group", guests, []string{"live role/g", "live role/m role/g:MEMBER", "A role/g +guest/m", "run", "A role/m -role/g"},
+			[]string{"revoke role/m role/g MEMBER, request"}},
+		{"a grant at the member after a revoke at the group", guests, []string{"live role/g", "live role/m role/g:MEMBER", "A role/g -guest/m", "A role/m +role/g"}, []string{}},
+		{"a grant at the group that is listed at the member", guests, []string{"live role/g", "live role/m role/g:MEMBER", "A role/g +guest/m"}, []string{}},
+		{"a revoke at the group of what nobody requested", guests, []string{"live role/g", "live role/m role/g:MEMBER", "A role/g -guest/m"}, []string{"revoke role/m role/g MEMBER, request"}},
+		{"the end of a grant at the group beside a grant at the member", guests,
+			[]string{"live role/g", "live role/m role/g:MEMBER", "A role/g +guest/m@..2", "A role/m +role/g", "run", "day 2"}, []string{}},
+		{"an expired member that is a connection of another name now", guests,
+			[]string{"live role/g guest/m:MEMBER#7", "A role/g +guest/m@..2", "run", "day 2", "live role/g", "live role/n#7 role/g:MEMBER"}, []string{"revoke role/n role/g MEMBER, expiry"}},
 
 		// Targets that can't be found.
 		{"a revoke of a misspelt name", targets(user("user/alice", "", "")), []string{"live role/a user/alice:MEMBER", "A role/a +user/alice", "run", "A role/a -user/Alice"}, []string{"! no-effect role/a"}},

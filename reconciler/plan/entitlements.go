@@ -13,34 +13,39 @@ import (
 // found by its name, and by the native id that was remembered of it, whatever it is called now.
 func (d *differ) entitlements(it *subject) {
 	c := it.connection
-	var live []connectors.Entitlement
+	e := &edges{}
 	if it.found != nil {
-		live = sortedEntitlements(it.found.Entitlements)
+		e = d.edgesOf(it.found)
 	}
-	e := edges{live: live, taken: make([]bool, len(live))}
-	d.claim(it, &e)
+	d.claim(it, e)
 	i, j := 0, 0
 	for i < len(c.Entitlements) || j < len(c.Tombstones) {
 		if j == len(c.Tombstones) || i < len(c.Entitlements) &&
 			compareTarget(c.Entitlements[i].Target, c.Entitlements[i].Privilege, c.Tombstones[j].Target, c.Tombstones[j].Privilege) <= 0 {
-			d.grant(it, &c.Entitlements[i], &e)
+			d.grant(it, &c.Entitlements[i], e)
 			i++
 			continue
 		}
-		d.revoke(it, &c.Tombstones[j], &e)
+		d.revoke(it, &c.Tombstones[j], e)
 		j++
 	}
-	for k := range live {
+}
+
+// leftovers treats the live edges of a connection that no request is about, under any spelling.
+func (d *differ) leftovers(info *typeInfo, l *connectors.Connection) {
+	e := d.edgesOf(l)
+	for k := range e.live {
 		if !e.taken[k] {
-			d.leftover(c.Name, it.info, it.found, &live[k])
+			d.leftover(l.Name, info, l, &e.live[k])
 		}
 	}
 }
 
 // edges are the live entitlements of one connection, sorted. taken marks those that a request is about.
 type edges struct {
-	live  []connectors.Entitlement
-	taken []bool
+	connection *connectors.Connection
+	live       []connectors.Entitlement
+	taken      []bool
 	// loose are the edges that no grant wants by today's name, and byID those of them by their target's id, made when
 	// it is first asked for. Usually there are none.
 	loose []int
@@ -177,6 +182,9 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 	}
 	verified := known && !d.assert.changed(base, known, present, e.Documents)
 	if verified && d.renamed(it, e, base, live) {
+		return
+	}
+	if d.heldByMirror(it, e, base, known) {
 		return
 	}
 	id, ok := d.target(it, e, target, key, verified)

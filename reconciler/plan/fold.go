@@ -67,6 +67,13 @@ func Fold(docs []*Document, description connectors.Description, now time.Time) *
 
 // Fold is the fold of everything added so far.
 func (f *Folder) Fold(description connectors.Description, now time.Time) *Desired {
+	out, _ := f.fold(description, now)
+	return out
+}
+
+// fold is Fold. merged reports whether a membership was written in several ways, so that one connection's statements
+// decide about another's.
+func (f *Folder) fold(description connectors.Description, now time.Time) (_ *Desired, merged bool) {
 	x := folding{now: now, types: newTypes(description)}
 	groups := groupEvents(f.docs)
 	for i := range groups {
@@ -89,6 +96,7 @@ func (f *Folder) Fold(description connectors.Description, now time.Time) *Desire
 		out.Connections = append(out.Connections, c)
 	}
 	x.inUse(out.Connections, groups, undone)
+	merged = x.oneSpelling(out.Connections, groups)
 	slices.SortStableFunc(x.findings, func(a, b placedFinding) int {
 		if c := a.place.Compare(b.place); c != 0 {
 			return c
@@ -104,7 +112,7 @@ func (f *Folder) Fold(description connectors.Description, now time.Time) *Desire
 		}
 	}
 	out.Next = x.next
-	return out
+	return out, merged
 }
 
 type placedFinding struct {

@@ -28,6 +28,9 @@ func OperationItem(o *schemas.Operation) string {
 	switch o.Kind {
 	case schemas.OperationGrant, schemas.OperationRevoke:
 		k := o.Key()
+		if o.WrittenConnection != nil {
+			k.Connection = *o.WrittenConnection
+		}
 		if o.WrittenTarget != nil {
 			k.Target = *o.WrittenTarget
 		}

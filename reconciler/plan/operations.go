@@ -20,8 +20,8 @@ func (d *differ) plan(op *schemas.Operation, word string, docs []schemas.Documen
 		op.Provisioning = d.in.Application.Spec.Provisioning
 	}
 	id := OperationItem(op)
-	if op.WrittenTarget != nil {
-		id = item(id, op.Target.Type, op.Target.SourceName) // beside that of the written name
+	if op.WrittenTarget != nil || op.WrittenConnection != nil {
+		id = item(id, op.Connection.Type, op.Connection.SourceName, op.Target.Type, op.Target.SourceName) // beside that of the written name
 	}
 	op.ID = operationID(op.Application, op.Kind, id)
 	// A connection's entitlements went with it: when it is recreated, they are granted again.

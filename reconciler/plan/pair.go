@@ -13,10 +13,11 @@ import (
 // is the same on both sides is mostly the same pointer, which spares Between to compare it, and that
 // the second Next may be too early.
 func Pair(unchanged, before, after []*Document, description connectors.Description, now time.Time) (first, second *Desired) {
-	first = Fold(slices.Concat(unchanged, before), description, now)
-	if len(first.Findings) == 0 && apart(first.Connections) && !deletes(unchanged) && !deletes(before) && !deletes(after) {
+	f := Folder{docs: slices.Concat(unchanged, before)}
+	first, merged := f.fold(description, now)
+	if !merged && len(first.Findings) == 0 && apart(first.Connections) && !deletes(unchanged) && !deletes(before) && !deletes(after) {
 		part := Fold(after, description, now)
-		if apart(part.Connections) {
+		if apart(part.Connections) && !newTypes(description).meets(part.Connections, first.Connections) {
 			return first, splice(first, part, before)
 		}
 	}

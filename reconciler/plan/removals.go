@@ -133,34 +133,46 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 			}
 		}
 	}
+	undone := t.Cause == schemas.CauseUndo && !d.owned && (known && hasWord(base.Token, present) && !base.Made || !known && t.Scheduled)
 	if len(goes) == 0 {
+		if !undone && d.takeMirrors(it, t, id, base, known) {
+			return
+		}
 		d.gone(it, t, base, known)
 		return
 	}
-	if t.Cause == schemas.CauseUndo && !d.owned && (known && hasWord(base.Token, present) && !base.Made || !known && t.Scheduled) {
+	if undone {
 		return // access that was there before the request becomes unmanaged again
 	}
 	for _, k := range goes {
 		live.taken[k] = true
-		d.take(it, t, &live.live[k], base, known)
+		d.take(it, t, it.found, &live.live[k], base, known)
 	}
 }
 
-// take plans the removal of one live edge.
-func (d *differ) take(it *subject, t *Tombstone, l *connectors.Entitlement, base schemas.BaselineItem, known bool) {
-	c := it.connection
-	target := it.info.target(l.Target.Type)
-	if target == nil || !target.Revoke {
-		d.unsupported(c.Name, t.Documents, "take a "+l.Target.Type+" from a "+c.Type)
+// take plans the removal of one live edge of a connection: the tombstone's, or another that lists the membership.
+func (d *differ) take(it *subject, t *Tombstone, at *connectors.Connection, l *connectors.Entitlement, base schemas.BaselineItem, known bool) {
+	c, info := it.connection, d.types.get(at.Type)
+	target := info.target(l.Target.Type)
+	switch {
+	case target == nil || !target.Revoke:
+		d.unsupported(c.Name, t.Documents, "take a "+l.Target.Type+" from a "+at.Type)
+		return
+	case !d.inScope(at.Name):
+		d.find(c.Name, t.Documents, schemas.SeverityError, "out-of-scope", fmt.Sprintf("%s is a membership of %s, which is not in the scope of %s", t.Target, at.Name, d.in.Application.Name),
+			"an owner widens spec.scope in a pull request of its own")
 		return
 	}
-	op := d.op(schemas.OperationRevoke, c.Name, t.Documents)
+	op := d.op(schemas.OperationRevoke, at.Name, t.Documents)
 	op.Target, op.TargetID, op.Privilege, op.Cause = &l.Target, l.TargetID, t.Privilege, t.Cause
 	if l.Target != t.Target {
 		op.WrittenTarget = &t.Target
 	}
-	op.NativeID = it.found.NativeID
-	op.Privileged = PrivilegedGrant(d.in.Application, *it.info.typ, *target, c.Name, l.Target, t.Privilege)
+	if at.Name != c.Name {
+		op.WrittenConnection = &c.Name
+	}
+	op.NativeID = at.NativeID
+	op.Privileged = PrivilegedGrant(d.in.Application, *info.typ, *target, at.Name, l.Target, t.Privilege)
 	d.plan(op, absentFor(t.Cause), t.Documents, base, known)
 }
 

@@ -42,9 +42,6 @@ func (d *differ) unmanaged(spoken []bool) {
 		if !info.known {
 			continue
 		}
-		list := sortedEntitlements(l.Entitlements)
-		for j := range list {
-			d.leftover(l.Name, info, l, &list[j])
-		}
+		d.leftovers(info, l)
 	}
 }
