@@ -121,8 +121,8 @@ func codeowners(dir string) (string, error) {
 		}
 	}
 	var b strings.Builder
-	b.WriteString(`# Whom GitHub asks for a review. countersign's policy decides who must sign off, and the preview asks them by
-# itself: this file only makes sure that every path has an owner, so that not anybody may merge it. The last match wins.
+	b.WriteString(`# The reviewers that GitHub requests. countersign's policy decides who must sign off, and the preview requests those
+# people; this file only makes sure that every path has an owner. The last match wins.
 `)
 	line := func(pattern string, owners []string) { fmt.Fprintf(&b, "%-32s %s\n", pattern, handles(owners)) }
 	line("*", settings)
