@@ -117,7 +117,7 @@ func (m memory) Describe() connectors.Description {
 		return connectors.GrantableType{Type: typ, Edge: edge, Privileges: privileges, Default: privileges[:1], Names: rule, Grant: true, Revoke: true}
 	}
 	return connectors.Description{
-		Name: "memory", Title: "Memory", NativeIDs: m.s == nil || m.s.flaw != "denies its ids", PlanScript: "none", ApplyScript: "none",
+		Name: "memory", Title: "Memory", NativeIDs: true, PlanScript: "none", ApplyScript: "none",
 		Config: json.RawMessage(`{"type": "object", "properties": {"token": {"x-secret": true, "description": "t"}}, "additionalProperties": false}`),
 		Types: []connectors.ConnectionType{{
 			Name: "team", Title: "Team", Create: true, Update: true, Delete: true, Reassign: true, Names: rule, PrivilegedFields: []string{"secret"},
