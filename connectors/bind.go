@@ -64,9 +64,10 @@ func Bind(cfg Config, schema json.RawMessage, settings any) error {
 	return nil
 }
 
+// op is empty without an application, for DescribeConfig: its callers name the application and the file.
 func (c Config) op() string {
 	if c.Application == "" {
-		return "configure the application"
+		return ""
 	}
 	return "configure " + c.Application
 }

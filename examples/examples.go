@@ -1,5 +1,5 @@
-// Package examples has the application files of this folder, one for each application that countersign reaches by a
-// connector of its own or by SCIM. init begins with one of them.
+// Package examples embeds the application files of this folder, one for each application that countersign reaches with
+// a dedicated connector or by SCIM. countersign init starts from one of them.
 package examples
 
 import (
@@ -13,7 +13,7 @@ import (
 //go:embed applications/*.yaml
 var files embed.FS
 
-// Names are those of the application files, sorted, without their endings.
+// Names returns the names of the application files without their extension, sorted.
 func Names() []string {
 	entries, err := files.ReadDir("applications")
 	if err != nil {
@@ -27,10 +27,10 @@ func Names() []string {
 	return names
 }
 
-// Application is the application file of that name.
+// Application returns the application file with that name.
 func Application(name string) ([]byte, error) {
 	if !slices.Contains(Names(), name) {
-		return nil, fmt.Errorf("there is no example of %q (there are %s)", name, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("unknown example %q (expected one of %s)", name, strings.Join(Names(), ", "))
 	}
 	return files.ReadFile(path.Join("applications", name+".yaml"))
 }

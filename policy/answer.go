@@ -11,22 +11,22 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Bounds of an answer: a rule that goes astray must not fill a pull request's comment.
+// Limits of an answer: a faulty rule must not fill a pull request's comment.
 const (
 	maxResults = 10_000
 	maxText    = 4096
 	maxCount   = 100
 )
 
-// answerOf says whose answer is decoded.
+// answerOf describes the source of an answer.
 type answerOf struct {
-	// own is an answer of own rules: sets that they don't have are absent, and codes of the library not theirs.
+	// own is set for the repository's own rules: sets may be absent, and the library's codes are not allowed.
 	own bool
-	// manifest is what the library's answer must carry.
+	// manifest is the manifest that the library's answer must contain.
 	manifest ast.Value
 }
 
-// decodeAnswer adds an answer to the decision. Whatever in it is not as it should be is ErrMalformed.
+// decodeAnswer adds an answer to the decision. Anything unexpected in it is ErrMalformed.
 func decodeAnswer(v ast.Value, d *schemas.Decision, of answerOf) error {
 	object, ok := v.(ast.Object)
 	if !ok {
@@ -44,13 +44,13 @@ func decodeAnswer(v ast.Value, d *schemas.Decision, of answerOf) error {
 			manifest = v.Value.Compare(of.manifest) == 0
 			return nil
 		}
-		return fmt.Errorf("%w: it has %v (expected deny, warn and require_signoff)", ErrMalformed, k)
+		return fmt.Errorf("%w: unknown set %v (expected deny, warn and require_signoff)", ErrMalformed, k)
 	})
 	if err != nil {
 		return err
 	}
 	if of.manifest != nil && !manifest {
-		return fmt.Errorf("%w: it is not that of all the library's rules", ErrMalformed)
+		return fmt.Errorf("%w: it does not come from all of the library's rules", ErrMalformed)
 	}
 	for i, set := range sets {
 		name := ruleSets()[i]
@@ -58,7 +58,7 @@ func decodeAnswer(v ast.Value, d *schemas.Decision, of answerOf) error {
 			if of.own {
 				continue
 			}
-			return fmt.Errorf("%w: there is no %s", ErrMalformed, name)
+			return fmt.Errorf("%w: %s is missing", ErrMalformed, name)
 		}
 		err := elements(set.Value, func(t *ast.Term) error {
 			if name == "require_signoff" {
@@ -76,12 +76,12 @@ func decodeAnswer(v ast.Value, d *schemas.Decision, of answerOf) error {
 	return nil
 }
 
-// elements calls f for each element of a set or array: a set that came by way of JSON is an array.
+// elements calls f for each element of a set or array: a set that was transferred as JSON is an array.
 func elements(v ast.Value, f func(*ast.Term) error) error {
 	n := 0
 	each := func(t *ast.Term) error {
 		if n++; n > maxResults {
-			return fmt.Errorf("%w: there are more than %d", ErrMalformed, maxResults)
+			return fmt.Errorf("%w: more than %d results", ErrMalformed, maxResults)
 		}
 		return f(t)
 	}
@@ -91,7 +91,7 @@ func elements(v ast.Value, f func(*ast.Term) error) error {
 	case *ast.Array:
 		return v.Iter(each)
 	}
-	return fmt.Errorf("%w: it is a %s (expected a set)", ErrMalformed, ast.ValueName(v))
+	return fmt.Errorf("%w: a %s (expected a set)", ErrMalformed, ast.ValueName(v))
 }
 
 // fields calls f for each field of an object.
@@ -103,7 +103,7 @@ func fields(t *ast.Term, f func(name string, v ast.Value) error) error {
 	return object.Iter(func(k, v *ast.Term) error {
 		name, ok := k.Value.(ast.String)
 		if !ok {
-			return fmt.Errorf("%w: %s has a key that is no string", ErrMalformed, short(t))
+			return fmt.Errorf("%w: %s has a key that is not a string", ErrMalformed, short(t))
 		}
 		if err := f(string(name), v.Value); err != nil {
 			return fmt.Errorf("%w: %s of %s %w", ErrMalformed, name, short(t), err)
@@ -139,13 +139,13 @@ func number(v ast.Value, to *int, least, most int) error {
 	}
 	i, ok := n.Int()
 	if !ok || i < least || i > most {
-		return fmt.Errorf("is %s (expected a whole number from %d to %d)", n, least, most)
+		return fmt.Errorf("is %s (expected an integer from %d to %d)", n, least, most)
 	}
 	*to = i
 	return nil
 }
 
-func unknown(known string) error { return fmt.Errorf("is not known (expected %s)", known) }
+func unknown(known string) error { return fmt.Errorf("is unknown (expected %s)", known) }
 
 func addResult(t *ast.Term, to *[]schemas.RuleResult, own bool) error {
 	var r schemas.RuleResult
@@ -170,7 +170,7 @@ func addResult(t *ast.Term, to *[]schemas.RuleResult, own bool) error {
 		err = checkCode(t, r.Code, own)
 	}
 	if err == nil && strings.TrimSpace(r.Msg) == "" {
-		err = fmt.Errorf("%w: %s has no msg", ErrMalformed, short(t))
+		err = fmt.Errorf("%w: %s: msg is required", ErrMalformed, short(t))
 	}
 	if err != nil {
 		return err
@@ -212,11 +212,11 @@ func addRequirement(t *ast.Term, to *[]schemas.Requirement, own bool) error {
 	case err != nil:
 		return err
 	case len(r.From) == 0:
-		return fmt.Errorf("%w: %s is from nobody", ErrMalformed, short(t))
+		return fmt.Errorf("%w: %s: from is required", ErrMalformed, short(t))
 	case r.Count == 0:
-		return fmt.Errorf("%w: %s has no count", ErrMalformed, short(t))
+		return fmt.Errorf("%w: %s: count is required", ErrMalformed, short(t))
 	case strings.TrimSpace(r.Why) == "":
-		return fmt.Errorf("%w: %s says not why", ErrMalformed, short(t))
+		return fmt.Errorf("%w: %s: why is required", ErrMalformed, short(t))
 	}
 	slices.Sort(r.From)
 	r.From = slices.Compact(r.From)
@@ -241,16 +241,16 @@ func isCode(s string) bool {
 func checkCode(t *ast.Term, code string, own bool) error {
 	switch {
 	case code == "":
-		return fmt.Errorf("%w: %s has no code", ErrMalformed, short(t))
+		return fmt.Errorf("%w: %s: code is required", ErrMalformed, short(t))
 	case !isCode(code):
-		return fmt.Errorf("%w: the code of %s is not made of letters, digits, dashes, dots and underscores", ErrMalformed, short(t))
+		return fmt.Errorf("%w: %s: invalid code (expected up to 64 letters, digits, dashes, dots and underscores)", ErrMalformed, short(t))
 	case own && strings.HasPrefix(strings.ToUpper(code), "CS-"):
-		return fmt.Errorf("%w: the code of %s begins with CS-, which is the library's", ErrMalformed, short(t))
+		return fmt.Errorf("%w: %s: the code begins with CS-, which is reserved for the library", ErrMalformed, short(t))
 	}
 	return nil
 }
 
-// sortDecision orders the decision and drops repetitions.
+// sortDecision sorts the decision and drops duplicates.
 func sortDecision(d *schemas.Decision) {
 	results := func(a, b schemas.RuleResult) int {
 		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Code, b.Code),

@@ -17,8 +17,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// The protocol between an engine and its child: frames of four bytes of length, big endian, and that many
-// of JSON. The engine sends a hello and then inputs; each gets one reply, in order.
+// The protocol between an engine and its child: frames of a four-byte big-endian length followed by that many bytes of
+// JSON. The engine sends a hello and then inputs; each gets one reply, in order.
 type (
 	hello struct {
 		Modules map[string][]byte `json:"modules"`
@@ -33,9 +33,9 @@ type (
 )
 
 const (
-	// maxFrame bounds a frame; it is more than any input that MaxInput lets through by default.
+	// maxFrame limits a frame; it is larger than any input that MaxInput allows by default.
 	maxFrame = 128 << 20
-	// grace is what a child gets after its deadline to say so itself, before it is killed.
+	// grace is the time a child has after its deadline to report the time-out itself, before it is killed.
 	grace = 500 * time.Millisecond
 )
 
@@ -52,8 +52,7 @@ func writeFrame(w io.Writer, v any) error {
 	return err
 }
 
-// readFrame reads as much as the frame says, and allocates no more than what comes: the length alone is
-// not believed.
+// readFrame reads a frame. It allocates only as much as arrives, because the length is not trusted.
 func readFrame(r io.Reader, v any) error {
 	var head [4]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -72,12 +71,12 @@ func readFrame(r io.Reader, v any) error {
 	return d.Decode(v)
 }
 
-// child evaluates own rules in another process: started at the first evaluation, and anew after it died.
+// child evaluates own rules in another process, which is started at the first evaluation and again after it has died.
 type child struct {
 	isolate func(context.Context) (*exec.Cmd, error)
 	log     *slog.Logger
 	hello   hello
-	// startTime is what a child may take to start and compile, beside the time of an evaluation.
+	// startTime is the time a child may take to start and compile, in addition to that of an evaluation.
 	startTime time.Duration
 
 	mu      sync.Mutex
@@ -98,7 +97,7 @@ func newChild(isolate func(context.Context) (*exec.Cmd, error), log *slog.Logger
 	return &child{isolate: isolate, log: log, hello: h, startTime: 30 * time.Second}
 }
 
-// evaluate asks the child. Whatever goes wrong ends its life; the next evaluation starts another.
+// evaluate asks the child. Any error ends the child process; the next evaluation starts another.
 func (c *child) evaluate(ctx context.Context, input ast.Value) (ast.Value, error) {
 	plain, err := ast.JSON(input)
 	if err != nil {
@@ -138,7 +137,7 @@ func (c *child) start(ctx context.Context) (*process, error) {
 		return nil, err
 	}
 	p := &process{cmd: cmd, cancel: cancel, stderr: &head{}}
-	cmd.Env = []string{} // nil would be all of ours
+	cmd.Env = []string{} // nil would inherit this process's environment
 	cmd.Stderr = p.stderr
 	cmd.WaitDelay = time.Second
 	if p.in, err = cmd.StdinPipe(); err == nil {
@@ -153,7 +152,7 @@ func (c *child) start(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-// ask sends a message and waits for the reply to it, at most for the limit.
+// ask sends a message and waits for its reply, for at most limit.
 func (c *child) ask(ctx context.Context, message any, limit time.Duration) (json.RawMessage, error) {
 	p := c.process
 	done := make(chan error, 1)
@@ -171,9 +170,9 @@ func (c *child) ask(ctx context.Context, message any, limit time.Duration) (json
 	select {
 	case err = <-done:
 	case <-timer.C:
-		err = fmt.Errorf("%w (%s); the process was ended", ErrTimeout, c.hello.Timeout)
+		err = fmt.Errorf("%w (%s); the process was killed", ErrTimeout, c.hello.Timeout)
 		c.end("deadline")
-		<-done // its pipes are closed now
+		<-done // its pipes are now closed
 		return nil, err
 	case <-ctx.Done():
 		c.end("cancelled")
@@ -192,7 +191,7 @@ func (c *child) ask(ctx context.Context, message any, limit time.Duration) (json
 	return r.Answer, nil
 }
 
-// end kills the process, waits for it, and says what became of it.
+// end kills the process, waits for it, and describes how it ended.
 func (c *child) end(why string) string {
 	p := c.process
 	c.process = nil
@@ -221,11 +220,11 @@ func (c *child) close() error {
 	// The end of its input ends it, and the kill makes sure of that.
 	err := p.in.Close()
 	p.cancel()
-	_ = p.cmd.Wait() // killed, as was asked for
+	_ = p.cmd.Wait() // the kill is expected
 	return err
 }
 
-// head keeps the first bytes that are written to it: what a dying Go program says first is why.
+// head keeps the first bytes that are written to it: a dying Go program prints the reason first.
 type head struct {
 	mu sync.Mutex
 	b  []byte

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -21,25 +20,25 @@ import (
 	"github.com/countersign/countersign/schemas/jsonschema"
 )
 
-// maxOwnBytes bounds own rules, all files together: compiling is not bounded in time otherwise.
+// maxOwnBytes limits the total size of own rules, because nothing else limits the time to compile them.
 const maxOwnBytes = 4 << 20
 
-// maxErrors bounds how many faults the compiler reports at once.
+// maxErrors limits the errors that the compiler reports at once.
 const maxErrors = 100
 
-// CompileError is everything that is wrong with a repository's own rules and data.
+// CompileError lists all errors in a repository's own rules and data.
 type CompileError struct {
 	// Errors are sorted by file, line and column, and never empty.
 	Errors schemas.ErrorList
 }
 
-// Error is one line for each fault.
+// Error returns one line for each error.
 func (e *CompileError) Error() string { return e.Errors.Error() }
 
-// Unwrap gives the list to errors.As.
+// Unwrap returns the list for errors.As.
 func (e *CompileError) Unwrap() error { return e.Errors }
 
-// capabilities are what rules may use: built-ins that depend on nothing but their arguments.
+// capabilities returns what rules may use: built-ins that depend only on their arguments.
 func capabilities() *ast.Capabilities {
 	caps := ast.CapabilitiesForThisVersion()
 	allowed := make([]*ast.Builtin, 0, len(caps.Builtins))
@@ -53,14 +52,14 @@ func capabilities() *ast.Capabilities {
 	return caps
 }
 
-// program is compiled rules and the one query that is asked of them.
+// program is a set of compiled rules with the one query to evaluate.
 type program struct {
 	compiler *ast.Compiler
 	queries  ast.QueryCompiler
 	query    ast.Body
 	store    storage.Store
-	// indexing switches the rule index on. It is off for decisions: it has been wrong before, in the
-	// direction of rules that silently did not apply, and has cost more than it saved with large data.
+	// indexing switches the rule index on. It is off for decisions: bugs in it have made rules silently not apply, and
+	// with large data it has cost more than it saved.
 	indexing bool
 }
 
@@ -91,9 +90,9 @@ func newProgram(modules map[string]*ast.Module, caps *ast.Capabilities, set *ast
 	return &program{compiler: c, queries: queries, query: body, store: store}, nil
 }
 
-// evaluate asks the query of an input. Its answer is one defined value, or there is an error.
+// evaluate runs the query on an input. The answer is one defined value, or there is an error.
 func (p *program) evaluate(ctx context.Context, input ast.Value, timeout time.Duration) (answer ast.Value, err error) {
-	// A fault in the evaluator must deny this change, and not end the judgement of all others.
+	// A panic in the evaluator must deny this change only, not stop the judgement of all others.
 	defer func() {
 		if r := recover(); r != nil {
 			answer, err = nil, fmt.Errorf("the evaluator panicked: %v", r)
@@ -136,17 +135,17 @@ func (p *program) evaluate(ctx context.Context, input ast.Value, timeout time.Du
 	case err != nil:
 		return nil, err
 	case n != 1 || answer == nil:
-		return nil, fmt.Errorf("%w: there are %d answers (expected one)", ErrMalformed, n)
+		return nil, fmt.Errorf("%w: %d answers (expected one)", ErrMalformed, n)
 	}
 	return answer, nil
 }
 
 func newStore(data map[string]any) storage.Store {
-	// Kept as OPA's own values: converting large data at each read costs milliseconds.
+	// Stored as OPA values, because converting large data at each read takes milliseconds.
 	return inmem.NewFromObjectWithOpts(data, inmem.OptRoundTripOnWrite(false), inmem.OptReturnASTValuesOnRead(true))
 }
 
-// inputSchemas make a field that the input does not have an error at compile time, in every module.
+// inputSchemas makes unknown fields of the input compile-time errors in every module.
 func inputSchemas() (*ast.SchemaSet, error) {
 	text, err := jsonschema.Get("policy-input")
 	if err != nil {
@@ -169,8 +168,7 @@ type ownRules struct {
 	rules   int
 }
 
-// parseOwn parses own modules and refuses what would be evaluated otherwise than its author thinks, or not
-// at all.
+// parseOwn parses own modules and refuses rules that would not be evaluated, or not as their author expects.
 func parseOwn(files map[string][]byte) (ownRules, schemas.ErrorList) {
 	own := ownRules{modules: map[string]*ast.Module{}, tests: map[string]*ast.Module{}, sources: map[string][]byte{}}
 	var faults schemas.ErrorList
@@ -202,7 +200,7 @@ func parseOwn(files map[string][]byte) (ownRules, schemas.ErrorList) {
 	if len(files) > 0 && own.rules == 0 && len(faults) == 0 {
 		p := slices.Sorted(maps.Keys(files))[0]
 		faults = append(faults, schemas.Error{
-			Position: schemas.Position{Path: p}, Msg: "there are policy files and no rule in them: nothing would be evaluated",
+			Position: schemas.Position{Path: p}, Msg: "the policy files do not contain a rule, so nothing would be evaluated",
 			Hint: "add to deny, warn or require_signoff in package countersign, or remove the files",
 		})
 	}
@@ -215,7 +213,7 @@ func packageName(m *ast.Module) string {
 
 func within(name, root string) bool { return name == root || strings.HasPrefix(name, root+".") }
 
-// checkModule counts the rules of a module that add to the decision, and finds those that never would.
+// checkModule counts the rules of a module that add to the decision, and reports rules that never could.
 func checkModule(path string, m *ast.Module) (rules int, faults schemas.ErrorList) {
 	fail := func(loc *ast.Location, msg, hint string) {
 		faults = append(faults, schemas.Error{Position: position(path, loc), Msg: msg, Hint: hint})
@@ -224,7 +222,7 @@ func checkModule(path string, m *ast.Module) (rules int, faults schemas.ErrorLis
 	test := isTest(path)
 	switch {
 	case within(name, libraryPackage) || within(name, libPackage):
-		fail(m.Package.Location, "package "+name+" is the built-in library's", "use package countersign; the library cannot be changed")
+		fail(m.Package.Location, "package "+name+" is reserved for the built-in library", "use package countersign; the library cannot be changed")
 		return 0, faults
 	case test && within(name, rootPackage+"_test"):
 	case !within(name, rootPackage):
@@ -260,7 +258,7 @@ func checkModule(path string, m *ast.Module) (rules int, faults schemas.ErrorLis
 	return rules, faults
 }
 
-// meant is the set that a name may have been meant for, or "".
+// meant returns the set that a misspelt name probably refers to, or "".
 func meant(name string) string {
 	switch name {
 	case "violation", "violations", "denied", "denies", "denial", "denials":
@@ -276,7 +274,7 @@ func meant(name string) string {
 	return ""
 }
 
-// compileOwn compiles own rules beside the helpers of the library, and nothing else of it.
+// compileOwn compiles own rules together with the library's helpers, and nothing else of the library.
 func compileOwn(own ownRules, store storage.Store) (*program, schemas.ErrorList) {
 	lone := func(err error) schemas.ErrorList { return schemas.ErrorList{{Msg: err.Error()}} }
 	caps := capabilities()
@@ -322,126 +320,6 @@ func withLib(modules map[string]*ast.Module, caps *ast.Capabilities) (map[string
 	return all, nil
 }
 
-// checkReferences finds references to data that is neither a rule nor in the data file. OPA takes them for
-// undefined, and a rule that has one for a rule that does not apply.
-func checkReferences(c *ast.Compiler, own map[string]*ast.Module, store storage.Store) schemas.ErrorList {
-	var faults schemas.ErrorList
-	keys, err := storage.ReadOne(context.Background(), store, storage.Path{})
-	if err != nil {
-		return schemas.ErrorList{{Msg: "policy data: " + err.Error()}}
-	}
-	known := slices.Clone(dataKeys())
-	if object, ok := keys.(ast.Object); ok {
-		object.Foreach(func(k, _ *ast.Term) {
-			if s, ok := k.Value.(ast.String); ok {
-				known = append(known, string(s))
-			}
-		})
-	}
-	applicationFields := jsonNames(reflect.TypeFor[schemas.PolicyApplication]())
-	for path := range own {
-		visit := func(ref ast.Ref) bool {
-			if !ref.HasPrefix(ast.DefaultRootRef) || len(ref) < 2 {
-				return false
-			}
-			key, ok := ref[1].Value.(ast.String)
-			if !ok {
-				return false
-			}
-			at := position(path, ref[0].Location)
-			if key != rootPackage {
-				if !slices.Contains(known, string(key)) {
-					faults = append(faults, schemas.Error{
-						Position: at, Msg: fmt.Sprintf("data.%s is not in the data file: the rule would never apply", string(key)), Hint: didYouMean(string(key), known),
-					})
-				}
-				return false
-			}
-			node := c.RuleTree.Child(ast.DefaultRootDocument.Value)
-			for i, term := range ref[1:] {
-				if _, ok := term.Value.(ast.String); !ok || node == nil || len(node.Values) > 0 {
-					return false
-				}
-				child := node.Child(term.Value)
-				if child == nil {
-					var names []string
-					for k, n := range node.Children {
-						if s, ok := k.(ast.String); ok && !n.Hide {
-							names = append(names, string(s))
-						}
-					}
-					slices.Sort(names)
-					faults = append(faults, schemas.Error{
-						Position: at, Msg: fmt.Sprintf("%s is no rule: the rule that names it would never apply", ref[:i+2]),
-						Hint: didYouMean(strings.Trim(term.String(), `"`), names),
-					})
-					return false
-				}
-				node = child
-			}
-			return false
-		}
-		for _, r := range c.Modules[path].Rules {
-			ast.WalkRefs(r, visit)
-			faults = append(faults, checkApplicationFields(path, r, applicationFields)...)
-		}
-	}
-	return faults
-}
-
-// checkApplicationFields finds fields of input.applications that there are not. OPA's type checker knows
-// nothing of the values of an object with free keys, and this is the only one in the input whose values
-// have fields: it is followed through the variables of a rule.
-func checkApplicationFields(path string, r *ast.Rule, known []string) schemas.ErrorList {
-	var faults schemas.ErrorList
-	root := ast.Ref{ast.InputRootDocument, ast.StringTerm("applications")}
-	// Variables that stand for an application.
-	aliases := map[ast.Var]bool{}
-	ast.WalkExprs(r, func(e *ast.Expr) bool {
-		if !e.IsEquality() && !e.IsAssignment() {
-			return false
-		}
-		for i := range 2 {
-			variable, ok := e.Operand(i).Value.(ast.Var)
-			ref, ok2 := e.Operand(1 - i).Value.(ast.Ref)
-			if ok && ok2 && ref.HasPrefix(root) && len(ref) == len(root)+1 {
-				aliases[variable] = true
-			}
-		}
-		return false
-	})
-	ast.WalkRefs(r, func(ref ast.Ref) bool {
-		at := 0
-		if ref.HasPrefix(root) {
-			at = len(root) + 1
-		} else if v, ok := ref[0].Value.(ast.Var); ok && aliases[v] {
-			at = 1
-		}
-		if at == 0 || at >= len(ref) {
-			return false
-		}
-		if field, ok := ref[at].Value.(ast.String); ok && !slices.Contains(known, string(field)) {
-			faults = append(faults, schemas.Error{
-				Position: position(path, ref[0].Location), Msg: fmt.Sprintf("undefined ref: an application has no field %s", string(field)),
-				Hint: didYouMean(string(field), known),
-			})
-		}
-		return false
-	})
-	return faults
-}
-
-// jsonNames are the names of a structure's fields, sorted.
-func jsonNames(t reflect.Type) []string {
-	var names []string
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
 func position(path string, loc *ast.Location) schemas.Position {
 	if loc == nil {
 		return schemas.Position{Path: path}
@@ -449,7 +327,7 @@ func position(path string, loc *ast.Location) schemas.Position {
 	return schemas.Position{Path: path, Line: loc.Row, Column: loc.Col}
 }
 
-// compileErrors turns OPA's errors into ours.
+// compileErrors converts OPA's errors to a schemas.ErrorList.
 func compileErrors(path string, err error) schemas.ErrorList {
 	var list ast.Errors
 	var one *ast.Error
@@ -472,7 +350,7 @@ func compileErrors(path string, err error) schemas.ErrorList {
 	return faults.Sort()
 }
 
-// hint says how to mend what the compiler found.
+// hint suggests a fix for a compiler error.
 func hint(e *ast.Error) string {
 	switch d := e.Details.(type) {
 	case *ast.RefErrInvalidDetail:
@@ -492,10 +370,10 @@ func hint(e *ast.Error) string {
 			return "expected one of " + strings.Join(names, ", ")
 		}
 		if d.Have != nil && d.Want != nil {
-			return fmt.Sprintf("it is %s, and %s is wanted", types.Sprint(d.Have), types.Sprint(d.Want))
+			return fmt.Sprintf("it is %s (expected %s)", types.Sprint(d.Have), types.Sprint(d.Want))
 		}
 	case *ast.RefErrUnsupportedDetail:
-		return fmt.Sprintf("%s has no fields", d.Ref[:d.Pos+1])
+		return fmt.Sprintf("%s does not have fields", d.Ref[:d.Pos+1])
 	}
 	if name, ok := strings.CutPrefix(e.Message, "undefined function "); ok {
 		for _, b := range ast.Builtins {
@@ -503,15 +381,15 @@ func hint(e *ast.Error) string {
 				continue
 			}
 			if strings.HasPrefix(name, "time.") {
-				return "policies have no clock of their own: use input.now"
+				return "policies cannot read the clock: use input.now"
 			}
-			return "policies may use nothing that reaches outside or gives another answer each time"
+			return "policies may use only built-ins that are deterministic and do not reach outside"
 		}
 	}
 	return ""
 }
 
-// didYouMean names the candidate nearest to a word, or all of them when they are few.
+// didYouMean suggests the candidate nearest to a word, or lists all candidates if they are few.
 func didYouMean(word string, candidates []string) string {
 	best, at := "", 3
 	for _, c := range candidates {

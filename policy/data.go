@@ -18,15 +18,16 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"gopkg.in/yaml.v3"
 
+	"github.com/countersign/countersign/policy/encode"
 	"github.com/countersign/countersign/schemas"
 )
 
-// maxDataDepth bounds the nesting of data files.
+// maxDataDepth limits the nesting of data files.
 const maxDataDepth = 20
 
 // ParseData decodes a data file: YAML, or JSON where the path ends in .json. It is one mapping with string
-// keys; anchors, aliases, merge keys, tags, duplicate keys and several documents are refused. Timestamps stay
-// the text that they are. The error is a schemas.ErrorList with all faults.
+// keys; anchors, aliases, merge keys, tags, duplicate keys and several documents are refused. Timestamps remain
+// strings. The error is a schemas.ErrorList with all errors.
 func ParseData(path string, content []byte) (map[string]any, error) {
 	p := dataParser{path: path}
 	switch {
@@ -61,7 +62,7 @@ func (p *dataParser) fail(line, column int, msg, hint string) {
 	p.faults = append(p.faults, schemas.Error{Position: schemas.Position{Path: p.path, Line: line, Column: column}, Msg: msg, Hint: hint})
 }
 
-// checkRunes refuses characters that a reviewer does not see.
+// checkRunes refuses characters that are invisible to reviewers.
 func (p *dataParser) checkRunes(content []byte) {
 	line, column := 1, 0
 	for _, r := range string(content) {
@@ -89,7 +90,7 @@ func (p *dataParser) yaml(content []byte) map[string]any {
 	}
 	var more yaml.Node
 	if err := d.Decode(&more); !errors.Is(err, io.EOF) {
-		p.fail(more.Line, more.Column, "holds more than one document", "keep one")
+		p.fail(more.Line, more.Column, "contains more than one document", "keep one")
 		return nil
 	}
 	if doc.Kind != yaml.DocumentNode || len(doc.Content) != 1 {
@@ -122,11 +123,11 @@ func (p *dataParser) node(n *yaml.Node, depth int) any {
 		for i := 0; i+1 < len(n.Content); i += 2 {
 			key := n.Content[i]
 			if key.Kind != yaml.ScalarNode || key.ShortTag() != "!!str" || key.Style&yaml.TaggedStyle != 0 || key.Anchor != "" {
-				p.fail(key.Line, key.Column, "is a key that is no plain string", "put it in quotes")
+				p.fail(key.Line, key.Column, "invalid key (expected a string)", "put it in quotes")
 				continue
 			}
 			if _, twice := m[key.Value]; twice {
-				p.fail(key.Line, key.Column, fmt.Sprintf("the key %q stands twice", key.Value), "remove one")
+				p.fail(key.Line, key.Column, fmt.Sprintf("duplicate key %q", key.Value), "remove one")
 				continue
 			}
 			m[key.Value] = p.node(n.Content[i+1], depth+1)
@@ -154,7 +155,7 @@ func (p *dataParser) node(n *yaml.Node, depth int) any {
 		if i, ok := new(big.Int).SetString(strings.ReplaceAll(n.Value, "_", ""), 0); ok {
 			return json.Number(i.String())
 		}
-		return bad("is a number that is not understood", "write it in decimal, or in quotes")
+		return bad("is an invalid number", "write it in decimal, or in quotes")
 	case "!!float":
 		var f float64
 		if err := n.Decode(&f); err != nil {
@@ -162,7 +163,7 @@ func (p *dataParser) node(n *yaml.Node, depth int) any {
 		}
 		text, err := json.Marshal(f)
 		if err != nil {
-			return bad("is no number", "infinity and NaN have no place in data")
+			return bad("is not a finite number", "infinity and NaN are not allowed in data")
 		}
 		return json.Number(text)
 	}
@@ -186,7 +187,7 @@ func (p *dataParser) json(content []byte) map[string]any {
 		return nil
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		fail("goes on after the object", "keep one")
+		fail("contains more than one value", "keep one")
 	}
 	return m
 }
@@ -217,9 +218,9 @@ func jsonValue(d *json.Decoder, fail func(msg, hint string), depth int) (any, bo
 				fail(err.Error(), "")
 				return nil, false
 			}
-			key = token.(string) // the decoder gives nothing else for a key
+			key = token.(string) // the decoder returns only strings for keys
 			if _, twice := m[key]; twice {
-				fail(fmt.Sprintf("the key %q stands twice", key), "remove one")
+				fail(fmt.Sprintf("duplicate key %q", key), "remove one")
 			}
 		}
 		v, ok := jsonValue(d, fail, depth+1)
@@ -238,23 +239,23 @@ func jsonValue(d *json.Decoder, fail func(msg, hint string), depth int) (any, bo
 	return list, true
 }
 
-// plainData is data as JSON has it, whatever it was decoded from.
+// plainData returns data with the types of decoded JSON, whatever it was decoded from.
 func plainData(data map[string]any) (map[string]any, error) {
 	if len(data) == 0 {
 		return map[string]any{}, nil
 	}
-	t, err := encodeAny(data, newEncoding(64<<20, nil), 0)
+	encoded, err := encode.Data(data, 64<<20)
 	if err != nil {
 		return nil, fmt.Errorf("policy data: %w", err)
 	}
-	v, err := ast.JSON(t.Value)
+	v, err := ast.JSON(encoded)
 	if err != nil {
 		return nil, fmt.Errorf("policy data: %w", err)
 	}
-	return v.(map[string]any), nil // an object with string keys is nothing else
+	return v.(map[string]any), nil // the type of an object with string keys
 }
 
-// libraryData is what the library sees of the data: its own keys, each of them there.
+// libraryData returns the data for the library: its own keys only, all of them present.
 func libraryData(data map[string]any) map[string]any {
 	return map[string]any{
 		"separation_of_duties": orDefault(data, "separation_of_duties", []any{}),
@@ -279,19 +280,18 @@ func withDefaults(v any, defaults map[string]any) map[string]any {
 	return defaults
 }
 
-// dataKeys are the keys that the library reads.
+// dataKeys returns the keys that the library reads.
 func dataKeys() []string {
 	return []string{"blast_radius", "freeze", "privileged", "reason", "separation_of_duties"}
 }
 
-// checkData holds what the library reads of the data against what it expects. A wrong type there could
-// make a rule silently not apply.
+// checkData checks the data that the library reads. A wrong type could make a rule silently not apply.
 func checkData(data map[string]any) schemas.ErrorList {
 	c := dataChecker{}
 	for key, v := range data {
 		switch key {
 		case rootPackage:
-			c.fail(key, "is where rules are, and cannot be data", "choose another key")
+			c.fail(key, "is reserved for rules and cannot be data", "choose another key")
 		case "privileged":
 			c.object(key, v, func(k string, v any) { c.whole(key+"."+k, v, 1) }, "max_days")
 		case "reason":
@@ -303,11 +303,11 @@ func checkData(data map[string]any) schemas.ErrorList {
 		case "separation_of_duties":
 			c.list(key, v, c.duty)
 		default:
-			// A name that is nearly one of the library's would switch its rule off without a word.
+			// A misspelt key of the library would silently switch its rule off.
 			for _, k := range dataKeys() {
 				plain := strings.NewReplacer("-", "", "_", "", " ", "").Replace
 				if schemas.Distance(strings.ToLower(key), k) <= 2 || strings.EqualFold(plain(key), plain(k)) {
-					c.fail(key, "is nearly a key of the built-in library", "did you mean "+k+"? if not, choose a name that looks less like it")
+					c.fail(key, "is too similar to a key of the built-in library", "did you mean "+k+"? if not, choose a less similar name")
 				}
 			}
 		}
@@ -324,12 +324,12 @@ func (c *dataChecker) fail(field, msg, hint string) {
 func (c *dataChecker) object(field string, v any, each func(key string, v any), keys ...string) map[string]any {
 	m, ok := v.(map[string]any)
 	if !ok {
-		c.fail(field, "is no mapping", "")
+		c.fail(field, "is not a mapping", "")
 		return nil
 	}
 	for k, v := range m {
 		if !slices.Contains(keys, k) {
-			c.fail(field+"."+k, "is not known", didYouMean(k, keys))
+			c.fail(field+"."+k, "unknown key", didYouMean(k, keys))
 			continue
 		}
 		if each != nil {
@@ -342,7 +342,7 @@ func (c *dataChecker) object(field string, v any, each func(key string, v any), 
 func (c *dataChecker) list(field string, v any, each func(field string, v any)) {
 	l, ok := v.([]any)
 	if !ok {
-		c.fail(field, "is no list", "")
+		c.fail(field, "is not a list", "")
 		return
 	}
 	for i, v := range l {
@@ -353,18 +353,18 @@ func (c *dataChecker) list(field string, v any, each func(field string, v any)) 
 func (c *dataChecker) whole(field string, v any, least int64) {
 	n, ok := v.(json.Number)
 	if !ok {
-		c.fail(field, "is no number", "")
+		c.fail(field, "is not a number", "")
 		return
 	}
 	if i, err := n.Int64(); err != nil || i < least || i > 1_000_000 {
-		c.fail(field, fmt.Sprintf("is %s (expected a whole number from %d to 1000000)", n, least), "")
+		c.fail(field, fmt.Sprintf("is %s (expected an integer from %d to 1000000)", n, least), "")
 	}
 }
 
 func (c *dataChecker) text(m map[string]any, field, key string) string {
 	s, ok := m[key].(string)
 	if !ok || strings.TrimSpace(s) == "" {
-		c.fail(field+"."+key, "is missing, or no text", "")
+		c.fail(field+"."+key, "is required (expected a string)", "")
 		return ""
 	}
 	return s
@@ -377,7 +377,7 @@ func (c *dataChecker) instant(m map[string]any, field, key string) (time.Time, b
 	}
 	t, err := time.Parse(time.RFC3339, s)
 	if err != nil || t.Year() < 1700 || t.Year() > 2261 {
-		c.fail(field+"."+key, "is no instant", "write it as 2026-12-20T18:00:00Z")
+		c.fail(field+"."+key, "is not a timestamp", "write it as 2026-12-20T18:00:00Z")
 		return t, false
 	}
 	return t, true
@@ -386,14 +386,14 @@ func (c *dataChecker) instant(m map[string]any, field, key string) (time.Time, b
 func (c *dataChecker) texts(field string, v any, least int) {
 	l, ok := v.([]any)
 	if !ok || len(l) < least {
-		c.fail(field, fmt.Sprintf("is no list of %d at least", least), "")
+		c.fail(field, fmt.Sprintf("invalid list (expected %d or more entries)", least), "")
 		return
 	}
 	for i, v := range l {
 		if s, ok := v.(string); !ok || s == "" {
-			c.fail(fmt.Sprintf("%s[%d]", field, i), "is no text", "")
+			c.fail(fmt.Sprintf("%s[%d]", field, i), "is not a string", "")
 		} else if slices.Contains(l[:i], v) {
-			c.fail(fmt.Sprintf("%s[%d]", field, i), "stands twice", "remove one")
+			c.fail(fmt.Sprintf("%s[%d]", field, i), "is a duplicate", "remove one")
 		}
 	}
 }
@@ -424,7 +424,7 @@ func (c *dataChecker) duty(field string, v any) {
 	if l, ok := m["connections"].([]any); ok {
 		for i, v := range l {
 			if s, ok := v.(string); ok && strings.Count(s, "/") < 2 {
-				c.fail(fmt.Sprintf("%s.connections[%d]", field, i), "names no connection", "write application/type/source_name")
+				c.fail(fmt.Sprintf("%s.connections[%d]", field, i), "is not a connection", "write application/type/source_name")
 			}
 		}
 	}
@@ -433,7 +433,7 @@ func (c *dataChecker) duty(field string, v any) {
 		l, _ := m["connections"].([]any)
 		if k, ok := n.(json.Number); ok && len(l) > 0 {
 			if i, err := k.Int64(); err == nil && i >= int64(len(l)) {
-				c.fail(field+".at_most", "is not less than the number of connections: the rule would never apply", "")
+				c.fail(field+".at_most", "is not less than the number of connections, so the rule would never apply", "")
 			}
 		}
 	}

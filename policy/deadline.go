@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// patience is how many times its limit an evaluation may take by the clock, where other work keeps it from running.
+// patience is how many times its limit an evaluation may take by the clock, if other work keeps it from running.
 const patience = 10
 
-// deadline ends an evaluation that used up its time: the limit in CPU time of this process, or patience times the
-// limit by the clock. A busy machine so makes no rule run out of time, and no rule goes on for ever.
+// deadline ends an evaluation that has used up its time: the limit in CPU time of this process, or patience times the
+// limit by the clock. Rules therefore don't time out just because the machine is busy, and none runs for ever.
 type deadline struct {
 	limit  time.Duration
 	cancel func()
-	// used is the CPU time of this process until now; false where it isn't known.
+	// used returns the CPU time of this process so far; false if it isn't known.
 	used func() (time.Duration, bool)
 
 	mu     sync.Mutex // guards what follows
@@ -22,7 +22,7 @@ type deadline struct {
 	rounds int
 }
 
-// startDeadline calls cancel when the time is used up, unless it is stopped before.
+// startDeadline calls cancel when the time is used up, unless it is stopped first.
 func startDeadline(limit time.Duration, used func() (time.Duration, bool), cancel func()) *deadline {
 	d := &deadline{limit: limit, cancel: cancel, used: used, rounds: patience}
 	d.began, _ = used()
@@ -32,7 +32,7 @@ func startDeadline(limit time.Duration, used func() (time.Duration, bool), cance
 	return d
 }
 
-// check runs once per limit of the clock.
+// check runs once per limit, by the clock.
 func (d *deadline) check() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -48,7 +48,7 @@ func (d *deadline) check() {
 	d.timer.Reset(d.limit)
 }
 
-// stop ends the watch. It is idempotent.
+// stop stops the deadline. It is idempotent.
 func (d *deadline) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -1,31 +1,31 @@
-// Package policy says whether a change with its sign-offs may take effect, by rules in Rego: a built-in
-// library, which is always evaluated and cannot be changed from outside, and an access repository's own
-// rules beside it. The decision is the union of what both say.
+// Package policy decides by Rego rules whether a change with its sign-offs may take effect. There is a built-in
+// library, which is always evaluated and cannot be changed from outside, and there are the access repository's own
+// rules. The decision is the union of both.
 //
-// An Engine is made of rules and data as they stand in the base of a change, never of what the change
-// itself brings. Nothing it cannot evaluate passes: rules that don't compile, an answer that is undefined or
-// malformed, a deadline that passes and a child process that dies are errors, and an error denies.
+// An Engine uses the rules and data in the base of a change, never those that the change itself brings. It fails
+// closed: rules that don't compile, an undefined or malformed answer, a time-out and a child process that dies are
+// errors, and an error denies the change.
 //
 // # Own rules
 //
-// They are in package countersign (or below it, for helpers) and add to three sets:
+// Own rules are in package countersign (or below it, for helpers) and add to three sets:
 //
 //	deny contains {"code": "ACME-1", "msg": "…"} if { … }      // also path, line, field, fix
 //	warn contains {"code": "ACME-2", "msg": "…"} if { … }
 //	require_signoff contains {"code": "ACME-3", "from": ["team:acme/security"], "count": 1, "why": "…"} if { … }
 //
-// The input is schemas.PolicyInput; a rule that names a field which it does not have does not compile.
-// data.countersign.lib has a few helpers (library/lib.rego). Only deterministic built-ins exist: what reads
-// the clock, the network, the environment or chance does not compile. The instant of the judgement is
-// input.now. Codes that begin with CS- belong to the library.
+// The input is schemas.PolicyInput; a rule that uses an unknown field of it does not compile. data.countersign.lib has
+// a few helpers (library/lib.rego). Only deterministic built-ins are available: rules that read the clock, the network,
+// the environment or random numbers do not compile. input.now is the time of the judgement. Codes that begin with CS-
+// are reserved for the library.
 //
-// Own rules are compiled apart from the library, so that none can redefine, extend or replace any part of
-// it, and are evaluated in a child process with limits on memory and time where Config.Isolate starts one.
+// Own rules are compiled separately from the library, so that they cannot redefine, extend or replace any part of it.
+// If Config.Isolate is set, they are evaluated in a child process with limits on memory and time.
 //
 // # Data
 //
-// data.yaml (or data.json) beside the rules is data to own rules and to the library, which reads these keys,
-// all of them optional:
+// data.yaml (or data.json) beside the rules is the data of own rules and of the library, which reads these optional
+// keys:
 //
 //	separation_of_duties: [{name, connections: [application/type/source_name, …], at_most: 1}]
 //	privileged:           {max_days: 90}
@@ -33,5 +33,5 @@
 //	reason:               {min_length: 10}
 //	blast_radius:         {warn: 20, two: 100}
 //
-// policy imports schemas and OPA, and no other package of countersign.
+// Of countersign's packages, policy may import only schemas and its own policy/encode.
 package policy

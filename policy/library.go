@@ -22,7 +22,7 @@ const (
 	libFile        = "library/lib.rego"
 )
 
-// ruleSets are the sets that rules add to.
+// ruleSets returns the names of the sets that rules add to.
 func ruleSets() []string { return []string{"deny", "require_signoff", "warn"} }
 
 type sourceFile struct {
@@ -30,7 +30,7 @@ type sourceFile struct {
 	content []byte
 }
 
-// libraryFiles are the embedded files, tests too, sorted by path.
+// libraryFiles returns the embedded files including tests, sorted by path.
 func libraryFiles() ([]sourceFile, error) {
 	paths, err := fs.Glob(libraryFS, "library/*.rego")
 	if err != nil {
@@ -47,7 +47,7 @@ func libraryFiles() ([]sourceFile, error) {
 	return files, nil
 }
 
-// parseLibrary parses the embedded files, tests only where asked for.
+// parseLibrary parses the embedded files, with tests if asked for.
 func parseLibrary(caps *ast.Capabilities, tests, annotations bool) (map[string]*ast.Module, error) {
 	files, err := libraryFiles()
 	if err != nil {
@@ -69,15 +69,15 @@ func parseLibrary(caps *ast.Capabilities, tests, annotations bool) (map[string]*
 	return modules, nil
 }
 
-// compiledLibrary is the library compiled, without data: nothing changes it.
+// compiledLibrary is the compiled library without data. It is immutable.
 type compiledLibrary struct {
 	program  program
 	rules    int
 	manifest ast.Value
 }
 
-// compileLibrary compiles the library and compares it with its manifest, at the first call: a run makes several
-// engines, for one base after the other, and the library is the same in all of them.
+// compileLibrary compiles the library and compares it with its manifest, once: a run creates an engine for each base,
+// and the library is the same in all of them.
 var compileLibrary = sync.OnceValues(func() (*compiledLibrary, error) {
 	p, rules, manifest, err := compileLibraryOf(capabilities())
 	if err != nil {
@@ -86,15 +86,15 @@ var compileLibrary = sync.OnceValues(func() (*compiledLibrary, error) {
 	return &compiledLibrary{*p, rules, manifest}, nil
 })
 
-// over is the library's program over data of its own.
+// over returns the library's program with the given data.
 func (l *compiledLibrary) over(store storage.Store) *program {
 	p := l.program
 	p.store = store
 	return &p
 }
 
-// compileLibraryOf does not check the fields of input that the library names against the schema; a test does: it
-// takes as long as all the rest.
+// compileLibraryOf does not check the library's references to input against the schema, which would double the time. A
+// test checks them.
 func compileLibraryOf(caps *ast.Capabilities) (p *program, rules int, manifest ast.Value, err error) {
 	modules, err := parseLibrary(caps, false, false)
 	if err != nil {
@@ -116,13 +116,13 @@ func compileLibraryOf(caps *ast.Capabilities) (p *program, rules int, manifest a
 	}
 	listed, ok := manifest.(ast.Object)
 	if !ok {
-		return nil, 0, nil, fmt.Errorf("%w: there is no manifest", ErrMalformed)
+		return nil, 0, nil, fmt.Errorf("%w: the manifest is missing", ErrMalformed)
 	}
 	want := 0
 	err = listed.Iter(func(_, n *ast.Term) error {
 		k, ok := n.Value.(ast.Number)
 		if !ok {
-			return fmt.Errorf("%w: the manifest counts %v", ErrMalformed, n)
+			return fmt.Errorf("%w: invalid count %v in the manifest", ErrMalformed, n)
 		}
 		i, _ := k.Int()
 		want += i
@@ -132,14 +132,13 @@ func compileLibraryOf(caps *ast.Capabilities) (p *program, rules int, manifest a
 		return nil, 0, nil, err
 	}
 	if rules == 0 || rules != want {
-		return nil, 0, nil, fmt.Errorf("%w: %d rules were loaded, and the manifest names %d", ErrMalformed, rules, want)
+		return nil, 0, nil, fmt.Errorf("%w: %d rules were loaded (expected %d by the manifest)", ErrMalformed, rules, want)
 	}
 	p, err = newProgram(modules, caps, nil, nil, "data."+libraryPackage+".decision")
 	return p, rules, manifest, err
 }
 
-// Rules are the rules of the built-in library, sorted by code, then severity and title. A code may have
-// several rules.
+// Rules returns the rules of the built-in library, sorted by code, severity and title. A code may have several rules.
 func Rules() []RuleDoc {
 	modules, err := parseLibrary(capabilities(), false, true)
 	if err != nil {

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// limitMemory bounds the data of this process: memory that is private and can be written. Address space,
-// which RLIMIT_AS bounds, would be the wrong measure: Go reserves much of it and uses little.
+// limitMemory limits the private writable memory of this process. Address space (RLIMIT_AS) would be the wrong
+// measure, because Go reserves much more of it than it uses.
 func limitMemory(limit int64) error {
 	var now syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_DATA, &now); err != nil {
@@ -20,8 +20,8 @@ func limitMemory(limit int64) error {
 	if err != nil {
 		return err
 	}
-	// Beside what the program has when it starts, room for what the runtime maps and does not use: it takes the
-	// heap in pieces of 64 MiB.
+	// Leave room for the program's initial data and for memory that the runtime maps but does not use: it grows the
+	// heap in steps of 64 MiB.
 	bound := min(used+uint64(limit)+128<<20, now.Max)
 	if err := syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: bound, Max: bound}); err != nil {
 		return fmt.Errorf("setrlimit: %w", err)
@@ -29,7 +29,7 @@ func limitMemory(limit int64) error {
 	return nil
 }
 
-// dataInUse is what counts towards RLIMIT_DATA now: proc_pid_statm(5), field data.
+// dataInUse returns the memory that currently counts towards RLIMIT_DATA: proc_pid_statm(5), field data.
 func dataInUse() (uint64, error) {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
@@ -46,7 +46,7 @@ func dataInUse() (uint64, error) {
 	return pages * uint64(os.Getpagesize()), nil
 }
 
-// cpuTime is the CPU time that this process has used.
+// cpuTime returns the CPU time that this process has used.
 func cpuTime() (time.Duration, bool) {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -55,5 +55,5 @@ func cpuTime() (time.Duration, bool) {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), true
 }
 
-// die ends the process at once; what it was doing cannot be trusted to end.
+// die ends the process at once, because its work may never end on its own.
 func die() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) }

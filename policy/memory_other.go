@@ -7,13 +7,13 @@ import (
 	"time"
 )
 
-// limitMemory does nothing: there is no limit of the kernel's that fits. The watch over memory holds.
+// limitMemory does nothing, because the kernel does not offer a suitable limit. watchMemory still applies.
 func limitMemory(int64) error { return nil }
 
-// cpuTime is not known here: the clock counts.
+// cpuTime is unknown here, so the clock decides.
 func cpuTime() (time.Duration, bool) { return 0, false }
 
-// die ends the process at once; what it was doing cannot be trusted to end.
+// die ends the process at once, because its work may never end on its own.
 func die() {
 	p, err := os.FindProcess(os.Getpid())
 	if err != nil || p.Kill() != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/version"
 
+	"github.com/countersign/countersign/policy/encode"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -27,49 +28,49 @@ const (
 	DefaultMaxInput = 32 << 20
 )
 
-// Errors of an evaluation that callers tell apart. Each of them denies.
+// Errors of an evaluation that callers distinguish. Each of them denies the change.
 var (
-	// ErrTimeout says that the rules did not finish in time.
-	ErrTimeout = errors.New("the rules did not finish in time")
-	// ErrInputTooLarge says that the change is larger than policy is asked to judge.
-	ErrInputTooLarge = errors.New("the policy input is too large")
-	// ErrMalformed says that rules answered something other than they should.
-	ErrMalformed = errors.New("malformed answer of the rules")
-	// ErrChild says that the process which evaluates the repository's own rules ended or could not be started.
+	// ErrTimeout is returned if the rules did not finish in time.
+	ErrTimeout = errors.New("the rules timed out")
+	// ErrInputTooLarge is returned for a change that exceeds Config.MaxInput.
+	ErrInputTooLarge = encode.ErrTooLarge
+	// ErrMalformed is returned for an answer of unexpected form.
+	ErrMalformed = errors.New("the rules returned a malformed answer")
+	// ErrChild is returned if the process that evaluates the repository's own rules ended or could not be started.
 	ErrChild = errors.New("the process that evaluates the repository's own rules failed")
-	// ErrClosed says that the engine was closed.
+	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("the policy engine is closed")
 )
 
-// Config is what an Engine is made of.
+// Config configures an Engine.
 type Config struct {
-	// Modules are the repository's own rules by path, as they stand in the base of what is judged. Files that
-	// end in _test.rego are tests: they run in Test alone.
+	// Modules are the repository's own rules by path, from the base of the change. Files that end in _test.rego are
+	// tests, which run only in Test.
 	Modules map[string][]byte
-	// Data is the decoded data file; see ParseData. Nil is no data.
+	// Data is the decoded data file; see ParseData. It may be nil.
 	Data map[string]any
-	// Timeout bounds one evaluation of the library, and one of the own rules, in CPU time of the process that evaluates;
-	// by the clock it may take ten times as long. 0 is DefaultTimeout.
+	// Timeout limits one evaluation of the library, and one of the own rules, in CPU time of the evaluating process. By
+	// the clock it may take ten times as long. 0 is DefaultTimeout.
 	Timeout time.Duration
-	// Isolate makes the command of a child process that runs ServeChild on its standard input and output. The
-	// engine starts it at the first evaluation, with an empty environment, and only when there are own rules.
-	// Nil evaluates own rules in this process, where nothing bounds their memory.
+	// Isolate returns the command of a child process that runs ServeChild on its standard input and output. The engine
+	// starts it at the first evaluation, with an empty environment, and only if there are own rules. Nil evaluates own
+	// rules in this process, without a limit on memory.
 	Isolate func(ctx context.Context) (*exec.Cmd, error)
-	// MaxInput bounds the input, in bytes of its JSON, about. 0 is DefaultMaxInput.
+	// MaxInput limits the input, in approximate bytes of its JSON. 0 is DefaultMaxInput.
 	MaxInput int
-	// Logger gets what becomes of the child process. Nil discards it.
+	// Logger receives events of the child process. Nil discards them.
 	Logger *slog.Logger
 }
 
-// Engine evaluates rules. It is safe for concurrent use; own rules in a child process are evaluated one at
-// a time.
+// Engine evaluates rules. It is safe for concurrent use. Own rules in a child process are evaluated one change at a
+// time.
 type Engine struct {
 	timeout  time.Duration
 	maxInput int
-	encode   encoder
+	encoder  encode.Encoder
 	library  *program
 	own      *program // nil without own rules
-	child    *child   // nil when own rules are evaluated here
+	child    *child   // nil if own rules are evaluated in this process
 	rules    int
 	manifest ast.Value
 	bundle   string
@@ -78,8 +79,8 @@ type Engine struct {
 	data    map[string]any
 }
 
-// New compiles the library and the own rules. What is wrong with own rules or data is a *CompileError that
-// lists all of it. Nothing is started yet.
+// New compiles the library and the own rules. Errors in own rules or data are returned as one *CompileError. New starts
+// no process.
 func New(c Config) (*Engine, error) {
 	if c.Timeout < 0 || c.MaxInput < 0 {
 		return nil, errors.New("policy: a limit is negative")
@@ -99,11 +100,11 @@ func New(c Config) (*Engine, error) {
 	}
 	var faults schemas.ErrorList
 	faults = append(faults, checkData(data)...)
-	encode, err := newEncoder()
+	encoder, err := encode.New()
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{timeout: c.Timeout, maxInput: c.MaxInput, encode: encode, modules: maps.Clone(c.Modules), data: data}
+	e := &Engine{timeout: c.Timeout, maxInput: c.MaxInput, encoder: encoder, modules: maps.Clone(c.Modules), data: data}
 
 	library, err := compileLibrary()
 	if err != nil {
@@ -130,7 +131,7 @@ func New(c Config) (*Engine, error) {
 	return e, nil
 }
 
-// digest is over all that a decision depends on: the library, own rules that are no tests, and data.
+// digest returns the digest of everything a decision depends on: the library, the own rules without tests, and the data.
 func digest(modules map[string][]byte, data map[string]any) (string, error) {
 	h := sha256.New()
 	add := func(name string, content []byte) {
@@ -163,8 +164,8 @@ func digest(modules map[string][]byte, data map[string]any) (string, error) {
 	return "sha256:" + hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// Evaluate judges a change. The decision is the union of what the library and the own rules say, sorted. An
-// error denies: nothing of the change may take effect.
+// Evaluate judges a change. The decision is the sorted union of the library's and the own rules' results. An error
+// denies the change: no part of it may take effect.
 func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.Decision, error) {
 	fail := func(err error) (schemas.Decision, error) { return schemas.Decision{}, err }
 	if err := ctx.Err(); err != nil {
@@ -174,7 +175,7 @@ func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.
 		return fail(err)
 	}
 	count(&in)
-	value, err := e.encode.value(&in, e.maxInput)
+	value, err := e.encoder.Input(&in, e.maxInput)
 	if err != nil {
 		return fail(fmt.Errorf("policy input: %w", err))
 	}
@@ -186,7 +187,7 @@ func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.
 		APIVersion: schemas.APIVersion, Rules: e.rules, Bundle: e.bundle, Engine: "opa " + version.Version,
 		Denials: []schemas.RuleResult{}, Warnings: []schemas.RuleResult{}, Required: []schemas.Requirement{},
 	}
-	// The manifest proves that the answer is that of these rules, all of them.
+	// The manifest proves that all of these rules contributed to the answer.
 	if err := decodeAnswer(answer, &d, answerOf{manifest: e.manifest}); err != nil {
 		return fail(fmt.Errorf("built-in rules: %w", err))
 	}
@@ -207,7 +208,7 @@ func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.
 	return d, nil
 }
 
-// count fills in what the rules would have to count each by itself. The caller's documents stay as they are.
+// count fills in counts that every rule would otherwise compute. It does not modify the caller's documents.
 func count(in *schemas.PolicyInput) {
 	type document struct {
 		path  string
@@ -235,7 +236,7 @@ func count(in *schemas.PolicyInput) {
 	}
 }
 
-// checkInput refuses an input that the rules could misread as one in which nothing happens.
+// checkInput refuses an input that the rules could mistake for one in which nothing happens.
 func checkInput(in *schemas.PolicyInput) error {
 	if in.APIVersion != schemas.APIVersion {
 		return fmt.Errorf("policy input: apiVersion is %q (expected %s)", in.APIVersion, schemas.APIVersion)
@@ -249,7 +250,7 @@ func checkInput(in *schemas.PolicyInput) error {
 	for i := range in.Change {
 		c := &in.Change[i]
 		if c.Kind.IsRequest() != (c.Request != nil) {
-			return fmt.Errorf("policy input: change[%d] is a %s, and its request does not agree", i, c.Kind)
+			return fmt.Errorf("policy input: change[%d] is a %s, but its request does not match", i, c.Kind)
 		}
 		switch c.Action {
 		case "added", "modified", "deleted":
@@ -257,27 +258,27 @@ func checkInput(in *schemas.PolicyInput) error {
 			return fmt.Errorf("policy input: change[%d].action is %q (expected added, modified or deleted)", i, c.Action)
 		}
 		if (c.Kind == schemas.KindApplication) != (c.Application != nil) {
-			return fmt.Errorf("policy input: change[%d] is a %s, and its application does not agree", i, c.Kind)
+			return fmt.Errorf("policy input: change[%d] is a %s, but its application does not match", i, c.Kind)
 		}
 		if c.Application != nil && c.Merged {
 			if _, ok := in.Applications[c.Application.Name]; !ok {
-				return fmt.Errorf("policy input: the application %s is changed, and not among those touched", c.Application.Name)
+				return fmt.Errorf("policy input: the changed application %s is missing from applications", c.Application.Name)
 			}
 		}
 	}
 	for i := range in.Plan {
 		if _, ok := in.Applications[in.Plan[i].Application]; !ok {
-			return fmt.Errorf("policy input: plan[%d] is for %s, which is not among the applications touched", i, in.Plan[i].Application)
+			return fmt.Errorf("policy input: plan[%d] is for %s, which is missing from applications", i, in.Plan[i].Application)
 		}
 	}
 	return nil
 }
 
-// Bundle is the digest of the rules and data that the engine evaluates, as decisions name it.
+// Bundle returns the digest of the rules and data that the engine evaluates, which decisions contain.
 func (e *Engine) Bundle() string { return e.bundle }
 
-// Close ends the child process, if one was started. The engine evaluates nothing afterwards where it needs
-// one. Closing twice is closing once.
+// Close ends the child process, if one was started. An engine that needs one cannot evaluate afterwards. Close is
+// idempotent.
 func (e *Engine) Close() error {
 	if e.child == nil {
 		return nil

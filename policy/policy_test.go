@@ -145,7 +145,7 @@ func TestEvaluateSmall(t *testing.T) {
 		APIVersion: schemas.APIVersion, Denials: []schemas.RuleResult{}, Warnings: []schemas.RuleResult{},
 		Required: []schemas.Requirement{{
 			Code: "CS-102", From: []string{"team:acme/data", "user:bob@acme.test"}, Count: 1,
-			Why: "an owner of warehouse signs off what changes it or its access",
+			Why: "an owner of warehouse must sign off changes to it or its access",
 		}},
 		Rules: got.Rules, Bundle: got.Bundle, Engine: "opa 1.22.4",
 	}
@@ -174,31 +174,31 @@ func TestCompileErrors(t *testing.T) {
 		"field below":             {own(`input.change[_].requst`), nil, "policy/a.rego:4:2: undefined ref: input.change[_].requst; did you mean request?"},
 		"field of a variable":     {own("some c in input.change\n\tc.requst"), nil, "policy/a.rego:5:2: undefined ref: c.requst; did you mean request?"},
 		"field far below":         {own("some op in input.plan\n\tsome g in op.gained\n\tg.identiy.type"), nil, "6:2: undefined ref: g.identiy.type; did you mean identity?"},
-		"field of an application": {own(`input.applications[_].ownrs`), nil, "policy/a.rego:4:2: undefined ref: an application has no field ownrs; did you mean owners?"},
-		"application by variable": {own("some app in input.applications\n\tapp.ownrs"), nil, "no field ownrs"},
+		"field of an application": {own(`input.applications[_].ownrs`), nil, "policy/a.rego:4:2: undefined ref: unknown application field ownrs; did you mean owners?"},
+		"application by variable": {own("some app in input.applications\n\tapp.ownrs"), nil, "unknown application field ownrs"},
 		"type of a field":         {own(`input.now == 3`), nil, "match error"},
-		"library field":           {own(`data.countersign.lib.requsts[_]`), nil, "data.countersign.lib.requsts is no rule: the rule that names it would never apply; did you mean requests?"},
-		"library's inside":        {own(`data.countersign.library.deny[_]`), nil, "data.countersign.library is no rule"},
-		"unknown data":            {own(`data.alowed[_]`), map[string]any{"allowed": []any{"x"}}, "data.alowed is not in the data file: the rule would never apply; did you mean allowed?"},
-		"http.send":               {own(`http.send({"url": "http://x", "method": "get"}).status_code == 200`), nil, "undefined function http.send; policies may use nothing that reaches outside"},
+		"library field":           {own(`data.countersign.lib.requsts[_]`), nil, "data.countersign.lib.requsts is not a rule, so the rule that uses it would never apply; did you mean requests?"},
+		"library's inside":        {own(`data.countersign.library.deny[_]`), nil, "data.countersign.library is not a rule"},
+		"unknown data":            {own(`data.alowed[_]`), map[string]any{"allowed": []any{"x"}}, "data.alowed is not in the data file, so the rule would never apply; did you mean allowed?"},
+		"http.send":               {own(`http.send({"url": "http://x", "method": "get"}).status_code == 200`), nil, "undefined function http.send; policies may use only built-ins that are deterministic"},
 		"http.send by with":       {own("f := http.send({\"url\": \"http://x\"}) with http.send as json.marshal\n\tf != \"\""), nil, "with keyword target must reference existing"},
 		"with as http.send":       {own(`json.marshal({"url": "http://x"}) with json.marshal as http.send`), nil, "var http is unsafe"},
 		"opa.runtime":             {own(`opa.runtime().env.SECRET`), nil, "undefined function opa.runtime"},
 		"net.lookup_ip_addr":      {own(`net.lookup_ip_addr("x")[_]`), nil, "undefined function net.lookup_ip_addr"},
 		"rand.intn":               {own(`rand.intn("x", 3) == 1`), nil, "undefined function rand.intn"},
 		"uuid.rfc4122":            {own(`uuid.rfc4122("x") == ""`), nil, "undefined function uuid.rfc4122"},
-		"time.now_ns":             {own(`time.now_ns() > 0`), nil, "undefined function time.now_ns; policies have no clock of their own: use input.now"},
+		"time.now_ns":             {own(`time.now_ns() > 0`), nil, "undefined function time.now_ns; policies cannot read the clock: use input.now"},
 		"unused variable":         {own("x := 3\n\ttrue"), nil, "assigned var x unused"},
 		"unused import":           {module("package countersign\n\nimport data.countersign.lib\n\ndeny contains {\"code\": \"A\", \"msg\": \"x\"} if input.plan == []\n"), nil, "import data.countersign.lib unused"},
 		"syntax":                  {module("package countersign\n\ndeny contains if {\n"), nil, "policy/a.rego:3:15: "},
 		"recursion":               {own(`data.countersign.deny[_]`), nil, "recursive"},
 		"empty":                   {module("\n"), nil, "policy/a.rego: "},
-		"no rules":                {module("package countersign\n\nhelper := 3\n"), nil, "no rule in them: nothing would be evaluated"},
-		"tests alone":             {map[string][]byte{"policy/a_test.rego": []byte("package countersign_test\n\ntest_x if true\n")}, nil, "no rule in them"},
+		"no rules":                {module("package countersign\n\nhelper := 3\n"), nil, "the policy files do not contain a rule, so nothing would be evaluated"},
+		"tests alone":             {map[string][]byte{"policy/a_test.rego": []byte("package countersign_test\n\ntest_x if true\n")}, nil, "do not contain a rule"},
 		"another package":         {module("package acme\n\ndeny contains {\"code\": \"A\", \"msg\": \"x\"}\n"), nil, "policy/a.rego:1:1: package acme is never evaluated; use package countersign"},
-		"the library's package":   {module("package countersign.library\n\ndeny := set()\n"), nil, "is the built-in library's"},
-		"below the library":       {module("package countersign.library.deny\n\nx := 1\n"), nil, "is the built-in library's"},
-		"the helpers' package":    {module("package countersign.lib\n\nx := 1\n"), nil, "is the built-in library's"},
+		"the library's package":   {module("package countersign.library\n\ndeny := set()\n"), nil, "is reserved for the built-in library"},
+		"below the library":       {module("package countersign.library.deny\n\nx := 1\n"), nil, "is reserved for the built-in library"},
+		"the helpers' package":    {module("package countersign.lib\n\nx := 1\n"), nil, "is reserved for the built-in library"},
 		"deny below":              {module("package countersign.more\n\ndeny contains {\"code\": \"A\", \"msg\": \"x\"}\n"), nil, "deny in package countersign.more is never evaluated"},
 		"a package as set":        {module("package countersign.deny\n\nx := 1\n"), nil, "hides the set deny"},
 		"deny in a test":          {map[string][]byte{"policy/a_test.rego": own(`true`)["policy/a.rego"]}, nil, "deny in a test file is never evaluated"},
@@ -208,24 +208,24 @@ func TestCompileErrors(t *testing.T) {
 		"deny as a function":      {module("package countersign\n\ndeny(_) := 1\n"), nil, "deny is not written as a set"},
 		"a misspelt set":          {module("package countersign\n\ndenny contains {\"code\": \"A\", \"msg\": \"x\"}\n"), nil, "the set denny is never evaluated; did you mean deny?"},
 		"a conftest set":          {module("package countersign\n\ndeny_table contains {\"code\": \"A\", \"msg\": \"x\"}\n"), nil, "the set deny_table is never evaluated; did you mean deny?"},
-		"data as package":         {nil, map[string]any{"countersign": 1}, "data.countersign: is where rules are"},
-		"freeze is no list":       {nil, map[string]any{"freeze": "always"}, "data.freeze: is no list"},
-		"freeze without end":      {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "reason": "x"}}}, "data.freeze[0].to: is missing"},
+		"data as package":         {nil, map[string]any{"countersign": 1}, "data.countersign: is reserved for rules"},
+		"freeze is not a list":    {nil, map[string]any{"freeze": "always"}, "data.freeze: is not a list"},
+		"freeze without end":      {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "reason": "x"}}}, "data.freeze[0].to: is required"},
 		"freeze backwards":        {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "to": "2025-01-01T00:00:00Z", "reason": "x"}}}, "data.freeze[0].to: is not after from"},
-		"freeze at no instant":    {nil, map[string]any{"freeze": []any{map[string]any{"from": "Friday", "to": "2025-01-01T00:00:00Z", "reason": "x"}}}, "data.freeze[0].from: is no instant"},
-		"freeze of nothing":       {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "reason": "x", "applications": []any{}}}}, "applications: is no list of 1 at least"},
-		"freeze with a typo":      {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "reason": "x", "aplications": []any{"a"}}}}, "data.freeze[0].aplications: is not known; did you mean applications?"},
-		"days as text":            {nil, map[string]any{"privileged": map[string]any{"max_days": "90"}}, "data.privileged.max_days: is no number"},
-		"no days":                 {nil, map[string]any{"privileged": map[string]any{"max_days": 0}}, "expected a whole number from 1"},
-		"half a day":              {nil, map[string]any{"privileged": map[string]any{"max_days": 0.5}}, "expected a whole number"},
-		"a misspelt key below":    {nil, map[string]any{"privileged": map[string]any{"max_day": 9}}, "data.privileged.max_day: is not known; did you mean max_days?"},
-		"privileged null":         {nil, map[string]any{"privileged": nil}, "data.privileged: is no mapping"},
+		"freeze at no instant":    {nil, map[string]any{"freeze": []any{map[string]any{"from": "Friday", "to": "2025-01-01T00:00:00Z", "reason": "x"}}}, "data.freeze[0].from: is not a timestamp"},
+		"freeze of nothing":       {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "reason": "x", "applications": []any{}}}}, "applications: invalid list (expected 1 or more entries)"},
+		"freeze with a typo":      {nil, map[string]any{"freeze": []any{map[string]any{"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z", "reason": "x", "aplications": []any{"a"}}}}, "data.freeze[0].aplications: unknown key; did you mean applications?"},
+		"days as text":            {nil, map[string]any{"privileged": map[string]any{"max_days": "90"}}, "data.privileged.max_days: is not a number"},
+		"no days":                 {nil, map[string]any{"privileged": map[string]any{"max_days": 0}}, "expected an integer from 1"},
+		"half a day":              {nil, map[string]any{"privileged": map[string]any{"max_days": 0.5}}, "expected an integer"},
+		"a misspelt key below":    {nil, map[string]any{"privileged": map[string]any{"max_day": 9}}, "data.privileged.max_day: unknown key; did you mean max_days?"},
+		"privileged null":         {nil, map[string]any{"privileged": nil}, "data.privileged: is not a mapping"},
 		"a misspelt key":          {nil, map[string]any{"seperation_of_duties": []any{}}, "did you mean separation_of_duties?"},
 		"a key with dashes":       {nil, map[string]any{"separation-of-duties": []any{}}, "did you mean separation_of_duties?"},
-		"duties of one":           {nil, map[string]any{"separation_of_duties": []any{map[string]any{"name": "x", "connections": []any{"a/role/b"}}}}, "connections: is no list of 2 at least"},
-		"duties of no connection": {nil, map[string]any{"separation_of_duties": []any{map[string]any{"name": "x", "connections": []any{"a/role/b", "c"}}}}, "connections[1]: names no connection"},
+		"duties of one":           {nil, map[string]any{"separation_of_duties": []any{map[string]any{"name": "x", "connections": []any{"a/role/b"}}}}, "connections: invalid list (expected 2 or more entries)"},
+		"duties of no connection": {nil, map[string]any{"separation_of_duties": []any{map[string]any{"name": "x", "connections": []any{"a/role/b", "c"}}}}, "connections[1]: is not a connection"},
 		"duties that never apply": {nil, map[string]any{"separation_of_duties": []any{map[string]any{"name": "x", "connections": []any{"a/r/b", "a/r/c"}, "at_most": 2}}}, "at_most: "},
-		"reason as list":          {nil, map[string]any{"reason": []any{}}, "data.reason: is no mapping"},
+		"reason as list":          {nil, map[string]any{"reason": []any{}}, "data.reason: is not a mapping"},
 		"blast radius below zero": {nil, map[string]any{"blast_radius": map[string]any{"two": -1}}, "data.blast_radius.two: is -1"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -326,23 +326,23 @@ func TestMalformed(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct{ rule, want string }{
 		"text":              {`deny contains "no"`, "is a string (expected an object)"},
-		"no code":           {`deny contains {"msg": "no"}`, "has no code"},
-		"empty code":        {`deny contains {"code": "", "msg": "no"}`, "has no code"},
-		"code with space":   {`deny contains {"code": "A 1", "msg": "no"}`, "is not made of"},
-		"no msg":            {`deny contains {"code": "A"}`, "has no msg"},
-		"blank msg":         {`deny contains {"code": "A", "msg": " "}`, "has no msg"},
+		"no code":           {`deny contains {"msg": "no"}`, "code is required"},
+		"empty code":        {`deny contains {"code": "", "msg": "no"}`, "code is required"},
+		"code with space":   {`deny contains {"code": "A 1", "msg": "no"}`, "invalid code"},
+		"no msg":            {`deny contains {"code": "A"}`, "msg is required"},
+		"blank msg":         {`deny contains {"code": "A", "msg": " "}`, "msg is required"},
 		"unknown key":       {`deny contains {"code": "A", "msg": "no", "severity": "high"}`, `"severity" of {`},
 		"msg of a number":   {`deny contains {"code": "A", "msg": 3}`, `"msg" of {`},
 		"line of text":      {`warn contains {"code": "A", "msg": "no", "line": "3"}`, "is a string (expected a number)"},
-		"half a line":       {`warn contains {"code": "A", "msg": "no", "line": 1.5}`, "is 1.5 (expected a whole number"},
+		"half a line":       {`warn contains {"code": "A", "msg": "no", "line": 1.5}`, "is 1.5 (expected an integer"},
 		"path of null":      {`warn contains {"code": "A", "msg": "no", "path": null}`, "is a null (expected a string)"},
 		"the library's":     {`deny contains {"code": "cs-101", "msg": "no"}`, "begins with CS-"},
-		"from nobody":       {`require_signoff contains {"code": "A", "from": [], "count": 1, "why": "x"}`, "is from nobody"},
+		"from nobody":       {`require_signoff contains {"code": "A", "from": [], "count": 1, "why": "x"}`, "from is required"},
 		"from without kind": {`require_signoff contains {"code": "A", "from": ["bob"], "count": 1, "why": "x"}`, `names "bob"`},
 		"from text":         {`require_signoff contains {"code": "A", "from": "user:bob", "count": 1, "why": "x"}`, "expected a set"},
-		"no count":          {`require_signoff contains {"code": "A", "from": ["user:bob"], "why": "x"}`, "has no count"},
+		"no count":          {`require_signoff contains {"code": "A", "from": ["user:bob"], "why": "x"}`, "count is required"},
 		"count zero":        {`require_signoff contains {"code": "A", "from": ["user:bob"], "count": 0, "why": "x"}`, `"count" of {`},
-		"no why":            {`require_signoff contains {"code": "A", "from": ["user:bob"], "count": 1}`, "says not why"},
+		"no why":            {`require_signoff contains {"code": "A", "from": ["user:bob"], "count": 1}`, "why is required"},
 		"a long message":    {`deny contains {"code": "A", "msg": concat("", [sprintf("%d", [x]) | some x in numbers.range(1, 4000)])}`, "is longer than"},
 		"division by zero":  {"deny contains {\"code\": \"A\", \"msg\": \"no\"} if 1 / count(input.control_files) == 1", "divide by zero"},
 		"two values":        {"deny contains {\"code\": \"A\", \"msg\": \"no\"} if v == 1\n\nv := c.index if some c in input.change\n\nv := op.line if some op in input.plan", "conflict"},
@@ -414,7 +414,7 @@ require_signoff contains lib.owners_sign_off("ACME-4", "warehouse", 2, "so") if 
 		Required: []schemas.Requirement{
 			{Code: "ACME-3", From: []string{"team:a", "team:b"}, Count: 1, Why: "tables"},
 			{Code: "ACME-4", From: []string{"team:acme/data", "user:bob@acme.test"}, Count: 2, Why: "so"},
-			{Code: "CS-102", From: []string{"team:acme/data", "user:bob@acme.test"}, Count: 1, Why: "an owner of warehouse signs off what changes it or its access"},
+			{Code: "CS-102", From: []string{"team:acme/data", "user:bob@acme.test"}, Count: 1, Why: "an owner of warehouse must sign off changes to it or its access"},
 		},
 		Rules: engine(t, Config{}).rules + 4, Bundle: decisions[0].Bundle, Engine: "opa 1.22.4",
 	}
@@ -612,7 +612,7 @@ func TestEncode(t *testing.T) {
 		"list": []any{1, "x", map[string]any{}}, "typed": []string{"a"}, "number": json.Number("12345678901234567890"), "at": now,
 	}
 	in.Change[0].Request, in.Change[0].Before = &r, &r
-	got, err := engine(t, Config{}).encode.value(&in, 1<<20)
+	got, err := engine(t, Config{}).encoder.Input(&in, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -629,7 +629,7 @@ func TestEncode(t *testing.T) {
 	}
 	// What differs on purpose.
 	offset := time.Date(2026, 1, 1, 1, 0, 0, 5, time.FixedZone("", 3600))
-	v, err := engine(t, Config{}).encode.value(&schemas.PolicyInput{Now: offset}, 1<<20)
+	v, err := engine(t, Config{}).encoder.Input(&schemas.PolicyInput{Now: offset}, 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -752,20 +752,20 @@ func TestParseData(t *testing.T) {
 	}{
 		"yaml":          {"policy/data.yaml", "a: 1\nb: [true, null, 2026-12-20T00:00:00Z, 0.5]\nc: {d: x}\n", ""},
 		"json":          {"policy/data.json", `{"a": 1, "b": [true, null, "2026-12-20T00:00:00Z", 0.5], "c": {"d": "x"}}`, ""},
-		"twice":         {"policy/data.yaml", "a: 1\nb: {c: 1, c: 2}\n", `policy/data.yaml:2:11: the key "c" stands twice`},
-		"twice in json": {"policy/data.json", "{\"a\": 1,\n \"a\": 2}", `policy/data.json:2:4: the key "a" stands twice`},
+		"twice":         {"policy/data.yaml", "a: 1\nb: {c: 1, c: 2}\n", `policy/data.yaml:2:11: duplicate key "c"`},
+		"twice in json": {"policy/data.json", "{\"a\": 1,\n \"a\": 2}", `policy/data.json:2:4: duplicate key "a"`},
 		"anchor":        {"policy/data.yaml", "a: &x 1\nb: *x\n", "data.yaml:1:4: is an anchor or alias"},
-		"merge":         {"policy/data.yaml", "a: {<<: {b: 1}}\n", "data.yaml:1:5: is a key that is no plain string"},
+		"merge":         {"policy/data.yaml", "a: {<<: {b: 1}}\n", "data.yaml:1:5: invalid key (expected a string)"},
 		"tag":           {"policy/data.yaml", "a: !!binary aGk=\n", "has the tag !!binary"},
 		"own tag":       {"policy/data.yaml", "a: !x 1\n", "has the tag !x"},
-		"number as key": {"policy/data.yaml", "1: x\n", "data.yaml:1:1: is a key that is no plain string"},
+		"number as key": {"policy/data.yaml", "1: x\n", "data.yaml:1:1: invalid key (expected a string)"},
 		"list":          {"policy/data.yaml", "[1]\n", "is not a mapping"},
 		"list in json":  {"policy/data.json", "[1]", "is not an object"},
-		"two documents": {"policy/data.yaml", "a: 1\n---\nb: 2\n", "holds more than one document"},
-		"two objects":   {"policy/data.json", "{} {}", "goes on after the object"},
+		"two documents": {"policy/data.yaml", "a: 1\n---\nb: 2\n", "contains more than one document"},
+		"two objects":   {"policy/data.json", "{} {}", "contains more than one value"},
 		"broken":        {"policy/data.yaml", "a: [1\n", "policy/data.yaml: "},
 		"broken json":   {"policy/data.json", "{\"a\": \n", "unexpected EOF"},
-		"infinity":      {"policy/data.yaml", "a: .inf\n", "is no number"},
+		"infinity":      {"policy/data.yaml", "a: .inf\n", "is not a finite number"},
 		"invisible":     {"policy/data.yaml", "a: x\u202ey\n", "data.yaml:1:5: has the invisible character U+202E"},
 		"not utf-8":     {"policy/data.yaml", "a: \xff\n", "is not UTF-8"},
 		"deep":          {"policy/data.yaml", "a: " + strings.Repeat("[", 30) + strings.Repeat("]", 30), "is nested deeper than 20"},
@@ -850,7 +850,7 @@ func BenchmarkEncode(b *testing.B) {
 	in := small()
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := e.encode.value(&in, 1<<20); err != nil {
+		if _, err := e.encoder.Input(&in, 1<<20); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -16,19 +16,19 @@ import (
 	"github.com/open-policy-agent/opa/v1/ast"
 )
 
-// DefaultChildMemory is what a child process may use: enough for a change of 10,000 documents, and less than
-// what a few replacements in a long text would take.
+// DefaultChildMemory is the memory limit of a child process: enough for a change of 10,000 documents, and less than a
+// few replacements in a long text would take.
 const DefaultChildMemory = 512 << 20
 
-// ChildLimits bound a child process. The zero value is the defaults.
+// ChildLimits limits a child process. The zero value means the defaults.
 type ChildLimits struct {
 	// Memory in bytes; 0 is DefaultChildMemory.
 	Memory int64
 }
 
-// ServeChild evaluates a repository's own rules for an engine in another process, until the input ends. It
-// is what a command made by Config.Isolate runs, as the only thing that its process does: the limits that it
-// sets are the process's, and beyond its memory limit the process dies.
+// ServeChild evaluates a repository's own rules for an engine in another process, until the input ends. A command
+// returned by Config.Isolate runs it, and its process must do nothing else: the limits apply to the complete process,
+// which dies beyond its memory limit.
 func ServeChild(ctx context.Context, in io.Reader, out io.Writer, limits ChildLimits) error {
 	if limits.Memory == 0 {
 		limits.Memory = DefaultChildMemory
@@ -41,10 +41,10 @@ func ServeChild(ctx context.Context, in io.Reader, out io.Writer, limits ChildLi
 	return serve(ctx, bufio.NewReader(in), out)
 }
 
-// watchMemory ends the process when it holds more than its limit. The kernel's own limit is stricter where
-// there is one; this one holds everywhere.
+// watchMemory ends the process when it uses more than its limit. It works on all systems; the kernel's limit, where
+// available, is stricter.
 func watchMemory(limit int64) (stop func()) {
-	// The collector works harder before the limit is reached, so that only what is alive counts.
+	// The collector works harder before the limit is reached, so that only live memory counts.
 	before := debug.SetMemoryLimit(limit - limit/4)
 	done, ended := make(chan struct{}), make(chan struct{})
 	go func() {

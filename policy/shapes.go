@@ -2,7 +2,7 @@ package policy
 
 import "github.com/countersign/countersign/schemas"
 
-// What the engine answers about rules, by its names here: package schemas has the types.
+// Aliases for the engine's answers about rules. Package schemas declares the types.
 type (
 	RuleDoc      = schemas.PolicyRule
 	TestResult   = schemas.PolicyTestResult

@@ -18,17 +18,16 @@ import (
 	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
-// TestOptions say which Rego tests run, and how.
+// TestOptions selects the Rego tests to run.
 type TestOptions struct {
-	// Run is a regular expression of test names (package.test_name); "" is all.
+	// Run is a regular expression of test names (package.test_name); "" runs all tests.
 	Run string
-	// Coverage measures which lines of the rules the tests reach. Results then don't say which line of a test
-	// was not true.
+	// Coverage measures which lines of the rules the tests reach. Results then don't name the failing line of a test.
 	Coverage bool
 }
 
-// Test runs the Rego tests of the library and of the repository's own rules, in this process, with the
-// same capabilities that decisions have. Tests that don't compile are a *CompileError.
+// Test runs the Rego tests of the library and of the repository's own rules in this process, with the same
+// capabilities that decisions have. Tests that don't compile are a *CompileError.
 func (e *Engine) Test(ctx context.Context, o TestOptions) (TestReport, error) {
 	var report TestReport
 	if _, err := regexp.Compile(o.Run); err != nil {
@@ -44,7 +43,7 @@ func (e *Engine) Test(ctx context.Context, o TestOptions) (TestReport, error) {
 		return report, &CompileError{Errors: faults}
 	}
 	report.OwnRules = own.rules
-	// The library's tests start from the defaults, whatever this repository's data says.
+	// The library's tests use the default data, not this repository's.
 	if err := e.runSuite(ctx, "library", library, nil, libraryData(nil), o, &report); err != nil {
 		return report, err
 	}
@@ -65,8 +64,8 @@ func (e *Engine) Test(ctx context.Context, o TestOptions) (TestReport, error) {
 	return report, nil
 }
 
-// runSuite runs the tests among the modules; coverage is that of the modules named in covered, or of all
-// that are no tests.
+// runSuite runs the tests among the modules. Coverage is measured for the modules in covered, or by default for all
+// modules that are not tests.
 func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered map[string]*ast.Module, data map[string]any, o TestOptions, report *TestReport) error {
 	set, err := inputSchemas()
 	if err != nil {
@@ -86,7 +85,7 @@ func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered ma
 		tracer = cover.New()
 		runner = runner.SetCoverageQueryTracer(tracer).SetCoverageRuns(nil).SetParallel(1)
 	} else {
-		runner = runner.EnableTracing(true) // says where a test failed; with coverage it cannot be had
+		runner = runner.EnableTracing(true) // locates failures; not available together with coverage
 	}
 	results, err := runner.RunTests(ctx, nil)
 	if err != nil {
@@ -150,7 +149,7 @@ func addCoverage(r *TestReport, suite string, c cover.Report, modules map[string
 	for _, p := range slices.Sorted(maps.Keys(modules)) {
 		f := c.Files[p]
 		if f == nil {
-			continue // nothing in it to evaluate
+			continue // it contains nothing to evaluate
 		}
 		file := FileCoverage{Suite: suite, Path: p, Percent: percent(f.CoveredLines, f.NotCoveredLines)}
 		for _, g := range f.NotCovered {
@@ -168,7 +167,7 @@ func addCoverage(r *TestReport, suite string, c cover.Report, modules map[string
 	}
 }
 
-// percent rounds down to a tenth: what is not all covered is never shown as 100.
+// percent rounds down to a tenth, so that only complete coverage is shown as 100.
 func percent(covered, missed int) float64 {
 	if covered+missed == 0 {
 		return 100

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// AccessOptions narrow the question who can do what. Names are source names or type/source_name; "" is any.
+// AccessOptions narrows the question who can do what. Names are source names or type/source_name; "" is any.
 type AccessOptions struct {
 	To                             string
 	Application                    string
@@ -83,7 +83,7 @@ func (r *Reconciler) accessOf(ctx context.Context, b *base, app *schemas.Applica
 	return nil
 }
 
-// asks says whether the question is about this access, of the identity that it names.
+// asks reports whether the question is about this access, of the identity that it names.
 func (o AccessOptions) asks(a schemas.Access) bool {
 	if o.Resource != "" && !names(o.Resource, a.Target) {
 		return false
@@ -91,7 +91,7 @@ func (o AccessOptions) asks(a schemas.Access) bool {
 	return o.Connection == "" || names(o.Connection, a.Target) || slices.ContainsFunc(a.Via, func(n schemas.Name) bool { return names(o.Connection, n) })
 }
 
-// names says whether what a person typed means the name.
+// names reports whether the typed text means the name.
 func names(typed string, n schemas.Name) bool {
 	return typed == n.SourceName || typed == n.String()
 }

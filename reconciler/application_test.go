@@ -263,7 +263,7 @@ func TestWidening(t *testing.T) {
 	}
 }
 
-// An application is not forgotten while requests to it stand: neither removed nor renamed.
+// An application is not forgotten while it still has requests: neither removed nor renamed.
 func TestRemovedApplication(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -287,7 +287,7 @@ func TestRemovedApplication(t *testing.T) {
 			c := w.merge("x", historytest.Bob(), historytest.Carol())
 			r := w.run()
 			v := wantVerdict(t, r, c, "quarantined")
-			if !strings.Contains(strings.Join(v.Reasons, "\n"), "while requests to it stand") {
+			if !strings.Contains(strings.Join(v.Reasons, "\n"), "while it still has requests") {
 				t.Errorf("the verdict does not say why: %v", v.Reasons)
 			}
 			// It is served as before: what stands is kept up, what is undone goes.
@@ -357,4 +357,39 @@ func TestPreviewFindsConflicts(t *testing.T) {
 	if got := codes(p.Errors); p.Verdict != schemas.VerdictInvalid || !slices.Contains(got, "conflict") {
 		t.Errorf("the preview says %s %v, want invalid with a conflict", p.Verdict, got)
 	}
+}
+
+// TestUnknownTypes refuses a misspelt type in grantable and privileged, where it would silently restrict nothing. What
+// took effect before this was checked stays in force.
+func TestUnknownTypes(t *testing.T) {
+	t.Parallel()
+	for name, spec := range map[string]string{
+		`spec.privileged: unknown type "roles"`: "privileged: {roles: [\"*_admin\"]}\n",
+		`spec.grantable: unknown type "users"`:  "grantable: {object: [\"sales.*\"], users: [dave]}\n",
+		`spec.scope: unknown type "rol"`:        "scope: {role: [\"*\"], rol: [x]}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := settled(t, nil)
+			w.propose("misspelt", files{"applications/authz.yaml": w.application("authz", spec)})
+			p := w.preview("misspelt")
+			if p.Verdict != schemas.VerdictInvalid || len(p.Errors) != 1 || p.Errors[0].Message != name ||
+				!strings.HasPrefix(p.Errors[0].Fix, "did you mean ") || p.Errors[0].Position.Line < 8 || p.Errors[0].Position.Column < 2 {
+				t.Errorf("the preview is %s: %+v", p.Verdict, p.Errors)
+			}
+			c := w.merge("misspelt", historytest.Bob(), historytest.Carol())
+			v := wantVerdict(t, w.run(), c, "quarantined")
+			if got := strings.Join(v.Reasons, "\n"); !strings.Contains(got, name) {
+				t.Errorf("quarantined because %s", got)
+			}
+		})
+	}
+	t.Run("in the anchor", func(t *testing.T) {
+		t.Parallel()
+		w := newWorld(t, files{"requests/base.yaml": creation("authz", "sales_reader")})
+		w.change(files{"applications/authz.yaml": w.application("authz", "privileged: {roles: [\"*_admin\"]}\n")})
+		w.Git("commit", "-q", "-a", "--amend", "--no-edit")
+		w.run()
+		w.wantHolds("authz", "sales_reader")
+	})
 }

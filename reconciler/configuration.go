@@ -8,13 +8,13 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Configuration is what the admitted tree of a revision says about the work itself.
+// Configuration holds the settings and applications of the admitted tree at a revision.
 type Configuration struct {
 	Settings     schemas.SettingsSpec
 	Applications []*schemas.Application // sorted by name
 }
 
-// Configuration reads settings and applications as they stand admitted at a revision.
+// Configuration reads the settings and applications admitted at a revision.
 func (r *Reconciler) Configuration(ctx context.Context, to string) (_ *Configuration, err error) {
 	b, err := r.open(ctx, to, true)
 	if err != nil {

@@ -378,7 +378,7 @@ func (w *crm) wantStatus(path, provisioning, verification string) schemas.Reques
 	return s
 }
 
-// has says whether the user is a member of the role, by the catalogue.
+// has reports whether the user is a member of the role, by the catalogue.
 func (w *crm) grant(n, who string) { w.sql("GRANT " + w.role(n) + " TO " + w.name + "_" + who) }
 
 func (w *crm) revoke(n, who string) { w.sql("REVOKE " + w.role(n) + " FROM " + w.name + "_" + who) }

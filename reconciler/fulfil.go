@@ -10,18 +10,18 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Answer is what somebody says became of an operation that they were asked for.
+// Answer reports the result of an operation that somebody outside was asked for.
 type Answer = fulfilment.Answer
 
 var (
-	// ErrNotAsked says that nobody was asked for the operation, or not so.
+	// ErrNotAsked means that nobody was asked for the operation, or not under this id.
 	ErrNotAsked = fulfilment.ErrNotAsked
-	// ErrSaidOtherwise says that another word about the operation is on record.
-	ErrSaidOtherwise = fulfilment.ErrSaidOtherwise
+	// ErrAnswered means that another answer about the operation is on record.
+	ErrAnswered = fulfilment.ErrAnswered
 )
 
-// Fulfil records that an operation which a webhook was asked for is said to be done, or to have failed. It is
-// trusted for no more: the next run reads the application. It is idempotent. It may be called
+// Fulfil records that an operation which a webhook was asked for was reported as done or failed. The report is not
+// proof: the next run reads the application. It is idempotent. It may be called
 // while a pass is under way, unless a Replica keeps the ledger.
 func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilReport, err error) {
 	if err := a.Check(); err != nil {
@@ -45,5 +45,5 @@ func ResolveSecrets(config map[string]any, applying bool) (map[string]any, error
 	return run.ResolveSecrets(config, applying)
 }
 
-// Secret resolves one reference to a secret. The errors name the reference, never what it holds.
+// Secret resolves one reference to a secret. The errors name the reference, never its value.
 func Secret(ref schemas.SecretReference) (connectors.Secret, error) { return run.Secret(ref) }

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// PreviewOptions say what to preview.
+// PreviewOptions configures a preview.
 type PreviewOptions struct {
 	// Base is the branch that the change would land on, Head the change; both are revisions.
 	Base, Head string
@@ -24,8 +24,8 @@ type PreviewOptions struct {
 	PullRequest int
 }
 
-// Preview says what a change would do, what policy says of it and who must still approve. It reads the live
-// applications as they stand configured in the base, and writes nothing but the order index.
+// Preview shows what a change would do, the policy's decision and who must still approve. It reads the live
+// applications as configured in the base, and writes nothing but the order index.
 func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.Preview, err error) {
 	if err := r.judge.Refresh(); err != nil {
 		return nil, err
@@ -88,14 +88,14 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 	return p, nil
 }
 
-// previewLive compares the change with the live applications. It says whether something could not be read.
+// previewLive compares the change with the live applications. It reports whether something could not be read.
 func (r *Reconciler) previewLive(ctx context.Context, p *schemas.Preview, b *base, change *judge.Examination, o PreviewOptions) (incomplete bool, err error) {
 	for i, name := range change.Affected {
 		if o.Application != "" && o.Application != name {
 			continue
 		}
 		if b.admitted.Trust.Applications[name] == nil || o.Blind {
-			// An application that the change itself adds is never opened: the change could point us anywhere.
+			// An application that the change itself adds is never opened: the change could point it anywhere.
 			if after := change.After[name]; after != nil {
 				operations, gained := atOnce(change.Changes[name])
 				p.Plan.Applications = append(p.Plan.Applications, schemas.ApplicationPlan{Application: name, Connector: after.Spec.Connector,
@@ -119,10 +119,10 @@ func (r *Reconciler) previewLive(ctx context.Context, p *schemas.Preview, b *bas
 	return incomplete, err
 }
 
-// previewApplication adds to the preview what the change would do to an application as it is now.
+// previewApplication adds the change's effect on an application's live state to the preview.
 func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview, b *base, change *judge.Examination, name string) (*schemas.ApplicationPlan, error) {
 	app := b.admitted.Trust.Applications[name]
-	// What the change makes of the application counts, but where it connects is the base's word.
+	// The change's version of the application counts, but the base decides where it connects.
 	judged := *change.After[name]
 	judged.Spec.Connector, judged.Spec.Config = app.Spec.Connector, app.Spec.Config
 	f, err := r.runner.Preview(ctx, change, b.runs(nil), app, &judged, p.At)
@@ -225,14 +225,14 @@ func alreadyThere(operations []schemas.Operation, live *schemas.ApplicationPlan,
 	return out
 }
 
-// previewJudgement asks policy and says which sign-offs are missing.
+// previewJudgement evaluates the policy and finds the sign-offs that are missing.
 func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, change *judge.Examination, pullRequest int) error {
 	j, err := r.judge.JudgeProposal(ctx, change, p.Base, p.Head, pullRequest, p.At)
 	if err != nil {
 		return err
 	}
 	if err := j.PolicyError; err != nil {
-		p.Errors = append(p.Errors, schemas.Finding{Code: "policy", Severity: schemas.SeverityError, Message: err.Error(), Fix: "mend the policy of the base; until then nothing is admitted"})
+		p.Errors = append(p.Errors, schemas.Finding{Code: "policy", Severity: schemas.SeverityError, Message: err.Error(), Fix: "fix the policy of the base; until then nothing is admitted"})
 		p.Decision = &schemas.Decision{APIVersion: schemas.APIVersion, Denials: []schemas.RuleResult{{Code: "policy-error", Msg: err.Error()}}}
 		return nil
 	}
@@ -240,7 +240,7 @@ func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, c
 	if p.Unmet == nil {
 		p.Unmet = []schemas.Requirement{}
 	}
-	// What no approval can fix is said before anybody approves.
+	// Problems that no approval can fix are shown before anybody approves.
 	for _, reason := range j.Verdict.Blocking {
 		p.Errors = append(p.Errors, schemas.Finding{Code: "sign-off", Severity: schemas.SeverityError, Message: reason})
 	}

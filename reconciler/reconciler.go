@@ -28,13 +28,13 @@ type Config struct {
 	Repository *history.Repository
 	// State is the folder of the ledger, the order index and the leases. Required.
 	State string
-	// Replica keeps the ledger elsewhere as well, for runners that begin with nothing; nil is nowhere.
+	// Replica keeps the ledger elsewhere as well, for ephemeral runners; nil is nowhere.
 	Replica Replica
 	// Connectors are those that applications may name. Required.
 	Connectors connectors.Registry
 	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
 	Anchor string
-	// Version is that of the program: its first run takes nothing away.
+	// Version is the program's version. The first run of a version removes nothing that no document names.
 	Version string
 	// Forge opens the forge that the settings name; nil serves only the local one, which needs none opened.
 	Forge func(context.Context, schemas.SettingsSpec) (signoff.Forge, error)
@@ -49,22 +49,22 @@ type Config struct {
 	Now func() time.Time
 	// Logger takes diagnostics; nil discards them.
 	Logger *slog.Logger
-	// Progress is told what a long job is at, by one goroutine at a time; nil is told nothing. total is 0
+	// Progress is called with the progress of a long job, by one goroutine at a time; nil ignores it. total is 0
 	// while unknown.
 	Progress func(what string, done, total int)
-	// Step is called after each step of an apply that a crash could follow, for tests, by several goroutines
-	// where there are several applications; nil is not.
+	// Step is called after each step of an apply that a crash could follow, for tests, from several goroutines
+	// when there are several applications; nil is not called.
 	Step func(string)
 }
 
 // Tickets are the issues of one repository in which people are asked to carry operations out.
 type Tickets = forge.Tickets
 
-// Replica is where the ledger is kept beside its file: its truth, where there is one.
+// Replica keeps the ledger outside its file, and is authoritative where it is configured.
 type Replica interface {
-	// Acquire keeps other runs away until release, waiting for one that is under way.
+	// Acquire waits for a run that is under way, then keeps other runs away until release.
 	Acquire(ctx context.Context, wait time.Duration) (release func(context.Context) error, err error)
-	// Pull brings the ledger what it lacks, or says why what is there cannot be trusted.
+	// Pull adds the missing records to the ledger, or returns why the replica cannot be trusted.
 	Pull(context.Context, *ledger.Ledger) error
 	Replicate(context.Context, ledger.Batch) error
 }
@@ -77,7 +77,7 @@ type Reconciler struct {
 	config Config
 	judge  *judge.Judge
 	runner *run.Runner
-	// pulled says that the ledger has what the replica had when this pass began.
+	// pulled means that the ledger has what the replica had when this pass began.
 	pulled bool
 }
 
@@ -122,10 +122,10 @@ func oneAtATime(tell func(string, int, int)) func(string, int, int) {
 	}
 }
 
-// LedgerPath is where the ledger of a state folder lies.
+// LedgerPath is the path of a state folder's ledger.
 func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") }
 
-// now is the instant in UTC, without what JSON would lose.
+// now is the instant in UTC, with the precision that JSON keeps.
 func (r *Reconciler) now() time.Time { return r.config.Now().UTC().Truncate(time.Microsecond) }
 
 func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Ledger, error) {
@@ -133,7 +133,7 @@ func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Led
 	if r.config.Replica == nil {
 		return ledger.Open(ctx, c)
 	}
-	// Also who only reads has to know what other runs did.
+	// Readers also need the records of other runs.
 	c.ReadOnly, c.Replicate = readOnly && r.pulled, r.config.Replica.Replicate
 	l, err := ledger.Open(ctx, c)
 	if err != nil || r.pulled {
@@ -146,7 +146,7 @@ func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Led
 	return l, nil
 }
 
-// alone keeps other runs away for the time of a pass, where runs share a ledger.
+// alone keeps other runs away during a pass, where runs share a ledger.
 func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() error, err error) {
 	if r.config.Replica == nil {
 		return func() error { return nil }, nil
@@ -158,7 +158,7 @@ func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() e
 	if err != nil {
 		return nil, err
 	}
-	// Also a pass that was told to stop lets go.
+	// A pass that is being stopped releases it too.
 	return func() error { return free(context.WithoutCancel(ctx)) }, nil
 }
 
@@ -169,7 +169,7 @@ type base struct {
 	admitted *judge.Admitted
 }
 
-// open opens what is admitted at a revision of the branch, judging what was not judged yet. Close it.
+// open opens the admitted documents at a revision of the branch, and judges new commits first. Close it.
 func (r *Reconciler) open(ctx context.Context, revision string, readOnly bool) (_ *base, err error) {
 	b := &base{}
 	if b.tip, err = r.config.Repository.Resolve(revision); err != nil {
@@ -211,13 +211,13 @@ func (b *base) names(only string) ([]string, error) {
 		return t.Names(), nil
 	}
 	if t.Applications[only] == nil {
-		return nil, fmt.Errorf("there is no application %q; the applications are %s", only, strings.Join(t.Names(), ", "))
+		return nil, fmt.Errorf("application %q not found (expected one of %s)", only, strings.Join(t.Names(), ", "))
 	}
 	return []string{only}, nil
 }
 
-// ErrNoAnchor says that a branch has no countersign.yaml, so that nothing is trusted yet.
+// ErrNoAnchor means that a branch has no countersign.yaml, so that nothing is trusted yet.
 var ErrNoAnchor = judge.ErrNoAnchor
 
-// RewrittenError says that the last commit that was judged is no longer on the first-parent line of the branch.
+// RewrittenError means that the last commit that was judged is no longer on the first-parent line of the branch.
 type RewrittenError = judge.RewrittenError

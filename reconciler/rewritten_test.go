@@ -55,10 +55,10 @@ func (w *world) stopped(last string) {
 			way = "the operator names that commit as the anchor"
 		}
 		if re.Rolled != "" {
-			way = re.Rolled + " was another one"
+			way = "a different version of " + re.Rolled
 		}
 		if re.Last != last || !strings.Contains(re.Error(), way) {
-			w.t.Errorf("%s does not say what to acknowledge: %v", what, re)
+			w.t.Errorf("%s does not name what to acknowledge: %v", what, re)
 		}
 	}
 	if w.content("authz") != before {

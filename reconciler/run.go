@@ -8,9 +8,9 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// RunOptions say what a run does.
+// RunOptions configures a run.
 type RunOptions struct {
-	// To is the revision that the branch has come to.
+	// To is the branch's revision.
 	To string
 	// Application limits the run to one application; "" is all.
 	Application string
@@ -18,11 +18,11 @@ type RunOptions struct {
 	DryRun bool
 	// Drift reports differences without carrying out what is pending, unless Enforce is set.
 	Drift bool
-	// Enforce corrects drift as well, on every application; otherwise those do whose drift mode says so.
+	// Enforce corrects drift as well, on every application; otherwise those whose drift mode is enforce.
 	Enforce bool
 }
 
-// RunOnce is one pass: admit what came to the branch, then take every application from live to desired,
+// RunOnce makes one pass: admit the branch's new commits, then take every application from live to desired,
 // each by itself. The report is complete even where an error is returned beside it for one application.
 func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunReport, err error) {
 	if err := r.judge.Refresh(); err != nil {
@@ -71,3 +71,7 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	report.Next, report.Again = result.Next, result.Again
 	return report, err
 }
+
+// ExitCode decides the exit code of a run; run.CodeOf has the table. With difference, a read-only run returns 2 where
+// applications differ from the approved state.
+func ExitCode(r *schemas.RunReport, difference bool) int { return int(run.CodeOf(r, difference)) }

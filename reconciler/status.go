@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Status says where every request stands: approval, provisioning, verification. It reads the ledger and
+// Status returns the state of every request: approval, provisioning, verification. It reads the ledger and
 // opens no application.
 func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *schemas.StatusReport, err error) {
 	b, err := r.open(ctx, to, true)
@@ -51,7 +51,7 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 	return report, nil
 }
 
-// origins fills in by which commit and which pull request requests came.
+// origins fills in the commit and the pull request of requests.
 func (b *base) origins(ctx context.Context, requests []schemas.RequestStatus) error {
 	pulls := map[string]int{}
 	for i := range requests {
@@ -140,26 +140,26 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 		if w.doc.Current == nil {
 			s.Approval = schemas.ApprovalUndone
 		}
-		// What the read-backs have shown of everything that the request wants decides over single operations.
+		// The read-backs of everything that the request wants take precedence over single operations.
 		wanted, shown := 0, 0
 		for _, it := range items[plan.DocumentKey{Path: ids[i].Path, Index: ids[i].Index}] {
 			wanted++
-			// What somebody outside was asked for is not as it was verified once.
+			// An operation that somebody outside was asked for may have changed since it was verified.
 			if b, ok := remembered(it.Item); ok && b.Token == it.Token && !open[it.Item] {
 				shown++
 			}
 		}
 		switch {
-		case drifted[key]: // the last run saw some of it gone, and left it so
+		case drifted[key]: // the last run found some of it gone, and left it so
 		case wanted > 0 && shown == wanted:
 			s.Verification = verified
 			if s.Provisioning == schemas.ProvisioningNone {
-				s.Provisioning, s.Detail = "applied", "it was so already"
+				s.Provisioning, s.Detail = "applied", "already in place"
 			}
 		case shown > 0:
 			s.Verification, s.Detail = "partial", fmt.Sprintf("%d of %d items %s", shown, wanted, verified)
 		case wanted > 0 && (s.Verification == schemas.VerificationNone || s.Verification == verified):
-			// What was verified is not what is wanted now: a grant that has expired since, say.
+			// The verified state is not the wanted one: a grant that has expired since, for example.
 			s.Verification = schemas.VerificationPending
 			if s.Provisioning == schemas.ProvisioningNone {
 				s.Provisioning = "pending"
@@ -173,8 +173,8 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	return nil
 }
 
-// fulfilmentsOf is what somebody outside was asked for, by the document that asks for it, and the items of which that
-// is not seen yet.
+// fulfilmentsOf returns the operations that somebody outside was asked for, by document, and the items whose effect is
+// not seen yet.
 func fulfilmentsOf(ctx context.Context, l *ledger.Ledger, app string) (out map[ledger.Key][]schemas.FulfilmentStatus, open map[string]bool, err error) {
 	list, err := l.Fulfilments(ctx, app)
 	if err != nil {
@@ -194,7 +194,7 @@ func fulfilmentsOf(ctx context.Context, l *ledger.Ledger, app string) (out map[l
 	return out, open, nil
 }
 
-// fulfilling says in a sentence whom a request's operations wait for; "" for nobody.
+// fulfilling describes whom a request's operations wait for; "" for nobody.
 func fulfilling(list []schemas.FulfilmentStatus) string {
 	var parts []string
 	for _, f := range list {
@@ -203,9 +203,9 @@ func fulfilling(list []schemas.FulfilmentStatus) string {
 		case ledger.FulfilmentSubmitting, ledger.FulfilmentPending:
 			text += " since " + fulfilment.Timestamp(f.Since)
 		case ledger.FulfilmentApplied:
-			text += ": said to be done, not seen yet"
+			text += ": reported as done, not found yet"
 		case ledger.FulfilmentDiffers:
-			text += ": said to be done, not seen"
+			text += ": reported as done, not found"
 		case ledger.FulfilmentAttested:
 			text += ": attested"
 			if f.By != "" {

@@ -14,7 +14,7 @@ func Validate(ctx context.Context, dir string, registry connectors.Registry) (*s
 	return validate.Folder(ctx, dir, registry)
 }
 
-// ReadPolicy reads the policy folder of a work tree as it lies there, for testing it.
+// ReadPolicy reads the policy folder of a work tree as it is on disk, for testing it.
 func ReadPolicy(dir string) (modules map[string][]byte, data map[string]any, err error) {
 	return validate.Policy(dir)
 }

@@ -19,7 +19,9 @@ func TestValidate(t *testing.T) {
 		name   string
 		change files
 		want   []string // path:line code of each finding
-		made   func(w *world)
+		// messages are the findings' messages with their fixes; nil for any
+		messages []string
+		made     func(w *world)
 	}{
 		{name: "a whole repository"},
 		{name: "a link as a request", want: []string{"requests/link.yaml:0 refused"}, made: func(w *world) { w.Link("requests/link.yaml", "base.yaml") }},
@@ -31,6 +33,14 @@ func TestValidate(t *testing.T) {
 		{name: "a payload that the connector does not know", change: files{"requests/a.yaml": document("ConnectionCreation", "application: authz\nconnection: {type: role, source_name: x}\npayload: {colour: red}\n")}, want: []string{"requests/a.yaml:7 invalid"}},
 		{name: "a config that the connector does not know", change: files{"applications/hr.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: hr}\n" +
 			"spec:\n  connector: casbin\n  config: {policy: x.csv, dsn: x}\n  owners: [user:bob@acme.test]\n  scope: {role: [x]}\n"}, want: []string{"applications/hr.yaml:6 invalid"}},
+		{name: "types that the connector does not have", change: files{"applications/hr.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: hr}\n" +
+			"spec:\n  connector: casbin\n  config: {policy: x.csv}\n  owners: [user:bob@acme.test]\n  scope: {role: [x], schema: [x]}\n" +
+			"  grantable: {users: [dave]}\n  privileged:\n    object: [x]\n    roles: [admin]\n"},
+			want:     []string{"applications/hr.yaml:8 invalid", "applications/hr.yaml:9 invalid", "applications/hr.yaml:12 invalid"},
+			messages: []string{`spec.scope: unknown type "schema" (expected one of group, role)`, `spec.grantable: unknown type "users"; did you mean user?`, `spec.privileged: unknown type "roles"; did you mean role?`}},
+		{name: "names that the connector does not have", change: files{"requests/a.yaml": assignment("authz", "x", grants("{type: objects, source_name: sales.orders, privileges: [read]}", "{type: object, source_name: sales.orders, privileges: [read, writ]}"))},
+			want:     []string{"requests/a.yaml:7 invalid", "requests/a.yaml:7 invalid"},
+			messages: []string{`spec.grants[0].type: unknown type "objects"; did you mean object?`, `spec.grants[1].privileges[1]: unknown privilege "writ"; did you mean write?`}},
 		{name: "policy that does not compile", change: files{"policy/own.rego": "package countersign\n\ndeny contains x if {\n"}, want: []string{"policy:0 refused"}},
 		{name: "a document in the wrong folder", change: files{"requests/people.yaml": people}, want: []string{"requests/people.yaml:1 invalid"}},
 		{name: "two faults in two files", change: files{"requests/a.yaml": creation("nowhere", "x"), "requests/b.yaml": creation("nowhere", "y")}, want: []string{"requests/a.yaml:5 invalid", "requests/b.yaml:5 invalid"}},
@@ -57,9 +67,13 @@ func TestValidate(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := []string{}
+			got, messages := []string{}, []string{}
 			for _, f := range rep.Errors {
 				got = append(got, fmt.Sprintf("%s:%d %s", f.Position.Path, f.Position.Line, f.Code))
+				messages = append(messages, strings.TrimSuffix(f.Message+"; "+f.Fix, "; "))
+			}
+			if tc.messages != nil && !slices.Equal(messages, tc.messages) {
+				t.Errorf("messages %q, want %q", messages, tc.messages)
 			}
 			if !slices.Equal(got, tc.want) {
 				t.Errorf("findings %v, want %v: %v", got, tc.want, rep.Errors)

@@ -123,7 +123,7 @@ func webhookLater(t *testing.T, w *crm) {
 		}
 	}
 	answer.Status = "failed"
-	if _, err := w.open().Fulfil(t.Context(), answer); !errors.Is(err, reconciler.ErrSaidOtherwise) {
+	if _, err := w.open().Fulfil(t.Context(), answer); !errors.Is(err, reconciler.ErrAnswered) {
 		t.Errorf("it says otherwise: %v", err)
 	}
 	w.want("said, not seen", w.mustRun(), "create held:pending", "grant held:pending")
@@ -171,7 +171,7 @@ func webhookLiar(t *testing.T, w *crm) {
 	out := w.mustRun()
 	w.want("after it", out, "grant pending/differs")
 	if !slices.ContainsFunc(out.Plan.Findings, func(f schemas.Finding) bool {
-		return f.Code == "said-not-seen" && strings.Contains(f.Message, "said to be done") && f.Document.Path == asked
+		return f.Code == "said-not-seen" && strings.Contains(f.Message, "reported as done") && f.Document.Path == asked
 	}) {
 		t.Errorf("the findings are %+v", out.Plan.Findings)
 	}
@@ -398,7 +398,7 @@ func webhookExpiry(t *testing.T, w *crm) {
 	out := w.mustRun()
 	w.want("one is taken back, the other not wanted any more", out, "revoke pending")
 	want := []string{"cancelled: Make the user wexpiry_alice a member of the role wexpiry_ra, until " + until[:10] + " " + until[11:16] + "Z (it is asked for again then)",
-		"requested: See to it that the user wexpiry_erin is no longer a member of the role wexpiry_ra"}
+		"requested: Make sure that the user wexpiry_erin is no longer a member of the role wexpiry_ra"}
 	if diff := cmp.Diff(want, texts(w.deliveries())); diff != "" || len(out.Withdrawn) != 1 {
 		t.Errorf("%v withdrawn; delivered (-want +got):\n%s", out.Withdrawn, diff)
 	}
@@ -494,7 +494,7 @@ func webhookMoved(t *testing.T, w *crm) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.Verdict != schemas.VerdictInvalid || len(p.Errors) != 1 || !strings.Contains(p.Errors[0].Message, "requests that stand, as "+asked+", are carried out by provisioning webhook") {
+	if p.Verdict != schemas.VerdictInvalid || len(p.Errors) != 1 || !strings.Contains(p.Errors[0].Message, "existing requests such as "+asked+" are carried out by provisioning webhook") {
 		t.Errorf("the preview is %s: %+v", p.Verdict, p.Errors)
 	}
 }

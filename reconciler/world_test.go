@@ -466,7 +466,7 @@ func (w flakyWriter) Apply(ctx context.Context, ops []schemas.Operation, report 
 	return nil
 }
 
-// exists says whether main has the file.
+// exists reports whether main has the file.
 func (w *world) exists(path string) bool {
 	_, err := w.Try("cat-file", "-e", "main:"+path)
 	return err == nil

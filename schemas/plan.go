@@ -41,6 +41,7 @@ const (
 	HoldUnknown   Hold = "unknown"   // the live state could not be read completely
 	HoldProtected Hold = "protected" // the application's own, or too powerful to be touched
 	HoldIdentity  Hold = "identity"  // the name now has another native id than the one approved
+	HoldTarget    Hold = "target"    // the target of a verified grant no longer exists
 	HoldProvision Hold = "provision" // webhook or ticket, and nobody there who could be asked
 	HoldPending   Hold = "pending"   // somebody outside was asked and is at it, or what it needs is
 	HoldDeclined  Hold = "declined"  // somebody outside was asked, and reported a failure or a refusal

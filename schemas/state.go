@@ -18,7 +18,9 @@ type Selection struct {
 }
 
 // Everything reports whether the selection is of all that the connector can see.
-func (s Selection) Everything() bool { return len(s.Names) == 0 && len(s.Scope) == 0 && len(s.IDs) == 0 }
+func (s Selection) Everything() bool {
+	return len(s.Names) == 0 && len(s.Scope) == 0 && len(s.IDs) == 0
+}
 
 // Selector answers quickly whether a connection is selected. same is the application's own form of a name, in
 // which names that are one to it are equal; nil compares to the letter.

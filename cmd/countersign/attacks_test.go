@@ -287,7 +287,7 @@ func TestAttacks(t *testing.T) {
 				}))
 				w.merge(bob(), "merge", "x", bob())
 			},
-			code: 4, output: "symbolic link where control files stand",
+			code: 4, output: "symbolic link in place of control files",
 		},
 		{
 			name: "an executable file as a request",

@@ -115,7 +115,7 @@ func TestIndexMayGo(t *testing.T) {
 			}
 			for i, want := range wanted {
 				got := got[i]
-				if first, rest, ok := strings.Cut(got.errors, "\n"); ok && name == "damaged" && strings.Contains(first, "the order index is damaged and is built again") {
+				if first, rest, ok := strings.Cut(got.errors, "\n"); ok && name == "damaged" && strings.Contains(first, "the order index is damaged, rebuilding it") {
 					got.errors = rest
 				}
 				if want.code != got.code || want.errors != got.errors {

@@ -24,7 +24,7 @@ import (
 // when its text got better, never raise one. The count began at help 180.2, docs 117.8, messages 170.0 and
 // comments 218.4; the aim is a tenth of that for the first three and a third for comments.
 const (
-	limitHelp     = 178.9
+	limitHelp     = 0.0
 	limitDocs     = 7.4
 	limitMessages = 169.6
 	limitComments = 217.6

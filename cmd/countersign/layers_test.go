@@ -46,14 +46,16 @@ func arrows() map[string][]string {
 		"reconciler/github": {"reconciler/forge", "reconciler/history", "reconciler/report", "connectors/rest", "schemas", "schemas/strict"},
 		"reconciler/server": {"reconciler", "reconciler/forge", "reconciler/report", "reconciler/run/fulfilment", "schemas"},
 		// Judging opens no application and runs nothing; running is handed what was judged, and knows neither Git nor policy.
+		// Errors about names suggest the nearest one as errors about fields do: jsonschema has that.
 		"reconciler/judge": {"reconciler/forge", "reconciler/history", "reconciler/index", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/ledger", "policy", "connectors",
-			"schemas", "schemas/strict"},
+			"schemas", "schemas/strict", "schemas/jsonschema"},
 		"reconciler/run": {"reconciler/forge", "reconciler/index", "reconciler/plan", "reconciler/graph", "reconciler/hold", "reconciler/ledger", "reconciler/run/fulfilment", "connectors", "schemas"},
 		// Webhooks are posted by the client that connectors to JSON APIs share: it knows when sending again helps and harms nothing.
 		"reconciler/run/fulfilment": {"reconciler/forge", "reconciler/ledger", "reconciler/plan", "reconciler/hold", "reconciler/report", "connectors", "connectors/rest", "schemas"},
 		// A work tree is checked by the same rules as a merge, without anything being admitted.
 		"reconciler/validate":        {"reconciler/judge", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas", "schemas/strict"},
-		"policy":                     {"schemas", "schemas/jsonschema"},
+		"policy":                     {"policy/encode", "schemas", "schemas/jsonschema"},
+		"policy/encode":              {"schemas"},
 		"connectors":                 {"schemas"},
 		"connectors/exec":            {"connectors", "schemas", "schemas/strict"},
 		"connectors/rest":            {"connectors"},

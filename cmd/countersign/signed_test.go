@@ -46,12 +46,12 @@ func TestSignedMerges(t *testing.T) {
 		{name: "the owner signs", key: bobKey, merger: bob()},
 		{name: "the owner signs a squash", key: bobKey, merger: bob(), style: "squash"},
 		{name: "nobody signs, a trailer names the owner", merger: bob(), trailer: bob(), code: 4, output: "QUARANTINED"},
-		{name: "a key that is not allowed", key: strayKey, merger: bob(), code: 4, output: "not among the allowed signers"},
+		{name: "a key that is not allowed", key: strayKey, merger: bob(), code: 4, output: "not in the allowed signers"},
 		{name: "somebody else's key under the owner's name", key: carolKey, merger: bob(), code: 4, output: "belongs to carol@acme.test"},
 		{name: "a signer who owns nothing", key: carolKey, merger: carol(), code: 4, output: "QUARANTINED"},
-		{name: "a key whose time is over", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"}, code: 4, output: "not allowed for commits at"},
+		{name: "a key whose time is over", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"}, code: 4, output: "not valid for commits at"},
 		{name: "a key whose time is over, the commit dated back", key: filepath.Join(dir, "Frank"), merger: who{"Frank", "frank@acme.test"},
-			dated: time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC), code: 4, output: "not allowed for commits at"},
+			dated: time.Date(2024, 6, 1, 0, 0, 0, 0, time.UTC), code: 4, output: "not valid for commits at"},
 	}
 	for _, tc := range tests {
 		t.Run(tc.name, func(t *testing.T) {

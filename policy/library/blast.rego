@@ -4,13 +4,13 @@ few if input.affected <= data.blast_radius.warn
 
 not_many if input.affected <= data.blast_radius.two
 
-# For messages alone: they must not keep a rule from telling.
+# For messages only: a missing value must not keep a rule from applying.
 affected := object.get(input, "affected", "many")
 
 # METADATA
-# title: Many identities are pointed out
+# title: Changes that affect many identities get a warning
 # description: >-
-#   A change of the effective access of more than data.blast_radius.warn (20) identities is pointed out.
+#   A change to the effective access of more than data.blast_radius.warn (default 20) identities gets a warning.
 # custom:
 #   code: CS-170
 warn contains {
@@ -19,23 +19,23 @@ warn contains {
 	"path": "",
 	"line": 0,
 	"field": "",
-	"fix": "look through the list before you approve; several smaller changes are easier to judge",
+	"fix": "check the list before you approve; several smaller changes are easier to review",
 } if {
 	not few
 }
 
 # METADATA
-# title: Many identities need two sign-offs
+# title: Changes that affect many identities need two sign-offs
 # description: >-
-#   A change of the effective access of more than data.blast_radius.two (100) identities is signed off by two
-#   owners of each application.
+#   A change to the effective access of more than data.blast_radius.two (default 100) identities needs the
+#   sign-off of two owners of each application.
 # custom:
 #   code: CS-170
 require_signoff contains {
 	"code": "CS-170",
 	"from": application.owners,
 	"count": 2,
-	"why": sprintf("two owners of %s sign off a change for %v identities", [name, affected]),
+	"why": sprintf("two owners of %s must sign off a change that affects %v identities", [name, affected]),
 } if {
 	not not_many
 	some name, application in input.applications

@@ -1,24 +1,24 @@
-# The built-in library: what holds in every access repository, whatever its own rules say.
+# The built-in library: rules that apply in every access repository, in addition to its own rules.
 #
-# Each rule has a code, and a METADATA block from which the documentation comes.
+# Each rule has a code, and a METADATA block that its documentation is generated from.
 #
-# Rules see input as schemas.PolicyInput describes it, and data as the policy folder's data.yaml gives it:
-# checked, and with defaults for what it leaves out. Instants of the input are in UTC and to the second, so
-# that they may be compared as text.
+# Rules see the input described by schemas.PolicyInput, and the data of the policy folder's data.yaml, checked
+# and with defaults filled in. Instants of the input are in UTC and to the second, so that they may be compared
+# as text.
 #
-# A limit is a rule that says what is within it, and "not" of that rule denies: where a value is missing it
-# denies, too. "not" of an expression would not do, because OPA evaluates its operands before it. For the same
-# reason a result is made of what is surely there: an undefined message would take the denial with it.
+# A limit is a rule that is true within it, and "not" of that rule denies, so that a missing value denies too.
+# "not" of an expression does not work, because OPA evaluates its operands first. For the same reason a result
+# uses only values that are always defined: an undefined message would drop the denial.
 #
-# Of a small change most of the time is spent on finding out that rules do not apply: the first expressions of
-# a rule are those that tell.
+# For a small change, most of the time goes into finding out that rules do not apply, so a rule begins with the
+# expressions that decide that.
 package countersign.library
 
-# What the engine asks for, in one query. The manifest comes back with every answer: an answer of other
-# rules than these is no answer.
+# The engine's one query. The manifest comes back with every answer, so that the answer of other rules is
+# rejected.
 decision := {"deny": deny, "warn": warn, "require_signoff": require_signoff, "manifest": manifest}
 
-# How many rules there are of each code. A rule that was lost on the way here is missed by this count.
+# The number of rules of each code, so that a missing rule is noticed.
 manifest := {
 	"CS-101": 1,
 	"CS-102": 4,
@@ -36,7 +36,8 @@ manifest := {
 	"CS-190": 1,
 }
 
-# The requests that this change writes. A document has a request if and only if its kind is one of the three.
+# The requests that this change adds or modifies. A document has a request if and only if its kind is one of
+# the three.
 written := [c |
 	some c in input.change
 	c.request
@@ -45,14 +46,14 @@ written := [c |
 
 now_ns := time.parse_rfc3339_ns(input.now)
 
-# An instant in nanoseconds. What the clock cannot count lies at its end or its beginning.
+# An instant in nanoseconds, clamped to the range that the clock can represent.
 instant(text) := 9223372036854775807 if {
 	text >= "2262"
 } else := 0 if {
 	text < "1700"
 } else := time.parse_rfc3339_ns(text)
 
-# Where the first request for an application stands in the change, for what is said of it as a whole.
+# The place of the first request for an application, for results about the application in general.
 place(name) := array.concat(
 	[{"path": c.path, "line": c.line} | some c in input.change; c.request.application == name],
 	[{"path": "", "line": 0}],

@@ -3,17 +3,17 @@ package countersign.library
 # METADATA
 # title: Separation of duties
 # description: >-
-#   data.separation_of_duties lists sets of connections (application/type/source_name) of which one identity
-#   holds at_most (1) at a time. A change that gives access to an identity which then holds more is denied.
+#   data.separation_of_duties lists sets of connections (application/type/source_name). One identity may hold
+#   at most at_most (default 1) of a set at a time. A change that gives an identity more than that is denied.
 # custom:
 #   code: CS-120
 deny contains {
 	"code": "CS-120",
-	"msg": sprintf("%s would hold %s together: %s allows %v of them at most", [identity, concat(" and ", both), duty.name, at_most]),
+	"msg": sprintf("%s would hold %s at the same time, and %s allows at most %v of them", [identity, concat(" and ", both), duty.name, at_most]),
 	"path": at.path,
 	"line": at.line,
 	"field": at.field,
-	"fix": "revoke one of them from the identity in the same change, or grant to another identity",
+	"fix": "revoke one of them from the identity in the same change, or choose another identity",
 } if {
 	some duty in data.separation_of_duties
 	at_most := object.get(duty, "at_most", 1)
@@ -24,7 +24,7 @@ deny contains {
 	at := gain(identity)
 }
 
-# Where the first operation stands by which an identity gains something.
+# The place of the first operation that gives an identity access.
 gain(identity) := array.concat(
 	[p |
 		some op in input.plan

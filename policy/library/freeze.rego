@@ -3,18 +3,18 @@ package countersign.library
 # METADATA
 # title: Freeze windows
 # description: >-
-#   data.freeze lists windows {from, to, applications, reason} in which changes of access and of applications
-#   are denied: from inclusive, to exclusive (RFC 3339), applications as glob patterns, all of them when left
-#   out. Changes of policy go through, so that a freeze can be lifted.
+#   data.freeze lists windows {from, to, applications, reason} in which changes to access and to applications
+#   are denied. from is inclusive and to exclusive (RFC 3339). applications are glob patterns, by default all
+#   applications. Changes to policy are still allowed, so that a freeze can be lifted.
 # custom:
 #   code: CS-150
 deny contains {
 	"code": "CS-150",
-	"msg": sprintf("changes of %s are frozen until %s: %s", [name, window.to, window.reason]),
+	"msg": sprintf("changes to %s are frozen until %s: %s", [name, window.to, window.reason]),
 	"path": at.path,
 	"line": at.line,
 	"field": "",
-	"fix": "merge it after the freeze, or have the owners of the settings lift the freeze",
+	"fix": "merge after the freeze, or ask the settings owners to lift it",
 } if {
 	some window in data.freeze
 	now_ns >= instant(window.from)

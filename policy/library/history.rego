@@ -1,9 +1,9 @@
 package countersign.library
 
 # METADATA
-# title: A connection in use stays
+# title: Connections in use are not deleted
 # description: >-
-#   The deletion of a connection that still has members is denied, unless the change itself revokes them.
+#   Deleting a connection that still has members is denied, unless the same change revokes them.
 # custom:
 #   code: CS-130
 deny contains {
@@ -12,7 +12,7 @@ deny contains {
 	"path": object.get(op, "path", ""),
 	"line": op.line,
 	"field": object.get(op, "field", ""),
-	"fix": "revoke its members first, or in the same change",
+	"fix": "revoke its members first or in the same change",
 } if {
 	some op in input.plan
 	op.kind == "delete"
@@ -20,18 +20,18 @@ deny contains {
 }
 
 # METADATA
-# title: Merged requests stay as they were approved
+# title: Merged requests are not edited
 # description: >-
-#   An edit of a merged request is denied. Deleting its file undoes it, with the sign-offs that takes.
+#   Editing a merged request is denied. Deleting its file undoes the request and needs sign-off like any change.
 # custom:
 #   code: CS-140
 deny contains {
 	"code": "CS-140",
-	"msg": "the request was merged before and is edited here",
+	"msg": "the change edits a request that is already merged",
 	"path": c.path,
 	"line": c.line,
 	"field": "",
-	"fix": "leave it as it was and add a new request; to undo it, delete the file",
+	"fix": "restore the request and add a new one; to undo it, delete its file",
 } if {
 	some c in input.change
 	c.merged
@@ -40,18 +40,18 @@ deny contains {
 }
 
 # METADATA
-# title: Something is judged
+# title: Empty changes are denied
 # description: >-
-#   A change in which nothing was found is denied: to judge nothing is a failure, never a pass.
+#   A change without control files is denied: judging nothing is a failure, never a pass.
 # custom:
 #   code: CS-190
 deny contains {
 	"code": "CS-190",
-	"msg": "a change was expected, and none was found",
+	"msg": "expected a change to control files, found none",
 	"path": "",
 	"line": 0,
 	"field": "",
-	"fix": "see that the files stand in the folders that the settings name and are part of this pull request",
+	"fix": "check that the files are in the folders named in the settings and are part of this pull request",
 } if {
 	input.change == []
 	input.control_files == []

@@ -1,18 +1,18 @@
 package countersign.library
 
 # METADATA
-# title: A grant that has ended
+# title: Expired grants get a warning
 # description: >-
-#   A grant that expires before it is judged never takes effect: pointed out.
+#   A grant that expires before it is judged never takes effect. The rule warns about it.
 # custom:
 #   code: CS-180
 warn contains {
 	"code": "CS-180",
-	"msg": sprintf("the grant of %s expired at %s: it takes no effect", [g.source_name, g.expires]),
+	"msg": sprintf("the grant of %s expired at %s, so it never takes effect", [g.source_name, g.expires]),
 	"path": c.path,
 	"line": c.line,
 	"field": sprintf("spec.grants[%d].expires", [i]),
-	"fix": "give it an end in the future, or leave it out",
+	"fix": "set expires to a time in the future, or remove it",
 } if {
 	some c in written
 	some i, g in c.request.grants
@@ -20,18 +20,18 @@ warn contains {
 }
 
 # METADATA
-# title: A start that has passed
+# title: Starts in the past get a warning
 # description: >-
-#   A grant whose start lies in the past starts at once: pointed out.
+#   A grant whose start is in the past starts at once. The rule warns about it.
 # custom:
 #   code: CS-180
 warn contains {
 	"code": "CS-180",
-	"msg": sprintf("the grant of %s was to start at %s: it starts at once", [g.source_name, g.starts]),
+	"msg": sprintf("the start of the grant of %s is in the past (%s), so it starts at once", [g.source_name, g.starts]),
 	"path": c.path,
 	"line": c.line,
 	"field": sprintf("spec.grants[%d].starts", [i]),
-	"fix": "leave starts out, or give it an instant in the future",
+	"fix": "remove starts, or set it to a time in the future",
 } if {
 	some c in written
 	some i, g in c.request.grants
@@ -39,9 +39,9 @@ warn contains {
 }
 
 # METADATA
-# title: A request that changes nothing
+# title: Requests that change nothing get a warning
 # description: >-
-#   A request from which no operation follows, now or at a start that is to come, is pointed out.
+#   A request that leads to no operation, now or at a later start, gets a warning.
 # custom:
 #   code: CS-181
 warn contains {
@@ -50,7 +50,7 @@ warn contains {
 	"path": c.path,
 	"line": c.line,
 	"field": "",
-	"fix": "perhaps it was asked for before; leave it out if so",
+	"fix": "it may have been requested before; if so, remove it",
 } if {
 	some c in written
 	not plans_something(c)

@@ -1,31 +1,31 @@
 # METADATA
-# title: What an organisation's own rules may use
+# title: Helpers for an organisation's own rules
 # description: >-
-#   import data.countersign.lib brings these names into a rule of the policy folder. The built-in rules do
+#   import data.countersign.lib makes these names available to rules in the policy folder. The built-in rules do
 #   not depend on them.
 package countersign.lib
 
-# The requests that this change adds or modifies, as input.change has them.
+# The requests that this change adds or modifies, in the form of input.change.
 requests := [c |
 	some c in input.change
 	c.action != "deleted"
 	c.request
 ]
 
-# The instant of the judgement in nanoseconds, to compare with ns.
+# The time of the judgement in nanoseconds, to compare with ns.
 now_ns := ns(input.now)
 
-# An instant in nanoseconds; what lies beyond the years 1700 and 2261 is at their ends.
+# An instant in nanoseconds, clamped to the years 1700 to 2261.
 ns(instant) := 9223372036854775807 if {
 	instant >= "2262"
 } else := 0 if {
 	instant < "1700"
 } else := time.parse_rfc3339_ns(instant)
 
-# How many days from now an instant lies, rounded down.
+# The number of days from now to an instant, rounded down.
 days_until(instant) := floor((ns(instant) - now_ns) / 86400000000000)
 
-# Whether one of the glob patterns matches the whole name. A star matches any run of characters.
+# Whether one of the glob patterns matches the complete name. A star matches any run of characters.
 matches_any(patterns, name) if {
 	some pattern in patterns
 	glob.match(pattern, null, name)

@@ -1,7 +1,7 @@
 package countersign.library
 
-# Taking privileged access away, too, is privileged in the plan. It needs no second sign-off: a revoke must
-# not wait for one.
+# The plan marks the removal of privileged access as privileged, too. It needs no second sign-off, because a
+# revoke must not wait for one.
 privileged_operations := [op |
 	some op in input.plan
 	op.privileged
@@ -11,15 +11,15 @@ privileged_operations := [op |
 # METADATA
 # title: Privileged changes need two sign-offs
 # description: >-
-#   Two owners of the application sign off what is privileged: by the connector's own list, or by the
-#   application's. Revokes are excepted.
+#   Two owners of the application must sign off a privileged change. Privileged connections and privileges are
+#   listed by the connector and the application. Revokes are exempt.
 # custom:
 #   code: CS-110
 require_signoff contains {
 	"code": "CS-110",
 	"from": owners,
 	"count": 2,
-	"why": sprintf("two owners of %s sign off what is privileged", [op.application]),
+	"why": sprintf("two owners of %s must sign off a privileged change", [op.application]),
 } if {
 	some op in privileged_operations
 	owners := input.applications[op.application].owners
@@ -28,16 +28,16 @@ require_signoff contains {
 # METADATA
 # title: Privileged grants expire
 # description: >-
-#   A privileged grant without expires is denied.
+#   A privileged grant without an expiry is denied.
 # custom:
 #   code: CS-110
 deny contains {
 	"code": "CS-110",
-	"msg": sprintf("the grant of %s %s to %s is privileged%s and has no end", [object.get(op, "privilege", ""), object.get(op, ["target", "source_name"], ""), op.connection.source_name, because(op)]),
+	"msg": sprintf("the grant of %s %s to %s is privileged%s and does not expire", [object.get(op, "privilege", ""), object.get(op, ["target", "source_name"], ""), op.connection.source_name, because(op)]),
 	"path": object.get(op, "path", ""),
 	"line": op.line,
 	"field": object.get(op, "field", ""),
-	"fix": sprintf("give the entry an expires at most %v days ahead", [longest]),
+	"fix": sprintf("set expires on the entry, at most %v days from now", [longest]),
 } if {
 	some op in privileged_operations
 	op.kind == "grant"
@@ -45,18 +45,18 @@ deny contains {
 }
 
 # METADATA
-# title: Privileged grants expire soon
+# title: Privileged grants expire in time
 # description: >-
-#   A privileged grant that expires later than data.privileged.max_days (90) from now is denied.
+#   A privileged grant that expires more than data.privileged.max_days (default 90) days from now is denied.
 # custom:
 #   code: CS-110
 deny contains {
 	"code": "CS-110",
-	"msg": sprintf("the grant of %s %s to %s is privileged%s and ends %s, more than %v days ahead", [object.get(op, "privilege", ""), object.get(op, ["target", "source_name"], ""), op.connection.source_name, because(op), op.expires, longest]),
+	"msg": sprintf("the grant of %s %s to %s is privileged%s and expires at %s, more than %v days from now", [object.get(op, "privilege", ""), object.get(op, ["target", "source_name"], ""), op.connection.source_name, because(op), op.expires, longest]),
 	"path": object.get(op, "path", ""),
 	"line": op.line,
 	"field": object.get(op, "field", ""),
-	"fix": sprintf("let it end within %v days", [longest]),
+	"fix": sprintf("set expires to at most %v days from now", [longest]),
 } if {
 	some op in privileged_operations
 	op.kind == "grant"
@@ -66,7 +66,7 @@ deny contains {
 
 expires_soon(op) if instant(op.expires) <= now_ns + (data.privileged.max_days * 86400000000000)
 
-# For messages alone: they must not keep a rule from denying.
+# For messages only: a missing value must not keep a rule from denying.
 default longest := "so many"
 
 longest := data.privileged.max_days

@@ -1,6 +1,6 @@
 package countersign.library
 
-# The documents that this change writes and that say why: requests, and those that steer a run.
+# The documents of this change that must give a reason: requests, and those that control a run.
 stated := [c |
 	some c in input.change
 	c.action != "deleted"
@@ -8,25 +8,25 @@ stated := [c |
 ]
 
 # METADATA
-# title: A reason is given
+# title: A reason is required
 # description: >-
-#   Each request, and each document that steers a run, says why in metadata.reason: data.reason.min_length
-#   (10) characters at least, spaces around it apart.
+#   Each request, and each document that controls a run, must give a reason in metadata.reason: at least
+#   data.reason.min_length (default 10) characters, not counting surrounding spaces.
 # custom:
 #   code: CS-160
 deny contains {
 	"code": "CS-160",
-	"msg": sprintf("%s gives no reason of %v characters at least", [c.metadata.name, reason_length]),
+	"msg": sprintf("%s needs a reason of at least %v characters", [c.metadata.name, reason_length]),
 	"path": c.path,
 	"line": c.line,
 	"field": "metadata.reason",
-	"fix": "say in metadata.reason why this is wanted, for reviewers and auditors",
+	"fix": "explain in metadata.reason why this is needed, for reviewers and auditors",
 } if {
 	some c in stated
 	not reasoned(c)
 }
 
-# For the message alone: it must not keep the rule from denying.
+# For the message only: a missing value must not keep the rule from denying.
 default reason_length := "enough"
 
 reason_length := data.reason.min_length
@@ -34,19 +34,19 @@ reason_length := data.reason.min_length
 reasoned(c) if count(trim_space(c.metadata.reason)) >= data.reason.min_length
 
 # METADATA
-# title: A ticket is given
+# title: A ticket is required
 # description: >-
-#   Where the settings say how tickets look (spec.tickets), each request and each document that steers a run
-#   names one in metadata.ticket.
+#   If the settings define the format of tickets (spec.tickets), each request and each document that controls
+#   a run must name a ticket in metadata.ticket.
 # custom:
 #   code: CS-161
 deny contains {
 	"code": "CS-161",
-	"msg": sprintf("%s names no ticket", [c.metadata.name]),
+	"msg": sprintf("%s needs a ticket", [c.metadata.name]),
 	"path": c.path,
 	"line": c.line,
 	"field": "metadata.ticket",
-	"fix": sprintf("name the ticket that asked for it; it matches %s", [input.settings.tickets]),
+	"fix": sprintf("name its ticket in metadata.ticket; the ticket must match %s", [input.settings.tickets]),
 } if {
 	input.settings.tickets != ""
 	some c in stated
@@ -54,18 +54,18 @@ deny contains {
 }
 
 # METADATA
-# title: Tickets look as the settings say
+# title: Tickets match the format in the settings
 # description: >-
-#   The whole of metadata.ticket matches the regular expression spec.tickets of the settings.
+#   All of metadata.ticket must match the regular expression spec.tickets of the settings.
 # custom:
 #   code: CS-161
 deny contains {
 	"code": "CS-161",
-	"msg": sprintf("the ticket %s of %s does not look like one", [c.metadata.ticket, c.metadata.name]),
+	"msg": sprintf("the ticket %s of %s does not have the required format", [c.metadata.ticket, c.metadata.name]),
 	"path": c.path,
 	"line": c.line,
 	"field": "metadata.ticket",
-	"fix": sprintf("name the ticket so that it matches %s", [input.settings.tickets]),
+	"fix": sprintf("name a ticket that matches %s", [input.settings.tickets]),
 } if {
 	input.settings.tickets != ""
 	some c in stated

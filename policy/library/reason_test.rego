@@ -24,7 +24,7 @@ test_160_undo_needs_none if {
 	count(deny) == 0 with input as with_document({"action": "deleted", "merged": true, "metadata": {"reason": ""}})
 }
 
-test_160_documents_that_steer_a_run_need_one if {
+test_160_documents_that_control_a_run_need_one if {
 	c := object.union(json.remove(document, ["request"]), {"kind": "Acknowledgement", "metadata": {"name": "ack", "reason": ""}})
 	codes(deny) == {"CS-160"} with input as object.union(base, {"change": [c]})
 }
@@ -41,7 +41,7 @@ test_161_not_asked_for if {
 
 test_161_missing_denies if {
 	[r] := of(deny, "CS-161") with input as ticketed({})
-	contains(r.msg, "no ticket")
+	contains(r.msg, "needs a ticket")
 }
 
 test_161_another_form_denies if {

@@ -8,7 +8,7 @@
 //
 // Write a package beside github with a function that returns its Kind, add that to the table in
 // cmd/countersign/internal/cli/forges.go, and allow its name for forge.kind in schemas/settings.go. A Forge must
-// implement everything; Kind says what is optional.
+// implement everything that Kind doesn't mark as optional.
 //
 // It may import history and schemas.
 package forge

@@ -8,11 +8,11 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Evidence tells who made a change and who approved it. It does not judge, but may say of an approval why it cannot
-// count.
+// Evidence identifies the authors and approvers of a change. It does not judge, but may give a reason why an approval
+// cannot count.
 type Evidence interface {
 	// Evidence returns that of a commit of the branch. A fact that makes the evidence worthless is one of its Problems;
-	// an error is a fault of transport or time, and may be gone at the next try.
+	// an error is a failure of transport or time, and a retry may succeed.
 	Evidence(context.Context, Change) (schemas.Evidence, error)
 	// Pending returns that of a change that is not merged, so far. It is a MovedError when the pull request's head is
 	// another commit.
@@ -27,7 +27,7 @@ type Teams interface {
 
 // People knows which names and addresses are one person's. *signoff.Directory implements it.
 type People interface {
-	// Known says whether anybody has the account or address.
+	// Known reports whether anybody has the account or address.
 	Known(name string) bool
 	// Canonical returns the one name of the person behind an account or address: itself, in lower case, for somebody
 	// unknown.
@@ -37,14 +37,14 @@ type People interface {
 // Change is a commit of the branch whose evidence is asked for.
 type Change struct {
 	Commit *history.Commit
-	// Merged are the commits that made it, as history's MergedCommits tells.
+	// Merged are the commits that made it, from history's MergedCommits.
 	Merged []*history.Commit
 	// Digest is that of the changed control files.
 	Digest string
-	// Instant is the earliest that the commit can have landed, if known: when the one before it did. Whoever
-	// pushes chooses the commit's own date, and would choose one at which a key that ran out still held.
+	// Instant is the earliest that the commit can have landed, if known: when the one before it did. The
+	// pusher chooses the commit's own date, and could choose one at which an expired key was still valid.
 	Instant time.Time
-	// Directory knows whose the addresses in commits are.
+	// Directory maps the addresses in commits to people.
 	Directory People
 	// Range is what several commits of the branch changed together: the n of the first-parent line that end with
 	// last, oldest first. A rebase lands one pull request as several commits.

@@ -49,8 +49,8 @@ type Kind struct {
 	Name, Title string
 	// Open opens a repository. It makes no request.
 	Open func(Config) (Forge, error)
-	// Job returns the CI job of this forge that the program runs in; nil where the forge has no CI. Outside of such a
-	// job its methods do nothing.
+	// Job returns the CI job of this forge that the program runs in; nil for a forge without CI. Outside of
+	// such a job its methods do nothing.
 	Job func(getenv func(string) string) Job
 	// Starter writes the files of a new access repository; nil where there are none.
 	Starter Starter

@@ -14,6 +14,6 @@ type Job interface {
 	// leaves out who the identities are.
 	Report(p *schemas.Preview, out *Published, redact bool) error
 	// Guard wraps an output so that nothing in it is taken for a command of the CI; outside of a job it returns w. isJSON
-	// says whether what is written is JSON, in which the text must stay the same to its readers. Call flush at the end.
+	// reports whether the output is JSON, which must decode to the same text. Call flush at the end.
 	Guard(w io.Writer, isJSON func() bool) (guarded io.Writer, flush func())
 }

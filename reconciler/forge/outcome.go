@@ -6,7 +6,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// ReceiptState sums a receipt up.
+// ReceiptState summarizes a receipt.
 type ReceiptState string
 
 // The states of a receipt.
@@ -16,19 +16,19 @@ const (
 	ReceiptInProgress ReceiptState = "in_progress"
 )
 
-// Receipt is what a run did of one pull request.
+// Receipt is the outcome of a run for one pull request.
 type Receipt struct {
 	Number int
 	// Commit is the commit that landed it.
 	Commit string
 	State  ReceiptState
-	// Text is the state in a sentence.
+	// Text describes the state in a sentence.
 	Text string
 	// Report is the run, cut down to what the pull request asked for.
 	Report *schemas.RunReport
 }
 
-// Outcomes tells what became of merges.
+// Outcomes publishes the outcomes of merges.
 type Outcomes interface {
 	// Tell writes a receipt to its pull request, with body as its text in Markdown. url leads to the run; "" for none.
 	// It is idempotent.

@@ -17,7 +17,7 @@ type Publication struct {
 	Body string
 	// Publisher is the account that the settings name: the comment to keep up to date is its own.
 	Publisher string
-	// Evidence says that this preview may prove what reviewers saw: it is complete, against live state.
+	// Evidence means that this preview may prove what reviewers saw: it is complete, against live state.
 	Evidence bool
 	// StatusOn is a commit that gets the statuses for rules as well: a merge queue's; "" for none.
 	StatusOn string
@@ -25,11 +25,11 @@ type Publication struct {
 	URL string
 }
 
-// Published is what came of it.
+// Published is the result of a publication.
 type Published struct {
 	// Comment is the id of the comment.
 	Comment int64
-	// Skipped are the parts that the credentials have no permission for.
+	// Skipped are the parts that the credentials don't permit.
 	Skipped []string
 }
 
@@ -39,7 +39,7 @@ type Previews interface {
 	// of what was previewed. A review that comes after the evidence was given when the preview could be read. It is
 	// idempotent, and a MovedError when the pull request has another head.
 	Publish(context.Context, Publication) (*Published, error)
-	// Stale makes the comment say at once that it is about an older head than this one.
+	// Stale marks the comment at once as being about an older head than this one.
 	Stale(ctx context.Context, number int, head, publisher string) error
 }
 
@@ -56,7 +56,7 @@ type StatusState string
 const (
 	StatusSuccess StatusState = "success"
 	StatusFailure StatusState = "failure"
-	// StatusError is that something could not be found out.
+	// StatusError means that the state could not be determined.
 	StatusError   StatusState = "error"
 	StatusPending StatusState = "pending"
 )
@@ -65,11 +65,11 @@ const (
 type Status struct {
 	Name  string
 	State StatusState
-	// Text is the state in a sentence.
+	// Text describes the state in a sentence.
 	Text string
 }
 
-// PolicyStatus returns the status that says whether anything but missing sign-offs stops a preview's change.
+// PolicyStatus returns the status that fails when anything but missing sign-offs stops a preview's change.
 func PolicyStatus(p *schemas.Preview) Status {
 	state, text := StatusSuccess, "no rule objects"
 	switch p.Verdict {
@@ -78,14 +78,14 @@ func PolicyStatus(p *schemas.Preview) Status {
 	case schemas.VerdictDenied:
 		state, text = StatusFailure, fmt.Sprintf("denied by policy: %s", codes(p.Decision))
 	case schemas.VerdictInvalid:
-		state, text = StatusFailure, fmt.Sprintf("%s to mend before this can be judged", count(len(p.Errors), "error"))
+		state, text = StatusFailure, fmt.Sprintf("%s to fix before this can be judged", count(len(p.Errors), "error"))
 	case schemas.VerdictIncomplete:
 		state, text = StatusError, "an application could not be read: the plan is not complete"
 	}
 	return Status{PolicyStatusName, state, text}
 }
 
-// SignoffStatus returns the status that says whether a preview's change has the sign-offs that it needs.
+// SignoffStatus returns the status that succeeds when a preview's change has the sign-offs that it needs.
 func SignoffStatus(p *schemas.Preview) Status {
 	state, text := StatusPending, "waits for a preview without errors"
 	switch p.Verdict {

@@ -6,14 +6,14 @@ import (
 	"fmt"
 )
 
-// PullRequest is what a preview needs to know of one.
+// PullRequest holds the facts about a pull request that a preview needs.
 type PullRequest struct {
 	Number int
 	// Head is the commit that is proposed, Base the branch that it goes to.
 	Head, Base string
 	// Ref is the reference in the repository that leads to Head.
 	Ref string
-	// Fork says that the head is another repository's.
+	// Fork means that the head is another repository's.
 	Fork         bool
 	Open, Merged bool
 }
@@ -25,7 +25,7 @@ type PullRequests interface {
 	OpenPullRequests(ctx context.Context, base string) ([]PullRequest, error)
 }
 
-// Reviews watches the reviews of pull requests. It is no evidence.
+// Reviews watches the reviews of pull requests. It is not evidence.
 type Reviews interface {
 	// Reviews returns a fingerprint of a pull request's reviews: another one means that somebody reviewed.
 	Reviews(ctx context.Context, number int) (string, error)
@@ -33,20 +33,20 @@ type Reviews interface {
 	Dismissed(ctx context.Context, number int) ([]string, error)
 }
 
-// MovedError says that a pull request got another head while it was looked at.
+// MovedError means that a pull request got another head while it was looked at.
 type MovedError struct {
 	PullRequest     int
 	Head, Previewed string
 }
 
-// Error says what to do.
+// Error describes what to do.
 func (e *MovedError) Error() string {
-	return fmt.Sprintf("pull request #%d is at %s by now, not at %s: the preview of the new head takes this one's place", e.PullRequest, short(e.Head), short(e.Previewed))
+	return fmt.Sprintf("pull request #%d moved to %s (this preview is of %s): the preview of the new head replaces this one", e.PullRequest, short(e.Head), short(e.Previewed))
 }
 
 func short(hash string) string { return hash[:min(len(hash), 8)] }
 
-// IsMoved says whether an error is that the pull request has another head by now.
+// IsMoved reports whether an error is a MovedError.
 func IsMoved(err error) bool {
 	var moved *MovedError
 	return errors.As(err, &moved)

@@ -8,8 +8,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Receipts sorts a run by the pull requests that it was about: those that were judged now, and those of earlier
-// merges of which something was carried out now. status is that after the run. Direct pushes have none.
+// Receipts splits a run by pull request: those that were judged now, and those of earlier merges of which something
+// was carried out now. status is that after the run. Direct pushes have none.
 func Receipts(run *schemas.RunReport, status *schemas.StatusReport) []Receipt {
 	type pull struct {
 		paths, applications map[string]bool
@@ -73,8 +73,8 @@ func Receipts(run *schemas.RunReport, status *schemas.StatusReport) []Receipt {
 	return out
 }
 
-// about is a run without what other files asked for. An application that could not be read is about all that ask for
-// something there, and about those of which nothing is left that would say where they asked.
+// about reduces a run to the operations that these files asked for. An application that could not be read is about all that ask for
+// something there, and about those of which nothing is left that shows where they asked.
 func about(run *schemas.RunReport, paths, applications map[string]bool, judged []schemas.AdmissionRecord) *schemas.RunReport {
 	out := *run
 	out.Admissions = append([]schemas.AdmissionRecord{}, judged...)
@@ -121,11 +121,11 @@ func about(run *schemas.RunReport, paths, applications map[string]bool, judged [
 
 func unread(a *schemas.ApplicationOutcome) bool { return a.Error != "" || a.Plan.Incomplete != "" }
 
-// stateOf sums a receipt up. Verified is only what the read-back of every operation showed.
+// stateOf summarizes a receipt. It is verified only if the read-back of every operation showed its effect.
 func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state ReceiptState, text string) {
 	for _, a := range r.Admissions {
 		if a.Verdict == schemas.AdmissionQuarantined {
-			return ReceiptFailure, "quarantined: not signed off as policy requires, and without effect"
+			return ReceiptFailure, "quarantined: not signed off as policy requires; it has no effect"
 		}
 	}
 	failed, waiting, verified, attested := 0, 0, 0, 0
@@ -181,7 +181,7 @@ func stateOf(r *schemas.RunReport, requests []schemas.RequestStatus) (state Rece
 	case waiting > 0:
 		return ReceiptInProgress, fmt.Sprintf("%s waiting", count(waiting, "step"))
 	case attested > 0:
-		return ReceiptSuccess, "said to be done by those who carry it out; no read can show it"
+		return ReceiptSuccess, "reported as done by those who carry it out; no read can show it"
 	case verified > 0:
 		return ReceiptSuccess, "applied and verified by reading back"
 	}

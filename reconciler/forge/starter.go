@@ -9,6 +9,6 @@ type Starter interface {
 	Settings(repository string) string
 	// Files returns the forge's own files, such as CI workflows, for the control files that are in a folder by now.
 	Files(dir string) ([]File, error)
-	// NextSteps returns a text that says what to do with them.
+	// NextSteps returns a text about what to do with them.
 	NextSteps() string
 }

@@ -16,7 +16,7 @@ type Tickets interface {
 	Write(context.Context, Edit) (Ticket, error)
 }
 
-// Ticket is an issue of ours as it stands at the forge.
+// Ticket is an issue of ours as it is at the forge.
 type Ticket struct {
 	Number int
 	URL    string
@@ -29,13 +29,13 @@ type Ticket struct {
 
 // Closing is how an issue came to be closed.
 type Closing struct {
-	// By is the login, "" where the forge does not tell.
+	// By is the login, "" where the forge does not show it.
 	By string
 	At time.Time
-	// Bot says that no person did it, Indirect that it was a commit or pull request that mentions it: whoever merged
-	// that need not have known.
+	// Bot means that no person did it, Indirect that it was a commit or pull request that mentions it: the person who
+	// merged that may not have known.
 	Bot, Indirect bool
-	// Completed says that it was closed as completed; otherwise as not planned, or as a duplicate.
+	// Completed means that it was closed as completed; otherwise as not planned, or as a duplicate.
 	Completed bool
 }
 

@@ -2,7 +2,7 @@ package forge
 
 import "context"
 
-// Topic is what one issue is about, kept up to date for as long as there is something to say.
+// Topic is the subject of one issue, kept up to date for as long as there is something to report.
 type Topic struct {
 	// Key tells issues apart: "drift warehouse", "quarantine".
 	Key string
@@ -13,7 +13,7 @@ type Topic struct {
 
 // Topics keeps one issue for each topic.
 type Topics interface {
-	// UpdateTopics opens, updates and closes the issues of these topics, and leaves all others alone. Where the
-	// repository has no issues, or the credentials don't allow writing them, it only logs that.
+	// UpdateTopics opens, updates and closes the issues of these topics, and leaves all others alone. Where
+	// issues are off, or the credentials don't allow writing them, it only logs that.
 	UpdateTopics(ctx context.Context, publisher string, topics []Topic) error
 }

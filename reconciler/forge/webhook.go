@@ -5,22 +5,22 @@ import (
 	"net/http"
 )
 
-// Hint says what a delivery is worth. What happened is read from Git and the forge: a delivery proves nothing.
+// Hint is the kind of event that a delivery suggests. A delivery proves nothing: Git and the forge are read.
 type Hint int
 
 // The hints.
 const (
 	// HintNone is an event that needs no pass.
 	HintNone Hint = iota
-	// HintPing is the forge trying whether anybody listens.
+	// HintPing is the forge's test delivery.
 	HintPing
-	// HintMoved says that the branch or a pull request may have moved.
+	// HintMoved means that the branch or a pull request may have moved.
 	HintMoved
-	// HintTicket says that a ticket of ours was closed or opened again, which moves no branch.
+	// HintTicket means that a ticket of ours was closed or opened again, which moves no branch.
 	HintTicket
 )
 
-// Delivery is one webhook of a forge whose signature holds.
+// Delivery is one webhook of a forge with a valid signature.
 type Delivery struct {
 	// ID tells deliveries apart; "" where the forge gave none.
 	ID   string
@@ -28,14 +28,14 @@ type Delivery struct {
 }
 
 var (
-	// ErrDeliverySignature says that a delivery isn't signed with the secret.
-	ErrDeliverySignature = errors.New("the signature does not hold")
-	// ErrDeliveryType says that the webhook is configured to send something else than JSON.
+	// ErrDeliverySignature means that a delivery isn't signed with the secret.
+	ErrDeliverySignature = errors.New("invalid signature")
+	// ErrDeliveryType means that the webhook is configured to send something other than JSON.
 	ErrDeliveryType = errors.New("set the webhook's content type to application/json")
 )
 
 // Webhooks reads the deliveries of a forge's webhooks.
 type Webhooks interface {
-	// ReadDelivery checks the signature first, and looks at nothing else unless it holds.
+	// ReadDelivery checks the signature first, and reads nothing else unless it is valid.
 	ReadDelivery(header http.Header, body, secret []byte) (Delivery, error)
 }

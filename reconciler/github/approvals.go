@@ -48,8 +48,8 @@ func (ev *Evidence) approvals(ctx context.Context, e *schemas.Evidence, pull *gh
 	return nil
 }
 
-// latest are the approvals that are their author's last word before the merge, in the order in which they were
-// given. A comment is no word; a dismissed review was taken back, and does not bring an older one forth.
+// latest are the approvals that are their author's last decision before the merge, in the order in which they were
+// given. A comment is not a decision; a dismissed review was taken back, and does not revive an older one.
 func latest(reviews []*gh.PullRequestReview, merged time.Time) []*gh.PullRequestReview {
 	last := map[int64]*gh.PullRequestReview{}
 	var out []*gh.PullRequestReview
@@ -62,7 +62,7 @@ func latest(reviews []*gh.PullRequestReview, merged time.Time) []*gh.PullRequest
 			continue
 		}
 		if r.GetUser() == nil {
-			continue // nobody's: the account is gone
+			continue // the account is gone
 		}
 		id := r.GetUser().GetID()
 		if was := last[id]; was != nil && (was.GetSubmittedAt().After(r.GetSubmittedAt().Time) ||
@@ -85,7 +85,7 @@ func latest(reviews []*gh.PullRequestReview, merged time.Time) []*gh.PullRequest
 	return out
 }
 
-// account says why an account's approval cannot count: "" for nothing. It must be a person's, not suspended, and
+// account returns why an account's approval cannot count: "" for nothing. It must be a person's, not suspended, and
 // able to write to the repository, as GitHub asks of a review that counts.
 func (ev *Evidence) account(ctx context.Context, u *gh.User) (why string, err error) {
 	login := u.GetLogin()
@@ -105,7 +105,7 @@ func (ev *Evidence) account(ctx context.Context, u *gh.User) (why string, err er
 	named := slices.ContainsFunc(ev.settings.Bots, func(b string) bool { return strings.EqualFold(b, login) })
 	if u.GetType() != "User" {
 		if !named {
-			return "it is a bot's", nil
+			return "the account is a bot", nil
 		}
 		return "", nil
 	}
@@ -121,7 +121,7 @@ func (ev *Evidence) account(ctx context.Context, u *gh.User) (why string, err er
 	level, _, err := ev.client.api.Repositories.GetPermissionLevel(ctx, ev.client.owner, ev.client.name, login)
 	switch {
 	case isStatus(err, http.StatusNotFound):
-		return "the account has no access to the repository", nil
+		return "the account cannot access the repository", nil
 	case err != nil:
 		return "", ev.client.explain("read the permission of "+login, err)
 	}
@@ -132,11 +132,11 @@ func (ev *Evidence) account(ctx context.Context, u *gh.User) (why string, err er
 	return fmt.Sprintf("the account may not write to the repository (it may %s)", level.GetPermission()), nil
 }
 
-// whyNotSeen says why a review does not show that its author saw this content: "" where it does.
+// whyNotSeen returns why a review does not show that its author saw this content: "" where it does.
 func (ev *Evidence) whyNotSeen(ctx context.Context, r *gh.PullRequestReview, number int, digest string) (string, error) {
 	commit, at := r.GetCommitID(), r.GetSubmittedAt().Time
 	if commit == "" {
-		return "GitHub does not tell which commit it is of", nil
+		return "GitHub does not show which commit it is of", nil
 	}
 	for range maxCommits {
 		node, err := ev.previewedAt(ctx, commit, number, digest)
@@ -144,11 +144,11 @@ func (ev *Evidence) whyNotSeen(ctx context.Context, r *gh.PullRequestReview, num
 		case err != nil:
 			return "", err
 		case node.IsZero():
-			return "it is not of this content: the preview of the commit that it is of shows other content, or there is none", nil
+			return "it is not of this content: the reviewed commit's preview shows other content, or was never published", nil
 		case at.After(node):
 			return "", nil
 		}
-		// The commit's preview is younger than the review. That is well if GitHub re-pointed the review over a merge of
+		// The commit's preview is younger than the review. That is valid if GitHub re-pointed the review over a merge of
 		// the base, which changed nothing of the content.
 		c, _, err := ev.client.api.Git.GetCommit(ctx, ev.client.owner, ev.client.name, commit)
 		if err != nil {

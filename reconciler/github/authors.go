@@ -22,7 +22,7 @@ func (ev *Evidence) describe(ctx context.Context, e *schemas.Evidence, pull *gh.
 	if login := pull.GetUser().GetLogin(); login != "" {
 		e.Authors = append(e.Authors, login)
 	} else {
-		e.Unattributed = append(e.Unattributed, "whoever opened the pull request, whose account is gone")
+		e.Unattributed = append(e.Unattributed, "the opener of the pull request, whose account is gone")
 	}
 	what := fmt.Sprintf("read the commits of pull request #%d", number)
 	commits, err := all(what, func(o *gh.ListOptions) ([]*gh.RepositoryCommit, *gh.Response, error) {
@@ -36,7 +36,7 @@ func (ev *Evidence) describe(ctx context.Context, e *schemas.Evidence, pull *gh.
 	}
 	for _, c := range commits {
 		ev.person(e, c.Author, personOf(c.GetCommit().GetAuthor()), d)
-		// What is made in the browser is committed by GitHub, which says so with its signature. Without one, anybody
+		// GitHub commits and signs edits made in the browser. Without its signature, anybody
 		// may have written its name.
 		if c.GetCommitter().GetLogin() != "web-flow" || !c.GetCommit().GetVerification().GetVerified() {
 			ev.person(e, c.Committer, personOf(c.GetCommit().GetCommitter()), d)
@@ -64,14 +64,14 @@ func (ev *Evidence) coAuthors(e *schemas.Evidence, message string, d forge.Peopl
 // noreply is the address that GitHub gives out in place of somebody's own.
 var noreply = regexp.MustCompile(`(?i)^(?:[0-9]+\+)?([a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\[bot\])?)@users\.noreply\.[a-z0-9.-]+$`)
 
-// person adds whoever wrote a commit: the account that GitHub attributes it to, the one of the address that GitHub
-// gave out, or the person of people.yaml. Anybody else cannot be told to be anybody.
+// person adds the author of a commit: the account that GitHub attributes it to, the one of the address that GitHub
+// gave out, or the person of people.yaml. Anybody else is unattributed.
 func (ev *Evidence) person(e *schemas.Evidence, account *gh.User, p history.Person, d forge.People) {
 	switch m := noreply.FindStringSubmatch(p.Email); {
 	case account.GetLogin() != "":
 		e.Authors = append(e.Authors, account.GetLogin())
 	case d.Known(p.Email) && !strings.Contains(d.Canonical(p.Email), "@"):
-		// Somebody of whom people.yaml has no login could approve under that.
+		// A person without a login in people.yaml could approve under it.
 		e.Authors = append(e.Authors, d.Canonical(p.Email))
 	case m != nil:
 		e.Authors = append(e.Authors, m[1])
@@ -87,8 +87,8 @@ type activity struct {
 	After string   `json:"after"`
 }
 
-// pushers adds who pushed to the head branch: names in commits are the pusher's to choose. GitHub tells it of a
-// branch in the same repository. Where it does not tell, the names in the commits are what there is.
+// pushers adds those who pushed to the head branch, since a pusher chooses the names in commits. GitHub lists them for
+// a branch in the same repository. Otherwise only the names in the commits are known.
 func (ev *Evidence) pushers(ctx context.Context, e *schemas.Evidence, pull *gh.PullRequest) error {
 	head := pull.GetHead()
 	if !strings.EqualFold(head.GetRepo().GetFullName(), ev.client.Repository()) {
@@ -105,7 +105,7 @@ func (ev *Evidence) pushers(ctx context.Context, e *schemas.Evidence, pull *gh.P
 		var list []activity
 		resp, err := ev.client.api.Do(ctx, req, &list)
 		if isStatus(err, http.StatusNotFound, http.StatusForbidden) {
-			ev.client.config.Logger.Warn("GitHub does not tell who pushed to the branch: require that the last push is approved by another", "branch", head.GetRef())
+			ev.client.config.Logger.Warn("GitHub does not show who pushed to the branch: require that the last push is approved by another", "branch", head.GetRef())
 			return nil
 		}
 		if err != nil {

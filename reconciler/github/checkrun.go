@@ -19,7 +19,7 @@ const checkName = "countersign"
 // maxAnnotations is how many annotations one call may bring.
 const maxAnnotations = 50
 
-// check writes the check run, with annotations at the lines that findings speak of.
+// check writes the check run, with annotations at the lines of findings.
 func (c *Client) check(ctx context.Context, p forge.Publication) error {
 	head := p.Preview.Head
 	conclusion, title := "success", "no objection"

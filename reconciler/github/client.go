@@ -41,8 +41,8 @@ type App struct {
 	Key []byte
 }
 
-// Config says which repository to speak to, and as whom. The host is the operator's word, never that of a file
-// in Git: else a pull request could send the token elsewhere.
+// Config configures a Client: its repository and its identity. The operator sets the host, never a file in Git:
+// otherwise a pull request could send the token elsewhere.
 type Config struct {
 	// Repository is owner/name. Required.
 	Repository string
@@ -55,8 +55,8 @@ type Config struct {
 	App   *App
 	// Transport carries the requests; nil is the standard one.
 	Transport http.RoundTripper
-	// MaxWait is the longest that a call waits before it is tried again; a longer rate limit is an error that says
-	// until when. 0 is one minute.
+	// MaxWait is the longest that a call waits before it is tried again; a longer rate limit is an error with its
+	// end. 0 is one minute.
 	MaxWait time.Duration
 	// Timeout bounds one try of one call; 0 is half a minute.
 	Timeout time.Duration
@@ -68,7 +68,7 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Client speaks to one repository. It is safe for concurrent use.
+// Client calls the API of one repository. It is safe for concurrent use.
 type Client struct {
 	config      Config
 	owner, name string
@@ -131,7 +131,7 @@ func New(c Config) (*Client, error) {
 	retry.CheckRetry = client.again
 	retry.Backoff = client.backoff
 	retry.ErrorHandler = retryablehttp.PassthroughErrorHandler
-	// go-github waits for no rate limit by itself; what it sees is the last try.
+	// go-github doesn't wait for rate limits by itself; it sees only the last try.
 	httpClient := &http.Client{Transport: &either{next: &retryablehttp.RoundTripper{Client: retry}}, CheckRedirect: sameHost}
 	client.api = gh.NewClient(httpClient)
 	client.api.BaseURL = root
@@ -161,7 +161,7 @@ func (c *Client) Password(ctx context.Context) (string, error) {
 	return token, nil
 }
 
-// sameHost follows a renamed repository, and nothing that leaves the host or turns a write into a read.
+// sameHost follows a renamed repository, but not to another host, and not where a write would become a read.
 func sameHost(req *http.Request, via []*http.Request) error {
 	first := via[0]
 	switch {
@@ -175,7 +175,7 @@ func sameHost(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// errRefused marks what we do not do, however often it is tried.
+// errRefused marks requests that are refused on every try.
 var errRefused = errors.New("refused")
 
 // home sends nothing, and above all no token, to another host.
@@ -215,7 +215,7 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 }
 
 // bounded gives each try a time and each answer a size. The answer is read here, so that one that breaks off is
-// a fault of the try and not of whoever decodes it.
+// a failure of the try, not of decoding.
 type bounded struct {
 	next    http.RoundTripper
 	timeout time.Duration
@@ -309,8 +309,8 @@ func (c *conditional) keep(key string, a *answer) {
 	c.kept[key] = a
 }
 
-// again says whether a call is tried once more: after a rate limit always, since nothing was done; after a fault
-// of the server or of the network only where trying twice does no harm.
+// again reports whether a call is tried once more: after a rate limit always, since nothing was done; after a fault
+// of the server or of the network only if the call is idempotent.
 func (c *Client) again(ctx context.Context, resp *http.Response, err error) (bool, error) {
 	if ctx.Err() != nil {
 		return false, ctx.Err()
@@ -328,11 +328,11 @@ func (c *Client) again(ctx context.Context, resp *http.Response, err error) (boo
 	return resp.Request != nil && isIdempotent(resp.Request.Method), nil
 }
 
-// isIdempotent says whether a call may be repeated: all but those that make something new. Our PATCH and PUT set
+// isIdempotent reports whether a call may be repeated: all but those that make something new. Our PATCH and PUT set
 // what they set.
 func isIdempotent(method string) bool { return method != http.MethodPost }
 
-// limited says whether an answer is a rate limit, and how long to wait: by Retry-After (secondary limits), or
+// limited reports whether an answer is a rate limit, and how long to wait: by Retry-After (secondary limits), or
 // until the reset (the primary one).
 // https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
@@ -350,7 +350,7 @@ func (c *Client) limited(resp *http.Response) (time.Duration, bool) {
 	return time.Minute, resp.StatusCode == http.StatusTooManyRequests
 }
 
-// backoff doubles, and spreads: many runners that failed together must not come back together.
+// backoff doubles, with jitter: runners that failed together must not retry together.
 func (c *Client) backoff(_, _ time.Duration, try int, resp *http.Response) time.Duration {
 	wait := c.config.MinWait << try
 	if limit, ok := c.limited(resp); ok {
@@ -359,7 +359,7 @@ func (c *Client) backoff(_, _ time.Duration, try int, resp *http.Response) time.
 	return min(wait+rand.N(c.config.MinWait), c.config.MaxWait)
 }
 
-// explain makes an error of go-github one that tells what to do. what names what was being done.
+// explain turns an error of go-github into one with a fix, named for the step.
 func (c *Client) explain(what string, err error) error {
 	if err == nil {
 		return nil
@@ -377,18 +377,18 @@ func (c *Client) explain(what string, err error) error {
 		hint := ""
 		switch {
 		case status == http.StatusUnauthorized:
-			hint = "; the token is wrong or has run out"
+			hint = "; the token is invalid or expired"
 		case status == http.StatusForbidden, status == http.StatusNotFound:
 			hint = fmt.Sprintf("; does the token have the permission, and is %s the repository?", c.Repository())
 		case status >= 500:
-			hint = "; GitHub has a fault, run again later"
+			hint = "; GitHub has a problem, run again later"
 		}
 		return fmt.Errorf("%s: GitHub answered %d: %s%s: %w", what, status, answered.Message, hint, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// isStatus says whether GitHub answered with one of these.
+// isStatus reports whether GitHub answered with one of these.
 func isStatus(err error, codes ...int) bool {
 	var answered *gh.ErrorResponse
 	if !errors.As(err, &answered) {
@@ -402,8 +402,8 @@ func isStatus(err error, codes ...int) bool {
 	return false
 }
 
-// all reads every page of a list. A list that has no end, or too long a one, is an error: what was cut could be
-// what matters.
+// all reads every page of a list. An endless or very long list is an error: the part that was cut off could
+// matter.
 func all[T any](what string, page func(*gh.ListOptions) ([]T, *gh.Response, error)) ([]T, error) {
 	var out []T
 	o := &gh.ListOptions{PerPage: perPage}

@@ -11,7 +11,7 @@ import (
 	gh "github.com/google/go-github/v60/github"
 )
 
-// marker is hidden in the comment, so that it is found again.
+// marker is hidden in the comment, so that later runs find it.
 type marker struct {
 	number       int
 	head, digest string
@@ -86,11 +86,11 @@ func (c *Client) edit(ctx context.Context, id int64, text string) error {
 	return c.explain("edit the comment", err)
 }
 
-// staleNote stands above a preview whose head is no longer the pull request's.
-const staleNote = "> ⏳ New commits came. What follows speaks of `%s` and not of the present state; a new preview is being made.\n\n"
+// staleNote goes above a preview whose head is no longer the pull request's.
+const staleNote = "> ⏳ New commits were pushed. This preview is of `%s`, not of the current head; a new one is on its way.\n\n"
 
-// Stale makes the comment say at once that it speaks of an older head. Without a comment, or for the head that it
-// speaks of, it does nothing.
+// Stale marks the comment at once as being about an older head. Without a comment, or for the comment's own head, it
+// does nothing.
 func (c *Client) Stale(ctx context.Context, number int, head, publisher string) error {
 	ours, err := c.sticky(ctx, number, publisher)
 	if err != nil || len(ours) == 0 {

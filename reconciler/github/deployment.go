@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/reconciler/forge"
 )
 
-// environment is where deployments say what became of a merge.
+// environment is where deployments show the outcome of a merge.
 const environment = "access"
 
 // Tell writes a receipt to its pull request: into the one comment, and as a deployment of the environment access.

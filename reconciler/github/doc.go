@@ -20,7 +20,7 @@
 //
 // # Who made a change
 //
-// The account that opened the pull request, those that pushed to its branch where GitHub tells, and the authors,
+// The account that opened the pull request, those that pushed to its branch where GitHub lists them, and the authors,
 // committers and co-authors of its commits. A person whom neither GitHub nor people.yaml can name makes the evidence
 // worthless. The account that only merged isn't an author: the merged content is compared with the previewed content.
 //

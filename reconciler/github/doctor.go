@@ -23,7 +23,7 @@ type rule struct {
 // codeownersPath is where GitHub reads whom to ask for reviews.
 const codeownersPath = ".github/CODEOWNERS"
 
-// Examine compares the repository's rules with those that countersign relies on. What GitHub's own gate lets through is
+// Examine compares the repository's rules with those that countersign relies on. Anything that GitHub lets through is
 // still judged at the merge: a gap there costs time and noise, not access.
 func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.Check, error) {
 	s, ledger := in.Settings, in.LedgerBranch
@@ -73,7 +73,7 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 	add(len(has("pull_request")) > 0, "pull requests", "changes of "+s.Branch+" come by pull request", "add the rule: require a pull request before merging (what is pushed directly is quarantined)")
 	add(pull.Count > 0, "approvals", fmt.Sprintf("%d approvals are required", pull.Count), "require at least one approval")
 	add(pull.Dismiss, "stale reviews", "a push dismisses reviews", "dismiss stale reviews on push: else a reviewer sees a tick that does not count")
-	add(pull.LastPush, "last push", "the last push is approved by another", "require approval of the most recent push: names in commits are the pusher's to choose")
+	add(pull.LastPush, "last push", "somebody else approves the last push", "require approval of the most recent push: names in commits are the pusher's to choose")
 	add(len(has("non_fast_forward")) > 0, "force pushes", "force pushes are blocked", "block force pushes: a rewritten branch stops everything until an owner acknowledges it")
 	add(len(has("deletion")) > 0, "deletion", "deleting the branch is blocked", "restrict deletions")
 	required := map[string]*int64{}
@@ -112,7 +112,7 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 		err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rulesets/%d", c.owner, c.name, id), &set)
 		switch {
 		case isStatus(err, http.StatusNotFound, http.StatusForbidden) || err == nil && set.Bypass == nil:
-			out = append(out, schemas.Check{State: schemas.CheckUnknown, Name: "bypass", Detail: fmt.Sprintf("who may bypass ruleset %d is not told to this token", id), Fix: "run it with the token of an administrator"})
+			out = append(out, schemas.Check{State: schemas.CheckUnknown, Name: "bypass", Detail: fmt.Sprintf("this token cannot read who may bypass ruleset %d", id), Fix: "run it with the token of an administrator"})
 		case err != nil:
 			return nil, c.explain("read the ruleset", err)
 		default:
@@ -136,7 +136,7 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 	return out, nil
 }
 
-// actionsBot is as whom GITHUB_TOKEN writes.
+// actionsBot is the account that GITHUB_TOKEN writes as.
 const actionsBot = "github-actions[bot]"
 
 func (c *Client) get(ctx context.Context, path string, into any) error {

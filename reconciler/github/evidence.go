@@ -17,12 +17,12 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// maxCommits is how many commits of a pull request GitHub lists. One that has more has authors that cannot be told.
+// maxCommits is how many commits of a pull request GitHub lists. The authors of one with more cannot be determined.
 // https://docs.github.com/en/rest/pulls/pulls#list-commits-on-a-pull-request
 const maxCommits = 250
 
-// Evidence reads reviews as evidence. It is made for one pass: what it asked once of teams, people and pull requests
-// it does not ask again.
+// Evidence reads reviews as evidence. It is made for one pass, and asks about each team, person and pull request only
+// once.
 type Evidence struct {
 	client   *Client
 	settings schemas.Forge
@@ -46,8 +46,8 @@ func (c *Client) Evidence(s schemas.SettingsSpec) (forge.Evidence, error) {
 	return &Evidence{client: c, settings: s.Forge, branch: s.Branch, accounts: map[string]string{}, statuses: map[string][]*gh.RepoStatus{}}, nil
 }
 
-// Teams reads who is in which team. What cannot be read for want of a permission is left out, and then stands for
-// nobody, or for those whom people.yaml names.
+// Teams reads who is in which team. A team that cannot be read for want of a permission is left out: it has the
+// members that people.yaml lists, or none.
 func (ev *Evidence) Teams(ctx context.Context, names []string) (map[string][]string, error) {
 	out := map[string][]string{}
 	for _, name := range names {
@@ -56,7 +56,7 @@ func (ev *Evidence) Teams(ctx context.Context, names []string) (map[string][]str
 			return ev.client.api.Teams.ListTeamMembersBySlug(ctx, org, slug, &gh.TeamListTeamMembersOptions{ListOptions: *o})
 		})
 		if isStatus(err, http.StatusNotFound, http.StatusForbidden) {
-			ev.client.config.Logger.Warn("a team cannot be read: it is not there, or the token lacks the organisation permission members: read; who is in it is what people.yaml says", "team", name)
+			ev.client.config.Logger.Warn("a team cannot be read: it does not exist, or the token lacks the organisation permission members: read; its members are those in people.yaml", "team", name)
 			continue
 		}
 		if err != nil {
@@ -88,7 +88,7 @@ func (ev *Evidence) Evidence(ctx context.Context, c forge.Change) (schemas.Evide
 		return e, err
 	}
 	if len(c.Commit.Parents) == 1 {
-		// A squash has the co-authors in its own message. Its author is whom GitHub says, its committer GitHub.
+		// A squash has the co-authors in its own message. Its author is GitHub's choice, its committer GitHub.
 		ev.coAuthors(&e, c.Commit.Message, c.Directory)
 	}
 	return e, ev.approvals(ctx, &e, pull, digest, merged)
@@ -98,7 +98,7 @@ func (ev *Evidence) Evidence(ctx context.Context, c forge.Change) (schemas.Evide
 func (ev *Evidence) Pending(ctx context.Context, p forge.Pending) (schemas.Evidence, error) {
 	e := schemas.Evidence{Forge: "github", Authors: []string{}, Approvals: []schemas.Approval{}, ContentDigest: p.Digest, Head: p.Head}
 	if p.PullRequest == 0 {
-		// Before there is a pull request, or without a word with GitHub: who an address is, GitHub will tell.
+		// Before there is a pull request, or without asking GitHub: GitHub will resolve the addresses later.
 		for _, c := range p.Commits {
 			for _, person := range append([]history.Person{c.Author, c.Committer}, history.CoAuthors(c.Message)...) {
 				ev.person(&e, nil, person, p.Directory)
@@ -123,7 +123,7 @@ func (ev *Evidence) Pending(ctx context.Context, p forge.Pending) (schemas.Evide
 	return e, ev.approvals(ctx, &e, pull, p.Digest, time.Time{})
 }
 
-// landedBy finds the pull request that a commit of the branch landed, and the digest of what it landed as a whole.
+// landedBy finds the pull request that a commit of the branch landed, and the digest of everything that it landed.
 // nil is none: several may contain the commit, and only the one whose merge made it counts.
 func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*gh.PullRequest, string, error) {
 	what := "find the pull request of " + short(c.Commit.Hash)
@@ -131,7 +131,7 @@ func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*gh.PullReque
 		return ev.client.api.PullRequests.ListPullRequestsWithCommit(ctx, ev.client.owner, ev.client.name, c.Commit.Hash, o)
 	})
 	if isStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity) {
-		return nil, "", fmt.Errorf("%s: GitHub does not know the commit: push it, or fetch the branch anew", what)
+		return nil, "", fmt.Errorf("%s: GitHub does not know the commit: push it, or fetch the branch again", what)
 	}
 	if err != nil {
 		return nil, "", ev.client.explain(what, err)
@@ -154,8 +154,8 @@ func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*gh.PullReque
 		if pull.GetCommits() < 2 || pull.GetCommits() > maxCommits || len(c.Commit.Parents) > 1 {
 			continue
 		}
-		// A squash, or one of the commits of a rebase: of the latter it is the whole that was approved. Which one it
-		// is shows in what was previewed.
+		// A squash, or one of the commits of a rebase: of a rebase, all commits together were approved. The
+		// preview shows which of the two it is.
 		commits, digest, err := c.Range(ctx, last, pull.GetCommits())
 		if err != nil && !errors.Is(err, history.ErrNotFound) {
 			return nil, "", err
@@ -165,12 +165,12 @@ func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*gh.PullReque
 			return nil, "", perr
 		}
 		isLast := last == c.Commit.Hash
-		switch whole := err == nil && slices.Contains(commits, c.Commit.Hash); {
+		switch complete := err == nil && slices.Contains(commits, c.Commit.Hash); {
 		case isLast && lastIs(previewed, c.Digest):
 			return pull, c.Digest, nil
-		case whole && lastIs(previewed, digest):
+		case complete && lastIs(previewed, digest):
 			return pull, digest, nil
-		case isLast || whole:
+		case isLast || complete:
 			return pull, c.Digest, nil
 		}
 	}

@@ -136,7 +136,7 @@ func TestAnnotationsComeInFifties(t *testing.T) {
 	if got := w.repo.Annotations(w.head); got != 120 {
 		t.Errorf("there are %d annotations, want 120", got)
 	}
-	if got := w.repo.CheckRuns(w.head); !cmp.Equal(got, []string{"countersign failure 120 errors to mend before this can be judged"}) {
+	if got := w.repo.CheckRuns(w.head); !cmp.Equal(got, []string{"countersign failure 120 errors to fix before this can be judged"}) {
 		t.Errorf("check runs = %q", got)
 	}
 }

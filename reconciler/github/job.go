@@ -15,7 +15,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// job is a job of a GitHub Actions workflow. What a variable of the runner leads to is done where it is set.
+// job is a job of a GitHub Actions workflow. A runner's variable has its effect only where it is set.
 // https://docs.github.com/en/actions/reference/workflows-and-actions/variables
 type job struct{ getenv func(string) string }
 
@@ -31,7 +31,7 @@ func (j job) URL() string {
 	return ""
 }
 
-// Report leaves the next steps what they can use, and the summary of the job.
+// Report writes the outputs for the next steps, and the summary of the job.
 func (j job) Report(p *schemas.Preview, out *forge.Published, redact bool) error {
 	counts := map[schemas.OperationKind]int{}
 	for _, x := range p.Plan.Applications {
@@ -95,7 +95,7 @@ type guard struct {
 	line   []byte
 }
 
-// Write passes whole lines on.
+// Write passes complete lines on.
 func (g *guard) Write(b []byte) (int, error) {
 	g.line = append(g.line, b...)
 	end := bytes.LastIndexByte(g.line, '\n') + 1
@@ -113,7 +113,7 @@ func (g *guard) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// flush passes on what has no end of line.
+// flush passes on a last line without an end.
 func (g *guard) flush() {
 	if len(g.line) > 0 {
 		_, _ = io.WriteString(g.out, g.quiet(string(g.line))) // nobody is left to be told

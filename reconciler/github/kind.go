@@ -46,10 +46,10 @@ func open(in forge.Config) (forge.Forge, error) {
 	c.App = &App{Key: []byte(in.Getenv(envKey))}
 	var err error
 	if c.App.ID, err = strconv.ParseInt(id, 10, 64); err != nil {
-		return nil, fmt.Errorf("%s is no number", envApp)
+		return nil, fmt.Errorf("%s: not a number", envApp)
 	}
 	if c.App.Installation, err = strconv.ParseInt(in.Getenv(envInstallation), 10, 64); err != nil {
-		return nil, fmt.Errorf("%s is no number: it stands in the address of the installation's settings", envInstallation)
+		return nil, fmt.Errorf("%s: not a number: copy it from the address of the installation's settings", envInstallation)
 	}
 	if file := in.Getenv(envKeyFile); file != "" {
 		if c.App.Key, err = os.ReadFile(file); err != nil {

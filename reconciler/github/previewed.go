@@ -23,8 +23,8 @@ func describeStatus(number int, digest string) string {
 	return fmt.Sprintf("pull request #%d, content %s", number, digest)
 }
 
-// previewedAt is when the digest was published last for the pull request on a commit; zero for never, and where the last
-// word there is another digest.
+// previewedAt is when the digest was published last for the pull request on a commit; zero for never, and where the
+// last one there has another digest.
 func (ev *Evidence) previewedAt(ctx context.Context, commit string, number int, digest string) (time.Time, error) {
 	list, err := ev.previewed(ctx, commit, number)
 	if err != nil || len(list) == 0 || list[len(list)-1].digest != digest {
@@ -56,7 +56,7 @@ func (ev *Evidence) previewed(ctx context.Context, commit string, number int) ([
 			return ev.client.api.Repositories.ListStatuses(ctx, ev.client.owner, ev.client.name, commit, o)
 		})
 		if isStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity) {
-			statuses, err = nil, nil // a commit that is gone has no preview
+			statuses, err = nil, nil // a commit that is gone: nothing was previewed
 		}
 		if err != nil {
 			return nil, ev.client.explain(what, err)

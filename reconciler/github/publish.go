@@ -18,9 +18,9 @@ const (
 	maxDescription = 140
 )
 
-// Publish tells a preview. The comment comes first and the evidence last: a review that comes after the evidence was
-// given when the preview could be read. When the pull request has got another head, it is a MovedError, and what the
-// other preview says stands.
+// Publish publishes a preview. The comment comes first and the evidence last: a review that comes after the evidence was
+// given when the preview could be read. When the pull request has another head, it returns a MovedError, and the other
+// preview stays.
 func (c *Client) Publish(ctx context.Context, p forge.Publication) (*forge.Published, error) {
 	out := &forge.Published{}
 	pull, err := c.pull(ctx, p.Number)
@@ -66,8 +66,8 @@ func (c *Client) Publish(ctx context.Context, p forge.Publication) (*forge.Publi
 	return out, c.publishEvidence(ctx, p, last)
 }
 
-// publishEvidence publishes the status that proves what was previewed, once for each state of the head. Made anew for the
-// same state it would take away the approvals given since.
+// publishEvidence publishes the status that proves what was previewed, once for each state of the head. Publishing it
+// again for the same state would void the approvals given since.
 func (c *Client) publishEvidence(ctx context.Context, p forge.Publication, last []*gh.IssueComment) error {
 	if !p.Evidence || p.Preview.Verdict == schemas.VerdictNothing {
 		return nil
@@ -79,7 +79,7 @@ func (c *Client) publishEvidence(ctx context.Context, p forge.Publication, last 
 	}
 	was := previews(statuses, p.Number, p.Publisher)
 	if lastIs(was, digest) && len(last) > 0 {
-		// Nothing else was head in between: what the comment spoke of before is this very state.
+		// Nothing else was head in between: the comment was about this very state before.
 		if m, ok := parseMarker(last[0].GetBody()); ok && m.head == head && m.digest == digest {
 			return nil
 		}

@@ -59,7 +59,7 @@ func (c *Client) Dismissed(ctx context.Context, number int) ([]string, error) {
 	return out, nil
 }
 
-// Reviews is a fingerprint of the reviews of a pull request: another one means that somebody said something.
+// Reviews is a fingerprint of the reviews of a pull request: another one means that the reviews changed.
 func (c *Client) Reviews(ctx context.Context, number int) (string, error) {
 	what := fmt.Sprintf("read the reviews of pull request #%d", number)
 	list, err := all(what, func(o *gh.ListOptions) ([]*gh.PullRequestReview, *gh.Response, error) {

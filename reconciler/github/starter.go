@@ -73,13 +73,13 @@ Next: put your own people, owners and application in these files, then
 At GitHub:
   import .github/countersign-ruleset.json (Settings, Rules, Rulesets, Import a ruleset)
   make the environments access-preview and access-apply, for the default branch alone, with their secrets
-  pin the action in .github/workflows to a commit, and say in forge.publisher who publishes previews
-  countersign doctor        says what is still open
+  pin the action in .github/workflows to a commit, and set forge.publisher to the account that publishes previews
+  countersign doctor        lists what is still open
 `
 }
 
-// codeowners writes who GitHub asks, from the settings' and the applications' owners. It is advice: who must sign off
-// is what policy says.
+// codeowners lists whom GitHub asks, from the settings' and the applications' owners. It is advice: policy decides who
+// must sign off.
 func codeowners(dir string) (string, error) {
 	settings, apps := []string{"user:carol"}, map[string][]string{}
 	read := func(path string) ([]schemas.Document, error) {
@@ -121,8 +121,8 @@ func codeowners(dir string) (string, error) {
 		}
 	}
 	var b strings.Builder
-	b.WriteString(`# Whom GitHub asks for a review. Who must sign off is what countersign's policy says, and the preview asks them by
-# itself: this file only keeps a path without an owner from being one that anybody may merge. The last match wins.
+	b.WriteString(`# Whom GitHub asks for a review. countersign's policy decides who must sign off, and the preview asks them by
+# itself: this file only makes sure that every path has an owner, so that not anybody may merge it. The last match wins.
 `)
 	line := func(pattern string, owners []string) { fmt.Fprintf(&b, "%-32s %s\n", pattern, handles(owners)) }
 	line("*", settings)

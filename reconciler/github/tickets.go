@@ -48,7 +48,7 @@ func (t *Tickets) Find(ctx context.Context, marker string, since time.Time) ([]f
 	return out, nil
 }
 
-// ours says whether we wrote the issue: anybody can copy a marker.
+// ours reports whether we wrote the issue: anybody can copy a marker.
 func (t *Tickets) ours(i *gh.Issue) bool {
 	return strings.EqualFold(i.GetUser().GetLogin(), t.author) && !i.IsPullRequest()
 }
@@ -103,7 +103,7 @@ func closingOf(i *gh.Issue, events []*gh.IssueEvent) *forge.Closing {
 	return c
 }
 
-// Write opens an issue, or changes one, and says in a comment why.
+// Write opens an issue, or changes one, and gives the reason in a comment.
 func (t *Tickets) Write(ctx context.Context, e forge.Edit) (forge.Ticket, error) {
 	if e.Number == 0 {
 		return t.open(ctx, e)

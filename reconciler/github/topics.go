@@ -11,14 +11,14 @@ import (
 	"github.com/countersign/countersign/reconciler/forge"
 )
 
-// issueMarker is hidden in an issue, so that it is found again.
+// issueMarker is hidden in an issue, so that later runs find it.
 func issueMarker(key string) string { return "<!-- countersign:v1 " + key + " -->" }
 
 // issueLabel is on every issue of ours.
 const issueLabel = "countersign"
 
-// UpdateTopics opens, keeps up to date and closes one issue for each topic. Where the repository has no issues, or the token
-// may not write them, it only warns: what they would say is in the report as well.
+// UpdateTopics opens, keeps up to date and closes one issue for each topic. Where issues are off, or the token may
+// not write them, it only warns: their content is in the report as well.
 func (c *Client) UpdateTopics(ctx context.Context, publisher string, topics []forge.Topic) error {
 	err := c.updateTopics(ctx, publisher, topics)
 	if isStatus(err, http.StatusForbidden, http.StatusGone) {
@@ -65,7 +65,7 @@ func (c *Client) updateTopics(ctx context.Context, publisher string, topics []fo
 	return nil
 }
 
-// CommentOnCommit says something at a commit, once.
+// CommentOnCommit comments on a commit, once.
 func (c *Client) CommentOnCommit(ctx context.Context, commit, body, publisher string) error {
 	what := "read the comments of " + short(commit)
 	list, err := all(what, func(o *gh.ListOptions) ([]*gh.RepositoryComment, *gh.Response, error) {

@@ -23,7 +23,7 @@ func (c *Client) ReadDelivery(header http.Header, body, secret []byte) (forge.De
 	return forge.Delivery{ID: header.Get(gh.DeliveryIDHeader), Hint: hintOf(header.Get(gh.EventTypeHeader), body)}, nil
 }
 
-// hintOf returns what an event is worth.
+// hintOf returns the hint of an event.
 func hintOf(event string, body []byte) forge.Hint {
 	switch event {
 	case "ping":
@@ -38,7 +38,7 @@ func hintOf(event string, body []byte) forge.Hint {
 	return forge.HintNone
 }
 
-// isTicketMoved says whether an event is about an issue of ours that was closed or opened again.
+// isTicketMoved reports whether an event is about an issue of ours that was closed or opened again.
 func isTicketMoved(body []byte) bool {
 	var event struct {
 		Action string `json:"action"`
@@ -59,7 +59,7 @@ func isTicketMoved(body []byte) bool {
 	return false
 }
 
-// sha256Only keeps every other signature from being looked at.
+// sha256Only removes all other signatures.
 func sha256Only(signature string) string {
 	const prefix = "sha256="
 	if len(signature) != len(prefix)+64 || signature[:len(prefix)] != prefix {

@@ -226,7 +226,7 @@ func (s *story) write(sequence int) writing {
 	case "file":
 		blob := rapid.SampledFrom([]string{"", "b1", "b2"})
 		f := index.File{Path: path, Class: rapid.SampledFrom(classes()).Draw(s.r, "class"), Admitted: blob.Draw(s.r, "admitted"), Raw: blob.Draw(s.r, "raw"),
-			Place: rapid.IntRange(0, sequence).Draw(s.r, "place"), Commit: s.text("commit"), Quarantine: s.text("quarantine"),
+			Place: rapid.IntRange(0, sequence).Draw(s.r, "place"), Places: rapid.SliceOfN(rapid.IntRange(0, sequence), 0, 2).Draw(s.r, "places"), Commit: s.text("commit"), Quarantine: s.text("quarantine"),
 			Reasons: rapid.SliceOfN(rapid.String(), 0, 2).Draw(s.r, "reasons")}
 		return func(l *index.Layer) { g := f; l.SetFile(&g) }
 	case "documents":

@@ -18,6 +18,9 @@ type File struct {
 	Raw      string `json:"raw,omitempty"`
 	// Place is the sequence of the commit whose addition of the file was admitted.
 	Place int `json:"place"`
+	// Places are the commits of the file's documents in the merge order, by index: a document that was appended later
+	// has the commit that appended it. It is nil while all have Place.
+	Places []int `json:"places,omitempty"`
 	// Commit is the last commit that changed the admitted version; Quarantine the one that was not admitted.
 	Commit     string   `json:"commit,omitempty"`
 	Quarantine string   `json:"quarantine,omitempty"`
@@ -26,6 +29,14 @@ type File struct {
 
 // Quarantined reports whether the branch has something else than what holds.
 func (f *File) Quarantined() bool { return f.Admitted != f.Raw }
+
+// PlaceOf returns the commit of the document at an index in the merge order.
+func (f *File) PlaceOf(i int) int {
+	if i < len(f.Places) {
+		return f.Places[i]
+	}
+	return f.Place
+}
 
 // Control is an admitted Admission, BudgetOverride or Acknowledgement in force.
 type Control struct {

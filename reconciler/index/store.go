@@ -15,7 +15,7 @@ import (
 )
 
 // format changes with the encoding, and with whatever makes the same documents decode to something else.
-const format = "2"
+const format = "3"
 
 type store struct {
 	db *sql.DB

@@ -24,8 +24,8 @@ const (
 
 var errFound = errors.New("found")
 
-// advance brings the index to the commit, judging each first-parent commit since the last one judged. A
-// verdict that the ledger holds already is taken as it is.
+// advance brings the index to the commit, judging each first-parent commit since the last one judged. Verdicts
+// that the ledger already contains are not made again.
 func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) error {
 	if x.Head.Tip == to && (j.config.Anchor == "" || x.Head.Anchor == j.config.Anchor) {
 		return j.checkRewritten(ctx, x, l, to)
@@ -33,7 +33,7 @@ func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, t
 	reset := x.Head.Tip != "" && j.config.Anchor != "" && x.Head.Anchor != j.config.Anchor
 	if x.Head.Tip != "" && !reset {
 		ancestor, err := j.config.Repository.IsAncestor(ctx, x.Head.Tip, to)
-		// A commit that Git no longer has was rewritten away and swept up.
+		// A commit that Git no longer has was rewritten and garbage-collected.
 		if err != nil && !errors.Is(err, history.ErrNotFound) {
 			return fmt.Errorf("compare %s with %s: %w", short(x.Head.Tip), short(to), err)
 		}
@@ -49,7 +49,7 @@ func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, t
 	}
 	err := j.walk(ctx, x, l, to)
 	if errors.Is(err, history.ErrOffLine) {
-		// The index's tip is behind another parent of a merge: the first-parent line is another.
+		// The index's tip is reachable only through another parent of a merge: the first-parent line has changed.
 		x.Reset()
 		if err = j.anchor(ctx, x, to); err == nil {
 			err = j.walk(ctx, x, l, to)
@@ -64,9 +64,9 @@ func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, t
 	return x.Save(ctx)
 }
 
-// checkRewritten stops when the last commit on record is not on the first-parent line of the branch, unless an
-// admitted Acknowledgement names it. A merge that has it behind another parent is no better: what was admitted
-// would come as the content of one change that nobody has approved.
+// checkRewritten fails when the last commit on record is not on the first-parent line of the branch, unless an
+// admitted Acknowledgement names it. A merge that reaches it through another parent fails as well: everything
+// admitted so far would arrive as one change that no one has approved.
 func (j *Judge) checkRewritten(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) error {
 	last, ok, err := l.LastAdmission(ctx)
 	if err != nil || !ok || last.Commit == to {
@@ -76,7 +76,7 @@ func (j *Judge) checkRewritten(ctx context.Context, x *index.Index, l *ledger.Le
 		return err
 	}
 	if j.config.Anchor != "" {
-		// What lies before the anchor that the operator named is trusted with it.
+		// The operator who names an anchor also trusts everything before it.
 		before, err := j.config.Repository.IsAncestor(ctx, last.Commit, x.Head.Anchor)
 		if err == nil && before {
 			return nil
@@ -85,7 +85,7 @@ func (j *Judge) checkRewritten(ctx context.Context, x *index.Index, l *ledger.Le
 			return fmt.Errorf("compare %s with %s: %w", short(last.Commit), short(x.Head.Anchor), err)
 		}
 	} else if _, known, err := l.Admission(ctx, x.Head.Anchor); err != nil || !known {
-		// Another beginning brings its own owners and what they acknowledge along.
+		// A different beginning brings its own owners, who could acknowledge anything.
 		return errors.Join(err, &RewrittenError{Last: last.Commit, Tip: to, Anchor: x.Head.Anchor})
 	}
 	controls, err := x.Controls(ctx)
@@ -107,8 +107,8 @@ func (j *Judge) checkRewritten(ctx context.Context, x *index.Index, l *ledger.Le
 	return rewritten
 }
 
-// rolledBack names a file that the acknowledging change was judged by and that is not the one admitted last: an
-// older state of the branch brings owners back who are none any more. "" when there is none.
+// rolledBack returns a file that the acknowledging change was judged by and that differs from the version admitted
+// last, or "". An older state of the branch could bring back former owners.
 func (j *Judge) rolledBack(ctx context.Context, x *index.Index, l *ledger.Ledger, ack index.Control) (string, error) {
 	t, err := j.readTrust(ctx, x.Layer)
 	if err != nil {
@@ -134,7 +134,7 @@ func (j *Judge) rolledBack(ctx context.Context, x *index.Index, l *ledger.Ledger
 	files := map[string]*index.File{}
 	for _, f := range list {
 		files[f.Path] = f
-		last[f.Path] += "" // also those that the ledger has not
+		last[f.Path] += "" // include files that the ledger does not have
 	}
 	for _, p := range slices.Sorted(maps.Keys(last)) {
 		switch class, _ := schemas.IsControlFile(p, &t.Settings.Spec); class {
@@ -154,13 +154,13 @@ func (j *Judge) rolledBack(ctx context.Context, x *index.Index, l *ledger.Ledger
 			return "", err
 		}
 		if known && v.Sequence > ack.Commit {
-			return p, nil // it became so after the acknowledgement
+			return p, nil // restored only after the acknowledgement
 		}
 	}
 	return "", nil
 }
 
-// anchor finds where trust starts, and takes what stands there as it is.
+// anchor finds the commit where trust starts, and admits its content.
 func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 	sequence := -1
 	var found *history.Commit
@@ -189,7 +189,7 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 		return err
 	}
 	if len(files) != 1 || files[0].Mode != regularFile {
-		return fmt.Errorf("the anchor %s has no ordinary file %s", short(found.Hash), schemas.SettingsPath)
+		return fmt.Errorf("the anchor %s does not contain %s as a regular file", short(found.Hash), schemas.SettingsPath)
 	}
 	content, err := j.config.Repository.Blob(files[0].Blob, schemas.MaxFileBytes)
 	if err != nil {
@@ -197,16 +197,16 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 	}
 	docs, errs := strict.Decode(schemas.SettingsPath, content)
 	if err := errs.Err(); err != nil {
-		return fmt.Errorf("the settings that trust starts with are wrong: %w", err)
+		return fmt.Errorf("the settings of the anchor are invalid: %w", err)
 	}
 	settings, ok := docs[0].Value.(*schemas.Settings)
 	if !ok {
-		return fmt.Errorf("%s holds no Settings", schemas.SettingsPath)
+		return fmt.Errorf("%s does not contain Settings", schemas.SettingsPath)
 	}
 	if files, err = j.config.Repository.Snapshot(ctx, found.Hash, ControlFiles{&settings.Spec}); err != nil {
 		return err
 	}
-	e := &Examination{base: x.Layer, head: x.Fork(), sequence: sequence,
+	e := &Examination{base: x.Layer, head: x.Fork(), sequence: sequence, settled: true,
 		trust: &Trust{Settings: settings, Applications: map[string]*schemas.Application{}}}
 	for _, f := range files {
 		if err := j.examineFile(ctx, e, f.Path, f.Entry); err != nil {
@@ -214,14 +214,14 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 		}
 	}
 	if len(e.Errors) > 0 {
-		return fmt.Errorf("the commit %s that trust starts with has errors:\n%w", short(found.Hash), findingsError(e.Errors))
+		return fmt.Errorf("the anchor %s, where trust starts, has errors:\n%w", short(found.Hash), findingsError(e.Errors))
 	}
 	e.Digest = contentDigest(e.files)
 	if err := j.checkConfiguration(ctx, e); err != nil {
 		return err
 	}
 	if len(e.Errors) > 0 {
-		return fmt.Errorf("the commit %s that trust starts with has errors:\n%w", short(found.Hash), findingsError(e.Errors))
+		return fmt.Errorf("the anchor %s, where trust starts, has errors:\n%w", short(found.Hash), findingsError(e.Errors))
 	}
 	for _, f := range e.files {
 		if err := e.apply(ctx, f, sequence, map[index.ConnectionKey]bool{}); err != nil {
@@ -241,7 +241,7 @@ type findingList []schemas.Finding
 
 func findingsError(list []schemas.Finding) error { return findingList(list) }
 
-// Error is one line for each finding.
+// Error returns one line for each finding.
 func (l findingList) Error() string {
 	var lines []string
 	for _, f := range l {

@@ -13,14 +13,14 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// between folds the touched connections, and all that is nested with them, before and after the change.
+// between folds the touched connections and everything nested with them, before and after the change.
 func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.ConnectionKey]bool, now time.Time) error {
 	byApp := map[string][]schemas.Name{}
 	for k := range seeds {
 		byApp[k.Application] = append(byApp[k.Application], k.Name)
 	}
 	for name, app := range e.After {
-		// A changed application wakes and puts to sleep what its scope and grantables no longer cover.
+		// A changed scope or grantable may activate or deactivate any request of the application.
 		if was := e.trust.Applications[name]; was == nil || !reflect.DeepEqual(was.Spec, app.Spec) {
 			docs, err := e.head.All(ctx, name)
 			if err != nil {
@@ -52,7 +52,7 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 		if err != nil {
 			return err
 		}
-		e.bearing += len(set)
+		e.folded += len(set)
 		b, a, err := e.foldPair(ctx, name, set, desc, now)
 		if err != nil {
 			return err
@@ -75,12 +75,12 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 	return nil
 }
 
-// closure is every connection whose documents bear on who gains what: those that are members of the seeds
-// at any depth, the connections in which the members are, and all that these are in.
+// closure returns every connection whose documents affect who gains access: the seeds, their members at any depth,
+// the connections that these members belong to, and everything that those are nested in.
 func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.Name, desc connectors.Description) (map[schemas.Name]bool, error) {
 	set := map[schemas.Name]bool{}
 	identities := map[schemas.Name]bool{}
-	// Down to the members.
+	// Down to the members,
 	queue := slices.Clone(seeds)
 	for len(queue) > 0 {
 		n := queue[0]
@@ -107,7 +107,7 @@ func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.N
 			set[n] = true
 		}
 	}
-	// Up to all that they are in.
+	// and up to everything that they are nested in.
 	up := slices.Collect(maps.Keys(set))
 	for len(up) > 0 {
 		n := up[0]
@@ -126,7 +126,7 @@ func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.N
 	return set, nil
 }
 
-// entries calls fn with every entry that any version of a connection's documents names, before or after.
+// entries calls fn with every entry of a connection's documents, before and after the change.
 func (e *Examination) entries(ctx context.Context, app string, n schemas.Name, fn func(schemas.Name)) error {
 	for _, l := range []*index.Layer{e.base, e.head} {
 		docs, err := l.Documents(ctx, index.ConnectionKey{Application: app, Name: n})

@@ -18,8 +18,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// checkConfiguration checks applications, payloads, policy and people of the change against connectors and against
-// themselves.
+// checkConfiguration checks the applications, payloads, policy and people of the change against the connectors and
+// against each other.
 func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 	apps := maps.Clone(e.trust.Applications)
 	refuse := func(list schemas.ErrorList) {
@@ -44,7 +44,7 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 			case *schemas.Settings:
 				if v.Spec.Folders != e.trust.Settings.Spec.Folders {
 					e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: schemas.SeverityError, Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
-						Message: "the folders cannot be changed: what stands in the old ones would lose its effect unseen", Fix: "start a new access repository, or keep the folders"})
+						Message: "the folders cannot be changed: files in the old folders would silently lose their effect", Fix: "keep the folders, or start a new access repository"})
 				}
 			}
 		}
@@ -67,14 +67,14 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 func (j *Judge) checkApplication(e *Examination, f *file, d schemas.Document, v *schemas.Application, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) {
 	desc, err := j.Describe(v)
 	if c, ok := j.config.Connectors.Get(v.Spec.Connector); err != nil && ok {
-		// What its types are is the configuration's word, and that is wrong: its schema has the places.
+		// The types come from the configuration, which is invalid. Checking it by its schema finds the places.
 		list := j.checker.Config(d, c.Describe().Config)
 		if len(list) == 0 {
-			list = schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error(), Hint: "countersign schema " + v.Spec.Connector + " has its form"}}
+			list = schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error(), Hint: "countersign schema " + v.Spec.Connector + " prints its schema"}}
 		}
 		refuse(list)
 		if was := e.trust.Applications[v.Name]; was != nil {
-			apps[v.Name] = was // it is wrong, and not removed
+			apps[v.Name] = was // it is invalid, not removed
 		}
 		return
 	}
@@ -85,12 +85,12 @@ func (j *Judge) checkApplication(e *Examination, f *file, d schemas.Document, v 
 	}
 	apps[v.Name] = v
 	refuse(j.checker.Config(d, desc.Config))
-	for _, t := range slices.Sorted(maps.Keys(v.Spec.Scope)) {
-		if _, ok := desc.Type(t); !ok {
-			e.Errors = append(e.Errors, schemas.Finding{Code: "invalid", Severity: schemas.SeverityError, Position: d.At("spec.scope." + t), Document: schemas.DocumentID{Path: f.path},
-				Message: fmt.Sprintf("spec.scope: %s has no connections of type %s", desc.Title, t)})
-		}
+	if e.settled {
+		// It took effect under an older version, and an unknown type does so still: it restricts nothing.
+		refuse(scopeErrors(d, &v.Spec, desc))
+		return
 	}
+	refuse(TypeErrors(d, &v.Spec, desc))
 }
 
 // checkRequests checks the requests of the change against the applications that they name.
@@ -109,7 +109,7 @@ func (j *Judge) checkRequests(ctx context.Context, e *Examination, apps map[stri
 			if app == nil {
 				e.Findings = append(e.Findings, schemas.Finding{Code: "no-application", Severity: schemas.SeverityError, Position: d.At("spec.application"),
 					Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
-					Message:  fmt.Sprintf("there is no application %q", v.Application), Fix: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")})
+					Message:  fmt.Sprintf("unknown application %q", v.Application), Fix: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")})
 				continue
 			}
 			desc, err := j.Describe(app)
@@ -118,7 +118,7 @@ func (j *Judge) checkRequests(ctx context.Context, e *Examination, apps map[stri
 			}
 			typ, ok := desc.Type(v.Connection.Type)
 			if !ok {
-				continue // the diff says so, with the types there are
+				continue // the diff reports it, with the known types
 			}
 			if plan.Opens(v.Kind) {
 				refuse(j.checker.Payload(d, typ.Payload))
@@ -130,8 +130,8 @@ func (j *Judge) checkRequests(ctx context.Context, e *Examination, apps map[stri
 	return nil
 }
 
-// checkProvisioning refuses applications and settings by which operations could not be carried out, and returns what an
-// application cannot do.
+// checkProvisioning refuses applications and settings under which operations could not be carried out, and returns a
+// function that lists the ways of provisioning that an application lacks.
 func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, connectors.Description) map[schemas.Provisioning]hold.Fault, error) {
 	forge := e.trust.Settings.Spec.Forge.Kind
 	var settings *schemas.Document
@@ -184,7 +184,7 @@ func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[
 				if !own {
 					at, field = *settings, "spec.forge"
 				}
-				refuse(schemas.ErrorList{{Position: at.At(field), Field: field, Msg: fmt.Sprintf("requests that stand, as %s, are carried out by provisioning %s, and %s", doc.Place.Path, p, f.Why),
+				refuse(schemas.ErrorList{{Position: at.At(field), Field: field, Msg: fmt.Sprintf("existing requests such as %s are carried out by provisioning %s, and %s", doc.Place.Path, p, f.Why),
 					Hint: f.Fix + ", or undo those requests first"}})
 				break
 			}
@@ -193,7 +193,7 @@ func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[
 	return missing, nil
 }
 
-// checkNames holds a request's names against the application's rules.
+// checkNames checks a request's names by the application's rules.
 func (e *Examination) checkNames(names connectors.Names, f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
 	bad := func(field string, err error) {
 		if err != nil {
@@ -211,14 +211,14 @@ func (e *Examination) checkNames(names connectors.Names, f *file, d schemas.Docu
 	}
 }
 
-// checkInsertions refuses a document put before existing ones: every document behind it would change places.
+// checkInsertions refuses a document that is inserted before existing ones: it would renumber all documents after it.
 func (e *Examination) checkInsertions() {
 	for _, f := range e.files {
 		for i, d := range f.new {
 			for j, o := range f.old {
 				if j < i && j < len(f.new) && reflect.DeepEqual(o.Value, d.Value) && !reflect.DeepEqual(f.new[j].Value, o.Value) {
 					e.Errors = append(e.Errors, schemas.Finding{Code: "inserted", Severity: schemas.SeverityError, Position: d.Position, Document: schemas.DocumentID{Path: f.path, Index: i},
-						Message: "a document was put before this one, which stood at place " + fmt.Sprint(j+1) + " of the file", Fix: "add documents at the end, or in a file of their own"})
+						Message: fmt.Sprintf("a document was inserted before this one, which was document %d of the file", j+1), Fix: "add new documents at the end, or in a separate file"})
 					break
 				}
 			}
@@ -226,7 +226,7 @@ func (e *Examination) checkInsertions() {
 	}
 }
 
-// checkRemovedApplications refuses to forget an application while anything that it granted stands.
+// checkRemovedApplications refuses to remove an application while its requests are in force.
 func (e *Examination) checkRemovedApplications(ctx context.Context) error {
 	for name, app := range e.trust.Applications {
 		if _, still := e.After[name]; still {
@@ -240,7 +240,7 @@ func (e *Examination) checkRemovedApplications(ctx context.Context) error {
 			if d.Current != nil && !plan.Ends(d.Current.Request.Kind) {
 				e.Errors = append(e.Errors, schemas.Finding{Code: "application-in-use", Severity: schemas.SeverityError, Position: app.Position,
 					Document: schemas.DocumentID{Path: app.Position.Path},
-					Message:  fmt.Sprintf("application %s is removed or renamed while requests to it stand, as %s", name, d.Place.Path), Fix: "undo its requests first: delete their files; then remove the application"})
+					Message:  fmt.Sprintf("application %s is removed or renamed while it still has requests, such as %s", name, d.Place.Path), Fix: "first undo its requests by deleting their files, then remove the application"})
 				break
 			}
 		}
@@ -248,8 +248,8 @@ func (e *Examination) checkRemovedApplications(ctx context.Context) error {
 	return nil
 }
 
-// checkTrust proves that the configuration still makes a whole after the change: a repository that could
-// no longer judge anything would be stuck.
+// checkTrust checks that the configuration is still consistent after the change: a repository that could no longer
+// judge anything would be stuck.
 func (j *Judge) checkTrust(ctx context.Context, e *Examination) error {
 	probe := e.base.Fork()
 	for _, f := range e.files {
@@ -258,8 +258,8 @@ func (j *Judge) checkTrust(ctx context.Context, e *Examination) error {
 		}
 		probe.SetFile(&index.File{Path: f.path, Class: string(f.class), Admitted: f.after, Raw: f.after})
 	}
-	// The forge that the change names is asked nothing: that is the change's own word, and a forge that is down today
-	// says nothing about the configuration.
+	// The forge that the change names is not contacted: it is not trusted yet, and a forge that is down today proves
+	// nothing about the configuration.
 	c := j.config
 	c.Forge = func(context.Context, schemas.SettingsSpec) (signoff.Forge, error) { return unasked{}, nil }
 	sub := New(c)
@@ -280,7 +280,7 @@ func (j *Judge) checkTrust(ctx context.Context, e *Examination) error {
 	return sub.Close()
 }
 
-// unasked stands in for a forge where nobody is to be asked.
+// unasked is a forge that is never contacted.
 type unasked struct{}
 
 var errUnasked = errors.New("no forge was opened")

@@ -18,67 +18,69 @@ import (
 	"github.com/countersign/countersign/schemas/strict"
 )
 
-// regularFile is the only mode of a control file: no link, no executable, no submodule.
+// regularFile is the only allowed mode of a control file: not a link, executable or submodule.
 const regularFile = 0o100644
 
-// file is one control file of a change: as it is admitted, and as the change leaves it.
+// file is one control file of a change, as admitted and as the change leaves it.
 type file struct {
 	path   string
 	class  schemas.FileClass
-	was    *index.File // nil when the index has none
+	was    *index.File // nil if it is not in the index
 	before string      // the admitted blob, "" for none
 	after  string      // "" for none
 	old    []schemas.Document
 	new    []schemas.Document
 }
 
-// Examination is a change with what it means, on top of the layer that it was examined on.
+// Examination is a change and its meaning on top of the layer on which it was examined.
 type Examination struct {
-	// Digest is the SHA-256 (hex) over the changed control files: what is approved.
+	// Digest is the SHA-256 (hex) over the changed control files, which is what reviewers approve.
 	Digest string
-	// Errors keep the change from being judged; Findings make no sense of it but leave it judgeable.
+	// Errors keep the change from being judged; Findings leave it judgeable.
 	Errors, Findings []schemas.Finding
-	// Conflicts are files that the base changed as well since the change was begun.
+	// Conflicts are files that the base has also changed since the change forked from it.
 	Conflicts []schemas.Finding
-	// Changes are what the change means for each application, live state apart.
+	// Changes are the effects on each application, without regard to live state.
 	Changes map[string]plan.Change
-	// Affected are the applications that the change touches, sorted; After all of them as the change leaves them.
+	// Affected are the applications that the change touches, sorted; After has all applications as the change leaves them.
 	Affected []string
 	After    map[string]*schemas.Application
 
 	base, head *index.Layer
 	trust      *Trust
 	sequence   int
-	decoded    decodedFiles // what was decoded beforehand; nil for nothing
+	decoded    decodedFiles // files decoded in advance, may be nil
 	files      []*file
-	// restored are files whose content on the branch is again what holds.
+	// restored are files whose content on the branch is again the admitted content.
 	restored []*index.File
-	// admits are quarantined files that an Admission of this change admits.
+	// admits are the quarantined files that Admissions of this change admit.
 	admits []schemas.FileChange
-	// desired is what the requests want before and after, by application.
+	// desired is the desired state before and after the change, by application.
 	desired map[string][2]*plan.Desired
-	// left are the members that connections still have when they are deleted, by operation.
+	// left counts the members that connections still have when they are deleted, by operation.
 	left map[string]int
-	// bearing is how many connections were folded.
-	bearing int
-	// fork is the commit where a proposed change left its base.
+	// folded is the number of connections folded.
+	folded int
+	// settled is set for a change that has already taken effect: the anchor, or one with a verdict in the ledger.
+	settled bool
+	// fork is the commit where a proposed change forked from its base.
 	fork string
 }
 
 // proposal is a change to examine.
 type proposal struct {
 	changes []history.Change
-	decoded decodedFiles // what was decoded beforehand
-	// sequence is that of the commit that would bring the change, now the instant that it is judged at.
+	decoded decodedFiles // files decoded in advance
+	// sequence is the sequence of the commit that would bring the change; now is the time of the judgement.
 	sequence int
 	now      time.Time
-	// known says that it was judged before: what it means for anybody's access is not asked again.
+	// known is set for a change that already has a verdict: its effect on access is not computed again.
 	known bool
 }
 
 // examine decodes the changed files and folds them over the base.
 func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in proposal) (*Examination, error) {
-	e := &Examination{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded,
+	e := &Examination{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded, settled: in.known,
 		Changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}}
 	for _, c := range in.changes {
 		if err := j.examineFile(ctx, e, c.Path, c.After); err != nil {
@@ -111,7 +113,7 @@ func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in pro
 	return e, j.between(ctx, e, seeds, in.now)
 }
 
-// contentDigest is the SHA-256 (hex) over the changed control files' paths and blobs: what is approved.
+// contentDigest returns the SHA-256 (hex) over the changed control files' paths and blobs.
 func contentDigest(files []*file) string {
 	h := sha256.New()
 	for _, f := range files {
@@ -132,9 +134,9 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 		return err
 	}
 	if !ok && was == nil {
-		// Something that leads to control files and is none: a link in place of their folder, say.
+		// Something that replaces control files, such as a link in place of their folder.
 		if after.Blob != "" && after.Mode != regularFile && after.Mode != 0o40000 {
-			e.fail(p, "is "+modeName(after.Mode)+" where control files stand", "control files are ordinary files in ordinary folders")
+			e.fail(p, "is "+modeName(after.Mode)+" in place of control files", "use regular files in regular folders")
 			e.files = append(e.files, &file{path: p, class: schemas.ClassRequest, after: after.Blob})
 		}
 		return nil
@@ -160,7 +162,7 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 		return nil
 	}
 	if after.Blob != "" && after.Mode != regularFile {
-		e.fail(p, "is "+modeName(after.Mode), "control files are ordinary files: git update-index --chmod=-x, or replace the link by its content")
+		e.fail(p, "is "+modeName(after.Mode), "control files must be regular files: run git update-index --chmod=-x, or replace the link with its content")
 		return nil
 	}
 	if f.before != "" {
@@ -188,7 +190,7 @@ func modeName(mode uint32) string {
 	return fmt.Sprintf("of mode %o", mode)
 }
 
-// decode reads one version of a control file. Only the new version's faults are faults of the change.
+// decode reads one version of a control file. Only errors in the new version are errors of the change.
 func (j *Judge) decode(e *Examination, f *file, blob string, isNew bool) ([]schemas.Document, error) {
 	ready, ok := e.decoded[f.path]
 	if !ok || ready.blob != blob || f.class != schemas.ClassRequest {
@@ -231,13 +233,13 @@ func (j *Judge) admissions(ctx context.Context, e *Examination) error {
 			switch {
 			case slices.ContainsFunc(e.files, func(o *file) bool { return o.path == a.Path }):
 				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
-					Message: a.Path + " is changed by this very change", Fix: "an Admission is for quarantined content that stays as it is"})
+					Message: a.Path + " is modified by the same change", Fix: "leave the file unchanged: an Admission admits quarantined content as it is"})
 			case was == nil || !was.Quarantined():
 				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: pos, Document: schemas.DocumentID{Path: f.path, Index: d.Index},
-					Message: a.Path + " is not quarantined", Fix: "countersign status lists what is"})
+					Message: a.Path + " is not quarantined", Fix: "countersign status lists quarantined files"})
 			case was.Raw != a.Blob:
 				e.Errors = append(e.Errors, schemas.Finding{Code: "admission", Severity: schemas.SeverityError, Position: d.At("spec.blob"), Document: schemas.DocumentID{Path: f.path, Index: d.Index},
-					Message: fmt.Sprintf("%s is quarantined with blob %s", a.Path, orNone(was.Raw)), Fix: "look at that content, then name it"})
+					Message: fmt.Sprintf("%s is quarantined with blob %s", a.Path, orNone(was.Raw)), Fix: "review that content, then name its blob"})
 			default:
 				entry := history.Entry{Blob: a.Blob, Mode: regularFile}
 				if a.Blob == "" {
@@ -260,7 +262,7 @@ func orNone(blob string) string {
 	return blob
 }
 
-// Place gives a finding about a document of the change its line.
+// Place sets the position of a finding about a document of the change.
 func (e *Examination) Place(f schemas.Finding) schemas.Finding {
 	for _, x := range e.files {
 		if x.path == f.Document.Path && f.Document.Index < len(x.new) {

@@ -7,10 +7,10 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// ControlFiles keeps Git reading to control files and to what could stand in for their folders.
+// ControlFiles limits the reading of Git to control files and to anything that could replace their folders.
 type ControlFiles struct{ Settings *schemas.SettingsSpec }
 
-// Dir says whether a folder may hold control files.
+// Dir reports whether a folder may contain control files.
 func (f ControlFiles) Dir(p string) bool {
 	for _, root := range []string{f.Settings.Folders.Requests, f.Settings.Folders.Applications, f.Settings.Folders.Policy, path.Dir(f.Settings.AllowedSigners)} {
 		if p == root || strings.HasPrefix(p, root+"/") || strings.HasPrefix(root, p+"/") {
@@ -20,7 +20,7 @@ func (f ControlFiles) Dir(p string) bool {
 	return false
 }
 
-// File says whether a file is a control file, or stands in for a folder of them.
+// File reports whether a file is a control file or replaces a folder of them.
 func (f ControlFiles) File(p string) bool {
 	if _, ok := schemas.IsControlFile(p, f.Settings); ok {
 		return true

@@ -17,29 +17,29 @@ import (
 	"github.com/countersign/countersign/schemas/strict"
 )
 
-// Config configures a Judge. All but Anchor, Forge and Isolate are required.
+// Config configures a Judge. All fields except Anchor, Forge and Isolate are required.
 type Config struct {
 	// Repository is the access repository.
 	Repository *history.Repository
 	// State is the folder of the index.
 	State string
-	// Connectors are those that applications may name.
+	// Connectors are the connectors that applications may name.
 	Connectors connectors.Registry
-	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
+	// Anchor is the commit where trust starts; "" is the commit that first added countersign.yaml.
 	Anchor string
-	// Forge opens the forge that the settings name; nil serves only the local one, which needs none opened.
+	// Forge opens the forge that the settings name; nil supports only the local forge.
 	Forge func(context.Context, schemas.SettingsSpec) (signoff.Forge, error)
-	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them here.
+	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them in this process.
 	Isolate func(context.Context) (*exec.Cmd, error)
 	// Now is the clock.
 	Now func() time.Time
 	// Logger takes diagnostics.
 	Logger *slog.Logger
-	// Progress is told what a long job is at; total is 0 while unknown.
+	// Progress is called during long jobs; total is 0 while unknown.
 	Progress func(what string, done, total int)
 }
 
-// Judge judges changes. Its methods may be called one at a time. Close it.
+// Judge judges changes. It is not safe for concurrent use. The caller must Close it.
 type Judge struct {
 	config  Config
 	cache   trustCache
@@ -49,12 +49,12 @@ type Judge struct {
 	described map[string]connectors.Description
 }
 
-// New opens nothing.
+// New returns a Judge. It opens nothing yet.
 func New(c Config) *Judge {
 	return &Judge{config: c, checker: strict.NewChecker(), names: connectors.Names{}, described: map[string]connectors.Description{}}
 }
 
-// Refresh forgets what a forge was asked: teams are read once for each pass, not once for ever.
+// Refresh drops cached answers of the forge, so that teams are read once for each pass.
 func (j *Judge) Refresh() error {
 	if j.config.Forge == nil {
 		return nil
@@ -65,18 +65,18 @@ func (j *Judge) Refresh() error {
 // Close ends the policy engine's child process.
 func (j *Judge) Close() error { return j.cache.close() }
 
-// now is the instant in UTC, without what JSON would lose.
+// now returns the current time in UTC, at the precision that survives JSON.
 func (j *Judge) now() time.Time { return j.config.Now().UTC().Truncate(time.Microsecond) }
 
-// Admitted is a commit of the branch as it was admitted: the index brought to it, and what changes on top of it are
-// judged by. Close it.
+// Admitted is the admitted state at a commit of the branch: the index at that commit, and the Trust by which changes
+// on top of it are judged. The caller must Close it.
 type Admitted struct {
 	*index.Index
 	Trust *Trust
 }
 
-// Admit judges what was not judged yet up to a commit of the branch, and returns what is admitted there. Verdicts that
-// the ledger has are taken from it; it records none (RecordVerdicts does).
+// Admit judges all commits up to a commit of the branch that are not judged yet, and returns the admitted state there.
+// Verdicts are taken from the ledger where it has them; new ones are not recorded (RecordVerdicts does that).
 func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitted, error) {
 	x, err := j.openIndex(ctx, l, to)
 	if err != nil {
@@ -89,7 +89,7 @@ func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitt
 	return &Admitted{Index: x, Trust: t}, nil
 }
 
-// openIndex opens the index and brings it to the commit, judging what was not judged yet.
+// openIndex opens the index and brings it to the commit, judging commits that are not judged yet.
 func (j *Judge) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*index.Index, error) {
 	path := filepath.Join(j.config.State, "index.db")
 	for range 5 {
@@ -102,7 +102,7 @@ func (j *Judge) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*in
 		}
 		switch {
 		case index.Damaged(err):
-			j.config.Logger.Warn("the order index is damaged and is built again", "path", path, "error", err)
+			j.config.Logger.Warn("the order index is damaged, rebuilding it", "path", path, "error", err)
 			if rerr := index.Remove(path); rerr != nil {
 				return nil, errors.Join(err, rerr)
 			}
@@ -110,7 +110,7 @@ func (j *Judge) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*in
 			return nil, err
 		}
 	}
-	// Others keep writing it, about another branch perhaps: it is a cache, and can be done without.
+	// Other processes keep writing it, perhaps for another branch. It is only a cache: continue without it.
 	x, err := index.Open(ctx, "")
 	if err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (j *Judge) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*in
 	return x, j.advance(ctx, x, l, to)
 }
 
-// FindingOf is the finding of a document's error.
+// FindingOf converts an error in a document to a finding.
 func FindingOf(e schemas.Error, code string) schemas.Finding {
 	msg := e.Msg
 	if e.Field != "" {

@@ -16,35 +16,36 @@ import (
 	"github.com/countersign/countersign/schemas/strict"
 )
 
-// Merges are judged one after the other, since each stands on what the former ones left. But most are
-// admitted. So the next ones are examined as if those before were, while these are still being judged; where
-// one was not, what was examined after it is examined again. Reading Git runs ahead of both.
+// Merges are judged in order, because each depends on the result of those before it. Since most are admitted, the
+// next merges are examined on the assumption that the earlier ones will be, while those are still being judged. If one
+// is not admitted, the merges after it are examined again. Reading Git runs ahead of both.
 const (
-	// maxAhead is how many merges wait for their verdict at a time.
+	// maxAhead is the maximum number of merges that wait for their verdict.
 	maxAhead = 64
-	// maxAheadWeight bounds the files of these merges and the connections that they bear on.
+	// maxAheadWeight limits the files of these merges plus the connections folded for them.
 	maxAheadWeight = 4096
-	// maxAge is after how many merges the layer of what is ahead is made anew, lest it holds the index twice.
+	// maxAge is the number of merges after which the layer for lookahead is recreated, so that it does not grow to a
+	// second copy of the index.
 	maxAge = 1024
-	// maxPrepared is how many merges reading may be ahead.
+	// maxPrepared is the maximum number of merges that reading may be ahead.
 	maxPrepared = 32
-	// coldAfter is after how many merges the index is being built rather than brought up to date: most of what is made
-	// then is garbage at once, and collecting it less often takes a seventh of the time off, for some memory.
+	// coldAfter is the number of merges after which this run counts as building the index rather than updating it. Most
+	// allocations are then short-lived, and collecting garbage less often saves a seventh of the time for some memory.
 	coldAfter, coldGC = 512, 200
-	// saveEvery is how many verdicts are kept in memory before they are saved.
+	// saveEvery is the number of verdicts kept in memory before they are saved.
 	saveEvery = 2000
 )
 
-// prepared is a commit of the branch with all that reading it takes no judgement for.
+// prepared is a commit of the branch with everything about it that can be read without judging it.
 type prepared struct {
 	commit *history.Commit
-	// merged are the commits that it brought.
+	// merged are the commits that it brought to the branch.
 	merged    []*history.Commit
 	mergedErr error
 	decoded   decodedFiles
 }
 
-// decodedFiles are request files as the commit leaves them, by path.
+// decodedFiles are the request files as the commit leaves them, by path.
 type decodedFiles map[string]decodedFile
 
 type decodedFile struct {
@@ -53,7 +54,7 @@ type decodedFile struct {
 	errs schemas.ErrorList
 }
 
-// prepare reads a commit's files and where it came from.
+// prepare reads a commit's files and the commits that it brought.
 func (j *Judge) prepare(ctx context.Context, c *history.Commit, settings *schemas.SettingsSpec) *prepared {
 	p := &prepared{commit: c}
 	if len(c.Changes) == 0 {
@@ -64,7 +65,7 @@ func (j *Judge) prepare(ctx context.Context, c *history.Commit, settings *schema
 		if class, _ := schemas.IsControlFile(f.Path, settings); class != schemas.ClassRequest || f.After.Blob == "" {
 			continue
 		}
-		// What cannot be read is read again, and said, where it is judged.
+		// A file that cannot be read is read again, and the error reported, when the commit is judged.
 		if content, err := j.config.Repository.Blob(f.After.Blob, schemas.MaxFileBytes); err == nil {
 			docs, errs := strict.Decode(f.Path, content)
 			p.decoded[f.Path] = decodedFile{f.After.Blob, docs, errs}
@@ -74,7 +75,7 @@ func (j *Judge) prepare(ctx context.Context, c *history.Commit, settings *schema
 	return p
 }
 
-// readAhead reads the commits after from, in a goroutine of its own. Call stop before anything else is done.
+// readAhead reads the commits after from, in its own goroutine. Call stop before doing anything else.
 func (j *Judge) readAhead(ctx context.Context, from, to string, settings *schemas.SettingsSpec) (next func() (*prepared, error), stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	out := make(chan *prepared, maxPrepared)
@@ -111,21 +112,21 @@ type lookahead struct {
 	index  *index.Index
 	ledger *ledger.Ledger
 	trust  *Trust
-	// known says that the ledger has verdicts.
+	// known is set if the ledger contains verdicts.
 	known bool
 
-	// waiting are the merges that were examined and are not settled yet, the oldest first; layer and head are
-	// what the index becomes when each turns out as assumed.
+	// waiting are the merges that were examined and are not settled yet, oldest first; layer and head are the state of
+	// the index if each verdict is as assumed.
 	waiting []*waiting
 	weight  int
 	layer   *index.Layer
 	head    index.Head
-	// again are merges to examine anew.
+	// again are merges to examine again.
 	again []*prepared
-	// limit is how many may wait; age is how many were examined since the layer was made.
+	// limit is the maximum number of waiting merges; age counts merges examined since the layer was created.
 	limit, age int
 	done       int
-	// examined is how many were examined, percentage the garbage collector's where it was raised.
+	// examined counts examined merges; percentage is the garbage collector's former setting, if it was raised.
 	examined, percentage int
 
 	slots   chan struct{}
@@ -138,14 +139,14 @@ type waiting struct {
 	examination *Examination // nil when no control file changed
 	head        index.Head
 	weight      int
-	admits      bool // as is assumed
-	// verdict is closed when record and err are there.
+	admits      bool // the assumed verdict
+	// verdict is closed when record and err are set.
 	verdict chan struct{}
 	record  *schemas.AdmissionRecord
 	err     error
 }
 
-// reconfigures says whether the merge may change what later ones are judged by.
+// reconfigures reports whether the merge may change the Trust by which later merges are judged.
 func (w *waiting) reconfigures() bool {
 	return w.examination != nil && slices.ContainsFunc(w.examination.files, func(f *file) bool { return f.class != schemas.ClassRequest })
 }
@@ -174,8 +175,8 @@ func (j *Judge) walk(ctx context.Context, x *index.Index, l *ledger.Ledger, to s
 	return nil
 }
 
-// collectLess has garbage collected less often from the time on that many merges are judged, unless the operator says how
-// often (GOGC).
+// collectLess makes garbage collection less frequent once many merges have been judged, unless the operator has set
+// GOGC.
 func (a *lookahead) collectLess() {
 	if a.examined++; a.examined != coldAfter {
 		return
@@ -192,7 +193,7 @@ func (a *lookahead) restoreCollector() {
 	}
 }
 
-// judgeUntil judges until the end of the branch, or until other files than the settings said are to be read.
+// judgeUntil judges until the end of the branch, or until the settings change which files must be read.
 func (a *lookahead) judgeUntil(ctx context.Context, to string, settings *schemas.SettingsSpec) error {
 	next, stop := a.judge.readAhead(ctx, a.index.Head.Tip, to, settings)
 	defer stop()
@@ -227,7 +228,7 @@ func (a *lookahead) judgeUntil(ctx context.Context, to string, settings *schemas
 	}
 }
 
-// restart forgets what was examined ahead.
+// restart drops the merges that were examined ahead.
 func (a *lookahead) restart() {
 	a.waiting, a.weight, a.age = nil, 0, 0
 	a.layer, a.head = a.index.Fork(), a.index.Head
@@ -238,7 +239,7 @@ func (a *lookahead) full() bool {
 	return n > 0 && (n >= a.limit || a.weight > maxAheadWeight || a.age > maxAge || a.waiting[n-1].reconfigures())
 }
 
-// begin examines the next commit and has it judged.
+// begin examines the next commit and starts to judge it.
 func (a *lookahead) begin(ctx context.Context, p *prepared) error {
 	for a.full() {
 		redo := len(a.again)
@@ -246,7 +247,7 @@ func (a *lookahead) begin(ctx context.Context, p *prepared) error {
 			return err
 		}
 		if len(a.again) > redo {
-			// Those before it come first.
+			// The merges before it come first.
 			a.again = slices.Insert(a.again, len(a.again)-redo, p)
 			return nil
 		}
@@ -258,7 +259,7 @@ func (a *lookahead) begin(ctx context.Context, p *prepared) error {
 	c := p.commit
 	w := &waiting{prepared: p, head: a.head, admits: true, verdict: make(chan struct{})}
 	w.head.Tip, w.head.Sequence = c.Hash, a.head.Sequence+1
-	// The pusher chooses commit dates: never before what came before, never ahead of the clock.
+	// The pusher chooses commit dates, so the time is never before the previous commit's and never ahead of the clock.
 	w.head.Instant = min(max(a.head.Instant, c.CommittedAt.Unix()), a.judge.now().Unix())
 	if err := a.examine(ctx, w); err != nil {
 		return fmt.Errorf("commit %s: %w", short(c.Hash), err)
@@ -269,7 +270,7 @@ func (a *lookahead) begin(ctx context.Context, p *prepared) error {
 	return nil
 }
 
-// examine says what the commit means on top of those before it, and begins to judge it.
+// examine examines the commit on top of those before it, and starts to judge it.
 func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 	c := w.commit
 	if len(c.Changes) == 0 {
@@ -286,7 +287,7 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 	if w.examination, err = a.judge.examine(ctx, a.layer, a.trust, in); err != nil {
 		return err
 	}
-	w.weight = len(w.examination.files) + w.examination.bearing
+	w.weight = len(w.examination.files) + w.examination.folded
 	a.weight += w.weight
 	switch {
 	case len(w.examination.files) == 0:
@@ -302,7 +303,7 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 		a.slots <- struct{}{}
 		a.judging.Go(func() {
 			w.err = a.judge.verdict(ctx, w.examination, w.prepared, w.record, now)
-			w.examination.Changes, w.examination.desired = nil, nil // large, and of no further use
+			w.examination.Changes, w.examination.desired = nil, nil // large, and not needed again
 			<-a.slots
 			close(w.verdict)
 		})
@@ -311,12 +312,12 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 	return nil
 }
 
-// admitted says how it was judged.
+// admitted reports whether the merge was admitted.
 func (w *waiting) admitted() bool {
 	return w.record.Verdict != VerdictQuarantined && len(w.examination.Errors) == 0
 }
 
-// write puts what the merge leaves into a layer.
+// write adds the result of the merge to a layer.
 func (w *waiting) write(to *index.Layer, admitted bool) {
 	for _, f := range w.examination.restored {
 		to.SetFile(f)
@@ -329,7 +330,7 @@ func (w *waiting) write(to *index.Layer, admitted bool) {
 		w.examination.head.MergeInto(to)
 		return
 	}
-	// Quarantined: the branch has it, and it has no effect.
+	// Quarantined: it is on the branch without effect.
 	for _, f := range w.examination.files {
 		q := &index.File{Path: f.path, Class: string(f.class)}
 		if f.was != nil {
@@ -378,7 +379,7 @@ func (a *lookahead) settle(ctx context.Context) error {
 		a.limit = min(a.limit*2, maxAhead)
 	}
 	if admitted && w.reconfigures() {
-		// The next commit is judged by what this one left.
+		// The next commit is judged by the configuration that this one leaves.
 		a.judging.Wait()
 		var err error
 		if a.trust, err = a.judge.readTrust(ctx, a.index.Layer); err != nil {

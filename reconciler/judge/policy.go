@@ -13,8 +13,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// beneficiaries are the people whose effective access the change makes grow, and the gaining identities
-// that map to nobody. Sorted.
+// beneficiaries returns the people whose effective access grows through the change, and the gaining identities that
+// are not mapped to anyone, sorted.
 func (e *Examination) beneficiaries() (people, unknown []string) {
 	seen := map[string]bool{}
 	for _, app := range e.Affected {
@@ -25,7 +25,7 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 			}
 			seen[id] = true
 			p, ok := e.trust.Directory.Identity(app, a.Identity.SourceName)
-			// Where people approve by their account, somebody who is known by an address alone could not be told from them.
+			// Where people approve with an account, a person known only by an address could be any of them.
 			if ok = ok && (e.trust.Settings.Spec.Forge.Kind == "local" || !strings.Contains(p, "@")); ok {
 				people = append(people, p)
 			} else {
@@ -38,7 +38,7 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 	return slices.Compact(people), unknown
 }
 
-// input is what policy sees of the change.
+// input returns the policy input for the change.
 func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, now time.Time) schemas.PolicyInput {
 	in := schemas.PolicyInput{
 		APIVersion: schemas.APIVersion, Phase: phase, Now: now,
@@ -53,7 +53,7 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		in.Signoffs = []schemas.PolicySignoff{}
 	}
 	touch := func(name string) {
-		// Owners and lists as they stand in the base: a change never vouches for itself.
+		// Owners and lists are those of the base: a change never vouches for itself.
 		if a := e.trust.policy[name]; a != nil {
 			in.Applications[name] = a
 		} else if a := e.After[name]; a != nil {
@@ -137,7 +137,7 @@ func (e *Examination) policyOperation(app string, o *schemas.Operation, ch plan.
 		Expires: o.Expires, After: o.After, Gained: o.Gained, Lost: o.Lost,
 	}
 	if o.Privileged {
-		p.PrivilegedWhy = "powerful by the connector's list or the application's"
+		p.PrivilegedWhy = "listed by the connector or the application"
 	}
 	for i := len(o.Documents) - 1; i >= 0; i-- {
 		doc := o.Documents[i]
@@ -173,8 +173,8 @@ func (e *Examination) policyOperation(app string, o *schemas.Operation, ch plan.
 	return p
 }
 
-// membersLeft counts the members that a connection still has when it is deleted: those that the desired
-// state had before, less those that this very change takes away, by a revoke or by undoing all that grants them.
+// membersLeft counts the members that a connection still has when it is deleted: those of the desired state before
+// the change, without those that the same change removes by a revoke or by undoing every request that grants them.
 func (e *Examination) membersLeft(ctx context.Context, app string, o *schemas.Operation, ch plan.Change) (int, error) {
 	revoked := map[schemas.Name]bool{}
 	for _, f := range e.files {
@@ -209,8 +209,8 @@ func (e *Examination) membersLeft(ctx context.Context, app string, o *schemas.Op
 	return left, nil
 }
 
-// granted says whether a request that stands after the change makes the one a member of the connection. The
-// request is either's: which, is the connector's to say.
+// granted reports whether a request still in force after the change makes member a member of the connection. The
+// connector decides on which of the two the request is made.
 func (e *Examination) granted(ctx context.Context, app string, connection, member schemas.Name) (bool, error) {
 	for _, way := range [][2]schemas.Name{{connection, member}, {member, connection}} {
 		docs, err := e.head.Documents(ctx, index.ConnectionKey{Application: app, Name: way[0]})

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Propose examines the change from base to head as if it were merged now. at is what is admitted at the base.
+// Propose examines the change from base to head as if it were merged now. at is the admitted state at the base.
 func (j *Judge) Propose(ctx context.Context, at *Admitted, base, head string, now time.Time) (*Examination, error) {
 	files := ControlFiles{&at.Trust.Settings.Spec}
 	changes, fork, err := j.changesBetween(ctx, base, head, files)
@@ -28,7 +28,7 @@ func (j *Judge) Propose(ctx context.Context, at *Admitted, base, head string, no
 	return e, j.conflicts(ctx, e, base, files)
 }
 
-// changesBetween are the control files that the head changes against where it forked from the base.
+// changesBetween returns the control files that the head changes since it forked from the base.
 func (j *Judge) changesBetween(ctx context.Context, base, head string, f ControlFiles) (changes []history.Change, fork string, err error) {
 	if fork, err = j.config.Repository.MergeBase(ctx, base, head); err != nil {
 		return nil, "", fmt.Errorf("find where the change forked from the base: %w", err)
@@ -39,7 +39,7 @@ func (j *Judge) changesBetween(ctx context.Context, base, head string, f Control
 	return changes, fork, nil
 }
 
-// conflicts finds files that both the change and the base touched since they parted.
+// conflicts finds files that both the change and the base have changed since the fork.
 func (j *Judge) conflicts(ctx context.Context, e *Examination, base string, files ControlFiles) error {
 	if e.fork == base {
 		return nil
@@ -51,13 +51,13 @@ func (j *Judge) conflicts(ctx context.Context, e *Examination, base string, file
 	for _, c := range since {
 		if f := e.fileOf(c.Path); f != nil && f.after != c.After.Blob {
 			e.Conflicts = append(e.Conflicts, schemas.Finding{Code: "conflict", Severity: schemas.SeverityError, Position: schemas.Position{Path: c.Path},
-				Document: schemas.DocumentID{Path: c.Path}, Message: "the base changed this file too since the change was begun", Fix: "merge the base into the change, or rebase it"})
+				Document: schemas.DocumentID{Path: c.Path}, Message: "the base has also changed this file since the fork", Fix: "merge the base into the change, or rebase it"})
 		}
 	}
 	return nil
 }
 
-// JudgeProposal asks policy what the change from base to head needs, and which of its sign-offs are there so far.
+// JudgeProposal asks policy which sign-offs the change from base to head needs, and which it already has.
 func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head string, pullRequest int, now time.Time) (*Judgement, error) {
 	commits, err := j.config.Repository.CommitsBetween(ctx, e.fork, head)
 	if err != nil {
@@ -74,7 +74,7 @@ func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head st
 	return judgement, nil
 }
 
-// Files are the control files that the change touches, sorted by path.
+// Files returns the control files that the change touches, sorted by path.
 func (e *Examination) Files() []schemas.FileChange {
 	out := []schemas.FileChange{}
 	for _, f := range e.files {
@@ -83,11 +83,11 @@ func (e *Examination) Files() []schemas.FileChange {
 	return out
 }
 
-// Touches says whether the change touches a control file.
+// Touches reports whether the change touches a control file.
 func (e *Examination) Touches(path string) bool { return e.fileOf(path) != nil }
 
-// Closure returns the connections of an application that bear on who gains what by the change, as an installation with
-// that description nests them.
+// Closure returns the connections of an application that affect who gains access by the change, given the nesting in an
+// installation with that description.
 func (e *Examination) Closure(ctx context.Context, application string, description connectors.Description) (map[schemas.Name]bool, error) {
 	var seeds []schemas.Name
 	for _, f := range e.files {
@@ -105,7 +105,7 @@ func (e *Examination) Closure(ctx context.Context, application string, descripti
 	return e.closure(ctx, application, seeds, description)
 }
 
-// Fold returns what the requests want of the connections, before and after the change.
+// Fold returns the desired state of the connections before and after the change.
 func (e *Examination) Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description connectors.Description, now time.Time) (before, after *plan.Desired, err error) {
 	return e.foldPair(ctx, application, connections, description, now)
 }

@@ -18,24 +18,24 @@ import (
 	"github.com/countersign/countersign/schemas/strict"
 )
 
-// Trust is what a change is judged by: settings, applications, people and policy as they stand admitted
-// before it. Nothing of it ever comes from the change itself.
+// Trust is the configuration that a change is judged by: the settings, applications, people and policy admitted
+// before it. None of it ever comes from the change itself.
 type Trust struct {
 	digest string
-	// Settings, Applications (by name) and Directory are those admitted.
+	// Settings, Applications (by name) and Directory are the admitted ones.
 	Settings     *schemas.Settings
 	Applications map[string]*schemas.Application
 	Directory    *signoff.Directory
-	policy       map[string]*schemas.PolicyApplication // the applications as policy sees them
+	policy       map[string]*schemas.PolicyApplication // the applications in the form of the policy input
 	people       *schemas.PeopleSpec
 	forge        signoff.Forge
 	engine       *policy.Engine
 }
 
-// trustCache keeps the last trust: most changes are judged by the same.
+// trustCache keeps the last Trust, because most consecutive changes are judged by the same one.
 type trustCache struct{ last *Trust }
 
-// close ends what a trust holds open.
+// close closes the policy engine of the cached Trust.
 func (c *trustCache) close() error {
 	if c.last == nil || c.last.engine == nil {
 		return nil
@@ -45,7 +45,7 @@ func (c *trustCache) close() error {
 	return err
 }
 
-// readTrust reads the control configuration that stands in the layer.
+// readTrust reads the admitted configuration of the layer.
 func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	files, err := l.Files(ctx)
 	if err != nil {
@@ -80,7 +80,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 				continue
 			}
 			if data != nil {
-				return nil, fmt.Errorf("%s: there are two data files in the policy folder; keep one", f.Path)
+				return nil, fmt.Errorf("%s: duplicate data file in the policy folder; keep one", f.Path)
 			}
 			if data, err = policy.ParseData(f.Path, content); err != nil {
 				return nil, err
@@ -92,7 +92,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 		}
 		docs, errs := strict.Decode(f.Path, content)
 		if err := errs.Err(); err != nil {
-			return nil, fmt.Errorf("what was admitted does not decode with this version: %w", err)
+			return nil, fmt.Errorf("this version cannot decode an admitted file: %w", err)
 		}
 		for _, d := range docs {
 			switch v := d.Value.(type) {
@@ -122,11 +122,11 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	return t, err
 }
 
-// team is how policies, settings and applications name one.
+// team matches the name of a team in policies, settings and applications.
 var team = regexp.MustCompile(`\bteam:([A-Za-z0-9._-]+/[A-Za-z0-9._-]+)`)
 
-// directoryOf builds the directory of people.yaml and of the teams that the forge knows, whose word is the later.
-// Asked for are the teams that anything of the configuration names.
+// directoryOf builds the directory from people.yaml and the forge's teams, which take precedence. It asks the forge
+// only for teams that the configuration names.
 func (t *Trust) directoryOf(ctx context.Context, modules map[string][]byte, data map[string]any) error {
 	people := *t.people
 	if forge, ok := t.forge.(signoff.Teams); ok {
@@ -160,7 +160,7 @@ func (t *Trust) directoryOf(ctx context.Context, modules map[string][]byte, data
 	return nil
 }
 
-// owners are those of all applications, and those who may close their tickets.
+// owners returns the owners of all applications, and the people who may close their tickets.
 func (t *Trust) owners() []string {
 	var out []string
 	for _, name := range t.Names() {
@@ -176,15 +176,15 @@ func (j *Judge) forge(ctx context.Context, t *Trust, signers []byte) (signoff.Fo
 	switch s.Forge.Kind {
 	case "local":
 		if s.Signoff != "unauthenticated" && s.AllowedSigners == "" {
-			return nil, fmt.Errorf("%s: the local forge needs allowed_signers, the file with the SSH keys whose signature is a sign-off "+
-				"(or signoff: unauthenticated, which takes trailers at their word)", schemas.SettingsPath)
+			return nil, fmt.Errorf("%s: the local forge requires allowed_signers, a file of the SSH keys whose signatures count as sign-offs "+
+				"(or signoff: unauthenticated, which trusts trailers without proof)", schemas.SettingsPath)
 		}
 		return signoff.NewLocal(signoff.LocalConfig{
 			Unauthenticated: s.Signoff == "unauthenticated", AllowedSigners: signers, AllowedSignersPath: s.AllowedSigners,
 		})
 	}
 	if j.config.Forge == nil {
-		return nil, fmt.Errorf("%s: forge kind %s is not served here; use local", schemas.SettingsPath, s.Forge.Kind)
+		return nil, fmt.Errorf("%s: forge kind %s is not supported here; use local", schemas.SettingsPath, s.Forge.Kind)
 	}
 	return j.config.Forge(ctx, s)
 }
@@ -210,7 +210,7 @@ func (j *Judge) Describe(app *schemas.Application) (connectors.Description, erro
 	return d, nil
 }
 
-// Names are those of the applications, sorted.
+// Names returns the names of the applications, sorted.
 func (t *Trust) Names() []string {
 	var names []string
 	for n := range t.Applications {

@@ -18,11 +18,11 @@ import (
 type Judgement struct {
 	Verdict  signoff.Verdict
 	Decision *schemas.Decision
-	// PolicyError is why policy could not judge, which denies; nil when it could.
+	// PolicyError is set if policy could not be evaluated, which denies the change.
 	PolicyError error
 }
 
-// judge asks policy what the change needs and holds the evidence against it.
+// judge asks policy which sign-offs the change needs and checks the evidence against them.
 func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, headCommit string, ev schemas.Evidence, now time.Time) (*Judgement, error) {
 	people, unknown := e.beneficiaries()
 	ev.ContentDigest = e.Digest
@@ -30,7 +30,7 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 	signoffs := signoff.Independent(ev, e.trust.Directory, people)
 	decision, err := e.trust.engine.Evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, now))
 	if err != nil {
-		return nil, fmt.Errorf("policy could not be evaluated, which denies: %w", err)
+		return nil, fmt.Errorf("could not evaluate policy, which denies the change: %w", err)
 	}
 	v := signoff.Judge(signoff.JudgeInput{
 		Evidence: ev, Required: decision.Required, Beneficiaries: people, UnknownBeneficiaries: unknown, Directory: e.trust.Directory, Now: now,
@@ -52,7 +52,7 @@ func at(d schemas.RuleResult) string {
 	return fmt.Sprintf("(%s:%d)", d.Path, d.Line)
 }
 
-// record is what the ledger keeps of a commit's files and requests, quarantined until it is judged.
+// record returns the ledger's record of a commit's files and requests, with the verdict quarantined until it is judged.
 func (e *Examination) record(c *history.Commit) *schemas.AdmissionRecord {
 	r := &schemas.AdmissionRecord{Commit: c.Hash, Parent: c.Parent, Sequence: e.sequence, Verdict: VerdictQuarantined, Admits: e.admits}
 	for _, f := range e.files {
@@ -67,14 +67,14 @@ func (e *Examination) record(c *history.Commit) *schemas.AdmissionRecord {
 	return r
 }
 
-// stamp notes on the files that the change leaves which commit it was.
+// stamp sets the commit of the files that the change writes.
 func (e *Examination) stamp(commit string) {
 	for _, f := range e.head.Touched() {
 		f.Commit = commit
 	}
 }
 
-// refuse is the record of a commit that makes no sense.
+// refuse returns the record of a commit with errors.
 func (e *Examination) refuse(c *history.Commit) *schemas.AdmissionRecord {
 	r := e.record(c)
 	for _, f := range e.Errors {
@@ -83,25 +83,25 @@ func (e *Examination) refuse(c *history.Commit) *schemas.AdmissionRecord {
 	return r
 }
 
-// verdict judges a commit that makes sense, and completes its record.
+// verdict judges a commit without errors and completes its record.
 func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record *schemas.AdmissionRecord, now time.Time) error {
 	c := p.commit
 	if p.mergedErr != nil {
-		record.Reasons = append(record.Reasons, "its commits could not be told: "+p.mergedErr.Error())
+		record.Reasons = append(record.Reasons, "could not read its commits: "+p.mergedErr.Error())
 		return nil
 	}
 	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: p.merged, Digest: e.Digest, Instant: now,
 		Directory: e.trust.Directory, Range: j.rangeOf(&e.trust.Settings.Spec)})
 	if err != nil {
-		return fmt.Errorf("ask who approved it: %w", err)
+		return fmt.Errorf("read its approvals: %w", err)
 	}
 	judgement, err := j.judge(ctx, e, "merge", c.Parent, c.Hash, ev, now)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if err != nil {
-		// Loud, and closed: what policy could not judge is not admitted.
-		j.config.Logger.Error("policy could not be evaluated", "commit", c.Hash, "error", err)
+		// Fail closed: a change that policy could not judge is not admitted.
+		j.config.Logger.Error("could not evaluate policy", "commit", c.Hash, "error", err)
 		record.Evidence = &ev
 		record.Reasons = append(record.Reasons, err.Error())
 		return nil
@@ -117,11 +117,11 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	return nil
 }
 
-// rangeOf says what several commits of the branch changed together. Unlike a commit's own digest it is taken
-// against the tree before them, and so differs from what was previewed where something quarantined lies there.
+// rangeOf returns the combined change of several commits of the branch. Unlike the digest of one commit, the digest is
+// taken against the tree before them, so it differs from the preview if that tree contains quarantined content.
 //
-// Where two of them change the same file there is no digest: each of them takes effect by itself, and what the former
-// did there is not in what was previewed. An Admission that is added and taken away again would have admitted.
+// If two of them change the same file, there is an error instead of a digest: each commit takes effect on its own, and
+// the preview does not show the first one's change. An Admission that is added and then removed would have admitted.
 func (j *Judge) rangeOf(settings *schemas.SettingsSpec) func(context.Context, string, int) ([]string, string, error) {
 	return func(ctx context.Context, last string, n int) ([]string, string, error) {
 		commits := make([]string, n)
@@ -159,7 +159,7 @@ func (j *Judge) rangeOf(settings *schemas.SettingsSpec) func(context.Context, st
 	}
 }
 
-// RecordVerdicts returns the verdicts that the ledger has not yet, in order, and records them unless record is false.
+// RecordVerdicts returns the verdicts that are not in the ledger yet, in order, and records them if record is true.
 func (j *Judge) RecordVerdicts(ctx context.Context, x *index.Index, l *ledger.Ledger, record bool) ([]schemas.AdmissionRecord, error) {
 	from := 0
 	if last, ok, err := l.LastAdmission(ctx); err != nil {
@@ -204,7 +204,7 @@ func (j *Judge) RecordVerdicts(ctx context.Context, x *index.Index, l *ledger.Le
 	return fresh, nil
 }
 
-// planDigest is the digest of what the change means, live state apart.
+// planDigest returns the digest of the change's operations, without regard to live state.
 func (e *Examination) planDigest() (string, error) {
 	var plans []schemas.ApplicationPlan
 	for _, app := range e.Affected {

@@ -115,11 +115,11 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 	return out, nil
 }
 
-// ErrForeignRecord says that a record made elsewhere does not follow on the last one here.
-var ErrForeignRecord = errors.New("the record does not follow on the last one of this ledger")
+// ErrForeignRecord means that a record made elsewhere does not follow the last one here.
+var ErrForeignRecord = errors.New("the record does not follow the last one of this ledger")
 
 // Import adds records that were made elsewhere, as Batch has them, in one transaction. Lines that are here already
-// must be the same ones; what comes after must follow on. With an error, nothing was added.
+// must be the same ones; the rest must follow. After an error, nothing was added.
 func (l *Ledger) Import(ctx context.Context, lines iter.Seq2[string, error]) error {
 	if l.config.ReadOnly || l.db == nil {
 		return ErrReadOnly
@@ -137,13 +137,13 @@ func (l *Ledger) Import(ctx context.Context, lines iter.Seq2[string, error]) err
 			}
 			var r schemas.Record
 			if err := json.Unmarshal([]byte(line), &r); err != nil {
-				return fmt.Errorf("after record %d: a line is no record: %w: %w", last, err, ErrForeignRecord)
+				return fmt.Errorf("after record %d: a line is not a record: %w: %w", last, err, ErrForeignRecord)
 			}
 			hash := hashOf([]byte(line))
 			if r.Sequence <= from {
 				var here string
 				if err := w.tx.QueryRowContext(ctx, `SELECT hash FROM records WHERE sequence = ?`, r.Sequence).Scan(&here); err != nil || here != hash {
-					return errors.Join(fmt.Errorf("record %d is another one here: %w", r.Sequence, ErrForeignRecord), err)
+					return errors.Join(fmt.Errorf("record %d differs here: %w", r.Sequence, ErrForeignRecord), err)
 				}
 				continue
 			}
@@ -169,12 +169,12 @@ func (l *Ledger) Import(ctx context.Context, lines iter.Seq2[string, error]) err
 	return nil
 }
 
-// Check refuses records that nobody could make sense of later: the parts that a type is about must be there.
+// Check refuses records that are useless later: each type requires its parts.
 func Check(r *schemas.Record) error {
 	missing := ""
 	switch r.Type {
 	case "":
-		return errors.New("it has no type")
+		return errors.New("type: required")
 	case schemas.RecordAdmission:
 		if r.Admission == nil || r.Admission.Commit == "" {
 			missing = "admission"
@@ -203,7 +203,7 @@ func Check(r *schemas.Record) error {
 		}
 	}
 	if missing != "" {
-		return fmt.Errorf("a record of type %s has no %s", r.Type, missing)
+		return fmt.Errorf("a record of type %s requires %s", r.Type, missing)
 	}
 	if len(r.Planned) > MaxPlanned {
 		return fmt.Errorf("a record of type %s has %d operations, more than %d", r.Type, len(r.Planned), MaxPlanned)

@@ -18,7 +18,7 @@ type unhashed struct {
 	Hash any `json:"hash,omitempty"`
 }
 
-// bodyOf is what is hashed and kept: the canonical JSON (RFC 8785) of a record without its hash.
+// bodyOf is the text that is hashed and kept: the canonical JSON (RFC 8785) of a record without its hash.
 func bodyOf(r *schemas.Record) ([]byte, error) {
 	return canonical(unhashed{Record: *r})
 }
@@ -28,9 +28,9 @@ func hashOf(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// canonical is schemas.Canonical, in a third of the time for what records are made of: encoding/json's text
-// is sorted where it lies. What that does not cover (keys that are not plain ASCII, numbers that are no short
-// integers, escapes that canonical JSON writes otherwise) goes the long way.
+// canonical is schemas.Canonical, in a third of the time for ordinary records: it sorts encoding/json's text
+// in place. It falls back to schemas.Canonical for the rest (keys that are not plain ASCII, numbers that are not short
+// integers, escapes that canonical JSON writes otherwise).
 func canonical(v any) ([]byte, error) {
 	var plain bytes.Buffer
 	enc := json.NewEncoder(&plain)
@@ -46,7 +46,7 @@ func canonical(v any) ([]byte, error) {
 }
 
 // sorter copies compact JSON from in to out with the keys of objects sorted. Its methods return false for
-// what they do not cover; out is of no use then.
+// input that they don't support; out is invalid then.
 type sorter struct {
 	in  []byte
 	at  int
@@ -56,7 +56,7 @@ type sorter struct {
 	scratch []byte
 }
 
-// span is one member of an object: its key in the input, and the whole of it in the output.
+// span is one member of an object: its key in the input, and the complete member in the output.
 type span struct {
 	key      []byte
 	from, to int
@@ -126,7 +126,7 @@ func (s *sorter) text() (raw []byte, ok bool) {
 			return raw, true
 		case '\\':
 			s.at++
-			// \u2028, \u2029 are written raw by RFC 8785; \ufffd stands for what was no UTF-8.
+			// \u2028, \u2029 are written raw by RFC 8785; \ufffd replaces invalid UTF-8.
 			if s.at < len(s.in) && s.in[s.at] == 'u' && !bytes.HasPrefix(s.in[s.at:], []byte("u00")) {
 				return nil, false
 			}
@@ -203,7 +203,7 @@ func (s *sorter) object() bool {
 // but the space and the exclamation mark: plainKey leaves those out.
 func byKey(a, b span) int { return bytes.Compare(a.key, b.key) }
 
-// plainKey says whether the order of the quoted keys' bytes is that of their UTF-16 units.
+// plainKey reports whether the order of the quoted keys' bytes is that of their UTF-16 units.
 func plainKey(quoted []byte) bool {
 	for _, c := range quoted[1 : len(quoted)-1] {
 		if c <= '"' || c >= 0x7f || c == '\\' {
@@ -213,8 +213,8 @@ func plainKey(quoted []byte) bool {
 	return true
 }
 
-// legible makes text that came from elsewhere, as an error of a server in another encoding, into UTF-8. What
-// became of an operation must get on record whatever the server said.
+// legible makes text that came from elsewhere, such as a server's error in another encoding, into UTF-8. An
+// outcome must be recorded whatever the server answered.
 func legible(r *schemas.Record) {
 	r.Note = strings.ToValidUTF8(r.Note, "\uFFFD")
 	if r.Outcome != nil {

@@ -75,7 +75,7 @@ func (w *writer) exec(ctx context.Context, query string, args ...any) {
 		}
 		w.prepared[query] = st
 	}
-	// The transaction as a whole heeds the context: watching it in each statement costs as much as the statement.
+	// The transaction heeds the context: watching it in each statement costs as much as the statement.
 	_, w.err = st.ExecContext(context.WithoutCancel(ctx), args...)
 }
 
@@ -109,7 +109,7 @@ func (w *writer) derive(ctx context.Context, r *schemas.Record) {
 		w.admission(ctx, r)
 	case schemas.RecordRun:
 		w.exec(ctx, `INSERT OR REPLACE INTO runs VALUES (?, ?, ?, 0, '')`, r.Run, r.Application, r.Sequence)
-		// A run's plan is the whole of what is held: what an earlier run held may be settled.
+		// A run's plan is the complete list of held operations: those of an earlier run may be settled.
 		w.exec(ctx, `DELETE FROM held WHERE application = ?`, r.Application)
 	case schemas.RecordHeld:
 		for i := range r.Planned {
@@ -134,15 +134,15 @@ func (w *writer) derive(ctx context.Context, r *schemas.Record) {
 		w.verification(ctx, r)
 	case schemas.RecordRunEnd:
 		w.exec(ctx, `UPDATE runs SET ended = ?, end = ? WHERE run = ?`, r.Sequence, w.json(r.RunInfo), r.Run)
-		// A run that saw only a part says nothing of what the next may remove.
+		// A run that saw only a part decides nothing about what the next one may remove.
 		if c := r.RunInfo.Counts; c["held-"+string(schemas.HoldFirstRun)] == 0 && c["held-"+string(schemas.HoldUnknown)] == 0 && c[CountIncomplete] == 0 {
 			w.exec(ctx, `INSERT OR IGNORE INTO first_runs VALUES (?, ?)`, r.Application, r.RunInfo.Version)
 		}
 	}
 }
 
-// CountIncomplete is the count that a run's end sets when the live state was not known whole: such a run is
-// no first run that has ended.
+// CountIncomplete is the count that a run's end sets when the live state was incomplete: such a run
+// doesn't count as the first run.
 const CountIncomplete = "incomplete"
 
 func (w *writer) admission(ctx context.Context, r *schemas.Record) {
@@ -185,7 +185,7 @@ func (w *writer) outcome(ctx context.Context, r *schemas.Record) {
 func (w *writer) verification(ctx context.Context, r *schemas.Record) {
 	o, status := r.Operation, r.Verification.Status
 	if status == statusVerified {
-		// Before the intent is closed: it says which removal this is.
+		// Before the intent is closed: it identifies the removal.
 		w.removal(ctx, r)
 	}
 	switch status {
@@ -195,7 +195,7 @@ func (w *writer) verification(ctx context.Context, r *schemas.Record) {
 		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state = ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, statusApplied)
 	}
 	if status == statusUnverifiable {
-		// Nobody has seen what became of it, so it stays open, unless it was never tried.
+		// Its result is unknown, so it stays open, unless it was never tried.
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND untried`, r.Application, o.ID)
 	} else {
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ?`, r.Application, o.ID)
@@ -211,14 +211,14 @@ func (w *writer) operation(ctx context.Context, r *schemas.Record, o *schemas.Op
 	}
 }
 
-// submitted opens the row of what somebody outside is asked for, in place of that of an earlier asking.
+// submitted opens the row of an asking, in place of an earlier one.
 func (w *writer) submitted(ctx context.Context, r *schemas.Record, o *schemas.Operation, f *schemas.FulfilmentRecord) {
 	at := r.Time.UTC().Format(timeKey)
 	w.exec(ctx, `INSERT OR REPLACE INTO fulfilments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.Application, o.ID, f.Submission, FulfilmentSubmitting, at, at, r.Sequence, r.Run, w.json(f), w.json(o))
 }
 
-// fulfilment takes word of what somebody outside was asked for. Word of an asking that another one has taken the place
-// of changes nothing, and the answer to a request nothing that was said by a callback before it came.
+// fulfilment applies an answer about an operation that somebody outside was asked for. An answer to an asking that was
+// replaced changes nothing, and the response to a request doesn't override a callback that came before it.
 func (w *writer) fulfilment(ctx context.Context, r *schemas.Record) {
 	o, f, status := r.Operation, r.Outcome.Fulfilment, r.Outcome.Status
 	state, from := string(status), ""
@@ -269,7 +269,7 @@ func (w *writer) removal(ctx context.Context, r *schemas.Record) {
 		r.Application, o.ID, r.Application, o.ID, r.Application, o.ID, r.Sequence, r.Time.UTC().Format(timeKey), c.Members, c.Grants, c.Deletions, c.Attributes)
 }
 
-// Rebuild makes the derived tables anew from the records, each of which must have its hash.
+// Rebuild rebuilds the derived tables from the records, each of which must have its hash.
 func (l *Ledger) Rebuild(ctx context.Context) error {
 	if l.config.ReadOnly || l.db == nil {
 		return ErrReadOnly

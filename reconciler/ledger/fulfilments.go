@@ -10,12 +10,12 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// isOpen says whether somebody outside is at it.
+// isOpen reports whether somebody outside is working on it.
 func isOpen(state string) bool {
 	return state == FulfilmentSubmitting || state == FulfilmentPending || state == FulfilmentApplied
 }
 
-// Fulfilment is an operation that somebody outside was asked for, as the last asking stands.
+// Fulfilment is an operation that somebody outside was asked for, by its last asking.
 type Fulfilment struct {
 	schemas.FulfilmentRecord
 	Application string
@@ -29,13 +29,13 @@ type Fulfilment struct {
 	Plan schemas.Operation
 }
 
-// Fulfilments returns what somebody outside was asked for in an application ("" is all), by application and
-// operation: each operation with its last asking, also those that have come to their end.
+// Fulfilments returns the operations that somebody outside was asked for in an application ("" is all), by application and
+// operation: each operation with its last asking, including those that ended.
 func (l *Ledger) Fulfilments(ctx context.Context, application string) ([]Fulfilment, error) {
 	return l.fulfilments(ctx, ` WHERE ? IN ('', application)`, application)
 }
 
-// Fulfilment returns the last asking for an operation, in whatever application that is where none is named.
+// Fulfilment returns the last asking for an operation, in any application if none is named.
 func (l *Ledger) Fulfilment(ctx context.Context, application, operation string) ([]Fulfilment, error) {
 	return l.fulfilments(ctx, ` WHERE ? IN ('', application) AND operation = ?`, application, operation)
 }
@@ -74,37 +74,37 @@ func (l *Ledger) fulfilments(ctx context.Context, where string, args ...any) ([]
 	return out, nil
 }
 
-// Attestations calls fn for every operation that somebody outside said was done in an application, in order, unless
-// they took it back or a read showed otherwise. fn must not use the ledger.
+// Attestations calls fn for every operation that somebody outside reported as done in an application, in order,
+// unless they took it back or a read showed otherwise. fn must not use the ledger.
 func (l *Ledger) Attestations(ctx context.Context, application string, fn func(o *schemas.Operation, f *schemas.FulfilmentRecord, at time.Time)) error {
 	if l.db == nil {
 		return nil
 	}
-	var said []schemas.Record
+	var done []schemas.Record
 	last := map[string]int{} // by operation
 	err := l.Records(ctx, Filter{Application: application, Types: []schemas.RecordType{schemas.RecordOutcome, schemas.RecordVerification}}, func(r schemas.Record) error {
 		i, known := last[r.Operation.ID]
 		if r.Type == schemas.RecordVerification {
 			if known && r.Verification.Status == statusDiffers {
-				said[i].Operation = nil
+				done[i].Operation = nil
 			}
 			return nil
 		}
 		switch f := r.Outcome.Fulfilment; {
 		case f == nil:
 		case r.Outcome.Status == statusApplied:
-			last[r.Operation.ID] = len(said)
-			said = append(said, r)
-		case known && r.Outcome.Status == statusPending && f.Submission == said[i].Outcome.Fulfilment.Submission:
-			said[i].Operation = nil // the ticket was opened again before anything followed from its closing
+			last[r.Operation.ID] = len(done)
+			done = append(done, r)
+		case known && r.Outcome.Status == statusPending && f.Submission == done[i].Outcome.Fulfilment.Submission:
+			done[i].Operation = nil // the ticket was opened again before anything followed from its closing
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	for i := range said {
-		if r := &said[i]; r.Operation != nil {
+	for i := range done {
+		if r := &done[i]; r.Operation != nil {
 			fn(r.Operation, r.Outcome.Fulfilment, r.Time)
 		}
 	}

@@ -21,14 +21,14 @@ const (
 	applicationID = 0x63736c67
 	// layoutVersion is the version of records and head. A file of a later one is not touched.
 	layoutVersion = 1
-	// derivedVersion is the version of the derived tables. They are made anew when it differs.
+	// derivedVersion is the version of the derived tables. They are rebuilt when it differs.
 	derivedVersion = 2
-	// unfulfilled is the version before anybody outside was asked for anything: the tables are the same but for the one
-	// that says so, and can be read.
+	// unfulfilled is the version before anybody outside was asked for anything: the tables are the same but for that
+	// one, and can be read.
 	unfulfilled = 1
 )
 
-// The triggers stop a slip, not somebody who can write the file: that is found by Verify.
+// The triggers stop mistakes, not an attacker who can write the file: Verify finds that.
 const layout = `
 CREATE TABLE records (
   sequence INTEGER PRIMARY KEY, type TEXT NOT NULL, application TEXT NOT NULL, run TEXT NOT NULL, time TEXT NOT NULL,
@@ -46,25 +46,25 @@ CREATE TABLE derived (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER N
 INSERT INTO derived VALUES (1, 0);
 `
 
-// Config says where the ledger is.
+// Config configures a Ledger.
 type Config struct {
 	// Path is the file. Required. It is made for its owner alone, and so is its folder.
 	Path string
 	// ReadOnly refuses Append and Rebuild. A file that is not there is an empty ledger then.
 	ReadOnly bool
-	// Replicate keeps records elsewhere before they are kept here: what it cannot keep is not appended. It is never
-	// behind this file, and may be ahead by the records of one Append, which Import brings. nil is nowhere.
+	// Replicate keeps records elsewhere before they are kept here: records that it cannot keep are not appended. It is
+	// never behind this file, and may be ahead by the records of one Append, which Import adds. nil is nowhere.
 	Replicate func(context.Context, Batch) error
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
-	// Logger is told of what is odd and stops nothing; nil is nobody.
+	// Logger takes warnings; nil discards them.
 	Logger *slog.Logger
 }
 
 func (c Config) nowUTC() time.Time { return c.Now().UTC().Truncate(time.Microsecond) }
 
 // Ledger is an open ledger. It is safe for concurrent use, also by several processes: writers wait for each
-// other. Callbacks must not use the ledger that calls them, unless it says so.
+// other. Callbacks must not use the ledger that calls them unless its documentation allows it.
 type Ledger struct {
 	config Config
 	db     *sql.DB // nil for a read-only ledger without a file
@@ -73,12 +73,12 @@ type Ledger struct {
 }
 
 var (
-	// ErrReadOnly says that the ledger was opened for reading.
+	// ErrReadOnly means that the ledger was opened for reading.
 	ErrReadOnly = errors.New("the ledger was opened for reading")
-	// ErrNewer says that a later version of countersign wrote the ledger.
+	// ErrNewer means that a later version of countersign wrote the ledger.
 	ErrNewer = errors.New("it was written by a newer version of countersign")
-	// ErrForeign says that the file is a database of something else.
-	ErrForeign = errors.New("it is a database, and not a ledger of countersign")
+	// ErrForeign means that the file is a database of something else.
+	ErrForeign = errors.New("it is a database, but not a ledger of countersign")
 )
 
 // Open opens the ledger, or makes it. Close it.
@@ -98,7 +98,7 @@ func Open(ctx context.Context, c Config) (*Ledger, error) {
 	case errors.Is(err, fs.ErrNotExist) && c.ReadOnly:
 		return l, nil
 	case err == nil && info.Mode().Perm()&0o077 != 0:
-		c.Logger.WarnContext(ctx, "others than its owner can open the ledger", "path", c.Path, "mode", info.Mode().Perm().String())
+		c.Logger.WarnContext(ctx, "the ledger can be opened by others than its owner", "path", c.Path, "mode", info.Mode().Perm().String())
 	}
 	if err := l.open(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", c.Path, err), l.Close())
@@ -139,7 +139,7 @@ func (l *Ledger) open(ctx context.Context) error {
 	}
 	if version == 0 {
 		if l.config.ReadOnly {
-			// Made and not yet filled: as good as none.
+			// The file was made and not filled yet: it counts as missing.
 			err := db.Close()
 			l.db = nil
 			return err
@@ -195,7 +195,7 @@ func busy(err error) bool {
 
 func create(ctx context.Context, w *writer) error {
 	var id int
-	// Another process may have been quicker.
+	// Another process may have done it first.
 	if err := w.tx.QueryRowContext(ctx, `PRAGMA application_id`).Scan(&id); err != nil || id == applicationID {
 		return err
 	}
@@ -265,5 +265,5 @@ func (l *Ledger) Head(ctx context.Context) (sequence int64, hash string, err err
 	return sequence, hash, err
 }
 
-// Now is the ledger's clock as records have it: in UTC, whole microseconds.
+// Now is the ledger's clock with the precision of records: UTC, truncated to microseconds.
 func (l *Ledger) Now() time.Time { return l.config.nowUTC() }

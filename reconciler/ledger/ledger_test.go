@@ -22,7 +22,6 @@ const app = ledgertest.Application
 
 // The records that tests append.
 var (
-	role      = ledgertest.Role
 	doc       = ledgertest.Doc
 	operation = ledgertest.Operation
 	runRecord = ledgertest.RunRecord
@@ -123,14 +122,14 @@ func TestAppendRefuses(t *testing.T) {
 		record schemas.Record
 		want   string
 	}{
-		"no type":           {schemas.Record{}, "no type"},
-		"empty intent":      {schemas.Record{Type: schemas.RecordIntent, Operations: []string{"a"}}, "no planned"},
-		"outcome alone":     {schemas.Record{Type: schemas.RecordOutcome, Outcome: &schemas.OutcomeRecord{}}, "no operation or outcome"},
-		"verification":      {schemas.Record{Type: schemas.RecordVerification, Operation: &schemas.Operation{}}, "no operation or verification"},
-		"run":               {schemas.Record{Type: schemas.RecordRun}, "no run_info"},
-		"run's end":         {schemas.Record{Type: schemas.RecordRunEnd}, "no run_info"},
-		"admission":         {schemas.Record{Type: schemas.RecordAdmission, Admission: &schemas.AdmissionRecord{}}, "no admission"},
-		"finding":           {schemas.Record{Type: schemas.RecordFinding}, "no finding"},
+		"no type":           {schemas.Record{}, "type: required"},
+		"empty intent":      {schemas.Record{Type: schemas.RecordIntent, Operations: []string{"a"}}, "requires planned"},
+		"outcome alone":     {schemas.Record{Type: schemas.RecordOutcome, Outcome: &schemas.OutcomeRecord{}}, "requires operation or outcome"},
+		"verification":      {schemas.Record{Type: schemas.RecordVerification, Operation: &schemas.Operation{}}, "requires operation or verification"},
+		"run":               {schemas.Record{Type: schemas.RecordRun}, "requires run_info"},
+		"run's end":         {schemas.Record{Type: schemas.RecordRunEnd}, "requires run_info"},
+		"admission":         {schemas.Record{Type: schemas.RecordAdmission, Admission: &schemas.AdmissionRecord{}}, "requires admission"},
+		"finding":           {schemas.Record{Type: schemas.RecordFinding}, "requires finding"},
 		"too many":          {schemas.Record{Type: schemas.RecordIntent, Planned: many}, "more than 1000"},
 		"a name in Latin-1": {schemas.Record{Type: schemas.RecordAcknowledged, Application: "caf\xe9"}, "UTF-8"},
 	} {

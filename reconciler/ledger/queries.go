@@ -52,7 +52,7 @@ func (l *Ledger) Admissions(ctx context.Context, fn func(schemas.AdmissionRecord
 	return l.Records(ctx, Filter{Types: []schemas.RecordType{schemas.RecordAdmission}}, func(r schemas.Record) error { return fn(*r.Admission) })
 }
 
-// AdmittedAfterRun says whether the commit was admitted when a run over the application was on record already.
+// AdmittedAfterRun reports whether the commit was admitted when a run over the application was on record already.
 func (l *Ledger) AdmittedAfterRun(ctx context.Context, application, commit string) (after bool, err error) {
 	if l.db == nil {
 		return false, nil
@@ -62,7 +62,7 @@ func (l *Ledger) AdmittedAfterRun(ctx context.Context, application, commit strin
 	return after, err
 }
 
-// Acknowledgements returns the records of acknowledgements that runs over an application made use of.
+// Acknowledgements returns the records of acknowledgements that runs over an application used.
 func (l *Ledger) Acknowledgements(ctx context.Context, application string) ([]schemas.Record, error) {
 	var out []schemas.Record
 	err := l.Records(ctx, Filter{Application: application, Types: []schemas.RecordType{schemas.RecordAcknowledged}}, func(r schemas.Record) error {
@@ -74,7 +74,7 @@ func (l *Ledger) Acknowledgements(ctx context.Context, application string) ([]sc
 
 const baselineColumns = `SELECT item, token, made, native_id FROM baseline WHERE application = ?`
 
-// AllBaseline calls fn for what was seen to be as desired in an application, sorted by item. fn must not use
+// AllBaseline calls fn for the items that were seen as desired in an application, sorted by item. fn must not use
 // the ledger.
 func (l *Ledger) AllBaseline(ctx context.Context, application string, fn func(schemas.BaselineItem) error) error {
 	if l.db == nil {
@@ -83,10 +83,10 @@ func (l *Ledger) AllBaseline(ctx context.Context, application string, fn func(sc
 	return baseline(ctx, l.db, baselineColumns+" ORDER BY item", []any{application}, fn)
 }
 
-// Baseline returns those of the items that were seen to be as desired.
+// Baseline returns those of the items that were seen as desired.
 func (l *Ledger) Baseline(ctx context.Context, application string, items []string) (map[string]schemas.BaselineItem, error) {
 	out := map[string]schemas.BaselineItem{}
-	// One length of list for almost all, so that statements are of two kinds.
+	// Almost all lists have one length, so that there are only two statements.
 	const most = 500
 	for l.db != nil && len(items) > 0 {
 		n := min(most, len(items))
@@ -117,8 +117,8 @@ func baseline(ctx context.Context, q querier, query string, args []any, fn func(
 	})
 }
 
-// Unsettled returns the operations, sorted by id, whose intent is on record and of which no read-back says
-// what became: a run was cut short, or could not read.
+// Unsettled returns the operations, sorted by id, whose intent is on record and whose result no
+// read-back shows: a run was cut short, or could not read.
 func (l *Ledger) Unsettled(ctx context.Context, application string) ([]schemas.Operation, error) {
 	if l.db == nil {
 		return nil, nil
@@ -145,7 +145,7 @@ type HeldFor struct {
 	Operation string
 }
 
-// HeldState is what an operation that waits was planned for, and why it waits.
+// HeldState is the purpose of a waiting operation, and why it waits.
 type HeldState struct {
 	Cause schemas.Cause
 	Hold  schemas.Hold
@@ -183,7 +183,7 @@ type RunSummary struct {
 	// Operations were to be carried out, Held were not.
 	Operations int `json:"operations"`
 	Held       int `json:"held"`
-	// Ended says that it came to its end; EndedAt and Counts are set then.
+	// Ended means that it came to its end; EndedAt and Counts are set then.
 	Ended   bool           `json:"ended"`
 	EndedAt time.Time      `json:"ended_at,omitzero"`
 	Counts  map[string]int `json:"counts,omitempty"`
@@ -224,7 +224,7 @@ JOIN records b ON b.sequence = r.sequence LEFT JOIN records e ON e.sequence = r.
 	return out, found, nil
 }
 
-// FirstRunDone says whether a run of the version over the application ended that saw everything and held
+// FirstRunDone reports whether a run of the version over the application ended that saw everything and held
 // nothing back for being the first.
 func (l *Ledger) FirstRunDone(ctx context.Context, application, version string) (bool, error) {
 	if l.db == nil {

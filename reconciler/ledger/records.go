@@ -78,7 +78,7 @@ func (f Filter) where() (string, []any) {
 		}
 		and("type IN (?"+strings.Repeat(", ?", n-1)+")", types...)
 	}
-	// Whole microseconds are kept: what lies between two belongs to the later.
+	// Records have microseconds: an instant between two belongs to the later.
 	if !f.Since.IsZero() {
 		and("time >= ?", ceil(f.Since).Format(timeKey))
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// State is where a request stands by the records, on three axes that don't follow from each other.
+// State is a request's state by the records, on three independent axes.
 type State struct {
 	Approval     schemas.ApprovalState     `json:"approval"`
 	Provisioning schemas.ProvisioningState `json:"provisioning"`
@@ -71,7 +71,7 @@ type tally struct {
 	operations              int
 	outcomes, verifications map[string]int
 	held, drifted, overdue  int
-	// waiting are operations that wait for somebody outside, and that nobody has been asked for yet.
+	// waiting counts operations for somebody outside that nobody has been asked for yet.
 	waiting int
 	failure string
 }
@@ -106,7 +106,7 @@ func (l *Ledger) tallies(ctx context.Context, q querier, path string, sums map[K
 		if failure != "" {
 			t.failure = failure
 		}
-		// What somebody outside is at is on its way, and no drift.
+		// An operation that somebody outside is working on is not drift.
 		if cause == string(schemas.CauseDrift) && verification != statusVerified && verification != statusAttested && !isOpen(asked) {
 			t.drifted++
 		}
@@ -126,7 +126,7 @@ FROM held h`+only, args, func(s *sql.Rows) error {
 		t := of(k)
 		switch {
 		case begun && (hold == string(schemas.HoldPending) || hold == string(schemas.HoldDeclined)):
-			// Its row above says how far it is.
+			// Its row above has its progress.
 		case hold == string(schemas.HoldPending):
 			t.waiting++
 		case cause == string(schemas.CauseDrift):
@@ -214,18 +214,18 @@ func approvals(ctx context.Context, q querier, path string, into map[string][]ap
 
 // approvalOf is the state of a file's content, or of the file when no content is given.
 func approvalOf(verdicts []approval, blob string) schemas.ApprovalState {
-	stands, ever, quarantined := "", false, false
+	present, ever, quarantined := "", false, false
 	for _, a := range verdicts {
 		switch {
 		case a.admitted:
-			stands = a.blob
+			present = a.blob
 			ever = ever || blob == "" && a.blob != "" || blob != "" && a.blob == blob
 		case blob == "" || a.blob == blob:
 			quarantined = true
 		}
 	}
 	switch {
-	case ever && stands != "" && (blob == "" || stands == blob):
+	case ever && present != "" && (blob == "" || present == blob):
 		return ApprovalAdmitted
 	case ever:
 		return ApprovalUndone
@@ -235,7 +235,7 @@ func approvalOf(verdicts []approval, blob string) schemas.ApprovalState {
 	return ApprovalPending
 }
 
-// OperationState is what the last intent, outcome and read-back say of one operation of a document.
+// OperationState is the state of one operation of a document by its last intent, outcome and read-back.
 type OperationState struct {
 	Index       int    `json:"index"` // the document's, in the file
 	Application string `json:"application"`

@@ -10,8 +10,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// VerifyOptions may name a head from outside the ledger: that alone finds a ledger that was cut off or made
-// anew as a whole.
+// VerifyOptions may name a head from outside the ledger: only that finds a ledger that was cut off or
+// replaced completely.
 type VerifyOptions struct {
 	// Head is the hash of a record, as an earlier report or manifest gave it; "" is none.
 	Head string
@@ -21,8 +21,8 @@ type VerifyOptions struct {
 	ChainOnly bool
 }
 
-// Verify recomputes every hash, holds it against the chain and the head, and derives anew what is derived.
-// An error means that the ledger could not be read, never that it does not hold.
+// Verify recomputes every hash, compares it with the chain and the head, and rebuilds the derived tables.
+// An error means that the ledger could not be read, never that it is invalid.
 func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
 	v := verifier{report: VerifyReport{Problems: []Problem{}}, options: o}
 	if l.db == nil {
@@ -33,7 +33,7 @@ func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, err
 		if err := v.chain(ctx, q); err != nil {
 			return err
 		}
-		// What is derived from a broken chain proves nothing.
+		// Tables derived from a broken chain prove nothing.
 		if o.ChainOnly || len(v.report.Problems) > 0 {
 			return nil
 		}
@@ -46,7 +46,7 @@ func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, err
 }
 
 // ReadVerified verifies the chain and calls fn for each record in order; both see the ledger as of one moment. The
-// report says whether the chain holds: fn gets the records also where it doesn't. fn must not use the ledger.
+// report shows whether the chain is valid: fn gets the records also where it isn't. fn must not use the ledger.
 func (l *Ledger) ReadVerified(ctx context.Context, fn func(schemas.Record) error) (VerifyReport, error) {
 	v := verifier{report: VerifyReport{Problems: []Problem{}}}
 	if l.db == nil {
@@ -71,7 +71,7 @@ func (v *verifier) bad(sequence int64, format string, args ...any) {
 	v.report.Problems = append(v.report.Problems, Problem{Sequence: sequence, What: fmt.Sprintf(format, args...)})
 }
 
-// chain looks at each record by itself, at its place after the one before, and at the end.
+// chain checks each record by itself, its link to the previous one, and the end.
 func (v *verifier) chain(ctx context.Context, q querier) error {
 	previous := ""
 	err := rows(ctx, q, `SELECT sequence, type, application, run, time, hash, body FROM records ORDER BY sequence`, nil, func(s *sql.Rows) error {
@@ -99,7 +99,7 @@ func (v *verifier) chain(ctx context.Context, q querier) error {
 		case err != nil:
 			v.bad(sequence, "it cannot be read: %v", err)
 		case hashOf(body) != hash:
-			v.bad(sequence, "its content does not have its hash: it was changed")
+			v.bad(sequence, "its content does not match its hash: it was changed")
 		case r.Sequence != sequence:
 			v.bad(sequence, "it was record %d: it was moved", r.Sequence)
 		case r.Previous != previous:
@@ -129,12 +129,12 @@ func (v *verifier) chain(ctx context.Context, q querier) error {
 	return nil
 }
 
-// conclude holds the end against what was known from outside.
+// conclude compares the end with the head known from outside.
 func (v *verifier) conclude() {
 	o := v.options
 	switch {
 	case o.Head != "" && !v.found:
-		v.bad(o.Count, "the head that was given is not there: the ledger was cut off, or made anew")
+		v.bad(o.Count, "the given head was not found: the ledger was cut off, or replaced")
 	case v.report.LastSequence < o.Count:
 		v.bad(o.Count, "there were this many records once, and now there are %d: the ledger was cut off", v.report.LastSequence)
 	}

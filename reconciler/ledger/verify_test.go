@@ -18,10 +18,10 @@ func TestVerifyFindsTampering(t *testing.T) {
 		want    result
 	}{
 		"nothing":            {nil, true, result{}},
-		"content changed":    {[]string{`UPDATE records SET body = replace(body, 'two', 'zwo') WHERE sequence = 2`}, false, result{"2: its content does not have its hash: it was changed"}},
+		"content changed":    {[]string{`UPDATE records SET body = replace(body, 'two', 'zwo') WHERE sequence = 2`}, false, result{"2: its content does not match its hash: it was changed"}},
 		"content and hash":   {[]string{`UPDATE records SET body = '{"sequence":2}', hash = '` + hashOf([]byte(`{"sequence":2}`)) + `' WHERE sequence = 2`}, false, result{"2: it does not follow the record before it", "3: it does not follow the record before it"}},
 		"not JSON":           {[]string{`UPDATE records SET body = 'x' WHERE sequence = 3`}, false, result{"3: it cannot be read: invalid character 'x' looking for beginning of value"}},
-		"hash":               {[]string{`UPDATE records SET hash = 'x' WHERE sequence = 1`}, false, result{"1: its content does not have its hash: it was changed", "2: it does not follow the record before it"}},
+		"hash":               {[]string{`UPDATE records SET hash = 'x' WHERE sequence = 1`}, false, result{"1: its content does not match its hash: it was changed", "2: it does not follow the record before it"}},
 		"one removed":        {[]string{`DELETE FROM records WHERE sequence = 2`}, false, result{"2: it is missing: the next record is 3", "3: it does not follow the record before it"}},
 		"the first removed":  {[]string{`DELETE FROM records WHERE sequence = 1`}, false, result{"1: it is missing: the next record is 2", "2: it does not follow the record before it"}},
 		"removed and closed": {[]string{`DELETE FROM records WHERE sequence = 2`, `UPDATE records SET sequence = 2 WHERE sequence = 3`, `UPDATE records SET sequence = 3 WHERE sequence = 4`}, false, result{"2: it was record 3: it was moved", "3: it was record 4: it was moved", "4: it was the last record once, and now record 3 is: the end was cut off or put on"}},
@@ -31,8 +31,8 @@ func TestVerifyFindsTampering(t *testing.T) {
 		"the head removed":   {[]string{`DELETE FROM head`}, false, result{"0: the note of the last record was removed"}},
 		"filed elsewhere":    {[]string{`UPDATE records SET type = 'run' WHERE sequence = 2`, `UPDATE records SET time = '2020-01-01T00:00:00.000000Z' WHERE sequence = 3`}, false, result{"2: it is filed under another type, application, run or time than its own", "3: it is filed under another type, application, run or time than its own"}},
 		"cut off with the head": {[]string{`DELETE FROM records WHERE sequence >= 3`, `UPDATE head SET sequence = 2, hash = (SELECT hash FROM records WHERE sequence = 2)`}, true,
-			result{"4: the head that was given is not there: the ledger was cut off, or made anew"}},
-		"emptied with the head": {[]string{`DELETE FROM records`, `UPDATE head SET sequence = 0, hash = ''`}, true, result{"4: the head that was given is not there: the ledger was cut off, or made anew"}},
+			result{"4: the given head was not found: the ledger was cut off, or replaced"}},
+		"emptied with the head": {[]string{`DELETE FROM records`, `UPDATE head SET sequence = 0, hash = ''`}, true, result{"4: the given head was not found: the ledger was cut off, or replaced"}},
 		"a verdict forged":      {[]string{`INSERT INTO admissions VALUES ('evil', 1)`}, false, result{"0: the table admissions does not follow from the records: it was changed"}},
 		"a baseline forged": {[]string{`INSERT INTO baseline VALUES ('warehouse', 'c', 'present:', 1, '')`, `DELETE FROM first_runs`, `INSERT INTO first_runs VALUES ('warehouse', '9')`}, false,
 			result{"0: the table baseline does not follow from the records: it was changed", "0: the table first_runs does not follow from the records: it was changed"}},
@@ -65,7 +65,7 @@ func TestVerifyAgainstAHead(t *testing.T) {
 	t.Parallel()
 	l, _ := temp(t)
 	all := appendTo(t, l, note("one"), note("two"), note("three"))
-	lost := []string{"0: the head that was given is not there: the ledger was cut off, or made anew"}
+	lost := []string{"0: the given head was not found: the ledger was cut off, or replaced"}
 	for name, tt := range map[string]struct {
 		o    VerifyOptions
 		want []string

@@ -180,6 +180,7 @@ func (x *folding) decide(c *Connection, g *group, words []statement, left int) *
 		t.Cause, t.Documents, t.TargetID = schemas.CauseExpiry, expired, expiredAt.entry.SourceID
 	case revoke != nil:
 		t.Cause, t.Documents, t.TargetID = schemas.CauseRequest, revoke.event.list(), revoke.entry.SourceID
+		t.Revoked = true
 	case past != nil:
 		t.Cause, t.Documents, t.TargetID = schemas.CauseRequest, past, pastAt.entry.SourceID
 	case undone != nil:

@@ -105,6 +105,8 @@ type Tombstone struct {
 	// Cause is request (a revoke, or a deletion of either end), expiry or undo.
 	Cause     schemas.Cause
 	Documents []schemas.DocumentID
+	// Revoked means that a revoke names it; without it a deletion, an expiry or an undo ended it.
+	Revoked bool
 	// Scheduled means that every undone grant of it had a start, so that it may have been undone before it
 	// was ever in force: then only the baseline can tell that it is ours.
 	Scheduled bool

@@ -36,12 +36,15 @@ import (
 //	yes                 there      –                nothing; remembered as adopted
 //	yes                 invited    any              nothing; pending
 //	yes                 other id   present          nothing; a finding
-//	tombstone, request  there      any              revoke
-//	tombstone, expiry   there      any              revoke
+//	yes                 by its id  present          nothing: renamed, a finding
+//	yes                 no target  present          a finding; the grant is held, as drift
+//	tombstone, request  there      any              revoke, under every name of the remembered id
+//	tombstone, expiry   there      any              revoke, likewise
 //	tombstone, undo     there      made             revoke
 //	tombstone, undo     there      adopted          nothing: it is unmanaged again
 //	tombstone, undo     there      –                revoke: the requests show that it was granted
-//	tombstone           –          any              nothing; remembered
+//	tombstone           –          any              nothing; remembered with its id
+//	tombstone, request  no target  –                nothing: no effect, a finding
 //	never mentioned     there      any              unmanaged: nothing, a line in the report, or revoke
 
 // Input is everything that a Diff depends on.
@@ -54,8 +57,8 @@ type Input struct {
 	Live connectors.State
 	// Normalize is the connector's pure Normalize; nil leaves states as they are.
 	Normalize func(connectors.State) (connectors.State, error)
-	// Targets are what the application answered about the targets that are to be granted; a name that is
-	// missing does not exist. Nil means that nobody asked: every target is taken to exist.
+	// Targets are what the application answered about the targets that are to be granted, and about the Lookups of a
+	// Diff before; a name that is missing does not exist. Nil means that nobody asked: every target is taken to exist.
 	Targets map[schemas.Name][]connectors.Item
 	// Baseline tells what was seen to be as desired before. Nil knows nothing.
 	Baseline func(item string) (schemas.BaselineItem, bool)
@@ -71,6 +74,9 @@ type Result struct {
 	Settled []schemas.BaselineItem
 	// Tokens are the tokens that the plan's operations settle, by operation id.
 	Tokens map[string]string
+	// Lookups are targets of revokes that took nothing and were never verified: whether they exist decides. A Diff with
+	// Targets has none.
+	Lookups []schemas.Name
 	// Shrunken means that most of what was there at the last verification is gone from the live state.
 	Shrunken bool
 }
@@ -137,7 +143,8 @@ type subject struct {
 	// known means that base is known, identity that the name had another id when it was verified and
 	// nothing was approved since.
 	known, identity bool
-	open            bool // its entitlements are to be compared
+	open            bool         // its entitlements are to be compared
+	missing         schemas.Name // the last target of a removal that was not found
 }
 
 func sortedLive(list []connectors.Connection) []*connectors.Connection {

@@ -160,8 +160,8 @@ func TestDiff(t *testing.T) {
 		{"a lost grant that is asked for anew", nil, []string{"live role/a", "A role/a +user/x", "run", "live role/a", "A role/a +user/x"}, []string{"grant role/a user/x MEMBER, request"}},
 		{"a lost grant when another has ended", nil, []string{"live role/a", "A role/a +user/x", "A role/a +user/x@..2", "run", "live role/a", "day 2"},
 			[]string{"grant role/a user/x MEMBER, drift"}},
-		{"a revoke that came back", nil, []string{"live role/a user/x:MEMBER", "A role/a -user/x", "run", "live role/a user/x:MEMBER"}, []string{"revoke role/a user/x MEMBER, drift"}},
-		{"an expiry that came back", nil, []string{"live role/a", "A role/a +user/x@..2", "run", "day 2", "run", "live role/a user/x:MEMBER"}, []string{"revoke role/a user/x MEMBER, drift"}},
+		{"a revoke that came back", nil, []string{"live role/a user/x:MEMBER", "A role/a -user/x", "run", "live role/a user/x:MEMBER"}, []string{"revoke role/a user/x MEMBER, request"}},
+		{"an expiry that came back", nil, []string{"live role/a", "A role/a +user/x@..2", "run", "day 2", "run", "live role/a user/x:MEMBER"}, []string{"revoke role/a user/x MEMBER, expiry"}},
 		{"an attribute", nil, []string{"C role/a", "run", "live role/a limit=9"}, []string{"update role/a limit=-1, drift"}},
 		{"an attribute that is asked for anew", nil, []string{"C role/a", "run", "live role/a limit=9", "C role/a limit=8"}, []string{"update role/a limit=8, request"}},
 		{"a lost connection", nil, []string{"C role/a", "A role/a +user/x", "run", "live -role/a"},
@@ -191,6 +191,43 @@ func TestDiff(t *testing.T) {
 		{"another identity that lost the grant", targets(user("user/x", "8", "")), []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a"},
 			[]string{"grant role/a user/x MEMBER, drift, held: identity"}},
 
+		// Names that change while the id stays.
+		{"a grant of a renamed user is in force", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/y:MEMBER#7"}, []string{"! renamed role/a"}},
+		{"a grant of a user that became a group", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a guest/x:MEMBER#7"}, []string{"! renamed role/a"}},
+		{"a grant of a renamed user beside another of its name", nil,
+			[]string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/x:MEMBER#8 user/y:MEMBER#7"}, []string{"! other-id role/a"}},
+		{"an id of another kind is no rename", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a role/y:MEMBER#7"},
+			[]string{"grant role/a user/x MEMBER, drift", "unmanaged role/a role/y MEMBER"}},
+		{"the end of a renamed user", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x@..2", "run", "day 2", "live role/a user/y:MEMBER#7"},
+			[]string{"revoke role/a user/y MEMBER, expiry"}},
+		{"the revoke of a renamed user", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/y:MEMBER#7", "A role/a -user/x"},
+			[]string{"revoke role/a user/y MEMBER, request"}},
+		{"the revoke of a user that became a group", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a guest/x:MEMBER#7", "A role/a -user/x"},
+			[]string{"revoke role/a guest/x MEMBER, request"}},
+		{"the revoke of a renamed user, granted under the new name", nil,
+			[]string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/y:MEMBER#7", "A role/a +user/y", "A role/a -user/x"}, []string{}},
+		{"the revoke of a renamed user and of the new holder of its name", nil,
+			[]string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/x:MEMBER#8 user/y:MEMBER#7", "A role/a -user/x"},
+			[]string{"revoke role/a user/x MEMBER, request", "revoke role/a user/y MEMBER, request"}},
+		{"the end of a name that was taken over by a renamed user with a grant", nil,
+			[]string{"live role/a user/x:MEMBER#7 user/y:MEMBER#8", "A role/a +user/x", "A role/a +user/y@..2", "run", "day 2", "live role/a user/y:MEMBER#7"}, []string{"! renamed role/a"}},
+		{"a removed user that comes back under another name", nil,
+			[]string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "A role/a -user/x", "run", "live role/a user/y:MEMBER#7"}, []string{"revoke role/a user/y MEMBER, request"}},
+		{"a removed user that comes back after an expiry that nobody saw", nil,
+			[]string{"live role/a user/x:MEMBER#7", "A role/a +user/x@..2", "run", "live role/a", "day 2", "run", "live role/a user/x:MEMBER#7"}, []string{"revoke role/a user/x MEMBER, expiry"}},
+		{"a renamed table", nil, []string{"live role/a table/t:SELECT#7", "A role/a +table/t", "run", "live role/a table/u:SELECT#7 schema/s:SELECT#7", "A role/a -table/t"},
+			[]string{"revoke role/a table/u SELECT, request", "unmanaged role/a schema/s SELECT"}},
+
+		// Targets that can't be found.
+		{"a revoke of a misspelt name", targets(user("user/alice", "", "")), []string{"live role/a user/alice:MEMBER", "A role/a +user/alice", "run", "A role/a -user/Alice"}, []string{"! no-effect role/a"}},
+		{"a revoke of what was never there", targets(user("user/bob", "", "")), []string{"live role/a", "A role/a -user/bob"}, []string{}},
+		{"a revoke of a verified user that left", targets(), []string{"live role/a user/x:MEMBER", "A role/a +user/x", "run", "live role/a", "A role/a -user/x"}, []string{}},
+		{"a revoke of a verified user without a recorded id", func(w *world) { w.desc.NativeIDs = true; targets()(w) },
+			[]string{"live role/a user/x:MEMBER", "A role/a +user/x", "run", "live role/a", "A role/a -user/x"}, []string{"! unverifiable role/a"}},
+		{"a grant whose target vanished", targets(), []string{"live role/a user/x:MEMBER", "A role/a +user/x", "run", "live role/a"},
+			[]string{"grant role/a user/x MEMBER, drift, held: target", "! target-vanished role/a"}},
+		{"a grant that was never verified, of nobody", targets(), []string{"live role/a", "A role/a +user/x"}, []string{"! target-not-found role/a"}},
+
 		// Order.
 		{"create, update, revoke, grant, delete", nil, []string{"C role/a", "C role/b limit=1", "live role/b user/x:MEMBER", "A role/b -user/x +role/a", "D role/c", "live role/c"},
 			[]string{"create role/a limit=-1 login=false, request", "update role/b limit=1, request", "revoke role/b user/x MEMBER, request",
@@ -211,6 +248,40 @@ func TestDiff(t *testing.T) {
 			}
 			executable(t, res.Plan.Operations)
 		})
+	}
+}
+
+// A revoke that takes nothing and was never verified asks for a look-up, and is not settled before the answer.
+func TestLookups(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).steps("live role/a user/x:MEMBER", "A role/a -user/X -user/x")
+	res := w.diff()
+	if diff := cmp.Diff([]schemas.Name{name("user/X")}, res.Lookups); diff != "" {
+		t.Error(diff)
+	}
+	w.adjust = func(in *plan.Input) { in.Targets = map[schemas.Name][]connectors.Item{} }
+	res = w.diff()
+	if len(res.Lookups) > 0 || len(res.Plan.Findings) != 1 || res.Plan.Findings[0].Message != "the revoke of user/X removed nothing: user/X doesn't exist in app (there is x)" {
+		t.Errorf("look-ups %v, findings %v", res.Lookups, res.Plan.Findings)
+	}
+	for _, s := range res.Settled {
+		if strings.Contains(s.Item, "X") {
+			t.Errorf("settled %v", s)
+		}
+	}
+}
+
+// The id of a target outlives its grant: it is what finds the target under another name.
+func TestAbsentItemsKeepTheirID(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).steps("live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "A role/a -user/x", "run")
+	item := plan.EntitlementItem(schemas.Key{Connection: name("role/a"), Target: name("user/x"), Privilege: schemas.PrivilegeMember})
+	if got := w.baseline[item]; got.NativeID != "7" || !strings.HasPrefix(got.Token, "absent") {
+		t.Errorf("got %+v", got)
+	}
+	w.steps("live role/a user/x:MEMBER#8", "A role/a +user/x", "run")
+	if got := w.baseline[item]; got.NativeID != "8" {
+		t.Errorf("granted again, to another: got %+v", got)
 	}
 }
 

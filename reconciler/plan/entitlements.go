@@ -9,55 +9,73 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// entitlements walks what is wanted, what is to be gone and what is there, all in the order of keys.
+// entitlements compares what is wanted and what is to be gone with what is there, all in the order of keys. An edge is
+// found by its name, and by the native id that was remembered of it, whatever it is called now.
 func (d *differ) entitlements(it *subject) {
 	c := it.connection
 	var live []connectors.Entitlement
 	if it.found != nil {
 		live = sortedEntitlements(it.found.Entitlements)
 	}
-	i, j, k := 0, 0, 0
-	for i < len(c.Entitlements) || j < len(c.Tombstones) || k < len(live) {
-		var target schemas.Name
-		var priv string
-		first := true
-		least := func(t schemas.Name, p string) {
-			if first || compareTarget(t, p, target, priv) < 0 {
-				target, priv, first = t, p, false
-			}
-		}
-		if i < len(c.Entitlements) {
-			least(c.Entitlements[i].Target, c.Entitlements[i].Privilege)
-		}
-		if j < len(c.Tombstones) {
-			least(c.Tombstones[j].Target, c.Tombstones[j].Privilege)
-		}
-		if k < len(live) {
-			least(live[k].Target, live[k].Privilege)
-		}
-		start := k
-		for k < len(live) && live[k].Privilege == priv && live[k].Target == target {
-			k++
-		}
-		have := live[start:k]
-		var taken *connectors.Entitlement
-		all := false // the requests speak of all of that name
-		if i < len(c.Entitlements) && c.Entitlements[i].Privilege == priv && c.Entitlements[i].Target == target {
-			taken, all = d.grant(it, &c.Entitlements[i], have)
+	e := edges{live: live, taken: make([]bool, len(live))}
+	d.claim(it, &e)
+	i, j := 0, 0
+	for i < len(c.Entitlements) || j < len(c.Tombstones) {
+		if j == len(c.Tombstones) || i < len(c.Entitlements) &&
+			compareTarget(c.Entitlements[i].Target, c.Entitlements[i].Privilege, c.Tombstones[j].Target, c.Tombstones[j].Privilege) <= 0 {
+			d.grant(it, &c.Entitlements[i], &e)
 			i++
-		}
-		if j < len(c.Tombstones) && c.Tombstones[j].Privilege == priv && c.Tombstones[j].Target == target {
-			taken, all = d.revoke(it, &c.Tombstones[j], have)
-			j++
-		}
-		if all {
 			continue
 		}
-		for h := range have {
-			if e := &have[h]; e != taken {
-				d.leftover(c.Name, it.info, it.found, e)
-			}
+		d.revoke(it, &c.Tombstones[j], &e)
+		j++
+	}
+	for k := range live {
+		if !e.taken[k] {
+			d.leftover(c.Name, it.info, it.found, &live[k])
 		}
+	}
+}
+
+// edges are the live entitlements of one connection, sorted. taken marks those that a request is about.
+type edges struct {
+	live  []connectors.Entitlement
+	taken []bool
+	// loose are the edges that no grant wants by today's name, and byID those of them by their target's id, made when
+	// it is first asked for. Usually there are none.
+	loose []int
+	byID  map[string][]int
+	// claimed are the loose edges that a wanted grant has by the remembered id of its target, nil for none.
+	claimed map[int]bool
+	next    int // where the search for the next name begins
+}
+
+// named returns the range of the edges with a target's name and privilege. It is asked in the order of keys.
+func (e *edges) named(target schemas.Name, privilege string) (start, end int) {
+	for e.next < len(e.live) && compareTarget(e.live[e.next].Target, e.live[e.next].Privilege, target, privilege) < 0 {
+		e.next++
+	}
+	start = e.next
+	for end = start; end < len(e.live) && e.live[end].Privilege == privilege && e.live[end].Target == target; end++ {
+	}
+	return start, end
+}
+
+// withID returns the loose edges whose target has an id.
+func (e *edges) withID(id string) []int {
+	if e.byID == nil {
+		e.byID = map[string][]int{}
+		for _, k := range e.loose {
+			e.byID[e.live[k].TargetID] = append(e.byID[e.live[k].TargetID], k)
+		}
+	}
+	return e.byID[id]
+}
+
+// take marks the edges from start to end.
+func (e *edges) take(start, end int) {
+	for i := start; i < end; i++ {
+		e.taken[i] = true
 	}
 }
 
@@ -74,18 +92,19 @@ func sortedEntitlements(list []connectors.Entitlement) []connectors.Entitlement 
 	return list
 }
 
-// pick returns the entitlement with an id: the only one when the id is "". ok is false when there
-// are several and the id is "".
-func pick(have []connectors.Entitlement, id string) (e *connectors.Entitlement, ok bool) {
+// pick returns the index of the entitlement with an id: of the only one when the id is "", and -1 where there is none.
+// ok is false when there are several and the id is "".
+func pick(have []connectors.Entitlement, id string) (at int, ok bool) {
+	at = -1
 	for i := range have {
 		if id == "" || have[i].TargetID == "" || have[i].TargetID == id {
-			if e != nil {
-				return nil, false
+			if at >= 0 {
+				return -1, false
 			}
-			e = &have[i]
+			at = i
 		}
 	}
-	return e, true
+	return at, true
 }
 
 func (d *differ) ambiguous(c schemas.Name, docs []schemas.DocumentID, target schemas.Name, ids []string) {
@@ -101,33 +120,39 @@ func targetIDs(have []connectors.Entitlement) []string {
 	return ids
 }
 
-// grant compares one wanted entitlement with what is there of its name. It returns which of those it
-// speaks of, or that it speaks of all.
-func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement) (taken *connectors.Entitlement, all bool) {
+// grant compares one wanted entitlement with the live edges.
+func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 	c, app := it.connection, d.in.Application
-	have, ok := pick(of, e.TargetID)
+	start, end := live.named(e.Target, e.Privilege)
+	at, ok := pick(live.live[start:end], e.TargetID)
+	var have *connectors.Entitlement
+	if at >= 0 {
+		have = &live.live[start+at]
+		live.take(start+at, start+at+1)
+	}
 	target := it.info.target(e.Target.Type)
 	switch {
 	case !ok:
-		d.ambiguous(c.Name, e.Documents, e.Target, targetIDs(of))
-		return nil, true
+		live.take(start, end)
+		d.ambiguous(c.Name, e.Documents, e.Target, targetIDs(live.live[start:end]))
+		return
 	case it.form.refused(e.Target, e.Privilege) != nil:
 		d.find(c.Name, e.Documents, schemas.SeverityError, "refused-by-application", it.form.refused(e.Target, e.Privilege).Error(), "correct the request")
-		return have, false
+		return
 	case target == nil:
 		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-target-type", fmt.Sprintf("a %s cannot be granted to a %s", e.Target.Type, c.Type), "")
-		return have, false
+		return
 	case len(target.Privileges) > 0 && !slices.Contains(target.Privileges, e.Privilege):
 		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-privilege", fmt.Sprintf("unknown privilege %s on a %s", e.Privilege, e.Target.Type),
 			"the privileges are "+strings.Join(target.Privileges, ", "))
-		return have, false
+		return
 	case target.Edge != connectors.EdgeResource && e.Target == c.Name:
 		d.find(c.Name, e.Documents, schemas.SeverityError, "self-grant", c.String()+" cannot be a member of itself", "remove the grant")
-		return have, false
+		return
 	case !d.grantable(target, e.Target):
 		d.find(c.Name, e.Documents, schemas.SeverityError, "not-grantable", fmt.Sprintf("%s may not be granted in %s", e.Target, app.Name),
 			"an owner widens spec.grantable in a pull request of its own")
-		return have, false
+		return
 	}
 	key := schemas.Key{Connection: c.Name, Target: e.Target, Privilege: e.Privilege}
 	name := EntitlementItem(key)
@@ -148,15 +173,19 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 				d.settle(written, present, e.Documents, have.TargetID, wbase, wknown)
 			}
 		}
-		return have, false
+		return
 	}
-	id, ok := d.target(it, e, target, key)
+	verified := known && !d.assert.changed(base, known, present, e.Documents)
+	if verified && d.renamed(it, e, base, live) {
+		return
+	}
+	id, ok := d.target(it, e, target, key, verified)
 	if !ok {
-		return nil, false
+		return
 	}
 	if !target.Grant {
 		d.unsupported(c.Name, e.Documents, "grant a "+e.Target.Type+" to a "+c.Type)
-		return nil, false
+		return
 	}
 	op := d.op(schemas.OperationGrant, c.Name, e.Documents)
 	op.Target, op.TargetID, op.Privilege, op.Expires, op.Provisioning = &e.Target, id, e.Privilege, e.Expires, e.Provisioning
@@ -167,12 +196,11 @@ func (d *differ) grant(it *subject, e *Entitlement, of []connectors.Entitlement)
 		op.Cause = schemas.CauseStart
 	}
 	op.Privileged = PrivilegedGrant(app, *it.info.typ, *target, c.Name, e.Target, e.Privilege)
-	if !d.assert.changed(base, known, present, e.Documents) {
+	if verified {
 		d.holdIdentity(op, it.identity, it.base.NativeID, op.NativeID)
 		d.holdIdentity(op, base.NativeID != "" && id != "" && base.NativeID != id, base.NativeID, id)
 	}
 	d.plan(op, present, e.Documents, base, known)
-	return nil, false
 }
 
 func (d *differ) pending(key schemas.Key, state schemas.EntitlementState) {
@@ -189,8 +217,9 @@ func (d *differ) notIdentity(c schemas.Name, e *Entitlement) {
 		"grant it as the connection that it is, so that its members show")
 }
 
-// target finds the one target that is meant, and its id where the application told.
-func (d *differ) target(it *subject, e *Entitlement, target *connectors.GrantableType, key schemas.Key) (id string, ok bool) {
+// target finds the one target that is meant, and its id where the application told. verified means that the grant was in
+// force once and nothing was approved since.
+func (d *differ) target(it *subject, e *Entitlement, target *connectors.GrantableType, key schemas.Key, verified bool) (id string, ok bool) {
 	c := it.connection
 	if d.in.Targets == nil {
 		return e.TargetID, true
@@ -203,6 +232,8 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 	switch {
 	case len(found) == 0 && made:
 		return e.TargetID, true // a creation in this plan makes it
+	case len(found) == 0 && verified:
+		d.vanished(it, e, target)
 	case len(found) == 0:
 		d.find(c.Name, e.Documents, schemas.SeverityError, "target-not-found", fmt.Sprintf("%s does not exist in %s", e.Target, d.in.Application.Name), "correct the name, or make it first")
 	case len(found) > 1:
@@ -221,42 +252,4 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 		return found[0].NativeID, true
 	}
 	return "", false
-}
-
-// revoke compares one entitlement that is to be gone with what is there of its name. It returns which of
-// those it takes away, or that nothing of the name is left over.
-func (d *differ) revoke(it *subject, t *Tombstone, of []connectors.Entitlement) (taken *connectors.Entitlement, all bool) {
-	c := it.connection
-	name := EntitlementItem(schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege})
-	word := absentFor(t.Cause)
-	base, known := d.baseline(name)
-	have, ok := pick(of, t.TargetID)
-	switch {
-	case !ok:
-		d.ambiguous(c.Name, t.Documents, t.Target, targetIDs(of))
-		return nil, true
-	case have == nil:
-		// A grant that was undone before its start leaves nothing to watch for.
-		if known || !t.Scheduled {
-			d.settle(name, word, t.Documents, "", base, known)
-			for _, written := range it.form.written(t.Target, t.Privilege) {
-				wbase, wknown := d.baseline(written)
-				d.settle(written, word, t.Documents, "", wbase, wknown)
-			}
-		}
-		return nil, false
-	case t.Cause == schemas.CauseUndo && !d.owned && (known && hasWord(base.Token, present) && !base.Made || !known && t.Scheduled):
-		return nil, false // access that was there before the request becomes unmanaged again
-	}
-	target := it.info.target(t.Target.Type)
-	if target == nil || !target.Revoke {
-		d.unsupported(c.Name, t.Documents, "take a "+t.Target.Type+" from a "+c.Type)
-		return have, false
-	}
-	op := d.op(schemas.OperationRevoke, c.Name, t.Documents)
-	op.Target, op.TargetID, op.Privilege, op.Cause = &t.Target, have.TargetID, t.Privilege, t.Cause
-	op.NativeID = it.found.NativeID
-	op.Privileged = PrivilegedGrant(d.in.Application, *it.info.typ, *target, c.Name, t.Target, t.Privilege)
-	d.plan(op, word, t.Documents, base, known)
-	return have, false
 }

@@ -23,11 +23,15 @@ func EntitlementItem(k schemas.Key) string {
 	return item("e", k.Connection.Type, k.Connection.SourceName, k.Target.Type, k.Target.SourceName, k.Privilege)
 }
 
-// OperationItem is the item that an operation changes.
+// OperationItem is the item that an operation changes, by the names in the requests.
 func OperationItem(o *schemas.Operation) string {
 	switch o.Kind {
 	case schemas.OperationGrant, schemas.OperationRevoke:
-		return EntitlementItem(o.Key())
+		k := o.Key()
+		if o.WrittenTarget != nil {
+			k.Target = *o.WrittenTarget
+		}
+		return EntitlementItem(k)
 	case schemas.OperationUpdate:
 		return PayloadItem(o.Connection)
 	}

@@ -13,14 +13,19 @@ func (d *differ) op(kind schemas.OperationKind, c schemas.Name, docs []schemas.D
 	}
 }
 
-// plan adds the operation with its id. It is drift when everything that asks for it was verified before.
+// plan adds the operation with its id. It is drift when everything that asks for it was verified before; access that
+// approved documents ended and that is seen again is removed for the same cause as the first time.
 func (d *differ) plan(op *schemas.Operation, word string, docs []schemas.DocumentID, base schemas.BaselineItem, known bool) {
 	if op.Provisioning == "" {
 		op.Provisioning = d.in.Application.Spec.Provisioning
 	}
-	op.ID = operationID(op.Application, op.Kind, OperationItem(op))
+	id := OperationItem(op)
+	if op.WrittenTarget != nil {
+		id = item(id, op.Target.Type, op.Target.SourceName) // beside that of the written name
+	}
+	op.ID = operationID(op.Application, op.Kind, id)
 	// A connection's entitlements went with it: when it is recreated, they are granted again.
-	if op.Cause != schemas.CauseUnmanaged && !d.made[op.Connection] && !d.assert.changed(base, known, word, docs) {
+	if op.Cause != schemas.CauseUnmanaged && op.Kind != schemas.OperationRevoke && !d.made[op.Connection] && !d.assert.changed(base, known, word, docs) {
 		op.Cause = schemas.CauseDrift
 	}
 	d.out.Tokens[op.ID] = d.assert.token(word, docs)
@@ -39,8 +44,8 @@ func (d *differ) settle(item, word string, docs []schemas.DocumentID, native str
 		// who makes it present again.
 		s.Made = base.Made
 	}
-	if !d.assert.changed(base, known, word, docs) && base.NativeID != "" {
-		s.NativeID = base.NativeID // the id that was bound first, until somebody approves it again
+	if base.NativeID != "" && (hasWord(word, absent) || !d.assert.changed(base, known, word, docs)) {
+		s.NativeID = base.NativeID // the id that was bound first, until somebody approves it again; an absent item keeps it
 	}
 	d.out.Settled = append(d.out.Settled, s)
 }

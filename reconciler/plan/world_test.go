@@ -47,6 +47,7 @@ func description() connectors.Description {
 					all(connectors.GrantableType{Type: "role", Edge: connectors.EdgeConnection, Privileges: membership, Default: membership[:1],
 						Privileged: []string{"root"}}),
 					all(connectors.GrantableType{Type: "user", Edge: connectors.EdgeIdentity, Privileges: membership, Default: membership[:1]}),
+					all(connectors.GrantableType{Type: "guest", Edge: connectors.EdgeMember, Privileges: membership, Default: membership[:1]}),
 					{Type: "frozen", Edge: connectors.EdgeResource, Privileges: []string{"READ"}, Default: []string{"READ"}},
 				},
 			},

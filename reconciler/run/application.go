@@ -26,15 +26,15 @@ type application struct {
 	input      plan.Input
 	result     plan.Result
 	outcome    *schemas.ApplicationOutcome
-	next       time.Time // when a start or an expiry changes what is wanted
+	next       time.Time // when a start or an expiry changes the desired state
 	release    release
 	remembered func(string) (schemas.BaselineItem, bool)
 	// interrupted are the operations of runs that were cut short between the intent and the read-back, by item.
 	interrupted map[string]schemas.Operation
-	// fulfilments are what somebody outside was asked for, and lookAgain when to look at it again; zero for nothing.
+	// fulfilments are the operations that somebody outside was asked for; lookAgain is when to check on them, zero for never.
 	fulfilments *fulfilments
 	lookAgain   time.Time
-	// unlock gives the application back; nil when it was not taken.
+	// unlock releases the application; nil when it was not locked.
 	unlock func() error
 	err    error
 }
@@ -44,7 +44,7 @@ func newApplication(p *pass, app *schemas.Application) *application {
 		Plan: schemas.ApplicationPlan{Application: app.Name, Connector: app.Spec.Connector, Mode: app.Spec.Mode, Operations: []schemas.Operation{}}}}
 }
 
-// close lets go of the application and of what was read of it.
+// close closes the application and drops its state.
 func (a *application) close() {
 	if a.live != nil {
 		a.err = errors.Join(a.err, a.live.reader.Close())
@@ -55,7 +55,7 @@ func (a *application) close() {
 	a.live, a.input, a.result, a.documents, a.remembered, a.fulfilments = nil, plan.Input{}, plan.Result{}, nil, nil, nil
 }
 
-// prepare reads the application and says what it would take to have it as it should be.
+// prepare reads the application and plans the operations that take it to the desired state.
 func (a *application) prepare(ctx context.Context) (err error) {
 	if a.live, err = a.openLive(ctx, a.app, a.base.Ledger); err != nil {
 		return err
@@ -83,7 +83,7 @@ func (a *application) prepare(ctx context.Context) (err error) {
 	return err
 }
 
-// holdBack says which operations wait, and why.
+// holdBack decides which operations wait, and why.
 func (a *application) holdBack(ctx context.Context) error {
 	rules, release, err := a.rules(ctx, a.app, a.result, a.input.Now)
 	if err != nil {
@@ -190,9 +190,9 @@ func (a *application) carryOut(ctx context.Context) error {
 			return err
 		}
 	}
-	// What was carried out before is read back all the same.
-	said, unasked := a.requestFulfilment(ctx, others)
-	after, err := a.verify(ctx, append(todo, said...), ours)
+	// Operations carried out before are read back all the same.
+	answered, unasked := a.requestFulfilment(ctx, others)
+	after, err := a.verify(ctx, append(todo, answered...), ours)
 	if err = errors.Join(unasked, err); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func (a *application) carryOut(ctx context.Context) error {
 	return a.end(ctx, info, after)
 }
 
-// held is what waits, as the ledger tells it.
+// held lists the waiting operations in the ledger's terms.
 func held(ops []schemas.Operation) map[ledger.HeldFor]ledger.HeldState {
 	out := map[ledger.HeldFor]ledger.HeldState{}
 	for i := range ops {
@@ -216,7 +216,7 @@ func held(ops []schemas.Operation) map[ledger.HeldFor]ledger.HeldState {
 	return out
 }
 
-// recordHeld puts on record what waits, and why.
+// recordHeld records the waiting operations with their reasons.
 func (a *application) recordHeld(ctx context.Context) error {
 	var held []schemas.Operation
 	for _, o := range a.outcome.Plan.Operations {
@@ -251,7 +251,7 @@ func (a *application) end(ctx context.Context, info *schemas.RunRecord, after *p
 		}
 	}
 	if a.outcome.Plan.Incomplete != "" {
-		counts[ledger.CountIncomplete] = 1 // who saw nothing whole has not had its first run
+		counts[ledger.CountIncomplete] = 1 // a run that did not read everything is not a first run
 	}
 	a.outcome.Remaining = len(after.Plan.Operations)
 	ended := *info

@@ -5,7 +5,7 @@
 // or ticket (fulfilment*.go); either way the effect is verified by reading the application (verify.go). A preview reads
 // and plans in the same way, and writes nothing (preview.go).
 //
-// What a pass starts from (Base) is handed in: run does not know how it was judged. It may import index (types only),
+// A pass starts from a Base that is handed in: run does not know how it was judged. It may import index (types only),
 // plan, graph, hold, ledger, run/fulfilment, connectors and schemas. It knows nothing of Git, of policy or of a forge's
 // API.
 package run

@@ -15,16 +15,16 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// fulfilments are what somebody outside was asked of one application, and what comes of it in this run.
+// fulfilments are the operations of one application that somebody outside was asked for, and their progress in this run.
 type fulfilments struct {
 	*fulfilment.Review
-	// findings of what was read of tickets before there was a plan.
+	// findings from reading tickets, before the plan was made.
 	findings []schemas.Finding
 	tickets  Tickets
 	sources  map[schemas.DocumentID]source
 }
 
-// readFulfilments reads what was asked for, and hears what became of tickets.
+// readFulfilments reads the operations asked for and the answers on tickets.
 func (a *application) readFulfilments(ctx context.Context) error {
 	a.fulfilments = &fulfilments{Review: &fulfilment.Review{Gone: map[string]bool{}}, sources: map[schemas.DocumentID]source{}}
 	if err := a.loadFulfilments(ctx); err != nil {
@@ -48,12 +48,12 @@ func (a *application) loadFulfilments(ctx context.Context) error {
 	return nil
 }
 
-// classifyFulfilments sorts what was asked for by what the read shows.
+// classifyFulfilments sorts the operations asked for by the result of the read.
 func (a *application) classifyFulfilments() {
 	p := &a.outcome.Plan
 	unknown := p.Incomplete != "" || a.result.Shrunken
 	seen := func(f *ledger.Fulfilment) bool {
-		// Of what nobody can read it is the word itself that shows.
+		// For an application that nobody can read, the answer itself is the evidence.
 		return plan.Seen(&f.Plan, a.live.state) && (a.live.attested == nil || f.State == ledger.FulfilmentApplied)
 	}
 	a.fulfilments.Review = fulfilment.Classify(a.app, a.fulfilments.Asked, a.fulfilments.Gone, seen, p, unknown, a.input.Now)
@@ -61,12 +61,12 @@ func (a *application) classifyFulfilments() {
 	for _, id := range a.fulfilments.Differing {
 		f := a.fulfilments.Asked[id]
 		p.Findings = append(p.Findings, schemas.Finding{Code: "said-not-seen", Severity: schemas.SeverityError, Application: a.app.Name, Connection: f.Plan.Connection, Document: fulfilment.LastDocument(&f.Plan),
-			Message: fmt.Sprintf("%s: said to be done (%s, %s), not seen", fulfilment.Words(&f.Plan, a.live.description), fulfilment.Where(&f), fulfilment.Timestamp(f.Changed)),
-			Fix:     "it is asked for again; see whether they change another application than the one that is read"})
+			Message: fmt.Sprintf("%s: reported as done (%s, %s), not found in the application", fulfilment.Words(&f.Plan, a.live.description), fulfilment.Where(&f), fulfilment.Timestamp(f.Changed)),
+			Fix:     "it is asked for again; check that they change the application that is read, not another one"})
 	}
 }
 
-// recordOutcome records what is known of an asking, with the record that said so.
+// recordOutcome records the state of an asking, with the record that reported it.
 func (a *application) recordOutcome(ctx context.Context, f *ledger.Fulfilment, out schemas.OutcomeRecord, run string) error {
 	op := f.Plan
 	rec := schemas.Record{Type: schemas.RecordOutcome, Run: run, Application: a.app.Name, Operation: &op, Outcome: &out}
@@ -79,7 +79,7 @@ func (a *application) recordOutcome(ctx context.Context, f *ledger.Fulfilment, o
 	return nil
 }
 
-// recordSeen records what the read shows of what was asked for: it is verified, whatever was said.
+// recordSeen records operations whose effect the read shows: they are verified, whatever was answered.
 func (a *application) recordSeen(ctx context.Context, ours map[string]bool) error {
 	settled := map[string]schemas.BaselineItem{}
 	for _, s := range a.result.Settled {
@@ -105,7 +105,7 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 		for i, item := range items {
 			s, ok := settled[item]
 			if b, known := a.remembered(item); !ok && i == 0 && !op.Removes() && (!known || !strings.HasPrefix(b.Token, "present")) {
-				// Nothing wants it any more, and it was made all the same: what takes it back has to know that it is ours.
+				// It is no longer wanted and was made all the same: the operation that takes it back must know that it is ours.
 				s, ok = schemas.BaselineItem{Item: item, Token: f.Token}, true
 				a.lookAgain = a.now().Add(time.Minute)
 			}
@@ -131,7 +131,7 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 	return nil
 }
 
-// verified is what a read-back that shows the effect is called.
+// verified is the status of a read-back that shows the effect.
 func (a *application) verified() schemas.VerificationState {
 	if a.live.attested != nil {
 		return ledger.FulfilmentAttested
@@ -139,8 +139,8 @@ func (a *application) verified() schemas.VerificationState {
 	return ledger.FulfilmentVerified
 }
 
-// withdraw tells them what nothing wants any more. What cannot be told stays as it is, and nothing else is asked for
-// in its place.
+// withdraw cancels operations that are no longer wanted. Where that fails, they stay as they are, and nothing else is
+// asked for in their place.
 func (a *application) withdraw(ctx context.Context) error {
 	tickets := map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(a.fulfilments.Vanished)) {
@@ -154,7 +154,7 @@ func (a *application) withdraw(ctx context.Context) error {
 				a.holdUntold(&f, err)
 				continue
 			case err != nil:
-				out.Fulfilment.Message = why + "; nobody was told: " + err.Error()
+				out.Fulfilment.Message = why + "; nobody was notified: " + err.Error()
 			}
 		}
 		if err := a.recordOutcome(ctx, &f, out, a.id); err != nil {
@@ -168,19 +168,19 @@ func (a *application) withdraw(ctx context.Context) error {
 		}
 	}
 	for _, to := range slices.Sorted(maps.Keys(tickets)) {
-		a.updateTicket(ctx, to, "Not wanted any more, as far as it is struck out above: "+tickets[to]+".")
+		a.updateTicket(ctx, to, "No longer wanted, as far as it is struck out above: "+tickets[to]+".")
 	}
 	return nil
 }
 
-// recordDiffering puts on record that what was said to be done is not there. It is asked for anew after that.
+// recordDiffering records that operations reported as done are not there. They are asked for again after that.
 func (a *application) recordDiffering(ctx context.Context) error {
 	for _, id := range a.fulfilments.Differing {
 		f := a.fulfilments.Asked[id]
 		op := f.Plan
 		v := schemas.VerificationRecord{Operation: id, Status: ledger.FulfilmentDiffers, Before: op.Before, After: op.After}
 		a.outcome.Verifications = append(a.outcome.Verifications, v)
-		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &op, Verification: &v, Note: "said to be done, not seen"}
+		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &op, Verification: &v, Note: "reported as done, not found in the application"}
 		if err := a.append(ctx, rec); err != nil {
 			return err
 		}

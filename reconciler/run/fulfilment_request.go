@@ -13,11 +13,11 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// maxWaves bounds how often operations that wait for others are gone through in one run.
+// maxWaves limits the passes in one run over operations that wait for others.
 const maxWaves = 4
 
-// requestFulfilment asks somebody outside for operations, those that others depend on first, and returns those that were said to
-// be done at once. What depends on something that is not seen yet waits.
+// requestFulfilment asks somebody outside for operations, those that others depend on first, and returns those that
+// were reported as done at once. Operations that depend on one that is not seen yet wait.
 func (a *application) requestFulfilment(ctx context.Context, todo []schemas.Operation) (done []schemas.Operation, err error) {
 	outstanding := map[string]bool{}
 	for i := range a.outcome.Plan.Operations {
@@ -42,17 +42,17 @@ func (a *application) requestFulfilment(ctx context.Context, todo []schemas.Oper
 		if len(ready) == 0 {
 			break
 		}
-		said, err := a.submit(ctx, ready)
-		done = append(done, said...)
+		answered, err := a.submit(ctx, ready)
+		done = append(done, answered...)
 		if err != nil {
 			return done, err
 		}
-		if len(later) == 0 || len(said) == 0 {
+		if len(later) == 0 || len(answered) == 0 {
 			break
 		}
 		after, err := a.readBack(ctx)
 		if err != nil || after.Plan.Incomplete != "" {
-			break // what was not read may be undone: nothing follows from it, and the read-back after all of it says so
+			break // an operation that was not read may be undone: nothing follows from it until the read-back
 		}
 		clear(outstanding)
 		now := map[string]*schemas.Operation{}
@@ -60,7 +60,7 @@ func (a *application) requestFulfilment(ctx context.Context, todo []schemas.Oper
 			o := &after.Plan.Operations[i]
 			outstanding[o.ID], now[o.ID] = true, o
 		}
-		// What is known of ids by now goes with it.
+		// The ids that are known by now go with it.
 		waiting = slices.DeleteFunc(waiting, func(o schemas.Operation) bool { return now[o.ID] == nil })
 		for i := range waiting {
 			waiting[i].NativeID, waiting[i].TargetID = now[waiting[i].ID].NativeID, now[waiting[i].ID].TargetID
@@ -89,7 +89,7 @@ func (a *application) requestFulfilment(ctx context.Context, todo []schemas.Oper
 	return done, nil
 }
 
-// submit puts on record what is asked for, and asks.
+// submit records the operations and then asks for them.
 func (a *application) submit(ctx context.Context, ops []schemas.Operation) (done []schemas.Operation, err error) {
 	var list []*ledger.Fulfilment
 	now := a.now()
@@ -102,7 +102,7 @@ func (a *application) submit(ctx context.Context, ops []schemas.Operation) (done
 		token := a.result.Tokens[o.ID]
 		switch {
 		case ok && f.State == ledger.FulfilmentSubmitting && f.Via == o.Provisioning && plan.SameEffect(&f.Plan, o):
-			// They may have heard of it: it goes out as it did, to where the webhook is now.
+			// The request may have arrived: it is sent again unchanged, to the webhook's current address.
 			if f.Via == schemas.ProvisioningWebhook {
 				f.To = fulfilment.HostOf(a.app.Spec.Webhook().URL)
 			}
@@ -151,7 +151,8 @@ func (a *application) submit(ctx context.Context, ops []schemas.Operation) (done
 	return done, a.openTickets(ctx, tickets)
 }
 
-// splitDependents keeps a direct operation back that depends on one that somebody outside is asked for, with all that depends on it.
+// splitDependents holds back direct operations that depend on one that somebody outside is asked for, with all their
+// dependents.
 func (a *application) splitDependents(direct, others []schemas.Operation) (todo, rest []schemas.Operation) {
 	waits := map[string]bool{}
 	for _, o := range others {
@@ -173,7 +174,7 @@ func (a *application) splitDependents(direct, others []schemas.Operation) (todo,
 	return todo, others
 }
 
-// scheduleNextLook says when to look again at what was asked for in this run: soon, while it may come at any moment.
+// scheduleNextLook sets when to look again at the operations asked for in this run: soon, while they may be done at any moment.
 func (a *application) scheduleNextLook() {
 	now := a.now()
 	for _, f := range a.fulfilments.Asked {
@@ -190,7 +191,7 @@ func (a *application) scheduleNextLook() {
 	}
 }
 
-// reportOutcome notes an outcome in this run's report as well as on record.
+// reportOutcome adds an outcome to this run's report and to the ledger.
 func (a *application) reportOutcome(ctx context.Context, f *ledger.Fulfilment, out schemas.OutcomeRecord) error {
 	a.outcome.Outcomes = append(a.outcome.Outcomes, out)
 	if err := a.recordOutcome(ctx, f, out, a.id); err != nil {
@@ -205,7 +206,7 @@ func (a *application) reportOutcome(ctx context.Context, f *ledger.Fulfilment, o
 	return nil
 }
 
-// undelivered is the outcome of a request that may not have been heard.
+// undelivered is the outcome of a request that may not have arrived.
 func (a *application) undelivered(f *ledger.Fulfilment, started time.Time, attempts int, err error) schemas.OutcomeRecord {
 	out := fulfilment.OutcomeOf(f, schemas.FulfilmentFailed, schemas.FulfilledByDelivery, a.now())
 	out.Started, out.Attempts, out.Error, out.Code = started, attempts, err.Error(), string(cmp.Or(connectors.CodeOf(err), connectors.Unavailable))

@@ -6,15 +6,15 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// source is where a document comes from, and who must not vouch for it.
+// source is the origin of a document, with the people who may not vouch for it.
 type source struct {
 	schemas.FulfilmentSource
-	// known says that who made it is on record; people are those, and who gains by it.
+	// known means that its authors are on record; people are the authors and those who gain by it.
 	known  bool
 	people []string
 }
 
-// findSources finds out where the documents of operations come from.
+// findSources finds the origins of the operations' documents.
 func (a *application) findSources(ctx context.Context, ops ...*schemas.Operation) error {
 	for _, o := range ops {
 		for _, d := range o.Documents {
@@ -27,7 +27,7 @@ func (a *application) findSources(ctx context.Context, ops ...*schemas.Operation
 				return err
 			}
 			s.fill(rec, d)
-			// Who undid a request asked for what follows from that.
+			// The author of an undo asked for what follows from it.
 			if rec, _, err = a.base.Ledger.AdmissionOf(ctx, d.Path, "", true); err != nil {
 				return err
 			}

@@ -23,7 +23,7 @@ func (a *application) ticketRepository(ctx context.Context) (Tickets, error) {
 	}
 	kind := a.base.Settings.Spec.Forge
 	if kind.Kind == "local" || a.config.Tickets == nil {
-		return nil, errors.New("no forge with issues is served here")
+		return nil, errors.New("this run has no forge with issues")
 	}
 	var err error
 	a.fulfilments.tickets, err = a.config.Tickets(ctx, kind, a.app.Spec.Ticket(kind.Repository).Repository)
@@ -52,12 +52,12 @@ func (o *fulfilments) onTicket(to string) []ledger.Fulfilment {
 	return out
 }
 
-// settleTime is for how long a ticket is looked at after its last operation came to an end: a run that was cut short
-// may have left it open.
+// settleTime is how long a ticket is checked after its last operation ended: a run that was cut short may have left it
+// open.
 const settleTime = 24 * time.Hour
 
-// readTickets reads the tickets, and puts on record what people did with them. A forge that cannot be asked is no reason to
-// stop: what is pending stays so.
+// readTickets reads the tickets and records what people did with them. A forge that cannot be reached doesn't stop the
+// run: what is pending stays pending.
 func (a *application) readTickets(ctx context.Context) error {
 	tickets := map[string]bool{}
 	for _, f := range a.fulfilments.Asked {
@@ -81,10 +81,10 @@ func (a *application) readTickets(ctx context.Context) error {
 	return nil
 }
 
-// LedgerError is a fault of the ledger or the index, which stops a run.
+// LedgerError is a failure of the ledger or the index, which stops a run.
 type LedgerError struct{ error }
 
-// Unwrap returns the fault.
+// Unwrap returns the cause.
 func (e *LedgerError) Unwrap() error { return e.error }
 
 func (a *application) readTicket(ctx context.Context, to string) error {
@@ -102,7 +102,7 @@ func (a *application) readTicket(ctx context.Context, to string) error {
 		return err
 	}
 	if t != nil {
-		// What was to be written there and was not is no part of it: nothing that people do there speaks of it.
+		// Operations that were never written into the ticket are not part of it: nothing done there concerns them.
 		rows = slices.DeleteFunc(rows, func(f ledger.Fulfilment) bool {
 			return f.State == ledger.FulfilmentSubmitting && !fulfilment.Mentions(t.Body, f.Submission)
 		})
@@ -122,10 +122,10 @@ func (a *application) readTicket(ctx context.Context, to string) error {
 	case !open && t.Open:
 		comment := ""
 		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return f.State == ledger.FulfilmentAttested }) {
-			// It was closed by whoever said so. That word is all that there is, and others may rest on it by now.
-			a.ticketFinding(rows, "ticket-reopened", fmt.Sprintf("the ticket %s was opened again after what it asks for was said to be done, and that is still taken to be so", to),
-				"where it is not so, a request revokes it, and another grants it anew")
-			comment = "This was said to be done, and is on record so: opening it again takes nothing back. Where it is not so, revoke it in a request, and ask for it anew in another."
+			// The person who closed it reported it as done. That is the only evidence, and other operations may rely on it by now.
+			a.ticketFinding(rows, "ticket-reopened", fmt.Sprintf("the ticket %s was reopened after its operations were reported as done; they still count as done", to),
+				"if they are not done, revoke them in a request, and grant them again in another")
+			comment = "This was reported as done, and is recorded as done: reopening it takes nothing back. If it is not done, revoke it in a request, and ask for it again in another."
 		}
 		a.updateTicket(ctx, to, comment)
 		return nil
@@ -145,7 +145,7 @@ func (a *application) ticketFinding(rows []ledger.Fulfilment, code, message, fix
 	a.fulfilments.findings = append(a.fulfilments.findings, f)
 }
 
-// ticketOpen takes back what was said by closing, and puts back a text that somebody changed.
+// ticketOpen takes back an earlier closing, and restores a text that somebody changed.
 func (a *application) ticketOpen(ctx context.Context, tickets Tickets, t *forge.Ticket, rows []ledger.Fulfilment) error {
 	for _, f := range rows {
 		if f.State != ledger.FulfilmentFailed && f.State != ledger.FulfilmentApplied {
@@ -175,7 +175,7 @@ func (a *application) ticketOpen(ctx context.Context, tickets Tickets, t *forge.
 	return nil
 }
 
-// recordTicketOutcome records word of an asking that came between two runs.
+// recordTicketOutcome records an answer that came between two runs.
 func (a *application) recordTicketOutcome(ctx context.Context, f *ledger.Fulfilment, out schemas.OutcomeRecord) error {
 	if err := a.recordOutcome(ctx, f, out, f.Run); err != nil {
 		return &LedgerError{err}
@@ -185,8 +185,8 @@ func (a *application) recordTicketOutcome(ctx context.Context, f *ledger.Fulfilm
 	return nil
 }
 
-// ticketClosed takes a closed ticket at the word of who closed it, when that is somebody who may say so. Anybody else's
-// is no word: the ticket is reopened.
+// ticketClosed accepts a closed ticket when the person who closed it may close it. When anybody else closed it, the
+// ticket is reopened.
 func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forge.Ticket, to string, rows []ledger.Fulfilment) error {
 	var ops []*schemas.Operation
 	for i := range rows {
@@ -205,12 +205,12 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forg
 	}
 	code, fix := "ticket-closer", "it was reopened: somebody else has to close it"
 	why, known := a.mayClose(closing, rows)
-	// Once a closing was heard, a text that changes says nothing of it: that of ours does when the owners do.
+	// After a closing was accepted, a changed text doesn't contradict it: our own text changes when the owners do.
 	tampered := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool {
 		return f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentSubmitting
 	}) && fulfilment.Tampered(text.Body(), t.Body)
 	if why == "" && tampered {
-		// Whoever closed it did what they read there.
+		// The person who closed it did what they read there.
 		code, fix = "ticket-changed", "it was put back and reopened: see who edited it, in the issue's history, and what was done"
 		why = "its text was not what was signed off"
 	}
@@ -254,19 +254,19 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forg
 	return nil
 }
 
-// mayClose says why a closing does not count, or "". known says that all who made the requests are on record.
+// mayClose returns why a closing does not count, or "" if it does. known means that all authors of the requests are on record.
 func (a *application) mayClose(c *forge.Closing, rows []ledger.Fulfilment) (why string, known bool) {
 	d := a.base.People
 	closers := a.app.Spec.Ticket("").Closers
 	switch {
 	case c.By == "":
-		return "the forge does not tell who did it", false
+		return "the forge does not show who did it", false
 	case c.Bot || d.Canonical(c.By) == d.Canonical(a.base.Settings.Spec.Forge.Publisher):
 		return c.By + " is a bot", false
 	case c.Indirect:
-		return "a commit or pull request did it, and who merges one need not have seen this", false
+		return "a commit or pull request closed it, and its merger may not have seen this", false
 	case !d.Speaks(c.By, closers):
-		return c.By + " is none of " + strings.Join(closers, ", "), false
+		return c.By + " is not one of " + strings.Join(closers, ", "), false
 	}
 	known = true
 	for i := range rows {
@@ -283,7 +283,7 @@ func (a *application) mayClose(c *forge.Closing, rows []ledger.Fulfilment) (why 
 	return "", known
 }
 
-// ticketText is what a ticket says of its askings, which are of one document.
+// ticketText builds a ticket's text from its askings, which are of one document.
 func (a *application) ticketText(ctx context.Context, rows []ledger.Fulfilment) (*fulfilment.Text, error) {
 	t := &fulfilment.Text{Application: a.app.Name, Closers: a.app.Spec.Ticket("").Closers, Description: a.live.description}
 	for i := range rows {
@@ -299,8 +299,8 @@ func (a *application) ticketText(ctx context.Context, rows []ledger.Fulfilment) 
 	return t, nil
 }
 
-// updateTicket brings a ticket's text up to date, and closes it when nothing of it is left. What fails is done by a later
-// run: the ticket is looked at for a day.
+// updateTicket brings a ticket's text up to date, and closes it when nothing of it is left. A later run retries
+// what fails: the ticket is read for a day.
 func (a *application) updateTicket(ctx context.Context, to, comment string) {
 	err := func() error {
 		rows := a.fulfilments.onTicket(to)

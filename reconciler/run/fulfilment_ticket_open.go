@@ -15,7 +15,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// openTickets asks people: one issue for each document, with the operations that follow from it.
+// openTickets asks people by issue: one for each document, with its operations.
 func (a *application) openTickets(ctx context.Context, list []*ledger.Fulfilment) error {
 	groups := map[schemas.DocumentID][]*ledger.Fulfilment{}
 	for _, f := range list {
@@ -58,7 +58,7 @@ func (a *application) openTicket(ctx context.Context, d schemas.DocumentID, list
 	if err != nil {
 		return err
 	}
-	// What was intended before now may have been opened, and closed since.
+	// Tickets intended before now may have been opened, and closed since.
 	since := time.Time{}
 	now := a.now()
 	for _, f := range list {
@@ -101,7 +101,7 @@ func (a *application) openTicket(ctx context.Context, d schemas.DocumentID, list
 	return nil
 }
 
-// reopen asks again in the ticket where it was asked before. What is returned has none any more.
+// reopen asks again in the earlier ticket. It returns the askings whose ticket is gone.
 func (a *application) reopen(ctx context.Context, tickets Tickets, repository string, number int, list []*ledger.Fulfilment, now time.Time) ([]*ledger.Fulfilment, error) {
 	t, err := tickets.Read(ctx, number)
 	if err != nil || t == nil {
@@ -113,7 +113,7 @@ func (a *application) reopen(ctx context.Context, tickets Tickets, repository st
 		return nil, &LedgerError{err}
 	}
 	written, err := tickets.Write(ctx, forge.Edit{Number: number, Title: text.Title(), Body: text.Body(), State: forge.StateOpen,
-		Comment: "This was said to be done, and the application does not show it: what is not ticked off above is still to be done."})
+		Comment: "This was reported as done, but the application does not show it: the operations that are not ticked off above are still to be done."})
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,7 @@ func (a *application) reopen(ctx context.Context, tickets Tickets, repository st
 	return nil, nil
 }
 
-// placeOnTicket notes at which ticket askings are, so that its text has them.
+// placeOnTicket notes the ticket of askings, so that its text lists them.
 func (a *application) placeOnTicket(list []*ledger.Fulfilment, to, url string) {
 	for _, f := range list {
 		f.To, f.URL = to, url
@@ -181,7 +181,7 @@ func (a *application) recordAskedAll(ctx context.Context, list []*ledger.Fulfilm
 	return nil
 }
 
-// recordAsked records that an operation stands in a ticket.
+// recordAsked records that an operation is in a ticket.
 func (a *application) recordAsked(ctx context.Context, f *ledger.Fulfilment, repository string, t *forge.Ticket, now time.Time) error {
 	out := fulfilment.OutcomeOf(f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
 	out.Started, out.Attempts = now, 1

@@ -17,7 +17,7 @@ import (
 func (a *application) openWebhook() (*fulfilment.Webhook, error) {
 	w := a.app.Spec.Webhook()
 	if w == nil {
-		return nil, errors.New("the application has no fulfilment.webhook any more")
+		return nil, errors.New("fulfilment.webhook: the application no longer has one")
 	}
 	secret, err := Secret(w.Secret)
 	if err != nil {
@@ -28,7 +28,7 @@ func (a *application) openWebhook() (*fulfilment.Webhook, error) {
 
 func (a *application) cancelWebhook(ctx context.Context, f *ledger.Fulfilment, why string) error {
 	if a.app.Spec.Webhook() == nil {
-		return errors.New("the application has no fulfilment.webhook any more")
+		return errors.New("fulfilment.webhook: the application no longer has one")
 	}
 	w, err := a.openWebhook()
 	if err != nil {
@@ -39,7 +39,7 @@ func (a *application) cancelWebhook(ctx context.Context, f *ledger.Fulfilment, w
 	}
 	req := a.webhookRequest(f, schemas.FulfilmentCancelled)
 	req.Data.Why = why
-	// An id of its own: a service that knows that of the request would take this one for the same.
+	// It has its own id: with the id of the request, a service would take it for the same message.
 	_, _, err = w.Send(ctx, f.Submission+"_cancel", req)
 	switch connectors.CodeOf(err) {
 	case connectors.Unavailable, connectors.Denied:
@@ -48,7 +48,7 @@ func (a *application) cancelWebhook(ctx context.Context, f *ledger.Fulfilment, w
 	return err
 }
 
-// webhookRequest is what a webhook is sent about an asking.
+// webhookRequest is the request sent to a webhook.
 func (a *application) webhookRequest(f *ledger.Fulfilment, kind string) *schemas.FulfilmentRequest {
 	o := &f.Plan
 	data := schemas.FulfilmentRequestData{ID: f.Submission, Application: a.app.Name, Connector: a.app.Spec.Connector, Text: fulfilment.Words(o, a.live.description), Requests: []schemas.FulfilmentSource{},
@@ -103,7 +103,7 @@ func (a *application) postWebhooks(ctx context.Context, list []*ledger.Fulfilmen
 		out.Started, out.Attempts = started, attempts
 		out.Fulfilment.Message, out.Fulfilment.By, out.Fulfilment.Authenticated = answer.Message, answer.By, true
 		if answer.Status == schemas.FulfilmentFailed {
-			out.Error, out.Code = cmp.Or(answer.Message, "the webhook said that it failed"), fulfilment.CodeDeclined
+			out.Error, out.Code = cmp.Or(answer.Message, "the webhook reported a failure"), fulfilment.CodeDeclined
 		}
 		if err := a.reportOutcome(ctx, f, out); err != nil {
 			return done, err
@@ -115,28 +115,28 @@ func (a *application) postWebhooks(ctx context.Context, list []*ledger.Fulfilmen
 	return done, nil
 }
 
-// holdUntold keeps the operation from being begun in another way.
+// holdUntold holds the operation back from being carried out in another way.
 func (a *application) holdUntold(f *ledger.Fulfilment, err error) {
 	for i := range a.outcome.Plan.Operations {
 		if o := &a.outcome.Plan.Operations[i]; o.ID == f.Operation && o.Hold == schemas.HoldNone {
-			o.Hold, o.HoldReason = schemas.HoldPending, "something else was asked of the "+fulfilment.Where(f)+", and it could not be told that this is wanted in its place"
+			o.Hold, o.HoldReason = schemas.HoldPending, "something else was asked of the "+fulfilment.Where(f)+", and it could not be notified that this is wanted in its place"
 		}
 	}
 	a.outcome.Plan.Findings = append(a.outcome.Plan.Findings, schemas.Finding{Code: "not-withdrawn", Severity: schemas.SeverityError, Application: a.app.Name, Connection: f.Plan.Connection, Document: fulfilment.LastDocument(&f.Plan),
-		Message: fmt.Sprintf("%s: not wanted any more, and the %s could not be told: %v", fulfilment.Words(&f.Plan, a.live.description), fulfilment.Where(f), err), Fix: "the next run tries again"})
+		Message: fmt.Sprintf("%s: no longer wanted, and the %s could not be notified: %v", fulfilment.Words(&f.Plan, a.live.description), fulfilment.Where(f), err), Fix: "the next run tries again"})
 }
 
-// errNotTold says that somebody outside could not be reached.
-var errNotTold = errors.New("they could not be told")
+// errNotTold means that somebody outside could not be reached.
+var errNotTold = errors.New("they could not be notified")
 
-// unable says which ways of provisioning cannot be gone in this run, and why.
+// unable returns the ways of provisioning that this run cannot use, and why.
 func (r *Runner) unable(app *schemas.Application, settings *schemas.Settings, d connectors.Description) map[schemas.Provisioning]string {
 	out := map[schemas.Provisioning]string{}
 	for p, f := range hold.Unprovisionable(app, settings.Spec.Forge.Kind, d) {
 		out[p] = fmt.Sprintf("provisioning %s, and %s: %s", p, f.Why, f.Fix)
 	}
 	if r.config.Tickets == nil && out[schemas.ProvisioningTicket] == "" {
-		out[schemas.ProvisioningTicket] = "provisioning ticket, and no forge is served here: run it where the others run"
+		out[schemas.ProvisioningTicket] = "provisioning: ticket, and this run has no forge: run it where the other runs do"
 	}
 	return out
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// lease keeps every other process away from the application. The lock goes with the process that holds it.
+// lease locks the application against other processes. The lock ends with its process.
 func (p *pass) lease(ctx context.Context, app string) (func() error, error) {
 	dir := filepath.Join(p.config.State, "leases")
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -27,18 +27,18 @@ func (r *Runner) configure(app *schemas.Application, applying bool) (connectors.
 	return c, connectors.Config{Application: app.Name, Values: values, Directory: r.config.Directory, Now: r.config.Now, Logger: r.config.Logger}, nil
 }
 
-// liveApplication is one application with what was read of it.
+// liveApplication is one application and its state as read.
 type liveApplication struct {
 	app         *schemas.Application
 	reader      connectors.Reader
 	description connectors.Description
 	state       connectors.State
-	whole       connectors.State // what state was taken from, where it is a part
-	// attested is what was said to be done, for an application that nothing can read; nil for others.
+	complete    connectors.State // where state is a part, the state that it was taken from
+	// attested holds the operations reported as done, for an application that nothing can read; nil for others.
 	attested *plan.Attested
 }
 
-// openLive connects for reading and describes the installation. Of one that nothing can read the ledger tells.
+// openLive connects for reading and describes the installation. For one that nothing can read, the ledger has the state.
 func (r *Runner) openLive(ctx context.Context, app *schemas.Application, l *ledger.Ledger) (*liveApplication, error) {
 	c, cfg, err := r.configure(app, false)
 	if err != nil {
@@ -61,20 +61,20 @@ func (r *Runner) openLive(ctx context.Context, app *schemas.Application, l *ledg
 	return lv, nil
 }
 
-// attest takes from the ledger what was said of an application that nothing can read.
+// attest takes from the ledger the answers about an application that nothing can read.
 func (l *liveApplication) attest(ctx context.Context, led *ledger.Ledger) error {
 	l.attested = &plan.Attested{}
 	err := led.Attestations(ctx, l.app.Name, func(o *schemas.Operation, _ *schemas.FulfilmentRecord, at time.Time) { l.attested.Add(o, at) })
 	if err != nil {
-		return fmt.Errorf("read what was said of %s: %w", l.app.Name, err)
+		return fmt.Errorf("read the answers about %s: %w", l.app.Name, err)
 	}
 	return nil
 }
 
-// read reads what the scope covers and what the requests name.
+// read reads the connections that the scope covers or the requests name.
 func (l *liveApplication) read(ctx context.Context, desired *plan.Desired) error {
 	if l.attested != nil {
-		return nil // the diff asks, with what is wanted
+		return nil // the diff asks, with the desired state
 	}
 	sel := connectors.Selection{Scope: l.app.Spec.Scope}
 	for _, c := range desired.Connections {
@@ -89,28 +89,33 @@ func (l *liveApplication) read(ctx context.Context, desired *plan.Desired) error
 	return nil
 }
 
-// diff plans, looks up the targets of the grants that are missing, and plans again with what is known of them.
+// diff plans, looks up the targets of missing grants and of revokes that take nothing, and plans again with the answers.
 func (l *liveApplication) diff(ctx context.Context, in plan.Input) (plan.Result, error) {
 	if l.attested != nil {
 		l.state = l.attested.State(in.Desired, in.Baseline)
-		l.whole = l.state
+		l.complete = l.state
 	}
 	in.Application, in.Description, in.Live, in.Normalize = l.app, l.description, l.state, l.reader.Normalize
 	res := plan.Diff(in)
 	if l.attested != nil {
 		res.Plan.Attested = true
-		return res, nil // what exists, nobody can be asked
+		return res, nil // nobody can be asked what exists
 	}
 	wanted := map[string]map[string]bool{}
+	want := func(n schemas.Name) {
+		if wanted[n.Type] == nil {
+			wanted[n.Type] = map[string]bool{}
+		}
+		wanted[n.Type][n.SourceName] = true
+	}
 	for i := range res.Plan.Operations {
 		o := &res.Plan.Operations[i]
-		if o.Kind != schemas.OperationGrant {
-			continue
+		if o.Kind == schemas.OperationGrant {
+			want(*o.Target)
 		}
-		if wanted[o.Target.Type] == nil {
-			wanted[o.Target.Type] = map[string]bool{}
-		}
-		wanted[o.Target.Type][o.Target.SourceName] = true
+	}
+	for _, n := range res.Lookups {
+		want(n)
 	}
 	if len(wanted) == 0 {
 		return res, nil

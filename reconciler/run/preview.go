@@ -16,9 +16,9 @@ import (
 
 // Proposal is the change that a preview is about. *judge.Examination is one.
 type Proposal interface {
-	// Closure returns the connections of an application that bear on who gains what by the change.
+	// Closure returns the connections of an application that affect who gains what by the change.
 	Closure(ctx context.Context, application string, description connectors.Description) (map[schemas.Name]bool, error)
-	// Fold returns what the requests want of the connections, before and after the change.
+	// Fold returns the desired state of the connections before and after the change.
 	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description connectors.Description, now time.Time) (before, after *plan.Desired, err error)
 }
 
@@ -31,7 +31,7 @@ type Foreseen struct {
 	Gained, Lost []schemas.Access
 }
 
-// Preview compares what a change wants with what its base wants, both against what the application holds now. app is the
+// Preview compares the change's desired state with its base's, both against the live state. app is the
 // application as the base has it, judged as the change leaves it, connected as in the base. An error means that the
 // application could not be read; a *LedgerError that the ledger could not.
 func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, judged *schemas.Application, now time.Time) (*Foreseen, error) {
@@ -88,17 +88,18 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 	return out, nil
 }
 
-// effects parts what the change needs from what the base alone would need, and tells who gains and loses by it.
+// effects separates the change's operations from those that the base alone would need, and finds who gains and loses by
+// them.
 func (l *liveApplication) effects(out *Foreseen, asIs, toBe plan.Result) {
 	base := map[string]bool{}
 	for _, op := range asIs.Plan.Operations {
 		base[op.ID] = true
 	}
-	start := graph.New(l.app.Name, l.description, l.whole)
+	start := graph.New(l.app.Name, l.description, l.complete)
 	for i := range asIs.Plan.Operations {
 		start.Apply(&asIs.Plan.Operations[i])
 	}
-	end := graph.New(l.app.Name, l.description, l.whole)
+	end := graph.New(l.app.Name, l.description, l.complete)
 	for i := range toBe.Plan.Operations {
 		end.Apply(&toBe.Plan.Operations[i])
 	}
@@ -114,7 +115,7 @@ func (l *liveApplication) effects(out *Foreseen, asIs, toBe plan.Result) {
 	out.Plan.Operations = own
 }
 
-// readClosure reads the application, and leaves in the state the connections that bear on the change.
+// readClosure reads the application, and leaves in the state the connections that affect the change.
 func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map[schemas.Name]bool, error) {
 	set, err := change.Closure(ctx, l.app.Name, l.description)
 	if err != nil {
@@ -128,7 +129,7 @@ func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map
 		return nil, err
 	}
 	// The diff is about the change's connections; who gains what is asked of all that was read.
-	l.whole = l.state
+	l.complete = l.state
 	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] })
 	return set, nil
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Reading is what an application holds now, with what the requests want of it.
+// Reading is an application's live state, with its desired state.
 type Reading struct {
 	Description connectors.Description
 	State       connectors.State
 	Desired     *plan.Desired
-	// Attested says that nothing can read the application: the state is what was said to be done.
+	// Attested means that nothing can read the application: the state holds the operations reported as done.
 	Attested bool
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// overdue lists the expired grants that a mode keeps in place: they are never called verified.
+// overdue lists the expired grants that a mode keeps in place. They are never verified.
 func overdue(p *schemas.ApplicationPlan) {
 	for i := range p.Operations {
 		if o := &p.Operations[i]; o.Kind == schemas.OperationRevoke && o.Cause == schemas.CauseExpiry && o.Hold != schemas.HoldNone {
@@ -20,10 +20,10 @@ func overdue(p *schemas.ApplicationPlan) {
 	}
 }
 
-// release is the acknowledgement that this run makes use of.
+// release is the acknowledgement that this run uses.
 type release struct{ note string }
 
-// rules are what holds operations of this application back in this run.
+// rules decide which operations of this application are held back in this run.
 func (p *pass) rules(ctx context.Context, app *schemas.Application, res plan.Result, now time.Time) (hold.Rules, release, error) {
 	rules := hold.Rules{Limits: hold.Limits(app, p.base.Settings), Run: p.removed, Shrunken: res.Shrunken,
 		Enforce: p.options.Enforce || (!p.options.Drift && app.Spec.Drift.Mode == schemas.DriftEnforce)}
@@ -55,7 +55,7 @@ func (p *pass) rules(ctx context.Context, app *schemas.Application, res plan.Res
 	return rules, release{note}, nil
 }
 
-// acknowledged finds an admitted Acknowledgement for the application that no earlier run made use of.
+// acknowledged finds an admitted Acknowledgement for the application that no earlier run used.
 func (p *pass) acknowledged(ctx context.Context, app string) (string, error) {
 	used := map[string]bool{}
 	err := p.base.Ledger.Records(ctx, ledger.Filter{Application: app, Types: []schemas.RecordType{schemas.RecordAcknowledged}}, func(r schemas.Record) error {
@@ -73,7 +73,7 @@ func (p *pass) acknowledged(ctx context.Context, app string) (string, error) {
 		if used[note] {
 			continue
 		}
-		// It speaks of what a run has shown. One from before the first run on record is of another ledger, which
+		// It refers to what a run has shown. One from before the first run on record is of another ledger, which
 		// is lost and may have seen it used.
 		f, err := p.base.Documents.File(ctx, c.ID.Path)
 		if err != nil || f == nil {

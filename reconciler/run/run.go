@@ -19,12 +19,12 @@ import (
 
 // Config configures a Runner. All but Tickets and RetryWait are required.
 type Config struct {
-	// Connectors are those that applications may name, Directory the folder that their relative paths start at.
+	// Connectors are those that applications may name. Directory is the base of their relative paths.
 	Connectors connectors.Registry
 	Directory  string
 	// State is the folder of the leases.
 	State string
-	// Version is that of the program: its first run takes nothing away.
+	// Version is the program's version. The first run of a version removes nothing that no document names.
 	Version string
 	// Tickets opens the issues of a repository at the settings' forge, as the account that publishes; nil serves no
 	// tickets.
@@ -35,9 +35,9 @@ type Config struct {
 	Now func() time.Time
 	// Logger takes diagnostics.
 	Logger *slog.Logger
-	// Progress is told what a long job is at; total is 0 while unknown.
+	// Progress is called with the progress of a long job; total is 0 while unknown.
 	Progress func(what string, done, total int)
-	// Step is called after each step that a crash could follow, by several goroutines where there are several
+	// Step is called after each step that a crash could follow, from several goroutines when there are several
 	// applications.
 	Step func(string)
 }
@@ -53,15 +53,15 @@ type Documents interface {
 	File(ctx context.Context, path string) (*index.File, error)
 }
 
-// People tells who people are. *signoff.Directory does.
+// People resolves people's names. *signoff.Directory implements it.
 type People interface {
 	// Canonical is the one name of a person, whichever of their logins is given.
 	Canonical(login string) string
-	// Speaks says whether a login is among owners, which may be teams.
+	// Speaks reports whether a login is among owners, which may be teams.
 	Speaks(login string, owners []string) bool
 }
 
-// Base is what runs start from: what is admitted at a commit, and the ledger.
+// Base is the starting point of runs: the admitted documents at a commit, and the ledger.
 type Base struct {
 	// Tip is the commit.
 	Tip          string
@@ -73,15 +73,15 @@ type Base struct {
 	People       People
 }
 
-// Options say what a pass does.
+// Options configures a pass.
 type Options struct {
-	// Applications are the names of those to go over.
+	// Applications are the names of the applications to process.
 	Applications []string
 	// ReadOnly plans and writes nothing, neither to applications nor to the ledger.
 	ReadOnly bool
 	// Drift reports differences without carrying out what is pending, unless Enforce is set.
 	Drift bool
-	// Enforce corrects drift as well, on every application; otherwise those do whose drift mode says so.
+	// Enforce corrects drift as well, on every application; otherwise those whose drift mode is enforce.
 	Enforce bool
 }
 
@@ -92,15 +92,15 @@ type Runner struct{ config Config }
 // New opens nothing.
 func New(c Config) *Runner { return &Runner{c} }
 
-// now is the instant in UTC, without what JSON would lose.
+// now is the instant in UTC, with the precision that JSON keeps.
 func (r *Runner) now() time.Time { return r.config.Now().UTC().Truncate(time.Microsecond) }
 
-// Result is what came of a pass.
+// Result is the outcome of a pass.
 type Result struct {
 	// Applications are in the order of Options. Those that failed have an Error.
 	Applications []schemas.ApplicationOutcome
-	// Next is when a start or an expiry changes what is wanted, Again when to look again for what somebody outside was
-	// asked for; nil for never.
+	// Next is when a start or an expiry changes the desired state. Again is when to check again on the operations that
+	// somebody outside was asked for; nil for never.
 	Next, Again *time.Time
 }
 
@@ -112,7 +112,7 @@ func (r *Runner) Once(ctx context.Context, base Base, o Options) (Result, error)
 	var out Result
 	for _, a := range runs {
 		if a.err != nil {
-			// One application that cannot be reached stops nothing but itself.
+			// An application that cannot be reached stops only itself.
 			a.outcome.Error = a.err.Error()
 		}
 		out.Applications = append(out.Applications, *a.outcome)
@@ -143,8 +143,8 @@ type pass struct {
 // maxApplications is how many applications are open and worked on at a time.
 const maxApplications = 4
 
-// applications takes each application through one pass of its own, a few at a time. What may be removed is one
-// question for all of them, asked in their order.
+// applications takes each application through one pass of its own, a few at a time. The limit on removals is
+// checked once for all of them, in their order.
 func (p *pass) applications(ctx context.Context, names []string) ([]*application, error) {
 	var runs []*application
 	for part := range slices.Chunk(names, maxApplications) {

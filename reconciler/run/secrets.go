@@ -14,7 +14,7 @@ import (
 )
 
 // ResolveSecrets replaces {env: NAME} and {file: /path} by the secrets that they name. The errors name the
-// reference, never what it holds. Who only reads need not hold the credential for applying: without applying, all
+// reference, never its value. A reader doesn't need the credential for applying: without applying, all
 // settings that begin with connectors.ApplyPrefix are left out where one of their secrets is not there.
 func ResolveSecrets(config map[string]any, applying bool) (map[string]any, error) {
 	if !applying {
@@ -75,7 +75,7 @@ func secretOf(v map[string]any) (connectors.Secret, bool, error) {
 	return connectors.Secret{}, false, nil
 }
 
-// Secret is what a reference to a secret stands for. The errors name the reference, never what it holds.
+// Secret resolves a reference to a secret. The errors name the reference, never its value.
 func Secret(ref schemas.SecretReference) (connectors.Secret, error) {
 	m := map[string]any{}
 	if ref.Env != "" {

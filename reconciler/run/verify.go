@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// verify reads back, records what the read showed of each operation, and remembers what is as desired.
+// verify reads back, records the result for each operation, and remembers the items that are as desired.
 func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours map[string]bool) (*plan.Result, error) {
 	if len(todo) == 0 {
 		ours, err := a.recover(ctx, &a.result, ours)
@@ -79,14 +79,14 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		case pending[item]:
 			v.Status = schemas.VerificationPending
 		case differs[o.ID] && o.Provisioning != schemas.ProvisioningDirect && o.Provisioning != "":
-			// Somebody outside said that it is done: they have the grace to let it show.
+			// Somebody outside reported it as done: the grace gives the effect time to appear.
 			v.Status = schemas.VerificationPending
 		case differs[o.ID]:
 			v.Status = schemas.VerificationDiffers
 		default:
 			s, ok := settled[item]
 			if !ok && !o.Removes() {
-				// It is in no plan any more, and yet not seen to be there: something else is wrong with it.
+				// No plan has it now, and yet it is not there: something else is wrong with it.
 				if b, known := a.remembered(item); !known || b.Token != a.result.Tokens[o.ID] {
 					v.Status = schemas.VerificationDiffers
 					break
@@ -97,7 +97,10 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 				a.fulfilments.Asked[o.ID] = f
 			}
 			if !ok {
-				s = schemas.BaselineItem{Item: item, Token: a.result.Tokens[o.ID]}
+				s = schemas.BaselineItem{Item: item, Token: a.result.Tokens[o.ID], NativeID: o.TargetID}
+				if b, known := a.remembered(item); known && b.NativeID != "" {
+					s.NativeID = b.NativeID // another edge of it may be left
+				}
 			}
 			s.Made = true
 			ours[item] = true
@@ -132,7 +135,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 	return &after, a.adopt(ctx, &after, ours)
 }
 
-// recover closes the intents of runs that were cut short: what they meant to do and is so now was theirs.
+// recover closes the intents of runs that were cut short: an intended effect that is there now was theirs.
 func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[string]bool) (map[string]bool, error) {
 	if len(a.interrupted) == 0 || a.outcome.Plan.Incomplete != "" || seen.Plan.Incomplete != "" {
 		return ours, nil
@@ -153,7 +156,7 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 	for _, item := range slices.Sorted(maps.Keys(a.interrupted)) {
 		o := a.interrupted[item]
 		if differs[o.ID] || pending[item] {
-			continue // held back now, or waiting for somebody: it stays open until it is carried out
+			continue // held back now, or waiting for somebody: the intent stays open until it is carried out
 		}
 		v := schemas.VerificationRecord{Operation: o.ID, Status: schemas.VerificationVerified, Before: o.Before, After: o.After}
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "an earlier run was cut short after its intent"}
@@ -184,9 +187,9 @@ func (a *application) readBack(ctx context.Context) (plan.Result, error) {
 	return a.live.diff(ctx, a.input)
 }
 
-// adopt remembers what was found as desired without an operation of this run.
+// adopt remembers items that are as desired without an operation of this run.
 func (a *application) adopt(ctx context.Context, seen *plan.Result, ours map[string]bool) error {
-	// A partial read settles nothing: what this run made would pass for found.
+	// A partial read settles nothing: this run's own effects would count as found.
 	if a.outcome.Plan.Incomplete != "" || seen.Plan.Incomplete != "" {
 		return nil
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// credentialName says which secret reference the writer uses, never what it holds.
+// credentialName names the secret reference that the writer uses, never its value.
 func credentialName(app *schemas.Application) string {
 	var refs []string
 	for k, v := range app.Spec.Config {
@@ -37,8 +37,8 @@ func credentialName(app *schemas.Application) string {
 	return strings.Join(refs, " ")
 }
 
-// write carries the operations out, with the intent on record before and the outcome after. What failed
-// because the application was not available is tried again.
+// write carries the operations out. It records the intent before and the outcome after. It retries operations
+// that failed because the application was not available.
 func (a *application) write(ctx context.Context, todo []schemas.Operation) (err error) {
 	c, cfg, err := a.configure(a.app, true)
 	if err != nil {
@@ -79,7 +79,7 @@ func (a *application) write(ctx context.Context, todo []schemas.Operation) (err 
 			return err
 		}
 		if attempt == maxAttempts {
-			return nil // their last outcomes stand on record as failed
+			return nil // their last recorded outcomes are failures
 		}
 		select {
 		case <-ctx.Done():
@@ -92,13 +92,13 @@ func (a *application) write(ctx context.Context, todo []schemas.Operation) (err 
 
 const maxAttempts = 3
 
-// attempt carries out the operations once and records the outcomes in batches. It returns those worth
-// another try.
+// attempt carries out the operations once and records the outcomes in batches. It returns those to
+// retry.
 func (a *application) attempt(ctx context.Context, w connectors.Writer, ops []schemas.Operation, byID map[string]*schemas.Operation, n int) (again []schemas.Operation, wait time.Duration, err error) {
 	var batch []schemas.Record
 	var recordErr error
 	wait = time.Duration(n*n) * 500 * time.Millisecond
-	// The application goes on while outcomes are written. They are put on record even when the run is being
+	// The application continues while outcomes are written. They are recorded even when the run is being
 	// stopped.
 	outcomes, written := make(chan []schemas.Record, 4), make(chan error, 1)
 	go func() {

@@ -89,7 +89,7 @@ func TestSignoff(t *testing.T) {
 			w.preview(n)
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "never previewed", reason: "there is none", play: func(w *world) {
+		{name: "never previewed", reason: "was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
@@ -128,7 +128,7 @@ func TestSignoff(t *testing.T) {
 			w.preview(n)
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "force-push to a commit that another pull request had previewed", reason: "shows other content, or there is none", play: func(w *world) {
+		{name: "force-push to a commit that another pull request had previewed", reason: "shows other content, or was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.preview(n)
 			other := w.ask("evil", files{"requests/evil.yaml": grant("base", user("dave"))})
@@ -159,14 +159,14 @@ func TestSignoff(t *testing.T) {
 			w.repo.Merge(n, "merge", "carol")
 			w.repo.Rewrite(n, "requests/reader.yaml", creation("reader")+"---\n"+grant("reader", user("dave")))
 		}},
-		{name: "a second commit author approves", reason: "bob does not count: is an author, committer or co-author", play: func(w *world) {
+		{name: "a second commit author approves", reason: "bob's approval does not count: the approver authored part", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.pushAs("reader", "alice", "Bob <bob@acme.test>", files{"requests/more.yaml": creation("more")})
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "squash", "carol")
 		}},
-		{name: "the author of a commit that another committed approves", reason: "bob does not count: is an author", play: func(w *world) {
+		{name: "the author of a commit that another committed approves", reason: "bob's approval does not count: the approver authored part", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.git(w.work, "commit", "-q", "--amend", "--author", "Bob <bob@acme.test>", "--no-edit")
 			w.send("reader", "alice")
@@ -174,41 +174,41 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "whoever pushed approves, under another's name in the commit", reason: "bob does not count: is an author", play: func(w *world) {
+		{name: "whoever pushed approves, under another's name in the commit", reason: "bob's approval does not count: the approver authored part", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.pushAs("reader", "bob", "Alice <alice@acme.test>", files{"requests/more.yaml": creation("more")})
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "squash", "carol")
 		}},
-		{name: "whoever pushed long ago approves", reason: "bob does not count: is an author", play: func(w *world) {
+		{name: "whoever pushed long ago approves", reason: "bob's approval does not count: the approver authored part", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.repo.Pushed("reader", append(slices.Repeat([]string{"alice"}, 250), "bob")...)
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "squash", "carol")
 		}},
-		{name: "a commit of somebody of whom people.yaml knows no login", reason: "cannot be told to be anybody: Erin <erin@home.test>", play: func(w *world) {
+		{name: "a commit of somebody of whom people.yaml knows no login", reason: "cannot be identified: Erin <erin@home.test>", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.pushAs("reader", "alice", "Erin <erin@home.test>", files{"requests/more.yaml": creation("more")})
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "somebody gains of whom people.yaml knows no login", reason: "authz: user/erin gains access and is nobody's identity", play: func(w *world) {
+		{name: "somebody gains of whom people.yaml knows no login", reason: "authz: user/erin gains access but is not mapped to anyone", play: func(w *world) {
 			n := w.ask("reader", files{"requests/erin.yaml": grant("base", user("erin"))})
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "a commit of nobody", reason: "cannot be told to be anybody: Ghost <ghost@nowhere.test>", play: func(w *world) {
+		{name: "a commit of nobody", reason: "cannot be identified: Ghost <ghost@nowhere.test>", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.pushAs("reader", "alice", "Ghost <ghost@nowhere.test>", files{"requests/more.yaml": creation("more")})
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "a co-author of nobody", reason: "cannot be told to be anybody: Ghost <ghost@nowhere.test>", play: func(w *world) {
+		{name: "a co-author of nobody", reason: "cannot be identified: Ghost <ghost@nowhere.test>", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.git(w.work, "commit", "-q", "--amend", "-m", "Ask\n\nCo-authored-by: Ghost <ghost@nowhere.test>")
 			w.send("reader", "alice")
@@ -216,19 +216,19 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "the author approves", reason: "alice does not count: is an author", play: func(w *world) {
+		{name: "the author approves", reason: "alice's approval does not count: the approver authored part", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.preview(n)
 			w.repo.Review(n, "alice", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "somebody who gains approves", reason: "bob does not count: gains access", play: func(w *world) {
+		{name: "somebody who gains approves", reason: "bob's approval does not count: the approver gains access", play: func(w *world) {
 			n := w.ask("reader", files{"requests/bob.yaml": grant("base", user("bob"))})
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "a bot approves", reason: "renovate[bot] does not count: it is a bot's", play: func(w *world) {
+		{name: "a bot approves", reason: "renovate[bot]'s approval does not count: the account is a bot", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.Bot("renovate[bot]")
 			w.preview(n)
@@ -282,7 +282,7 @@ func TestSignoff(t *testing.T) {
 			w.repo.Merge(n, "merge", "carol")
 			w.repo.Review(n, "bob", "APPROVED")
 		}},
-		{name: "a review without its commit", reason: "GitHub does not tell which commit it is of", play: func(w *world) {
+		{name: "a review without its commit", reason: "GitHub does not show which commit it is of", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.preview(n)
 			w.repo.LoseCommit(n, w.repo.Review(n, "bob", "APPROVED"))
@@ -319,14 +319,14 @@ func TestSignoff(t *testing.T) {
 			w.repo.Review(n, "bob", "APPROVED")
 			w.send("main", "alice")
 		}},
-		{name: "a preview's evidence forged by somebody else", reason: "there is none", play: func(w *world) {
+		{name: "a preview's evidence forged by somebody else", reason: "was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			p := w.preview(n)
 			w.repo.Forge(p.Head, "countersign/preview", "success", fmt.Sprintf("pull request #%d, content %s", n, p.ContentDigest), "mallory", true)
 			w.repo.Review(n, "bob", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "evidence of a preview that is not a success", reason: "there is none", play: func(w *world) {
+		{name: "evidence of a preview that is not a success", reason: "was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			p := w.preview(n)
 			w.repo.Forge(p.Head, "countersign/preview", "failure", fmt.Sprintf("pull request #%d, content %s", n, p.ContentDigest), "countersign[bot]", true)

@@ -8,5 +8,5 @@
 // A service that carries out operations by webhook reports results at /fulfilments. They are recorded as claims, and are
 // hints too.
 //
-// It may import reconciler, reconciler/forge, reconciler/fulfil, reconciler/report and schemas. It names no forge.
+// It may import reconciler, reconciler/forge, reconciler/report and schemas. It names no forge.
 package server

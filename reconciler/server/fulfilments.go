@@ -18,17 +18,17 @@ import (
 // maxWaitForPass is how long a callback waits for a pass to end, where it must.
 const maxWaitForPass = 10 * time.Second
 
-// fulfilment takes what a webhook says became of an operation. The body names the application, whose own secret the
-// signature is then held against: no application's secret says anything about another's operations.
+// fulfilment takes a webhook's answer about an operation. The body names the application, whose own secret the
+// signature is then checked with: no application's secret vouches for another's operations.
 func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, fulfilment.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		respond(w, http.StatusRequestEntityTooLarge, "larger than any answer")
+		respond(w, http.StatusRequestEntityTooLarge, "the answer is too large")
 		return
 	case err != nil:
-		respond(w, http.StatusBadRequest, "the body broke off")
+		respond(w, http.StatusBadRequest, "the body is incomplete")
 		return
 	}
 	if t, _, err := mime.ParseMediaType(req.Header.Get("Content-Type")); err != nil || t != "application/json" {
@@ -37,15 +37,15 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	}
 	hook, ready := s.webhookOf(body)
 	if !ready {
-		respondLater(w, "no pass has ended well yet")
+		respondLater(w, "no pass has succeeded yet")
 		return
 	}
-	// Who has no secret is not told which applications there are, nor what is wrong with the body.
+	// A sender without the secret learns neither which applications exist nor what is wrong with the body.
 	if err := s.signed(req, body, hook); err != nil {
 		if !errors.Is(err, fulfilment.ErrSignature) {
 			s.config.Logger.Error("a callback could not be checked", "error", err)
 		}
-		respond(w, http.StatusUnauthorized, "the signature does not hold")
+		respond(w, http.StatusUnauthorized, "invalid signature")
 		return
 	}
 	answer, err := fulfilment.ReadAnswer(body)
@@ -67,7 +67,7 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	if answer.By != "" {
 		by = answer.By + " at " + by
 	}
-	// Whoever sends is free to go: what came is put on record. Another process may have the ledger for longer than that.
+	// The sender may hang up: the answer is recorded all the same. Another process may hold the ledger for longer than that.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(req.Context()), maxWaitForPass)
 	defer cancel()
 	rep, err := s.config.Reconciler.Fulfil(ctx, reconciler.Answer{Application: answer.Application, Operation: answer.Operation, Submission: answer.ID,
@@ -75,21 +75,21 @@ func (s *Server) fulfilment(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case errors.Is(err, reconciler.ErrNotAsked):
 		respond(w, http.StatusNotFound, err.Error())
-	case errors.Is(err, reconciler.ErrSaidOtherwise):
+	case errors.Is(err, reconciler.ErrAnswered):
 		respond(w, http.StatusConflict, err.Error())
 	case err != nil:
-		s.config.Logger.Error("a callback could not be put on record", "application", answer.Application, "operation", answer.Operation, "error", err)
-		respondLater(w, "it could not be put on record")
+		s.config.Logger.Error("a callback could not be recorded", "application", answer.Application, "operation", answer.Operation, "error", err)
+		respondLater(w, "the answer could not be recorded")
 	case !rep.Recorded:
 		respond(w, http.StatusOK, "known already")
 	default:
-		s.config.Logger.Info("an operation is said to have come to its end", "application", answer.Application, "operation", answer.Operation, "status", answer.Status)
+		s.config.Logger.Info("an operation was reported as finished", "application", answer.Application, "operation", answer.Operation, "status", answer.Status)
 		s.hint(hint{due: true})
 		respond(w, http.StatusOK, "recorded")
 	}
 }
 
-// webhookOf is that of the application that a body names; nil where there is none.
+// webhookOf returns the webhook of the application that a body names; nil where it doesn't exist.
 func (s *Server) webhookOf(body []byte) (_ *schemas.WebhookFulfilment, ready bool) {
 	var named struct {
 		Application string `json:"application"`
@@ -144,7 +144,7 @@ func (s *Server) lockBetweenPasses(ctx context.Context) bool {
 	}
 }
 
-// respondLater asks to come back: who sends webhooks does.
+// respondLater asks for a retry: senders of webhooks retry.
 func respondLater(w http.ResponseWriter, why string) {
 	w.Header().Set("Retry-After", strconv.Itoa(int(maxWaitForPass/time.Second)))
 	respond(w, http.StatusServiceUnavailable, why)

@@ -13,19 +13,19 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Teller tells outcomes at the forge.
+// Teller publishes outcomes at the forge.
 type Teller interface {
 	forge.Outcomes
 	forge.Topics
 }
 
-// Pass is one pass over the branch and what is told of it.
+// Pass is one pass over the branch and the publication of its outcome.
 type Pass struct {
 	Reconciler *reconciler.Reconciler
 	Options    reconciler.RunOptions
 	// Fetch brings the clone up to date before; nil does not.
 	Fetch func(context.Context) error
-	// Forge is where the outcome is told; nil is nowhere.
+	// Forge publishes the outcome; nil is nowhere.
 	Forge Teller
 	// Previews is how open pull requests are previewed again when what was merged may have changed their plans; nil
 	// leaves them as they are. Its Number and Head are set here.
@@ -36,8 +36,8 @@ type Pass struct {
 	Redact bool
 }
 
-// Run makes the pass. The report is complete even where an error is returned beside it: what was done was done, and
-// what could not be told is told by the next pass.
+// Run makes the pass. The report is complete even where an error is returned beside it: the operations were
+// carried out, and the next pass publishes what this one could not.
 func (p Pass) Run(ctx context.Context) (*schemas.RunReport, error) {
 	if p.Fetch != nil {
 		if err := p.Fetch(ctx); err != nil {
@@ -52,7 +52,7 @@ func (p Pass) Run(ctx context.Context) (*schemas.RunReport, error) {
 }
 
 // maxAgain is how many open pull requests are previewed again after a merge, the newest first: the others are when they
-// are touched, and judged anew at their merge in any case.
+// change, and judged again at their merge in any case.
 const maxAgain = 30
 
 // again previews the open pull requests once more when something was admitted. Those of forks wait for a maintainer.
@@ -84,7 +84,7 @@ func (p Pass) again(ctx context.Context, rep *schemas.RunReport) error {
 	return errors.Join(failed...)
 }
 
-// tell goes on where one telling fails: each is by itself.
+// tell publishes the outcomes. One that fails doesn't stop the others.
 func (p Pass) tell(ctx context.Context, rep *schemas.RunReport) error {
 	c, err := p.Reconciler.Configuration(ctx, p.Options.To)
 	if err != nil {
@@ -102,7 +102,7 @@ func (p Pass) tell(ctx context.Context, rep *schemas.RunReport) error {
 			err = p.Forge.Tell(ctx, r, body, publisher, p.URL)
 		}
 		if err != nil {
-			failed = append(failed, fmt.Errorf("tell pull request #%d: %w", r.Number, err))
+			failed = append(failed, fmt.Errorf("publish to pull request #%d: %w", r.Number, err))
 		}
 	}
 	for _, a := range rep.Admissions {
@@ -126,10 +126,10 @@ func (p Pass) markdown(v any) (string, error) {
 	return b.String(), err
 }
 
-// quarantineText says at a commit that it has no effect, and why.
+// quarantineText is the comment at a commit that doesn't take effect, with the reason.
 func quarantineText(a schemas.AdmissionRecord) string {
 	var b strings.Builder
-	b.WriteString("### ⛔ Quarantined: this change has no effect\n\nIt was not signed off as the policy of the branch before it requires.\n\n")
+	b.WriteString("### ⛔ Quarantined: this change has no effect\n\nIt was not signed off as policy required before it was merged.\n\n")
 	for i, r := range a.Reasons {
 		if i == maxListed {
 			fmt.Fprintf(&b, "- and %d more\n", len(a.Reasons)-i)
@@ -137,11 +137,11 @@ func quarantineText(a schemas.AdmissionRecord) string {
 		}
 		b.WriteString("- " + report.MarkdownText(r) + "\n")
 	}
-	b.WriteString("\nA later pull request that is signed off may admit it (an Admission document names the file and its blob), or removes it.\n")
+	b.WriteString("\nA later pull request that is signed off can admit it (with an Admission document that names the file and its blob) or remove it.\n")
 	return b.String()
 }
 
-// maxListed is how many lines a list of ours has.
+// maxListed is the length of a list in a comment or an issue.
 const maxListed = 100
 
 // topics are the issues: one for each application's drift, one for what is quarantined.
@@ -150,7 +150,7 @@ func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]for
 	q := forge.Topic{Key: "quarantine", Title: "Quarantined changes", Labels: []string{"quarantine"}}
 	if len(rep.Quarantined) > 0 {
 		var b strings.Builder
-		b.WriteString("These files stand on the branch, were not signed off, and have no effect. Admit them by a pull request with an Admission document, or remove them.\n\n")
+		b.WriteString("These files are on the branch without sign-off, so they are ignored. Admit them in a pull request with an Admission document, or remove them.\n\n")
 		for i, f := range rep.Quarantined {
 			if i == maxListed {
 				fmt.Fprintf(&b, "- and %d more\n", len(rep.Quarantined)-i)
@@ -183,23 +183,23 @@ func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]for
 	return out, nil
 }
 
-// drifted says whether an application is left different from what was admitted, by something else than a change that
-// is on its way.
+// drifted reports whether an application is left different from what was admitted, by anything but a change in
+// progress.
 func drifted(a *schemas.ApplicationOutcome) bool {
-	mended := map[string]bool{}
+	corrected := map[string]bool{}
 	for _, v := range a.Verifications {
 		if v.Status == schemas.VerificationVerified {
-			mended[v.Operation] = true
+			corrected[v.Operation] = true
 		}
 	}
-	// What somebody outside is at is on its way.
+	// An operation that somebody outside is working on is in progress.
 	for _, o := range a.Outcomes {
 		if o.Fulfilment != nil && (o.Status == schemas.FulfilmentPending || o.Status == schemas.FulfilmentApplied) {
-			mended[o.Operation] = true
+			corrected[o.Operation] = true
 		}
 	}
 	for _, o := range a.Plan.Operations {
-		if o.Cause == schemas.CauseDrift && !mended[o.ID] && o.Hold != schemas.HoldPending {
+		if o.Cause == schemas.CauseDrift && !corrected[o.ID] && o.Hold != schemas.HoldPending {
 			return true
 		}
 	}

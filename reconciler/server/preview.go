@@ -21,7 +21,7 @@ type PullRequests interface {
 	forge.Topics
 }
 
-// Preview is the preview of a pull request, told there.
+// Preview previews a pull request and publishes the result there.
 type Preview struct {
 	Reconciler *reconciler.Reconciler
 	Forge      PullRequests
@@ -31,9 +31,9 @@ type Preview struct {
 	Branch, BranchSpec string
 	// Number is the pull request's.
 	Number int
-	// Head is the commit to preview; "" is the pull request's head. Where they differ nothing is said.
+	// Head is the commit to preview; "" is the pull request's head. Where they differ nothing is published.
 	Head string
-	// Full previews the pull request of a fork against live state. Somebody who may has to have looked at exactly Head.
+	// Full previews the pull request of a fork against live state. Somebody with permission must have looked at exactly Head.
 	Full bool
 	// StatusOn is a merge queue's commit that gets the statuses too; "" for none.
 	StatusOn string
@@ -42,8 +42,8 @@ type Preview struct {
 	Redact bool
 }
 
-// Run previews and tells it. Nothing of the pull request is executed, checked out or taken for configuration: what it
-// changes is read as data and judged by the base. The preview of a fork sees no application unless Full.
+// Run previews the pull request and publishes the result. Nothing of the pull request is executed, checked out or used
+// as configuration: its changes are read as data and judged by the base. The preview of a fork sees no application unless Full.
 func (p Preview) Run(ctx context.Context) (*schemas.Preview, *forge.Published, error) {
 	pull, err := p.Forge.PullRequest(ctx, p.Number)
 	if err != nil {
@@ -66,7 +66,7 @@ func (p Preview) Run(ctx context.Context) (*schemas.Preview, *forge.Published, e
 		return nil, nil, err
 	}
 	if pull.Base != c.Settings.Branch {
-		return nil, nil, fmt.Errorf("pull request #%d goes to %s, and access is what %s says: nothing to preview", p.Number, pull.Base, c.Settings.Branch)
+		return nil, nil, fmt.Errorf("pull request #%d is for branch %s, and access is defined by %s: nothing to preview", p.Number, pull.Base, c.Settings.Branch)
 	}
 	publisher := c.Settings.Forge.Publisher
 	if err := p.Forge.Stale(ctx, p.Number, p.Head, publisher); err != nil {
@@ -86,11 +86,11 @@ func (p Preview) Run(ctx context.Context) (*schemas.Preview, *forge.Published, e
 	return preview, out, err
 }
 
-// ErrClosed says that a pull request is merged or closed, so that there is nothing to preview.
-var ErrClosed = errors.New("the pull request is closed, and keeps what its comment says")
+// ErrClosed means that a pull request is merged or closed, so that there is nothing to preview.
+var ErrClosed = errors.New("the pull request is closed, and keeps its comment")
 
-// closed has nothing to preview. A review of a merged pull request changes nothing any more: what was admitted stays.
-// But one that counted and was taken back since is somebody's to look at.
+// closed handles a pull request with nothing to preview. A review of a merged pull request changes nothing: the admission stays.
+// But if one that counted was dismissed since, somebody should look at it.
 func (p Preview) closed(ctx context.Context, pull *forge.PullRequest) error {
 	if !pull.Merged {
 		return ErrClosed
@@ -121,7 +121,7 @@ func (p Preview) closed(ctx context.Context, pull *forge.PullRequest) error {
 	if len(who) == 0 {
 		return ErrClosed
 	}
-	body := fmt.Sprintf("The approval of %s counted when pull request #%d was merged, and was dismissed afterwards. What was admitted stays in effect.\n\n"+
+	body := fmt.Sprintf("The approval of %s counted when pull request #%d was merged, and was dismissed afterwards. The admitted change stays in effect.\n\n"+
 		"To take it back, revert the pull request and have that approved.\n", report.MarkdownText(strings.Join(who, ", ")), pull.Number)
 	err = p.Forge.UpdateTopics(ctx, c.Settings.Forge.Publisher, []forge.Topic{{Key: fmt.Sprintf("dismissed %d", pull.Number), Labels: []string{"dismissed"},
 		Title: fmt.Sprintf("An approval of #%d was dismissed after the merge", pull.Number), Body: body}})

@@ -79,7 +79,7 @@ func TestCommentThroughAPullRequest(t *testing.T) {
 	if err := w.client.Stale(t.Context(), n, strings.Repeat("f", 40), "countersign[bot]"); err != nil {
 		t.Fatal(err)
 	}
-	if got := w.comment(n); !strings.Contains(got, "New commits came") {
+	if got := w.comment(n); !strings.Contains(got, "New commits were pushed") {
 		t.Errorf("the comment does not say that it is of an older head:\n%s", got)
 	}
 	w.repo.Review(n, "bob", "APPROVED")
@@ -124,7 +124,7 @@ func TestCommentStates(t *testing.T) {
 		policy  string
 	}{
 		{"denied", files{"requests/mixed.yaml": creation("mixed"), "people.yaml": people + "    - {login: gina, emails: [gina@acme.test]}\n"}, schemas.VerdictDenied, "failure denied by policy: CS-103"},
-		{"invalid", files{"requests/typo.yaml": strings.Replace(creation("typo"), "source_name", "sourcename", 1)}, schemas.VerdictInvalid, "failure 1 error to mend before this can be judged"},
+		{"invalid", files{"requests/typo.yaml": strings.Replace(creation("typo"), "source_name", "sourcename", 1)}, schemas.VerdictInvalid, "failure 1 error to fix before this can be judged"},
 		{"nothing", files{"README.md": "hello\n"}, schemas.VerdictNothing, "success no access changes here"},
 	}
 	for _, tt := range tests {
@@ -256,11 +256,11 @@ func TestGitHubFails(t *testing.T) {
 		{"a secondary limit of a second", comments, githubtest.Fault{Status: 403, Header: map[string]string{"Retry-After": "1"}, Body: `{"message":"You have exceeded a secondary rate limit."}`}, 1, ""},
 		{"a long secondary limit", comments, githubtest.Fault{Status: 429, Header: map[string]string{"Retry-After": "3600"}, Body: `{"message":"You have exceeded a secondary rate limit.","documentation_url":"https://docs.github.com/rest/overview/rate-limits-for-the-rest-api#about-secondary-rate-limits"}`}, 1 << 30, "429"},
 		{"the rate limit is used up", reads, githubtest.Fault{Status: 403, Header: map[string]string{"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1795430000", "X-RateLimit-Limit": "5000"}, Body: `{"message":"API rate limit exceeded"}`}, 1 << 30, "GitHub's rate limit is used up until 2026-11-23T"},
-		{"GitHub is down", reads, githubtest.Fault{Status: 503, Body: "down"}, 1 << 30, "GitHub has a fault, run again later"},
+		{"GitHub is down", reads, githubtest.Fault{Status: 503, Body: "down"}, 1 << 30, "GitHub has a problem, run again later"},
 		{"a comment is made and the answer lost", comments, githubtest.Fault{After: true}, 1, "comment on pull request"},
 		{"a comment is refused", comments, githubtest.Fault{Status: 500, Body: `{"message":"oops"}`}, 1, "comment on pull request #1: GitHub answered 500"},
 		{"the answer is cut", reads, githubtest.Fault{Status: 200, Header: map[string]string{"Content-Type": "application/json"}, Body: `{"number": 1, "head": {"sha"`}, 1 << 30, "read pull request #1"},
-		{"the token is refused", reads, githubtest.Fault{Status: 401, Body: `{"message":"Bad credentials"}`}, 1 << 30, "the token is wrong or has run out"},
+		{"the token is refused", reads, githubtest.Fault{Status: 401, Body: `{"message":"Bad credentials"}`}, 1 << 30, "the token is invalid or expired"},
 		{"the way leads elsewhere", reads, githubtest.Fault{Status: 301, Header: map[string]string{"Location": "https://elsewhere.test/x"}}, 1 << 30, "GitHub redirected to another host, elsewhere.test"},
 	}
 	for _, tt := range tests {
@@ -480,7 +480,7 @@ func TestTeams(t *testing.T) {
 	w.repo.Review(n, "eve", "APPROVED")
 	w.repo.Merge(n, "merge", "frank")
 	w.Team("acme/data", "alice")
-	if got := verdicts(w.apply()); !strings.Contains(got, "0 of 1 sign-offs from team:acme/data") || !strings.Contains(got, "alice is an author") {
+	if got := verdicts(w.apply()); !strings.Contains(got, "0 of 1 sign-offs from team:acme/data") || !strings.Contains(got, "alice authored part of this change") {
 		t.Errorf("approved by one who left: %s", got)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Config is what a Server works with.
+// Config configures a Server.
 type Config struct {
 	Reconciler *reconciler.Reconciler
 	// Pass is the pass to make; its Options are chosen by what is due.
@@ -28,24 +28,24 @@ type Config struct {
 	Previews *Preview
 	// Branch is the revision that passes are about. Required.
 	Branch string
-	// Tip says which commit the branch is at in the clone. Required.
+	// Tip returns the branch's commit in the clone. Required.
 	Tip func() (string, error)
-	// Serial says that the ledger is kept by a branch too, so that a callback waits until a pass has ended.
+	// Serial means that the ledger is kept by a branch too, so that a callback waits until a pass has ended.
 	Serial bool
 	// Listener takes webhooks and answers about health; nil opens no port. The server closes it.
 	Listener net.Listener
 	// Webhooks reads the deliveries of the forge, which signs them with Secret; they are refused without one.
 	Webhooks forge.Webhooks
 	Secret   []byte
-	// Poll is how often the branch is looked at although nothing was heard; 0 is one minute.
+	// Poll is how often the branch is checked without a hint; 0 is one minute.
 	Poll time.Duration
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 	// After waits until the next start or expiry; nil is time.After.
 	After func(time.Duration) <-chan time.Time
-	// Logger takes what happens; nil discards it.
+	// Logger takes diagnostics; nil discards them.
 	Logger *slog.Logger
-	// Passed is told of each pass, for tests; nil is not.
+	// Passed is called after each pass, for tests; nil is not called.
 	Passed func(*schemas.RunReport, error)
 }
 
@@ -54,21 +54,21 @@ type Server struct {
 	config Config
 	hints  chan hint
 	seen   deliveries
-	// ready says that a pass has been made since the start.
+	// ready means that a pass has been made since the start.
 	ready atomic.Bool
 	// next fires at the next start or expiry; nil never does.
 	next <-chan time.Time
-	// last is the tip that the last pass over everything was about; "" when that did not end well, so that the
-	// next look is a pass again.
+	// last is the tip that the last pass over everything was about; "" when that failed, so that the
+	// next check makes a pass again.
 	last string
-	// failures in a row put the next try off: the tip that failed is tried again at retry.
+	// failures in a row delay the next try: the tip that failed is tried again at retry.
 	failures int
 	failed   string
 	retry    time.Time
-	// previewed is what each open pull request was previewed at.
+	// previewed is the state at which each open pull request was previewed.
 	previewed map[int]string
 
-	// work is held for the time of a pass, where callbacks must not come in between.
+	// work is held during a pass where callbacks must not interrupt it.
 	work sync.Mutex
 
 	mu        sync.Mutex
@@ -77,9 +77,9 @@ type Server struct {
 	webhooks map[string]*schemas.WebhookFulfilment
 }
 
-// hint says what may be due. The zero hint is to look whether the branch moved.
+// hint is what may be due. The zero hint is to look whether the branch moved.
 type hint struct {
-	// due says that something is to be done though the branch did not move: a grant starts or expires.
+	// due means that something is to be done though the branch did not move: a grant starts or expires.
 	due bool
 	// drift is the application whose schedule came; "" for none.
 	drift string
@@ -92,11 +92,11 @@ type entry struct {
 	mode     schemas.DriftMode
 }
 
-// maxRetry is the longest that a pass that did not end well waits for its next try.
+// maxRetry is the longest wait before a failed pass is retried.
 const maxRetry = 30 * time.Minute
 
-// maxHints is how many hints wait. One more of a kind that waits already says nothing new, and one that finds no
-// room is made up for by polling.
+// maxHints is how many hints wait. One more of a kind that waits already adds nothing, and polling makes up for
+// one that is dropped.
 const maxHints = 64
 
 // New checks the configuration. It opens nothing.
@@ -130,8 +130,8 @@ func New(c Config) (*Server, error) {
 	return &Server{config: c, hints: make(chan hint, maxHints), schedules: map[string]entry{}}, nil
 }
 
-// Run makes passes until the context ends. A pass that is under way then is told to stop: it ends the operation that
-// it is at, records it, and the next start goes on.
+// Run makes passes until the context ends. It then stops a pass that is under way: the pass finishes its current
+// operation and records it, and the next start continues.
 func (s *Server) Run(ctx context.Context) error {
 	clock := cron.New(cron.WithLocation(time.UTC), cron.WithLogger(cron.DiscardLogger))
 	clock.Start()
@@ -168,7 +168,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 }
 
-// hint leaves word that something may be due. It never waits.
+// hint queues a hint. It never waits.
 func (s *Server) hint(h hint) {
 	select {
 	case s.hints <- h:
@@ -198,7 +198,7 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 	p.Options = reconciler.RunOptions{To: s.config.Branch}
 	if h.drift != "" {
 		p.Options.Application = h.drift
-		// An application that enforces is mended by an ordinary pass, which knows its mode.
+		// An application that enforces is corrected by an ordinary pass, which knows its mode.
 		p.Options.Drift = h.mode != schemas.DriftEnforce
 	}
 	rep, err := p.Run(ctx)
@@ -206,7 +206,7 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 		return
 	}
 	if err != nil {
-		s.config.Logger.Error("the pass did not end well; the next one tries again", "error", err)
+		s.config.Logger.Error("the pass failed; the next one tries again", "error", err)
 	} else {
 		s.ready.Store(true)
 	}
@@ -227,15 +227,15 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 	s.config.Passed(rep, err)
 }
 
-// previews looks at the open pull requests, and previews those of which something changed since. The newest come first;
-// what a fault keeps from being told is tried at the next look.
+// previews looks at the open pull requests, and previews those that changed since. The newest come first;
+// previews that fail are retried at the next look.
 func (s *Server) previews(ctx context.Context, tip string) {
 	if s.config.Previews == nil || ctx.Err() != nil {
 		return
 	}
 	c, err := s.config.Reconciler.Configuration(ctx, s.config.Branch)
 	if err != nil {
-		return // the pass has said it
+		return // the pass has reported it
 	}
 	open, err := s.config.Previews.Forge.OpenPullRequests(ctx, c.Settings.Branch)
 	if err != nil {
@@ -280,14 +280,14 @@ func (s *Server) fetch(ctx context.Context) (string, error) {
 	return s.config.Tip()
 }
 
-// unfinished says whether a pass left something that trying again may mend.
+// unfinished reports whether a pass left something that a retry may fix.
 func unfinished(rep *schemas.RunReport) bool {
 	for _, a := range rep.Applications {
 		if a.Error != "" || a.Plan.Incomplete != "" {
 			return true
 		}
 		for _, o := range a.Outcomes {
-			// Somebody outside is at what is pending: that is heard of, or looked for when it is due.
+			// Somebody outside is working on pending operations: they answer, or are checked when due.
 			if o.Status != "applied" && o.Status != schemas.FulfilmentPending {
 				return true
 			}
@@ -325,7 +325,7 @@ func (s *Server) sleepUntil(at *time.Time) {
 	}
 }
 
-// reschedule makes the clock what the applications say.
+// reschedule sets the clock to the applications' schedules.
 func (s *Server) reschedule(ctx context.Context, clock *cron.Cron) error {
 	c, err := s.config.Reconciler.Configuration(ctx, s.config.Branch)
 	if err != nil {

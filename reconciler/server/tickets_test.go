@@ -309,15 +309,15 @@ func TestTicketCloser(t *testing.T) {
 		says                  string
 	}{
 		"an owner":                           {login: "frank", reason: "completed", counts: true},
-		"who asked":                          {login: "alice", reason: "completed", says: "none of"},
-		"who gains by it":                    {login: "dave", reason: "completed", says: "none of"},
+		"who asked":                          {login: "alice", reason: "completed", says: "is not one of"},
+		"who gains by it":                    {login: "dave", reason: "completed", says: "is not one of"},
 		"an owner who gains by it":           {login: "bob", reason: "completed", says: "made the request or gains by it"},
-		"a stranger":                         {login: "mallory", reason: "completed", says: "none of"},
-		"a stranger who declines":            {login: "mallory", reason: "not_planned", says: "none of"},
+		"a stranger":                         {login: "mallory", reason: "completed", says: "is not one of"},
+		"a stranger who declines":            {login: "mallory", reason: "not_planned", says: "is not one of"},
 		"a bot":                              {login: "github-actions[bot]", reason: "completed", says: "is a bot"},
 		"ourselves":                          {login: "countersign[bot]", reason: "completed", says: "is a bot"},
 		"an owner who merged what closes it": {login: "frank", reason: "completed", commit: "0123456789012345678901234567890123456789", says: "a commit or pull request"},
-		"somebody whose account is gone meanwhile": {login: "nobody-left", reason: "completed", says: "does not tell"},
+		"somebody whose account is gone meanwhile": {login: "nobody-left", reason: "completed", says: "does not show"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

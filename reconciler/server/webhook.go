@@ -15,7 +15,7 @@ const (
 	// maxPayload is the limit of a delivery: the largest that a forge is known to send (GitHub's).
 	// https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
 	maxPayload = 25 << 20
-	// maxDeliveries is how many deliveries are remembered, so that a repeated one leads to nothing.
+	// maxDeliveries is how many deliveries are remembered, so that a repeated one is ignored.
 	maxDeliveries = 4096
 )
 
@@ -25,7 +25,7 @@ type deliveries struct {
 	now, old map[string]bool
 }
 
-// first says whether a delivery is seen for the first time.
+// first reports whether a delivery is seen for the first time.
 func (d *deliveries) first(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -45,7 +45,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if !s.ready.Load() {
-			respond(w, http.StatusServiceUnavailable, "no pass has ended well yet")
+			respond(w, http.StatusServiceUnavailable, "no pass has succeeded yet")
 			return
 		}
 		respond(w, http.StatusOK, "ok")
@@ -59,24 +59,24 @@ func respond(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	_, _ = io.WriteString(w, text+"\n") // whoever asked is gone: nobody to tell
+	_, _ = io.WriteString(w, text+"\n") // the client is gone
 }
 
-// webhook takes a delivery as a hint: what happened is read from Git and the forge. Only the signature says that it
-// is worth a look.
+// webhook takes a delivery as a hint: Git and the forge are read for what happened. Only the signature makes it
+// worth a look.
 func (s *Server) webhook(w http.ResponseWriter, req *http.Request) {
 	if len(s.config.Secret) == 0 {
-		respond(w, http.StatusForbidden, "no webhook secret is configured, so that none can be trusted")
+		respond(w, http.StatusForbidden, "no webhook secret is configured, so no delivery can be trusted")
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxPayload))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		respond(w, http.StatusRequestEntityTooLarge, "larger than any delivery")
+		respond(w, http.StatusRequestEntityTooLarge, "the delivery is too large")
 		return
 	case err != nil:
-		respond(w, http.StatusBadRequest, "the body broke off")
+		respond(w, http.StatusBadRequest, "the body is incomplete")
 		return
 	}
 	delivery, err := s.config.Webhooks.ReadDelivery(req.Header, body, s.config.Secret)

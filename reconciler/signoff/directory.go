@@ -9,8 +9,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Directory knows who is who: which logins and addresses are one person, in which teams they are, and
-// whose accounts the identities of applications are. It does not change and may be shared.
+// Directory maps logins and addresses to people, people to teams, and the identities of applications to the people
+// who own them. It is immutable and safe for concurrent use.
 type Directory struct {
 	canonical  map[string]string // login or address, in lower case → person
 	aliases    map[string][]string
@@ -21,8 +21,8 @@ type Directory struct {
 
 type identity struct{ application, name string }
 
-// NewDirectory builds the directory of people.yaml. A login, address or identity that two people claim is an
-// error, and so is one person who stands there twice.
+// NewDirectory builds the directory of people.yaml. A login, address or identity claimed by two people is an error,
+// and so is a duplicate person.
 func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 	d := &Directory{canonical: map[string]string{}, aliases: map[string][]string{}, teams: map[string][]string{},
 		members: map[string][]string{}, identities: map[identity]string{}}
@@ -78,11 +78,11 @@ func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 	return d, nil
 }
 
-// fold is the form in which logins and addresses are compared.
+// fold returns the form in which logins and addresses are compared.
 func fold(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
 
-// Canonical is the one name of the person behind a login or address: the one itself, in lower case, for
-// somebody who is not in people.yaml.
+// Canonical returns the unique name of the person with a login or address. For a person who is not in people.yaml it
+// is the login or address itself, in lower case.
 func (d *Directory) Canonical(name string) string {
 	if id, ok := d.canonical[fold(name)]; ok {
 		return id
@@ -90,13 +90,13 @@ func (d *Directory) Canonical(name string) string {
 	return fold(name)
 }
 
-// Known says whether people.yaml has the login or address.
+// Known reports whether people.yaml has the login or address.
 func (d *Directory) Known(name string) bool {
 	_, ok := d.canonical[fold(name)]
 	return ok
 }
 
-// Capacities are the principals that a person speaks for, sorted: user: with each alias, team: with each team.
+// Capacities returns the principals that a person represents, sorted: user: with each alias, team: with each team.
 func (d *Directory) Capacities(name string) []string {
 	id := d.Canonical(name)
 	out := []string{"user:" + id}
@@ -110,14 +110,14 @@ func (d *Directory) Capacities(name string) []string {
 	return slices.Compact(out)
 }
 
-// Identity is the person whose account an application's identity is. No convention stands in for an entry:
-// an account called alice need not be Alice's.
+// Identity returns the person who owns an identity of an application. It never guesses from names: an account called
+// alice need not be Alice's.
 func (d *Directory) Identity(application, name string) (person string, ok bool) {
 	person, ok = d.identities[identity{application, name}]
 	return person, ok
 }
 
-// Eligible are the people that a principal stands for, sorted; nil for an empty or unknown team.
+// Eligible returns the people that a principal includes, sorted; nil for an empty or unknown team.
 func (d *Directory) Eligible(principal string) []string {
 	if team, ok := strings.CutPrefix(principal, "team:"); ok {
 		return slices.Clone(d.members[team])
@@ -129,13 +129,13 @@ func (d *Directory) Eligible(principal string) []string {
 	return []string{d.Canonical(user)}
 }
 
-// Speaks says whether a person is meant by one of the principals.
+// Speaks reports whether a person is included in one of the principals.
 func (d *Directory) Speaks(name string, principals []string) bool {
 	capacities := d.Capacities(name)
 	return fold(name) != "" && slices.ContainsFunc(principals, func(p string) bool { return speaks(capacities, p) })
 }
 
-// speaks says whether a person with these capacities is meant by the principal.
+// speaks reports whether a person with these capacities is included in the principal.
 func speaks(capacities []string, principal string) bool {
 	if user, ok := strings.CutPrefix(principal, "user:"); ok {
 		return slices.Contains(capacities, "user:"+fold(user))

@@ -2,13 +2,13 @@ package signoff
 
 import "github.com/countersign/countersign/reconciler/forge"
 
-// What a forge offers is declared in package forge; these are its names where sign-offs are judged.
+// Package forge declares the interfaces of a forge; these are aliases for the judgement of sign-offs.
 type (
-	// Forge tells who made a change and who approved it.
+	// Forge provides who made a change and who approved it.
 	Forge = forge.Evidence
-	// Teams is implemented by a Forge that knows who is in which team.
+	// Teams is implemented by a Forge that knows the members of teams.
 	Teams = forge.Teams
-	// Change is a commit of the branch whose evidence is asked for.
+	// Change is a commit of the branch to collect evidence for.
 	Change = forge.Change
 	// Pending is a change that is not merged yet.
 	Pending = forge.Pending

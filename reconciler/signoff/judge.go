@@ -9,57 +9,57 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// JudgeInput is everything that a judgement depends on.
+// JudgeInput is the complete input of a judgement.
 type JudgeInput struct {
 	Evidence schemas.Evidence
-	// Required is what policy asks for.
+	// Required are the sign-offs that policy requires.
 	Required []schemas.Requirement
-	// Beneficiaries are the people whose access grows; UnknownBeneficiaries identities that map to nobody.
+	// Beneficiaries are the people who gain access; UnknownBeneficiaries are gaining identities not mapped to anyone.
 	Beneficiaries, UnknownBeneficiaries []string
 	Directory                           *Directory
 	Now                                 time.Time
 }
 
-// Verdict is what came of it.
+// Verdict is the result of a judgement.
 type Verdict struct {
 	Admitted bool
-	// Reasons are why it is not admitted, in sentences; Blocking those of them that no approval can mend.
+	// Reasons explain why it is not admitted; Blocking are those of them that no approval can fix.
 	Reasons, Blocking []string
 	Unmet             []schemas.Requirement
-	// Evidence is the input's, with what counts marked.
+	// Evidence is the input's evidence, with the approvals that count marked.
 	Evidence schemas.Evidence
-	// Signoffs are those that count.
+	// Signoffs are the sign-offs that count.
 	Signoffs []schemas.PolicySignoff
 }
 
-// Judge holds the evidence against the core rules and against what policy requires.
+// Judge checks the evidence against the core rules and the requirements of policy.
 func Judge(in JudgeInput) Verdict {
 	v := Verdict{Evidence: in.Evidence, Unmet: []schemas.Requirement{}}
 	v.Evidence.Approvals, v.Signoffs = mark(in.Evidence, in.Directory, in.Beneficiaries)
 	v.Blocking = append(v.Blocking, in.Evidence.Problems...)
 	for _, u := range in.Evidence.Unattributed {
-		v.Blocking = append(v.Blocking, fmt.Sprintf("an author or committer cannot be told to be anybody: %s", u))
+		v.Blocking = append(v.Blocking, fmt.Sprintf("an author or committer cannot be identified: %s", u))
 	}
 	for _, a := range in.Evidence.Authors {
 		switch {
 		case fold(a) == "":
-			v.Blocking = append(v.Blocking, "an author or committer has no name")
+			v.Blocking = append(v.Blocking, "the change has an author or committer without a name")
 		case isAnonymous(a) && !in.Directory.Known(a):
-			v.Blocking = append(v.Blocking, fmt.Sprintf("the address %s of an author or committer hides who that is: add it to whose it is in %s", a, schemas.PeoplePath))
+			v.Blocking = append(v.Blocking, fmt.Sprintf("the address %s of an author or committer does not identify a person: add it to that person in %s", a, schemas.PeoplePath))
 		}
 	}
 	if len(in.Evidence.Authors) == 0 && len(in.Evidence.Unattributed) == 0 && len(in.Evidence.Problems) == 0 {
-		v.Blocking = append(v.Blocking, "nobody is known to have made the change")
+		v.Blocking = append(v.Blocking, "the author of the change is unknown")
 	}
 	for _, u := range in.UnknownBeneficiaries {
-		v.Blocking = append(v.Blocking, fmt.Sprintf("%s gains access and is nobody's identity in %s: add whose account it is, with their login where the forge has such", u, schemas.PeoplePath))
+		v.Blocking = append(v.Blocking, fmt.Sprintf("%s gains access but is not mapped to anyone in %s: add the person who owns this account, with their login if the forge has logins", u, schemas.PeoplePath))
 	}
 	if len(in.Required) == 0 {
-		v.Blocking = append(v.Blocking, "policy asked for nobody's sign-off, which is never enough")
+		v.Blocking = append(v.Blocking, "policy required no sign-off at all, which is never enough")
 	}
 	for _, a := range v.Evidence.Approvals {
 		if !a.Counts {
-			v.Reasons = append(v.Reasons, fmt.Sprintf("the approval of %s does not count: %s", a.Person, a.Why))
+			v.Reasons = append(v.Reasons, fmt.Sprintf("%s's approval does not count: %s", a.Person, a.Why))
 		}
 	}
 	barred := barredPeople(in.Evidence, in.Directory, in.Beneficiaries)
@@ -90,8 +90,8 @@ func Judge(in JudgeInput) Verdict {
 	return v
 }
 
-// unmeetable says why too few people are left to meet a requirement; "" where there are enough. A team that
-// only the forge knows has members that the directory does not: those who spoke for it count here too.
+// unmeetable explains why too few people are left to meet a requirement, or returns "" if there are enough. The
+// directory may not know all members of a team that only the forge has, so its members who signed off count too.
 func unmeetable(r schemas.Requirement, need int, who []string, d *Directory, barred map[string]string) string {
 	var left, out []string
 	for _, p := range r.From {
@@ -111,7 +111,7 @@ func unmeetable(r schemas.Requirement, need int, who []string, d *Directory, bar
 	}
 	slices.Sort(out)
 	out = slices.Compact(out)
-	why := "nobody else is in it"
+	why := "no one else is listed"
 	if len(out) > 0 {
 		why = strings.Join(out, "; ")
 	}
@@ -119,28 +119,28 @@ func unmeetable(r schemas.Requirement, need int, who []string, d *Directory, bar
 	if need != 1 {
 		signoffs = fmt.Sprintf("%d sign-offs", need)
 	}
-	return fmt.Sprintf("%s needs %s from %s, and only %d of them may give one: %s", r.Code, signoffs, strings.Join(r.From, ", "), len(left), why)
+	return fmt.Sprintf("%s requires %s from %s, but only %d of them may sign off: %s", r.Code, signoffs, strings.Join(r.From, ", "), len(left), why)
 }
 
-// Independent are the sign-offs that count by the core rules, before anybody knows what is required.
+// Independent returns the sign-offs that count by the core rules, whatever policy requires.
 func Independent(e schemas.Evidence, d *Directory, beneficiaries []string) []schemas.PolicySignoff {
 	_, signoffs := mark(e, d, beneficiaries)
 	return signoffs
 }
 
-// barredPeople may not sign the change off, each with the reason.
+// barredPeople returns the people who may not sign off the change, each with the reason.
 func barredPeople(e schemas.Evidence, d *Directory, beneficiaries []string) map[string]string {
 	out := map[string]string{}
 	for _, b := range beneficiaries {
-		out[d.Canonical(b)] = "gains access by this change"
+		out[d.Canonical(b)] = "gains access from this change"
 	}
 	for _, a := range e.Authors {
-		out[d.Canonical(a)] = "is an author, committer or co-author of this change"
+		out[d.Canonical(a)] = "authored part of this change"
 	}
 	return out
 }
 
-// mark says of each approval whether it counts. One person is one sign-off, under however many names.
+// mark decides for each approval whether it counts. A person with several names still gives only one sign-off.
 func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.Approval, []schemas.PolicySignoff) {
 	barred := barredPeople(e, d, beneficiaries)
 	approvals := slices.Clone(e.Approvals)
@@ -152,20 +152,20 @@ func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.A
 		a.Counts = false
 		switch why, no := barred[id]; {
 		case a.Why != "":
-			// The forge has said already why not.
+			// The forge has already given the reason.
 		case id == "":
-			a.Why = "it names nobody"
+			a.Why = "it does not name anyone"
 		case isBot(a.Person) && !a.Named:
-			a.Why = "it is a bot's"
+			a.Why = "it comes from a bot"
 		case isAnonymous(a.Person) && !d.Known(a.Person):
-			a.Why = "its address hides who that is: add it to whose it is in " + schemas.PeoplePath
+			a.Why = "its address does not identify a person: add it to that person in " + schemas.PeoplePath
 		case no:
-			a.Why = why
+			a.Why = "the approver " + why
 		case seen[id]:
-			a.Why = "the same person approved already"
+			a.Why = "the same person has already approved"
 		default:
 			a.Counts = true
-			// What the forge knows of teams stands beside what people.yaml says.
+			// The forge's teams add to those of people.yaml.
 			a.Capacities = append(slices.Clone(a.Capacities), d.Capacities(a.Person)...)
 			slices.Sort(a.Capacities)
 			a.Capacities = slices.Compact(a.Capacities)
@@ -188,7 +188,7 @@ func isBot(name string) bool {
 	return strings.HasSuffix(local, "[bot]")
 }
 
-// isAnonymous says whether an address is one that a forge gives out in place of somebody's own.
+// isAnonymous reports whether a forge issues the address in place of a person's own.
 func isAnonymous(name string) bool {
 	_, domain, ok := strings.Cut(fold(name), "@")
 	return ok && slices.ContainsFunc(strings.Split(domain, "."), func(l string) bool { return l == "noreply" || l == "no-reply" })

@@ -11,17 +11,17 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// LocalConfig is what the local forge works by.
+// LocalConfig configures the local forge.
 type LocalConfig struct {
-	// Unauthenticated takes Approved-by trailers at their word. Whoever can push can write one.
+	// Unauthenticated trusts Approved-by trailers without proof. Anyone who can push can write one.
 	Unauthenticated bool
-	// AllowedSigners is the file, as the base has it, that says whose SSH keys count; its path is for messages.
+	// AllowedSigners is the content, in the base, of the file of SSH keys that count; its path is for messages.
 	AllowedSigners     []byte
 	AllowedSignersPath string
 }
 
-// Local is a repository without a forge: people are e-mail addresses, and the approval is in the commit that
-// lands the change.
+// Local is a repository without a forge: people are identified by e-mail addresses, and the approval is in the commit
+// that lands the change.
 type Local struct {
 	c       LocalConfig
 	signers []signer
@@ -37,7 +37,7 @@ func NewLocal(c LocalConfig) (*Local, error) {
 		return nil, fmt.Errorf("%s: %w", c.AllowedSignersPath, err)
 	}
 	if !c.Unauthenticated && len(l.signers) == 0 {
-		return nil, fmt.Errorf("%s names no signer, and without one nothing can be signed off", c.AllowedSignersPath)
+		return nil, fmt.Errorf("%s lists no signer, so nothing could be signed off", c.AllowedSignersPath)
 	}
 	return l, nil
 }
@@ -69,9 +69,9 @@ func (l *Local) Evidence(_ context.Context, c Change) (schemas.Evidence, error) 
 		a := schemas.Approval{Person: address(history.PersonOf(t.Value)), Commit: c.Commit.Hash, Method: "trailer"}
 		switch {
 		case a.Person == "":
-			a.Person, a.Why = strings.TrimSpace(t.Value), "it has no e-mail address that tells who that is: write Approved-by: Name <address>"
+			a.Person, a.Why = strings.TrimSpace(t.Value), "it needs an e-mail address that identifies a person: write Approved-by: Name <address>"
 		case !l.c.Unauthenticated:
-			a.Why = "a trailer counts only with signoff: unauthenticated; here the commit that lands the change is signed by who approves it"
+			a.Why = "a trailer counts only with signoff: unauthenticated; here the approver signs the commit that lands the change"
 		}
 		e.Approvals = append(e.Approvals, a)
 	}
@@ -79,7 +79,7 @@ func (l *Local) Evidence(_ context.Context, c Change) (schemas.Evidence, error) 
 	return e, nil
 }
 
-// Pending is the evidence of a change that is not merged: who made it, and nobody's approval yet.
+// Pending returns the evidence of a change that is not merged: its authors, and no approvals yet.
 func (l *Local) Pending(_ context.Context, p Pending) (schemas.Evidence, error) {
 	e := schemas.Evidence{Forge: "local", ContentDigest: p.Digest, Head: p.Head, Approvals: []schemas.Approval{}}
 	l.contributors(&e, p.Commits, nil)
@@ -97,8 +97,8 @@ func tidy(e *schemas.Evidence) {
 	}
 }
 
-// contributors adds who made the commits. landing is the commit that lands the change, where there is one:
-// with one parent its committer is the integrator, and its signer in any case the one who approves.
+// contributors adds the people who made the commits. landing is the commit that lands the change, if there is one: its
+// signer approves it, and if it has one parent, its committer is the integrator.
 func (l *Local) contributors(e *schemas.Evidence, commits []*history.Commit, landing *history.Commit) {
 	for _, c := range commits {
 		lands := landing != nil && c.Hash == landing.Hash
@@ -112,7 +112,7 @@ func (l *Local) contributors(e *schemas.Evidence, commits []*history.Commit, lan
 		if lands || c.Signature == "" {
 			continue
 		}
-		// Names are claims; a signature that holds is not. One that does not hold changes nothing.
+		// Names are only claims, but a valid signature is proof. An invalid one changes nothing.
 		if s, err := verify(l.signers, c, c.CommittedAt); err == nil {
 			e.Authors = append(e.Authors, s.people...)
 		}
@@ -127,8 +127,8 @@ func addPerson(e *schemas.Evidence, p history.Person) {
 	e.Unattributed = append(e.Unattributed, strings.TrimSpace(p.Name+" <"+p.Email+">"))
 }
 
-// address is a person's e-mail address in lower case; "" where it is none that tells who somebody is: not of
-// the plain form local@domain in ASCII, a host's own, or nobody's in particular.
+// address returns a person's e-mail address in lower case, or "" if it does not identify a person: it is not of the
+// plain form local@domain in ASCII, belongs to a host, or is a shared no-reply address.
 func address(p history.Person) string {
 	local, domain, ok := strings.Cut(p.Email, "@")
 	if !ok || local == "" || len(p.Email) > 254 || !strings.Contains(domain, ".") {
@@ -152,9 +152,9 @@ func address(p history.Person) string {
 	local, domain = fold(local), fold(domain)
 	switch {
 	case strings.HasSuffix(domain, ".local") || strings.HasSuffix(domain, ".localdomain") || strings.HasSuffix(domain, ".(none)"):
-		return "" // what git makes of a host's name
+		return "" // Git derives these from the host's name
 	case local == "noreply" || local == "no-reply":
-		return "" // the forge's own, or anybody's
+		return "" // the forge's own, or shared
 	}
 	return local + "@" + domain
 }
@@ -163,7 +163,7 @@ func isAlnum(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// signature is the approval of whoever signed the landing commit with a key that counts.
+// signature returns the approval by the signer of the landing commit.
 func (l *Local) signature(c Change, authors []string) (schemas.Approval, bool) {
 	commit := c.Commit
 	if commit.Signature == "" || l.c.Unauthenticated && len(l.signers) == 0 {
@@ -172,7 +172,7 @@ func (l *Local) signature(c Change, authors []string) (schemas.Approval, bool) {
 	person := address(commit.Committer)
 	a := schemas.Approval{Person: person, Commit: commit.Hash, Method: "signature"}
 	if person == "" {
-		a.Person, a.Why = strings.TrimSpace(commit.Committer.Name+" <"+commit.Committer.Email+">"), "the committer's address does not tell who that is"
+		a.Person, a.Why = strings.TrimSpace(commit.Committer.Name+" <"+commit.Committer.Email+">"), "the committer's address does not identify a person"
 		return a, true
 	}
 	at := commit.CommittedAt
@@ -185,8 +185,8 @@ func (l *Local) signature(c Change, authors []string) (schemas.Approval, bool) {
 		a.Why = err.Error()
 		return a, true
 	case !slices.Contains(s.people, person):
-		// Whose the signature is must be what the commit says.
-		a.Why = fmt.Sprintf("the key that signed belongs to %s, and the committer is %s", strings.Join(s.people, ", "), person)
+		// The signer must be the committer.
+		a.Why = fmt.Sprintf("the signing key belongs to %s, but the committer is %s", strings.Join(s.people, ", "), person)
 		return a, true
 	}
 	a.Authenticated = true
@@ -194,7 +194,7 @@ func (l *Local) signature(c Change, authors []string) (schemas.Approval, bool) {
 	a.At = &instant
 	for _, other := range s.people {
 		if other != person && slices.Contains(authors, other) {
-			a.Why = fmt.Sprintf("the key that signed is also that of %s, who made the change", other)
+			a.Why = fmt.Sprintf("the signing key also belongs to %s, who made the change", other)
 		}
 	}
 	return a, true

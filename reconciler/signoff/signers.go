@@ -24,7 +24,7 @@ type signer struct {
 	after, before time.Time
 }
 
-// namespace is what Git signs commits in (gpg.format ssh).
+// namespace is the namespace in which Git signs commits (gpg.format ssh).
 const namespace = "git"
 
 func (s *signer) signs(at time.Time) bool {
@@ -34,10 +34,10 @@ func (s *signer) signs(at time.Time) bool {
 	return (s.after.IsZero() || !at.Before(s.after)) && (s.before.IsZero() || at.Before(s.before))
 }
 
-// signature is a commit's signature that holds.
+// signature is a valid signature of a commit.
 type signature struct {
 	key ssh.PublicKey
-	// people are the principals whose key it is, by all lines that hold at that time.
+	// people are the principals of the key, from all lines valid at that time.
 	people []string
 }
 
@@ -45,7 +45,7 @@ type signature struct {
 func verify(signers []signer, c *history.Commit, at time.Time) (signature, error) {
 	armored := strings.TrimSpace(c.Signature)
 	if !strings.HasPrefix(armored, "-----BEGIN SSH SIGNATURE-----") {
-		return signature{}, errors.New("the commit's signature is no SSH signature (git config gpg.format ssh)")
+		return signature{}, errors.New("the commit's signature is not an SSH signature (set git config gpg.format ssh)")
 	}
 	if !strings.HasSuffix(armored, "-----END SSH SIGNATURE-----") || strings.Count(armored, "-----BEGIN") != 1 {
 		return signature{}, errors.New("the commit's signature has more than one part")
@@ -67,24 +67,24 @@ func verify(signers []signer, c *history.Commit, at time.Time) (signature, error
 	}
 	switch {
 	case !named:
-		return signature{}, fmt.Errorf("the key %s that signed is not among the allowed signers", ssh.FingerprintSHA256(sig.PublicKey))
+		return signature{}, fmt.Errorf("the signing key %s is not in the allowed signers", ssh.FingerprintSHA256(sig.PublicKey))
 	case len(out.people) == 0:
-		return signature{}, fmt.Errorf("the key %s that signed is not allowed for commits at %s", ssh.FingerprintSHA256(sig.PublicKey), at.Format(time.RFC3339))
+		return signature{}, fmt.Errorf("the signing key %s is not valid for commits at %s", ssh.FingerprintSHA256(sig.PublicKey), at.Format(time.RFC3339))
 	}
 	if sig.Signature.Format == ssh.KeyAlgoRSA {
 		return signature{}, errors.New("the commit's signature uses SHA-1")
 	}
 	if err := sshsig.Verify(bytes.NewReader(c.Payload), sig, sig.PublicKey, sig.HashAlgorithm, namespace); err != nil {
-		return signature{}, fmt.Errorf("the commit's signature does not hold: %w", err)
+		return signature{}, fmt.Errorf("the commit's signature is invalid: %w", err)
 	}
 	slices.Sort(out.people)
 	out.people = slices.Compact(out.people)
 	return out, nil
 }
 
-// parseSigners reads ssh-keygen's allowed signers format (ssh-keygen(1), ALLOWED SIGNERS). Authorities are
-// refused: a certificate would let somebody outside the repository say who counts. So are patterns: a key
-// that stands for many would be any of them. To revoke a key, take its line away or set valid-before.
+// parseSigners reads ssh-keygen's allowed signers format (ssh-keygen(1), ALLOWED SIGNERS). It refuses certificate
+// authorities, which would let someone outside the repository decide who counts, and patterns, which would let one key
+// act for many people. To revoke a key, remove its line or set valid-before.
 func parseSigners(content []byte) ([]signer, error) {
 	var out []signer
 	for i, line := range strings.Split(string(content), "\n") {
@@ -107,15 +107,15 @@ func parseSigner(line string) (signer, error) {
 		return signer{}, errors.New("expected: principals [options] key-type key")
 	}
 	if strings.HasPrefix(principals, "@") {
-		return signer{}, fmt.Errorf("the marker %s belongs in a known_hosts file; take a revoked key's line away", principals)
+		return signer{}, fmt.Errorf("the marker %s belongs in a known_hosts file; to revoke a key, remove its line", principals)
 	}
 	s := signer{}
 	for _, p := range strings.Split(strings.Trim(principals, `"`), ",") {
 		if p == "" || strings.ContainsAny(p, `*?![]\`) {
-			return s, fmt.Errorf("principal %q: name the people one by one", p)
+			return s, fmt.Errorf("principal %q: patterns are not allowed; list each person", p)
 		}
 		if address(history.Person{Email: p}) == "" {
-			return s, fmt.Errorf("principal %q is no e-mail address that tells who somebody is", p)
+			return s, fmt.Errorf("principal %q is not an e-mail address that identifies a person", p)
 		}
 		s.principals = append(s.principals, fold(p))
 	}
@@ -124,7 +124,7 @@ func parseSigner(line string) (signer, error) {
 		return s, fmt.Errorf("the key cannot be read: %w", err)
 	}
 	if len(trailing) > 0 {
-		return s, errors.New("there is more than one key on the line")
+		return s, errors.New("more than one key on the line")
 	}
 	s.key = key
 	if err := checkKey(key); err != nil {
@@ -135,14 +135,14 @@ func parseSigner(line string) (signer, error) {
 		name, value, valued := strings.Cut(o, "=")
 		name = strings.ToLower(name)
 		if seen[name] {
-			return s, fmt.Errorf("the option %q stands twice", name)
+			return s, fmt.Errorf("duplicate option %q", name)
 		}
 		seen[name] = true
 		switch unquoted, err := unquote(value); {
 		case name == "cert-authority":
-			return s, errors.New("certificate authorities are not taken: name each key")
+			return s, errors.New("certificate authorities are not supported: list each key")
 		case name != "namespaces" && name != "valid-after" && name != "valid-before":
-			return s, fmt.Errorf("the option %q is unknown", name)
+			return s, fmt.Errorf("unknown option %q", name)
 		case !valued || unquoted == "" || err != nil:
 			return s, fmt.Errorf("the option %s needs a value in quotes", name)
 		case name == "namespaces":
@@ -172,10 +172,10 @@ func unquote(s string) (string, error) {
 	return strings.Trim(s, `"`), nil
 }
 
-// checkKey refuses keys that are none by themselves or too weak to stand for a person.
+// checkKey refuses certificates and keys that are too weak to identify a person.
 func checkKey(key ssh.PublicKey) error {
 	if _, ok := key.(*ssh.Certificate); ok {
-		return errors.New("certificates are not taken: name each key")
+		return errors.New("certificates are not supported: list each key")
 	}
 	switch key.Type() {
 	case ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521, ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256:
@@ -190,10 +190,10 @@ func checkKey(key ssh.PublicKey) error {
 		}
 		return errors.New("the RSA key has fewer than 2048 bits")
 	}
-	return fmt.Errorf("keys of type %s are not taken", key.Type())
+	return fmt.Errorf("keys of type %s are not supported", key.Type())
 }
 
-// cutField cuts the first field off, which may be quoted.
+// cutField cuts off the first field, which may be quoted.
 func cutField(line string) (field, rest string, ok bool) {
 	quoted := false
 	for i, r := range line {
@@ -207,8 +207,8 @@ func cutField(line string) (field, rest string, ok bool) {
 	return line, "", !quoted
 }
 
-// signerTime reads YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC. Local times are taken as UTC: a
-// judgement must not depend on where it is made.
+// signerTime reads YYYYMMDD, YYYYMMDDHHMM or YYYYMMDDHHMMSS, with Z for UTC. It reads local times as UTC, because a
+// judgement must not depend on the machine's time zone.
 func signerTime(s string) (time.Time, error) {
 	digits := strings.TrimSuffix(s, "Z")
 	for _, layout := range []string{"20060102", "200601021504", "20060102150405"} {

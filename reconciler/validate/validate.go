@@ -45,10 +45,10 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 			}
 		}
 	} else {
-		refuse(schemas.SettingsPath, "is missing", "countersign init writes one")
+		refuse(schemas.SettingsPath, "not found", "countersign init creates it")
 	}
 	var all []schemas.Document
-	unread := false // whether an application's file could not be read, so that its name is not known
+	unread := false // an application's file could not be decoded, so its name is unknown
 	modules := map[string][]byte{}
 	var data map[string]any
 	keep := judge.ControlFiles{Settings: settings}
@@ -68,7 +68,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 		class, ok := schemas.IsControlFile(p, settings)
 		if !ok {
 			if d.Type()&fs.ModeSymlink != 0 && keep.File(p) {
-				refuse(p, "is a symbolic link where control files stand", "control files are ordinary files in ordinary folders")
+				refuse(p, "is a symbolic link in place of control files", "use regular files in regular folders")
 			}
 			return nil
 		}
@@ -78,7 +78,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 			return nil
 		}
 		if !d.Type().IsRegular() {
-			refuse(p, "is a symbolic link", "replace the link by its content")
+			refuse(p, "is a symbolic link", "replace the link with its content")
 			return nil
 		}
 		info, err := d.Info()
@@ -86,7 +86,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 			return err
 		}
 		if info.Mode()&0o111 != 0 {
-			refuse(p, "is executable", "control files are ordinary files: git update-index --chmod=-x")
+			refuse(p, "is executable", "control files must be regular files: run git update-index --chmod=-x")
 		}
 		if info.Size() > schemas.MaxFileBytes {
 			refuse(p, fmt.Sprintf("is larger than %d bytes", schemas.MaxFileBytes), "split it")
@@ -135,11 +135,12 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 	return report, nil
 }
 
-// checkTogether checks documents against the connectors and against each other. With unread, all lacks an application.
+// checkTogether checks documents against the connectors and against each other. unread is set if all lacks an
+// application.
 func checkTogether(all []schemas.Document, unread bool, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
 	checker := strict.NewChecker()
 	apps := map[string]connectors.Description{}
-	unheld := map[string]bool{} // applications without a connector, which their requests cannot be held against
+	unknown := map[string]bool{} // applications whose types are unknown, so that their requests cannot be checked
 	lacks := map[string]map[schemas.Provisioning]hold.Fault{}
 	forge := "local"
 	for _, d := range all {
@@ -152,9 +153,9 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 		case *schemas.Application:
 			c, ok := registry.Get(v.Spec.Connector)
 			if !ok {
-				fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("there is no connector %q", v.Spec.Connector),
-					Hint: fmt.Sprintf("the connectors are %s; where a program of its own is the connector, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
-				unheld[v.Name] = true
+				fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("unknown connector %q", v.Spec.Connector),
+					Hint: fmt.Sprintf("the connectors are %s; if the connector is a separate program, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
+				unknown[v.Name] = true
 				continue
 			}
 			desc := c.Describe()
@@ -163,8 +164,11 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 				var err error
 				if desc, err = own.DescribeConfig(v.Spec.Config); err != nil {
 					fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
+					unknown[v.Name] = true
+					continue
 				}
 			}
+			fail(judge.TypeErrors(d, &v.Spec, desc))
 			apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
 			fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
 		case *schemas.People:
@@ -179,18 +183,16 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 			continue
 		}
 		desc, ok := apps[v.Application]
-		if !ok && (unread || unheld[v.Application]) {
+		if !ok && (unread || unknown[v.Application]) {
 			continue
 		}
 		if !ok {
-			fail(schemas.ErrorList{{Position: d.At("spec.application"), Field: "spec.application", Msg: fmt.Sprintf("there is no application %q", v.Application),
-				Hint: "the applications are " + strings.Join(slices.Sorted(maps.Keys(apps)), ", ")}})
+			fail(schemas.ErrorList{judge.UnknownName(d, "spec.application", "spec.application", "application", v.Application, slices.Sorted(maps.Keys(apps)))})
 			continue
 		}
 		typ, ok := desc.Type(v.Connection.Type)
 		if !ok {
-			fail(schemas.ErrorList{{Position: d.At("spec.connection.type"), Field: "spec.connection.type",
-				Msg: fmt.Sprintf("%s has no connections of type %s", desc.Title, v.Connection.Type)}})
+			fail(schemas.ErrorList{judge.UnknownName(d, "spec.connection.type", "spec.connection.type", "type", v.Connection.Type, typeNames(desc))})
 			continue
 		}
 		if plan.Opens(v.Kind) {
@@ -202,17 +204,16 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 				field := fmt.Sprintf("spec.%s[%d]", list, i)
 				target, ok := typ.Target(e.Type)
 				if !ok {
-					fail(schemas.ErrorList{{Position: d.At(field + ".type"), Field: field + ".type", Msg: fmt.Sprintf("a %s cannot be granted to a %s", e.Type, typ.Name),
-						Hint: "it may be given " + strings.Join(targetNames(typ), ", ")}})
+					fail(schemas.ErrorList{wrongTarget(d, field+".type", e.Type, typ, desc)})
 					continue
 				}
 				if err := target.Names.Check(e.SourceName); err != nil {
 					fail(schemas.ErrorList{{Position: d.At(field + ".source_name"), Field: field + ".source_name", Msg: err.Error()}})
 				}
-				for _, p := range e.Privileges {
+				for j, p := range e.Privileges {
 					if len(target.Privileges) > 0 && !slices.Contains(target.Privileges, p) {
-						fail(schemas.ErrorList{{Position: d.At(field + ".privileges"), Field: field + ".privileges", Msg: fmt.Sprintf("%s is no privilege on a %s", p, e.Type),
-							Hint: "the privileges are " + strings.Join(target.Privileges, ", ")}})
+						at := fmt.Sprintf("%s.privileges[%d]", field, j)
+						fail(schemas.ErrorList{judge.UnknownName(d, at, at, "privilege", p, target.Privileges)})
 					}
 				}
 			}
@@ -223,6 +224,25 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 	}
 }
 
+// wrongTarget returns the error for a type that cannot be granted to connections of typ.
+func wrongTarget(d schemas.Document, field, target string, typ connectors.ConnectionType, desc connectors.Description) schemas.Error {
+	for i := range desc.Types {
+		if _, known := desc.Types[i].Target(target); known {
+			return schemas.Error{Position: d.At(field), Field: field, Msg: fmt.Sprintf("a %s cannot be granted to a %s", target, typ.Name),
+				Hint: "grant one of " + strings.Join(targetNames(typ), ", ")}
+		}
+	}
+	return judge.UnknownName(d, field, field, "type", target, targetNames(typ))
+}
+
+func typeNames(desc connectors.Description) []string {
+	var names []string
+	for i := range desc.Types {
+		names = append(names, desc.Types[i].Name)
+	}
+	return names
+}
+
 func targetNames(typ connectors.ConnectionType) []string {
 	var names []string
 	for _, g := range typ.Grantable {
@@ -231,7 +251,7 @@ func targetNames(typ connectors.ConnectionType) []string {
 	return names
 }
 
-// Policy reads the policy folder of a work tree as it lies there, for testing it.
+// Policy reads the policy folder of a work tree, for policy tests.
 func Policy(dir string) (modules map[string][]byte, data map[string]any, err error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -268,7 +288,7 @@ func Policy(dir string) (modules map[string][]byte, data map[string]any, err err
 			return nil
 		}
 		if data != nil {
-			return fmt.Errorf("%s: there are two data files in the policy folder; keep one", p)
+			return fmt.Errorf("%s: duplicate data file in the policy folder; keep one", p)
 		}
 		data, err = policy.ParseData(p, content)
 		return err

@@ -1,6 +1,8 @@
 package strict
 
 import (
+	"strconv"
+	"strings"
 	"sync"
 
 	"gopkg.in/yaml.v3"
@@ -64,8 +66,29 @@ func (d *decoder) translate(list []jsonschema.Finding) {
 		if hint == "" {
 			hint = jsonschema.ValueHint(f.Msg, value.Value, value.Tag)
 		}
-		d.fail(n, at, f.Msg, hint)
+		msg := f.Msg
+		if rest, ok := strings.CutPrefix(msg, unknownField); ok && f.OnKey && key != nil {
+			if isImplicitNull(value) && hint == "" {
+				hint = "if it is part of a text with a comma, quote the text"
+			}
+			if !isIdentifier(key.Value) && !at.freeForm() && credentialFault("", key.Value) == "" {
+				msg = unknownField + " " + quoted(key.Value) + rest
+			}
+		}
+		d.fail(n, at, msg, hint)
 	}
+}
+
+// unknownField begins the finding about a field that the schema does not have.
+const unknownField = "unknown field"
+
+// quoted returns the beginning of a key in quotes.
+func quoted(key string) string {
+	const most = 64
+	if runes := []rune(key); len(runes) > most {
+		key = string(runes[:most]) + "…"
+	}
+	return strconv.Quote(key)
 }
 
 // isImplicitNull reports whether the value is one that nobody wrote: the parser places it at the next line.

@@ -13,8 +13,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// hand is the outside hand of the conformance suite: it changes a folder of its own for each case, as plain JSON,
-// with none of the connector's code.
+// hand is the outside hand of the conformance suite: it changes a separate folder for each case, as plain JSON and
+// without any of the connector's code.
 func hand(_ context.Context, t schemas.ConnectorTest) (schemas.ConnectorTestAnswer, error) {
 	var out schemas.ConnectorTestAnswer
 	dir := t.Application
@@ -77,7 +77,7 @@ func hand(_ context.Context, t schemas.ConnectorTest) (schemas.ConnectorTestAnsw
 		}
 		return out, os.WriteFile(filepath.Join(dir, "broken.json"), []byte(`{"id": "x", "comm`), 0o600)
 	}
-	return out, fmt.Errorf("there is no change %q", t.Do)
+	return out, fmt.Errorf("unknown change %q", t.Do)
 }
 
 func without(list []string, name string) []string {
@@ -100,7 +100,7 @@ func get(dir, name string, v any) error {
 	return json.Unmarshal(b, v)
 }
 
-// change changes a file that is a list.
+// change modifies a file that contains a list.
 func change(dir, name string, f func([]string) []string) error {
 	list := []string{}
 	if err := get(dir, name, &list); err != nil {
@@ -109,7 +109,7 @@ func change(dir, name string, f func([]string) []string) error {
 	return put(dir, name, f(list))
 }
 
-// member changes the members of a team.
+// member modifies the members of a team.
 func member(dir, name string, f func([]string) []string) error {
 	team := map[string]any{}
 	if err := get(dir, name, &team); err != nil {

@@ -1,11 +1,11 @@
-// Command connector is a connector for countersign in Go, in a process of its own: teams that are JSON files in a
-// folder, as many a tool of one's own has them. The operator binds it to a name on the command line:
+// Command connector is a countersign connector written in Go that runs as a separate process. It manages teams kept as
+// JSON files in a folder, as many in-house tools do. The operator binds it to a name on the command line:
 //
 //	go build -o /opt/countersign/teamfiles ./examples/exec-go/connector
 //	countersign apply --exec teamfiles=/opt/countersign/teamfiles
 //
-// It implements connectors.Connector as countersign's own connectors do, and exec.Serve speaks the protocol for it.
-// Test it as those are tested; with --test-hand it is the outside hand of the suite:
+// It implements connectors.Connector like countersign's own connectors, and exec.Serve handles the protocol. The same
+// conformance suite tests it; with --test-hand it is the suite's outside hand:
 //
 //	countersign connector test /opt/countersign/teamfiles --test-hand
 package main

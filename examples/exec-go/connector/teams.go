@@ -28,10 +28,10 @@ const configSchema = `{"type": "object", "properties": {
   "required": ["folder"], "additionalProperties": false}`
 
 const payloadSchema = `{"type": "object", "properties": {
-  "comment": {"type": "string", "maxLength": 200, "default": "", "description": "What the team is for."}},
+  "comment": {"type": "string", "maxLength": 200, "default": "", "description": "The purpose of the team."}},
   "additionalProperties": false}`
 
-// Describe says what can be done. Names are names of files.
+// Describe describes the connector. Names of teams are names of files.
 func (teams) Describe() connectors.Description {
 	names := connectors.NameRule{MaxBytes: 64, Pattern: `[a-z0-9][a-z0-9_-]*`, Reserved: []string{"users"}}
 	return connectors.Description{
@@ -48,7 +48,7 @@ func (teams) Describe() connectors.Description {
 
 // team is the content of a file.
 type team struct {
-	ID      string   `json:"id"` // tells a team from a later one of its name
+	ID      string   `json:"id"` // distinguishes a team from a later one of the same name
 	Comment string   `json:"comment"`
 	Members []string `json:"members"`
 }
@@ -68,7 +68,7 @@ func (t teams) OpenWriter(ctx context.Context, cfg connectors.Config) (connector
 	path, _ := cfg.Values["folder"].(string) // the schema was checked
 	if !filepath.IsAbs(path) {
 		if cfg.Directory == "" || !filepath.IsLocal(path) {
-			return nil, fault(connectors.Invalid, "config.folder: a relative path starts from the access repository, and stays within it")
+			return nil, fault(connectors.Invalid, "config.folder: invalid path (expected an absolute path, or one within the access repository)")
 		}
 		path = filepath.Join(cfg.Directory, path)
 	}
@@ -87,18 +87,18 @@ func fault(code connectors.Code, message string) error {
 	return &connectors.Error{Code: code, Message: message}
 }
 
-// fileFault says what went wrong with a file; a file that is missing or does not parse is no empty one.
+// fileFault converts an error about a file. A file that is missing or malformed never counts as empty.
 func fileFault(name string, err error) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fault(connectors.Denied, name+": this account may not do that with the file")
+		return fault(connectors.Denied, name+": permission denied for this account")
 	case errors.Is(err, fs.ErrNotExist):
-		return fault(connectors.Unavailable, name+": there is no such file")
+		return fault(connectors.Unavailable, name+": file not found")
 	}
-	return fault(connectors.Unavailable, name+": the file cannot be used")
+	return fault(connectors.Unavailable, name+": could not read or write the file")
 }
 
-// load reads a file strictly: what is there beside one value is a fault.
+// load reads a file strictly: anything but exactly one value is an error.
 func (f *folder) load(name string, into any) error {
 	b, err := os.ReadFile(filepath.Join(f.path, name))
 	if err != nil {
@@ -107,10 +107,10 @@ func (f *folder) load(name string, into any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return fault(connectors.Unavailable, name+": the file does not parse; mend it by hand")
+		return fault(connectors.Unavailable, name+": malformed file; fix it by hand")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return fault(connectors.Unavailable, name+": there is more in the file than one value; mend it by hand")
+		return fault(connectors.Unavailable, name+": the file contains more than one value; fix it by hand")
 	}
 	return nil
 }
@@ -122,7 +122,7 @@ func (f *folder) users() ([]string, error) {
 
 // all reads every team.
 func (f *folder) all() (map[string]team, error) {
-	if _, err := f.users(); err != nil { // another folder, or one that is not mounted
+	if _, err := f.users(); err != nil { // the wrong folder, or one that is not mounted
 		return nil, err
 	}
 	files, err := os.ReadDir(f.path)
@@ -144,15 +144,15 @@ func (f *folder) all() (map[string]team, error) {
 	return out, nil
 }
 
-// Close has nothing to end.
+// Close does nothing.
 func (f *folder) Close() error { return nil }
 
-// Describe is the same for every folder.
+// Describe returns the same description for every folder.
 func (f *folder) Describe(ctx context.Context) (connectors.Description, error) {
 	return teams{}.Describe(), connectors.Stopped(ctx, "describe")
 }
 
-// Read reads all files, which are small.
+// Read reads all files. They are small.
 func (f *folder) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
 	if err := connectors.Stopped(ctx, "read"); err != nil {
 		return connectors.State{}, err
@@ -205,12 +205,12 @@ func (f *folder) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	return connectors.PageOf(items, q), nil
 }
 
-// Normalize changes nothing: the files hold what they are given.
+// Normalize changes nothing, because the files keep values as they are.
 func (f *folder) Normalize(s connectors.State) (connectors.State, error) {
 	return connectors.NormalizeWith(teams{}.Describe(), s, nil)
 }
 
-// Apply does one operation after the other, each under the folder's lock.
+// Apply carries out one operation after the other, each under the folder's lock.
 func (f *folder) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	return connectors.Each(ctx, ops, f.checker, f.now, report, func(_ context.Context, o *schemas.Operation) (int, error) {
 		unlock, err := f.lock()
@@ -233,7 +233,7 @@ func (f *folder) lock() (func() error, error) {
 func (f *folder) one(o *schemas.Operation) error {
 	name := o.Connection.SourceName
 	if rule := (teams{}).Describe().Types[0].Names; rule.Check(name) != nil {
-		return nil // only removals come with such names, and no file has one
+		return nil // only removals have such names, and files never do
 	}
 	var t team
 	err := f.load(name+".json", &t)
@@ -245,7 +245,7 @@ func (f *folder) one(o *schemas.Operation) error {
 	case err != nil:
 		return err
 	case there && o.NativeID != "" && o.NativeID != t.ID:
-		return fault(connectors.Conflict, "another team has the name now: it was made anew by somebody else")
+		return fault(connectors.Conflict, "another team has this name now: someone else has recreated it")
 	}
 	switch o.Kind {
 	case schemas.OperationCreate:
@@ -267,7 +267,7 @@ func (f *folder) one(o *schemas.Operation) error {
 		t.Members = slices.DeleteFunc(t.Members, func(m string) bool { return m == o.Target.SourceName })
 	default:
 		if !there {
-			return fault(connectors.NotFound, "there is no team "+name)
+			return fault(connectors.NotFound, "team "+name+" not found")
 		}
 	}
 	if o.Kind == schemas.OperationGrant {
@@ -276,7 +276,7 @@ func (f *folder) one(o *schemas.Operation) error {
 		case err != nil:
 			return err
 		case !slices.Contains(users, o.Target.SourceName):
-			return fault(connectors.NotFound, "there is no user "+o.Target.SourceName)
+			return fault(connectors.NotFound, "user "+o.Target.SourceName+" not found")
 		case !slices.Contains(t.Members, o.Target.SourceName):
 			t.Members = append(t.Members, o.Target.SourceName)
 		}
@@ -287,7 +287,7 @@ func (f *folder) one(o *schemas.Operation) error {
 	return f.save(name, t)
 }
 
-// save replaces a file whole, or not at all.
+// save replaces a file atomically.
 func (f *folder) save(name string, t team) (err error) {
 	b, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {

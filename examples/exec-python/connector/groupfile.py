@@ -1,23 +1,23 @@
 #!/usr/bin/env python3
-"""A connector for countersign in Python, with the standard library alone: groups of a file like /etc/group.
+"""A countersign connector in Python, using only the standard library: groups in a file like /etc/group.
 
 The operator binds it to a name on the command line, never a file in Git:
 
     countersign apply --exec groupfile=/opt/countersign/groupfile.py
 
-An application whose spec.connector is groupfile then uses it. countersign starts it for each open reader or writer,
-writes one JSON object a line to its standard input and reads its answers from its standard output. Standard error
-goes to countersign's log. This is all there is; countersign schema connector-request says what else may come.
+An application with spec.connector groupfile then uses it. countersign starts it for each open reader or writer,
+writes one JSON object per line to its standard input and reads answers from its standard output. Standard error
+goes to countersign's log. countersign schema connector-request describes all requests.
 
-Test it as countersign's own connectors are tested:
+Test it with the suite that tests countersign's own connectors:
 
     countersign connector test ./groupfile.py --hand ./hand.py
 
-What the file is decides the rest:
-  * It is replaced whole, by a rename, under a lock beside it, so that no reader ever sees half of it.
-  * A file that does not parse, is empty or does not end in a line feed is no state at all: an error, never "nobody".
-  * The group's number is its native id. Whoever removes a group and makes another of the name gets a conflict.
-  * Numbers below 1000 are the system's: such groups are read, and every change of them is refused.
+The rest follows from the kind of file:
+  * It is replaced by a rename, under a lock beside it, so that readers never see half of it.
+  * A file that is malformed, empty or does not end in a line feed is an error, never an empty state.
+  * The group's number is its native id. A group that was removed and created again under its name is a conflict.
+  * Numbers below 1000 belong to the system: such groups are read, and every change to them is refused.
 """
 
 import fcntl
@@ -50,7 +50,7 @@ DESCRIPTION = {
             "delete": True,
             "payload": {"type": "object", "properties": {}, "additionalProperties": False},
             "names": NAMES,
-            # Who is in one of these is root in all but name.
+            # Members of these groups can become root.
             "privileged": ["sudo", "wheel", "adm", "docker", "disk", "shadow"],
             "grantable": [
                 {"type": "user", "edge": "identity", "privileges": ["MEMBER"], "default": ["MEMBER"], "names": NAMES, "grant": True, "revoke": True}
@@ -63,7 +63,7 @@ FIRST_GID, LAST_GID = 1000, 59999
 
 
 class Fault(Exception):
-    """What goes back as an error: a code of countersign's, and a sentence that says what the user can do."""
+    """An error for the user: one of countersign's codes, and a sentence that explains what to do."""
 
     def __init__(self, code, message):
         super().__init__(message)
@@ -75,27 +75,27 @@ def read_lines(path, what):
         with open(path, encoding="utf-8") as f:
             text = f.read()
     except FileNotFoundError:
-        raise Fault("unavailable", f"config.{what}: there is no such file, and a missing file is not an empty one")
+        raise Fault("unavailable", f"config.{what}: file not found; a missing file does not count as empty")
     except PermissionError:
-        raise Fault("denied", f"config.{what}: this account may not read the file")
+        raise Fault("denied", f"config.{what}: permission denied for this account")
     except UnicodeDecodeError:
-        raise Fault("unavailable", f"config.{what}: the file is not UTF-8")
+        raise Fault("unavailable", f"config.{what}: the file is not valid UTF-8")
     except OSError as e:
         raise Fault("unavailable", f"config.{what}: the file cannot be read: {e.strerror}")
     if not text.endswith("\n"):
-        raise Fault("unavailable", f"config.{what}: the file is empty or cut short; mend it by hand")
+        raise Fault("unavailable", f"config.{what}: the file is empty or truncated; fix it by hand")
     return text[:-1].split("\n")
 
 
 def read_groups(path):
-    """The lines as they are, and what they say: name -> [index of the line, gid, members]."""
+    """The lines as they are, and the parsed groups: name -> [index of the line, gid, members]."""
     lines, groups = read_lines(path, "group"), {}
     for i, line in enumerate(lines):
         if line.startswith(("+", "-", "#")):
-            continue  # NIS entries and comments are somebody else's
+            continue  # NIS entries and comments belong to someone else
         fields = line.split(":")
         if len(fields) != 4 or not fields[0] or not fields[2].isdecimal() or fields[0] in groups:
-            raise Fault("unavailable", f"config.group: line {i + 1} is malformed; mend it by hand")
+            raise Fault("unavailable", f"config.group: line {i + 1} is malformed; fix it by hand")
         groups[fields[0]] = [i, int(fields[2]), [m for m in fields[3].split(",") if m]]
     return lines, groups
 
@@ -105,13 +105,13 @@ def read_users(path):
     for i, line in enumerate(read_lines(path, "accounts")):
         fields = line.split(":")
         if len(fields) != 7:
-            raise Fault("unavailable", f"config.accounts: line {i + 1} is malformed; mend it by hand")
+            raise Fault("unavailable", f"config.accounts: line {i + 1} is malformed; fix it by hand")
         users.add(fields[0])
     return users
 
 
 def protected(gid):
-    return "" if FIRST_GID <= gid <= LAST_GID else "a group of the system's"
+    return "" if FIRST_GID <= gid <= LAST_GID else "a system group"
 
 
 class Application:
@@ -119,7 +119,7 @@ class Application:
         self.writes = opened["mode"] == "write"
         self.group = self.locate(opened, "group")
         self.accounts = self.locate(opened, "accounts")
-        self.groups(), read_users(self.accounts)  # what cannot be read is not open
+        self.groups(), read_users(self.accounts)  # opening fails if the files cannot be read
 
     @staticmethod
     def locate(opened, key):
@@ -129,7 +129,7 @@ class Application:
         root = os.path.realpath(opened.get("directory") or "")
         path = os.path.realpath(os.path.join(root, path))
         if not opened.get("directory") or os.path.commonpath([root, path]) != root:
-            raise Fault("invalid", f"config.{key}: a relative path starts from the access repository, and stays within it")
+            raise Fault("invalid", f"config.{key}: invalid path (expected an absolute path, or one within the access repository)")
         return path
 
     def groups(self):
@@ -157,7 +157,7 @@ class Application:
         return out
 
     def apply(self, operations):
-        """All operations on one reading of the file, and one rename. The outcomes follow it."""
+        """Applies all operations to one reading of the file, with one rename, and then returns the outcomes."""
         if not self.writes:
             raise Fault("denied", "the application is open for reading")
         with open(self.group + ".lock", "a") as lock:
@@ -178,7 +178,7 @@ class Application:
 
 
 def change(lines, users, o):
-    """The lines after one operation. Doing it twice is doing it once."""
+    """Returns the lines after one operation. It is idempotent."""
     groups = {}
     for i, line in enumerate(lines):
         if not line.startswith(("+", "-", "#")):
@@ -187,28 +187,28 @@ def change(lines, users, o):
     name, kind = o["connection"]["source_name"], o["kind"]
     found = groups.get(name)
     if found and protected(found[1]):
-        raise Fault("denied", f"{name} is {protected(found[1])}, and is not changed")
+        raise Fault("denied", f"{name} is {protected(found[1])} and is never changed")
     if found and o.get("native_id") not in (None, str(found[1])):
-        raise Fault("conflict", f"{name} has the number {found[1]}, and {o['native_id']} was meant: it was made anew by somebody else")
+        raise Fault("conflict", f"{name} has the number {found[1]} (expected {o['native_id']}): someone else has recreated it")
     if kind == "create":
         if found:
             return lines
         taken = {gid for _, gid, _ in groups.values()}
         gid = next((n for n in range(FIRST_GID, LAST_GID + 1) if n not in taken), None)
         if gid is None:
-            raise Fault("conflict", "there is no number left for a group")
+            raise Fault("conflict", "all group numbers are in use")
         return lines + [f"{name}:x:{gid}:"]
     if kind == "delete":
         return lines if not found else lines[: found[0]] + lines[found[0] + 1 :]
     if not found:
         if kind == "revoke":
-            return lines  # what is not there holds nobody
-        raise Fault("not_found", f"there is no group {name}")
+            return lines  # a missing group has no members
+        raise Fault("not_found", f"group {name} not found")
     i, gid, members = found
     user = o["target"]["source_name"]
     if kind == "grant":
         if user not in users:
-            raise Fault("not_found", f"there is no account {user}")
+            raise Fault("not_found", f"account {user} not found")
         if user in members:
             return lines
         members = members + [user]
@@ -219,7 +219,7 @@ def change(lines, users, o):
 
 
 def replace(path, text):
-    """Replaces a file whole, or not at all, and keeps its mode and owner."""
+    """Replaces a file atomically and keeps its mode and owner."""
     was = os.stat(path)
     fd, new = tempfile.mkstemp(prefix=".group-", dir=os.path.dirname(path))
     try:
@@ -242,11 +242,11 @@ def replace(path, text):
 
 
 def answer(request, app):
-    """Yields the parts of an answer, each a type with its body."""
+    """Yields the parts of an answer, each with its type and body."""
     typ = request["type"]
     if typ == "hello":
         if 1 not in request["hello"]["versions"]:
-            raise Fault("unsupported", "this connector speaks version 1 of the protocol")
+            raise Fault("unsupported", "this connector supports only version 1 of the protocol")
         yield "hello", {"version": 1}
     elif typ in ("describe", "describe_installation"):
         yield "description", DESCRIPTION
@@ -266,7 +266,7 @@ def answer(request, app):
             yield "outcome", o
         yield "done", {"count": len(outcomes)}
     else:
-        raise Fault("unsupported", f"there is no request {typ}")
+        raise Fault("unsupported", f"unknown request {typ}")
 
 
 def main():
@@ -276,25 +276,25 @@ def main():
     for line in sys.stdin:
         request = json.loads(line)
         if request["type"] == "cancel":
-            continue  # what is on its way ends soon by itself, and has ended by now
+            continue  # requests are short and answered in order, so this one has already ended
 
-        def say(typ, body):
+        def send(typ, body):
             print(json.dumps({"id": request["id"], "type": typ, typ: body}), flush=True)
 
         try:
             if request["type"] == "open":
                 app = Application(request["open"])
-                say("done", {"count": 0})
+                send("done", {"count": 0})
             elif request["type"] == "close":
-                say("done", {"count": 0})
+                send("done", {"count": 0})
                 return
             else:
                 for typ, body in answer(request, app):
-                    say(typ, body)
+                    send(typ, body)
         except Fault as e:
-            say("error", {"code": e.code, "message": e.message})
+            send("error", {"code": e.code, "message": e.message})
         except OSError as e:
-            say("error", {"code": "unavailable", "message": f"the file cannot be changed: {e.strerror}"})
+            send("error", {"code": "unavailable", "message": f"could not change the file: {e.strerror}"})
 
 
 if __name__ == "__main__":

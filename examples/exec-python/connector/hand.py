@@ -4,7 +4,7 @@
     countersign connector test ./groupfile.py --hand ./hand.py
 
 countersign starts an application of its own for each case, and has the hand add accounts, groups and members behind
-the connector's back: what a connector says of itself is not believed.
+the connector's back, so that the tests don't depend on what the connector reports.
 """
 
 import json
@@ -16,7 +16,7 @@ import tempfile
 GROUPS = "root:x:0:\nsudo:x:27:zoe\n+nis::: \n"
 USERS = "root:x:0:0:root:/root:/bin/sh\nzoe:x:1000:1000::/home/zoe:/bin/sh\n"
 
-# Each makes a file that cannot be read whole.
+# Each of these makes a file that cannot be read in full.
 BREAKS = {
     "empty": lambda text: "",
     "cut short": lambda text: text[:-4],
@@ -98,7 +98,7 @@ def do(t):
     elif what == "break":
         save(group, BREAKS[t["break"]](load(group)))
     else:
-        raise ValueError("there is no such change")
+        raise ValueError("unknown change")
     return {}
 
 

@@ -1,4 +1,4 @@
-# Nothing is removed on a weekend, when nobody is there to notice.
+# Nothing is deleted on a weekend, when no one would notice.
 package countersign
 
 deny contains {

@@ -159,12 +159,12 @@ func (s *Server) commit(sha string) object {
 }
 
 func (c *call) gitCommit() (int, any) {
-	whole := c.commit(c.params["commit_sha"])
-	if whole == nil {
+	full := c.commit(c.params["commit_sha"])
+	if full == nil {
 		return fail(http.StatusNotFound, "Not Found")
 	}
-	out := whole["commit"].(object)
-	out["sha"], out["parents"] = whole["sha"], whole["parents"]
+	out := full["commit"].(object)
+	out["sha"], out["parents"] = full["sha"], full["parents"]
 	return http.StatusOK, out
 }
 

@@ -121,7 +121,7 @@ func (c *call) issueEvents() (int, any) {
 	out := []any{}
 	for n, e := range i.events {
 		if c.accounts[e.login] == nil {
-			e.login = "ghost" // who GitHub names in the place of accounts that are gone
+			e.login = "ghost" // GitHub's name for deleted accounts
 			c.account(e.login, "User")
 		}
 		o := object{"id": n + 1, "node_id": "E", "url": "https://github.test/", "actor": c.user(e.login), "event": e.name, "commit_id": nil, "commit_url": nil,

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// What tests look at, each in the words of GitHub.
+// The views that tests check, in GitHub's terms.
 
 // Status is the latest status of a name on a commit: its state and description; "" for none.
 func (r *Repository) Status(sha, name string) string {
@@ -109,7 +109,7 @@ func (r *Repository) Deployments(sha string) []string {
 	return out
 }
 
-// Issues are the titles of those in a state that are no pull requests, sorted.
+// Issues returns the titles of issues in a state, without pull requests, sorted.
 func (r *Repository) Issues(state string) []string {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
@@ -129,7 +129,7 @@ func (r *Repository) issue(title string) *issue {
 			return i
 		}
 	}
-	r.server.t.Fatalf("there is no issue %q", title)
+	r.server.t.Fatalf("issue %q not found", title)
 	return nil
 }
 

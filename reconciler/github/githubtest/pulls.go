@@ -56,7 +56,7 @@ func (c *call) getPull() (int, any) {
 	return http.StatusOK, c.pullObject(p, true)
 }
 
-func (c *call) pullObject(p *pull, whole bool) object {
+func (c *call) pullObject(p *pull, detailed bool) object {
 	r := c.repo
 	state := "open"
 	if p.closed {
@@ -79,7 +79,7 @@ func (c *call) pullObject(p *pull, whole bool) object {
 	if p.merged {
 		o["merged_at"], o["closed_at"], o["merge_commit_sha"] = p.mergedAt, p.mergedAt, p.mergeCommit
 	}
-	if whole {
+	if detailed {
 		o["merged"], o["mergeable"], o["mergeable_state"], o["merged_by"] = p.merged, true, "clean", nil
 		o["commits"], o["changed_files"], o["additions"], o["deletions"], o["comments"], o["review_comments"], o["maintainer_can_modify"] = len(p.commits), 1, 1, 0, 0, 0, false
 		if p.merged {

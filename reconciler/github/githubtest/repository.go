@@ -126,7 +126,7 @@ func (r *Repository) Level(level string, logins ...string) {
 	}
 }
 
-// Rules says what GET rules/branches answers, and rulesets with their bypass lists.
+// Rules sets the answer of GET rules/branches, and rulesets with their bypass lists.
 func (r *Repository) Rules(rules, rulesets []any) {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
@@ -150,7 +150,7 @@ func (r *Repository) writes(a *actor) bool {
 	return slices.Contains([]string{"admin", "maintain", "write"}, r.level(a))
 }
 
-// Signed says whether commits that say they are GitHub's are signed by it; they are unless told otherwise.
+// Signed sets whether commits in GitHub's name are signed by it, as they are by default.
 func (r *Repository) Signed(signed bool) {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
@@ -176,7 +176,7 @@ func (r *Repository) try(env []string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// who is the account of an address, as GitHub attributes commits.
+// who returns the account of an address, as GitHub attributes commits.
 func (s *Server) who(email string) *account {
 	for _, a := range s.accounts {
 		if slices.Contains(a.emails, strings.ToLower(email)) {
@@ -380,7 +380,7 @@ func (r *Repository) merge(p *pull, method, login string) string {
 		}
 		p.mergeCommit = onto
 	default:
-		s.t.Fatalf("there is no merge method %s", method)
+		s.t.Fatalf("unknown merge method %s", method)
 	}
 	r.Run("update-ref", "refs/heads/"+p.base, p.mergeCommit)
 	p.merged, p.closed, p.mergedAt, p.mergedBy = true, true, now, login

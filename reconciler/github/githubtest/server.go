@@ -160,7 +160,7 @@ func (s *Server) RoundTrip(req *http.Request) (resp *http.Response, err error) {
 	return resp, nil
 }
 
-// Await returns when yes says so. It asks again after each call.
+// Await returns when yes returns true. It asks again after each call.
 func (s *Server) Await(yes func() bool) {
 	for {
 		s.mu.Lock()
@@ -224,7 +224,7 @@ func (s *Server) Workflow(r *Repository) string {
 	return s.token(&actor{account: s.account("github-actions[bot]", "Bot"), app: "github-actions", workflow: true, repo: r})
 }
 
-// Team says who is in owner/slug.
+// Team sets the members of owner/slug.
 func (s *Server) Team(name string, logins ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -348,7 +348,7 @@ func (s *Server) answer(req *http.Request, body []byte) (int, http.Header, []byt
 	status, v := s.handle(c, id, req)
 	s.calls = append(s.calls, Call{Operation: id, Path: req.URL.Path, Login: c.login(), Status: status, Body: string(body)})
 	s.called.Broadcast()
-	// What the handler left out is filled in from the description.
+	// Fields that the handler left out are filled in from the description.
 	b, err := json.Marshal(v)
 	if err != nil {
 		s.t.Errorf("encode an answer: %v", err)

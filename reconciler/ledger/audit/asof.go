@@ -15,7 +15,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// AsOf returns what the records say was there at an instant (inclusive), sorted by application and item.
+// AsOf returns the access that the records show at an instant (inclusive), sorted by application and item.
 // Access that no request ever mentioned is in no record, and so not here: only a read of the application
 // shows it.
 func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]Entitlement, error) {
@@ -27,7 +27,7 @@ func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]Entitlement, er
 	}
 	items := map[place]seen{}
 	documents := map[string]schemas.DocumentID{}
-	// Records have whole microseconds, and a filter's end is exclusive.
+	// Records are precise to the microsecond, and a filter's end is exclusive.
 	end := t.UTC().Truncate(time.Microsecond).Add(time.Microsecond)
 	err := l.Records(ctx, ledger.Filter{Until: end}, func(r schemas.Record) error {
 		if r.Type == schemas.RecordAdmission && admits(r.Admission.Verdict) {
@@ -102,7 +102,7 @@ func nameEntitlement(e *Entitlement, item string) error {
 	case parts[0] == "p" && len(parts) == 3:
 		e.Kind = "payload"
 	default:
-		return fmt.Errorf("the item %q is of no known kind", item)
+		return fmt.Errorf("the item %q is of an unknown kind", item)
 	}
 	e.Connection = schemas.Name{Type: parts[1], SourceName: parts[2]}
 	return nil
@@ -113,7 +113,7 @@ func itemOf(k schemas.Key) string {
 	return strings.Join([]string{"e", k.Connection.Type, k.Connection.SourceName, k.Target.Type, k.Target.SourceName, k.Privilege}, "\x1f")
 }
 
-// marks are the documents that a token of the baseline names where it says that something is there: a word,
+// marks are the documents that a token of the baseline names where something is there: a word,
 // a colon, and for each document the first eight bytes of its mark.
 func marks(token string) []string {
 	word, rest, ok := strings.Cut(token, ":")

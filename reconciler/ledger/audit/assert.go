@@ -32,7 +32,7 @@ func truth(b bool) Truth {
 	return False
 }
 
-// weakest is false before unknown before true: what rests on several documents holds when it holds for each.
+// weakest is false before unknown before true: an assertion about several documents is true if it is true of each.
 func weakest(of []Truth) Truth {
 	switch {
 	case slices.Contains(of, False):
@@ -43,8 +43,8 @@ func weakest(of []Truth) Truth {
 	return True
 }
 
-// assert fills in the assertions. What follows from no document (unmanaged access that an application's own
-// rule takes away) was approved by nobody in particular: it is unknown but for the chain.
+// assert fills in the assertions. An operation that follows from no document (unmanaged access that an application's
+// own rule takes away) was approved by nobody in particular: all but the chain is unknown.
 func (c *collector) assert(e *entry, chain bool) {
 	r := e.row
 	r.ChainOK = truth(chain)
@@ -63,14 +63,14 @@ func (c *collector) assert(e *entry, chain bool) {
 	r.ExpiredInTime = c.expired(e)
 }
 
-// wasApplied says that the operation had an effect, as the connector or the read-back has it.
+// wasApplied reports whether the operation had an effect, according to the connector or the read-back.
 func wasApplied(r *ExportRow) bool {
 	return r.Operation != "" && (r.Outcome == statusApplied || r.Verification == statusVerified)
 }
 
-// approved says whether the verdict rests on approvals that somebody vouches for: true when one or more
+// approved reports whether the verdict rests on approvals that somebody vouches for: true when one or more
 // count, and each that counts is by a signature or the forge's own; false when the evidence has none. A bare
-// trailer says nothing about who wrote it, and an anchor has no evidence: those are unknown, and so is
+// trailer doesn't prove who wrote it, and an anchor comes without evidence: those are unknown, and so is
 // everything where the chain does not hold.
 func approved(a *admitted, chain bool) Truth {
 	switch {
@@ -94,14 +94,14 @@ func approved(a *admitted, chain bool) Truth {
 	return weakest(all)
 }
 
-// lapse is what is wrong with an effect whose verdict does not admit it: that is proven by the effect.
+// lapse is the assertion about an effect whose verdict does not admit it: the effect proves it false.
 func lapse(r *ExportRow, a *admitted, chain bool) bool {
 	return chain && wasApplied(r) && (a == nil || a.record.Verdict == verdictQuarantined)
 }
 
-// approvedBefore: the approvals are part of the verdict's record, and that stands in the chain before the
-// intent; so they were there when the operation began, whether or not the forge has times for them. True
-// needs that, and no time that says otherwise. False: the verdict comes after the intent, an approval's time
+// approvedBefore: the approvals are part of the verdict's record, and that precedes the intent in the
+// chain; so they were there when the operation began, whether or not the forge has times for them. True
+// needs that, and no time that contradicts it. False: the verdict comes after the intent, an approval's time
 // after the beginning, nobody approved, or no verdict that admits it is on record. Unknown before anything is
 // applied.
 func approvedBefore(r *ExportRow, a *admitted, chain bool) Truth {
@@ -171,8 +171,8 @@ func grantedEquals(r *ExportRow, a *admitted, chain bool) Truth {
 }
 
 // independentApprover: a vouched approval counts, and nobody whose approval counts made the change or gains
-// by it. Admission holds to that already; here it is looked at again. Authors that could not be attributed
-// make it unknown; of a change that was refused and had no effect, nobody asks.
+// by it. Admission checks that already; here it is checked again. Authors that could not be attributed
+// make it unknown; a refused change without effect is not examined.
 func independentApprover(r *ExportRow, a *admitted, chain bool) Truth {
 	if a != nil && a.record.Verdict == verdictQuarantined && !wasApplied(r) {
 		return Unknown
@@ -194,8 +194,8 @@ func independentApprover(r *ExportRow, a *admitted, chain bool) Truth {
 	return True
 }
 
-// rationale: the request says why it was made. Of an undo, where a file goes, only the pull request's title
-// can say so; without one it is unknown. Unmanaged access has no request.
+// rationale: the request gives its reason. For an undo, where a file goes, only the pull request's title
+// can give it; without one it is unknown. Unmanaged access comes without a request.
 func rationale(r *ExportRow) Truth {
 	switch {
 	case r.RequestPath == "":
@@ -206,14 +206,14 @@ func rationale(r *ExportRow) Truth {
 		}
 		return True
 	case r.RequestKind == "" && strings.TrimSpace(r.Reason) == "":
-		// A control file, or one that could not be read: there is no reason to look for.
+		// A control file, or one that could not be read, doesn't need a reason.
 		return Unknown
 	}
 	return truth(strings.TrimSpace(r.Reason) != "")
 }
 
-// expired: a grant that had effect and has an expiry was seen to be gone within a day of it. False: it was
-// not, and nothing on record wants it any longer than that. Unknown: no expiry, none due, or another document
+// expired: a grant that had effect and has an expiry was seen gone within a day of it. False: it was
+// not, and nothing on record wants it beyond that. Unknown: no expiry, none due, or another document
 // wants the same access now.
 func (c *collector) expired(e *entry) Truth {
 	r := e.row
@@ -236,9 +236,9 @@ func (c *collector) expired(e *entry) Truth {
 	return False
 }
 
-// approvedSubmission: of what somebody outside was asked for, the verdict stands in the chain before the intent to ask.
-// False: it comes after, nobody approved, or no verdict that admits it is on record. Unknown for what nobody outside was
-// asked for.
+// approvedSubmission: for an operation that somebody outside was asked for, the verdict precedes the intent to ask in
+// the chain. False: it comes after, nobody approved, or no verdict that admits it is on record. Unknown for operations
+// that nobody outside was asked for.
 func approvedSubmission(r *ExportRow, a *admitted, chain bool) Truth {
 	if r.Submission == "" || r.IntentSequence == 0 || !chain {
 		return Unknown
@@ -253,9 +253,9 @@ func approvedSubmission(r *ExportRow, a *admitted, chain bool) Truth {
 	return ok
 }
 
-// independentFulfiller: who said that it is done is known by the forge, and neither made the request nor gains by it.
-// False: they do, which admits nothing and can only be a record that somebody else wrote. Unknown: a service said so, or
-// an operator, or who made the request is not on record.
+// independentFulfiller: the forge knows who reported it as done, and they neither made the request nor gain by it.
+// False: they do, which admits nothing and can only be a record that somebody else wrote. Unknown: a service or an
+// operator reported it, or the authors of the request are not on record.
 func (e *entry) independentFulfiller(chain bool) Truth {
 	r := e.row
 	if !chain || r.Outcome != statusApplied || r.FulfilledByMethod != schemas.FulfilledByTicket {

@@ -33,9 +33,6 @@ var (
 	outcome   = ledgertest.Outcome
 	verified  = ledgertest.Verified
 	verdict   = ledgertest.Verdict
-	asking    = ledgertest.Asking
-	word      = ledgertest.Word
-	note      = ledgertest.Note
 )
 
 func openAt(t testing.TB, path string, now func() time.Time) *ledger.Ledger {

@@ -26,11 +26,11 @@ type admitted struct {
 	hash     string
 }
 
-// entry is a row in the making.
+// entry is a row under construction.
 type entry struct {
 	row *ExportRow
 	op  *schemas.Operation // nil for a change without operation
-	// vouched says that a signature or the forge stands for who fulfilled it, independent what that said of them.
+	// vouched means that a signature or the forge vouches for who fulfilled it; independent is the assertion about them.
 	vouched     bool
 	independent *bool
 	// authorities are the verdicts that admitted what the operation follows from, one for each document; nil
@@ -38,7 +38,7 @@ type entry struct {
 	authorities []*admitted
 }
 
-// change is what became of a file, by an admitted commit.
+// change is a file's content after an admitted commit.
 type change struct {
 	*admitted
 	after string
@@ -139,7 +139,7 @@ func (c *collector) take(r schemas.Record) error {
 		e := c.entry(&r, r.Operation)
 		v := r.Verification
 		e.row.Verification, e.row.VerifiedAt, e.row.Before, e.row.After = string(v.Status), &r.Time, v.Before, v.After
-		// Success is judged by reading back; so is a failure, but for what was not done at all.
+		// Success is judged by reading back; so is a failure, unless the operation was never tried.
 		if e.row.Outcome == statusApplied || e.row.Outcome == "" || v.Status == statusVerified {
 			e.row.State = string(v.Status)
 		}
@@ -160,7 +160,7 @@ func (c *collector) admission(r *schemas.Record) {
 		}
 	}
 	for _, f := range a.record.Changes {
-		// A request's deletion brings no document: what stood there tells that it was one.
+		// A request's deletion brings no document: its earlier content shows that it was one.
 		was := c.latest[f.Path]
 		if was.admitted != nil && slices.ContainsFunc(was.record.Requests, func(q schemas.RequestInfo) bool { return q.Document.Path == f.Path }) {
 			requests[f.Path] = true
@@ -229,7 +229,7 @@ func (c *collector) without(q schemas.RequestInfo, a *admitted, at time.Time) *E
 func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
 	k := [2]string{r.Application, o.ID}
 	e := c.current[k]
-	// What was held is carried out now, or held still: the same row goes on.
+	// A held operation is carried out now, or still held: the same row continues.
 	if e == nil || e.row.State != stateHeld {
 		e = c.open(r, o)
 		c.current[k] = e
@@ -253,7 +253,7 @@ func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
 	}
 }
 
-// fulfilled notes what somebody outside said.
+// fulfilled notes an outside party's answer.
 func (e *entry) fulfilled(o *schemas.OutcomeRecord) {
 	f := o.Fulfilment
 	e.row.Provisioning, e.row.Submission, e.row.FulfilledIn, e.row.FulfilmentMessage = string(f.Via), f.Submission, f.To, f.Message
@@ -406,7 +406,7 @@ func (c *collector) finish(chain bool) []*ExportRow {
 
 // authority is the verdict that admitted what an operation does because of a document; nil for none on record.
 func (c *collector) authority(o *schemas.Operation, d schemas.DocumentID) *admitted {
-	// What was approved of an undo is the later change, by which the document stands no more.
+	// The approved change of an undo is the later one, which removed the document.
 	if last := c.latest[d.Path]; o.Cause == schemas.CauseUndo && last.admitted != nil && last.after != d.Blob {
 		return last.admitted
 	}
@@ -417,7 +417,7 @@ func (c *collector) authority(o *schemas.Operation, d schemas.DocumentID) *admit
 	return c.refused[content]
 }
 
-// idle makes the rows of admitted requests that no operation follows from.
+// idle makes the rows of admitted requests without operations.
 func (c *collector) idle() {
 	adopted := map[string]bool{}
 	for _, t := range c.tokens {

@@ -97,7 +97,7 @@ func cellText(raw json.RawMessage) string {
 // Cell makes a text safe for spreadsheets, which take for a formula what begins with = + - @ (in full width
 // too), a tab or a carriage return; some take | and % so. An apostrophe goes before it: at the beginning,
 // white space, invisible characters and quotation marks passed over, and inside the text wherever another
-// choice of separators would make a cell begin. What JSON Lines say is authoritative: this changes text.
+// choice of separators would make a cell begin. JSON Lines is authoritative: this changes text.
 func Cell(s string) string {
 	var b strings.Builder
 	begins := true // a cell may begin here

@@ -16,7 +16,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// ExportOptions say what is exported, and where to.
+// ExportOptions configures an export.
 type ExportOptions struct {
 	// Format is jsonl (authoritative; the default) or csv.
 	Format      string
@@ -31,7 +31,7 @@ type ExportOptions struct {
 	Out io.Writer
 }
 
-// Export writes one row for each operation and for each change that came to no operation, sorted by
+// Export writes one row for each operation and for each change without operations, sorted by
 // sequence, and returns the manifest. Rows and manifest are of one moment.
 func Export(ctx context.Context, l *ledger.Ledger, o ExportOptions) (Manifest, error) {
 	if o.Format == "" {
@@ -41,7 +41,7 @@ func Export(ctx context.Context, l *ledger.Ledger, o ExportOptions) (Manifest, e
 		Since: orNull(o.Since), Until: orNull(o.Until), AsOf: orNull(o.AsOf), States: map[string]int{}, Problems: []ledger.Problem{},
 		Unreconciled: []string{}, Configuration: []ConfigurationChange{}, PolicyBundles: []string{}, Versions: []string{}, Exceptions: []Exception{}}
 	if o.Format != "jsonl" && o.Format != "csv" {
-		return m, fmt.Errorf("the format %q is neither jsonl nor csv", o.Format)
+		return m, fmt.Errorf("format: unknown value %q (expected jsonl or csv)", o.Format)
 	}
 	c := newCollector(o, m.At)
 	chain, err := l.ReadVerified(ctx, c.take)

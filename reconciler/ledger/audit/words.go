@@ -2,7 +2,7 @@ package audit
 
 import "github.com/countersign/countersign/schemas"
 
-// The words of the records that an audit looks at.
+// The values in records that an audit reads.
 const (
 	statusPending      = "pending"
 	statusApplied      = "applied"

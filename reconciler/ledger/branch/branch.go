@@ -17,7 +17,7 @@ import (
 // DefaultName is the branch.
 const DefaultName = "countersign/ledger"
 
-// Config says where the branch is.
+// Config configures a Branch.
 type Config struct {
 	// Dir is a bare clone that holds nothing but the branch; it is made where it is not there. Required.
 	Dir string
@@ -29,9 +29,9 @@ type Config struct {
 	Name string
 	// Anchor is a commit that the branch must contain; "" is none.
 	Anchor string
-	// Holder says who holds the lease, for people.
+	// Holder names the holder of the lease, for people.
 	Holder string
-	// Lease is how long a lease stands unrenewed before another takes it over; 0 is five minutes.
+	// Lease is how long a lease may go unrenewed before another run takes it over; 0 is five minutes.
 	Lease time.Duration
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
@@ -94,7 +94,7 @@ func (b *Branch) leaseRef() plumbing.ReferenceName {
 	return plumbing.NewBranchReferenceName(b.config.Name + "-lease")
 }
 
-// trusted is the reference of the clone that remembers the last tip that was found well.
+// trusted is the reference of the clone that remembers the last valid tip.
 const trusted = plumbing.ReferenceName("refs/countersign/trusted")
 
 func (b *Branch) open() error {
@@ -112,7 +112,7 @@ func (b *Branch) open() error {
 	return err
 }
 
-// Pull brings what the branch has into the ledger, having proven it. A ledger with records and no branch yet begins one.
+// Pull brings what the branch has into the ledger, after proving it. A ledger with records and no branch yet begins one.
 func (b *Branch) Pull(ctx context.Context, l *ledger.Ledger) error {
 	if err := b.open(); err != nil {
 		return fmt.Errorf("open the clone of the ledger's branch: %w", err)
@@ -158,7 +158,7 @@ func (b *Branch) Pull(ctx context.Context, l *ledger.Ledger) error {
 	return b.repo.Storer.SetReference(plumbing.NewHashReference(trusted, tip))
 }
 
-// foreign tells a branch that was altered from a ledger that is another one.
+// foreign distinguishes an altered branch from a different ledger.
 func (b *Branch) foreign(ctx context.Context, l *ledger.Ledger, tip plumbing.Hash, err error) error {
 	sequence, _, herr := l.Head(ctx)
 	if herr != nil {
@@ -170,7 +170,7 @@ func (b *Branch) foreign(ctx context.Context, l *ledger.Ledger, tip plumbing.Has
 	return &AlteredError{Commit: tip.String(), What: err.Error()}
 }
 
-// agrees holds the end of the local ledger against the branch's last commit.
+// agrees compares the end of the local ledger with the branch's last commit.
 func (b *Branch) agrees(ctx context.Context, l *ledger.Ledger, tip plumbing.Hash) error {
 	sequence, hash, err := l.Head(ctx)
 	if err != nil {
@@ -193,7 +193,7 @@ func (b *Branch) agrees(ctx context.Context, l *ledger.Ledger, tip plumbing.Hash
 // maxPush bounds a commit's records, where many are pushed at once.
 const maxPush = 20_000
 
-// begin pushes what a ledger has to a branch that is not there yet.
+// begin pushes a ledger's records to a new branch.
 func (b *Branch) begin(ctx context.Context, l *ledger.Ledger) error {
 	var batch ledger.Batch
 	tip := plumbing.ZeroHash

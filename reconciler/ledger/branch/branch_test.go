@@ -287,7 +287,7 @@ func TestAlteredBranches(t *testing.T) {
 			}
 			git(t, work, "add", ".")
 			git(t, work, "commit", "-q", "-m", next)
-		}, "it is no folder of the ledger", false},
+		}, "it is not a folder of the ledger", false},
 		{"two files at once", func(t *testing.T, work string) {
 			dir := filepath.Join(work, filepath.Dir(file(t, work)))
 			for _, n := range []string{"000000000004.jsonl", "000000000005.jsonl"} {
@@ -304,7 +304,7 @@ func TestAlteredBranches(t *testing.T) {
 			}
 			git(t, work, "add", ".")
 			git(t, work, "commit", "-q", "-m", next)
-		}, "it is no file of the ledger", false},
+		}, "it is not a file of the ledger", false},
 		{"a merge", func(t *testing.T, work string) {
 			git(t, work, "checkout", "-q", "-b", "side", "HEAD~1")
 			git(t, work, "commit", "-q", "--allow-empty", "-C", "HEAD")
@@ -316,22 +316,22 @@ func TestAlteredBranches(t *testing.T) {
 		{"a commit in other words", func(t *testing.T, work string) { git(t, work, "commit", "-q", "--allow-empty", "-m", "hello") }, "its message is not the ledger's", false},
 		{"a record changed from the beginning", func(t *testing.T, work string) {
 			amend(t, work, func(s string) string { return strings.Replace(s, "record 1", "record 9", 1) })
-		}, "does not follow on", false},
+		}, "does not follow the last", false},
 		{"a record taken out from the beginning", func(t *testing.T, work string) {
 			amend(t, work, func(s string) string { _, rest, _ := strings.Cut(s, "\n"); return rest })
-		}, "does not follow on", false},
+		}, "does not follow the last", false},
 		{"two lines in another order", func(t *testing.T, work string) {
 			amend(t, work, func(s string) string {
 				l := strings.SplitAfter(s, "\n")
 				return l[1] + l[0]
 			})
-		}, "does not follow on", false},
+		}, "does not follow the last", false},
 		{"a line cut off", func(t *testing.T, work string) {
 			amend(t, work, func(s string) string { return s[:len(s)-10] })
 		}, "cut off", false},
 		{"a line that is no record", func(t *testing.T, work string) {
 			amend(t, work, func(s string) string { return s + "{]\n" })
-		}, "a line is no record", false},
+		}, "a line is not a record", false},
 		{"the end cut off", func(t *testing.T, work string) { git(t, work, "reset", "-q", "--hard", "HEAD~1") }, "was rewritten", true},
 		{"begun anew", func(t *testing.T, work string) {
 			git(t, work, "checkout", "-q", "--orphan", "other")

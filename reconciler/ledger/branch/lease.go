@@ -11,7 +11,7 @@ import (
 	"github.com/go-git/go-git/v5/plumbing/object"
 )
 
-// ErrLeased says that another run holds the lease and did not let go of it in time.
+// ErrLeased means that another run holds the lease and did not release it in time.
 var ErrLeased = errors.New("another run is under way")
 
 const leaseLocal = plumbing.ReferenceName("refs/countersign/lease")
@@ -34,7 +34,7 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 		}
 		if is.IsZero() || b.config.Watch().Sub(since) >= b.config.Lease {
 			if !is.IsZero() {
-				b.config.Logger.Warn("the lease of a run that ended badly is taken over", "lease", is.String())
+				b.config.Logger.Warn("taking over the lease of a run that crashed", "lease", is.String())
 			}
 			ok, err := b.take(ctx, is)
 			if err != nil {
@@ -57,7 +57,7 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 	}
 }
 
-// holder says who holds a lease.
+// holder names the holder of a lease.
 func (b *Branch) holder(lease plumbing.Hash) string {
 	c, err := b.repo.CommitObject(lease)
 	if err != nil {
@@ -87,7 +87,7 @@ func (b *Branch) take(ctx context.Context, from plumbing.Hash) (bool, error) {
 		if ctx.Err() != nil {
 			return false, ctx.Err()
 		}
-		// Somebody was quicker, or the end of the push is not known: what stands there now decides.
+		// Somebody was quicker, or the result of the push is unknown: the branch as it is now decides.
 		is, terr := b.remoteTip(ctx, b.leaseRef())
 		if terr != nil {
 			return false, errors.Join(err, terr)
@@ -124,7 +124,7 @@ func (b *Branch) release(ctx context.Context) error {
 	if err := b.pushRef(ctx, "", b.leaseRef(), from); err != nil {
 		is, terr := b.remoteTip(ctx, b.leaseRef())
 		if terr != nil || is == from {
-			return errors.Join(fmt.Errorf("let go of the lease: %w", err), terr)
+			return errors.Join(fmt.Errorf("release the lease: %w", err), terr)
 		}
 	}
 	return nil

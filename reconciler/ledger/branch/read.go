@@ -74,7 +74,7 @@ func (b *Branch) line(tip, known plumbing.Hash, sequence int64) ([]*object.Commi
 
 var fileName = regexp.MustCompile(`^[0-9]{4}/[0-9]{2}/[0-9]{2}/[0-9]{12}\.jsonl$`)
 
-// records are the lines of what the commits add.
+// records are the lines of the files that the commits add.
 func (b *Branch) records(ctx context.Context, commits []*object.Commit) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		for i, c := range commits {
@@ -108,7 +108,7 @@ func (b *Branch) lines(c *object.Commit, yield func(string, error) bool) (err er
 		return altered("", "its message is not the ledger's")
 	}
 	if want := fmt.Sprintf("%s.jsonl", pad(m[1])); path.Base(name) != want {
-		return altered(name, "its message speaks of records that the file's name does not")
+		return altered(name, "its message names other records than the file's name")
 	}
 	if blob.Size > maxFile {
 		return altered(name, "it is too large")
@@ -168,7 +168,7 @@ func (b *Branch) added(c *object.Commit) (string, *object.Blob, error) {
 			return "", nil, altered("", "its parent's tree cannot be read")
 		}
 	}
-	// Down the one way that differs: on each level exactly one entry is new or other.
+	// Follow the one path that differs: on each level exactly one entry is new or changed.
 	name := ""
 	for depth := 0; ; depth++ {
 		clear(before)
@@ -195,7 +195,7 @@ func (b *Branch) added(c *object.Commit) (string, *object.Blob, error) {
 		name = path.Join(name, e.Name)
 		if depth == 3 {
 			if e.Mode != filemode.Regular || !fileName.MatchString(name) {
-				return "", nil, altered(name, "it is no file of the ledger")
+				return "", nil, altered(name, "it is not a file of the ledger")
 			}
 			if was != nil {
 				for _, o := range was.Entries {
@@ -211,7 +211,7 @@ func (b *Branch) added(c *object.Commit) (string, *object.Blob, error) {
 			return name, blob, nil
 		}
 		if e.Mode != filemode.Dir {
-			return "", nil, altered(name, "it is no folder of the ledger")
+			return "", nil, altered(name, "it is not a folder of the ledger")
 		}
 		if tree, err = b.repo.TreeObject(e.Hash); err != nil {
 			return "", nil, altered(name, "it cannot be read")

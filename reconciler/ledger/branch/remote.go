@@ -29,7 +29,7 @@ func (b *Branch) auth(ctx context.Context) (transport.AuthMethod, error) {
 	return &http.BasicAuth{Username: "x-access-token", Password: p}, nil
 }
 
-// remoteTip fetches a branch and says what it is at; the zero hash where there is none.
+// remoteTip fetches a branch and returns its tip; the zero hash where the branch doesn't exist.
 func (b *Branch) remoteTip(ctx context.Context, name plumbing.ReferenceName) (plumbing.Hash, error) {
 	auth, err := b.auth(ctx)
 	if err != nil {
@@ -46,7 +46,7 @@ func (b *Branch) remoteTip(ctx context.Context, name plumbing.ReferenceName) (pl
 			break
 		}
 		err = fmt.Errorf("fetch %s: %w", name.Short(), err)
-		// Another run may have moved the branch, or let go of the lease, since it was listed.
+		// Another run may have moved the branch, or released the lease, since it was listed.
 		now, lerr := b.listed(ctx, name, auth)
 		switch {
 		case lerr != nil || now == found || attempt == maxFetches:
@@ -66,7 +66,7 @@ func (b *Branch) remoteTip(ctx context.Context, name plumbing.ReferenceName) (pl
 // maxFetches is how often a branch that keeps moving is fetched.
 const maxFetches = 5
 
-// listed is what a branch of the remote is at; the zero hash where there is none.
+// listed returns the tip of a branch of the remote; the zero hash where it doesn't exist.
 func (b *Branch) listed(ctx context.Context, name plumbing.ReferenceName, auth transport.AuthMethod) (plumbing.Hash, error) {
 	refs, err := b.remote().ListContext(ctx, &gogit.ListOptions{Auth: auth})
 	if errors.Is(err, transport.ErrEmptyRemoteRepository) {
@@ -83,11 +83,11 @@ func (b *Branch) listed(ctx context.Context, name plumbing.ReferenceName, auth t
 	return plumbing.ZeroHash, nil
 }
 
-// maxTries is how often a push is tried whose end is not known.
+// maxTries is how often a push with an unknown result is tried.
 const maxTries = 4
 
-// push moves the branch from the tip that was read to next, or says ErrMoved. After a fault whose end is not known it
-// looks whether the commit has arrived.
+// push moves the branch from the tip that was read to next, or returns ErrMoved. After a failure whose result is
+// unknown it checks whether the commit has arrived.
 func (b *Branch) push(ctx context.Context, next plumbing.Hash) error {
 	local := plumbing.ReferenceName("refs/countersign/next")
 	if err := b.repo.Storer.SetReference(plumbing.NewHashReference(local, next)); err != nil {

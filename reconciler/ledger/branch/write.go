@@ -14,7 +14,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger"
 )
 
-// commit writes one, of one file more.
+// commit writes a commit that adds one file.
 func (b *Branch) commit(parent plumbing.Hash, batch ledger.Batch) (plumbing.Hash, error) {
 	now := b.config.Now().UTC()
 	blob, err := b.store(plumbing.BlobObject, func(w io.Writer) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// Clock ticks a minute at each look.
+// Clock advances by a minute at each reading.
 type Clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -35,7 +35,7 @@ func (c *Clock) Set(t time.Time) {
 	c.now = t
 }
 
-// Peek returns the time of the last look.
+// Peek returns the time of the last reading.
 func (c *Clock) Peek() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -113,7 +113,7 @@ func Asking(run, submission string, round int, ops ...schemas.Operation) schemas
 	return r
 }
 
-// Word is an outcome about an asking.
+// Word is an outcome of an asking.
 func Word(o schemas.Operation, submission, status, method string) schemas.Record {
 	r := Outcome("r", o, schemas.OutcomeStatus(status))
 	r.Outcome.Fulfilment = &schemas.FulfilmentRecord{Operation: o.ID, Submission: submission + o.ID, Via: schemas.ProvisioningWebhook, Method: method, To: "it.acme.test", By: "svc"}

@@ -32,5 +32,5 @@ func SubmissionOf(o *schemas.Operation, token string, round int) string {
 	return "ful_" + hex.EncodeToString(sum[:12])
 }
 
-// CodeDeclined is the code of an outcome that somebody outside said.
+// CodeDeclined is the code of a failure that somebody outside reported.
 const CodeDeclined = "declined"

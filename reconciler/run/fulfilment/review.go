@@ -13,29 +13,29 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// What provisioning webhook and ticket do: operations are given to somebody outside, and stay in the plan until a read
-// shows their effect. What they say of it is a claim that puts off asking again, and no more; only of an application
-// that nothing can read it is all that there is.
+// With provisioning webhook and ticket, operations are given to somebody outside, and stay in the plan until a read
+// shows their effect. Their answer is a claim that only delays asking again; it is the sole evidence only for an
+// application that nothing can read.
 //
-//	asked for          in the plan   read     what becomes of it
-//	submitting         yes           –        asked again under the same id: they may have heard of it or not
+//	asked for          in the plan   read     result
+//	submitting         yes           –        asked again under the same id: the request may have arrived or not
 //	pending            yes           –        waits
-//	said to be done    yes           –        waits for the grace, then it differs and is asked for anew
-//	failed (webhook)   yes           –        waits for the grace, then asked for anew
+//	reported as done   yes           –        waits for the grace, then it differs and is asked for again
+//	failed (webhook)   yes           –        waits for the grace, then asked for again
 //	failed (ticket)    yes           –        waits until somebody reopens the ticket
-//	any                no            shows    verified, whatever they said
-//	any                no            lacks    withdrawn: nothing wants it any more, and they are told
+//	any                no            shows    verified, whatever they answered
+//	any                no            lacks    withdrawn: it is no longer wanted, and they are notified
 
-// Review is what a run does about everything that was asked for of one application.
+// Review is a run's decision about each operation that somebody outside was asked for in one application.
 type Review struct {
 	// Asked are the latest requests, by operation.
 	Asked map[string]ledger.Fulfilment
 	// Holds are the operations of the plan that are not begun again.
 	Holds map[string]hold.Outside
-	// Seen are those whose effect the read shows, Vanished those that nothing wants any more, with the reason.
+	// Seen are those whose effect the read shows, Vanished those that are no longer wanted, with the reason.
 	Seen     []string
 	Vanished map[string]string
-	// Differing were said to be done, and are not there after the grace.
+	// Differing were reported as done, and are not there after the grace.
 	Differing []string
 	// Gone are those whose ticket is gone.
 	Gone map[string]bool
@@ -43,7 +43,7 @@ type Review struct {
 	LookAgain time.Time
 }
 
-// Awaited says whether an asking has not come to its end: neither a read, nor nobody's wanting it any more, has ended it.
+// Awaited reports whether an asking is still open: neither a read nor a withdrawal has ended it.
 func Awaited(f *ledger.Fulfilment) bool {
 	switch f.State {
 	case ledger.FulfilmentSubmitting, ledger.FulfilmentPending, ledger.FulfilmentApplied, ledger.FulfilmentFailed, ledger.FulfilmentDiffers:
@@ -52,13 +52,14 @@ func Awaited(f *ledger.Fulfilment) bool {
 	return false
 }
 
-// Grace is how long after a word nothing is asked anew: longer each time, so that nobody is asked for ever every hour.
+// Grace is the time after an answer before the operation is asked for again: longer each
+// time, so that nobody is asked every hour forever.
 func Grace(app *schemas.Application, round int) time.Duration {
 	return app.Spec.Fulfilment.GraceTime() << min(round, 5)
 }
 
 // Classify decides what a run does about everything that was asked for. gone are the operations whose ticket is gone, and
-// seenBy tells whether the read shows one; unknown says that the read was not complete.
+// seenBy reports whether the read shows one; unknown means that the read was not complete.
 func Classify(app *schemas.Application, asked map[string]ledger.Fulfilment, gone map[string]bool, seenBy func(*ledger.Fulfilment) bool, p *schemas.ApplicationPlan, unknown bool, now time.Time) *Review {
 	o := &Review{Asked: asked, Gone: gone, Holds: map[string]hold.Outside{}, Vanished: map[string]string{}}
 	planned := map[string]*schemas.Operation{}
@@ -75,7 +76,7 @@ func Classify(app *schemas.Application, asked map[string]ledger.Fulfilment, gone
 			continue
 		}
 		op := planned[id]
-		why := "nothing wants it any more"
+		why := "it is no longer wanted"
 		switch {
 		case op == nil:
 		case op.Hold == schemas.HoldIdentity || op.Hold == schemas.HoldProtected:
@@ -92,7 +93,7 @@ func Classify(app *schemas.Application, asked map[string]ledger.Fulfilment, gone
 		}
 		switch {
 		case unknown, invited[plan.OperationItem(&f.Plan)]:
-			// What is not seen may be there all the same; who is invited is on the way.
+			// The effect may be there unseen; an invited member is on the way.
 		case planned[id] == nil && seenBy(&f):
 			o.Seen = append(o.Seen, id)
 		default:
@@ -102,11 +103,11 @@ func Classify(app *schemas.Application, asked map[string]ledger.Fulfilment, gone
 	return o
 }
 
-// wanted is for what is in the plan as it was asked for.
+// wanted handles operations that are in the plan as they were asked for.
 func (o *Review) wanted(app *schemas.Application, f *ledger.Fulfilment, unknown bool, now time.Time) {
 	until := f.Changed.Add(Grace(app, f.Round))
 	if unknown && !now.Before(until) {
-		until = now.Add(time.Minute) // what was not read may be there
+		until = now.Add(time.Minute) // the effect may be there unread
 	}
 	wait := func(h schemas.Hold, reason string, at time.Time) {
 		o.Holds[f.Operation] = hold.Outside{Hold: h, Reason: reason}
@@ -118,29 +119,29 @@ func (o *Review) wanted(app *schemas.Application, f *ledger.Fulfilment, unknown 
 	if f.By != "" {
 		who = f.By + ", " + who + ","
 	}
-	said := ""
+	reason := ""
 	if f.Message != "" {
-		said = ": " + f.Message
+		reason = ": " + f.Message
 	}
 	switch {
 	case o.Gone[f.Operation]:
-		// Asked for anew.
+		// Asked for again.
 	case f.State == ledger.FulfilmentPending:
-		// Rarely at first, more rarely later.
+		// The intervals grow.
 		age := now.Sub(f.Since)
 		wait(schemas.HoldPending, fmt.Sprintf("%s since %s", Where(f), Timestamp(f.Since)), now.Add(min(max(age/10, time.Minute), 30*time.Minute)))
 	case f.State == ledger.FulfilmentApplied && now.Before(until):
-		wait(schemas.HoldPending, fmt.Sprintf("%s said at %s that it is done, and it is not seen yet; looked for until %s", who, Timestamp(f.Changed), Timestamp(until)), until)
+		wait(schemas.HoldPending, fmt.Sprintf("%s reported at %s that it is done; not found in the application yet, checking until %s", who, Timestamp(f.Changed), Timestamp(until)), until)
 	case f.State == ledger.FulfilmentApplied:
 		o.Differing = append(o.Differing, f.Operation)
 	case f.State == ledger.FulfilmentFailed && f.Via == schemas.ProvisioningTicket:
 		wait(schemas.HoldDeclined, fmt.Sprintf("%s closed it as not planned at %s: reopen the issue, or undo the request", who, Timestamp(f.Changed)), now.Add(30*time.Minute))
 	case f.State == ledger.FulfilmentFailed && now.Before(until):
-		wait(schemas.HoldDeclined, fmt.Sprintf("%s said at %s that it failed%s; asked for again after %s", who, Timestamp(f.Changed), said, Timestamp(until)), until)
+		wait(schemas.HoldDeclined, fmt.Sprintf("%s reported at %s that it failed%s; asked for again after %s", who, Timestamp(f.Changed), reason, Timestamp(until)), until)
 	}
 }
 
-// Where is whom somebody asked: "webhook example.com" or "ticket acme/access#12".
+// Where names the party that was asked: "webhook example.com" or "ticket acme/access#12".
 func Where(f *ledger.Fulfilment) string {
 	return strings.TrimSpace(string(f.Via) + " " + f.To)
 }
@@ -148,7 +149,7 @@ func Where(f *ledger.Fulfilment) string {
 // Timestamp is an instant for people.
 func Timestamp(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-// Idle says whether nothing is to be done about what was asked for.
+// Idle reports whether nothing that was asked for needs attention.
 func (o *Review) Idle() bool {
 	return len(o.Seen) == 0 && len(o.Vanished) == 0 && len(o.Differing) == 0
 }

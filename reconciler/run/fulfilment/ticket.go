@@ -15,16 +15,16 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// MaxOperations is how many operations one ticket lists: an issue's text has an end.
+// MaxOperations is how many operations one ticket lists: an issue's text has a maximum length.
 const MaxOperations = 150
 
-// Marker is hidden at the beginning of a ticket, so that it is found again: one for each document and application.
+// Marker is hidden at the beginning of a ticket, so that a later run finds it: one for each document and application.
 func Marker(application string, d schemas.DocumentID) string {
 	sum := sha256.Sum256([]byte(application + "\x1f" + d.Path + "\x1f" + strconv.Itoa(d.Index)))
 	return "<!-- countersign:v1 ticket " + hex.EncodeToString(sum[:8]) + " -->"
 }
 
-// Mentions says whether a ticket's text lists a submission.
+// Mentions reports whether a ticket's text lists a submission.
 func Mentions(body, submission string) bool {
 	return strings.Contains(body, "<!-- "+submission+" -->")
 }
@@ -37,14 +37,14 @@ type Item struct {
 	Done, Withdrawn bool
 }
 
-// Text is what a ticket says.
+// Text is the text of a ticket.
 type Text struct {
 	Application string
 	Document    schemas.DocumentID
 	Source      schemas.FulfilmentSource
 	Items       []Item
 	Closers     []string
-	// Description says which way memberships go.
+	// Description has the direction of memberships.
 	Description connectors.Description
 }
 
@@ -72,7 +72,7 @@ func (t *Text) Body() string {
 	md := report.MarkdownText
 	var b strings.Builder
 	b.WriteString(Marker(t.Application, t.Document) + "\n")
-	fmt.Fprintf(&b, "What follows was signed off, and is to be carried out in **%s** by hand.\n\n", md(t.Application))
+	fmt.Fprintf(&b, "The operations below were signed off. Carry them out in **%s** by hand.\n\n", md(t.Application))
 	for _, l := range []struct{ name, text string }{{"Request", t.Document.Path}, {"Name", t.Source.Name}, {"Reason", t.Source.Reason}, {"Ticket", t.Source.Ticket}} {
 		if l.text != "" {
 			fmt.Fprintf(&b, "%s: %s  \n", l.name, md(clip(l.text, 500)))
@@ -96,12 +96,12 @@ func (t *Text) Body() string {
 	for _, c := range t.Closers {
 		closers = append(closers, md(strings.TrimPrefix(c, "user:")))
 	}
-	fmt.Fprintf(&b, "\nClose this issue **as completed** when all of it is done, or **as not planned** when it shall not be done. Closing counts from %s, "+
-		"and from nobody who made the request or gains by it. Where the application can be read, countersign looks for itself.\n", strings.Join(closers, ", "))
+	fmt.Fprintf(&b, "\nClose this issue **as completed** when all of it is done, or **as not planned** when it should not be done. Closing counts from %s, "+
+		"but not from anybody who made the request or gains by it. Where the application can be read, countersign checks it.\n", strings.Join(closers, ", "))
 	return b.String()
 }
 
-// Markdown is a foreign sentence that means nothing to GitHub; "" stays "".
+// Markdown escapes a foreign sentence for GitHub; "" stays "".
 func Markdown(s string) string {
 	if s == "" {
 		return ""
@@ -109,7 +109,7 @@ func Markdown(s string) string {
 	return report.MarkdownText(s)
 }
 
-// Tampered says whether a ticket's text asks for something else than we wrote: ticked boxes are no difference.
+// Tampered reports whether a ticket's text asks for something else than we wrote: ticked boxes don't count as a difference.
 func Tampered(ours, theirs string) bool { return unticked(ours) != unticked(theirs) }
 
 func unticked(s string) string {
@@ -117,7 +117,7 @@ func unticked(s string) string {
 	return strings.TrimSpace(strings.NewReplacer("\n- [x] ", "\n- [ ] ", "\n- [X] ", "\n- [ ] ").Replace(s))
 }
 
-// Words says in a sentence what an operation does. The description says which way a membership goes.
+// Words describes an operation in a sentence. The description has the direction of memberships.
 func Words(o *schemas.Operation, d connectors.Description) string {
 	return words(o, d, func(s string) string { return s })
 }
@@ -173,7 +173,7 @@ func words(o *schemas.Operation, d connectors.Description, text func(string) str
 		if o.Kind == schemas.OperationGrant {
 			return "Make the " + member + " " + as + " of the " + of + until
 		}
-		return "See to it that the " + member + " is no longer " + as + " of the " + of
+		return "Make sure that the " + member + " is no longer " + as + " of the " + of
 	}
 	if o.Kind == schemas.OperationGrant {
 		return "Grant " + text(o.Privilege) + " on the " + target + " to the " + c + until

@@ -31,11 +31,11 @@ const (
 	Tolerance = 5 * time.Minute
 	// MaxBody bounds an answer, and a callback.
 	MaxBody = 64 << 10
-	// maxMessage bounds what is kept of what they say, in characters.
+	// maxMessage bounds their message, in characters.
 	maxMessage = 500
 
 	prefix         = "whsec_"
-	minKey, maxKey = 24, 64 // bytes, as Standard Webhooks say
+	minKey, maxKey = 24, 64 // bytes, as Standard Webhooks requires
 )
 
 // Key signs and verifies. It is safe for concurrent use.
@@ -46,7 +46,7 @@ func NewKey(secret connectors.Secret) (Key, error) {
 	text, ok := strings.CutPrefix(strings.TrimSpace(secret.Reveal()), prefix)
 	raw, err := base64.StdEncoding.DecodeString(text)
 	if !ok || err != nil || len(raw) < minKey || len(raw) > maxKey {
-		// The fault itself may show a part of it.
+		// The error itself may contain a part of the secret.
 		return Key{}, fmt.Errorf("the webhook's secret must be %s and %d to %d random bytes in base64: echo %s$(openssl rand -base64 32) makes one", prefix, minKey, maxKey, prefix)
 	}
 	hook, err := standardwebhooks.NewWebhookRaw(raw)
@@ -65,12 +65,12 @@ func (k Key) Sign(h http.Header, id string, at time.Time, body []byte) error {
 	return nil
 }
 
-// ErrSignature says that who sent it does not have the secret, or sent it too long ago.
-var ErrSignature = errors.New("the signature does not hold")
+// ErrSignature means that the sender does not have the secret, or sent it too long ago.
+var ErrSignature = errors.New("invalid signature")
 
-// Verify says whether the holder of the secret signed the body for about this moment.
+// Verify reports whether the holder of the secret signed the body for about this moment.
 func (k Key) Verify(h http.Header, body []byte, now time.Time) error {
-	// The library measures time by the system's clock alone: the signature is its matter, the time ours.
+	// The library knows only the system's clock: it checks the signature, and we check the time.
 	if err := k.hook.VerifyIgnoringTimestamp(body, h); err != nil {
 		return ErrSignature
 	}
@@ -79,12 +79,12 @@ func (k Key) Verify(h http.Header, body []byte, now time.Time) error {
 		return ErrSignature
 	}
 	if d := now.Sub(time.Unix(at, 0)); d > Tolerance || d < -Tolerance {
-		return fmt.Errorf("%w: it is of another time than now (they may be %s apart)", ErrSignature, Tolerance)
+		return fmt.Errorf("%w: its timestamp is too far from the current time (at most %s)", ErrSignature, Tolerance)
 	}
 	return nil
 }
 
-// WebhookConfig says where operations are posted.
+// WebhookConfig configures a Webhook.
 type WebhookConfig struct {
 	URL    string
 	Secret connectors.Secret
@@ -122,7 +122,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 		}
 		pool := x509.NewCertPool()
 		if !pool.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("%s has no certificate in it", c.CAFile)
+			return nil, fmt.Errorf("%s: no certificate found (expected PEM)", c.CAFile)
 		}
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
@@ -131,7 +131,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 	return w, nil
 }
 
-// Host is where it goes, for people.
+// Host is the service's host, for people.
 func (w *Webhook) Host() string { return HostOf(w.config.URL) }
 
 // HostOf is the host of an address; "" when it has none.
@@ -143,7 +143,7 @@ func HostOf(address string) string {
 	return u.Host
 }
 
-// signing signs each try for its own moment: one that waited would be too old for the receiver.
+// signing signs each try with its own timestamp: after a wait, the first one would be too old for the receiver.
 type signing struct {
 	*Webhook
 	id   string
@@ -157,9 +157,9 @@ func (s *signing) RoundTrip(req *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(req)
 }
 
-// Send posts a request under an id, again where that helps: the id tells the service that it is the same one. It
-// returns what the service answers: pending where it answers nothing, or nothing that can be understood. An error is a
-// *connectors.Error, and says that the service may not have heard of it.
+// Send posts a request under an id, with retries: the id identifies them as one request to the service. It
+// returns the service's answer, or pending where that is empty or invalid. An error is a
+// *connectors.Error, and means that the request may not have arrived.
 func (w *Webhook) Send(ctx context.Context, id string, request *schemas.FulfilmentRequest) (answer schemas.FulfilmentAnswer, attempts int, err error) {
 	op := "post to the webhook at " + w.Host()
 	body, err := json.Marshal(request)
@@ -187,24 +187,24 @@ func understood(resp *rest.Response, request *schemas.FulfilmentRequest) schemas
 	case len(bytes.TrimSpace(resp.Body)) == 0:
 		return pending("")
 	case json.Unmarshal(resp.Body, &a) != nil:
-		return pending("its answer is no JSON")
+		return pending("its answer is not JSON")
 	}
 	d := &request.Data
-	other := func(said, asked string) bool { return said != "" && said != asked }
+	other := func(answered, asked string) bool { return answered != "" && answered != asked }
 	switch {
 	case other(a.Application, d.Application) || other(a.Operation, d.Operation.ID) || other(a.ID, d.ID):
 		return pending("its answer is about another operation")
 	case a.Status != schemas.FulfilmentApplied && a.Status != schemas.FulfilmentFailed && a.Status != schemas.FulfilmentPending:
-		return pending("its answer has no status that is known")
+		return pending("its answer has an unknown status")
 	case resp.Status == http.StatusAccepted && a.Status == schemas.FulfilmentApplied:
-		// Accepted is not done, whatever else it says.
-		return pending("its answer says applied, with the status code of what is only accepted")
+		// Accepted is not done, whatever the body claims.
+		return pending("its answer is \"applied\" with status code 202, which only means accepted")
 	}
 	a.Message, a.By = Plain(a.Message), Plain(a.By)
 	return a
 }
 
-// Plain is what somebody outside said, on one line and not too long.
+// Plain puts an outside party's message on one line and bounds its length.
 func Plain(s string) string {
 	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\uFFFD"), func(r rune) bool {
 		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
@@ -221,16 +221,16 @@ func ReadAnswer(body []byte) (schemas.FulfilmentAnswer, error) {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&a); err != nil {
-		return a, errors.New("the body is no fulfilment-answer: see countersign schema fulfilment-answer")
+		return a, errors.New("the body is not a fulfilment-answer; see countersign schema fulfilment-answer")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return a, errors.New("something follows the answer in the body")
+		return a, errors.New("unexpected data after the answer in the body")
 	}
 	switch {
 	case a.Application == "" || a.Operation == "" || a.ID == "":
-		return a, errors.New("application, operation and id must be those of the request")
+		return a, errors.New("application, operation and id are required, as in the request")
 	case a.Status != schemas.FulfilmentApplied && a.Status != schemas.FulfilmentFailed && a.Status != schemas.FulfilmentPending:
-		return a, errors.New("the status is none of applied, failed and pending")
+		return a, errors.New("status: unknown value (expected applied, failed or pending)")
 	}
 	a.Message, a.By = Plain(a.Message), Plain(a.By)
 	return a, nil

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -73,45 +72,10 @@ func (o *passOptions) pass(ctx context.Context, run reconciler.RunOptions, exitC
 	return runExit(rep, exitCode)
 }
 
-// runExit maps the outcome of a run to an exit code: operations without effect first, then quarantine.
+// runExit returns the exit code of a run as an error; nil for 0.
 func runExit(rep *schemas.RunReport, exitCode bool) error {
-	failed, worked, differs := 0, 0, false
-	for _, x := range rep.Applications {
-		bad := x.Error != "" || x.Plan.Incomplete != ""
-		last := map[string]schemas.OutcomeStatus{}
-		for _, o := range x.Outcomes {
-			last[o.Operation] = o.Status
-		}
-		for _, s := range last {
-			bad = bad || s != schemas.OutcomeApplied && s != schemas.OutcomePending
-			worked++
-		}
-		for _, v := range x.Verifications {
-			bad = bad || v.Status == schemas.VerificationDiffers || v.Status == schemas.VerificationUnverifiable
-		}
-		if bad {
-			failed++
-		}
-		// Pending operations are on their way.
-		differs = differs || slices.ContainsFunc(x.Plan.Operations, func(o schemas.Operation) bool { return o.Hold != schemas.HoldPending })
-	}
-	switch {
-	case failed > 0 && failed == len(rep.Applications) && worked == 0:
-		return &exit{code: exitError}
-	case failed > 0:
-		return &exit{code: exitPart}
-	}
-	for _, v := range rep.Admissions {
-		if v.Verdict != schemas.AdmissionQuarantined {
-			continue
-		}
-		if v.Decision != nil && len(v.Decision.Denials) > 0 {
-			return &exit{code: exitDenied}
-		}
-		return &exit{code: exitSignoff}
-	}
-	if exitCode && differs {
-		return &exit{code: exitDifference}
+	if code := reconciler.ExitCode(rep, exitCode); code != 0 {
+		return &exit{code: code}
 	}
 	return nil
 }

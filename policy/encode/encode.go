@@ -1,7 +1,12 @@
-package policy
+// Package encode converts policy inputs and data to OPA's values. It is separate from package policy because it is about
+// speed alone, and does not know rules or engines.
+//
+// Of countersign's packages, it may import only schemas.
+package encode
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -15,25 +20,27 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// encoder turns a policy input into OPA's values in one pass: by way of JSON it would take several times as
-// long, and this is a good part of what a small evaluation costs. The result is that of encoding/json, with
-// two differences that spare rules a distinction: slices and maps that are nil are empty, and instants are in
-// UTC and cut to the second, so that they compare as text.
-type encoder struct {
+// ErrTooLarge is returned for an input or data of more bytes than allowed.
+var ErrTooLarge = errors.New("the policy input is too large")
+
+// Encoder converts a policy input to OPA's values in one pass. Going through JSON would take several times as long, and
+// encoding is a large part of a small evaluation. The result equals that of encoding/json, with two differences that
+// make rules simpler: nil slices and maps are empty, and instants are in UTC and truncated to the second, so that they
+// compare as text.
+type Encoder struct {
 	root   typeEncoder
 	shared *applications
-	// ready are encodings that were used, with the terms of names that may recur.
+	// ready are encodings for reuse, with the terms of names that may recur.
 	ready *sync.Pool
 }
 
-// applications are the terms of applications as they stand in the base: the same for one change after the
-// other.
+// applications caches the terms of applications in the base, which are the same for many changes in a row.
 type applications struct {
 	mu    sync.Mutex
 	terms map[*schemas.PolicyApplication]sharedTerm
 }
 
-// maxApplications bounds the applications remembered: there are more only where somebody makes them up.
+// maxApplications limits the applications remembered. Real repositories have fewer.
 const maxApplications = 4096
 
 func (a *applications) get(p *schemas.PolicyApplication) (sharedTerm, bool) {
@@ -52,8 +59,8 @@ func (a *applications) put(p *schemas.PolicyApplication, s sharedTerm) {
 	a.terms[p] = s
 }
 
-// encoding is the encoding of one input at a time. Most names stand in an input several times, and many in
-// the next one again; their terms, which nothing changes, are shared.
+// encoding encodes one input at a time. Most names occur several times in an input, and many occur again in the next
+// one; their immutable terms are shared.
 type encoding struct {
 	budget  int
 	strings map[string]*ast.Term
@@ -61,7 +68,7 @@ type encoding struct {
 	shared  *applications
 }
 
-// maxRemembered bounds the terms that an encoding keeps for the next input, and the length of their text.
+// maxRemembered limits the terms that an encoding keeps for the next input, and maxRememberedText the length of their text.
 const maxRemembered, maxRememberedText = 1024, 256
 
 type sharedTerm struct {
@@ -76,20 +83,21 @@ func newEncoding(budget int, shared *applications) *encoding {
 // spend counts bytes of JSON against the budget.
 func (w *encoding) spend(n int) error {
 	if w.budget -= n; w.budget < 0 {
-		return fmt.Errorf("%w: split the change", ErrInputTooLarge)
+		return fmt.Errorf("%w: split the change", ErrTooLarge)
 	}
 	return nil
 }
 
 type typeEncoder func(v reflect.Value, w *encoding) (*ast.Term, error)
 
-func newEncoder() (encoder, error) {
+// New returns an Encoder. It is safe for concurrent use.
+func New() (Encoder, error) {
 	e, err := encoderOf(reflect.TypeFor[schemas.PolicyInput](), map[reflect.Type]*typeEncoder{})
-	return encoder{e, &applications{}, &sync.Pool{}}, err
+	return Encoder{e, &applications{}, &sync.Pool{}}, err
 }
 
-// value encodes an input of at most maxBytes.
-func (e encoder) value(in *schemas.PolicyInput, maxBytes int) (ast.Value, error) {
+// Input encodes an input of at most maxBytes of JSON, approximately. Beyond that the error is ErrTooLarge.
+func (e Encoder) Input(in *schemas.PolicyInput, maxBytes int) (ast.Value, error) {
 	w, ok := e.ready.Get().(*encoding)
 	if !ok {
 		w = newEncoding(maxBytes, e.shared)
@@ -213,7 +221,7 @@ func encodeString(s string, w *encoding) (*ast.Term, error) {
 func encodeTime(v reflect.Value, w *encoding) (*ast.Term, error) {
 	t := v.Interface().(time.Time).UTC()
 	if y := t.Year(); y < 0 || y > 9999 {
-		return nil, fmt.Errorf("the year %d has not four digits", y)
+		return nil, fmt.Errorf("invalid year %d (expected four digits)", y)
 	}
 	return encodeString(t.Format(time.RFC3339), w)
 }
@@ -251,12 +259,12 @@ func structEncoder(t reflect.Type, known map[reflect.Type]*typeEncoder) (typeEnc
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if !f.IsExported() || f.Anonymous || name == "" || name == "-" {
-			return nil, fmt.Errorf("policy input: the field %s.%s has no name in JSON", t, f.Name)
+			return nil, fmt.Errorf("policy input: the field %s.%s needs a name in JSON", t, f.Name)
 		}
 		list := strings.Split(options, ",")
 		omit := slices.Contains(list, "omitempty")
 		if options != "" && options != "omitempty" {
-			return nil, fmt.Errorf("policy input: the field %s.%s has options that are not supported", t, f.Name)
+			return nil, fmt.Errorf("policy input: the field %s.%s has unsupported options", t, f.Name)
 		}
 		encode, err := encoderOf(f.Type, known)
 		if err != nil {
@@ -264,7 +272,7 @@ func structEncoder(t reflect.Type, known map[reflect.Type]*typeEncoder) (typeEnc
 		}
 		fields = append(fields, fieldEncoder{i, ast.StringTerm(name), len(name) + 4, omit, encode})
 	}
-	// Objects are sorted anyhow; keys in order make that cheap.
+	// OPA sorts objects anyway; sorted keys make that cheap.
 	slices.SortFunc(fields, func(a, b fieldEncoder) int { return a.key.Value.Compare(b.key.Value) })
 	encode := func(v reflect.Value, w *encoding) (*ast.Term, error) {
 		pairs := make([][2]*ast.Term, 0, len(fields))
@@ -290,7 +298,7 @@ func structEncoder(t reflect.Type, known map[reflect.Type]*typeEncoder) (typeEnc
 			return encode, nil
 		}
 	}
-	// A structure of texts alone is a name of something, and recurs.
+	// A struct of strings only is a name, and recurs.
 	return func(v reflect.Value, w *encoding) (*ast.Term, error) {
 		key := v.Interface()
 		if s, ok := w.structs[key]; ok {
@@ -305,7 +313,7 @@ func structEncoder(t reflect.Type, known map[reflect.Type]*typeEncoder) (typeEnc
 	}, nil
 }
 
-// isEmpty is what encoding/json calls empty.
+// isEmpty reports whether a value is empty by the rules of encoding/json.
 func isEmpty(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Map, reflect.String:
@@ -317,10 +325,19 @@ func isEmpty(v reflect.Value) bool {
 	}
 }
 
-// maxDepth bounds the nesting of payloads.
+// Data encodes decoded YAML or JSON of at most maxBytes of JSON, approximately. Beyond that the error is ErrTooLarge.
+func Data(x any, maxBytes int) (ast.Value, error) {
+	t, err := encodeAny(x, newEncoding(maxBytes, nil), 0)
+	if err != nil {
+		return nil, err
+	}
+	return t.Value, nil
+}
+
+// maxDepth limits the nesting of payloads.
 const maxDepth = 64
 
-// encodeAny encodes what decoding YAML or JSON gives.
+// encodeAny encodes decoded YAML or JSON.
 func encodeAny(x any, w *encoding, depth int) (*ast.Term, error) {
 	if depth > maxDepth {
 		return nil, fmt.Errorf("a payload is nested deeper than %d", maxDepth)
@@ -344,7 +361,7 @@ func encodeAny(x any, w *encoding, depth int) (*ast.Term, error) {
 	case json.Number:
 		return number(string(x))
 	case float64:
-		text, err := json.Marshal(x) // refuses what is no number
+		text, err := json.Marshal(x) // refuses NaN and infinity
 		if err != nil {
 			return nil, err
 		}
@@ -375,10 +392,10 @@ func encodeAny(x any, w *encoding, depth int) (*ast.Term, error) {
 		}
 		return ast.ObjectTerm(pairs...), w.spend(2)
 	}
-	// Connectors may put typed slices and maps into payloads; encoding/json knows what they look like.
+	// Connectors may put typed slices and maps into payloads; encoding/json can encode them.
 	text, err := json.Marshal(x)
 	if err != nil {
-		return nil, fmt.Errorf("a payload holds a %T: %w", x, err)
+		return nil, fmt.Errorf("a payload contains a %T: %w", x, err)
 	}
 	if err := w.spend(len(text)); err != nil {
 		return nil, err

@@ -1,0 +1,253 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// membership reports whether targets of a type are memberships.
+func (i *typeInfo) membership(targetType string) bool {
+	t := i.target(targetType)
+	return t != nil && t.Edge != connectors.EdgeResource
+}
+
+// edgeClass tells ids of one kind from those of another, which an application may count by themselves: a membership by
+// its direction, whatever type of member it is, and a resource by its type.
+func (i *typeInfo) edgeClass(targetType string) string {
+	t := i.target(targetType)
+	switch {
+	case t == nil:
+		return targetType
+	case t.Edge == connectors.EdgeIdentity || t.Edge == connectors.EdgeMember:
+		return string(connectors.EdgeMember)
+	case t.Edge == connectors.EdgeConnection:
+		return string(t.Edge)
+	}
+	return t.Type
+}
+
+// claim finds the edges that wanted grants have by the remembered id of their target under another name: they are
+// neither unmanaged nor another request's.
+func (d *differ) claim(it *subject, live *edges) {
+	list := it.connection.Entitlements
+	for k, i := 0, 0; k < len(live.live); k++ {
+		l := &live.live[k]
+		for i < len(list) && compareTarget(list[i].Target, list[i].Privilege, l.Target, l.Privilege) < 0 {
+			i++
+		}
+		wanted := i < len(list) && list[i].Target == l.Target && list[i].Privilege == l.Privilege &&
+			(list[i].TargetID == "" || l.TargetID == "" || list[i].TargetID == l.TargetID)
+		if !wanted {
+			live.loose = append(live.loose, k)
+		}
+	}
+	if len(live.loose) == 0 || d.in.Baseline == nil {
+		return
+	}
+	for i := range it.connection.Entitlements {
+		e := &it.connection.Entitlements[i]
+		base, known := d.baseline(EntitlementItem(schemas.Key{Connection: it.connection.Name, Target: e.Target, Privilege: e.Privilege}))
+		if !known || !hasWord(base.Token, present) || base.NativeID == "" {
+			continue
+		}
+		for _, k := range live.withID(base.NativeID) {
+			if l := &live.live[k]; l.Target != e.Target && d.remembered(it, l, e.Target, e.Privilege, base.NativeID) {
+				if live.claimed == nil {
+					live.claimed = map[int]bool{}
+				}
+				live.claimed[k], live.taken[k] = true, true
+			}
+		}
+	}
+}
+
+// remembered reports whether a live edge is the one of a target whose id was remembered.
+func (d *differ) remembered(it *subject, l *connectors.Entitlement, target schemas.Name, privilege, id string) bool {
+	return id != "" && l.TargetID == id && l.Privilege == privilege &&
+		(l.Target.Type == target.Type || it.info.edgeClass(l.Target.Type) == it.info.edgeClass(target.Type))
+}
+
+// renamed reports whether a verified grant is in force under another name of its target, and finds so.
+func (d *differ) renamed(it *subject, e *Entitlement, base schemas.BaselineItem, live *edges) bool {
+	for k := range live.claimed {
+		if l := &live.live[k]; d.remembered(it, l, e.Target, e.Privilege, base.NativeID) {
+			d.find(it.connection.Name, e.Documents, schemas.SeverityWarning, "renamed", fmt.Sprintf("%s is now %s (id %s): the grant is in force under that name", e.Target, l.Target, base.NativeID),
+				"request it under today's name, then remove this grant")
+			return true
+		}
+	}
+	return false
+}
+
+// vanished finds a verified grant whose target no longer exists. It keeps the grant in the plan, held, so that drift and
+// status show it.
+func (d *differ) vanished(it *subject, e *Entitlement, target *connectors.GrantableType) {
+	c := it.connection
+	d.find(c.Name, e.Documents, schemas.SeverityError, "target-vanished", fmt.Sprintf("%s no longer exists in %s: %s on it was verified", e.Target, d.in.Application.Name, e.Privilege),
+		"create it again, or remove the grant")
+	op := d.op(schemas.OperationGrant, c.Name, e.Documents)
+	op.Target, op.TargetID, op.Privilege, op.Expires, op.Provisioning = &e.Target, e.TargetID, e.Privilege, e.Expires, e.Provisioning
+	if it.found != nil {
+		op.NativeID = it.found.NativeID
+	}
+	op.Privileged = PrivilegedGrant(d.in.Application, *it.info.typ, *target, c.Name, e.Target, e.Privilege)
+	op.Hold, op.HoldReason = schemas.HoldTarget, e.Target.String()+" no longer exists: create it again, or remove the grant"
+	base, known := d.baseline(EntitlementItem(op.Key()))
+	d.plan(op, present, e.Documents, base, known)
+}
+
+// revoke compares one entitlement that is to be gone with the live edges. Every edge of the remembered id goes, whatever
+// its target is called now, and every edge under the written name, unless an approved grant gave it to the present holder.
+func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
+	c := it.connection
+	base, known := d.baseline(EntitlementItem(schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege}))
+	id := t.TargetID
+	if id == "" {
+		id = base.NativeID
+	}
+	start, end := live.named(t.Target, t.Privilege)
+	if _, ok := pick(live.live[start:end], id); !ok {
+		live.take(start, end)
+		d.ambiguous(c.Name, t.Documents, t.Target, targetIDs(live.live[start:end]))
+		return
+	}
+	var goes []int
+	for k := start; k < end; k++ {
+		l := &live.live[k]
+		switch {
+		case t.TargetID != "" && l.TargetID != "" && l.TargetID != t.TargetID:
+			continue // the request names another of the name
+		case live.claimed[k] && base.NativeID != "" && base.NativeID != l.TargetID:
+			continue // the name was taken over by somebody who was granted it under another name
+		}
+		goes = append(goes, k)
+	}
+	if id != "" {
+		for _, k := range live.withID(id) {
+			if l := &live.live[k]; (k < start || k >= end) && !live.claimed[k] && d.remembered(it, l, t.Target, t.Privilege, id) {
+				goes = append(goes, k)
+			}
+		}
+	}
+	if len(goes) == 0 {
+		d.gone(it, t, base, known)
+		return
+	}
+	if t.Cause == schemas.CauseUndo && !d.owned && (known && hasWord(base.Token, present) && !base.Made || !known && t.Scheduled) {
+		return // access that was there before the request becomes unmanaged again
+	}
+	for _, k := range goes {
+		live.taken[k] = true
+		d.take(it, t, &live.live[k], base, known)
+	}
+}
+
+// take plans the removal of one live edge.
+func (d *differ) take(it *subject, t *Tombstone, l *connectors.Entitlement, base schemas.BaselineItem, known bool) {
+	c := it.connection
+	target := it.info.target(l.Target.Type)
+	if target == nil || !target.Revoke {
+		d.unsupported(c.Name, t.Documents, "take a "+l.Target.Type+" from a "+c.Type)
+		return
+	}
+	op := d.op(schemas.OperationRevoke, c.Name, t.Documents)
+	op.Target, op.TargetID, op.Privilege, op.Cause = &l.Target, l.TargetID, t.Privilege, t.Cause
+	if l.Target != t.Target {
+		op.WrittenTarget = &t.Target
+	}
+	op.NativeID = it.found.NativeID
+	op.Privileged = PrivilegedGrant(d.in.Application, *it.info.typ, *target, c.Name, l.Target, t.Privilege)
+	d.plan(op, absentFor(t.Cause), t.Documents, base, known)
+}
+
+// gone settles a removal of which nothing is live, unless its target can't be found: then it removed nothing.
+func (d *differ) gone(it *subject, t *Tombstone, base schemas.BaselineItem, known bool) {
+	word := absentFor(t.Cause)
+	// A grant that was undone before its start leaves nothing to watch for.
+	if !known && t.Scheduled {
+		return
+	}
+	if !d.found(it, t, base, known) {
+		return
+	}
+	d.settle(EntitlementItem(schemas.Key{Connection: it.connection.Name, Target: t.Target, Privilege: t.Privilege}), word, t.Documents, "", base, known)
+	for _, written := range it.form.written(t.Target, t.Privilege) {
+		wbase, wknown := d.baseline(written)
+		d.settle(written, word, t.Documents, "", wbase, wknown)
+	}
+}
+
+// found reports whether a removal that takes nothing has a target. A name that was verified before needs no look-up,
+// unless the application has ids and none was remembered: then nobody can tell who had the access.
+func (d *differ) found(it *subject, t *Tombstone, base schemas.BaselineItem, known bool) bool {
+	forgotten := d.in.Description.NativeIDs && known && hasWord(base.Token, present) && base.NativeID == "" && t.TargetID == "" &&
+		it.info.membership(t.Target.Type)
+	if d.owned || !forgotten && (known || !t.Revoked) || it.info.target(t.Target.Type) == nil {
+		return true
+	}
+	if it.form.refused(t.Target, t.Privilege) == nil {
+		if d.made[t.Target] || !forgotten && d.met(it, t.Target) {
+			return true
+		}
+		if d.in.Targets == nil {
+			if n := len(d.out.Lookups); n == 0 || d.out.Lookups[n-1] != t.Target {
+				d.out.Lookups = append(d.out.Lookups, t.Target)
+			}
+			return true
+		}
+		if len(d.in.Targets[t.Target]) > 0 {
+			return true
+		}
+	}
+	c := it.connection
+	if it.missing == t.Target {
+		return false // found already, for another privilege on it
+	}
+	it.missing = t.Target
+	if forgotten {
+		d.find(c.Name, t.Documents, schemas.SeverityError, "unverifiable", fmt.Sprintf("%s doesn't exist in %s, and its id was not recorded: it may have the access under another name", t.Target, d.in.Application.Name),
+			"find out what became of it, and revoke it with source_id")
+		return false
+	}
+	message := fmt.Sprintf("the revoke of %s removed nothing: %s doesn't exist in %s", t.Target, t.Target, d.in.Application.Name)
+	if near := d.near(it, t.Target); len(near) > 0 {
+		message += " (there is " + strings.Join(near, ", ") + ")"
+	}
+	d.find(c.Name, t.Documents, schemas.SeverityError, "no-effect", message, "correct the name in a new request and remove this one")
+	return false
+}
+
+// met reports whether a target is live in the connection, or another privilege on it was verified: a revoke of MEMBER
+// revokes ADMIN too, which few had.
+func (d *differ) met(it *subject, target schemas.Name) bool {
+	c := it.connection
+	if it.found != nil && slices.ContainsFunc(it.found.Entitlements, func(l connectors.Entitlement) bool { return l.Target == target }) {
+		return true
+	}
+	verified := func(privilege string) bool {
+		_, known := d.baseline(EntitlementItem(schemas.Key{Connection: c.Name, Target: target, Privilege: privilege}))
+		return known
+	}
+	return slices.ContainsFunc(c.Tombstones, func(t Tombstone) bool { return t.Target == target && verified(t.Privilege) }) ||
+		slices.ContainsFunc(c.Entitlements, func(e Entitlement) bool { return e.Target == target && verified(e.Privilege) })
+}
+
+// near lists the names of live edges that a misspelt name may mean.
+func (d *differ) near(it *subject, n schemas.Name) []string {
+	if it.found == nil {
+		return nil
+	}
+	var out []string
+	for i := range it.found.Entitlements {
+		o := it.found.Entitlements[i].Target
+		if o.Type == n.Type && o != n && !slices.Contains(out, o.SourceName) && schemas.Distance(strings.ToLower(n.SourceName), strings.ToLower(o.SourceName)) <= 2 {
+			out = append(out, o.SourceName)
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), 3)]
+}
