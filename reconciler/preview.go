@@ -97,9 +97,11 @@ func (r *Reconciler) previewLive(ctx context.Context, p *schemas.Preview, b *bas
 		if b.admitted.Trust.Applications[name] == nil || o.Blind {
 			// An application that the change itself adds is never opened: the change could point it anywhere.
 			if after := change.After[name]; after != nil {
+				operations, gained := atOnce(change.Changes[name])
 				p.Plan.Applications = append(p.Plan.Applications, schemas.ApplicationPlan{Application: name, Connector: after.Spec.Connector,
-					Mode: after.Spec.Mode, Operations: change.Changes[name].Operations})
-				p.Gained = append(p.Gained, change.Changes[name].Gained...)
+					Mode: after.Spec.Mode, Operations: operations})
+				p.Terms = append(p.Terms, change.Changes[name].Terms...)
+				p.Gained = append(p.Gained, gained...)
 				p.Lost = append(p.Lost, change.Changes[name].Lost...)
 			}
 			continue
@@ -129,14 +131,18 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 		return nil, err
 	}
 	if err != nil {
+		p.Terms = append(p.Terms, change.Changes[name].Terms...)
+		operations, _ := atOnce(change.Changes[name])
 		return &schemas.ApplicationPlan{Application: name, Connector: app.Spec.Connector, Mode: app.Spec.Mode,
-			Operations: change.Changes[name].Operations, Incomplete: err.Error()}, nil
+			Operations: operations, Incomplete: err.Error()}, nil
 	}
 	p.Gained, p.Lost = append(p.Gained, f.Gained...), append(p.Lost, f.Lost...)
 	if len(f.Drift) > 0 {
 		p.Drift = append(p.Drift, schemas.ApplicationPlan{Application: name, Connector: f.Plan.Connector, Mode: f.Plan.Mode, Operations: f.Drift})
 	}
-	p.Already = append(p.Already, alreadyThere(change.Changes[name].Operations, &f.Plan)...)
+	terms := carriedOut(change.Changes[name].Terms, &f.Plan)
+	p.Terms = append(p.Terms, terms...)
+	p.Already = append(p.Already, alreadyThere(change.Changes[name].Operations, &f.Plan, terms)...)
 	// Findings of the live diff that the change brings are errors: it could not be carried out.
 	for _, found := range f.Plan.Findings {
 		if !change.Touches(found.Document.Path) || slices.ContainsFunc(p.Errors, func(o schemas.Finding) bool {
@@ -150,8 +156,55 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 	return &f.Plan, nil
 }
 
-// alreadyThere are the change's grants that need no operation in the live plan.
-func alreadyThere(operations []schemas.Operation, live *schemas.ApplicationPlan) []schemas.Key {
+// atOnce leaves out of a change, live state apart, the grants that its terms list, and what only they give.
+func atOnce(c plan.Change) (operations []schemas.Operation, gained []schemas.Access) {
+	if len(c.Terms) == 0 {
+		return c.Operations, c.Gained
+	}
+	type right struct {
+		identity, target schemas.Name
+		privilege        string
+	}
+	of := func(a schemas.Access) right { return right{a.Identity, a.Target, a.Privilege} }
+	listed, later, now := map[schemas.Key]bool{}, map[right]bool{}, map[right]bool{}
+	for i := range c.Terms {
+		listed[c.Terms[i].Key] = true
+		for _, a := range c.Terms[i].Gained {
+			later[of(a)] = true
+		}
+	}
+	for i := range c.Operations {
+		if o := &c.Operations[i]; o.Kind != schemas.OperationGrant || !listed[o.Key()] {
+			operations = append(operations, *o)
+			for _, a := range o.Gained {
+				now[of(a)] = true
+			}
+		}
+	}
+	return operations, slices.DeleteFunc(slices.Clone(c.Gained), func(a schemas.Access) bool { return later[of(a)] && !now[of(a)] })
+}
+
+// carriedOut leaves out the terms of requests that can't be carried out.
+func carriedOut(terms []schemas.TermChange, live *schemas.ApplicationPlan) []schemas.TermChange {
+	wrong := impossible(live)
+	return slices.DeleteFunc(slices.Clone(terms), func(t schemas.TermChange) bool {
+		return len(t.Documents) > 0 && !slices.ContainsFunc(t.Documents, func(d schemas.DocumentID) bool { return !wrong[d] })
+	})
+}
+
+// impossible are the documents that can't be carried out.
+func impossible(live *schemas.ApplicationPlan) map[schemas.DocumentID]bool {
+	wrong := map[schemas.DocumentID]bool{}
+	for _, f := range live.Findings {
+		if f.Severity == schemas.SeverityError {
+			wrong[f.Document] = true
+		}
+	}
+	return wrong
+}
+
+// alreadyThere are the change's grants that need no operation in the live plan, and that begin and end as before.
+func alreadyThere(operations []schemas.Operation, live *schemas.ApplicationPlan, terms []schemas.TermChange) []schemas.Key {
 	todo := map[schemas.Key]bool{}
 	for i := range live.Operations {
 		todo[live.Operations[i].Key()] = true
@@ -159,12 +212,10 @@ func alreadyThere(operations []schemas.Operation, live *schemas.ApplicationPlan)
 	for i := range live.Pending {
 		todo[live.Pending[i].Key] = true
 	}
-	wrong := map[schemas.DocumentID]bool{}
-	for _, f := range live.Findings {
-		if f.Severity == schemas.SeverityError {
-			wrong[f.Document] = true
-		}
+	for i := range terms {
+		todo[terms[i].Key] = true
 	}
+	wrong := impossible(live)
 	var out []schemas.Key
 	for _, o := range operations {
 		if o.Kind == schemas.OperationGrant && !todo[o.Key()] && !slices.ContainsFunc(o.Documents, func(d schemas.DocumentID) bool { return wrong[d] }) {

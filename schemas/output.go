@@ -63,6 +63,8 @@ type Preview struct {
 	Lost   []Access `json:"lost"`
 	// Already are desired entitlements of the change that live state has already.
 	Already []Key `json:"already,omitempty"`
+	// Terms are grants that begin later, or begin or end at other times than before the change.
+	Terms []TermChange `json:"terms,omitempty"`
 	// Drift are operations that the base alone needs: not part of this change.
 	Drift []ApplicationPlan `json:"drift,omitempty"`
 	// Decision is the policy's answer; nil when it could not be asked (see Errors).

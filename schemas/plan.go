@@ -99,6 +99,21 @@ func (o *Operation) Key() Key {
 // Removes reports whether the operation takes access away: a revoke or a deletion.
 func (o *Operation) Removes() bool { return o.Kind == OperationRevoke || o.Kind == OperationDelete }
 
+// TermChange is a grant that a change lets begin later, or begin or end at other times than before.
+type TermChange struct {
+	Application string `json:"application"`
+	Key
+	// Documents are the requests that grant it after the change, or granted it before if none does.
+	Documents []DocumentID `json:"documents,omitempty"`
+	// Before and After are when it is in force, in order; none where it isn't wanted. A window without a start is open
+	// when the change is judged.
+	Before     []Window `json:"before,omitempty"`
+	After      []Window `json:"after,omitempty"`
+	Privileged bool     `json:"privileged,omitempty"`
+	// Gained is the effective access that it gives or prolongs.
+	Gained []Access `json:"gained,omitempty"`
+}
+
 // Access is one effective right: an identity may use a privilege on a resource, or is a member (perhaps
 // through others) of a connection.
 type Access struct {

@@ -29,6 +29,7 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 		from, to = differing(before, after)
 	}
 	first, second := eventual(from), eventual(to)
+	former := was
 	assumed, supposed := assume(held(), description, from, to, first, second)
 	if was == nil {
 		was = app
@@ -47,6 +48,7 @@ func Between(was, app *schemas.Application, description connectors.Description, 
 		c.After.Apply(&c.Operations[i])
 	}
 	c.Gained, c.Lost = graph.Effects(c.Operations, c.Before, c.After)
+	c.Terms = terms(former, app, newTypes(description), from, to, c.Operations)
 	if supposed || bounded(before) || bounded(after) {
 		// Access that is assumed only because the change revokes it is left out of the former effect: otherwise a revoke
 		// of what somebody never had would hide what the same change gives.
@@ -272,6 +274,8 @@ type Change struct {
 	// Lost those that somebody no longer has, by identity.
 	Gained, Lost []schemas.Access
 	Findings     []schemas.Finding
+	// Terms are the grants that the change lets begin later, or begin or end at other times than before, by key.
+	Terms []schemas.TermChange
 	// Before and After are the graphs at both ends.
 	Before, After *graph.Graph
 }

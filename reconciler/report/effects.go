@@ -11,6 +11,11 @@ import (
 func (b *builder) effects(gained, lost []schemas.Access) []line {
 	out := append(b.effect(lost, "loses", "lose", "is no longer a member", "are no longer members", bad),
 		b.effect(gained, "gains", "gain", "becomes a member", "become members", good)...)
+	return b.bound(out)
+}
+
+// bound cuts sentences about one operation, and counts the others.
+func (b *builder) bound(out []line) []line {
 	if n := len(out) - b.bounds.effects; n > 0 {
 		out = append(out[:b.bounds.effects:b.bounds.effects], say("and {} more access changes", n).In(faint))
 	}

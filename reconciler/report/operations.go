@@ -38,14 +38,21 @@ func (b *builder) subject(o *schemas.Operation) line {
 	var parts []line
 	for _, k := range slices.Sorted(maps.Keys(o.After)) {
 		before, had := o.Before[k]
-		if had {
+		if structured(before, o.After[k]) {
+			parts = append(parts, say("{}: {}", name(k), differenceCounts(differences(k, before, o.After[k]))))
+		} else if had {
 			parts = append(parts, say("{}: {} → {}", name(k), value(before), value(o.After[k])))
 		} else {
 			parts = append(parts, say("{}: {}", name(k), value(o.After[k])))
 		}
 	}
 	for _, k := range slices.Sorted(maps.Keys(o.Before)) {
-		if _, stays := o.After[k]; !stays {
+		if _, stays := o.After[k]; stays {
+			continue
+		}
+		if structured(o.Before[k], nil) {
+			parts = append(parts, say("{}: {}", name(k), differenceCounts(differences(k, o.Before[k], nil))))
+		} else {
 			parts = append(parts, say("{}: {} → unset", name(k), value(o.Before[k])))
 		}
 	}
@@ -53,6 +60,27 @@ func (b *builder) subject(o *schemas.Operation) line {
 		return say("{}, and {} more", join(", ", parts[:b.list]...), n)
 	}
 	return join(", ", parts...)
+}
+
+// details are the differences of attributes that have no room in the row. Those of deletions are left out.
+func (b *builder) details(o *schemas.Operation) []line {
+	if o.Kind != schemas.OperationCreate && o.Kind != schemas.OperationUpdate || !b.complete {
+		return nil
+	}
+	keys := slices.Collect(maps.Keys(o.After))
+	for k := range o.Before {
+		if _, ok := o.After[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	var out []line
+	for _, k := range keys {
+		if structured(o.Before[k], o.After[k]) {
+			out = append(out, b.difference(k, o.Before[k], o.After[k], o.Privileged)...)
+		}
+	}
+	return out
 }
 
 // danger orders operations: deletions, then what is privileged, then what takes access away, then the rest.
@@ -114,6 +142,8 @@ func common(ops []schemas.Operation) []schemas.DocumentID {
 type progress struct {
 	state func(*schemas.Operation) (line, []line)
 	rank  func(*schemas.Operation) int
+	// apart leaves out who gains and loses by an operation, since that is listed by person.
+	apart bool
 }
 
 // changes is the table of operations, the most dangerous first. noEffect marks operations that
@@ -140,10 +170,12 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 			r.Cells[2] = say("privileged").In(bad)
 		}
 		effects := b.effects(o.Gained, o.Lost)
-		if len(effects) == 0 && noEffect && o.Kind != schemas.OperationCreate && o.Kind != schemas.OperationUpdate {
+		if p.apart && len(effects) > 0 {
+			effects = nil
+		} else if len(effects) == 0 && noEffect && o.Kind != schemas.OperationCreate && o.Kind != schemas.OperationUpdate {
 			effects = []line{say("no effective access changes").In(faint)}
 		}
-		r.More = append(r.More, effects...)
+		r.More = append(append(r.More, b.details(o)...), effects...)
 		if shared == nil {
 			if w := b.why(o); !w.Empty() {
 				r.More = append(r.More, w.In(faint))
@@ -171,6 +203,9 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 			docs = append(docs, source(d))
 		}
 		out = append(out, para(say("All requested in {}", list(docs, b.names)).In(faint)))
+	}
+	if !b.complete {
+		out = append(out, b.privileged(ops)...)
 	}
 	if h := b.holds(ops); len(h) > 0 {
 		out = append(out, h)
@@ -242,8 +277,33 @@ func (b *builder) connections(ops []schemas.Operation) []block {
 	if n := len(order) - len(t.Rows); n > 0 {
 		out = append(out, para(more(n, "connections")))
 	}
+	out = append(out, b.privileged(ops)...)
 	if h := b.holds(ops); len(h) > 0 {
 		out = append(out, h)
+	}
+	return out
+}
+
+// privileged is the table of the privileged operations, which are shown one by one even where others are counted.
+func (b *builder) privileged(ops []schemas.Operation) []block {
+	var list []schemas.Operation
+	for i := range ops {
+		if ops[i].Privileged {
+			list = append(list, ops[i])
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	if !b.complete {
+		return []block{items{entry(layout.MarkWarn, say("{} not shown one by one: run countersign preview to see them before you sign off", plural(len(list), "privileged operation is", "privileged operations are")).In(caution))}}
+	}
+	single := *b
+	single.grouped = false
+	blocks := single.changes(list, false, progress{})
+	out := blocks[:1]
+	if n := len(list) - b.rows; n > 0 {
+		out = append(out, para(more(n, "privileged operations")))
 	}
 	return out
 }

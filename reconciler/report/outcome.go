@@ -33,7 +33,7 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 	if !dry {
 		bo.bounds.effects = 2
 	}
-	out = append(out, bo.changes(a.Plan.Operations, false, progress{func(o *schemas.Operation) (line, []line) {
+	out = append(out, bo.changes(a.Plan.Operations, false, progress{state: func(o *schemas.Operation) (line, []line) {
 		x := by[o.ID]
 		if dry || x.fate == held {
 			return nil, nil
@@ -50,7 +50,7 @@ func (b *builder) outcome(a *schemas.ApplicationOutcome, by map[string]outcome, 
 			detail = append(detail, text.In(bad), say("fix: {}", advice(r.Code)))
 		}
 		return x.fate.line(), detail
-	}, func(o *schemas.Operation) int { return int(by[o.ID].fate) }})...)
+	}, rank: func(o *schemas.Operation) int { return int(by[o.ID].fate) }})...)
 	if len(a.Withdrawn) > 0 {
 		var l items
 		for i := range a.Withdrawn {

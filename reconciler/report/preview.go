@@ -8,6 +8,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
+// preview is the document of a change. In Markdown reviewers read what blocks the change and what it does to people
+// before the operations; at a terminal the end is what is read first.
 func (b *builder) preview(p *schemas.Preview) document {
 	d := document{}
 	d.Icon, d.Title = b.verdict(p)
@@ -19,56 +21,35 @@ func (b *builder) preview(p *schemas.Preview) document {
 		}
 	}
 	problems := func() { add(say("Errors"), b.findings(p.Errors)) }
-	if p.Verdict == schemas.VerdictInvalid {
+	judgement := func() {
+		if p.Decision != nil {
+			d.Blocks = append(d.Blocks, section{Title: b.policyTitle(p.Decision), Blocks: b.policy(p.Decision)})
+		} else if p.Verdict != schemas.VerdictNothing {
+			d.Blocks = append(d.Blocks, section{Title: say("Policy: not evaluated, because the change has errors")})
+		}
+		add(b.signoffTitle(p), b.signoffs(p)...)
+	}
+	if p.Verdict == schemas.VerdictInvalid || b.markdown {
 		problems()
 	}
 	if unread := b.unread(p); len(unread) > 0 {
 		d.Blocks = append(d.Blocks, unread)
 	}
-	for i := range p.Plan.Applications {
-		if i == b.rows {
-			d.Blocks = append(d.Blocks, para(more(len(p.Plan.Applications)-i, "applications")))
-			break
-		}
-		a := &p.Plan.Applications[i]
-		live := p.Live && a.Incomplete == "" && !a.ReadAt.IsZero()
-		blocks := b.changes(a.Operations, live, progress{})
-		if len(a.Operations) == 0 {
-			blocks = []block{para(say("nothing to change"))}
-		}
-		title := application(a)
-		if !live && a.Incomplete == "" {
-			title = say("{}: live state not read", title)
-		}
-		add(title, append(blocks, b.beside(a, false)...)...)
+	if b.markdown {
+		judgement()
+		add(say("Effect by person"), b.byPerson(p)...)
 	}
-	add(say("Taken together"), b.together(p)...)
+	b.applications(p, add, &d)
+	if !b.markdown {
+		add(say("Taken together"), b.together(p)...)
+	}
 	b.already(p, add, &d)
-	if b.drift && len(p.Drift) > 0 {
-		_, total, apps := tally(p.Drift, nil)
-		var blocks []block
-		for i := range p.Drift {
-			if i == b.rows {
-				break
-			}
-			blocks = append(blocks, section{Title: say("{}", name(p.Drift[i].Application)), Blocks: b.changes(p.Drift[i].Operations, false, progress{})})
-		}
-		if b.markdown {
-			apps = nil // a summary has no foreign names
-		}
-		d.Blocks = append(d.Blocks, section{Title: say("Not part of this change: {} of drift or pending work{}", plural(total, "operation", "operations"), places(apps)), Blocks: blocks, Fold: b.markdown})
-	} else if len(p.Drift) > 0 {
-		_, total, _ := tally(p.Drift, nil)
-		d.Blocks = append(d.Blocks, para(say("Also, {} not part of this change (--format json lists all).", plural(total, "operation of drift or pending work is", "operations of drift or pending work are"))))
+	b.others(p, &d)
+	if !b.markdown {
+		judgement()
 	}
-	if p.Decision != nil {
-		d.Blocks = append(d.Blocks, section{Title: b.policyTitle(p.Decision), Blocks: b.policy(p.Decision)})
-	} else if p.Verdict != schemas.VerdictNothing {
-		d.Blocks = append(d.Blocks, section{Title: say("Policy: not evaluated, because the change has errors")})
-	}
-	add(b.signoffTitle(p), b.signoffs(p)...)
 	d.Blocks = append(d.Blocks, quarantinedEarlier(len(p.Quarantined))...)
-	if p.Verdict != schemas.VerdictInvalid {
+	if p.Verdict != schemas.VerdictInvalid && !b.markdown {
 		problems()
 	}
 	if b.markdown {
@@ -77,18 +58,62 @@ func (b *builder) preview(p *schemas.Preview) document {
 	return d
 }
 
+// applications adds what the change does in each application.
+func (b *builder) applications(p *schemas.Preview, add func(line, ...block), d *document) {
+	for i := range p.Plan.Applications {
+		if i == b.rows {
+			d.Blocks = append(d.Blocks, para(more(len(p.Plan.Applications)-i, "applications")))
+			break
+		}
+		a := &p.Plan.Applications[i]
+		live := p.Live && a.Incomplete == "" && !a.ReadAt.IsZero()
+		blocks := append(b.changes(a.Operations, live, progress{apart: b.markdown}), b.terms(a.Application, p.Terms)...)
+		if len(blocks) == 0 {
+			blocks = []block{para(say("nothing to change"))}
+		}
+		title := application(a)
+		if !live && a.Incomplete == "" {
+			title = say("{}: live state not read", title)
+		}
+		add(title, append(blocks, b.beside(a, false)...)...)
+	}
+}
+
+// others adds the operations that aren't part of the change.
+func (b *builder) others(p *schemas.Preview, d *document) {
+	if len(p.Drift) == 0 {
+		return
+	}
+	_, total, apps := tally(p.Drift, nil)
+	if !b.drift {
+		d.Blocks = append(d.Blocks, para(say("Also, {} not part of this change (--format json lists all).", plural(total, "operation of drift or pending work is", "operations of drift or pending work are"))))
+		return
+	}
+	var blocks []block
+	for i := range p.Drift {
+		if i == b.rows {
+			break
+		}
+		blocks = append(blocks, section{Title: say("{}", name(p.Drift[i].Application)), Blocks: b.changes(p.Drift[i].Operations, false, progress{})})
+	}
+	if b.markdown {
+		apps = nil // a summary has no foreign names
+	}
+	d.Blocks = append(d.Blocks, section{Title: say("Not part of this change: {} of drift or pending work{}", plural(total, "operation", "operations"), places(apps)), Blocks: blocks, Fold: b.markdown})
+}
+
 // verdict is the headline: what blocks the change, and what it does.
 func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 	n, total, apps := tally(p.Plan.Applications, nil)
 	_, held, _ := tally(p.Plan.Applications, func(o *schemas.Operation) bool { return o.Hold != schemas.HoldNone })
-	change := say("{}{}", counts(n), places(apps))
+	change := say("{}{}", join(", ", counts(n), termCounts(p.Terms)), places(withTerms(p, apps)))
 	if held > 0 {
 		change = say("{}, {} held", change, held)
 	}
 	if p.Plan.Digest != "" {
 		change = say("{} (plan {})", change, short(p.Plan.Digest))
 	}
-	if total == 0 {
+	if total += len(p.Terms); total == 0 {
 		change = say("no application changes")
 	}
 	if !p.Live && total > 0 {
@@ -128,6 +153,21 @@ func (b *builder) verdict(p *schemas.Preview) (mark, line) {
 		return layout.MarkStop, say("Invalid: {} to fix; {}", plural(n, "error", "errors"), change)
 	}
 	return layout.MarkStop, say("Unknown verdict {}: {}", p.Verdict, change)
+}
+
+// withTerms names the applications with operations or changes of a start or an end.
+func withTerms(p *schemas.Preview, apps []line) []line {
+	if len(p.Terms) == 0 {
+		return apps
+	}
+	apps = nil
+	for i := range p.Plan.Applications {
+		a := &p.Plan.Applications[i]
+		if len(a.Operations) > 0 || slices.ContainsFunc(p.Terms, func(t schemas.TermChange) bool { return t.Application == a.Application }) {
+			apps = append(apps, say("{}", name(a.Application)))
+		}
+	}
+	return apps
 }
 
 func (b *builder) unread(p *schemas.Preview) items {
@@ -205,6 +245,7 @@ func (b *builder) already(p *schemas.Preview, add func(line, ...block), d *docum
 func (b *builder) appendix(p *schemas.Preview, d *document) {
 	if b.exact {
 		var v verbatim
+		n := 0
 		for i := range p.Plan.Applications {
 			for j := range p.Plan.Applications[i].Operations {
 				o := &p.Plan.Applications[i].Operations[j]
@@ -218,11 +259,17 @@ func (b *builder) appendix(p *schemas.Preview, d *document) {
 				if o.Hold != schemas.HoldNone {
 					l = say("{} ({})", l, waits(o.Hold))
 				}
-				v = append(v, l)
+				v = append(append(v, l), b.details(o)...)
+				n++
 			}
 		}
+		for i := range p.Terms {
+			t := &p.Terms[i]
+			v = append(v, say("{} {} {}: {} → {}", name(t.Application), termWords[kindOfTerm(t)].verb, b.key(t.Key), orNever(t.Before), orNever(t.After)))
+			n++
+		}
 		if len(v) > 0 {
-			d.Blocks = append(d.Blocks, section{Title: say("Exact operations ({}), in the order they are applied", len(v)), Blocks: []block{v}, Fold: true})
+			d.Blocks = append(d.Blocks, section{Title: say("Exact operations ({}), in the order they are applied", n), Blocks: []block{v}, Fold: true})
 		}
 	}
 	if p.Verdict == schemas.VerdictNothing || !b.denials {

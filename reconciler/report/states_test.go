@@ -3,6 +3,8 @@ package report_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/schemas"
@@ -127,6 +129,61 @@ func heldEachWay() *schemas.Preview {
 	dependent.Hold, dependent.HoldReason, dependent.DependsOn = schemas.HoldAdd, "it depends on operation h1, which waits", []string{"h1"}
 	p := preview(schemas.VerdictReady, warehouse(append(ops, dependent)...))
 	return p
+}
+
+// otherTerms has a grant for each way in which its time can change, and no operation.
+func otherTerms() *schemas.Preview {
+	day := func(month time.Month, d int) *time.Time { return ptr(time.Date(2027, month, d, 0, 0, 0, 0, time.UTC)) }
+	now, soon, later := schemas.Window{}, schemas.Window{Expires: day(1, 7)}, schemas.Window{Expires: day(6, 30)}
+	ahead := schemas.Window{Starts: day(1, 1), Expires: day(1, 31)}
+	p := preview(schemas.VerdictSignoff, warehouse())
+	p.Unmet = []schemas.Requirement{ownerSigns}
+	for i, t := range []schemas.TermChange{
+		{After: []schemas.Window{ahead}},
+		{After: []schemas.Window{ahead, {Starts: day(3, 1)}}, Privileged: true},
+		{Before: []schemas.Window{soon}, After: []schemas.Window{later}},
+		{Before: []schemas.Window{soon}, After: []schemas.Window{now}},
+		{Before: []schemas.Window{later}, After: []schemas.Window{soon}},
+		{Before: []schemas.Window{ahead}},
+		{Before: []schemas.Window{ahead}, After: []schemas.Window{soon, {Starts: day(3, 1)}}},
+	} {
+		who := fmt.Sprintf("user%d", i)
+		t.Application, t.Documents = "warehouse", file
+		t.Key = schemas.Key{Connection: reader, Target: named("user", who), Privilege: schemas.PrivilegeMember}
+		if len(t.After) > 0 {
+			t.Gained = append(gains(reader, schemas.PrivilegeMember, who), gains(orders, "SELECT", who)...)
+		}
+		p.Terms = append(p.Terms, t)
+	}
+	return p
+}
+
+// longDocument adds a statement at the end of a long privileged document, and changes one of a long list that is not.
+func longDocument() *schemas.Preview {
+	statement := func(action, resource string) any {
+		return map[string]any{"Effect": "Allow", "Action": action, "Resource": resource}
+	}
+	var before []any
+	for i := range 62 {
+		before = append(before, statement("s3:GetObject", fmt.Sprintf("arn:aws:s3:::reports-%04d/*", i)))
+	}
+	after := append(slices.Clone(before[1:]), statement("iam:PassRole", strings.Repeat("x", 2000)))
+	tags := func(n int) map[string]any {
+		m := map[string]any{}
+		for i := range n {
+			m[fmt.Sprintf("tag%02d", i)] = strings.Repeat("y", 20)
+		}
+		return m
+	}
+	policy := operation("p1", schemas.OperationUpdate, schemas.Name{}, "")
+	policy.Connection, policy.Privileged = named("policy", "reports"), true
+	policy.Before, policy.After = map[string]any{"document": before}, map[string]any{"document": after}
+	text := operation("p2", schemas.OperationUpdate, schemas.Name{}, "")
+	text.Connection = named("policy", "tags")
+	changed := tags(60)
+	changed["tag00"] = strings.Repeat("z", 500)
+	text.Before, text.After = map[string]any{"tags": tags(2)}, map[string]any{"tags": changed}
+	return preview(schemas.VerdictReady, warehouse(policy, text))
 }
 
 func incomplete() *schemas.Preview {
@@ -310,6 +367,8 @@ func states() map[string]any {
 		"preview-incomplete": incomplete(),
 		"preview-invalid":    invalid(),
 		"preview-held":       heldEachWay(),
+		"preview-terms":      otherTerms(),
+		"preview-document":   longDocument(),
 		"apply-nothing":      run("Apply", schemas.ApplicationOutcome{Application: "warehouse", Plan: warehouse()}),
 		"apply-done":         applied(),
 		"apply-part":         partial(),

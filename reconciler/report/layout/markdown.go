@@ -184,6 +184,10 @@ func (m *markdown) span(s span) string {
 		return m.prose(hide(m.hidden, clip(s.text, m.clip)))
 	case ident:
 		return m.code(s.text)
+	case exact:
+		whole := *m
+		whole.clip = 0
+		return whole.code(hide(m.hidden, s.text))
 	}
 	return s.text
 }

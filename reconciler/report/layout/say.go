@@ -17,12 +17,16 @@ type Literal string
 // Name is a foreign name, path or commit that is shown apart from the sentence around it.
 type Name string
 
+// Exact is foreign text in JSON, which needs no more quotes and is never cut.
+type Exact string
+
 type kind uint8
 
 const (
 	own   kind = iota
 	prose      // a foreign sentence
 	ident      // a foreign name
+	exact      // foreign JSON that is never cut
 )
 
 type Style uint8
@@ -69,6 +73,8 @@ func Say(format Literal, args ...any) Line {
 			out = append(out, span{text: strconv.Itoa(v)})
 		case Name:
 			out = append(out, span{text: string(v), kind: ident})
+		case Exact:
+			out = append(out, span{text: string(v), kind: exact})
 		case string:
 			out = append(out, span{text: v, kind: prose})
 		default:

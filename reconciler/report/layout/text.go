@@ -254,6 +254,8 @@ func (t *text) plain(s span) string {
 		return clip(Safe(hide(t.hidden, clip(s.text, textClip))), textClip)
 	case ident:
 		return clip(quoted(Safe(clip(s.text, textClip))), textClip)
+	case exact:
+		return Safe(hide(t.hidden, s.text))
 	}
 	return s.text
 }

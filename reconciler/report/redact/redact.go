@@ -63,6 +63,10 @@ func New(v any) *Redaction {
 		for _, k := range v.Already {
 			key(k)
 		}
+		for i := range v.Terms {
+			access(v.Terms[i].Gained)
+			key(v.Terms[i].Key)
+		}
 	case *schemas.RunReport:
 		for _, a := range v.Applications {
 			plans([]schemas.ApplicationPlan{a.Plan, {Operations: a.Seen}, {Operations: a.Withdrawn}})
