@@ -23,6 +23,8 @@ import (
 const (
 	exportJSONLines = "jsonl"
 	exportCSV       = "csv"
+	// exportJSON is another name for exportJSONLines, since every other command takes json.
+	exportJSON = "json"
 )
 
 // auditExportOptions configures audit export.
@@ -54,15 +56,18 @@ state, sequence range and the head of the chain. A value that can't be proved is
 	f.StringVar(&o.since, "since", "", "only records since this `INSTANT` or day")
 	f.StringVar(&o.until, "until", "", "only records before this `INSTANT` or day")
 	a.applicationFlag(c)
-	formatFlag(c, &o.rows, exportJSONLines, exportCSV)
+	formatFlag(c, &o.rows, exportJSONLines, exportCSV, exportJSON)
 	// The older name of --format.
-	f.Var(&formatValue{format: &o.rows, formats: []string{exportJSONLines, exportCSV}, text: exportJSONLines}, "as", "output `FORMAT`")
+	f.Var(&formatValue{format: &o.rows, formats: []string{exportJSONLines, exportCSV, exportJSON}, text: exportJSONLines}, "as", "output `FORMAT`")
 	f.Lookup("as").Hidden = true
 	a.ledgerFlags(c)
 	return c
 }
 
 func (o *auditExportOptions) run(ctx context.Context) error {
+	if o.rows == exportJSON {
+		o.rows = exportJSONLines
+	}
 	options := audit.ExportOptions{Format: o.rows, Application: o.application, Version: programVersion(), Out: o.Stdout}
 	for _, d := range []struct {
 		flag, text string
