@@ -486,16 +486,3 @@ func (p *process) close() error {
 
 // logGrace is the time for the last lines of a child that has exited to arrive.
 const logGrace = 200 * time.Millisecond
-
-// done is a part that accepts only the last line. count, if set, receives the line's count.
-func (p *process) done(count *schemas.ConnectorDone) func(*schemas.ConnectorAnswer) (bool, error) {
-	return func(a *schemas.ConnectorAnswer) (bool, error) {
-		if a.Type != "done" {
-			return false, p.violation("unexpected answer of type %s (expected done)", a.Type)
-		}
-		if count != nil {
-			*count = *a.Done
-		}
-		return true, nil
-	}
-}

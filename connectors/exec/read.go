@@ -372,3 +372,16 @@ func (s *session) foldTarget(typ string, n schemas.Name) schemas.Name {
 	}
 	return n
 }
+
+// done is a part that accepts only the last line. count, if set, receives the line's count.
+func (p *process) done(count *schemas.ConnectorDone) func(*schemas.ConnectorAnswer) (bool, error) {
+	return func(a *schemas.ConnectorAnswer) (bool, error) {
+		if a.Type != "done" {
+			return false, p.violation("unexpected answer of type %s (expected done)", a.Type)
+		}
+		if count != nil {
+			*count = *a.Done
+		}
+		return true, nil
+	}
+}

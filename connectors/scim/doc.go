@@ -26,4 +26,7 @@
 //     overwritten it, the PUT is repeated.
 //
 // In most applications, a credential can do everything: see the scripts of the Description.
+//
+// The package has slightly more than 2,500 lines: profiles of eleven services and the differences between their servers are
+// most of it.
 package scim

@@ -10,4 +10,7 @@
 //
 // It may import history, index, plan, hold (which ways of provisioning an application has), signoff, ledger,
 // policy, connectors and schemas. It knows nothing of package run, of the command line or of a forge's API.
+//
+// It has slightly more than 2,500 lines: a verdict needs the walk, the meaning of the change and the evidence at once, and
+// the examination of one change is the value that all of them pass on.
 package judge

@@ -12,4 +12,7 @@
 //
 // report imports schemas, layout (which writes its documents), redact (which hides identities) and no other package of
 // countersign.
+//
+// It has more than 2,500 lines because it renders each of countersign's outputs: about one file for each, over a few
+// shared ones. What they share to lay out text is in layout.
 package report

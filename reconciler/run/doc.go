@@ -8,4 +8,7 @@
 // A pass starts from a Base that is handed in: run does not know how it was judged. It may import index (types only),
 // plan, graph, hold, ledger, run/fulfilment, connectors and schemas. It knows nothing of Git, of policy or of a forge's
 // API.
+//
+// It has slightly more than 2,500 lines: each step of a pass, fulfilment included, works on one value, the application
+// under way; what can be decided without it is in hold and run/fulfilment.
 package run
