@@ -25,10 +25,10 @@ func NextPage(h http.Header) (string, error) {
 				continue
 			}
 			if u, err := url.Parse(target); err != nil || u.Scheme == "" || u.Host == "" {
-				return "", errors.New("Link header: the next page's address is not absolute")
+				return "", errors.New("link header: the next page's address is not absolute")
 			}
 			if next != "" && next != target {
-				return "", errors.New("Link header: two next pages")
+				return "", errors.New("link header: two next pages")
 			}
 			next = target
 		}
@@ -43,11 +43,11 @@ func skip(s string) string { return strings.TrimLeft(s, " \t,") }
 func cutLink(s string) (target string, parameters []string, rest string, err error) {
 	inner, ok := strings.CutPrefix(s, "<")
 	if !ok {
-		return "", nil, "", errors.New("Link header: a link without an address")
+		return "", nil, "", errors.New("link header: a link without an address")
 	}
 	target, rest, ok = strings.Cut(inner, ">")
 	if !ok {
-		return "", nil, "", errors.New("Link header: an address without a closing >")
+		return "", nil, "", errors.New("link header: an address without a closing >")
 	}
 	quoted, from := false, 0
 	for i := 0; i < len(rest); i++ {
@@ -63,7 +63,7 @@ func cutLink(s string) (target string, parameters []string, rest string, err err
 		}
 	}
 	if quoted {
-		return "", nil, "", errors.New("Link header: a quoted string without an end")
+		return "", nil, "", errors.New("link header: a quoted string without an end")
 	}
 	return target, append(parameters, rest[from:]), "", nil
 }
