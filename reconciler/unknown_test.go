@@ -82,7 +82,7 @@ func TestUnknownRemovesNothing(t *testing.T) {
 		}},
 		{name: "an empty file", says: "empty", failed: true, ails: func(w *world) { w.overwrite("authz", "") }},
 		{name: "a file that was cut short", says: "cut short", failed: true, ails: func(w *world) { w.overwrite("authz", strings.TrimSuffix(w.content("authz"), "\n")) }},
-		{name: "no file", says: "a missing file is never read as an empty store", failed: true, ails: func(w *world) {
+		{name: "no file", says: "a missing store is not an empty one", failed: true, ails: func(w *world) {
 			if err := os.Rename(w.path("authz"), w.path("authz")+".away"); err != nil {
 				w.t.Fatal(err)
 			}

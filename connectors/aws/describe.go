@@ -23,7 +23,7 @@ const (
 	typeInlinePolicy = "inline_policy"
 )
 
-// The privileges on what is no connection.
+// The privileges on targets that are not connections.
 const (
 	privilegeAttach = "ATTACH" // an AWS-managed policy is attached
 	privilegeEmbed  = "EMBED"  // the document is embedded in the connection

@@ -158,3 +158,28 @@ func Baseline(ctx context.Context, l *ledger.Ledger, app string) (func(string) (
 		return i, ok
 	}, nil
 }
+
+// idOf is the native id of what an operation made: of the created connection, or of the target of a grant. It is ""
+// where the live state doesn't have it exactly once, and for operations that remove.
+func (l *liveApplication) idOf(o *schemas.Operation) string {
+	id, found := "", 0
+	list := l.state.Connections // sorted by name
+	first, _ := slices.BinarySearchFunc(list, o.Connection, func(c schemas.Connection, n schemas.Name) int { return c.Name.Compare(n) })
+	for i := first; i < len(list) && list[i].Name == o.Connection; i++ {
+		c := &list[i]
+		switch o.Kind {
+		case schemas.OperationCreate:
+			id, found = c.NativeID, found+1
+		case schemas.OperationGrant:
+			for _, e := range c.Entitlements {
+				if e.Target == *o.Target && e.Privilege == o.Privilege {
+					id, found = e.TargetID, found+1
+				}
+			}
+		}
+	}
+	if found != 1 {
+		return ""
+	}
+	return id
+}

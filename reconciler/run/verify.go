@@ -110,6 +110,11 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 					s.NativeID = b.NativeID // another edge of it may be left
 				}
 			}
+			if last[o.ID] == schemas.OutcomeApplied {
+				if id := a.live.idOf(o); id != "" {
+					s.NativeID = id // what we made or gave is bound to the id that it has now
+				}
+			}
 			s.Made = true
 			ours[item] = true
 			rec.Baseline = []schemas.BaselineItem{s}

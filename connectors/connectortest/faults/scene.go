@@ -129,7 +129,7 @@ func (s *scene) readAll(cfg connectors.Config, arm func()) {
 		s.judgeError(err)
 	}
 	s.between()
-	// Opening it is no different.
+	// Opening works the same way.
 	r, err = s.h.Connector.OpenReader(ctx, cfg)
 	if err != nil {
 		s.judgeError(err)
