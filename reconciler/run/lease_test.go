@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,12 +26,12 @@ func TestLeaseReportsWaiting(t *testing.T) {
 		t.Fatal(err)
 	}
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lockedBuffer
 		p := &pass{Runner: New(Config{State: state, Logger: slog.New(slog.NewTextHandler(&log, nil))})}
 		go func() {
 			time.Sleep(time.Second)
-			if log.Len() > 0 {
-				t.Errorf("after a second: %s", log.String())
+			if got := log.String(); got != "" {
+				t.Errorf("after a second: %s", got)
 			}
 			time.Sleep(9 * time.Second)
 			if err := other.Unlock(); err != nil {
@@ -48,4 +49,22 @@ func TestLeaseReportsWaiting(t *testing.T) {
 			t.Errorf("the log is %q", got)
 		}
 	})
+}
+
+// lockedBuffer is a buffer that several goroutines may use.
+type lockedBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
 }

@@ -129,8 +129,8 @@ func TestFormatsThatACommandHas(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ args, want string }{
 		{"version --format markdown", "error: --format markdown: expected text or json\n"},
-		{"audit export --format json", "error: --format json: expected jsonl or csv\n"},
-		{"audit export --as json", "error: --format json: expected jsonl or csv\n"},
+		{"audit export --format markdown", "error: --format markdown: expected jsonl, csv or json\n"},
+		{"audit export --as text", "error: --format text: expected jsonl, csv or json\n"},
 		{"audit verify --format markdown", "error: --format markdown: expected text or json\n"},
 		{"status --format yaml", "error: --format yaml: expected text, markdown or json\n"},
 		{"serve --format json", "error: unknown flag: --format; countersign serve --help lists the flags\n"},
