@@ -159,7 +159,7 @@ func TestReduced(t *testing.T) {
 	t.Parallel()
 	for how, fails := range map[string]string{"": "", "description": "describe", "read": "read", "incomplete": "read", "selection": "selection", "list": "list",
 		"normalize": "normalize", "cancellation": "cancellation", "bad input": "bad input"} {
-		s := &server{users: map[string]connectors.EntitlementState{"ann": "", "bob": "blocked"}, repos: map[string]bool{}, teams: map[string]*team{
+		s := &server{ids: map[schemas.Name]string{}, hidden: map[string]bool{}, users: map[string]connectors.EntitlementState{"ann": "", "bob": "blocked"}, repos: map[string]bool{}, teams: map[string]*team{
 			"a": {id: "1", entries: map[connectors.Entitlement]bool{}}, "b": {id: "2", entries: map[connectors.Entitlement]bool{
 				{Target: schemas.Name{Type: "user", SourceName: "bob"}, Privilege: "MEMBER"}: true}}}}
 		cfg := (&tenant{s: s}).Config()
