@@ -18,13 +18,12 @@ import (
 // concurrent use.
 type Checker struct {
 	description Description
-	names       Names
 	payloads    map[string]*jsonschema.Schema // by connection type
 }
 
 // NewChecker compiles the payload schemas of a description.
 func NewChecker(d Description) (*Checker, error) {
-	c := &Checker{description: d, names: Names{}, payloads: map[string]*jsonschema.Schema{}}
+	c := &Checker{description: d, payloads: map[string]*jsonschema.Schema{}}
 	for _, typ := range d.Types {
 		schema, err := CompileSchema(typ.Payload)
 		if err != nil {
@@ -60,7 +59,7 @@ func (c *Checker) Check(o *schemas.Operation) error {
 		if o.Connection.SourceName == "" {
 			return refuse(Invalid, "the connection's name is required")
 		}
-		if err := c.names.Check(typ.Names, o.Connection.SourceName); err != nil {
+		if err := typ.Names.Check(o.Connection.SourceName); err != nil {
 			return refuse(Invalid, "%v", err)
 		}
 	}
@@ -86,7 +85,7 @@ func (c *Checker) Check(o *schemas.Operation) error {
 		case o.Target.SourceName == "":
 			return refuse(Invalid, "the target's name is required")
 		}
-		if err := c.names.Check(g.Names, o.Target.SourceName); err != nil {
+		if err := g.Names.Check(o.Target.SourceName); err != nil {
 			return refuse(Invalid, "%v", err)
 		}
 	}

@@ -8,7 +8,6 @@ type (
 	ConnectionType   = schemas.ConnectionType
 	GrantableType    = schemas.GrantableType
 	NameRule         = schemas.NameRule
-	Names            = schemas.NameChecker
 	Edge             = schemas.Edge
 	Selection        = schemas.Selection
 	State            = schemas.State

@@ -13,7 +13,6 @@ import (
 // the application can't hold, lets each change a copy of every connection (to fold names or add implied entitlements;
 // nil changes nothing), and sorts. Errors of each are wrapped as Invalid, with the connection's name.
 func NormalizeWith(d Description, s State, each func(*Connection) error) (State, error) {
-	names := Names{}
 	attributes := map[string]map[string]bool{}
 	out := State{Incomplete: s.Incomplete, NotRead: s.NotRead, Connections: slices.Clone(s.Connections)}
 	for i := range out.Connections {
@@ -25,7 +24,7 @@ func NormalizeWith(d Description, s State, each func(*Connection) error) (State,
 		if !ok {
 			return refuse("%s: unknown connection type %s", d.Title, c.Type)
 		}
-		if err := names.Check(typ.Names, c.SourceName); err != nil {
+		if err := typ.Names.Check(c.SourceName); err != nil {
 			return refuse("%v", err)
 		}
 		if attributes[c.Type] == nil {
@@ -42,7 +41,7 @@ func NormalizeWith(d Description, s State, each func(*Connection) error) (State,
 			if !ok {
 				return refuse("a %s can't be granted a %s", c.Type, e.Target.Type)
 			}
-			if err := names.Check(g.Names, e.Target.SourceName); err != nil {
+			if err := g.Names.Check(e.Target.SourceName); err != nil {
 				return refuse("%v", err)
 			}
 		}

@@ -5,18 +5,12 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"sync"
 	"unicode/utf8"
 )
 
 // Check explains why the application cannot hold the name, or nil. Reserved names are refused as well.
-func (r NameRule) Check(name string) error { return NameChecker{}.Check(r, name) }
-
-// NameChecker checks many names, and keeps the patterns that it compiled. Make it with make. It is not safe for
-// concurrent use.
-type NameChecker map[string]*regexp.Regexp
-
-// Check is NameRule.Check.
-func (n NameChecker) Check(r NameRule, name string) error {
+func (r NameRule) Check(name string) error {
 	if r.MaxBytes > 0 && len(name) > r.MaxBytes {
 		return fmt.Errorf("the name %s has %d bytes, and the application holds %d", strconv.QuoteToASCII(name), len(name), r.MaxBytes)
 	}
@@ -29,18 +23,43 @@ func (n NameChecker) Check(r NameRule, name string) error {
 	if r.Pattern == "" {
 		return nil
 	}
-	re := n[r.Pattern]
-	if re == nil {
-		var err error
-		if re, err = regexp.Compile(`\A(?:` + r.Pattern + `)\z`); err != nil {
-			return fmt.Errorf("the connector's name pattern does not compile: %w", err)
-		}
-		n[r.Pattern] = re
+	re, err := namePatterns.compile(r.Pattern)
+	if err != nil {
+		return fmt.Errorf("the connector's name pattern does not compile: %w", err)
 	}
 	if !re.MatchString(name) {
 		return fmt.Errorf("the name %s does not fit the application's pattern %s", strconv.QuoteToASCII(name), r.Pattern)
 	}
 	return nil
+}
+
+// namePatterns keeps the patterns that were compiled: a connector has a few, and checks thousands of names with them.
+var namePatterns patternCache
+
+// patternCache is safe for concurrent use.
+type patternCache struct {
+	mu       sync.Mutex
+	compiled map[string]*regexp.Regexp
+}
+
+// maxPatterns bounds the cache: a process that runs for years meets descriptions that change.
+const maxPatterns = 1000
+
+func (c *patternCache) compile(pattern string) (*regexp.Regexp, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if re := c.compiled[pattern]; re != nil {
+		return re, nil
+	}
+	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
+	if err != nil {
+		return nil, err
+	}
+	if c.compiled == nil || len(c.compiled) >= maxPatterns {
+		c.compiled = map[string]*regexp.Regexp{}
+	}
+	c.compiled[pattern] = re
+	return re, nil
 }
 
 // Match reports whether a name matches one of the glob patterns. A star matches any run of characters, also

@@ -29,10 +29,9 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 		return err
 	}
 	var slugs []string
-	names := connectors.Names{}
 	about := map[string]bool{}
 	want := func(n *schemas.Name) {
-		if n != nil && n.Type == TypeTeam && (names.Check(teamNames(), n.SourceName) == nil || strings.HasPrefix(n.SourceName, enterprise)) {
+		if n != nil && n.Type == TypeTeam && (teamNames().Check(n.SourceName) == nil || strings.HasPrefix(n.SourceName, enterprise)) {
 			slugs = append(slugs, n.SourceName)
 		}
 	}

@@ -135,9 +135,8 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		return state, nil
 	}
 	wanted := func(x *team) bool { return selected(schemas.Name{Type: TypeTeam, SourceName: x.slug}, id(x.id)) }
-	names := connectors.Names{}
 	slugs = slices.DeleteFunc(slugs, func(s string) bool {
-		return names.Check(teamNames(), s) != nil && !strings.HasPrefix(s, enterprise)
+		return teamNames().Check(s) != nil && !strings.HasPrefix(s, enterprise)
 	})
 	t, err := r.load(ctx, opRead, all, slugs, wanted)
 	if err != nil {
@@ -290,8 +289,7 @@ func (r *reader) lookUp(ctx context.Context, typ, field, fields string, state co
 
 // accounts finds accounts of GitHub by their logins. Unknown logins are left out.
 func (r *reader) accounts(ctx context.Context, logins []string) ([]connectors.Item, error) {
-	names := connectors.Names{}
-	logins = slices.DeleteFunc(slices.Clone(logins), func(l string) bool { return names.Check(userNames(), l) != nil })
+	logins = slices.DeleteFunc(slices.Clone(logins), func(l string) bool { return userNames().Check(l) != nil })
 	var items []connectors.Item
 	for batch := range slices.Chunk(logins, perPage) {
 		var declare []string

@@ -124,7 +124,7 @@ func (j *Judge) checkRequests(ctx context.Context, e *Examination, apps map[stri
 				refuse(j.checker.Payload(d, typ.Payload))
 			}
 			refuse(hold.ProvisioningErrors(d, v.Provisioning, missing(app, desc)))
-			e.checkNames(j.names, f, d, v, typ)
+			e.checkNames(f, d, v, typ)
 		}
 	}
 	return nil
@@ -194,18 +194,18 @@ func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[
 }
 
 // checkNames checks a request's names by the application's rules.
-func (e *Examination) checkNames(names connectors.Names, f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
+func (e *Examination) checkNames(f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
 	bad := func(field string, err error) {
 		if err != nil {
 			e.Findings = append(e.Findings, schemas.Finding{Code: "name", Severity: schemas.SeverityError, Message: err.Error(), Position: d.At(field),
 				Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after}})
 		}
 	}
-	bad("spec.connection.source_name", names.Check(typ.Names, v.Connection.SourceName))
+	bad("spec.connection.source_name", typ.Names.Check(v.Connection.SourceName))
 	for list, entries := range map[string][]schemas.Entry{"grants": v.Grants, "revokes": v.Revokes} {
 		for i, g := range entries {
 			if target, ok := typ.Target(g.Type); ok {
-				bad(fmt.Sprintf("spec.%s[%d].source_name", list, i), names.Check(target.Names, g.SourceName))
+				bad(fmt.Sprintf("spec.%s[%d].source_name", list, i), target.Names.Check(g.SourceName))
 			}
 		}
 	}

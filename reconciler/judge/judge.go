@@ -44,14 +44,13 @@ type Judge struct {
 	config  Config
 	cache   trustCache
 	checker *strict.Checker
-	names   connectors.Names
 	// described are the connectors' static descriptions.
 	described map[string]connectors.Description
 }
 
 // New returns a Judge. It opens nothing yet.
 func New(c Config) *Judge {
-	return &Judge{config: c, checker: strict.NewChecker(), names: connectors.Names{}, described: map[string]connectors.Description{}}
+	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]connectors.Description{}}
 }
 
 // Refresh drops cached answers of the forge, so that teams are read once for each pass.

@@ -173,14 +173,13 @@ func reducedList(t harness.T, f *reading) {
 }
 
 func reducedNormalize(t harness.T, f *reading) {
-	names := connectors.Names{}
 	var live connectors.State
 	for _, c := range f.read(connectors.Selection{}) {
 		typ, _ := f.d.Type(c.Type)
-		ok := names.Check(typ.Names, c.SourceName) == nil
+		ok := typ.Names.Check(c.SourceName) == nil
 		for _, e := range c.Entitlements {
 			g, known := typ.Target(e.Target.Type)
-			ok = ok && known && names.Check(g.Names, e.Target.SourceName) == nil
+			ok = ok && known && g.Names.Check(e.Target.SourceName) == nil
 		}
 		if ok { // requests can't contain names that only others can create
 			live.Connections = append(live.Connections, c)
