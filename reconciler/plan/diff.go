@@ -24,6 +24,7 @@ import (
 //	undone        there              made             delete, for an undo
 //	undone        there              adopted          nothing: it becomes unmanaged again
 //	undone        there              –                nothing; a finding
+//	any           by its id          present          renamed: never created again, a finding; removals are carried out
 //	unspecified   –                  any              a finding, when something is granted
 //	any           two of the name    any              a finding, unless source_id selects one
 //	any           protected          any              a finding
@@ -105,7 +106,7 @@ func diff(in Input, owned bool) Result {
 		}
 	}
 	for i := range d.items {
-		if it := &d.items[i]; it.open && it.found != nil {
+		if it := &d.items[i]; it.open && it.found != nil && !it.renamed {
 			d.leftovers(it.info, it.found)
 		}
 	}
@@ -152,6 +153,12 @@ type subject struct {
 	known, identity bool
 	open            bool         // its entitlements are to be compared
 	missing         schemas.Name // the last target of a removal that was not found
+	// renamed means that found has another name than the requests, and was found by the remembered id. today is then the
+	// item of its present name, nil where no request names it.
+	renamed bool
+	today   *subject
+	// former is the connection with the remembered id where another one has the name now.
+	former *connectors.Connection
 }
 
 func sortedLive(list []connectors.Connection) []*connectors.Connection {

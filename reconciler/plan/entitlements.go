@@ -16,6 +16,7 @@ func (d *differ) entitlements(it *subject) {
 	e := &edges{}
 	if it.found != nil {
 		e = d.edgesOf(it.found)
+		e.next, e.loose, e.byID = 0, nil, nil // another item may have had them: that of the present name, where it was renamed
 	}
 	d.claim(it, e)
 	i, j := 0, 0
@@ -204,6 +205,7 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 		op.Cause = schemas.CauseStart
 	}
 	op.Privileged = PrivilegedGrant(app, *it.info.typ, *target, c.Name, e.Target, e.Privilege)
+	d.holdRenamed(op, it)
 	if verified {
 		d.holdIdentity(op, it.identity, it.base.NativeID, op.NativeID)
 		d.holdIdentity(op, base.NativeID != "" && id != "" && base.NativeID != id, base.NativeID, id)

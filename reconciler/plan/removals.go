@@ -121,6 +121,8 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 		switch {
 		case t.TargetID != "" && l.TargetID != "" && l.TargetID != t.TargetID:
 			continue // the request names another of the name
+		case it.wantedToday(d, it.found, l):
+			continue
 		case live.claimed[k] && base.NativeID != "" && base.NativeID != l.TargetID:
 			continue // the name was taken over by somebody who was granted it under another name
 		}
@@ -128,14 +130,15 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 	}
 	if id != "" {
 		for _, k := range live.withID(id) {
-			if l := &live.live[k]; (k < start || k >= end) && !live.claimed[k] && d.remembered(it, l, t.Target, t.Privilege, id) {
+			if l := &live.live[k]; (k < start || k >= end) && !live.claimed[k] && d.remembered(it, l, t.Target, t.Privilege, id) && !it.wantedToday(d, it.found, l) {
 				goes = append(goes, k)
 			}
 		}
 	}
 	undone := t.Cause == schemas.CauseUndo && !d.owned && (known && hasWord(base.Token, present) && !base.Made || !known && t.Scheduled)
+	former := !undone && d.takeFormer(it, t, id, base, known)
 	if len(goes) == 0 {
-		if !undone && d.takeMirrors(it, t, id, base, known) {
+		if former || !undone && d.takeMirrors(it, t, id, base, known) {
 			return
 		}
 		d.gone(it, t, base, known)

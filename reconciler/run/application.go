@@ -73,6 +73,9 @@ func (a *application) prepare(ctx context.Context) (err error) {
 	if err := a.live.read(ctx, desired); err != nil {
 		return err
 	}
+	if _, err := a.live.follow(ctx, desired, a.remembered); err != nil {
+		return err
+	}
 	a.input = plan.Input{Desired: desired, Baseline: a.remembered, Now: now}
 	if a.result, err = a.live.diff(ctx, a.input); err != nil {
 		return err

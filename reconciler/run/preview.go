@@ -44,13 +44,13 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 			r.config.Logger.Warn("close the application", "application", app.Name, "error", err)
 		}
 	}()
-	set, err := live.readClosure(ctx, change)
-	if err != nil {
-		return nil, err
-	}
 	remembered, err := Baseline(ctx, base.Ledger, app.Name)
 	if err != nil {
 		return nil, &LedgerError{err}
+	}
+	set, err := live.readClosure(ctx, change, remembered)
+	if err != nil {
+		return nil, err
 	}
 	before, after, err := change.Fold(ctx, app.Name, set, live.description, now)
 	if err != nil {
@@ -116,7 +116,7 @@ func (l *liveApplication) effects(out *Foreseen, asIs, toBe plan.Result) {
 }
 
 // readClosure reads the application, and leaves in the state the connections that affect the change.
-func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map[schemas.Name]bool, error) {
+func (l *liveApplication) readClosure(ctx context.Context, change Proposal, remembered func(string) (schemas.BaselineItem, bool)) (map[schemas.Name]bool, error) {
 	set, err := change.Closure(ctx, l.app.Name, l.description)
 	if err != nil {
 		return nil, err
@@ -128,8 +128,12 @@ func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map
 	if err := l.read(ctx, names); err != nil {
 		return nil, err
 	}
+	present, err := l.follow(ctx, names, remembered)
+	if err != nil {
+		return nil, err
+	}
 	// The diff is about the change's connections; who gains what is asked of all that was read.
 	l.complete = l.state
-	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] })
+	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] && !present[c.Name] })
 	return set, nil
 }

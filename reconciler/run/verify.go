@@ -217,6 +217,9 @@ func (a *application) readBack(ctx context.Context) (plan.Result, error) {
 	if err := a.live.read(ctx, a.input.Desired); err != nil {
 		return plan.Result{}, err
 	}
+	if _, err := a.live.follow(ctx, a.input.Desired, a.remembered); err != nil {
+		return plan.Result{}, err
+	}
 	return a.live.diff(ctx, a.input)
 }
 
