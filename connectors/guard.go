@@ -45,7 +45,7 @@ type guardedWriter struct {
 }
 
 var (
-	_ Reader = (*guardedReader)(nil)
+	_ Foreseer = (*guardedReader)(nil)
 	_ Writer = (*guardedWriter)(nil)
 )
 
@@ -75,6 +75,18 @@ func (g *guardedReader) List(ctx context.Context, q Query) (Page, error) {
 		return Page{}, err
 	}
 	return g.reader.List(ctx, q)
+}
+
+// Foresee asks a reader that is a Foreseer; another one foresees nothing.
+func (g *guardedReader) Foresee(ctx context.Context, ops []schemas.Operation) ([]schemas.Finding, error) {
+	f, ok := g.reader.(Foreseer)
+	if !ok {
+		return nil, nil
+	}
+	if err := g.usable(ctx, "check what would be refused"); err != nil {
+		return nil, err
+	}
+	return f.Foresee(ctx, ops)
 }
 
 func (g *guardedReader) Normalize(s State) (State, error) { return g.reader.Normalize(s) }

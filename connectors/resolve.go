@@ -44,6 +44,21 @@ func Refuse(o *schemas.Operation, code Code, format string, args ...any) error {
 	return &Error{Code: code, Op: Title(o), Message: fmt.Sprintf(format, args...)}
 }
 
+// Foresaw returns the finding that an operation would be refused.
+func Foresaw(o *schemas.Operation, format string, args ...any) schemas.Finding {
+	f := schemas.Finding{Code: "would-be-refused", Severity: schemas.SeverityError, Application: o.Application, Connection: o.Connection,
+		Message: Title(o) + ": " + fmt.Sprintf(format, args...), Fix: "change the request, or what prevents it"}
+	if len(o.Documents) > 0 {
+		f.Document = o.Documents[len(o.Documents)-1]
+	}
+	return f
+}
+
+// Obstruct returns the error of an operation that something prevents: running it again changes nothing while that is there.
+func Obstruct(o *schemas.Operation, obstacle, format string, args ...any) error {
+	return &Error{Code: Conflict, Op: Title(o), Message: fmt.Sprintf(format, args...), Dependents: []string{obstacle}}
+}
+
 // During returns an error with the operation as its Op. An error that isn't an *Error is returned unchanged.
 func During(o *schemas.Operation, err error) error {
 	var typed *Error

@@ -112,7 +112,7 @@ func (w *writer) one(s *store, o *schemas.Operation) error {
 		return unknownType(op, o.Connection.Type)
 	}
 	if o.NativeID != "" || o.TargetID != "" {
-		return fault(connectors.Conflict, op, "source_id: not supported, a Casbin file has names only; leave it out", nil)
+		return fault(connectors.Invalid, op, "source_id: not supported, a Casbin file has names only; leave it out", nil)
 	}
 	switch o.Kind {
 	case schemas.OperationCreate:
@@ -179,7 +179,7 @@ func (s *store) create(op string, o *schemas.Operation) error {
 		s.keep(name)
 		return nil
 	}
-	return fault(connectors.Conflict, op, "the name already belongs to a "+s.kind(name)+", and Casbin has a single namespace; if it is a "+o.Connection.Type+", declare it with a p2 line", nil)
+	return connectors.Obstruct(o, s.kind(name)+" "+name, "the name already belongs to a %s, and Casbin has a single namespace; if it is a %s, declare it with a p2 line", s.kind(name), o.Connection.Type)
 }
 
 func (s *store) update(op string, o *schemas.Operation) error {
@@ -237,7 +237,7 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 	case s.kind(target) != g.Type:
 		return fault(connectors.NotFound, op, g.Type+" not found in the policy file", nil)
 	case g.Type == TypeUser && len(s.members[target]) > 0:
-		return fault(connectors.Conflict, op, "the user has members, who would gain the access too", nil)
+		return connectors.Obstruct(o, "members of user "+target, "the user has members, who would gain the access too")
 	}
 	member, parent := membership(o, g)
 	if len(s.parents[member][parent]) > 0 {

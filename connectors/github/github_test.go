@@ -330,7 +330,7 @@ func TestOwners(t *testing.T) {
 		t.Fatalf("the owner is %s", got)
 	}
 	same(t, read(t, w, "sales"), "sales: user/boss MEMBER")
-	refused(t, w, operation("grant sales user boss ADMIN"), connectors.Conflict, "owner")
+	refused(t, w, operation("grant sales user boss ADMIN"), connectors.Unsupported, "owner")
 	must(t, w, "revoke sales user boss ADMIN")
 	same(t, read(t, w, "sales"), "sales: user/boss MEMBER")
 	must(t, w, "revoke sales user boss MEMBER")
@@ -917,4 +917,40 @@ func TestSecretsStayInTheHeader(t *testing.T) {
 	if _, err := json.Marshal(h.config().Values); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestForesee expects a finding for what GitHub is known to refuse, and the refusal itself.
+func TestForesee(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.user("Boss").role, h.user("alice").role = "admin", "member"
+	h.repo("Old")
+	h.repo("app")
+	w := writer(t, h.config())
+	must(t, w, "create sales", "grant sales repository old pull", "grant sales user alice MEMBER")
+	h.change(func() { h.repo("Old").archived = true })
+	for _, tt := range []struct{ operation, finds string }{
+		{"grant sales user boss ADMIN", "an owner of the organisation maintains each of their teams: grant MEMBER"},
+		{"grant sales user boss MEMBER", ""},
+		{"grant sales user alice ADMIN", ""},
+		{"grant sales repository old push", "the repository is archived"},
+		{"revoke sales repository old pull", "the repository is archived"},
+		{"grant sales repository app push", ""},
+		{"grant sales repository gone push", ""},
+		{"grant other repository old push", "the repository is archived"},
+	} {
+		o := operation(tt.operation)
+		found, err := w.(connectors.Foreseer).Foresee(t.Context(), []schemas.Operation{o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case tt.finds == "" && len(found) > 0:
+			t.Errorf("%s: %v", tt.operation, found)
+		case tt.finds != "" && (len(found) != 1 || !strings.Contains(found[0].Message, tt.finds) || found[0].Severity != schemas.SeverityError):
+			t.Errorf("%s: %v, want %q", tt.operation, found, tt.finds)
+		}
+	}
+	refused(t, w, operation("grant sales repository old push"), connectors.Conflict, "archived")
+	refused(t, w, operation("revoke sales repository old pull"), connectors.Conflict, "archived")
 }

@@ -152,7 +152,7 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 		case !s.there:
 			return connectors.Refuse(o, connectors.NotFound, "unknown account in the organisation %s", b.client.organisation)
 		case s.pending:
-			return connectors.Refuse(o, connectors.Conflict, "the account hasn't accepted its invitation to the organisation yet, and can't have roles until then")
+			return connectors.Obstruct(o, "the pending invitation", "the account hasn't accepted its invitation to the organisation yet, and can't have roles until then")
 		}
 		target = s.id
 	} else {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -85,7 +86,25 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 	hold.Operations(&out.Plan, hold.Rules{Limits: hold.Limits(judged, base.Settings), Shrunken: toBe.Shrunken, Enforce: true,
 		Outside: waiting.Holds, Unable: r.unable(judged, base.Settings, live.description)})
 	live.effects(out, asIs, toBe)
-	return out, nil
+	return out, live.foresee(ctx, &out.Plan)
+}
+
+// foresee adds a finding for each operation that the application is known to refuse.
+func (l *liveApplication) foresee(ctx context.Context, p *schemas.ApplicationPlan) error {
+	f, ok := l.reader.(connectors.Foreseer)
+	if !ok || l.attested != nil {
+		return nil
+	}
+	direct := slices.DeleteFunc(slices.Clone(p.Operations), func(o schemas.Operation) bool { return o.Provisioning != schemas.ProvisioningDirect })
+	if len(direct) == 0 {
+		return nil
+	}
+	found, err := f.Foresee(ctx, direct)
+	if err != nil {
+		return fmt.Errorf("ask %s what it would refuse: %w", l.app.Name, err)
+	}
+	p.Findings = append(p.Findings, found...)
+	return nil
 }
 
 // effects separates the change's operations from those that the base alone would need, and finds who gains and loses by
