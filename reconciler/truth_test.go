@@ -191,3 +191,36 @@ func TestStatusSettles(t *testing.T) {
 		})
 	}
 }
+
+// TestAcceptedLater has a grant wait for its holder, who accepts after the run: the access is ours, and goes with the request.
+func TestAcceptedLater(t *testing.T) {
+	t.Parallel()
+	w := settled(t, nil)
+	invited := true
+	w.faults["authz"] = &fault{state: func(s *connectors.State) {
+		for i := range s.Connections {
+			for k := range s.Connections[i].Entitlements {
+				if e := &s.Connections[i].Entitlements[k]; invited && e.Target.SourceName == "dave" {
+					e.State = connectors.StateInvited
+				}
+			}
+		}
+	}}
+	w.land(files{"requests/two.yaml": assignment("authz", "sales_reader", grants(user("dave")))}, historytest.Bob())
+	wantCode(t, w.run(), 5)
+	if got := w.states("requests/two.yaml"); got != "applied pending" {
+		t.Errorf("invited: %s", got)
+	}
+	before := w.holds("authz")
+	wantCode(t, w.run(), 5)
+	invited = false
+	wantCode(t, w.run(), 0)
+	if got := w.states("requests/two.yaml"); got != "applied verified" {
+		t.Errorf("accepted: %s", got)
+	}
+	w.land(files{"requests/two.yaml": ""}, historytest.Bob())
+	wantCode(t, w.run(), 0)
+	if after := w.holds("authz"); len(after) != len(before)-1 {
+		t.Errorf("the request was undone, and %v is left of %v", after, before)
+	}
+}

@@ -194,10 +194,16 @@ func (w *writer) verification(ctx context.Context, r *schemas.Record) {
 	case statusDiffers:
 		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state = ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, statusApplied)
 	}
-	if status == statusUnverifiable {
+	switch {
+	case status == statusUnverifiable:
 		// Its result is unknown, so it stays open, unless it was never tried.
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND untried`, r.Application, o.ID)
-	} else {
+	case (status == statusDiffers || status == statusPending) && len(o.Documents) > 0:
+		// The application accepted it, and doesn't show it yet: it stays open until it is seen.
+		d := o.Documents[0]
+		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND NOT EXISTS
+  (SELECT 1 FROM operations WHERE path = ? AND idx = ? AND application = ? AND operation = ? AND outcome = ?)`, r.Application, o.ID, d.Path, d.Index, r.Application, o.ID, statusApplied)
+	default:
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ?`, r.Application, o.ID)
 	}
 	for _, d := range o.Documents {

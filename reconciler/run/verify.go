@@ -168,7 +168,7 @@ func (a *application) foundInEffect(o *schemas.Operation) schemas.Record {
 	return schemas.Record{Type: schemas.RecordOutcome, Operation: o, Outcome: &out, Note: "the application did not confirm it, and the read-back shows it"}
 }
 
-// recover closes the intents of runs that were cut short: an intended effect that is there now was theirs.
+// recover closes the intents whose effect no read-back had shown: an intended effect that is there now was theirs.
 func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[string]bool) (map[string]bool, error) {
 	if len(a.interrupted) == 0 || a.outcome.Plan.Incomplete != "" || seen.Plan.Incomplete != "" {
 		return ours, nil
@@ -177,22 +177,15 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 	for _, s := range seen.Settled {
 		settled[s.Item] = s
 	}
-	differs := map[string]bool{}
-	for _, o := range seen.Plan.Operations {
-		differs[o.ID] = true
-	}
-	pending := map[string]bool{}
-	for _, p := range seen.Plan.Pending {
-		pending[plan.EntitlementItem(p.Key)] = true
-	}
+	open := a.notSeen(seen)
 	var records []schemas.Record
 	for _, item := range slices.Sorted(maps.Keys(a.interrupted)) {
 		o := a.interrupted[item]
-		if differs[o.ID] || pending[item] {
-			continue // held back now, or waiting for somebody: the intent stays open until it is carried out
+		if open(item, &o) {
+			continue // it isn't carried out or not shown: the intent stays open until it is seen
 		}
 		v := schemas.VerificationRecord{Operation: o.ID, Status: schemas.VerificationVerified, Before: o.Before, After: o.After}
-		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "an earlier run was cut short after its intent"}
+		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "the effect of an earlier run's intent is seen"}
 		items := []string{item}
 		if o.Kind == schemas.OperationCreate {
 			items = append(items, plan.PayloadItem(o.Connection))
@@ -205,7 +198,7 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 			}
 		}
 		if len(rec.Baseline) == 0 && !o.Removes() {
-			v.Status, rec.Note = schemas.VerificationDiffers, "an earlier run was cut short after its intent, and nothing wants it now"
+			v.Status, rec.Note = schemas.VerificationSuperseded, "the effect of an earlier run's intent was not seen, and nothing requires it now"
 		}
 		records = append(records, rec)
 	}
