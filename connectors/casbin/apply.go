@@ -112,7 +112,7 @@ func (w *writer) one(s *store, o *schemas.Operation) error {
 		return unknownType(op, o.Connection.Type)
 	}
 	if o.NativeID != "" || o.TargetID != "" {
-		return fault(connectors.Invalid, op, "source_id: not supported, a Casbin file has names only; leave it out", nil)
+		return connectors.Obstruct(o, "source_id", "source_id: not supported, a Casbin file has names only; leave it out")
 	}
 	switch o.Kind {
 	case schemas.OperationCreate:

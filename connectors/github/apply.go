@@ -217,7 +217,7 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 		if err := b.call(ctx, o, http.MethodDelete, b.client.team(made.Slug), nil, nil); err != nil {
 			return connectors.Obstruct(o, "team " + made.Slug, "GitHub gave the new team the slug %s, and deleting it failed: delete it", strconv.QuoteToASCII(made.Slug))
 		}
-		return connectors.Refuse(o, connectors.Invalid, "GitHub would give the team the slug %s: request that name", strconv.QuoteToASCII(made.Slug))
+		return connectors.Obstruct(o, "slug "+made.Slug, "GitHub would give the team the slug %s: request that name", strconv.QuoteToASCII(made.Slug))
 	}
 	fresh.id = *made.ID
 	fresh.set(o.After)
