@@ -197,11 +197,11 @@ func TestAcceptedLater(t *testing.T) {
 	t.Parallel()
 	w := settled(t, nil)
 	invited := true
-	w.faults["authz"] = &fault{state: func(s *connectors.State) {
+	w.faults["authz"] = &fault{state: func(s *schemas.State) {
 		for i := range s.Connections {
 			for k := range s.Connections[i].Entitlements {
 				if e := &s.Connections[i].Entitlements[k]; invited && e.Target.SourceName == "dave" {
-					e.State = connectors.StateInvited
+					e.State = schemas.StateInvited
 				}
 			}
 		}

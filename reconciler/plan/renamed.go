@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -56,7 +55,7 @@ func (d *differ) follow(it *subject) bool {
 }
 
 // wantedToday reports whether requests with the present name of a renamed connection grant a live edge of it.
-func (it *subject) wantedToday(d *differ, at *connectors.Connection, l *connectors.Entitlement) bool {
+func (it *subject) wantedToday(d *differ, at *schemas.Connection, l *schemas.Entitlement) bool {
 	today := it.today
 	if today == nil && at == it.former {
 		if i, ok := slices.BinarySearchFunc(d.items, at.Name, func(s subject, n schemas.Name) int { return s.connection.Compare(n) }); ok {
