@@ -37,15 +37,10 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 	}
 	for _, f := range e.files {
 		for _, d := range f.new {
-			switch v := d.Value.(type) {
-			case *schemas.Application:
-				j.checkApplication(e, f, d, v, apps, refuse)
-			case *schemas.Settings:
-				if v.Spec.Folders != e.trust.Settings.Spec.Folders {
-					e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: schemas.SeverityError, Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
-						Message: "the folders cannot be changed: files in the old folders would silently lose their effect", Fix: "keep the folders, or start a new access repository"})
-				}
-			}
+			// Requests come later, when all applications are known, and people with the trust that they are part of.
+			schemas.VisitContent(d.Value, nil,
+				func(v *schemas.Application) { j.checkApplication(e, f, d, v, apps, refuse) },
+				func(v *schemas.Settings) { e.checkFolders(f, d, v) }, nil, nil)
 		}
 	}
 	if err := j.checkRequests(ctx, e, apps, refuse); err != nil {
@@ -60,6 +55,15 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 		return j.checkTrust(ctx, e)
 	}
 	return nil
+}
+
+// checkFolders checks that the settings leave the folders as they are.
+func (e *Examination) checkFolders(f *file, d schemas.Document, v *schemas.Settings) {
+	if v.Spec.Folders == e.trust.Settings.Spec.Folders {
+		return
+	}
+	e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: schemas.SeverityError, Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
+		Message: "the folders cannot be changed: files in the old folders would silently lose their effect", Fix: "keep the folders, or start a new access repository"})
 }
 
 // checkApplication checks an application of the change against its connector, and puts it into apps.

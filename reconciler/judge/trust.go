@@ -95,14 +95,12 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 			return nil, fmt.Errorf("this version cannot decode an admitted file: %w", err)
 		}
 		for _, d := range docs {
-			switch v := d.Value.(type) {
-			case *schemas.Settings:
-				t.Settings = v
-			case *schemas.Application:
-				t.Applications[v.Name], t.policy[v.Name] = v, policyApplication(v)
-			case *schemas.People:
-				t.people = &v.Spec
-			}
+			schemas.VisitContent(d.Value, nil,
+				func(v *schemas.Application) {
+					t.Applications[v.Name], t.policy[v.Name] = v, policyApplication(v)
+				},
+				func(v *schemas.Settings) { t.Settings = v },
+				func(v *schemas.People) { t.people = &v.Spec }, nil)
 		}
 	}
 	if t.Settings == nil {

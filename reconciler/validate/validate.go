@@ -149,33 +149,35 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 		}
 	}
 	for _, d := range all {
-		switch v := d.Value.(type) {
-		case *schemas.Application:
-			c, ok := registry.Get(v.Spec.Connector)
-			if !ok {
-				fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("unknown connector %q", v.Spec.Connector),
-					Hint: fmt.Sprintf("the connectors are %s; if the connector is a separate program, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
-				unknown[v.Name] = true
-				continue
-			}
-			desc := c.Describe()
-			fail(checker.Config(d, desc.Config))
-			if own, is := c.(connectors.Configured); is {
-				var err error
-				if desc, err = own.DescribeConfig(v.Spec.Config); err != nil {
-					fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
+		schemas.VisitContent(d.Value, nil,
+			func(v *schemas.Application) {
+				c, ok := registry.Get(v.Spec.Connector)
+				if !ok {
+					fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("unknown connector %q", v.Spec.Connector),
+						Hint: fmt.Sprintf("the connectors are %s; if the connector is a separate program, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
 					unknown[v.Name] = true
-					continue
+					return
 				}
-			}
-			fail(judge.TypeErrors(d, &v.Spec, desc))
-			apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
-			fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
-		case *schemas.People:
-			if _, err := signoff.NewDirectory(v.Spec); err != nil {
-				refuse(d.Position.Path, err.Error(), "")
-			}
-		}
+				desc := c.Describe()
+				fail(checker.Config(d, desc.Config))
+				if own, is := c.(connectors.Configured); is {
+					var err error
+					if desc, err = own.DescribeConfig(v.Spec.Config); err != nil {
+						fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
+						unknown[v.Name] = true
+						return
+					}
+				}
+				fail(judge.TypeErrors(d, &v.Spec, desc))
+				apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
+				fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
+			},
+			nil,
+			func(v *schemas.People) {
+				if _, err := signoff.NewDirectory(v.Spec); err != nil {
+					refuse(d.Position.Path, err.Error(), "")
+				}
+			}, nil)
 	}
 	for _, d := range all {
 		v, ok := d.Value.(*schemas.Request)
