@@ -165,6 +165,12 @@ func TestStatusSettles(t *testing.T) {
 			runs: true,
 			want: map[string]string{"requests/on.yaml": "superseded superseded", "requests/off.yaml": "superseded superseded", "requests/zero.yaml": "applied verified"},
 		},
+		"an undone creation with what it was granted": {
+			changes: []files{{"requests/new.yaml": creation("authz", "temporary"), "requests/on.yaml": assignment("authz", "temporary", dave)},
+				{"requests/new.yaml": "", "requests/on.yaml": ""}},
+			runs: true,
+			want: map[string]string{"requests/on.yaml": "applied verified"},
+		},
 		"an object that is not there": {
 			changes: []files{{"requests/on.yaml": assignment("authz", "sales_reader", grants(user("dave"), read("sales.nothere")))}},
 			want:    map[string]string{"requests/on.yaml": "applied partial"},

@@ -136,6 +136,13 @@ func (d *differ) absent(it *subject) bool {
 		if c.Existence == Deleted || it.known {
 			d.settle(ConnectionItem(c.Name), absent, c.Documents, "", it.base, it.known)
 		}
+		// What was to be taken from the connection went with it.
+		for i := range c.Tombstones {
+			t := &c.Tombstones[i]
+			item := EntitlementItem(schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege})
+			base, known := d.baseline(item)
+			d.settle(item, absentFor(t.Cause), t.Documents, "", base, known)
+		}
 		return false
 	}
 	if it.renamed && it.today != nil {
