@@ -440,6 +440,17 @@ func TestDeletionThatIsBlocked(t *testing.T) {
 	arn := a.arn(t, p)
 	a.call(t, "AttachGroupPolicy", "GroupName", "keeper", "PolicyArn", arn)
 	a.call(t, "CreateRole", "RoleName", "far", "AssumeRolePolicyDocument", anyTrust, "PermissionsBoundary", arn)
+	found, err := w.(connectors.Foreseer).Foresee(t.Context(), []schemas.Operation{remove(p), remove(g), update(p, map[string]any{"path": "/other/"})})
+	if err != nil || len(found) != 2 || !strings.Contains(found[0].Message, "permissions boundary of role far") || !strings.Contains(found[1].Message, "can't change the path of a policy") {
+		t.Errorf("foreseen: %v, %v", found, err)
+	}
+	machine := name("role", "t-machine")
+	must(t, w, create(machine, payloads()["role"][0]))
+	a.call(t, "CreateInstanceProfile", "InstanceProfileName", "web")
+	a.call(t, "AddRoleToInstanceProfile", "InstanceProfileName", "web", "RoleName", machine.SourceName)
+	if found, err := w.(connectors.Foreseer).Foresee(t.Context(), []schemas.Operation{remove(machine)}); err != nil || len(found) != 1 || !strings.Contains(found[0].Message, "instance profile web") {
+		t.Errorf("foreseen: %v, %v", found, err)
+	}
 	e := refused(t, w, connectors.Conflict, remove(p))
 	if got := strings.Join(e.Dependents, "\n"); !strings.Contains(got, "group keeper") || !strings.Contains(got, "role far") || strings.Contains(got, "t-g") {
 		t.Errorf("in the way are %q", e.Dependents)

@@ -413,7 +413,12 @@ func TestRules(t *testing.T) {
 				o.silent = c.silent
 			})
 			w := o.writer(t)
-			err := apply(t, w, change("revoke", "Sales", alice))
+			op := change("revoke", "Sales", alice)
+			found, err := w.(connectors.Foreseer).Foresee(t.Context(), []schemas.Operation{op})
+			if err != nil || (len(found) == 1) != (c.code == connectors.Conflict) || c.code != "" && !strings.Contains(found[0].Message, "group rule Sales people") {
+				t.Errorf("foreseen: %v, %v", found, err)
+			}
+			err = apply(t, w, op)
 			held := slices.ContainsFunc(read(t, w, "Sales")[0].Entitlements, func(e schemas.Entitlement) bool { return e.Target == alice })
 			if c.code == "" {
 				if err != nil || held {

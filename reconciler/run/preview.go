@@ -86,25 +86,27 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 	hold.Operations(&out.Plan, hold.Rules{Limits: hold.Limits(judged, base.Settings), Shrunken: toBe.Shrunken, Enforce: true,
 		Outside: waiting.Holds, Unable: r.unable(judged, base.Settings, live.description)})
 	live.effects(out, asIs, toBe)
-	return out, live.foresee(ctx, &out.Plan)
+	live.foresee(ctx, &out.Plan)
+	return out, nil
 }
 
-// foresee adds a finding for each operation that the application is known to refuse.
-func (l *liveApplication) foresee(ctx context.Context, p *schemas.ApplicationPlan) error {
+// foresee adds a finding for each operation that the application is known to refuse. Failing to find that out keeps
+// nobody from reviewing the change.
+func (l *liveApplication) foresee(ctx context.Context, p *schemas.ApplicationPlan) {
 	f, ok := l.reader.(connectors.Foreseer)
 	if !ok || l.attested != nil {
-		return nil
+		return
 	}
 	direct := slices.DeleteFunc(slices.Clone(p.Operations), func(o schemas.Operation) bool { return o.Provisioning != schemas.ProvisioningDirect })
 	if len(direct) == 0 {
-		return nil
+		return
 	}
 	found, err := f.Foresee(ctx, direct)
 	if err != nil {
-		return fmt.Errorf("ask %s what it would refuse: %w", l.app.Name, err)
+		found = []schemas.Finding{{Code: "not-foreseen", Severity: schemas.SeverityWarning, Application: l.app.Name,
+			Message: fmt.Sprintf("what %s would refuse is unknown: %v", l.app.Name, err), Fix: "preview again, or look yourself"}}
 	}
 	p.Findings = append(p.Findings, found...)
-	return nil
 }
 
 // effects separates the change's operations from those that the base alone would need, and finds who gains and loses by
