@@ -68,10 +68,40 @@ func (e *Engine) Test(ctx context.Context, o TestOptions) (schemas.PolicyTestRep
 
 // runSuite runs the tests among the modules. Coverage is measured for the modules in covered, or by default for all
 // modules that are not tests.
+//
+// A trace locates the line of a failed test. It makes a test several times slower, so the tests run without one first,
+// and again only if one of them fails.
 func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered map[string]*ast.Module, data map[string]any, o TestOptions, report *schemas.PolicyTestReport) error {
-	set, err := inputSchemas()
+	var tracer *cover.Cover
+	if o.Coverage {
+		tracer = cover.New()
+	}
+	results, err := e.runTests(ctx, modules, data, o, tracer, false)
+	if err == nil && tracer == nil && slices.ContainsFunc(results, func(r *tester.Result) bool { return r.Fail }) {
+		results, err = e.runTests(ctx, modules, data, o, nil, true)
+	}
 	if err != nil {
 		return err
+	}
+	for _, r := range results {
+		addTestResult(report, suite, r)
+	}
+	if tracer != nil {
+		if covered == nil {
+			covered = maps.Clone(modules)
+			maps.DeleteFunc(covered, func(p string, _ *ast.Module) bool { return isTest(p) })
+		}
+		addCoverage(report, suite, tracer.Report(covered), covered)
+	}
+	return nil
+}
+
+// runTests runs the tests among the modules once: with a tracer of coverage, which may be nil, or with traces of each
+// test. The two are not available together.
+func (e *Engine) runTests(ctx context.Context, modules map[string]*ast.Module, data map[string]any, o TestOptions, tracer *cover.Cover, traced bool) ([]*tester.Result, error) {
+	set, err := inputSchemas()
+	if err != nil {
+		return nil, err
 	}
 	runner := tester.NewRunner().
 		SetCompiler(newCompiler(capabilities(), set).WithEnablePrintStatements(true)).
@@ -82,35 +112,27 @@ func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered ma
 		RaiseBuiltinErrors(true).
 		CapturePrintOutput(true).
 		Filter(o.Run)
-	var tracer *cover.Cover
-	if o.Coverage {
-		tracer = cover.New()
+	if tracer != nil {
 		runner = runner.SetCoverageQueryTracer(tracer).SetCoverageRuns(nil).SetParallel(1)
 	} else {
-		runner = runner.EnableTracing(true) // locates failures; not available together with coverage
+		runner = runner.EnableTracing(traced)
 	}
-	results, err := runner.RunTests(ctx, nil)
+	running, err := runner.RunTests(ctx, nil)
 	if err != nil {
 		var list ast.Errors
 		if errors.As(err, &list) {
-			return &CompileError{Errors: compileErrors("", list)}
+			return nil, &CompileError{Errors: compileErrors("", list)}
 		}
-		return fmt.Errorf("policy tests: %w", err)
+		return nil, fmt.Errorf("policy tests: %w", err)
 	}
-	for r := range results {
-		addTestResult(report, suite, r)
+	var results []*tester.Result
+	for r := range running {
+		results = append(results, r)
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("policy tests: %w", err)
+		return nil, fmt.Errorf("policy tests: %w", err)
 	}
-	if tracer != nil {
-		if covered == nil {
-			covered = maps.Clone(modules)
-			maps.DeleteFunc(covered, func(p string, _ *ast.Module) bool { return isTest(p) })
-		}
-		addCoverage(report, suite, tracer.Report(covered), covered)
-	}
-	return nil
+	return results, nil
 }
 
 func addTestResult(r *schemas.PolicyTestReport, suite string, t *tester.Result) {

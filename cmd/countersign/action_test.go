@@ -24,6 +24,7 @@ import (
 var act = sync.OnceValues(func() (string, error) {
 	cmd := exec.Command("go", "tool", "-modfile=.ci/tools.mod", "-n", "act")
 	cmd.Dir = "../.."
+	cmd.Env = append(os.Environ(), "GOFLAGS=") // a runner without the race detector
 	var diagnostics strings.Builder
 	cmd.Stderr = &diagnostics
 	out, err := cmd.Output()

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"database/sql"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,8 +21,15 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// perApplication is how many requests each of the four applications gets.
-const perApplication = 100
+var long = flag.Bool("long", false, "give each of the four applications 100 requests, not 20")
+
+// perApplication is how many requests each of the four applications gets. Each has as many accounts.
+func perApplication() int {
+	if *long {
+		return 100
+	}
+	return 20
+}
 
 // estate is one application of a company: where its control file comes from, what a request to it looks like, and
 // somebody who changes it by hand.
@@ -87,7 +95,7 @@ spec:
 func warehouseEstate(t *testing.T) *estate {
 	t.Helper()
 	w := warehouse{"warehouse", servers.PostgreSQL(t)}
-	w.prepare(t)
+	w.prepare(t, perApplication())
 	t.Setenv("FOUR_WAREHOUSE_PLAN", w.server.DSN("warehouse_plan", "warehouse"))
 	t.Setenv("FOUR_WAREHOUSE_APPLY", w.server.DSN("warehouse_apply", "warehouse"))
 	e := &estate{name: "warehouse", typ: "role", user: w.user, payload: "{comment: Readers}",
@@ -105,7 +113,7 @@ func warehouseEstate(t *testing.T) *estate {
 	}
 	e.byHand = map[handmadeKind]func(*testing.T){
 		handDrops:   by("DROP OWNED BY warehouse_c01; DROP ROLE warehouse_c01"),
-		handAdds:    by("GRANT warehouse_c02 TO warehouse_u50"),
+		handAdds:    by("GRANT warehouse_c02 TO warehouse_u15"),
 		handRemoves: by("REVOKE warehouse_c03 FROM warehouse_u03"),
 		handAlters:  by("ALTER ROLE warehouse_c04 CREATEDB"),
 	}
@@ -120,7 +128,7 @@ func shopEstate(t *testing.T) *estate {
 	for i := range 10 {
 		prepare = append(prepare, fmt.Sprintf("CREATE TABLE sales.t%d (id int)", i))
 	}
-	for i := range perApplication {
+	for i := range perApplication() {
 		prepare = append(prepare, fmt.Sprintf("CREATE USER 'shop_u%02d'@'%%'", i))
 	}
 	s.Exec(t, prepare...)
@@ -162,7 +170,7 @@ func shopEstate(t *testing.T) *estate {
 	}
 	e.byHand = map[handmadeKind]func(*testing.T){
 		handDrops:   by(s.DB, "DROP ROLE shop_c01"),
-		handAdds:    by(apply, "GRANT shop_c02 TO 'shop_u50'@'%'"),
+		handAdds:    by(apply, "GRANT shop_c02 TO 'shop_u15'@'%'"),
 		handRemoves: by(apply, "REVOKE shop_c03 FROM 'shop_u03'@'%'"),
 		handAlters:  by(s.DB, "GRANT DELETE ON sales.t4 TO shop_c04"),
 	}
@@ -188,7 +196,7 @@ func corpEstate(t *testing.T) *estate {
 	for _, unit := range []string{"people", "groups"} {
 		add("ou="+unit+","+d.Suffix, map[string][]string{"objectClass": {"organizationalUnit"}})
 	}
-	for i := range perApplication {
+	for i := range perApplication() {
 		add(person(i), map[string][]string{"objectClass": {"inetOrgPerson"}, "cn": {"Somebody"}, "sn": {"Somebody"}})
 	}
 	t.Setenv("FOUR_CORP_PLAN", "countersign-plan")
@@ -226,7 +234,7 @@ func corpEstate(t *testing.T) *estate {
 				t.Fatalf("delete %s: %v", group(1), err)
 			}
 		},
-		handAdds:    modify(2, func(r *ldap.ModifyRequest) { r.Add("member", []string{person(50)}) }),
+		handAdds:    modify(2, func(r *ldap.ModifyRequest) { r.Add("member", []string{person(15)}) }),
 		handRemoves: modify(3, func(r *ldap.ModifyRequest) { r.Delete("member", []string{person(3)}) }),
 		handAlters:  modify(4, func(r *ldap.ModifyRequest) { r.Replace("description", []string{"mine now"}) }),
 	}
@@ -272,7 +280,7 @@ func saasEstate(t *testing.T) *estate {
 	ids := map[int]string{}
 	e := &estate{name: "saas", typ: "group", user: func(i int) string { return fmt.Sprintf("saas_u%02d", i) }, grants: func(int) string { return "" },
 		application: control("saas", "scim", fmt.Sprintf("{url: %q, token: {env: FOUR_SAAS_TOKEN}}", root), "group", `{user: ["*"]}`)}
-	for i := range perApplication {
+	for i := range perApplication() {
 		id, ok := call(t, http.MethodPost, "/Users", map[string]any{"schemas": []string{"urn:ietf:params:scim:schemas:core:2.0:User"}, "userName": e.user(i), "active": true})["id"].(string)
 		if !ok {
 			t.Fatal("a user without an id")
@@ -301,21 +309,21 @@ func saasEstate(t *testing.T) *estate {
 	}
 	e.byHand = map[handmadeKind]func(*testing.T){
 		handDrops:   func(t *testing.T) { t.Helper(); call(t, http.MethodDelete, group(t, 1), nil) },
-		handAdds:    patch(2, map[string]any{"op": "add", "path": "members", "value": []any{map[string]any{"value": ids[50]}}}),
+		handAdds:    patch(2, map[string]any{"op": "add", "path": "members", "value": []any{map[string]any{"value": ids[15]}}}),
 		handRemoves: patch(3, map[string]any{"op": "remove", "path": fmt.Sprintf("members[value eq %q]", ids[3])}),
 		handAlters:  patch(4, map[string]any{"op": "replace", "path": "externalId", "value": "mine-now"}),
 	}
 	return e
 }
 
-// TestFourApplications takes 400 requests over PostgreSQL, MariaDB, OpenLDAP and SCIM, in one access repository, from
-// pull requests to verified access; then the four are changed by hand, and drift finds and corrects each change.
+// TestFourApplications takes requests over PostgreSQL, MariaDB, OpenLDAP and SCIM, in one access repository, from pull
+// requests to verified access; then the four are changed by hand, and drift finds and corrects each change.
 func TestFourApplications(t *testing.T) {
 	estates := []*estate{warehouseEstate(t), shopEstate(t), corpEstate(t), saasEstate(t)}
 	estates[3].payload = "{external_id: from-git}"
 	files := map[string]string{"countersign.yaml": settingsFile}
 	people := peopleFile
-	for i := range perApplication {
+	for i := range perApplication() {
 		people += fmt.Sprintf("    - {login: p%02d, identities: {", i)
 		for j, e := range estates {
 			people += fmt.Sprintf("%s%s: [%q]", strings.Repeat(", ", min(j, 1)), e.name, e.user(i))
@@ -328,7 +336,7 @@ func TestFourApplications(t *testing.T) {
 	}
 	w := newWorld(t, files)
 	styles := []string{"merge", "squash", "rebase"}
-	for n, i := 0, 0; i < perApplication; i += 10 {
+	for n, i := 0, 0; i < perApplication(); i += 10 {
 		for _, e := range estates {
 			proposal := map[string]string{}
 			for j := i; j < i+10; j++ {
@@ -350,8 +358,8 @@ func TestFourApplications(t *testing.T) {
 			t.Errorf("request %s #%d is %s, want verified", q.Document.Path, q.Document.Index, q.Verification)
 		}
 	}
-	if len(requests) != 2*perApplication*len(estates) {
-		t.Errorf("%d documents have a status, want %d", len(requests), 2*perApplication*len(estates))
+	if len(requests) != 2*perApplication()*len(estates) {
+		t.Errorf("%d documents have a status, want %d", len(requests), 2*perApplication()*len(estates))
 	}
 
 	for _, kind := range []handmadeKind{handDrops, handAdds, handRemoves, handAlters} {

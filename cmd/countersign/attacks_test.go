@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -14,7 +15,34 @@ import (
 // newAuthz is a world with a Casbin application called authz, and an existing role sales_reader.
 func newAuthz(t *testing.T) *world {
 	t.Helper()
-	w := newWorld(t, map[string]string{
+	return authz(t).copied(t)
+}
+
+// authz makes the world of newAuthz, once.
+func authz(t *testing.T) *world {
+	t.Helper()
+	authzOnce.Do(func() {
+		dir, err := ofProcess()
+		if err != nil {
+			t.Fatal(err)
+		}
+		made := prepareAuthz(t, filepath.Join(dir, "authz"))
+		authzMade = made
+	})
+	if authzMade == nil {
+		t.Fatal("the test that made the world failed")
+	}
+	return authzMade
+}
+
+var (
+	authzOnce sync.Once
+	authzMade *world // nil if it could not be made
+)
+
+func prepareAuthz(t *testing.T, dir string) *world {
+	t.Helper()
+	w := newWorldIn(t, dir, map[string]string{
 		"countersign.yaml": settingsFile, "people.yaml": peopleFile, "applications/authz.yaml": authzFile, ".gitignore": "authz/\n",
 		"requests/base.yaml": creation("base", "sales_reader"),
 	})

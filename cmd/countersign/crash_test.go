@@ -54,13 +54,8 @@ func TestKilled(t *testing.T) {
 		return w
 	})
 	killed(t, func(t *testing.T) (*world, func() string) {
-		w := *prepared()
-		from := os.DirFS(w.dir)
-		w.dir = t.TempDir()
-		if err := os.CopyFS(w.dir, from); err != nil {
-			t.Fatal(err)
-		}
-		return &w, policy(&w)
+		w := prepared().copied(t)
+		return w, policy(w)
 	})
 }
 
@@ -72,7 +67,7 @@ func TestKilledOnPostgreSQL(t *testing.T) {
 	killed(t, func(t *testing.T) (*world, func() string) {
 		n++
 		a := warehouse{fmt.Sprintf("app%d", n), server}
-		a.prepare(t)
+		a.prepare(t, 6)
 		application := "applications/" + a.name + ".yaml"
 		files := map[string]string{"countersign.yaml": settingsFile, application: a.application(), "requests/0.yaml": a.request(0), "requests/1.yaml": a.request(5)}
 		files["people.yaml"] = peopleFile

@@ -3,10 +3,12 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +24,20 @@ type execProgram struct {
 	file, want string // a file of the application after the requests were applied, and what it holds
 }
 
-// execPrograms are the connectors of the examples, by folder. The one in Go is built.
+// teamfiles is the connector of the example in Go, built once.
+var teamfiles = sync.OnceValues(func() (string, error) {
+	dir, err := ofProcess()
+	if err != nil {
+		return "", err
+	}
+	built := filepath.Join(dir, "teamfiles")
+	if out, err := exec.Command("go", "build", "-o", built, "../../examples/exec-go/connector").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return built, nil
+})
+
+// execPrograms are the connectors of the examples, by folder.
 func execPrograms(t *testing.T) map[string]execProgram {
 	t.Helper()
 	python, err := filepath.Abs("../../examples/exec-python/connector")
@@ -32,9 +47,9 @@ func execPrograms(t *testing.T) map[string]execProgram {
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Fatal("python3 is missing: run .ci/test, which installs it")
 	}
-	built := filepath.Join(t.TempDir(), "teamfiles")
-	if out, err := exec.Command("go", "build", "-o", built, "../../examples/exec-go/connector").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+	built, err := teamfiles()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return map[string]execProgram{
 		"exec-python": {name: "groupfile", path: filepath.Join(python, "groupfile.py"), test: []string{"--hand", filepath.Join(python, "hand.py")},

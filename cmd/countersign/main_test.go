@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strconv"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -21,8 +23,23 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TEST_BE_COUNTERSIGN") != "" || (len(os.Args) > 1 && os.Args[1] == "policy-child") {
 		countersign()
 	}
-	testscript.Main(m, map[string]func(){"countersign": countersign})
+	testscript.Main(cleaned{m}, map[string]func(){"countersign": countersign})
 }
+
+// cleaned removes the folder of ofProcess after the tests.
+type cleaned struct{ *testing.M }
+
+func (m cleaned) Run() int {
+	code := m.M.Run()
+	if dir, err := ofProcess(); err != nil || os.RemoveAll(dir) != nil {
+		fmt.Fprintln(os.Stderr, "the tests' folder can't be removed:", dir, err)
+		return max(code, 1)
+	}
+	return code
+}
+
+// ofProcess is a folder for what several tests use and none changes.
+var ofProcess = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "countersign-test-") })
 
 // countersign is main with what tests need: TEST_NOW stops the clock, TEST_DIE_AT=n kills the process with
 // no chance to clean up at the n-th step of an apply.

@@ -31,8 +31,8 @@ type warehouse struct {
 func (w warehouse) role(i int) string { return fmt.Sprintf("%s_r%02d", w.name, i) }
 func (w warehouse) user(i int) string { return fmt.Sprintf("%s_u%02d", w.name, i) }
 
-// prepare makes what requests name: tables and users.
-func (w warehouse) prepare(t *testing.T) {
+// prepare makes what requests name: tables, and as many users.
+func (w warehouse) prepare(t *testing.T, users int) {
 	t.Helper()
 	var sql strings.Builder
 	fmt.Fprintf(&sql, "CREATE ROLE %[1]s_owner; CREATE SCHEMA sales AUTHORIZATION %[1]s_owner; SET ROLE %[1]s_owner;\n", w.name)
@@ -40,7 +40,7 @@ func (w warehouse) prepare(t *testing.T) {
 		fmt.Fprintf(&sql, "CREATE TABLE sales.t%d (id int);\n", i)
 	}
 	fmt.Fprintf(&sql, "RESET ROLE;\n")
-	for i := range requestsPerApplication {
+	for i := range users {
 		fmt.Fprintf(&sql, "CREATE ROLE %s LOGIN;\n", w.user(i))
 	}
 	w.server.Exec(t, "postgres", "CREATE DATABASE "+w.name)
@@ -100,7 +100,7 @@ func TestThreeHundredRequests(t *testing.T) {
 	people := peopleFile
 	files := map[string]string{"countersign.yaml": settingsFile}
 	for _, a := range apps {
-		a.prepare(t)
+		a.prepare(t, requestsPerApplication)
 		files["applications/"+a.name+".yaml"] = a.application()
 		t.Setenv("TEST_"+strings.ToUpper(a.name)+"_PLAN", server.DSN(a.name+"_plan", a.name))
 		t.Setenv("TEST_"+strings.ToUpper(a.name)+"_APPLY", server.DSN(a.name+"_apply", a.name))
@@ -112,10 +112,10 @@ func TestThreeHundredRequests(t *testing.T) {
 	w := newWorld(t, files)
 	styles := []string{"merge", "squash", "rebase"}
 	n := 0
-	for i := 0; i < requestsPerApplication; i += 5 {
+	for i := 0; i < requestsPerApplication; i += 10 {
 		for _, a := range apps {
 			proposal := map[string]string{}
-			for j := i; j < i+5; j++ {
+			for j := i; j < i+10; j++ {
 				proposal[fmt.Sprintf("requests/%s/%03d.yaml", a.name, j)] = a.request(j)
 			}
 			w.now = w.now.Add(time.Minute)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,14 +32,51 @@ func mallory() who { return who{"Mallory", "mallory@acme.test"} }
 // newWorld makes a repository whose first commit holds the files.
 func newWorld(t testing.TB, files map[string]string) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
-	w.git(carol(), "init", "-q", "-b", "main")
+	return newWorldIn(t, t.TempDir(), files)
+}
+
+func newWorldIn(t testing.TB, dir string, files map[string]string) *world {
+	t.Helper()
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, dir: dir, now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)}
+	w.git(carol(), "init", "-q", "--template=", "-b", "main")
 	for p, c := range files {
 		w.write(p, c)
 	}
 	w.git(carol(), "add", ".")
 	w.git(carol(), "commit", "-q", "-m", "Begin access as code")
 	return w
+}
+
+// copied is a copy of the world for a test.
+func (w *world) copied(t testing.TB) *world {
+	t.Helper()
+	c := &world{t: t, dir: t.TempDir(), now: w.now}
+	// os.CopyFS would let others read the ledger.
+	err := filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || path == w.dir {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		to := c.dir + strings.TrimPrefix(path, w.dir)
+		if d.IsDir() {
+			return os.Mkdir(to, info.Mode().Perm())
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(to, b, info.Mode().Perm())
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
 }
 
 func (w *world) git(p who, args ...string) string {

@@ -117,8 +117,10 @@ func TestNothingIsTooLarge(t *testing.T) {
 			for i := range p.Plan.Applications {
 				a := schemas.ApplicationOutcome{Application: unit, Plan: p.Plan.Applications[i], Error: strings.Repeat(unit+"\n", 9)}
 				a.Plan.Findings = p.Errors
-				for range 6 {
+				for range 1 + rungs[0].rows/len(p.Already) { // more than any rung shows
 					a.Plan.Unmanaged = append(a.Plan.Unmanaged, p.Already...)
+				}
+				for range 60 {
 					a.Plan.Pending = append(a.Plan.Pending, schemas.PendingEntitlement{Key: p.Already[0], State: schemas.EntitlementState(unit)})
 				}
 				run.Applications = append(run.Applications, a)

@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/golang-jwt/jwt/v4"
 )
@@ -25,10 +26,29 @@ type App struct {
 	Key []byte
 }
 
+// keys are the private keys by slug: making one takes as long as many a test.
+var keys = struct {
+	sync.Mutex
+	of map[string]*rsa.PrivateKey
+}{of: map[string]*rsa.PrivateKey{}}
+
+func keyOf(slug string) (*rsa.PrivateKey, error) {
+	keys.Lock()
+	defer keys.Unlock()
+	if keys.of[slug] == nil {
+		key, err := rsa.GenerateKey(rand.Reader, 2048)
+		if err != nil {
+			return nil, err
+		}
+		keys.of[slug] = key
+	}
+	return keys.of[slug], nil
+}
+
 // App makes an App whose account is SLUG[bot], installed in every repository.
 func (s *Server) App(slug string) *App {
 	s.t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	key, err := keyOf(slug)
 	if err != nil {
 		s.t.Fatal(err)
 	}

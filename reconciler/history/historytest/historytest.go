@@ -52,7 +52,7 @@ type Repo struct {
 func New(t testing.TB) *Repo {
 	t.Helper()
 	r := &Repo{Dir: t.TempDir(), Now: time.Date(2026, 1, 1, 9, 0, 0, 0, time.UTC), t: t}
-	r.Git("init", "-q", "-b", "main")
+	r.Git("init", "-q", "--template=", "-b", "main")
 	return r
 }
 
