@@ -24,7 +24,7 @@ func (a *application) requestFulfilment(ctx context.Context, todo []schemas.Oper
 		outstanding[a.outcome.Plan.Operations[i].ID] = true
 	}
 	for _, o := range a.outcome.Outcomes {
-		if o.Status == schemas.FulfilmentApplied && o.Fulfilment == nil {
+		if o.Status == schemas.OutcomeApplied && o.Fulfilment == nil {
 			delete(outstanding, o.Operation)
 		}
 	}
@@ -197,8 +197,8 @@ func (a *application) reportOutcome(ctx context.Context, f *ledger.Fulfilment, o
 	if err := a.recordOutcome(ctx, f, out, a.id); err != nil {
 		return err
 	}
-	if out.Status != schemas.FulfilmentFailed || out.Fulfilment.Method != schemas.FulfilledByDelivery {
-		f.State, f.Changed = string(out.Status), out.Finished
+	if out.Status != schemas.OutcomeFailed || out.Fulfilment.Method != schemas.FulfilledByDelivery {
+		f.State, f.Changed = schemas.FulfilmentState(out.Status), out.Finished
 	}
 	f.FulfilmentRecord = *out.Fulfilment
 	a.fulfilments.Asked[f.Operation] = *f
@@ -208,7 +208,7 @@ func (a *application) reportOutcome(ctx context.Context, f *ledger.Fulfilment, o
 
 // undelivered is the outcome of a request that may not have arrived.
 func (a *application) undelivered(f *ledger.Fulfilment, started time.Time, attempts int, err error) schemas.OutcomeRecord {
-	out := fulfilment.OutcomeOf(f, schemas.FulfilmentFailed, schemas.FulfilledByDelivery, a.now())
+	out := fulfilment.OutcomeOf(f, schemas.OutcomeFailed, schemas.FulfilledByDelivery, a.now())
 	out.Started, out.Attempts, out.Error, out.Code = started, attempts, err.Error(), string(cmp.Or(connectors.CodeOf(err), connectors.Unavailable))
 	return out
 }

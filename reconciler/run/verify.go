@@ -100,7 +100,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 				}
 			}
 			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == schemas.FulfilmentApplied {
-				f.State = string(v.Status)
+				f.State = schemas.FulfilmentState(v.Status)
 				a.fulfilments.Asked[o.ID] = f
 			}
 			if !ok {
