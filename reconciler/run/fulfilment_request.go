@@ -75,7 +75,7 @@ func (a *application) requestFulfilment(ctx context.Context, todo []schemas.Oper
 			}
 			for _, d := range o.DependsOn {
 				if outstanding[d] {
-					p.Hold, p.HoldReason = schemas.HoldPending, "it depends on operation "+d+", which waits"
+					p.Hold, p.HoldReason, p.HeldBy = schemas.HoldPending, "it depends on operation "+d+", which waits", d
 				}
 			}
 			held = append(held, *p)
@@ -167,7 +167,7 @@ func (a *application) splitDependents(direct, others []schemas.Operation) (todo,
 		waits[o.ID] = true
 		for j := range a.outcome.Plan.Operations {
 			if p := &a.outcome.Plan.Operations[j]; p.ID == o.ID {
-				p.Hold, p.HoldReason = schemas.HoldPending, "it depends on operation "+o.DependsOn[i]+", which waits"
+				p.Hold, p.HoldReason, p.HeldBy = schemas.HoldPending, "it depends on operation "+o.DependsOn[i]+", which waits", o.DependsOn[i]
 			}
 		}
 	}
