@@ -10,7 +10,7 @@
 //
 // # To write one
 //
-// A connector is one folder here, its line in all, and one example file in examples/applications. The folder has the
+// A connector is one folder here, its entry in all, and one example file in examples/applications. The folder has the
 // same files as the others: NAME.go (Connector, New, settings), describe.go, read.go, apply.go, api.go (the way to
 // the application: HTTP, SQL, a session), doc.go, and further ones only for ideas that are the application's own.
 //

@@ -13,7 +13,9 @@
 //   - run is one pass over one application: read, diff, hold, carry out, read back, record. For provisioning
 //     webhook and ticket, somebody outside is asked instead (run/fulfilment).
 //   - validate checks the control files of a folder offline.
-//   - github is the forge at GitHub: its reviews are the evidence, and outcomes of previews and runs are published there.
+//   - forge describes what a forge offers: evidence of reviews, and a place to publish previews and outcomes. github is the
+//     one at GitHub.
+//   - report renders previews, runs and answers, as text, Markdown and JSON.
 //   - server runs passes and publishes their outcomes, once (the Action, the command line) or for as long as it runs.
 //   - ledger/branch keeps the ledger on a branch, for ephemeral runners.
 //

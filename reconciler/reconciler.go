@@ -26,7 +26,7 @@ import (
 type Config struct {
 	// Repository is the access repository. Required.
 	Repository *history.Repository
-	// State is the folder of the ledger, the order index and the leases. Required.
+	// State is the folder of the ledger, the index and the leases. Required.
 	State string
 	// Replica keeps the ledger elsewhere as well, for ephemeral runners; nil is nowhere.
 	Replica Replica

@@ -17,8 +17,8 @@ const (
 type AuditRow struct {
 	// State is verified, attested (reported as done, and no read can show it), withdrawn, pending (a read-back that waits for somebody, or an intent without outcome), differs,
 	// unverifiable, applied (not read back yet), failed, blocked, cancelled or held. Without an operation it is
-	// quarantined, waiting (admitted, and nothing done yet), adopted (it was so already) or undone.
-	State string `json:"state"`
+	// quarantined, waiting (admitted, and nothing done yet), adopted (already in place) or undone.
+	State AuditState `json:"state"`
 	// Time is that of the row's first record: each row lies in one period for good.
 	Time time.Time `json:"time"`
 	// Identity. Sequence and Hash are of the row's last record.
@@ -29,7 +29,7 @@ type AuditRow struct {
 	RequestPath      string       `json:"request_path"`
 	RequestIndex     int          `json:"request_index"`
 	RequestBlob      string       `json:"request_blob"`
-	RequestKind      string       `json:"request_kind"`
+	RequestKind      Kind         `json:"request_kind"`
 	Documents        []DocumentID `json:"documents"` // all that the operation follows from; the request is the last
 	MergeCommit      string       `json:"merge_commit"`
 	HeadCommit       string       `json:"head_commit"`
@@ -40,32 +40,32 @@ type AuditRow struct {
 	AdmissionHash    string       `json:"admission_hash"`
 
 	// The request.
-	Requesters    []string   `json:"requesters"`
-	Unattributed  []string   `json:"unattributed"`
-	Beneficiaries []string   `json:"beneficiaries"`
-	RequestName   string     `json:"request_name"`
-	Reason        string     `json:"reason"`
-	Ticket        string     `json:"ticket"`
-	Expires       *time.Time `json:"expires"`
-	Application   string     `json:"application"`
-	Connection    string     `json:"connection"`
-	ConnectionID  string     `json:"connection_id"`
-	Kind          string     `json:"kind"`
-	Cause         string     `json:"cause"`
-	Target        string     `json:"target"`
-	TargetID      string     `json:"target_id"`
-	Privilege     string     `json:"privilege"`
-	Privileged    bool       `json:"privileged"`
+	Requesters    []string      `json:"requesters"`
+	Unattributed  []string      `json:"unattributed"`
+	Beneficiaries []string      `json:"beneficiaries"`
+	RequestName   string        `json:"request_name"`
+	Reason        string        `json:"reason"`
+	Ticket        string        `json:"ticket"`
+	Expires       *time.Time    `json:"expires"`
+	Application   string        `json:"application"`
+	Connection    string        `json:"connection"`
+	ConnectionID  string        `json:"connection_id"`
+	Kind          OperationKind `json:"kind"`
+	Cause         Cause         `json:"cause"`
+	Target        string        `json:"target"`
+	TargetID      string        `json:"target_id"`
+	Privilege     string        `json:"privilege"`
+	Privileged    bool          `json:"privileged"`
 
 	// Authorisation.
-	Verdict   string        `json:"verdict"`
-	Reasons   []string      `json:"reasons"`
-	Forge     string        `json:"forge"`
-	Approvals []Approval    `json:"approvals"` // those that do not count too, with why
-	Required  []Requirement `json:"required"`
-	Unmet     []Requirement `json:"unmet"`
-	MergedAt  *time.Time    `json:"merged_at"`
-	MergedBy  string        `json:"merged_by"`
+	Verdict   AdmissionVerdict `json:"verdict"`
+	Reasons   []string         `json:"reasons"`
+	Forge     string           `json:"forge"`
+	Approvals []Approval       `json:"approvals"` // those that do not count too, with why
+	Required  []Requirement    `json:"required"`
+	Unmet     []Requirement    `json:"unmet"`
+	MergedAt  *time.Time       `json:"merged_at"`
+	MergedBy  string           `json:"merged_by"`
 
 	// Policy.
 	PolicyBundle string       `json:"policy_bundle"`
@@ -84,37 +84,37 @@ type AuditRow struct {
 	IntentSequence int64      `json:"intent_sequence"`
 
 	// Execution.
-	Version    string     `json:"version"`
-	Connector  string     `json:"connector"`
-	Credential string     `json:"credential"` // its name
-	Hold       string     `json:"hold"`
-	HoldReason string     `json:"hold_reason"`
-	Attempts   int        `json:"attempts"`
-	Started    *time.Time `json:"started"`
-	Finished   *time.Time `json:"finished"`
-	Outcome    string     `json:"outcome"`
-	Error      string     `json:"error"`
-	ErrorCode  string     `json:"error_code"`
+	Version    string        `json:"version"`
+	Connector  string        `json:"connector"`
+	Credential string        `json:"credential"` // its name
+	Hold       Hold          `json:"hold"`
+	HoldReason string        `json:"hold_reason"`
+	Attempts   int           `json:"attempts"`
+	Started    *time.Time    `json:"started"`
+	Finished   *time.Time    `json:"finished"`
+	Outcome    OutcomeStatus `json:"outcome"`
+	Error      string        `json:"error"`
+	ErrorCode  string        `json:"error_code"`
 
 	// Fulfilment: whom it was given to, and who reported its result. Empty for what countersign carried out.
-	Provisioning      string     `json:"provisioning"`
-	Submission        string     `json:"submission"`
-	SubmittedAt       *time.Time `json:"submitted_at"`
-	FulfilledIn       string     `json:"fulfilled_in"` // the webhook's host, or the ticket
-	FulfilledBy       string     `json:"fulfilled_by"`
-	FulfilledByMethod string     `json:"fulfilled_by_method"` // answer, callback, ticket, operator or read
-	FulfilledAt       *time.Time `json:"fulfilled_at"`
-	FulfilmentMessage string     `json:"fulfilment_message"`
+	Provisioning      Provisioning     `json:"provisioning"`
+	Submission        string           `json:"submission"`
+	SubmittedAt       *time.Time       `json:"submitted_at"`
+	FulfilledIn       string           `json:"fulfilled_in"` // the webhook's host, or the ticket
+	FulfilledBy       string           `json:"fulfilled_by"`
+	FulfilledByMethod FulfilmentMethod `json:"fulfilled_by_method"` // answer, callback, ticket, operator or read
+	FulfilledAt       *time.Time       `json:"fulfilled_at"`
+	FulfilmentMessage string           `json:"fulfilment_message"`
 
 	// Result, by reading back.
-	Before       any        `json:"before"`
-	After        any        `json:"after"`
-	Verification string     `json:"verification"`
-	VerifiedAt   *time.Time `json:"verified_at"`
+	Before       any               `json:"before"`
+	After        any               `json:"after"`
+	Verification VerificationState `json:"verification"`
+	VerifiedAt   *time.Time        `json:"verified_at"`
 
 	// Afterlife: the verified operation that took this one back, and when it was first found changed.
 	EndedBy    string     `json:"ended_by"`
-	EndedCause string     `json:"ended_cause"`
+	EndedCause Cause      `json:"ended_cause"`
 	EndedAt    *time.Time `json:"ended_at"`
 	DriftedAt  *time.Time `json:"drifted_at"`
 
@@ -145,7 +145,7 @@ type AuditManifest struct {
 	AsOf *time.Time `json:"as_of"`
 	Rows int        `json:"rows"`
 	// States counts the rows by state.
-	States map[string]int `json:"states"`
+	States map[AuditState]int `json:"states"`
 	// Records are all of the ledger, FirstSequence to LastSequence without a gap when ChainOK. Head and
 	// LastSequence, kept elsewhere, are what a later verification is given.
 	Records       int64          `json:"records"`
@@ -222,10 +222,10 @@ type AuditEntitlement struct {
 	Application string `json:"application"`
 	Connection  Name   `json:"connection"`
 	// Kind is connection, payload or entitlement; Target and Privilege are set for the last.
-	Kind      string `json:"kind"`
-	Target    *Name  `json:"target"`
-	Privilege string `json:"privilege"`
-	NativeID  string `json:"native_id"`
+	Kind      AuditItem `json:"kind"`
+	Target    *Name     `json:"target"`
+	Privilege string    `json:"privilege"`
+	NativeID  string    `json:"native_id"`
 	// Made means that an operation of ours made it so; false is found there.
 	Made bool `json:"made"`
 	// Since and Sequence are of the record that established it.

@@ -149,26 +149,15 @@ type FulfilmentAnswer struct {
 	APIVersion string `json:"apiVersion,omitempty"`
 	Kind       string `json:"kind,omitempty"` // FulfilmentAnswer
 	// Application, Operation and ID are those of the request. A callback has them; in an answer they may be left out.
-	Application string `json:"application,omitempty"`
-	Operation   string `json:"operation,omitempty"`
-	ID          string `json:"id,omitempty"`
-	Status      string `json:"status" jsonschema:"enum=pending,enum=applied,enum=failed"`
+	Application string        `json:"application,omitempty"`
+	Operation   string        `json:"operation,omitempty"`
+	ID          string        `json:"id,omitempty"`
+	Status      OutcomeStatus `json:"status" jsonschema:"enum=pending,enum=applied,enum=failed"`
 	// Message is for people: why it failed, or where it is kept.
 	Message string `json:"message,omitempty"`
 	// By is who did it, as the service reports.
 	By string `json:"by,omitempty"`
 }
-
-// The values of FulfilmentRecord.Method: how it is known.
-const (
-	FulfilledByDelivery = "delivery" // the request could not be delivered
-	FulfilledByAnswer   = "answer"   // the webhook answered so at once
-	FulfilledByCallback = "callback" // the webhook reported it later, signed
-	FulfilledByTicket   = "ticket"   // somebody closed or reopened the issue
-	FulfilledByOperator = "operator" // an operator reported it, with countersign fulfil
-	FulfilledByRead     = "read"     // a read of the application showed it
-	FulfilledByPlan     = "plan"     // it is no longer wanted
-)
 
 // FulfilmentRecord is what somebody outside was asked, and the result they reported.
 type FulfilmentRecord struct {
@@ -184,9 +173,9 @@ type FulfilmentRecord struct {
 	To  string `json:"to,omitempty"`
 	URL string `json:"url,omitempty"`
 	// Method is how it is known, By who reported it, and Authenticated means that the forge or a signature vouches for that.
-	Method        string `json:"method,omitempty"`
-	By            string `json:"by,omitempty"`
-	Authenticated bool   `json:"authenticated,omitempty"`
+	Method        FulfilmentMethod `json:"method,omitempty"`
+	By            string           `json:"by,omitempty"`
+	Authenticated bool             `json:"authenticated,omitempty"`
 	// Independent means that the reporter neither made the request nor gains by it; nil is not known.
 	Independent *bool  `json:"independent,omitempty"`
 	Message     string `json:"message,omitempty"`
@@ -197,23 +186,23 @@ type FulfilmentStatus struct {
 	Operation string       `json:"operation"`
 	Via       Provisioning `json:"via"`
 	// State is submitting, pending, applied (reported, and not seen yet), failed, withdrawn, verified or attested.
-	State string    `json:"state"`
-	To    string    `json:"to,omitempty"`
-	URL   string    `json:"url,omitempty"`
-	Since time.Time `json:"since"`
-	By    string    `json:"by,omitempty"`
+	State FulfilmentState `json:"state"`
+	To    string          `json:"to,omitempty"`
+	URL   string          `json:"url,omitempty"`
+	Since time.Time       `json:"since"`
+	By    string          `json:"by,omitempty"`
 	// Message is their text.
 	Message string `json:"message,omitempty"`
 }
 
 // FulfilReport is the answer of countersign fulfil.
 type FulfilReport struct {
-	APIVersion  string `json:"apiVersion"`
-	Kind        string `json:"kind"` // Fulfil
-	Application string `json:"application"`
-	Operation   string `json:"operation"`
-	Status      string `json:"status"`
-	By          string `json:"by"`
+	APIVersion  string        `json:"apiVersion"`
+	Kind        string        `json:"kind"` // Fulfil
+	Application string        `json:"application"`
+	Operation   string        `json:"operation"`
+	Status      OutcomeStatus `json:"status"`
+	By          string        `json:"by"`
 	// Recorded is false where the same was on record already.
 	Recorded bool      `json:"recorded"`
 	At       time.Time `json:"at"`

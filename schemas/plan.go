@@ -82,6 +82,10 @@ type Operation struct {
 	Hold         Hold         `json:"hold,omitempty"`
 	// HoldReason explains in a sentence why it is held and what releases it.
 	HoldReason string `json:"hold_reason,omitempty"`
+	// HoldExplained means that HoldReason names what releases it, so that reports don't. HeldBy is the operation that it
+	// depends on and waits for. Both are in the sentence, and so not in the output.
+	HoldExplained bool   `json:"-"`
+	HeldBy        string `json:"-"`
 	// Gained and Lost are the changes of effective access that this step leads to, sorted.
 	Gained []Access `json:"gained,omitempty"`
 	Lost   []Access `json:"lost,omitempty"`

@@ -24,6 +24,9 @@ const (
 	AdmissionUnchanged   AdmissionVerdict = "unchanged"   // it touches no control file
 )
 
+// Admits reports whether a commit with this verdict takes effect.
+func (v AdmissionVerdict) Admits() bool { return v == AdmissionAdmitted || v == AdmissionAnchor }
+
 // ApprovalState is where a request is on the first axis: was it approved?
 type ApprovalState string
 
@@ -90,18 +93,68 @@ const (
 	OutcomeWithdrawn OutcomeStatus = "withdrawn" // nothing wants it any longer, and they were told
 )
 
-// The states of a fulfilment: how far somebody outside is with an operation. FulfilmentPending, FulfilmentApplied and
-// FulfilmentFailed are the values of an answer. They lack a type of their own yet, since what somebody outside says
-// becomes the outcome, and what a read-back shows of it the state.
+// FulfilmentState is how far somebody outside is with an operation. Their report becomes the outcome of the operation, and
+// what a read-back shows of it the verification; this is the two together.
+type FulfilmentState string
+
+// The states of a fulfilment.
 const (
-	FulfilmentSubmitting = "submitting" // the intent is on record; whether they have heard of it is not known
-	FulfilmentPending    = "pending"
-	FulfilmentApplied    = "applied" // reported as done, and not seen yet
-	FulfilmentFailed     = "failed"
-	FulfilmentDiffers    = "differs" // reported as done, looked for and not found
-	FulfilmentWithdrawn  = "withdrawn"
-	FulfilmentVerified   = "verified"
-	FulfilmentAttested   = "attested"
+	FulfilmentSubmitting FulfilmentState = "submitting" // the intent is on record; whether they have heard of it is not known
+	FulfilmentPending    FulfilmentState = "pending"
+	FulfilmentApplied    FulfilmentState = "applied" // reported as done, and not seen yet
+	FulfilmentFailed     FulfilmentState = "failed"
+	FulfilmentDiffers    FulfilmentState = "differs" // reported as done, looked for and not found
+	FulfilmentWithdrawn  FulfilmentState = "withdrawn"
+	FulfilmentVerified   FulfilmentState = "verified"
+	FulfilmentAttested   FulfilmentState = "attested"
+)
+
+// FulfilmentMethod is how the state of a fulfilment is known.
+type FulfilmentMethod string
+
+// The ways in which the state of a fulfilment becomes known.
+const (
+	FulfilledByDelivery FulfilmentMethod = "delivery" // the request could not be delivered
+	FulfilledByAnswer   FulfilmentMethod = "answer"   // the webhook answered so at once
+	FulfilledByCallback FulfilmentMethod = "callback" // the webhook reported it later, signed
+	FulfilledByTicket   FulfilmentMethod = "ticket"   // somebody closed or reopened the issue
+	FulfilledByOperator FulfilmentMethod = "operator" // an operator reported it, with countersign fulfil
+	FulfilledByRead     FulfilmentMethod = "read"     // a read of the application showed it
+	FulfilledByPlan     FulfilmentMethod = "plan"     // it is no longer wanted
+)
+
+// AuditState is the state of one row of the audit export: that of an operation's outcome or of its read-back, or one of
+// those below.
+type AuditState string
+
+// The states of rows.
+const (
+	AuditVerified     AuditState = "verified"
+	AuditAttested     AuditState = "attested"  // reported as done, and no read can show it
+	AuditWithdrawn    AuditState = "withdrawn" // nothing wants it any longer, and they were told
+	AuditPending      AuditState = "pending"   // a read-back that waits for somebody, or an intent without outcome
+	AuditDiffers      AuditState = "differs"
+	AuditUnverifiable AuditState = "unverifiable"
+	AuditApplied      AuditState = "applied" // not read back yet
+	AuditFailed       AuditState = "failed"
+	AuditBlocked      AuditState = "blocked"
+	AuditCancelled    AuditState = "cancelled"
+	AuditHeld         AuditState = "held"
+	// A change without operation is one of these.
+	AuditQuarantined AuditState = "quarantined"
+	AuditWaiting     AuditState = "waiting" // admitted, and nothing done yet
+	AuditAdopted     AuditState = "adopted" // already in place
+	AuditUndone      AuditState = "undone"  // admitted once; its file has gone since, or has other content
+)
+
+// AuditItem is what an entitlement of an audit is about.
+type AuditItem string
+
+// The items of an audit.
+const (
+	AuditItemConnection  AuditItem = "connection"
+	AuditItemPayload     AuditItem = "payload"
+	AuditItemEntitlement AuditItem = "entitlement"
 )
 
 // Severity is how much a finding matters.

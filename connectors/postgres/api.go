@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +36,38 @@ func (s *settings) parse(field string) (*pgx.ConnConfig, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 15 * time.Second
 	}
-	return config, nil
+	return config, s.secure(field, config)
+}
+
+// secure has the server's certificate checked against the authorities of ca_file. Without that setting, the connection
+// string decides about TLS.
+func (s *settings) secure(field string, config *pgx.ConnConfig) error {
+	if s.CAFile == "" {
+		return nil
+	}
+	// The driver tries these in order. Those without TLS are what sslmode=allow and sslmode=prefer, the default, add.
+	all := append([]*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: config.TLSConfig}}, config.Fallbacks...)
+	secure := slices.DeleteFunc(all, func(f *pgconn.FallbackConfig) bool { return f.TLSConfig == nil })
+	plain := ""
+	if len(secure) == 0 {
+		plain = "the connection string of config." + field + " has sslmode=disable or names a socket"
+	}
+	check, err := s.config.TLS(s.CAFile, plain)
+	if err != nil {
+		return err
+	}
+	for _, f := range secure {
+		if f.TLSConfig.RootCAs != nil {
+			return s.config.Invalid("ca_file", "sslrootcert is set too, in the connection string of config.%s or in the environment (PGSSLROOTCERT, ~/.postgresql/root.crt); keep one of the two", field)
+		}
+		f.TLSConfig.RootCAs, f.TLSConfig.MinVersion = check.RootCAs, check.MinVersion
+		if f.TLSConfig.VerifyPeerCertificate == nil { // which sslmode=verify-ca sets
+			f.TLSConfig.InsecureSkipVerify, f.TLSConfig.ServerName = false, f.Host
+		}
+	}
+	config.Host, config.Port, config.TLSConfig = secure[0].Host, secure[0].Port, secure[0].TLSConfig
+	config.Fallbacks = secure[1:]
+	return nil
 }
 
 // wrap gives a driver's error a code, and a message without the connection string.
@@ -45,6 +79,8 @@ func wrap(op string, err error) error {
 	out := &connectors.Error{Op: op, Err: err, Code: connectors.Unavailable}
 	var pg *pgconn.PgError
 	var netErr net.Error
+	var certificate *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError // with sslmode=verify-ca
 	switch {
 	case errors.As(err, &pg):
 		out.Code, out.Message = codeOf(pg.Code), pg.Message+" ("+pg.Code+")"
@@ -61,8 +97,12 @@ func wrap(op string, err error) error {
 		out.Message = "stopped"
 	case errors.Is(err, context.DeadlineExceeded):
 		out.Message = "timed out"
+	case errors.As(err, &certificate), errors.As(err, &authority):
+		out.Code, out.Message = connectors.Denied, "the server's certificate is invalid: set its authority in config.ca_file, or in sslrootcert of the connection string"
 	case errors.As(err, &netErr):
 		out.Message = "could not reach the server: check that it is running, and check host and port in the connection string"
+	case strings.Contains(err.Error(), "server refused TLS connection"): // the driver has no type for it
+		out.Message = "the server does not support TLS: enable it (ssl = on), or remove config.ca_file and sslmode if the network is trusted"
 	default:
 		out.Message = "the connection to the server failed"
 	}

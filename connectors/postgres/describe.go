@@ -22,6 +22,7 @@ const configSchema = `{
   "properties": {
     "dsn": {"x-secret": true, "description": "Connection string (URL or keywords) of the planning credential, which only reads."},
     "apply_dsn": {"x-secret": true, "description": "Connection string of the applying credential. Default: the planning credential."},
+    "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's: absolute, or relative to the access repository and within it. With it, the connection uses TLS and the server's name is checked too, unless the connection string has sslmode=verify-ca."},
     "statement_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "60s", "description": "Time limit for one statement."},
     "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$", "default": "10m", "description": "Time limit for one read or one transaction of changes, including the network."},
     "lock_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "10s", "description": "Time limit for one statement to wait for a lock."}

@@ -44,9 +44,10 @@ type settings struct {
 	DSN      connectors.Secret `json:"dsn"`
 	ApplyDSN connectors.Secret `json:"apply_dsn"`
 	// These two keep the server's syntax, in which minutes are min.
-	StatementTimeout string        `json:"statement_timeout"`
-	LockTimeout      string        `json:"lock_timeout"`
-	Timeout          time.Duration `json:"timeout"`
+	StatementTimeout string            `json:"statement_timeout"`
+	LockTimeout      string            `json:"lock_timeout"`
+	Timeout          time.Duration     `json:"timeout"`
+	CAFile           connectors.CAFile `json:"ca_file"`
 
 	config connectors.Config
 }

@@ -138,7 +138,7 @@ func New(c Config) (*Client, error) {
 		c.ContentType = "application/json"
 	}
 	client := &Client{config: c, root: root}
-	client.http = &http.Client{Transport: &bounded{next: c.Transport, timeout: c.Timeout, max: c.MaxAnswer},
+	client.http = &http.Client{Transport: Bounded(c.Transport, c.Timeout, c.MaxAnswer),
 		// Redirects are returned to the caller: a token must not follow them.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return client, nil
@@ -290,7 +290,7 @@ func (c *Client) again(ctx context.Context, r Request, resp *http.Response, err 
 	}
 	repeatable := !r.OneTime && (r.Repeatable || r.Method != http.MethodPost)
 	if err != nil {
-		return repeatable && !errors.Is(err, errTooLarge), nil
+		return repeatable && !errors.Is(err, ErrTooLarge), nil
 	}
 	if wait, limited := c.limited(resp); limited {
 		// A proxy also answers "unavailable" when it has stopped waiting while the application still works.
@@ -391,11 +391,11 @@ func (c *Client) failed(ctx context.Context, r Request, err error) error {
 	if stopped := connectors.Stopped(ctx, r.Op); stopped != nil {
 		return stopped
 	}
-	e := &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Err: err, Whole: !errors.Is(err, errTooLarge)}
+	e := &connectors.Error{Code: connectors.Unavailable, Op: r.Op, Err: err, Whole: !errors.Is(err, ErrTooLarge)}
 	var timeout net.Error
 	var dns *net.DNSError
 	switch {
-	case errors.Is(err, errTooLarge):
+	case errors.Is(err, ErrTooLarge):
 		e.Message = fmt.Sprintf("the answer is larger than %d bytes", c.config.MaxAnswer)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		e.Message = "the request timed out"
@@ -416,32 +416,4 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
-}
-
-var errTooLarge = errors.New("the answer is too large")
-
-// bounded limits each try's time and each answer's size. The answer is read here, so that a truncated one fails the
-// try and not the decoder.
-type bounded struct {
-	next    http.RoundTripper
-	timeout time.Duration
-	max     int64
-}
-
-func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(req.Context(), b.timeout)
-	defer cancel()
-	resp, err := b.next.RoundTrip(req.Clone(ctx))
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, b.max+1))
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	if int64(len(body)) > b.max {
-		return nil, errTooLarge
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, nil
 }

@@ -114,7 +114,7 @@ func New(c Config) (*Client, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	client := &Client{config: c, owner: owner, name: name}
-	bounded := &bounded{next: c.Transport, timeout: c.Timeout}
+	bounded := rest.Bounded(c.Transport, c.Timeout, maxAnswer)
 	var authorized http.RoundTripper = &bearer{token: c.Token, next: bounded}
 	if c.App != nil {
 		if client.app, err = ghinstallation.New(bounded, c.App.ID, c.App.Installation, c.App.Key); err != nil {
@@ -214,31 +214,6 @@ func (b *bearer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return b.next.RoundTrip(req)
 }
 
-// bounded gives each try a time and each answer a size. The answer is read here, so that one that breaks off is
-// a failure of the try, not of decoding.
-type bounded struct {
-	next    http.RoundTripper
-	timeout time.Duration
-}
-
-func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
-	ctx, cancel := context.WithTimeout(req.Context(), b.timeout)
-	defer cancel()
-	resp, err := b.next.RoundTrip(req.Clone(ctx))
-	if err != nil {
-		return nil, err
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
-	if err = errors.Join(err, resp.Body.Close()); err != nil {
-		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	if len(body) > maxAnswer {
-		return nil, fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
-	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
-	return resp, nil
-}
-
 // conditional asks GitHub whether an answer changed, which costs nothing of the rate limit when it did not. It
 // always asks: an answer is never taken from memory by its age, since a review may have come since.
 type conditional struct {
@@ -317,7 +292,7 @@ func (c *Client) again(ctx context.Context, resp *http.Response, err error) (boo
 	}
 	if err != nil {
 		var of *url.Error
-		return !errors.Is(err, errRefused) && errors.As(err, &of) && isIdempotent(strings.ToUpper(of.Op)), nil
+		return !errors.Is(err, errRefused) && !errors.Is(err, rest.ErrTooLarge) && errors.As(err, &of) && isIdempotent(strings.ToUpper(of.Op)), nil
 	}
 	if wait, limited := c.limited(resp); limited {
 		return wait <= c.config.MaxWait, nil

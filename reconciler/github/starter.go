@@ -70,11 +70,11 @@ func (starter) NextSteps() string {
 Next: put your own people, owners and application in these files, then
   countersign validate
   git add . && git commit -m "Begin access as code" && git push
-At GitHub:
+On GitHub:
   import .github/countersign-ruleset.json (Settings, Rules, Rulesets, Import a ruleset)
   make the environments access-preview and access-apply, for the default branch alone, with their secrets
   pin the action in .github/workflows to a commit, and set forge.publisher to the account that publishes previews
-  countersign doctor        lists what is still open
+  countersign doctor        lists what is left to do
 `
 }
 

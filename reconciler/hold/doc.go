@@ -3,6 +3,6 @@
 // somebody outside was already asked for. Previews and runs ask it with the same rules, so that a preview foresees
 // what a run will hold.
 //
-// It is pure: it reads no clock, network, file or Git. It may import plan, connectors (static descriptions) and
-// schemas, nothing else of countersign.
+// It is pure: it reads no clock, network, file or Git. It may import plan and schemas, nothing else of
+// countersign.
 package hold

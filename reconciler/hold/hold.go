@@ -74,7 +74,7 @@ func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 	for i := range p.Operations {
 		o := &p.Operations[i]
 		if o.Hold == schemas.HoldNone {
-			o.Hold, o.HoldReason = holdOne(p, o, r, incomplete)
+			o.Hold, o.HoldReason, o.HoldExplained = holdOne(p, o, r, incomplete)
 		}
 	}
 	if r.Shrunken && !incomplete {
@@ -125,35 +125,36 @@ func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 	// approved documents name.
 	for i := range p.Operations {
 		if o := &p.Operations[i]; o.Hold == schemas.HoldNone && !(plan.Named(o) && o.Removes()) {
-			o.Hold, o.HoldReason = schemas.HoldBudget, why+": an owner raises spec.limits, or admits a BudgetOverride"
+			o.Hold, o.HoldReason, o.HoldExplained = schemas.HoldBudget, why+": an owner raises spec.limits, or admits a BudgetOverride", true
 		}
 	}
 	holdDependents(p)
 	return Counts{}
 }
 
-func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomplete bool) (schemas.Hold, string) {
+// holdOne returns whether the operation must wait, why, and whether the reason names what releases it.
+func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomplete bool) (h schemas.Hold, reason string, explained bool) {
 	takes := o.Removes() || o.Kind == schemas.OperationUpdate
 	outside, asked := r.Outside[o.ID]
 	switch {
 	case asked:
-		return outside.Hold, outside.Reason
+		return outside.Hold, outside.Reason, outside.Hold == schemas.HoldDeclined
 	case p.Mode == schemas.ModeObserve:
-		return schemas.HoldObserve, "the application is in mode observe"
+		return schemas.HoldObserve, "the application is in mode observe", false
 	case incomplete:
-		return schemas.HoldUnknown, "could not read all of the live state: " + p.Incomplete
+		return schemas.HoldUnknown, "could not read all of the live state: " + p.Incomplete, false
 	case r.Shrunken && !(plan.Named(o) && o.Removes()):
-		return schemas.HoldUnknown, shrunken + ": an owner admits an Acknowledgement with first_run: " + p.Application + " when this is right"
+		return schemas.HoldUnknown, shrunken + ": an owner admits an Acknowledgement with first_run: " + p.Application + " when this is right", true
 	case r.Unable[o.Provisioning] != "":
-		return schemas.HoldProvision, r.Unable[o.Provisioning]
+		return schemas.HoldProvision, r.Unable[o.Provisioning], true
 	case p.Mode == schemas.ModeAdd && takes:
-		return schemas.HoldAdd, "the application is in mode add, which takes nothing away"
+		return schemas.HoldAdd, "the application is in mode add, which takes nothing away", false
 	case (o.Cause == schemas.CauseDrift || o.Cause == schemas.CauseUnmanaged) && !r.Enforce:
-		return schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it"
+		return schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it", true
 	case r.FirstRun && takes && !plan.Named(o):
-		return schemas.HoldFirstRun, "a first run takes nothing away: the next one does, once an owner has admitted an Acknowledgement with first_run: " + p.Application
+		return schemas.HoldFirstRun, "a first run takes nothing away: the next one does, once an owner has admitted an Acknowledgement with first_run: " + p.Application, true
 	}
-	return schemas.HoldNone, ""
+	return schemas.HoldNone, "", false
 }
 
 func holdDependents(p *schemas.ApplicationPlan) {
@@ -162,7 +163,7 @@ func holdDependents(p *schemas.ApplicationPlan) {
 		o := &p.Operations[i]
 		for _, id := range o.DependsOn {
 			if h, ok := held[id]; ok && o.Hold == schemas.HoldNone {
-				o.Hold, o.HoldReason = h, "it depends on operation "+id+", which waits"
+				o.Hold, o.HoldReason, o.HeldBy = h, "it depends on operation "+id+", which waits", id
 			}
 		}
 		if o.Hold != schemas.HoldNone {

@@ -35,24 +35,6 @@ var derivedTables = [...]struct{ name, order string }{
 	{"removals", "1, 2, 3"}, {"operations", "1, 2, 3, 4"}, {"held", "1, 2, 3, 4"}, {"fulfilments", "1, 2"},
 }
 
-// The statuses of operations and read-backs, as records have them.
-const (
-	statusPending      = "pending"
-	statusApplied      = "applied"
-	statusFailed       = "failed"
-	statusBlocked      = "blocked"
-	statusCancelled    = "cancelled"
-	statusVerified     = "verified"
-	statusDiffers      = "differs"
-	statusUnverifiable = "unverifiable"
-	statusWithdrawn    = "withdrawn"
-	statusAttested     = "attested"
-
-	verdictAnchor      = "anchor"
-	verdictAdmitted    = "admitted"
-	verdictQuarantined = "quarantined"
-)
-
 // writer prepares each statement once and keeps the first error.
 type writer struct {
 	tx       *sql.Tx
@@ -126,7 +108,7 @@ func (w *writer) derive(ctx context.Context, r *schemas.Record) {
 			} else {
 				w.exec(ctx, `INSERT OR REPLACE INTO open VALUES (?, ?, ?, 0, ?)`, r.Application, o.ID, r.Sequence, w.json(o))
 			}
-			w.operation(ctx, r, o, statusPending, "")
+			w.operation(ctx, r, o, schemas.OutcomePending, "")
 		}
 	case schemas.RecordOutcome:
 		w.outcome(ctx, r)
@@ -148,22 +130,18 @@ const CountIncomplete = "incomplete"
 func (w *writer) admission(ctx context.Context, r *schemas.Record) {
 	a := r.Admission
 	w.exec(ctx, `INSERT OR REPLACE INTO admissions VALUES (?, ?)`, a.Commit, r.Sequence)
-	if !admits(a.Verdict) && a.Verdict != verdictQuarantined {
+	if !a.Verdict.Admits() && a.Verdict != schemas.AdmissionQuarantined {
 		return
 	}
 	for _, f := range a.Changes {
-		w.exec(ctx, `INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?)`, f.Path, r.Sequence, f.After, admits(a.Verdict))
+		w.exec(ctx, `INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, ?)`, f.Path, r.Sequence, f.After, a.Verdict.Admits())
 	}
-	if !admits(a.Verdict) {
+	if !a.Verdict.Admits() {
 		return
 	}
 	for _, f := range a.Admits {
 		w.exec(ctx, `INSERT OR REPLACE INTO approvals VALUES (?, ?, ?, 1)`, f.Path, r.Sequence, f.After)
 	}
-}
-
-func admits(verdict schemas.AdmissionVerdict) bool {
-	return verdict == verdictAdmitted || verdict == verdictAnchor
 }
 
 func (w *writer) outcome(ctx context.Context, r *schemas.Record) {
@@ -172,37 +150,37 @@ func (w *writer) outcome(ctx context.Context, r *schemas.Record) {
 		w.fulfilment(ctx, r)
 		return
 	}
-	w.operation(ctx, r, o, string(r.Outcome.Status), r.Outcome.Error)
+	w.operation(ctx, r, o, r.Outcome.Status, r.Outcome.Error)
 	status := r.Outcome.Status
-	if untried := status == statusBlocked || status == statusCancelled; untried || r.Outcome.Attempts > 1 {
+	if untried := status == schemas.OutcomeBlocked || status == schemas.OutcomeCancelled; untried || r.Outcome.Attempts > 1 {
 		w.exec(ctx, `UPDATE open SET untried = ? WHERE application = ? AND operation = ?`, untried, r.Application, o.ID)
 	}
-	if status == statusApplied {
+	if status == schemas.OutcomeApplied {
 		w.removal(ctx, r)
 	}
 }
 
 func (w *writer) verification(ctx context.Context, r *schemas.Record) {
 	o, status := r.Operation, r.Verification.Status
-	if status == statusVerified {
+	if status == schemas.VerificationVerified {
 		// Before the intent is closed: it identifies the removal.
 		w.removal(ctx, r)
 	}
 	switch status {
-	case statusVerified, statusAttested:
-		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state <> ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, statusWithdrawn)
-	case statusDiffers:
-		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state = ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, statusApplied)
+	case schemas.VerificationVerified, schemas.VerificationAttested:
+		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state <> ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, schemas.OutcomeWithdrawn)
+	case schemas.VerificationDiffers:
+		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state = ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, schemas.OutcomeApplied)
 	}
 	switch {
-	case status == statusUnverifiable:
+	case status == schemas.VerificationUnverifiable:
 		// Its result is unknown, so it stays open, unless it was never tried.
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND untried`, r.Application, o.ID)
-	case (status == statusDiffers || status == statusPending) && len(o.Documents) > 0:
+	case (status == schemas.VerificationDiffers || status == schemas.VerificationPending) && len(o.Documents) > 0:
 		// The application accepted it, and doesn't show it yet: it stays open until it is seen.
 		d := o.Documents[0]
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND NOT EXISTS
-  (SELECT 1 FROM operations WHERE path = ? AND idx = ? AND application = ? AND operation = ? AND outcome = ?)`, r.Application, o.ID, d.Path, d.Index, r.Application, o.ID, statusApplied)
+  (SELECT 1 FROM operations WHERE path = ? AND idx = ? AND application = ? AND operation = ? AND outcome = ?)`, r.Application, o.ID, d.Path, d.Index, r.Application, o.ID, schemas.OutcomeApplied)
 	default:
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ?`, r.Application, o.ID)
 	}
@@ -211,9 +189,9 @@ func (w *writer) verification(ctx context.Context, r *schemas.Record) {
 	}
 }
 
-func (w *writer) operation(ctx context.Context, r *schemas.Record, o *schemas.Operation, outcome, failure string) {
+func (w *writer) operation(ctx context.Context, r *schemas.Record, o *schemas.Operation, outcome schemas.OutcomeStatus, failure string) {
 	for _, d := range o.Documents {
-		w.exec(ctx, `INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, d.Path, d.Index, r.Application, o.ID, r.Run, string(o.Cause), outcome, statusPending, failure)
+		w.exec(ctx, `INSERT OR REPLACE INTO operations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, d.Path, d.Index, r.Application, o.ID, r.Run, string(o.Cause), outcome, schemas.OutcomePending, failure)
 	}
 }
 
@@ -227,20 +205,20 @@ func (w *writer) submitted(ctx context.Context, r *schemas.Record, o *schemas.Op
 // replaced changes nothing, and the response to a request doesn't override a callback that came before it.
 func (w *writer) fulfilment(ctx context.Context, r *schemas.Record) {
 	o, f, status := r.Operation, r.Outcome.Fulfilment, r.Outcome.Status
-	state, from := string(status), ""
+	state, from := schemas.FulfilmentState(status), schemas.FulfilmentState("")
 	switch {
-	case status == statusFailed && f.Method == schemas.FulfilledByDelivery:
+	case status == schemas.OutcomeFailed && f.Method == schemas.FulfilledByDelivery:
 		state, from = schemas.FulfilmentSubmitting, schemas.FulfilmentSubmitting
-	case status == statusPending && f.Method == schemas.FulfilledByAnswer:
+	case status == schemas.OutcomePending && f.Method == schemas.FulfilledByAnswer:
 		from = schemas.FulfilmentSubmitting
 	}
 	const this = ` application = ? AND operation = ? AND submission = ? AND (? = '' OR state = ?)`
 	args := []any{r.Application, o.ID, f.Submission, from, from}
 	for _, d := range o.Documents {
 		w.exec(ctx, `UPDATE operations SET run = ?, outcome = ?, verification = ?, error = ? WHERE path = ? AND idx = ? AND application = ? AND operation = ?
-AND EXISTS (SELECT 1 FROM fulfilments WHERE`+this+`)`, append([]any{r.Run, string(status), statusPending, r.Outcome.Error, d.Path, d.Index, r.Application, o.ID}, args...)...)
+AND EXISTS (SELECT 1 FROM fulfilments WHERE`+this+`)`, append([]any{r.Run, string(status), schemas.OutcomePending, r.Outcome.Error, d.Path, d.Index, r.Application, o.ID}, args...)...)
 	}
-	if status == statusApplied {
+	if status == schemas.OutcomeApplied {
 		w.removal(ctx, r)
 	}
 	w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ?, record = ? WHERE`+this, append([]any{state, r.Time.UTC().Format(timeKey), w.json(f)}, args...)...)

@@ -11,7 +11,7 @@ import (
 )
 
 // isOpen reports whether somebody outside is working on it.
-func isOpen(state string) bool {
+func isOpen(state schemas.FulfilmentState) bool {
 	return state == schemas.FulfilmentSubmitting || state == schemas.FulfilmentPending || state == schemas.FulfilmentApplied
 }
 
@@ -19,7 +19,7 @@ func isOpen(state string) bool {
 type Fulfilment struct {
 	schemas.FulfilmentRecord
 	Application string
-	State       string
+	State       schemas.FulfilmentState
 	// Since is when they were asked, Changed when the state came to be.
 	Since, Changed time.Time
 	// Run is the one that asked, Intent the sequence of its record.
@@ -85,17 +85,17 @@ func (l *Ledger) Attestations(ctx context.Context, application string, fn func(o
 	err := l.Records(ctx, Filter{Application: application, Types: []schemas.RecordType{schemas.RecordOutcome, schemas.RecordVerification}}, func(r schemas.Record) error {
 		i, known := last[r.Operation.ID]
 		if r.Type == schemas.RecordVerification {
-			if known && r.Verification.Status == statusDiffers {
+			if known && r.Verification.Status == schemas.VerificationDiffers {
 				done[i].Operation = nil
 			}
 			return nil
 		}
 		switch f := r.Outcome.Fulfilment; {
 		case f == nil:
-		case r.Outcome.Status == statusApplied:
+		case r.Outcome.Status == schemas.OutcomeApplied:
 			last[r.Operation.ID] = len(done)
 			done = append(done, r)
-		case known && r.Outcome.Status == statusPending && f.Submission == done[i].Outcome.Fulfilment.Submission:
+		case known && r.Outcome.Status == schemas.OutcomePending && f.Submission == done[i].Outcome.Fulfilment.Submission:
 			done[i].Operation = nil // the ticket was opened again before anything followed from its closing
 		}
 		return nil

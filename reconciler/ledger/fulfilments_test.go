@@ -24,7 +24,7 @@ func TestFulfilmentStates(t *testing.T) {
 	pending := word(a, "s1", statusPending, answer)
 	for name, tt := range map[string]struct {
 		records      []schemas.Record
-		state        string
+		state        schemas.FulfilmentState
 		provisioning string
 		verification string
 	}{
@@ -67,7 +67,7 @@ func TestFulfilmentStates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			state := ""
+			state := schemas.FulfilmentState("")
 			if len(list) == 1 {
 				state = list[0].State
 			}
@@ -114,7 +114,7 @@ func TestAttestations(t *testing.T) {
 		word(a, "s1", statusApplied, schemas.FulfilledByOperator), outcome("r", a, statusApplied))
 	var got []string
 	err := l.Attestations(t.Context(), app, func(o *schemas.Operation, f *schemas.FulfilmentRecord, _ time.Time) {
-		got = append(got, o.ID+" "+f.Method)
+		got = append(got, o.ID+" "+string(f.Method))
 	})
 	if diff := cmp.Diff([]string{"b callback", "a operator"}, got); err != nil || diff != "" {
 		t.Errorf("%v (-want +got)\n%s", err, diff)

@@ -68,9 +68,10 @@ func (l *Ledger) States(ctx context.Context, documents ...schemas.DocumentID) (m
 
 // tally counts the operations of a document.
 type tally struct {
-	operations              int
-	outcomes, verifications map[string]int
-	held, drifted, overdue  int
+	operations             int
+	outcomes               map[schemas.OutcomeStatus]int
+	verifications          map[schemas.VerificationState]int
+	held, drifted, overdue int
 	// waiting counts operations for somebody outside that nobody has been asked for yet.
 	waiting int
 	failure string
@@ -80,7 +81,7 @@ func (l *Ledger) tallies(ctx context.Context, q querier, path string, sums map[K
 	of := func(k Key) *tally {
 		t := sums[k]
 		if t == nil {
-			t = &tally{outcomes: map[string]int{}, verifications: map[string]int{}}
+			t = &tally{outcomes: map[schemas.OutcomeStatus]int{}, verifications: map[schemas.VerificationState]int{}}
 			sums[k] = t
 		}
 		return t
@@ -95,12 +96,15 @@ func (l *Ledger) tallies(ctx context.Context, q querier, path string, sums map[K
 	}
 	err := rows(ctx, q, `SELECT path, idx, cause, outcome, verification, error, coalesce(`+asked+`, '') FROM operations o`+only, args, func(s *sql.Rows) error {
 		var k Key
-		var cause, outcome, verification, failure, asked string
+		var cause, failure string
+		var outcome schemas.OutcomeStatus
+		var verification schemas.VerificationState
+		var asked schemas.FulfilmentState
 		if err := s.Scan(&k.Path, &k.Index, &cause, &outcome, &verification, &failure, &asked); err != nil {
 			return err
 		}
-		if outcome == statusPending && verification == statusVerified && asked == "" {
-			outcome = statusApplied // the run ended before the outcome was on record, and a read-back shows the effect
+		if outcome == schemas.OutcomePending && verification == schemas.VerificationVerified && asked == "" {
+			outcome = schemas.OutcomeApplied // the run ended before the outcome was on record, and a read-back shows the effect
 		}
 		t := of(k)
 		t.operations++
@@ -110,7 +114,7 @@ func (l *Ledger) tallies(ctx context.Context, q querier, path string, sums map[K
 			t.failure = failure
 		}
 		// An operation that somebody outside is working on is not drift.
-		if cause == string(schemas.CauseDrift) && verification != statusVerified && verification != statusAttested && !isOpen(asked) {
+		if cause == string(schemas.CauseDrift) && verification != schemas.VerificationVerified && verification != schemas.VerificationAttested && !isOpen(asked) {
 			t.drifted++
 		}
 		return nil
@@ -144,7 +148,7 @@ FROM held h`+only, args, func(s *sql.Rows) error {
 }
 
 func (t *tally) provisioning() schemas.ProvisioningState {
-	applied, withdrawn := t.outcomes[statusApplied], t.outcomes[statusWithdrawn]
+	applied, withdrawn := t.outcomes[schemas.OutcomeApplied], t.outcomes[schemas.OutcomeWithdrawn]
 	operations := t.operations - withdrawn
 	switch {
 	case operations == 0 && t.held == 0 && t.waiting == 0:
@@ -156,9 +160,9 @@ func (t *tally) provisioning() schemas.ProvisioningState {
 		return schemas.ProvisioningApplied
 	case applied > 0:
 		return schemas.ProvisioningPartial
-	case t.outcomes[statusFailed]+t.outcomes[statusCancelled] > 0:
+	case t.outcomes[schemas.OutcomeFailed]+t.outcomes[schemas.OutcomeCancelled] > 0:
 		return schemas.ProvisioningFailed
-	case t.outcomes[statusBlocked] > 0:
+	case t.outcomes[schemas.OutcomeBlocked] > 0:
 		return schemas.ProvisioningBlocked
 	case operations > 0 || t.waiting > 0:
 		return schemas.ProvisioningPending
@@ -167,9 +171,9 @@ func (t *tally) provisioning() schemas.ProvisioningState {
 }
 
 func (t *tally) verification() schemas.VerificationState {
-	attested := t.verifications[statusAttested]
-	verified := t.verifications[statusVerified] + attested
-	operations := t.operations - t.outcomes[statusWithdrawn]
+	attested := t.verifications[schemas.VerificationAttested]
+	verified := t.verifications[schemas.VerificationVerified] + attested
+	operations := t.operations - t.outcomes[schemas.OutcomeWithdrawn]
 	switch {
 	case t.overdue > 0:
 		return schemas.VerificationOverdue
@@ -185,9 +189,9 @@ func (t *tally) verification() schemas.VerificationState {
 		return schemas.VerificationVerified
 	case verified > 0:
 		return schemas.VerificationPartial
-	case t.verifications[statusDiffers] > 0:
+	case t.verifications[schemas.VerificationDiffers] > 0:
 		return schemas.VerificationDiffers
-	case t.verifications[statusUnverifiable] > 0:
+	case t.verifications[schemas.VerificationUnverifiable] > 0:
 		return schemas.VerificationUnverifiable
 	}
 	return schemas.VerificationPending

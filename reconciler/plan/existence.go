@@ -183,6 +183,7 @@ func (d *differ) absent(it *subject) bool {
 	if it.identity && c.SourceID == "" {
 		op.Hold = schemas.HoldIdentity
 		op.HoldReason = fmt.Sprintf("the name had id %s when it was verified and has %s now: set source_id to the one to delete", it.base.NativeID, l.NativeID)
+		op.HoldExplained = true
 	}
 	d.plan(op, absent, c.Documents, it.base, it.known)
 	return false
@@ -220,6 +221,7 @@ func (d *differ) holdIdentity(op *schemas.Operation, identity bool, was, is stri
 	if identity {
 		op.Hold = schemas.HoldIdentity
 		op.HoldReason = fmt.Sprintf("the name had id %s when it was verified and has %s now: approve it again in a new request", was, is)
+		op.HoldExplained = true
 	}
 }
 

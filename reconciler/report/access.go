@@ -49,19 +49,7 @@ func (b *builder) access(r *schemas.AccessReport) document {
 		d.Blocks = append(d.Blocks, items{entry(layout.MarkInfo, say("{}: attested, not read; shows what was reported as done", list(apps, b.list)))})
 	}
 	for _, app := range slices.Sorted(maps.Keys(r.NotRead)) {
-		var l items
-		for i, n := range r.NotRead[app] {
-			if i == b.list {
-				l = append(l, entry(layout.MarkInfo, say("{}: not read: {} more", name(app), len(r.NotRead[app])-i)))
-				break
-			}
-			of := n.What
-			if n.Connection.SourceName != "" {
-				of += " " + n.Connection.String()
-			}
-			l = append(l, entry(layout.MarkInfo, say("{}: not read: {} ({})", name(app), b.sentence(of), n.Count)))
-		}
-		d.Blocks = append(d.Blocks, l)
+		d.Blocks = append(d.Blocks, items{entry(layout.MarkInfo, say("{}: not read: {}", name(app), b.notRead(r.NotRead[app])))})
 	}
 	if len(r.Incomplete) > 0 {
 		d.Icon = layout.MarkStop

@@ -2,26 +2,32 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
 
-// notRead sums up by kind what the live state leaves out: "default privilege (4), parameter (1)".
-func notRead(list []schemas.NotRead) string {
-	counts := map[string]int{}
-	for _, n := range list {
+// notRead sums up by kind what the live state leaves out, with the connections it is of where they are known:
+// "default privilege (4), rule (1, of role/admin)".
+func (b *builder) notRead(left []schemas.NotRead) line {
+	counts, of := map[string]int{}, map[string][]line{}
+	for _, n := range left {
 		counts[n.What] += n.Count
+		if n.Connection.SourceName != "" {
+			of[n.What] = append(of[n.What], b.of(n.Connection))
+		}
 	}
-	var parts []string
+	var parts []line
 	for _, what := range slices.Sorted(maps.Keys(counts)) {
-		parts = append(parts, fmt.Sprintf("%s (%d)", what, counts[what]))
+		part := say("{} ({})", b.sentence(what), counts[what])
+		if names := of[what]; len(names) > 0 {
+			part = say("{} ({}, of {})", b.sentence(what), counts[what], list(names, b.names))
+		}
+		parts = append(parts, part)
 	}
-	return strings.Join(parts, ", ")
+	return join(", ", parts...)
 }
 
 // notReadCount counts what the live states of plans leave out.
@@ -45,7 +51,7 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 		out = append(out, items{entry(layout.MarkInfo, say("attested: shows what others reported. countersign can't read this application, so drift is unknown"))})
 	}
 	if len(p.NotRead) > 0 {
-		out = append(out, items{entry(layout.MarkInfo, say("not read, so drift in it is unknown: {}", b.sentence(notRead(p.NotRead))))})
+		out = append(out, items{entry(layout.MarkInfo, say("not read, so drift in it is unknown: {}", b.notRead(p.NotRead)))})
 	}
 	if len(p.Pending) > 0 {
 		var l items

@@ -1,8 +1,6 @@
 package report
 
 import (
-	"strings"
-
 	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
 )
@@ -78,16 +76,6 @@ func waits(h schemas.Hold) line {
 	return say("held: {}", word(h))
 }
 
-// explainsRelease reports whether the reason of a hold already explains what releases it.
-func explainsRelease(reason string) bool {
-	for _, w := range []string{"drift --enforce", "Acknowledgement", "BudgetOverride", "source_id", "new request", "use direct", "use webhook", "an owner adds", "undo the request", "asked for again", "requested again"} {
-		if strings.Contains(reason, w) {
-			return true
-		}
-	}
-	return false
-}
-
 // holds lists why operations wait, each reason once.
 func (b *builder) holds(ops []schemas.Operation) items {
 	type group struct {
@@ -109,18 +97,14 @@ func (b *builder) holds(ops []schemas.Operation) items {
 		reason, id := say("{}", o.HoldReason), string(o.Hold)+"\x00"+o.HoldReason
 		if o.HoldReason == "" {
 			reason = nil
-		} else if !explainsRelease(o.HoldReason) {
-			for _, d := range o.DependsOn {
-				// The reason names an operation by its id, which people can't read.
-				if dep := byID[d]; dep != nil && dep.Hold != schemas.HoldNone && d != "" && strings.Contains(o.HoldReason, d) {
-					reason, id = say("it depends on the {} of {}, which is waiting too", word(dep.Kind), b.of(dep.Connection)), "\x00"+string(o.Hold)+d
-				}
-			}
+		} else if on := byID[o.HeldBy]; on != nil && on.Hold != schemas.HoldNone {
+			// The reason names an operation by its id, which people can't read.
+			reason, id = say("it depends on the {} of {}, which is waiting too", word(on.Kind), b.of(on.Connection)), "\x00"+string(o.Hold)+o.HeldBy
 		}
 		g := groups[id]
 		if g == nil {
 			g = &group{hold: o.Hold, reason: reason}
-			if !explainsRelease(o.HoldReason) {
+			if !o.HoldExplained {
 				if r := release(o.Hold); r != "" {
 					g.reason = join("; ", reason, say("{}", r))
 				}

@@ -166,6 +166,18 @@ type progress struct {
 	apart bool
 }
 
+// The columns of operations, in previews, comments and runs. A column without text in any row is left out.
+const (
+	columnOperation = iota
+	columnState
+	columnRisk
+	columnConnection
+	columnWhat
+	columnUntil
+)
+
+var operationColumns = []literal{columnOperation: "Operation", columnState: "State", columnRisk: "Risk", columnConnection: "Connection", columnWhat: "What", columnUntil: "Until"}
+
 // changes is the table of operations, the most dangerous first. noEffect marks operations that
 // change nobody's access, which is only known with the live state.
 func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []block {
@@ -175,19 +187,20 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 	if b.grouped {
 		return b.connections(ops)
 	}
-	t := table{Head: []literal{"Operation", "State", "Risk", "Connection", "What", "Until"}, More: "Effect"}
+	t := table{Head: operationColumns, More: "Effect"}
 	shared := common(ops)
 	sorted := byDanger(ops, p.rank)
 	for i, o := range sorted {
 		if i == b.rows {
 			break
 		}
-		r := row{Mark: operationMark(o), Cells: []line{word(o.Kind), nil, nil, b.of(o.Connection), b.subject(o), nil}}
+		r := row{Mark: operationMark(o), Cells: make([]line, len(operationColumns))}
+		r.Cells[columnOperation], r.Cells[columnConnection], r.Cells[columnWhat] = word(o.Kind), b.of(o.Connection), b.subject(o)
 		if o.Expires != nil {
-			r.Cells[5] = say("until {}", instant(*o.Expires))
+			r.Cells[columnUntil] = say("until {}", instant(*o.Expires))
 		}
 		if o.Privileged {
-			r.Cells[2] = say("privileged").In(bad)
+			r.Cells[columnRisk] = say("privileged").In(bad)
 		}
 		effects := b.effects(o.Gained, o.Lost)
 		if p.apart && len(effects) > 0 {
@@ -205,12 +218,12 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 			}
 		}
 		if o.Hold != schemas.HoldNone {
-			r.Cells[1] = waits(o.Hold).In(caution)
+			r.Cells[columnState] = waits(o.Hold).In(caution)
 		}
 		if p.state != nil {
 			s, detail := p.state(o)
 			if !s.Empty() {
-				r.Cells[1] = s
+				r.Cells[columnState] = s
 			}
 			r.More = append(r.More, detail...)
 		}

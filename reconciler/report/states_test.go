@@ -104,29 +104,30 @@ func signoffMissing() *schemas.Preview {
 // heldEachWay has one operation for every hold there is.
 func heldEachWay() *schemas.Preview {
 	reasons := []struct {
-		hold   schemas.Hold
-		reason string
+		hold      schemas.Hold
+		reason    string
+		explained bool
 	}{
-		{schemas.HoldObserve, "the application is in mode observe"},
-		{schemas.HoldAdd, "the application is in mode add, which takes nothing away"},
-		{schemas.HoldFirstRun, "a first run takes nothing away: the next one does, once an owner has admitted an Acknowledgement with first_run: warehouse"},
-		{schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it"},
-		{schemas.HoldBudget, "60 revokes in this run, and the limit is 50: an owner raises spec.limits, or admits a BudgetOverride"},
-		{schemas.HoldUnknown, "could not read all of the live state: a page is missing"},
-		{schemas.HoldProtected, "the role is the server's own"},
-		{schemas.HoldIdentity, "the name had id 17 when it was verified and has 42 now: approve it again in a new request"},
-		{schemas.HoldPending, "webhook it.acme.test since 2026-11-23T09:00:00Z"},
-		{schemas.HoldDeclined, "bob, ticket acme/access#12, closed it as not planned at 2026-11-23T09:00:00Z: reopen the issue, or undo the request"},
-		{schemas.HoldProvision, "provisioning ticket, and tickets are issues at GitHub, and the forge is local: use webhook or direct"},
+		{schemas.HoldObserve, "the application is in mode observe", false},
+		{schemas.HoldAdd, "the application is in mode add, which takes nothing away", false},
+		{schemas.HoldFirstRun, "a first run takes nothing away: the next one does, once an owner has admitted an Acknowledgement with first_run: warehouse", true},
+		{schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it", true},
+		{schemas.HoldBudget, "60 revokes in this run, and the limit is 50: an owner raises spec.limits, or admits a BudgetOverride", true},
+		{schemas.HoldUnknown, "could not read all of the live state: a page is missing", false},
+		{schemas.HoldProtected, "the role is the server's own", false},
+		{schemas.HoldIdentity, "the name had id 17 when it was verified and has 42 now: approve it again in a new request", true},
+		{schemas.HoldPending, "webhook it.acme.test since 2026-11-23T09:00:00Z", false},
+		{schemas.HoldDeclined, "bob, ticket acme/access#12, closed it as not planned at 2026-11-23T09:00:00Z: reopen the issue, or undo the request", true},
+		{schemas.HoldProvision, "provisioning ticket, and tickets are issues at GitHub, and the forge is local: use webhook or direct", true},
 	}
 	var ops []schemas.Operation
 	for i, r := range reasons {
 		o := operation(fmt.Sprintf("h%d", i), schemas.OperationRevoke, named("user", fmt.Sprintf("user%d", i)), schemas.PrivilegeMember)
-		o.Hold, o.HoldReason = r.hold, r.reason
+		o.Hold, o.HoldReason, o.HoldExplained = r.hold, r.reason, r.explained
 		ops = append(ops, o)
 	}
 	dependent := operation("h99", schemas.OperationDelete, schemas.Name{}, "")
-	dependent.Hold, dependent.HoldReason, dependent.DependsOn = schemas.HoldAdd, "it depends on operation h1, which waits", []string{"h1"}
+	dependent.Hold, dependent.HoldReason, dependent.HeldBy, dependent.DependsOn = schemas.HoldAdd, "it depends on operation h1, which waits", "h1", []string{"h1"}
 	p := preview(schemas.VerdictReady, warehouse(append(ops, dependent)...))
 	return p
 }
@@ -274,7 +275,7 @@ func broken() *schemas.RunReport {
 
 func drifted() *schemas.RunReport {
 	byHand := operation("d1", schemas.OperationRevoke, named("user", "mallory"), schemas.PrivilegeMember)
-	byHand.Cause, byHand.Hold, byHand.HoldReason = schemas.CauseDrift, schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it"
+	byHand.Cause, byHand.Hold, byHand.HoldReason, byHand.HoldExplained = schemas.CauseDrift, schemas.HoldDrift, "nobody requested this; countersign drift --enforce fixes it", true
 	byHand.Lost = gains(orders, "SELECT", "mallory")
 	due := operation("d2", schemas.OperationRevoke, named("user", "alice"), schemas.PrivilegeMember)
 	due.Cause = schemas.CauseExpiry
@@ -291,7 +292,7 @@ func outside() *schemas.RunReport {
 	ops := operations()
 	a := warehouse(ops...)
 	a.Operations[1].Hold, a.Operations[1].HoldReason = schemas.HoldPending, "ticket acme/access#12 since 2026-11-23T09:00:00Z"
-	a.Operations[2].Hold, a.Operations[2].HoldReason, a.Operations[2].DependsOn = schemas.HoldPending, "it depends on operation o2, which waits", []string{"o2"}
+	a.Operations[2].Hold, a.Operations[2].HoldReason, a.Operations[2].HeldBy, a.Operations[2].DependsOn = schemas.HoldPending, "it depends on operation o2, which waits", "o2", []string{"o2"}
 	asked := func(id string, status schemas.OutcomeStatus, by, message string) schemas.OutcomeRecord {
 		o := outcomeOf(id, status)
 		o.Fulfilment = &schemas.FulfilmentRecord{Operation: id, Submission: "ful_" + id, Via: schemas.ProvisioningWebhook, To: "it.acme.test", By: by, Message: message}

@@ -211,7 +211,7 @@ func (a *application) stillOpen() bool {
 	if len(a.interrupted) == 0 {
 		return true
 	}
-	open := a.notSeen(&a.result)
+	open := notSeen(&a.result)
 	for item, o := range a.interrupted {
 		if !open(item, &o) {
 			return false
@@ -221,15 +221,8 @@ func (a *application) stillOpen() bool {
 }
 
 // notSeen returns a function that reports whether an intended effect is still missing in a plan, or waits for somebody.
-func (a *application) notSeen(seen *plan.Result) func(item string, o *schemas.Operation) bool {
-	missing := map[string]bool{}
-	for i := range seen.Plan.Operations {
-		missing[seen.Plan.Operations[i].ID] = true
-	}
-	pending := map[string]bool{}
-	for i := range seen.Plan.Pending {
-		pending[plan.EntitlementItem(seen.Plan.Pending[i].Key)] = true
-	}
+func notSeen(seen *plan.Result) func(item string, o *schemas.Operation) bool {
+	missing, pending, _ := readBackItems(seen)
 	return func(item string, o *schemas.Operation) bool { return missing[o.ID] || pending[item] }
 }
 

@@ -73,7 +73,7 @@ func (a *application) recordOutcome(ctx context.Context, f *ledger.Fulfilment, o
 	if _, err := a.base.Ledger.Append(context.WithoutCancel(ctx), rec); err != nil {
 		return fmt.Errorf("write the ledger: %w", err)
 	}
-	if out.Status == schemas.FulfilmentApplied && a.live != nil && a.live.attested != nil {
+	if out.Status == schemas.OutcomeApplied && a.live != nil && a.live.attested != nil {
 		a.live.attested.Add(&op, a.now())
 	}
 	return nil
@@ -89,7 +89,7 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 	for _, id := range a.fulfilments.Seen {
 		f := a.fulfilments.Asked[id]
 		if f.State != schemas.FulfilmentApplied {
-			out := fulfilment.OutcomeOf(&f, schemas.FulfilmentApplied, schemas.FulfilledByRead, a.now())
+			out := fulfilment.OutcomeOf(&f, schemas.OutcomeApplied, schemas.FulfilledByRead, a.now())
 			out.Fulfilment.Message = "the application shows it"
 			if err := a.recordOutcome(ctx, &f, out, a.id); err != nil {
 				return err
@@ -119,7 +119,7 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 		if err := a.append(ctx, rec); err != nil {
 			return err
 		}
-		f.State = string(v.Status)
+		f.State = schemas.FulfilmentState(v.Status)
 		a.fulfilments.Asked[id] = f
 		if f.Via == schemas.ProvisioningTicket && f.To != "" {
 			tickets[f.To] = true
@@ -134,9 +134,9 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 // verified is the status of a read-back that shows the effect.
 func (a *application) verified() schemas.VerificationState {
 	if a.live.attested != nil {
-		return schemas.FulfilmentAttested
+		return schemas.VerificationAttested
 	}
-	return schemas.FulfilmentVerified
+	return schemas.VerificationVerified
 }
 
 // withdraw cancels operations that are no longer wanted. Where that fails, they stay as they are, and nothing else is
@@ -145,7 +145,7 @@ func (a *application) withdraw(ctx context.Context) error {
 	tickets := map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(a.fulfilments.Vanished)) {
 		f, why := a.fulfilments.Asked[id], a.fulfilments.Vanished[id]
-		out := fulfilment.OutcomeOf(&f, schemas.FulfilmentWithdrawn, schemas.FulfilledByPlan, a.now())
+		out := fulfilment.OutcomeOf(&f, schemas.OutcomeWithdrawn, schemas.FulfilledByPlan, a.now())
 		out.Fulfilment.Message = why
 		open := f.State == schemas.FulfilmentSubmitting || f.State == schemas.FulfilmentPending || f.State == schemas.FulfilmentApplied
 		if open && f.Via == schemas.ProvisioningWebhook {
@@ -178,7 +178,7 @@ func (a *application) recordDiffering(ctx context.Context) error {
 	for _, id := range a.fulfilments.Differing {
 		f := a.fulfilments.Asked[id]
 		op := f.Plan
-		v := schemas.VerificationRecord{Operation: id, Status: schemas.FulfilmentDiffers, Before: op.Before, After: op.After}
+		v := schemas.VerificationRecord{Operation: id, Status: schemas.VerificationDiffers, Before: op.Before, After: op.After}
 		a.outcome.Verifications = append(a.outcome.Verifications, v)
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &op, Verification: &v, Note: "reported as done, not found in the application"}
 		if err := a.append(ctx, rec); err != nil {

@@ -24,7 +24,7 @@ func (a *application) requestFulfilment(ctx context.Context, todo []schemas.Oper
 		outstanding[a.outcome.Plan.Operations[i].ID] = true
 	}
 	for _, o := range a.outcome.Outcomes {
-		if o.Status == schemas.FulfilmentApplied && o.Fulfilment == nil {
+		if o.Status == schemas.OutcomeApplied && o.Fulfilment == nil {
 			delete(outstanding, o.Operation)
 		}
 	}
@@ -75,7 +75,7 @@ func (a *application) requestFulfilment(ctx context.Context, todo []schemas.Oper
 			}
 			for _, d := range o.DependsOn {
 				if outstanding[d] {
-					p.Hold, p.HoldReason = schemas.HoldPending, "it depends on operation "+d+", which waits"
+					p.Hold, p.HoldReason, p.HeldBy = schemas.HoldPending, "it depends on operation "+d+", which waits", d
 				}
 			}
 			held = append(held, *p)
@@ -167,7 +167,7 @@ func (a *application) splitDependents(direct, others []schemas.Operation) (todo,
 		waits[o.ID] = true
 		for j := range a.outcome.Plan.Operations {
 			if p := &a.outcome.Plan.Operations[j]; p.ID == o.ID {
-				p.Hold, p.HoldReason = schemas.HoldPending, "it depends on operation "+o.DependsOn[i]+", which waits"
+				p.Hold, p.HoldReason, p.HeldBy = schemas.HoldPending, "it depends on operation "+o.DependsOn[i]+", which waits", o.DependsOn[i]
 			}
 		}
 	}
@@ -197,8 +197,8 @@ func (a *application) reportOutcome(ctx context.Context, f *ledger.Fulfilment, o
 	if err := a.recordOutcome(ctx, f, out, a.id); err != nil {
 		return err
 	}
-	if out.Status != schemas.FulfilmentFailed || out.Fulfilment.Method != schemas.FulfilledByDelivery {
-		f.State, f.Changed = string(out.Status), out.Finished
+	if out.Status != schemas.OutcomeFailed || out.Fulfilment.Method != schemas.FulfilledByDelivery {
+		f.State, f.Changed = schemas.FulfilmentState(out.Status), out.Finished
 	}
 	f.FulfilmentRecord = *out.Fulfilment
 	a.fulfilments.Asked[f.Operation] = *f
@@ -208,7 +208,7 @@ func (a *application) reportOutcome(ctx context.Context, f *ledger.Fulfilment, o
 
 // undelivered is the outcome of a request that may not have arrived.
 func (a *application) undelivered(f *ledger.Fulfilment, started time.Time, attempts int, err error) schemas.OutcomeRecord {
-	out := fulfilment.OutcomeOf(f, schemas.FulfilmentFailed, schemas.FulfilledByDelivery, a.now())
+	out := fulfilment.OutcomeOf(f, schemas.OutcomeFailed, schemas.FulfilledByDelivery, a.now())
 	out.Started, out.Attempts, out.Error, out.Code = started, attempts, err.Error(), string(cmp.Or(connectors.CodeOf(err), connectors.Unavailable))
 	return out
 }

@@ -151,7 +151,7 @@ func (a *application) ticketOpen(ctx context.Context, tickets Tickets, t *forge.
 		if f.State != schemas.FulfilmentFailed && f.State != schemas.FulfilmentApplied {
 			continue
 		}
-		out := fulfilment.OutcomeOf(&f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
+		out := fulfilment.OutcomeOf(&f, schemas.OutcomePending, schemas.FulfilledByTicket, a.now())
 		out.Fulfilment.Message = "reopened"
 		back := f.State == schemas.FulfilmentApplied && a.live.attested != nil
 		if err := a.recordTicketOutcome(ctx, &f, out); err != nil {
@@ -180,7 +180,7 @@ func (a *application) recordTicketOutcome(ctx context.Context, f *ledger.Fulfilm
 	if err := a.recordOutcome(ctx, f, out, f.Run); err != nil {
 		return &LedgerError{err}
 	}
-	f.State, f.Changed, f.FulfilmentRecord = string(out.Status), out.Finished, *out.Fulfilment
+	f.State, f.Changed, f.FulfilmentRecord = schemas.FulfilmentState(out.Status), out.Finished, *out.Fulfilment
 	a.fulfilments.Asked[f.Operation] = *f
 	return nil
 }
@@ -225,7 +225,7 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forg
 		}
 		for _, f := range rows {
 			if f.State == schemas.FulfilmentPending || f.State == schemas.FulfilmentSubmitting {
-				out := fulfilment.OutcomeOf(&f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
+				out := fulfilment.OutcomeOf(&f, schemas.OutcomePending, schemas.FulfilledByTicket, a.now())
 				out.Fulfilment.Message = "closed, which does not count: " + why
 				if err := a.recordTicketOutcome(ctx, &f, out); err != nil {
 					return err
@@ -238,14 +238,14 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forg
 		if f.State != schemas.FulfilmentPending && f.State != schemas.FulfilmentSubmitting {
 			continue
 		}
-		out := fulfilment.OutcomeOf(&f, schemas.FulfilmentApplied, schemas.FulfilledByTicket, a.now())
+		out := fulfilment.OutcomeOf(&f, schemas.OutcomeApplied, schemas.FulfilledByTicket, a.now())
 		out.Fulfilment.By, out.Fulfilment.Authenticated = closing.By, true
 		if known {
 			yes := true
 			out.Fulfilment.Independent = &yes
 		}
 		if !closing.Completed {
-			out.Status, out.Error, out.Code = schemas.FulfilmentFailed, closing.By+" closed "+to+" as not planned", fulfilment.CodeDeclined
+			out.Status, out.Error, out.Code = schemas.OutcomeFailed, closing.By+" closed "+to+" as not planned", fulfilment.CodeDeclined
 		}
 		if err := a.recordTicketOutcome(ctx, &f, out); err != nil {
 			return err

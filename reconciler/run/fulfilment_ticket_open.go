@@ -183,7 +183,7 @@ func (a *application) recordAskedAll(ctx context.Context, list []*ledger.Fulfilm
 
 // recordAsked records that an operation is in a ticket.
 func (a *application) recordAsked(ctx context.Context, f *ledger.Fulfilment, repository string, t *forge.Ticket, now time.Time) error {
-	out := fulfilment.OutcomeOf(f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
+	out := fulfilment.OutcomeOf(f, schemas.OutcomePending, schemas.FulfilledByTicket, a.now())
 	out.Started, out.Attempts = now, 1
 	out.Fulfilment.To, out.Fulfilment.URL = ticketName(repository, t.Number), t.URL
 	if err := a.reportOutcome(ctx, f, out); err != nil {

@@ -102,13 +102,13 @@ func (a *application) postWebhooks(ctx context.Context, list []*ledger.Fulfilmen
 		out := fulfilment.OutcomeOf(f, schemas.OutcomeStatus(answer.Status), schemas.FulfilledByAnswer, a.now())
 		out.Started, out.Attempts = started, attempts
 		out.Fulfilment.Message, out.Fulfilment.By, out.Fulfilment.Authenticated = answer.Message, answer.By, true
-		if answer.Status == schemas.FulfilmentFailed {
+		if answer.Status == schemas.OutcomeFailed {
 			out.Error, out.Code = cmp.Or(answer.Message, "the webhook reported a failure"), fulfilment.CodeDeclined
 		}
 		if err := a.reportOutcome(ctx, f, out); err != nil {
 			return done, err
 		}
-		if answer.Status == schemas.FulfilmentApplied {
+		if answer.Status == schemas.OutcomeApplied {
 			done = append(done, f.Plan)
 		}
 	}

@@ -59,18 +59,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 	}
 	// The report shows the live state even where the ledger can't be written.
 	a.outcome.Remaining = len(after.Plan.Operations)
-	differs := map[string]bool{}
-	for _, o := range after.Plan.Operations {
-		differs[o.ID] = true
-	}
-	pending := map[string]bool{}
-	for _, p := range after.Plan.Pending {
-		pending[plan.EntitlementItem(p.Key)] = true
-	}
-	settled := map[string]schemas.BaselineItem{}
-	for _, s := range after.Settled {
-		settled[s.Item] = s
-	}
+	differs, pending, settled := readBackItems(&after)
 	var ledgerErr error
 	for i := range todo {
 		o := &todo[i]
@@ -100,7 +89,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 				}
 			}
 			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == schemas.FulfilmentApplied {
-				f.State = string(v.Status)
+				f.State = schemas.FulfilmentState(v.Status)
 				a.fulfilments.Asked[o.ID] = f
 			}
 			if !ok {
@@ -154,6 +143,22 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 	return &after, a.adopt(ctx, &after, ours)
 }
 
+// readBackItems sorts what a read-back found: the operations that are still wanted, by id; the items that wait for somebody; and
+// the items that are as desired.
+func readBackItems(seen *plan.Result) (differs, pending map[string]bool, settled map[string]schemas.BaselineItem) {
+	differs, pending, settled = map[string]bool{}, map[string]bool{}, map[string]schemas.BaselineItem{}
+	for i := range seen.Plan.Operations {
+		differs[seen.Plan.Operations[i].ID] = true
+	}
+	for _, p := range seen.Plan.Pending {
+		pending[plan.EntitlementItem(p.Key)] = true
+	}
+	for _, s := range seen.Settled {
+		settled[s.Item] = s
+	}
+	return differs, pending, settled
+}
+
 // foundInEffect notes the outcome of an operation that the application carried out and didn't confirm.
 func (a *application) foundInEffect(o *schemas.Operation) schemas.Record {
 	now, attempts := a.now(), 1
@@ -172,11 +177,8 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 	if len(a.interrupted) == 0 || a.outcome.Plan.Incomplete != "" || seen.Plan.Incomplete != "" {
 		return ours, nil
 	}
-	settled := map[string]schemas.BaselineItem{}
-	for _, s := range seen.Settled {
-		settled[s.Item] = s
-	}
-	open := a.notSeen(seen)
+	_, _, settled := readBackItems(seen)
+	open := notSeen(seen)
 	var records []schemas.Record
 	for _, item := range slices.Sorted(maps.Keys(a.interrupted)) {
 		o := a.interrupted[item]

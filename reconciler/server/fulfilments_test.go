@@ -147,7 +147,7 @@ func (s *serving) call(c callback) (int, string, http.Header) {
 	return resp.StatusCode, strings.TrimSpace(string(text)), resp.Header
 }
 
-func about(d schemas.FulfilmentRequestData, status string) schemas.FulfilmentAnswer {
+func about(d schemas.FulfilmentRequestData, status schemas.OutcomeStatus) schemas.FulfilmentAnswer {
 	return schemas.FulfilmentAnswer{APIVersion: schemas.APIVersion, Kind: "FulfilmentAnswer", Application: d.Application, Operation: d.Operation.ID, ID: d.ID, Status: status}
 }
 
@@ -333,7 +333,7 @@ func TestTicketHint(t *testing.T) {
 const inPersonnel = "apiVersion: countersign.dev/v1\nkind: ConnectionAssignment\nmetadata: {name: it, reason: The personnel files are kept by them}\nspec:\n  application: hr\n  connection: {type: group, source_name: personnel}\n"
 
 // say records that the last request to a service is done.
-func (w *world) say(h *hook, status string) {
+func (w *world) say(h *hook, status schemas.OutcomeStatus) {
 	w.t.Helper()
 	h.mu.Lock()
 	d := h.got[len(h.got)-1].Data

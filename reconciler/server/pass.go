@@ -194,7 +194,7 @@ func drifted(a *schemas.ApplicationOutcome) bool {
 	}
 	// An operation that somebody outside is working on is in progress.
 	for _, o := range a.Outcomes {
-		if o.Fulfilment != nil && (o.Status == schemas.FulfilmentPending || o.Status == schemas.FulfilmentApplied) {
+		if o.Fulfilment != nil && (o.Status == schemas.OutcomePending || o.Status == schemas.OutcomeApplied) {
 			corrected[o.Operation] = true
 		}
 	}

@@ -30,7 +30,7 @@ func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]schemas.AuditEn
 	// Records are precise to the microsecond, and a filter's end is exclusive.
 	end := t.UTC().Truncate(time.Microsecond).Add(time.Microsecond)
 	err := l.Records(ctx, ledger.Filter{Until: end}, func(r schemas.Record) error {
-		if r.Type == schemas.RecordAdmission && admits(r.Admission.Verdict) {
+		if r.Type == schemas.RecordAdmission && r.Admission.Verdict.Admits() {
 			for _, q := range r.Admission.Requests {
 				documents[markOf(q.Document)] = q.Document
 			}
@@ -96,11 +96,11 @@ func nameEntitlement(e *schemas.AuditEntitlement, item string) error {
 	parts := strings.Split(item, "\x1f")
 	switch {
 	case parts[0] == "e" && len(parts) == 6:
-		e.Kind, e.Target, e.Privilege = "entitlement", &schemas.Name{Type: parts[3], SourceName: parts[4]}, parts[5]
+		e.Kind, e.Target, e.Privilege = schemas.AuditItemEntitlement, &schemas.Name{Type: parts[3], SourceName: parts[4]}, parts[5]
 	case parts[0] == "c" && len(parts) == 3:
-		e.Kind = "connection"
+		e.Kind = schemas.AuditItemConnection
 	case parts[0] == "p" && len(parts) == 3:
-		e.Kind = "payload"
+		e.Kind = schemas.AuditItemPayload
 	default:
 		return fmt.Errorf("the item %q is of an unknown kind", item)
 	}

@@ -65,7 +65,7 @@ func (c *collector) assert(e *entry, chain bool) {
 
 // wasApplied reports whether the operation had an effect, according to the connector or the read-back.
 func wasApplied(r *schemas.AuditRow) bool {
-	return r.Operation != "" && (r.Outcome == statusApplied || r.Verification == statusVerified)
+	return r.Operation != "" && (r.Outcome == schemas.OutcomeApplied || r.Verification == schemas.VerificationVerified)
 }
 
 // approved reports whether the verdict rests on approvals that somebody vouches for: true when one or more
@@ -76,7 +76,7 @@ func approved(a *admitted, chain bool) schemas.Truth {
 	switch {
 	case a == nil || !chain || a.record.Evidence == nil:
 		return schemas.Unknown
-	case a.record.Verdict == verdictQuarantined:
+	case a.record.Verdict == schemas.AdmissionQuarantined:
 		return schemas.False
 	}
 	var all []schemas.Truth
@@ -96,7 +96,7 @@ func approved(a *admitted, chain bool) schemas.Truth {
 
 // lapse is the assertion about an effect whose verdict does not admit it: the effect proves it false.
 func lapse(r *schemas.AuditRow, a *admitted, chain bool) bool {
-	return chain && wasApplied(r) && (a == nil || a.record.Verdict == verdictQuarantined)
+	return chain && wasApplied(r) && (a == nil || a.record.Verdict == schemas.AdmissionQuarantined)
 }
 
 // approvedBefore: the approvals are part of the verdict's record, and that precedes the intent in the
@@ -162,9 +162,9 @@ func grantedEquals(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 		return schemas.False
 	case r.Operation == "":
 		return schemas.Unknown
-	case r.Verification == statusVerified:
+	case r.Verification == schemas.VerificationVerified:
 		return approved(a, chain)
-	case r.Verification == statusDiffers && r.Outcome == statusApplied:
+	case r.Verification == schemas.VerificationDiffers && r.Outcome == schemas.OutcomeApplied:
 		return schemas.False
 	}
 	return schemas.Unknown
@@ -174,7 +174,7 @@ func grantedEquals(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 // by it. Admission checks that already; here it is checked again. Authors that could not be attributed
 // make it unknown; a refused change without effect is not examined.
 func independentApprover(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
-	if a != nil && a.record.Verdict == verdictQuarantined && !wasApplied(r) {
+	if a != nil && a.record.Verdict == schemas.AdmissionQuarantined && !wasApplied(r) {
 		return schemas.Unknown
 	}
 	ok := approved(a, chain)
@@ -200,7 +200,7 @@ func rationale(r *schemas.AuditRow) schemas.Truth {
 	switch {
 	case r.RequestPath == "":
 		return schemas.Unknown
-	case r.Cause == string(schemas.CauseUndo):
+	case r.Cause == schemas.CauseUndo:
 		if strings.TrimSpace(r.PullRequestTitle) == "" {
 			return schemas.Unknown
 		}
@@ -217,7 +217,7 @@ func rationale(r *schemas.AuditRow) schemas.Truth {
 // wants the same access now.
 func (c *collector) expired(e *entry) schemas.Truth {
 	r := e.row
-	if r.Kind != string(schemas.OperationGrant) || r.Expires == nil || !wasApplied(r) {
+	if r.Kind != schemas.OperationGrant || r.Expires == nil || !wasApplied(r) {
 		return schemas.Unknown
 	}
 	due := r.Expires.Add(expiryGrace)
@@ -243,7 +243,7 @@ func approvedSubmission(r *schemas.AuditRow, a *admitted, chain bool) schemas.Tr
 	if r.Submission == "" || r.IntentSequence == 0 || !chain {
 		return schemas.Unknown
 	}
-	if a == nil || a.record.Verdict == verdictQuarantined {
+	if a == nil || a.record.Verdict == schemas.AdmissionQuarantined {
 		return schemas.False
 	}
 	ok := approved(a, chain)
@@ -258,7 +258,7 @@ func approvedSubmission(r *schemas.AuditRow, a *admitted, chain bool) schemas.Tr
 // operator reported it, or the authors of the request are not on record.
 func (e *entry) independentFulfiller(chain bool) schemas.Truth {
 	r := e.row
-	if !chain || r.Outcome != statusApplied || r.FulfilledByMethod != schemas.FulfilledByTicket {
+	if !chain || r.Outcome != schemas.OutcomeApplied || r.FulfilledByMethod != schemas.FulfilledByTicket {
 		return schemas.Unknown
 	}
 	same := func(who string) bool { return strings.EqualFold(who, r.FulfilledBy) }

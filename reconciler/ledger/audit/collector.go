@@ -10,15 +10,6 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// The states of rows beside those of outcomes and read-backs.
-const (
-	stateQuarantined = "quarantined"
-	stateWaiting     = "waiting"
-	stateAdopted     = "adopted"
-	stateUndone      = "undone"
-	stateHeld        = "held"
-)
-
 // admitted is a verdict with its place in the chain.
 type admitted struct {
 	record   *schemas.AdmissionRecord
@@ -129,21 +120,21 @@ func (c *collector) take(r schemas.Record) error {
 	case schemas.RecordOutcome:
 		e := c.entry(&r, r.Operation)
 		o := r.Outcome
-		e.row.Outcome, e.row.Attempts, e.row.Error, e.row.ErrorCode = string(o.Status), o.Attempts, o.Error, o.Code
+		e.row.Outcome, e.row.Attempts, e.row.Error, e.row.ErrorCode = o.Status, o.Attempts, o.Error, o.Code
 		e.row.Started, e.row.Finished = &o.Started, &o.Finished
-		e.row.State = string(o.Status)
+		e.row.State = schemas.AuditState(o.Status)
 		if o.Fulfilment != nil {
 			e.fulfilled(o)
 		}
 	case schemas.RecordVerification:
 		e := c.entry(&r, r.Operation)
 		v := r.Verification
-		e.row.Verification, e.row.VerifiedAt, e.row.Before, e.row.After = string(v.Status), &r.Time, v.Before, v.After
+		e.row.Verification, e.row.VerifiedAt, e.row.Before, e.row.After = v.Status, &r.Time, v.Before, v.After
 		// Success is judged by reading back; so is a failure, unless the operation was never tried.
-		if e.row.Outcome == statusApplied || e.row.Outcome == "" || v.Status == statusVerified {
-			e.row.State = string(v.Status)
+		if e.row.Outcome == schemas.OutcomeApplied || e.row.Outcome == "" || v.Status == schemas.VerificationVerified {
+			e.row.State = schemas.AuditState(v.Status)
 		}
-		if v.Status == statusVerified || v.Status == statusAttested {
+		if v.Status == schemas.VerificationVerified || v.Status == schemas.VerificationAttested {
 			c.settled(e, r.Time)
 		}
 	}
@@ -165,7 +156,7 @@ func (c *collector) admission(r *schemas.Record) {
 		if was.admitted != nil && slices.ContainsFunc(was.record.Requests, func(q schemas.RequestInfo) bool { return q.Document.Path == f.Path }) {
 			requests[f.Path] = true
 		}
-		if !requests[f.Path] && c.in(r.Time) && a.record.Verdict != verdictQuarantined {
+		if !requests[f.Path] && c.in(r.Time) && a.record.Verdict != schemas.AdmissionQuarantined {
 			c.configuration = append(c.configuration, schemas.AuditConfigurationChange{Sequence: r.Sequence, Time: r.Time, Commit: a.record.Commit,
 				Verdict: a.record.Verdict, Path: f.Path, Before: f.Before, After: f.After})
 		}
@@ -173,8 +164,8 @@ func (c *collector) admission(r *schemas.Record) {
 	if d := a.record.Decision; d != nil && c.in(r.Time) {
 		c.bundles[d.Bundle] = true
 	}
-	if !admits(a.record.Verdict) {
-		if a.record.Verdict == verdictQuarantined {
+	if !a.record.Verdict.Admits() {
+		if a.record.Verdict == schemas.AdmissionQuarantined {
 			c.quarantined(r, a, requests)
 		}
 		return
@@ -194,7 +185,7 @@ func (c *collector) admission(r *schemas.Record) {
 func (c *collector) quarantined(r *schemas.Record, a *admitted, requests map[string]bool) {
 	for _, q := range a.record.Requests {
 		row := c.without(q, a, r.Time)
-		row.State = stateQuarantined
+		row.State = schemas.AuditQuarantined
 	}
 	for _, f := range a.record.Changes {
 		c.refused[schemas.DocumentID{Path: f.Path, Blob: f.After}] = a
@@ -208,7 +199,7 @@ func (c *collector) quarantined(r *schemas.Record, a *admitted, requests map[str
 			q.Application = c.info[ledger.Key{Path: f.Path}].Application
 		}
 		row := c.without(q, a, r.Time)
-		row.State = stateQuarantined
+		row.State = schemas.AuditQuarantined
 	}
 }
 
@@ -230,7 +221,7 @@ func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
 	k := [2]string{r.Application, o.ID}
 	e := c.current[k]
 	// A held operation is carried out now, or still held: the same row continues.
-	if e == nil || e.row.State != stateHeld {
+	if e == nil || e.row.State != schemas.AuditHeld {
 		e = c.open(r, o)
 		c.current[k] = e
 	}
@@ -242,13 +233,13 @@ func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
 	describeRow(e.row, o)
 	runRow(e.row, c.runs[r.Run])
 	if r.Type == schemas.RecordHeld {
-		e.row.State = stateHeld
+		e.row.State = schemas.AuditHeld
 		return
 	}
-	e.row.State, e.row.IntentSequence = statusPending, r.Sequence
+	e.row.State, e.row.IntentSequence = schemas.AuditPending, r.Sequence
 	for i := range r.Fulfilments {
 		if f := &r.Fulfilments[i]; f.Operation == o.ID {
-			e.row.Provisioning, e.row.Submission, e.row.SubmittedAt, e.row.FulfilledIn = string(f.Via), f.Submission, &r.Time, f.To
+			e.row.Provisioning, e.row.Submission, e.row.SubmittedAt, e.row.FulfilledIn = f.Via, f.Submission, &r.Time, f.To
 		}
 	}
 }
@@ -256,13 +247,13 @@ func (c *collector) planned(r *schemas.Record, o *schemas.Operation) {
 // fulfilled notes an outside party's answer.
 func (e *entry) fulfilled(o *schemas.OutcomeRecord) {
 	f := o.Fulfilment
-	e.row.Provisioning, e.row.Submission, e.row.FulfilledIn, e.row.FulfilmentMessage = string(f.Via), f.Submission, f.To, f.Message
+	e.row.Provisioning, e.row.Submission, e.row.FulfilledIn, e.row.FulfilmentMessage = f.Via, f.Submission, f.To, f.Message
 	e.vouched, e.independent = f.Authenticated, f.Independent
 	e.row.FulfilledBy, e.row.FulfilledByMethod, e.row.FulfilledAt = f.By, f.Method, nil
 	switch o.Status {
-	case statusApplied, statusFailed:
+	case schemas.OutcomeApplied, schemas.OutcomeFailed:
 		e.row.FulfilledAt = &o.Finished
-	case statusPending:
+	case schemas.OutcomePending:
 		e.row.FulfilledBy, e.row.FulfilledByMethod = "", ""
 	}
 }
@@ -282,7 +273,7 @@ func (c *collector) entry(r *schemas.Record, o *schemas.Operation) *entry {
 }
 
 func (c *collector) open(r *schemas.Record, o *schemas.Operation) *entry {
-	row := &schemas.AuditRow{State: statusPending, Time: r.Time, Sequence: r.Sequence, Hash: r.Hash, Run: r.Run, Operation: o.ID, Application: r.Application}
+	row := &schemas.AuditRow{State: schemas.AuditPending, Time: r.Time, Sequence: r.Sequence, Hash: r.Hash, Run: r.Run, Operation: o.ID, Application: r.Application}
 	describeRow(row, o)
 	e := &entry{row: row, op: o}
 	c.entries = append(c.entries, e)
@@ -290,8 +281,8 @@ func (c *collector) open(r *schemas.Record, o *schemas.Operation) *entry {
 }
 
 func describeRow(r *schemas.AuditRow, o *schemas.Operation) {
-	r.Connection, r.ConnectionID, r.Kind, r.Cause, r.TargetID = o.Connection.String(), o.NativeID, string(o.Kind), string(o.Cause), o.TargetID
-	r.Privilege, r.Privileged, r.Expires, r.Hold, r.HoldReason = o.Privilege, o.Privileged, o.Expires, string(o.Hold), o.HoldReason
+	r.Connection, r.ConnectionID, r.Kind, r.Cause, r.TargetID = o.Connection.String(), o.NativeID, o.Kind, o.Cause, o.TargetID
+	r.Privilege, r.Privileged, r.Expires, r.Hold, r.HoldReason = o.Privilege, o.Privileged, o.Expires, o.Hold, o.HoldReason
 	if o.Target != nil {
 		r.Target = o.Target.String()
 	}
@@ -309,7 +300,7 @@ func runRow(r *schemas.AuditRow, info *schemas.RunRecord) {
 }
 
 func requestRow(r *schemas.AuditRow, q schemas.RequestInfo) {
-	r.RequestKind, r.RequestName, r.Reason, r.Ticket = string(q.Kind), q.Metadata.Name, q.Metadata.Reason, q.Metadata.Ticket
+	r.RequestKind, r.RequestName, r.Reason, r.Ticket = q.Kind, q.Metadata.Name, q.Metadata.Reason, q.Metadata.Ticket
 }
 
 func authoriseRow(r *schemas.AuditRow, a *admitted) {
@@ -317,7 +308,7 @@ func authoriseRow(r *schemas.AuditRow, a *admitted) {
 		return
 	}
 	r.AdmissionSeq, r.AdmissionHash = a.sequence, a.hash
-	r.MergeCommit, r.Verdict, r.Reasons, r.PlanDigest, r.Unmet = a.record.Commit, string(a.record.Verdict), a.record.Reasons, a.record.PlanDigest, a.record.Unmet
+	r.MergeCommit, r.Verdict, r.Reasons, r.PlanDigest, r.Unmet = a.record.Commit, a.record.Verdict, a.record.Reasons, a.record.PlanDigest, a.record.Unmet
 	if e := a.record.Evidence; e != nil {
 		r.Requesters, r.Unattributed, r.Beneficiaries, r.Approvals, r.Forge = e.Authors, e.Unattributed, e.Beneficiaries, e.Approvals, e.Forge
 		r.PullRequest, r.PullRequestURL, r.PullRequestTitle, r.HeadCommit = e.PullRequest, e.URL, e.Title, e.Head
@@ -432,11 +423,11 @@ func (c *collector) idle() {
 		row := c.without(d.RequestInfo, d.admitted, d.at)
 		switch {
 		case adopted[markOf(d.Document)]:
-			row.State = stateAdopted
+			row.State = schemas.AuditAdopted
 		case c.latest[d.Document.Path].after != d.Document.Blob:
-			row.State = stateUndone
+			row.State = schemas.AuditUndone
 		default:
-			row.State = stateWaiting
+			row.State = schemas.AuditWaiting
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// writeCSV writes RFC 4180 in UTF-8 with a header line. Its columns are the fields of ExportRow, lists and
+// writeCSV writes RFC 4180 in UTF-8 with a header line. Its columns are the fields of AuditRow, lists and
 // objects as JSON. Every cell is quoted, so that no other separator than the comma ever parts one.
 func writeCSV(out io.Writer, rows []*schemas.AuditRow) error {
 	w := bufio.NewWriter(out)

@@ -38,7 +38,7 @@ func Export(ctx context.Context, l *ledger.Ledger, o ExportOptions) (schemas.Aud
 		o.Format = "jsonl"
 	}
 	m := schemas.AuditManifest{APIVersion: schemas.APIVersion, Kind: "AuditManifest", Version: o.Version, At: l.Now(), Format: o.Format, Application: o.Application,
-		Since: orNull(o.Since), Until: orNull(o.Until), AsOf: orNull(o.AsOf), States: map[string]int{}, Problems: []schemas.AuditProblem{},
+		Since: orNull(o.Since), Until: orNull(o.Until), AsOf: orNull(o.AsOf), States: map[schemas.AuditState]int{}, Problems: []schemas.AuditProblem{},
 		Unreconciled: []string{}, Configuration: []schemas.AuditConfigurationChange{}, PolicyBundles: []string{}, Versions: []string{}, Exceptions: []schemas.AuditException{}}
 	if o.Format != "jsonl" && o.Format != "csv" {
 		return m, fmt.Errorf("format: unknown value %q (expected jsonl or csv)", o.Format)
@@ -77,7 +77,7 @@ func summarise(m *schemas.AuditManifest, rows []*schemas.AuditRow, c *collector)
 	waiting := map[string]bool{}
 	for _, r := range rows {
 		m.States[r.State]++
-		if r.State == stateWaiting {
+		if r.State == schemas.AuditWaiting {
 			waiting[r.RequestPath] = true
 		}
 		for _, a := range assertionsOf(r) {

@@ -194,7 +194,7 @@ func TestExportPopulation(t *testing.T) {
 	t.Parallel()
 	l, c := quarter(t)
 	all, m := export(t, l, ExportOptions{})
-	states := map[string]string{}
+	states := map[string]schemas.AuditState{}
 	for _, r := range all {
 		k := r.Operation
 		if k == "" {
@@ -202,7 +202,7 @@ func TestExportPopulation(t *testing.T) {
 		}
 		states[k] = r.State
 	}
-	want := map[string]string{"grant": "verified", "expiring": "verified", "undone": "verified", "failed": "failed", "undone-off": "verified", "expiring-off": "verified",
+	want := map[string]schemas.AuditState{"grant": "verified", "expiring": "verified", "undone": "verified", "failed": "failed", "undone-off": "verified", "expiring-off": "verified",
 		"stranger": "pending", "requests/adopted.yaml": "adopted", "requests/waiting.yaml": "waiting", "requests/evil.yaml": "quarantined", "policy/data.yaml": "quarantined"}
 	if diff := cmp.Diff(want, states); diff != "" {
 		t.Errorf("states (-want +got):\n%s", diff)

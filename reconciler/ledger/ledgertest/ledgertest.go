@@ -114,8 +114,8 @@ func Asking(run, submission string, round int, ops ...schemas.Operation) schemas
 }
 
 // Word is an outcome of an asking.
-func Word(o schemas.Operation, submission, status, method string) schemas.Record {
-	r := Outcome("r", o, schemas.OutcomeStatus(status))
+func Word(o schemas.Operation, submission string, status schemas.OutcomeStatus, method schemas.FulfilmentMethod) schemas.Record {
+	r := Outcome("r", o, status)
 	r.Outcome.Fulfilment = &schemas.FulfilmentRecord{Operation: o.ID, Submission: submission + o.ID, Via: schemas.ProvisioningWebhook, Method: method, To: "it.acme.test", By: "svc"}
 	return r
 }

@@ -18,15 +18,17 @@ type Answer struct {
 	// Submission is the asking that it is about; "" is the last one.
 	Submission string
 	// Status is applied, failed or pending.
-	Status, Message string
+	Status  schemas.OutcomeStatus
+	Message string
 	// By names the sender, Method the way (callback or operator); Authenticated means that a signature vouches for it.
-	By, Method    string
+	By            string
+	Method        schemas.FulfilmentMethod
 	Authenticated bool
 }
 
 // Check refuses an unknown status.
 func (a Answer) Check() error {
-	if a.Status != schemas.FulfilmentApplied && a.Status != schemas.FulfilmentFailed && a.Status != schemas.FulfilmentPending {
+	if a.Status != schemas.OutcomeApplied && a.Status != schemas.OutcomeFailed && a.Status != schemas.OutcomePending {
 		return fmt.Errorf("status: unknown value %q (expected applied, failed or pending)", a.Status)
 	}
 	return nil
@@ -65,28 +67,28 @@ func RecordAnswer(ctx context.Context, l *ledger.Ledger, a Answer, now time.Time
 	report := &schemas.FulfilReport{APIVersion: schemas.APIVersion, Kind: "Fulfil", Application: f.Application, Operation: f.Operation, Status: a.Status, By: Plain(a.By), At: now}
 	switch f.State {
 	case schemas.FulfilmentSubmitting, schemas.FulfilmentPending:
-		if a.Status == schemas.FulfilmentPending {
+		if a.Status == schemas.OutcomePending {
 			return report, nil
 		}
 	case schemas.FulfilmentWithdrawn:
-		if a.Status != schemas.FulfilmentApplied {
+		if a.Status != schemas.OutcomeApplied {
 			return report, nil
 		}
 		// Too late to stop: the effect is there, and must be taken back.
 	case schemas.FulfilmentFailed:
-		if a.Status != schemas.FulfilmentFailed {
+		if a.Status != schemas.OutcomeFailed {
 			return nil, fmt.Errorf("%w: failed. It is asked for again, under another id", ErrAnswered)
 		}
 		return report, nil
 	default:
-		if a.Status == schemas.FulfilmentFailed {
+		if a.Status == schemas.OutcomeFailed {
 			return nil, fmt.Errorf("%w: done", ErrAnswered)
 		}
 		return report, nil
 	}
-	out := OutcomeOf(f, schemas.OutcomeStatus(a.Status), a.Method, report.At)
+	out := OutcomeOf(f, a.Status, a.Method, report.At)
 	out.Fulfilment.By, out.Fulfilment.Message, out.Fulfilment.Authenticated = report.By, Plain(a.Message), a.Authenticated
-	if a.Status == schemas.FulfilmentFailed {
+	if a.Status == schemas.OutcomeFailed {
 		out.Error, out.Code = strings.TrimSpace("reported as failed: "+out.Fulfilment.Message), CodeDeclined
 	}
 	op := f.Plan

@@ -104,7 +104,7 @@ func TestSendSignsEachTry(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, attempts, err := w.Send(t.Context(), "ful_1", &schemas.FulfilmentRequest{})
-	if err != nil || a.Status != schemas.FulfilmentPending || attempts != 3 {
+	if err != nil || a.Status != schemas.OutcomePending || attempts != 3 {
 		t.Errorf("%+v after %d tries, %v", a, attempts, err)
 	}
 }

@@ -12,10 +12,10 @@ import (
 )
 
 // OutcomeOf is an outcome about an asking.
-func OutcomeOf(f *ledger.Fulfilment, status schemas.OutcomeStatus, method string, now time.Time) schemas.OutcomeRecord {
+func OutcomeOf(f *ledger.Fulfilment, status schemas.OutcomeStatus, method schemas.FulfilmentMethod, now time.Time) schemas.OutcomeRecord {
 	rec := f.FulfilmentRecord
 	rec.Method, rec.By, rec.Authenticated, rec.Independent, rec.Message = method, "", false, nil, ""
-	return schemas.OutcomeRecord{Operation: f.Operation, Status: schemas.OutcomeStatus(status), Started: f.Since, Finished: now, Fulfilment: &rec}
+	return schemas.OutcomeRecord{Operation: f.Operation, Status: status, Started: f.Since, Finished: now, Fulfilment: &rec}
 }
 
 // LastDocument is the latest document that an operation follows from; zero for none.

@@ -30,7 +30,7 @@ func TestClassify(t *testing.T) {
 		differing      bool
 	}
 	for name, c := range map[string]struct {
-		state   string
+		state   schemas.FulfilmentState
 		via     schemas.Provisioning
 		ago     time.Duration // since the state came to be
 		round   int

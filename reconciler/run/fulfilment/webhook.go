@@ -181,7 +181,7 @@ func (w *Webhook) Send(ctx context.Context, id string, request *schemas.Fulfilme
 func understood(resp *rest.Response, request *schemas.FulfilmentRequest) schemas.FulfilmentAnswer {
 	var a schemas.FulfilmentAnswer
 	pending := func(why string) schemas.FulfilmentAnswer {
-		return schemas.FulfilmentAnswer{Status: schemas.FulfilmentPending, Message: why}
+		return schemas.FulfilmentAnswer{Status: schemas.OutcomePending, Message: why}
 	}
 	switch {
 	case len(bytes.TrimSpace(resp.Body)) == 0:
@@ -194,9 +194,9 @@ func understood(resp *rest.Response, request *schemas.FulfilmentRequest) schemas
 	switch {
 	case other(a.Application, d.Application) || other(a.Operation, d.Operation.ID) || other(a.ID, d.ID):
 		return pending("its answer is about another operation")
-	case a.Status != schemas.FulfilmentApplied && a.Status != schemas.FulfilmentFailed && a.Status != schemas.FulfilmentPending:
+	case a.Status != schemas.OutcomeApplied && a.Status != schemas.OutcomeFailed && a.Status != schemas.OutcomePending:
 		return pending("its answer has an unknown status")
-	case resp.Status == http.StatusAccepted && a.Status == schemas.FulfilmentApplied:
+	case resp.Status == http.StatusAccepted && a.Status == schemas.OutcomeApplied:
 		// Accepted is not done, whatever the body claims.
 		return pending("its answer is \"applied\" with status code 202, which only means accepted")
 	}
@@ -229,7 +229,7 @@ func ReadAnswer(body []byte) (schemas.FulfilmentAnswer, error) {
 	switch {
 	case a.Application == "" || a.Operation == "" || a.ID == "":
 		return a, errors.New("application, operation and id are required, as in the request")
-	case a.Status != schemas.FulfilmentApplied && a.Status != schemas.FulfilmentFailed && a.Status != schemas.FulfilmentPending:
+	case a.Status != schemas.OutcomeApplied && a.Status != schemas.OutcomeFailed && a.Status != schemas.OutcomePending:
 		return a, errors.New("status: unknown value (expected applied, failed or pending)")
 	}
 	a.Message, a.By = Plain(a.Message), Plain(a.By)

@@ -22,7 +22,7 @@ to each application, reads them back, and records the result. Changes without
 sign-off are quarantined: reported, but not applied. apply is idempotent.
 
 Exit codes: 0 all done; 1 error; 3 or 4 this run quarantined a commit, by policy
-or for lack of sign-off; 5 partly applied.
+or for lack of sign-off; 5 something failed or is left to do.
 ` + forgeHelp,
 		Example: "  countersign apply\n  countersign apply --dry-run\n  countersign apply --application warehouse",
 		Args:    cobra.NoArgs,

@@ -29,7 +29,7 @@ const (
 	exitDifference = 2 // preview or drift found a difference, with --exit-code
 	exitDenied     = 3 // denied by policy
 	exitSignoff    = 4 // sign-off missing
-	exitPart       = 5 // applied in part
+	exitPart       = 5 // something failed or is left to do
 )
 
 // textWidth is the number of columns of text where standard output is not a terminal.

@@ -22,8 +22,8 @@ changed it by hand or a change is still pending. With --enforce, differences
 are corrected and read back. Without it, nothing is written.
 
 Exit codes: 0 no drift, or drift corrected; 1 error; 2 something differs, with
---exit-code; with --enforce, 3 or 4 this run quarantined a commit, 5 partly
-corrected.
+--exit-code; with --enforce, 3 or 4 this run quarantined a commit, 5 something
+failed or is left to do.
 ` + forgeHelp,
 		Example: "  countersign drift --exit-code\n  countersign drift --enforce --application warehouse",
 		Args:    cobra.NoArgs,

@@ -47,7 +47,8 @@ func (o *fulfilOptions) run(ctx context.Context) (err error) {
 	if o.operation == "" {
 		return errors.New("--operation is required; countersign status --format json lists the ids")
 	}
-	if o.status != schemas.FulfilmentApplied && o.status != schemas.FulfilmentFailed {
+	status := schemas.OutcomeStatus(o.status)
+	if status != schemas.OutcomeApplied && status != schemas.OutcomeFailed {
 		return errors.New("--status must be applied or failed")
 	}
 	r, _, err := o.open(ctx)
@@ -55,7 +56,7 @@ func (o *fulfilOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	rep, err := r.Fulfil(ctx, reconciler.Answer{Application: o.application, Operation: o.operation, Status: o.status, Message: o.message,
+	rep, err := r.Fulfil(ctx, reconciler.Answer{Application: o.application, Operation: o.operation, Status: status, Message: o.message,
 		By: o.operator(), Method: schemas.FulfilledByOperator})
 	if err != nil {
 		return err

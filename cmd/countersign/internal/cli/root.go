@@ -18,7 +18,8 @@ and what policy decides. Reviewers sign off by approving. Once merged, the
 change is applied, read back and recorded.
 
 Exit codes: 0 done, nothing pending; 1 error; 2 difference found (with
---exit-code); 3 denied by policy; 4 sign-off missing; 5 partly applied.`,
+--exit-code); 3 denied by policy; 4 sign-off missing; 5 something failed
+or is left to do.`,
 		Example: `  countersign demo          # a complete walkthrough, in a temporary folder
   countersign init          # create a new access repository here
   countersign preview       # show what this branch would change`,
