@@ -78,8 +78,10 @@ func harness() connectortest.Harness {
 	return connectortest.Harness{
 		Connector:  aws.New(),
 		ExactCalls: true,
-		Payloads:   payloads(),
-		Start:      func(t connectortest.TB) connectortest.Application { return start(t) },
+		// The config has pages of five.
+		BeyondPages: 45,
+		Payloads:    payloads(),
+		Start:       func(t connectortest.TB) connectortest.Application { return start(t) },
 		Faulty: []connectortest.Faulty{
 			{Name: "another account", Config: with(map[string]any{"account": "210987654321"}), Code: connectors.Conflict},
 			{Name: "no account", Config: with(map[string]any{"account": nil}), Code: connectors.Invalid},

@@ -28,6 +28,8 @@ func harness() connectortest.Harness {
 	canary := connectors.NewSecret(connectortest.Canary)
 	return connectortest.Harness{
 		Connector: github.New(),
+		// The server has pages of three.
+		BeyondPages: 45,
 		// Secret teams cannot lie within each other, which the suite has them do: privacy has tests of its own.
 		Payloads: map[string][2]map[string]any{"organisation_role": {{}, {}}, "team": {
 			{"description": "Readers of all", "privacy": "closed", "notifications": true},

@@ -29,7 +29,9 @@ func harness() connectortest.Harness {
 	}
 	return connectortest.Harness{
 		Connector: okta.New(),
-		Start:     func(t connectortest.TB) connectortest.Application { return newOrganisation(t) },
+		// The server has pages of three.
+		BeyondPages: 45,
+		Start:       func(t connectortest.TB) connectortest.Application { return newOrganisation(t) },
 		Payloads: map[string][2]map[string]any{"group": {
 			{"description": "Readers of sales"},
 			{"description": " 100% of \"it\",\nin #2 lines; ünï "},

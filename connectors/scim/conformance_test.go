@@ -49,6 +49,9 @@ func newApplication(t connectortest.TB, direct, token string, values map[string]
 		address = front(t, direct, quirks...)
 	}
 	all := map[string]any{"url": address, "token": connectors.NewSecret(token), "protected": []any{protectedGroup}, "settle": "100ms"}
+	if strings.Contains(t.Name(), "more_than_a_page") {
+		all["page_size"] = 20 // a world of a few pages
+	}
 	for k, v := range values {
 		if all[k] = v; v == nil {
 			delete(all, k)
@@ -308,7 +311,7 @@ func harness(start func(t connectortest.TB) connectortest.Application) connector
 	}
 	canary := connectors.NewSecret(connectortest.Canary)
 	return connectortest.Harness{
-		Connector: scim.New(), Start: start,
+		Connector: scim.New(), Start: start, BeyondPages: 45, // see newApplication
 		Payloads: map[string][2]map[string]any{"group": {{"external_id": "ext-1"}, {"external_id": "Ä \"2\" \\"}}},
 		Faulty: []connectortest.Faulty{
 			{Name: "wrong token", Config: change(map[string]any{"token": canary}), Code: connectors.Denied},

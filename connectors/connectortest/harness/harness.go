@@ -24,6 +24,9 @@ type Harness struct {
 	// ExactCalls means that two names which differ in case can't both exist, but that requests to the application
 	// must use the exact one, as at AWS: the outside hand can't reach a connection under another case.
 	ExactCalls bool
+	// BeyondPages is how many connections are more than two pages of the application, with the page size of its
+	// config. 0 means 520, which is more than a page of most applications.
+	BeyondPages int
 }
 
 // Faulty is a config that OpenReader, or at the latest Read, refuses.
