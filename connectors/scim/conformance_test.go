@@ -311,7 +311,7 @@ func harness(start func(t connectortest.TB) connectortest.Application) connector
 	}
 	canary := connectors.NewSecret(connectortest.Canary)
 	return connectortest.Harness{
-		Connector: scim.New(), Start: start, BeyondPages: 45, // see newApplication
+		Connector: scim.New(), Start: start, BeyondPages: 45, Many: 400, // see newApplication
 		Payloads: map[string][2]map[string]any{"group": {{"external_id": "ext-1"}, {"external_id": "Ä \"2\" \\"}}},
 		Faulty: []connectortest.Faulty{
 			{Name: "wrong token", Config: change(map[string]any{"token": canary}), Code: connectors.Denied},

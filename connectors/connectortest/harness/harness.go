@@ -27,6 +27,8 @@ type Harness struct {
 	// BeyondPages is how many connections are more than two pages of the application, with the page size of its
 	// config. 0 means 520, which is more than a page of most applications.
 	BeyondPages int
+	// Many is how many entitlements one Apply grants, for an application with a request for each. 0 means 1,000.
+	Many int
 }
 
 // Faulty is a config that OpenReader, or at the latest Read, refuses.
