@@ -41,6 +41,9 @@ func (s *scene) at(t harness.T) *scene {
 	t.Helper()
 	again, f := *s, *s.Fixture
 	f.T, again.Fixture = t, &f
+	if s.h.Again != nil {
+		f.App = s.h.Again(t, s.App)
+	}
 	again.Writer = again.Open()
 	return &again
 }
