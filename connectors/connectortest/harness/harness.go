@@ -24,10 +24,11 @@ type Harness struct {
 	// ExactCalls means that two names which differ in case can't both exist, but that requests to the application
 	// must use the exact one, as at AWS: the outside hand can't reach a connection under another case.
 	ExactCalls bool
-	// BeyondPages is how many connections are more than two pages of the application, with the page size of its
-	// config. 0 means 520, which is more than a page of most applications.
+	// BeyondPages is a number of connections that takes more than two pages, with the page size of the application and
+	// its config. 0 means 520, which is more than a page of most applications.
 	BeyondPages int
-	// Many is how many entitlements one Apply grants, for an application with a request for each. 0 means 1,000.
+	// Many is the number of entitlements that one Apply grants, for applications that need a request for each. 0 means
+	// 1,000.
 	Many int
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// testMany grants 1,000 entitlements in one Apply, or as many as the harness says, and revokes them.
+// testMany grants 1,000 entitlements in one Apply, or the number that the harness sets, and revokes them.
 func testMany(t harness.T, h harness.Harness) {
 	const held = 20
 	holders := 50
