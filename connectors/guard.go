@@ -56,16 +56,16 @@ func (g *guardedReader) usable(ctx context.Context, op string) error {
 	return Stopped(ctx, op)
 }
 
-func (g *guardedReader) Describe(ctx context.Context) (Description, error) {
+func (g *guardedReader) Describe(ctx context.Context) (schemas.Description, error) {
 	if err := g.usable(ctx, "describe the application"); err != nil {
-		return Description{}, err
+		return schemas.Description{}, err
 	}
 	return g.reader.Describe(ctx)
 }
 
-func (g *guardedReader) Read(ctx context.Context, s Selection) (State, error) {
+func (g *guardedReader) Read(ctx context.Context, s schemas.Selection) (schemas.State, error) {
 	if err := g.usable(ctx, "read the application"); err != nil {
-		return State{}, err
+		return schemas.State{}, err
 	}
 	return g.reader.Read(ctx, s)
 }
@@ -77,7 +77,9 @@ func (g *guardedReader) List(ctx context.Context, q Query) (Page, error) {
 	return g.reader.List(ctx, q)
 }
 
-func (g *guardedReader) Normalize(s State) (State, error) { return g.reader.Normalize(s) }
+func (g *guardedReader) Normalize(s schemas.State) (schemas.State, error) {
+	return g.reader.Normalize(s)
+}
 
 func (g *guardedReader) Close() error {
 	if g.closed {

@@ -61,14 +61,14 @@ type Lister struct {
 	typ   string
 	names []string
 	ids   []string
-	items []Item
+	items []schemas.Item
 	known bool
 }
 
 // Page answers a query. all lists everything of the query's type, or at least the items that the query names or has
 // the ids of; it is called for a first page. same returns the application's form of a name, in which equivalent names are equal; nil
 // compares names exactly.
-func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, error)) (Page, error) {
+func (l *Lister) Page(q Query, same func(string) string, all func() ([]schemas.Item, error)) (Page, error) {
 	if q.Names != nil && len(q.Names) == 0 && len(q.IDs) == 0 {
 		return Page{}, nil
 	}
@@ -95,7 +95,7 @@ func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, err
 }
 
 // OnlyNamed returns those items that have one of the names, or all if names is nil.
-func OnlyNamed(items []Item, names []string, same func(string) string) []Item {
+func OnlyNamed(items []schemas.Item, names []string, same func(string) string) []schemas.Item {
 	if names == nil {
 		return slices.Clone(items)
 	}
@@ -106,7 +106,7 @@ func OnlyNamed(items []Item, names []string, same func(string) string) []Item {
 	for _, n := range names {
 		wanted[same(n)] = true
 	}
-	var out []Item
+	var out []schemas.Item
 	for _, i := range items {
 		if wanted[same(i.SourceName)] {
 			out = append(out, i)

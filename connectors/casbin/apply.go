@@ -200,14 +200,14 @@ func (s *store) update(op string, o *schemas.Operation) error {
 }
 
 // membership returns the two fields of an entitlement's g line.
-func membership(o *schemas.Operation, g connectors.GrantableType) (member, parent string) {
-	if g.Edge == connectors.EdgeConnection {
+func membership(o *schemas.Operation, g schemas.GrantableType) (member, parent string) {
+	if g.Edge == schemas.EdgeConnection {
 		return o.Connection.SourceName, o.Target.SourceName
 	}
 	return o.Target.SourceName, o.Connection.SourceName
 }
 
-func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableType) error {
+func (s *store) grant(op string, o *schemas.Operation, g schemas.GrantableType) error {
 	name, target := o.Connection.SourceName, o.Target.SourceName
 	if !g.Grant {
 		return fault(connectors.Unsupported, op, fmt.Sprintf("a %s can't become a member of a %s; grant it to the group's members instead", o.Connection.Type, g.Type), nil)
@@ -223,7 +223,7 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 			return err
 		}
 	}
-	if g.Edge == connectors.EdgeResource {
+	if g.Edge == schemas.EdgeResource {
 		if !s.object(target) {
 			return fault(connectors.NotFound, op, "object not found in the policy file; declare it with a p4 line", nil)
 		}
@@ -252,9 +252,9 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 	return nil
 }
 
-func (s *store) revoke(op string, o *schemas.Operation, g connectors.GrantableType) error {
+func (s *store) revoke(op string, o *schemas.Operation, g schemas.GrantableType) error {
 	name, target := o.Connection.SourceName, o.Target.SourceName
-	if g.Edge == connectors.EdgeResource {
+	if g.Edge == schemas.EdgeResource {
 		// Any action can be revoked, also one that the config doesn't list.
 		p := permission{target, o.Privilege}
 		if s.kind(name) == o.Connection.Type && len(s.perms[name][p]) > 0 {

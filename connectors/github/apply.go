@@ -62,9 +62,9 @@ type batch struct {
 	failed, done map[string]bool
 	people       map[string]*membership // of the organisation, by login
 	tries        int
-	all          []connectors.Item // all teams of the organisation; nil until listed
-	roles        []*orgRole        // of the organisation; nil until read
-	known        map[int64]bool    // roles whose assignments have been read
+	all          []schemas.Item // all teams of the organisation; nil until listed
+	roles        []*orgRole     // of the organisation; nil until read
+	known        map[int64]bool // roles whose assignments have been read
 }
 
 // call is one call of REST that belongs to an operation.

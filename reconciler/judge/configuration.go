@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
@@ -132,7 +131,7 @@ func (j *Judge) checkRequests(ctx context.Context, e *Examination, apps map[stri
 
 // checkProvisioning refuses applications and settings under which operations could not be carried out, and returns a
 // function that lists the ways of provisioning that an application lacks.
-func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, connectors.Description) map[schemas.Provisioning]hold.Fault, error) {
+func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, schemas.Description) map[schemas.Provisioning]hold.Fault, error) {
 	forge := e.trust.Settings.Spec.Forge.Kind
 	var settings *schemas.Document
 	for _, f := range e.files {
@@ -142,7 +141,7 @@ func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[
 			}
 		}
 	}
-	missing := func(app *schemas.Application, desc connectors.Description) map[schemas.Provisioning]hold.Fault {
+	missing := func(app *schemas.Application, desc schemas.Description) map[schemas.Provisioning]hold.Fault {
 		return hold.Unprovisionable(app, forge, desc)
 	}
 	changed := map[string]schemas.Document{}
@@ -194,7 +193,7 @@ func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[
 }
 
 // checkNames checks a request's names by the application's rules.
-func (e *Examination) checkNames(f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
+func (e *Examination) checkNames(f *file, d schemas.Document, v *schemas.Request, typ schemas.ConnectionType) {
 	bad := func(field string, err error) {
 		if err != nil {
 			e.Findings = append(e.Findings, schemas.Finding{Code: "name", Severity: schemas.SeverityError, Message: err.Error(), Position: d.At(field),

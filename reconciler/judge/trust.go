@@ -190,7 +190,7 @@ func (j *Judge) forge(ctx context.Context, t *Trust, signers []byte) (signoff.Fo
 }
 
 // Describe returns the static description of an application's connector.
-func (j *Judge) Describe(app *schemas.Application) (connectors.Description, error) {
+func (j *Judge) Describe(app *schemas.Application) (schemas.Description, error) {
 	if d, ok := j.described[app.Spec.Connector]; ok {
 		return d, nil
 	}
@@ -203,7 +203,7 @@ func (j *Judge) Describe(app *schemas.Application) (connectors.Description, erro
 		return d, nil
 	}
 	if err != nil {
-		return connectors.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
+		return schemas.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
 	d := c.Describe()
 	j.described[app.Spec.Connector] = d

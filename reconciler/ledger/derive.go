@@ -214,7 +214,7 @@ func (w *writer) operation(ctx context.Context, r *schemas.Record, o *schemas.Op
 // submitted opens the row of an asking, in place of an earlier one.
 func (w *writer) submitted(ctx context.Context, r *schemas.Record, o *schemas.Operation, f *schemas.FulfilmentRecord) {
 	at := r.Time.UTC().Format(timeKey)
-	w.exec(ctx, `INSERT OR REPLACE INTO fulfilments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.Application, o.ID, f.Submission, FulfilmentSubmitting, at, at, r.Sequence, r.Run, w.json(f), w.json(o))
+	w.exec(ctx, `INSERT OR REPLACE INTO fulfilments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.Application, o.ID, f.Submission, schemas.FulfilmentSubmitting, at, at, r.Sequence, r.Run, w.json(f), w.json(o))
 }
 
 // fulfilment applies an answer about an operation that somebody outside was asked for. An answer to an asking that was
@@ -224,9 +224,9 @@ func (w *writer) fulfilment(ctx context.Context, r *schemas.Record) {
 	state, from := string(status), ""
 	switch {
 	case status == statusFailed && f.Method == schemas.FulfilledByDelivery:
-		state, from = FulfilmentSubmitting, FulfilmentSubmitting
+		state, from = schemas.FulfilmentSubmitting, schemas.FulfilmentSubmitting
 	case status == statusPending && f.Method == schemas.FulfilledByAnswer:
-		from = FulfilmentSubmitting
+		from = schemas.FulfilmentSubmitting
 	}
 	const this = ` application = ? AND operation = ? AND submission = ? AND (? = '' OR state = ?)`
 	args := []any{r.Application, o.ID, f.Submission, from, from}

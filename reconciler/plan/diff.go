@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -50,16 +49,16 @@ import (
 // Input is everything that a Diff depends on.
 type Input struct {
 	Application *schemas.Application
-	Description connectors.Description
+	Description schemas.Description
 	Desired     *Desired
 	// Live is what the application holds: at least every connection that Desired names, and for unmanaged
 	// access every connection in scope.
-	Live connectors.State
+	Live schemas.State
 	// Normalize is the connector's pure Normalize; nil leaves states as they are.
-	Normalize func(connectors.State) (connectors.State, error)
+	Normalize func(schemas.State) (schemas.State, error)
 	// Targets are what the application answered about the targets that are to be granted, and about the Lookups of a
 	// Diff before; a name that is missing does not exist. Nil means that nobody asked: every target is taken to exist.
-	Targets map[schemas.Name][]connectors.Item
+	Targets map[schemas.Name][]schemas.Item
 	// Baseline tells what was seen to be as desired before. Nil knows nothing.
 	Baseline func(item string) (schemas.BaselineItem, bool)
 	Now      time.Time
@@ -122,9 +121,9 @@ type differ struct {
 	in       Input
 	owned    bool
 	types    types
-	live     []*connectors.Connection // sorted by name
-	edges    map[*connectors.Connection]*edges
-	byID     map[connectionID]*connectors.Connection // made when it is first asked for
+	live     []*schemas.Connection // sorted by name
+	edges    map[*schemas.Connection]*edges
+	byID     map[connectionID]*schemas.Connection // made when it is first asked for
 	items    []subject
 	made     map[schemas.Name]bool // connections that the plan creates; true when not as drift
 	grants   grantable
@@ -144,8 +143,8 @@ type subject struct {
 	want       map[string]any
 	has        bool // want is known
 	info       *typeInfo
-	found      *connectors.Connection // live
-	live       []*connectors.Connection
+	found      *schemas.Connection // live
+	live       []*schemas.Connection
 	base       schemas.BaselineItem
 	// known means that base is known, identity that the name had another id when it was verified and
 	// nothing was approved since.
@@ -154,12 +153,12 @@ type subject struct {
 	missing         schemas.Name // the last target of a removal that was not found
 }
 
-func sortedLive(list []connectors.Connection) []*connectors.Connection {
-	out := make([]*connectors.Connection, len(list))
+func sortedLive(list []schemas.Connection) []*schemas.Connection {
+	out := make([]*schemas.Connection, len(list))
 	for i := range list {
 		out[i] = &list[i]
 	}
-	byName := func(a, b *connectors.Connection) int { return a.Name.Compare(b.Name) }
+	byName := func(a, b *schemas.Connection) int { return a.Name.Compare(b.Name) }
 	if !slices.IsSortedFunc(out, byName) {
 		slices.SortStableFunc(out, byName)
 	}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -21,22 +20,22 @@ func TestDiff(t *testing.T) {
 	unmanaged := func(u schemas.Unmanaged) func(*world) {
 		return func(w *world) { w.app.Spec.Unmanaged = u }
 	}
-	targets := func(list ...connectors.Item) func(*world) {
+	targets := func(list ...schemas.Item) func(*world) {
 		return func(w *world) {
 			w.adjust = func(in *plan.Input) {
-				in.Targets = map[schemas.Name][]connectors.Item{}
+				in.Targets = map[schemas.Name][]schemas.Item{}
 				for _, i := range list {
 					in.Targets[i.Name] = append(in.Targets[i.Name], i)
 				}
 			}
 		}
 	}
-	cannot := func(change func(*connectors.ConnectionType)) func(*world) {
+	cannot := func(change func(*schemas.ConnectionType)) func(*world) {
 		return func(w *world) { change(&w.desc.Types[0]) }
 	}
 	guests := func(w *world) { w.app.Spec.Grantable["guest"] = []string{"*"} }
-	user := func(n, id string, state connectors.EntitlementState) connectors.Item {
-		return connectors.Item{Name: name(n), NativeID: id, State: state}
+	user := func(n, id string, state schemas.EntitlementState) schemas.Item {
+		return schemas.Item{Name: name(n), NativeID: id, State: state}
 	}
 	for _, tt := range []struct {
 		name  string
@@ -69,10 +68,10 @@ func TestDiff(t *testing.T) {
 		{"protected", nil, []string{"C role/a limit=1", "A role/a +user/x", "live role/a protected=builtin"}, []string{"! protected role/a"}},
 		{"an unknown type", nil, []string{"C group/a"}, []string{"! unknown-type group/a"}},
 		{"cannot create", nil, []string{"C team/a", "A team/a +user/x"}, []string{"! unsupported team/a"}},
-		{"cannot update", cannot(func(c *connectors.ConnectionType) { c.Update = false }), []string{"C role/a limit=1", "A role/a +user/x", "live role/a"},
+		{"cannot update", cannot(func(c *schemas.ConnectionType) { c.Update = false }), []string{"C role/a limit=1", "A role/a +user/x", "live role/a"},
 			[]string{"grant role/a user/x MEMBER, request", "! unsupported role/a"}},
 		{"cannot delete", nil, []string{"D team/a", "live team/a"}, []string{"! unsupported team/a"}},
-		{"cannot reassign", cannot(func(c *connectors.ConnectionType) { c.Reassign = false }), []string{"D role/a reassign=b", "live role/a"}, []string{"! unsupported role/a"}},
+		{"cannot reassign", cannot(func(c *schemas.ConnectionType) { c.Reassign = false }), []string{"D role/a reassign=b", "live role/a"}, []string{"! unsupported role/a"}},
 		{"an assignment to nothing", nil, []string{"A role/a +user/x"}, []string{"! no-connection role/a"}},
 		{"a revoke from nothing", nil, []string{"A role/a -user/x"}, []string{}},
 		{"a source_id that fits", nil, []string{"C role/a#7 limit=1", "live role/a#7"}, []string{"update role/a limit=1, request"}},
@@ -133,11 +132,11 @@ func TestDiff(t *testing.T) {
 		{"one of two by its id", targets(user("user/x", "7", ""), user("user/x", "8", "")), []string{"A role/a +user/x#8", "live role/a"},
 			[]string{"grant role/a user/x MEMBER, request"}},
 		{"an id that nobody has", targets(user("user/x", "7", "")), []string{"A role/a +user/x#8", "live role/a"}, []string{"! target-not-found role/a"}},
-		{"a protected target", targets(connectors.Item{Name: name("user/x"), Protected: "the machine's own"}), []string{"A role/a +user/x", "live role/a"}, []string{"! protected role/a"}},
-		{"an identity that is a connection", targets(connectors.Item{Name: name("user/x"), Connection: true}), []string{"A role/a +user/x", "live role/a"}, []string{"! not-an-identity role/a"}},
-		{"an identity that became one", targets(connectors.Item{Name: name("user/x"), Connection: true}), []string{"A role/a +user/x", "live role/a user/x:MEMBER"}, []string{"! not-an-identity role/a"}},
-		{"a blocked identity", targets(user("user/x", "7", connectors.StateBlocked)), []string{"A role/a +user/x", "live role/a"}, []string{"pending role/a user/x MEMBER, blocked"}},
-		{"an expired identity", targets(user("user/x", "7", connectors.StateExpired)), []string{"A role/a +user/x", "live role/a"}, []string{"pending role/a user/x MEMBER, expired"}},
+		{"a protected target", targets(schemas.Item{Name: name("user/x"), Protected: "the machine's own"}), []string{"A role/a +user/x", "live role/a"}, []string{"! protected role/a"}},
+		{"an identity that is a connection", targets(schemas.Item{Name: name("user/x"), Connection: true}), []string{"A role/a +user/x", "live role/a"}, []string{"! not-an-identity role/a"}},
+		{"an identity that became one", targets(schemas.Item{Name: name("user/x"), Connection: true}), []string{"A role/a +user/x", "live role/a user/x:MEMBER"}, []string{"! not-an-identity role/a"}},
+		{"a blocked identity", targets(user("user/x", "7", schemas.StateBlocked)), []string{"A role/a +user/x", "live role/a"}, []string{"pending role/a user/x MEMBER, blocked"}},
+		{"an expired identity", targets(user("user/x", "7", schemas.StateExpired)), []string{"A role/a +user/x", "live role/a"}, []string{"pending role/a user/x MEMBER, expired"}},
 		{"two in live of one name", nil, []string{"A role/a +user/x", "live role/a user/x:MEMBER#7 user/x:MEMBER#8"}, []string{"! ambiguous-name role/a"}},
 		{"one of them by its id", nil, []string{"A role/a +user/x#8", "live role/a user/x:MEMBER#7 user/x:MEMBER#8"}, []string{"unmanaged role/a user/x MEMBER"}},
 		{"another one by its id", nil, []string{"A role/a +user/x#9", "live role/a user/x:MEMBER#7"}, []string{"grant role/a user/x MEMBER, request", "unmanaged role/a user/x MEMBER"}},
@@ -273,7 +272,7 @@ func TestLookups(t *testing.T) {
 	if diff := cmp.Diff([]schemas.Name{name("user/X")}, res.Lookups); diff != "" {
 		t.Error(diff)
 	}
-	w.adjust = func(in *plan.Input) { in.Targets = map[schemas.Name][]connectors.Item{} }
+	w.adjust = func(in *plan.Input) { in.Targets = map[schemas.Name][]schemas.Item{} }
 	res = w.diff()
 	if len(res.Lookups) > 0 || len(res.Plan.Findings) != 1 || res.Plan.Findings[0].Message != "the revoke of user/X removed nothing: user/X doesn't exist in app (there is x)" {
 		t.Errorf("look-ups %v, findings %v", res.Lookups, res.Plan.Findings)
@@ -343,7 +342,7 @@ func TestDiffOfTwoConnectionsOfOneName(t *testing.T) {
 	} {
 		w := newWorld(t).steps(tt.request)
 		w.adjust = func(in *plan.Input) {
-			in.Live.Connections = []connectors.Connection{parseLive("role/a#7 user/x:MEMBER"), parseLive("role/a#8")}
+			in.Live.Connections = []schemas.Connection{parseLive("role/a#7 user/x:MEMBER"), parseLive("role/a#8")}
 		}
 		res := w.diff()
 		if diff := cmp.Diff(tt.want, lines(&res.Plan)); diff != "" {

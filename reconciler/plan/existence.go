@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -43,7 +42,7 @@ func (d *differ) identify(it *subject) bool {
 	}
 	live := it.live
 	if len(live) > 1 {
-		i := slices.IndexFunc(live, func(l *connectors.Connection) bool { return c.SourceID != "" && l.NativeID == c.SourceID })
+		i := slices.IndexFunc(live, func(l *schemas.Connection) bool { return c.SourceID != "" && l.NativeID == c.SourceID })
 		if i < 0 {
 			var ids []string
 			for _, l := range live {
@@ -215,7 +214,7 @@ func (c *Connection) documents() []schemas.DocumentID {
 	return nil
 }
 
-func typeNames(desc connectors.Description) []string {
+func typeNames(desc schemas.Description) []string {
 	var names []string
 	for _, t := range desc.Types {
 		names = append(names, t.Name)

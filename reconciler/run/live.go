@@ -31,9 +31,9 @@ func (r *Runner) configure(app *schemas.Application, applying bool) (connectors.
 type liveApplication struct {
 	app         *schemas.Application
 	reader      connectors.Reader
-	description connectors.Description
-	state       connectors.State
-	complete    connectors.State // where state is a part, the state that it was taken from
+	description schemas.Description
+	state       schemas.State
+	complete    schemas.State // where state is a part, the state that it was taken from
 	// attested holds the operations reported as done, for an application that nothing can read; nil for others.
 	attested *plan.Attested
 }
@@ -76,7 +76,7 @@ func (l *liveApplication) read(ctx context.Context, desired *plan.Desired) error
 	if l.attested != nil {
 		return nil // the diff asks, with the desired state
 	}
-	sel := connectors.Selection{Scope: l.app.Spec.Scope}
+	sel := schemas.Selection{Scope: l.app.Spec.Scope}
 	for _, c := range desired.Connections {
 		if !plan.InScope(l.app, c.Name) {
 			sel.Names = append(sel.Names, c.Name)
@@ -120,7 +120,7 @@ func (l *liveApplication) diff(ctx context.Context, in plan.Input) (plan.Result,
 	if len(wanted) == 0 {
 		return res, nil
 	}
-	in.Targets = map[schemas.Name][]connectors.Item{}
+	in.Targets = map[schemas.Name][]schemas.Item{}
 	for _, typ := range slices.Sorted(maps.Keys(wanted)) {
 		q := connectors.Query{Type: typ, Names: slices.Sorted(maps.Keys(wanted[typ]))}
 		for {

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/ledger"
@@ -17,9 +16,9 @@ import (
 // Proposal is the change that a preview is about. *judge.Examination is one.
 type Proposal interface {
 	// Closure returns the connections of an application that affect who gains what by the change.
-	Closure(ctx context.Context, application string, description connectors.Description) (map[schemas.Name]bool, error)
+	Closure(ctx context.Context, application string, description schemas.Description) (map[schemas.Name]bool, error)
 	// Fold returns the desired state of the connections before and after the change.
-	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description connectors.Description, now time.Time) (before, after *plan.Desired, err error)
+	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description schemas.Description, now time.Time) (before, after *plan.Desired, err error)
 }
 
 // Foreseen is what a change would do to one application as it is now.
@@ -130,6 +129,6 @@ func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map
 	}
 	// The diff is about the change's connections; who gains what is asked of all that was read.
 	l.complete = l.state
-	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] })
+	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c schemas.Connection) bool { return !set[c.Name] })
 	return set, nil
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -100,7 +99,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 					break
 				}
 			}
-			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == ledger.FulfilmentApplied {
+			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == schemas.FulfilmentApplied {
 				f.State = string(v.Status)
 				a.fulfilments.Asked[o.ID] = f
 			}

@@ -139,7 +139,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 // application.
 func checkTogether(all []schemas.Document, unread bool, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
 	checker := strict.NewChecker()
-	apps := map[string]connectors.Description{}
+	apps := map[string]schemas.Description{}
 	unknown := map[string]bool{} // applications whose types are unknown, so that their requests cannot be checked
 	lacks := map[string]map[schemas.Provisioning]hold.Fault{}
 	forge := "local"
@@ -225,7 +225,7 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 }
 
 // wrongTarget returns the error for a type that cannot be granted to connections of typ.
-func wrongTarget(d schemas.Document, field, target string, typ connectors.ConnectionType, desc connectors.Description) schemas.Error {
+func wrongTarget(d schemas.Document, field, target string, typ schemas.ConnectionType, desc schemas.Description) schemas.Error {
 	for i := range desc.Types {
 		if _, known := desc.Types[i].Target(target); known {
 			return schemas.Error{Position: d.At(field), Field: field, Msg: fmt.Sprintf("a %s cannot be granted to a %s", target, typ.Name),
@@ -235,7 +235,7 @@ func wrongTarget(d schemas.Document, field, target string, typ connectors.Connec
 	return judge.UnknownName(d, field, field, "type", target, targetNames(typ))
 }
 
-func typeNames(desc connectors.Description) []string {
+func typeNames(desc schemas.Description) []string {
 	var names []string
 	for i := range desc.Types {
 		names = append(names, desc.Types[i].Name)
@@ -243,7 +243,7 @@ func typeNames(desc connectors.Description) []string {
 	return names
 }
 
-func targetNames(typ connectors.ConnectionType) []string {
+func targetNames(typ schemas.ConnectionType) []string {
 	var names []string
 	for _, g := range typ.Grantable {
 		names = append(names, g.Type)

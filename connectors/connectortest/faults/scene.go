@@ -19,10 +19,10 @@ type scene struct {
 	*harness.Fixture
 	h     Harness
 	ops   []schemas.Operation
-	want  map[schemas.Name][]connectors.Entitlement // the connections' final entitlements
+	want  map[schemas.Name][]schemas.Entitlement // the connections' final entitlements
 	gone  []schemas.Name
-	other connectors.Connection // must not change
-	truth []connectors.Connection
+	other schemas.Connection // must not change
+	truth []schemas.Connection
 	// between is called before each call with a new client, which doesn't know earlier answers.
 	between func()
 }
@@ -50,9 +50,9 @@ func (s *scene) at(t harness.T) *scene {
 
 func newScene(t harness.T, h Harness) *scene {
 	t.Helper()
-	s := &scene{Fixture: harness.Start(t, h.Harness), h: h, between: func() {}, want: map[schemas.Name][]connectors.Entitlement{}}
-	i := slices.IndexFunc(s.Description.Types, func(typ connectors.ConnectionType) bool {
-		return typ.Create && slices.ContainsFunc(typ.Grantable, func(g connectors.GrantableType) bool { return g.Grant && g.Revoke })
+	s := &scene{Fixture: harness.Start(t, h.Harness), h: h, between: func() {}, want: map[schemas.Name][]schemas.Entitlement{}}
+	i := slices.IndexFunc(s.Description.Types, func(typ schemas.ConnectionType) bool {
+		return typ.Create && slices.ContainsFunc(typ.Grantable, func(g schemas.GrantableType) bool { return g.Grant && g.Revoke })
 	})
 	if i < 0 {
 		t.Skip("no connection can be created and granted")
@@ -86,8 +86,8 @@ func newScene(t harness.T, h Harness) *scene {
 
 	first := s.Create(made, s.Payload(typ.Name, 0))
 	s.ops = append(s.ops, first)
-	s.want[loser] = []connectors.Entitlement{harness.Entitlement(stays)}
-	s.want[kept] = []connectors.Entitlement{harness.Entitlement(stranger)}
+	s.want[loser] = []schemas.Entitlement{harness.Entitlement(stays)}
+	s.want[kept] = []schemas.Entitlement{harness.Entitlement(stranger)}
 	if typ.Update {
 		s.ops = append(s.ops, s.Update(kept, s.Payload(typ.Name, 1)))
 	}
@@ -167,7 +167,7 @@ func (s *scene) readAll(cfg connectors.Config, arm func()) {
 	}
 }
 
-func (s *scene) judgeRead(_ context.Context, state connectors.State, err error) {
+func (s *scene) judgeRead(_ context.Context, state schemas.State, err error) {
 	s.T.Helper()
 	switch {
 	case err != nil:
@@ -235,11 +235,11 @@ func (s *scene) applyAll(cfg connectors.Config, arm, disarm func()) {
 	// The next run completes the work, and leaves nothing to do.
 	s.Twice(s.ops...)
 	live = s.Read(s.Scope())
-	var want, got connectors.State
+	var want, got schemas.State
 	for c, entitlements := range s.want {
-		want.Connections = append(want.Connections, connectors.Connection{Name: c, Entitlements: entitlements})
+		want.Connections = append(want.Connections, schemas.Connection{Name: c, Entitlements: entitlements})
 		if there := s.find(live, c); there != nil {
-			got.Connections = append(got.Connections, connectors.Connection{Name: c, Entitlements: there.Entitlements})
+			got.Connections = append(got.Connections, schemas.Connection{Name: c, Entitlements: there.Entitlements})
 		}
 	}
 	want, err = s.Writer.Normalize(want)
@@ -259,8 +259,8 @@ func (s *scene) applyAll(cfg connectors.Config, arm, disarm func()) {
 }
 
 // find returns a connection of a state that was read; nil if it isn't there.
-func (s *scene) find(live []connectors.Connection, name schemas.Name) *connectors.Connection {
-	i := slices.IndexFunc(live, func(c connectors.Connection) bool { return s.Same(c.Name, name) })
+func (s *scene) find(live []schemas.Connection, name schemas.Name) *schemas.Connection {
+	i := slices.IndexFunc(live, func(c schemas.Connection) bool { return s.Same(c.Name, name) })
 	if i < 0 {
 		return nil
 	}
@@ -268,7 +268,7 @@ func (s *scene) find(live []connectors.Connection, name schemas.Name) *connector
 }
 
 // done reports whether the application shows the effect of an operation.
-func (s *scene) done(live []connectors.Connection, op schemas.Operation) bool {
+func (s *scene) done(live []schemas.Connection, op schemas.Operation) bool {
 	c := s.find(live, op.Connection)
 	switch op.Kind {
 	case schemas.OperationDelete:
@@ -281,7 +281,7 @@ func (s *scene) done(live []connectors.Connection, op schemas.Operation) bool {
 	if c == nil {
 		return false
 	}
-	held := slices.ContainsFunc(c.Entitlements, func(e connectors.Entitlement) bool {
+	held := slices.ContainsFunc(c.Entitlements, func(e schemas.Entitlement) bool {
 		return s.Same(e.Target, *op.Target) && e.Privilege == op.Privilege
 	})
 	return held == (op.Kind == schemas.OperationGrant)
@@ -294,7 +294,7 @@ func subset(payload, of map[string]any) map[string]any {
 	return out
 }
 
-func (s *scene) unharmed(live []connectors.Connection) {
+func (s *scene) unharmed(live []schemas.Connection) {
 	s.T.Helper()
 	there := s.find(live, s.other.Name)
 	if there == nil {

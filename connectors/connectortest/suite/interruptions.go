@@ -13,7 +13,7 @@ import (
 )
 
 func testCancellation(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		var ops []schemas.Operation
 		for i := range 40 {
 			ops = append(ops, f.Create(f.Name(typ.Name, fmt.Sprintf("c_%02d", i)), f.Payload(typ.Name, i%2)))
@@ -55,7 +55,7 @@ func testCancellation(t harness.T, h harness.Harness) {
 			// Operations reported as applied have taken effect, whatever the result of the others.
 			live := f.Read(f.Scope())
 			for _, op := range ops {
-				if applied[op.ID] && !slices.ContainsFunc(live, func(c connectors.Connection) bool { return f.Same(c.Name, op.Connection) }) {
+				if applied[op.ID] && !slices.ContainsFunc(live, func(c schemas.Connection) bool { return f.Same(c.Name, op.Connection) }) {
 					t.Fatalf("%q is not there", op.Connection)
 				}
 			}
@@ -71,7 +71,7 @@ func testCancellation(t harness.T, h harness.Harness) {
 }
 
 func testTwoWriters(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		const writers, each = 2, 12
 		shared := f.Make(typ, "shared")
 		var keys [writers][]schemas.Key
@@ -101,9 +101,9 @@ func testTwoWriters(t harness.T, h harness.Harness) {
 				t.Errorf("writer %d: %v", i, err)
 			}
 		}
-		var want []connectors.Entitlement
+		var want []schemas.Entitlement
 		for i := range writers {
-			var mine []connectors.Entitlement
+			var mine []schemas.Entitlement
 			for _, k := range keys[i] {
 				want, mine = append(want, harness.Entitlement(k)), append(mine, harness.Entitlement(k))
 			}
@@ -148,7 +148,7 @@ func testClosed(t harness.T, h harness.Harness) {
 	typ := h.Connector.Describe().Types[0].Name
 	op := schemas.Operation{ID: "op", Kind: schemas.OperationDelete, Connection: schemas.Name{Type: typ, SourceName: app.Name("x")}}
 	_, describe := w.Describe(t.Context())
-	_, read := w.Read(t.Context(), connectors.Selection{})
+	_, read := w.Read(t.Context(), schemas.Selection{})
 	_, list := w.List(t.Context(), connectors.Query{Type: typ})
 	out, applied := harness.Apply(t.Context(), w, []schemas.Operation{op})
 	for name, err := range map[string]error{"Describe": describe, "Read": read, "List": list, "Apply": applied} {
