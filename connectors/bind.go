@@ -29,39 +29,62 @@ import (
 // be in the wrong place. Any other error means that the schema and the struct disagree; a test of all connectors
 // finds that.
 func Bind(cfg Config, schema json.RawMessage, settings any) error {
-	var root map[string]any
-	if err := json.Unmarshal(schema, &root); err != nil {
-		return fmt.Errorf("parse the config schema: %w", err)
-	}
-	b := binder{root: root}
 	into := reflect.ValueOf(settings).Elem()
-	if faults := b.disagreements(root, into.Type(), "config"); len(faults) > 0 {
-		return errors.New("settings and config schema disagree: " + strings.Join(faults, "; "))
-	}
-	compiled, err := CompileSchema(secretsMarked(schema))
+	form, err := configForms.of(formKey{string(schema), into.Type()}, func() (configForm, error) { return newConfigForm(schema, into.Type()) })
 	if err != nil {
-		return fmt.Errorf("compile the config schema: %w", err)
+		return err
 	}
+	b := binder{root: form.root}
 	values := maps.Clone(cfg.Values)
 	maps.DeleteFunc(values, func(_ string, v any) bool { return v == nil })
 	if values == nil {
 		values = map[string]any{}
 	}
 	var invalid *jsonschema.ValidationError
-	if err := compiled.Validate(marked(plainJSON(values))); errors.As(err, &invalid) {
+	if err := form.compiled.Validate(marked(plainJSON(values))); errors.As(err, &invalid) {
 		for _, leaf := range leaves(invalid) {
 			b.faults = append(b.faults, explain(leaf)...)
 		}
 	} else if err != nil {
 		return cfg.Invalid("", "cannot be read as JSON")
 	} else {
-		b.bind(into, root, values, "config", false)
+		b.bind(into, form.root, values, "config", false)
 	}
 	if len(b.faults) > 0 {
 		slices.Sort(b.faults)
 		return &Error{Code: Invalid, Op: cfg.op(), Message: strings.Join(slices.Compact(b.faults), "; ")}
 	}
 	return nil
+}
+
+// configForm is a config's schema that agrees with a type of settings.
+type configForm struct {
+	root     map[string]any // as parsed
+	compiled *jsonschema.Schema
+}
+
+type formKey struct {
+	schema   string
+	settings reflect.Type
+}
+
+// configForms keeps them, since every opening of a connector binds its config.
+var configForms kept[formKey, configForm]
+
+func newConfigForm(schema json.RawMessage, settings reflect.Type) (configForm, error) {
+	var form configForm
+	if err := json.Unmarshal(schema, &form.root); err != nil {
+		return form, fmt.Errorf("parse the config schema: %w", err)
+	}
+	b := binder{root: form.root}
+	if faults := b.disagreements(form.root, settings, "config"); len(faults) > 0 {
+		return form, errors.New("settings and config schema disagree: " + strings.Join(faults, "; "))
+	}
+	var err error
+	if form.compiled, err = CompileSchema(secretsMarked(schema)); err != nil {
+		return form, fmt.Errorf("compile the config schema: %w", err)
+	}
+	return form, nil
 }
 
 // op is empty without an application, for DescribeConfig: its callers name the application and the file.

@@ -19,17 +19,18 @@ import (
 type Checker struct {
 	description schemas.Description
 	payloads    map[string]*jsonschema.Schema // by connection type
+	attributes  map[string]map[string]bool    // likewise
 }
 
 // NewChecker compiles the payload schemas of a description.
 func NewChecker(d schemas.Description) (*Checker, error) {
-	c := &Checker{description: d, payloads: map[string]*jsonschema.Schema{}}
+	c := &Checker{description: d, payloads: map[string]*jsonschema.Schema{}, attributes: map[string]map[string]bool{}}
 	for _, typ := range d.Types {
 		schema, err := CompileSchema(typ.Payload)
 		if err != nil {
 			return nil, fmt.Errorf("payload schema of %s: %w", typ.Name, err)
 		}
-		c.payloads[typ.Name] = schema
+		c.payloads[typ.Name], c.attributes[typ.Name] = schema, typ.Attributes()
 	}
 	return c, nil
 }
@@ -94,7 +95,7 @@ func (c *Checker) Check(o *schemas.Operation) error {
 
 // payload checks the attributes against the type's schema. Null leaves an attribute unchanged.
 func (c *Checker) payload(o *schemas.Operation, typ schemas.ConnectionType) error {
-	attributes := typ.Attributes()
+	attributes := c.attributes[typ.Name]
 	given := make(map[string]any, len(o.After))
 	for _, k := range slices.Sorted(maps.Keys(o.After)) {
 		if !attributes[k] {

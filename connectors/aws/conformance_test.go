@@ -78,8 +78,11 @@ func harness() connectortest.Harness {
 	return connectortest.Harness{
 		Connector:  aws.New(),
 		ExactCalls: true,
-		Payloads:   payloads(),
-		Start:      func(t connectortest.TB) connectortest.Application { return start(t) },
+		// The config has pages of 20.
+		BeyondPages: 45,
+		Many:        200,
+		Payloads:    payloads(),
+		Start:       func(t connectortest.TB) connectortest.Application { return start(t) },
 		Faulty: []connectortest.Faulty{
 			{Name: "another account", Config: with(map[string]any{"account": "210987654321"}), Code: connectors.Conflict},
 			{Name: "no account", Config: with(map[string]any{"account": nil}), Code: connectors.Invalid},
@@ -137,7 +140,7 @@ func start(t connectortest.TB) *app {
 	}}
 	a.config = connectors.Config{Application: "cloud", Now: time.Now, Logger: slog.New(slog.DiscardHandler), Values: map[string]any{
 		"account": accountID, "access_key_id": connectors.NewSecret(accessKey), "secret_access_key": connectors.NewSecret(connectortest.Canary),
-		"path_prefix": teamPath, "endpoint": srv.url, "page_size": 5, "timeout": "5m", "max_wait": "20ms", "settle": "1s",
+		"path_prefix": teamPath, "endpoint": srv.url, "page_size": 20, "timeout": "5m", "max_wait": "20ms", "settle": "1s",
 	}}
 	srv.addKey(accessKey, connectortest.Canary, "arn:aws:iam::"+accountID+":user/countersign")
 	// An account has more in it than what we look after.

@@ -17,7 +17,7 @@ func TestFaults(t *testing.T) {
 			return strings.TrimPrefix(a.(*app).url, "http://")
 		},
 		Through: func(t connectortest.TB, cfg connectors.Config, proxy string) connectors.Config {
-			return with(map[string]any{"endpoint": "http://" + proxy, "timeout": "1s", "max_wait": "2s"})(t, cfg)
+			return with(map[string]any{"endpoint": "http://" + proxy, "timeout": "1s", "max_wait": "2s", "page_size": 5})(t, cfg)
 		},
 		HTTP:    true,
 		Network: network,

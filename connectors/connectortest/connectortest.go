@@ -50,7 +50,7 @@ var _ faults.Isolator = runner{}
 // FaultHarness configures the fault table for a connector that reaches its application over a network.
 type FaultHarness = faults.Harness
 
-var strike = flag.String("faults", "some", "where faults strike an exchange: some (first, last, one of each kind of request), or all")
+var strike = flag.String("faults", "some", "where faults strike an exchange: some (one of each kind of request), or all")
 
 // RunFaults checks a connector against the network faults of package faults. With the flag -faults=all a fault
 // strikes at every request:

@@ -53,8 +53,10 @@ func harness(server *servers.Directory, kind string) connectortest.Harness {
 	canary := connectors.NewSecret(connectortest.Canary)
 	return connectortest.Harness{
 		Connector: ldap.New(),
-		Payloads:  map[string][2]map[string]any{"group": {{"description": ""}, {"description": "Readers (all) of \\ \"sales\" * – näh\nand more"}}},
-		Start:     func(t connectortest.TB) connectortest.Application { return newTree(t, server, kind) },
+		// The config has pages of 20.
+		BeyondPages: 45,
+		Payloads:    map[string][2]map[string]any{"group": {{"description": ""}, {"description": "Readers (all) of \\ \"sales\" * – näh\nand more"}}},
+		Start:       func(t connectortest.TB) connectortest.Application { return newTree(t, server, kind) },
 		Faulty: []connectortest.Faulty{
 			{Name: "wrong password", Code: connectors.Denied, Config: with("password", canary)},
 			{Name: "no such account", Code: connectors.Denied, Config: func(_ connectortest.TB, cfg connectors.Config) connectors.Config {

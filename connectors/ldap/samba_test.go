@@ -24,6 +24,8 @@ func TestActiveDirectory(t *testing.T) {
 	prepareDomain(t, server)
 	h := connectortest.Harness{
 		Connector: ldap.New(),
+		// The config has pages of 20.
+		BeyondPages: 45,
 		Payloads: map[string][2]map[string]any{"group": {{"description": "", "scope": "global", "security": true},
 			{"description": "Readers (all) of \\ \"sales\" * – näh", "scope": "universal", "security": false}}},
 		Start: func(t connectortest.TB) connectortest.Application { return newOU(t, server) },

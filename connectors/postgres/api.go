@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"slices"
 	"strings"
@@ -12,11 +13,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"github.com/countersign/countersign/connectors"
 )
 
 const opConnect = "connect to PostgreSQL"
+
+// maxMessageBytes bounds a message of the server, which holds one row at most.
+const maxMessageBytes = 64 << 20
 
 // parse reads the connection string of one of the two settings.
 func (s *settings) parse(field string) (*pgx.ConnConfig, error) {
@@ -35,6 +40,12 @@ func (s *settings) parse(field string) (*pgx.ConnConfig, error) {
 	}
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 15 * time.Second
+	}
+	// Another service's answer may look like a message of a gigabyte, for which the driver would reserve memory.
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		f := pgproto3.NewFrontend(r, w)
+		f.SetMaxBodyLen(maxMessageBytes)
+		return f
 	}
 	return config, s.secure(field, config)
 }

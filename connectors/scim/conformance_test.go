@@ -32,6 +32,7 @@ type application struct {
 	cfg    connectors.Config
 	direct string // where the server's own API begins, without quirks
 	token  string
+	again  func(t connectortest.TB) connectortest.Application // as another case reaches it
 }
 
 var (
@@ -49,6 +50,9 @@ func newApplication(t connectortest.TB, direct, token string, values map[string]
 		address = front(t, direct, quirks...)
 	}
 	all := map[string]any{"url": address, "token": connectors.NewSecret(token), "protected": []any{protectedGroup}, "settle": "100ms"}
+	if strings.Contains(t.Name(), "more_than_a_page") {
+		all["page_size"] = 20 // a world of a few pages
+	}
 	for k, v := range values {
 		if all[k] = v; v == nil {
 			delete(all, k)
@@ -308,7 +312,7 @@ func harness(start func(t connectortest.TB) connectortest.Application) connector
 	}
 	canary := connectors.NewSecret(connectortest.Canary)
 	return connectortest.Harness{
-		Connector: scim.New(), Start: start,
+		Connector: scim.New(), Start: start, BeyondPages: 45, Many: 400, // see newApplication
 		Payloads: map[string][2]map[string]any{"group": {{"external_id": "ext-1"}, {"external_id": "Ä \"2\" \\"}}},
 		Faulty: []connectortest.Faulty{
 			{Name: "wrong token", Config: change(map[string]any{"token": canary}), Code: connectors.Denied},

@@ -49,6 +49,7 @@ func startElimity() (server *elimity, err error) {
 	program := filepath.Join(dir, "elimity")
 	build := exec.Command("go", "build", "-o", program, ".")
 	build.Dir = filepath.Join("testdata", "elimity")
+	build.Env = append(os.Environ(), "GOFLAGS=") // without the race detector, which would slow it down
 	if out, err := build.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build testdata/elimity: %w\n%s", err, out)
 	}

@@ -33,12 +33,15 @@ func TestFaults(t *testing.T) {
 	}{
 		{"SCIMMY", relayed(server)},
 		{"PUT only, with ETags", func(t connectortest.TB) connectortest.Application {
-			upstream, err := url.Parse(elimityServer(t))
-			if err != nil {
-				t.Fatal(err)
-			}
-			upstream.Host = relay(t, upstream.Host)
-			return newApplication(t, upstream.String(), testToken, nil, append(patchOff(), says("etag", map[string]any{"supported": true}))...)
+			server := elimityServer(t)
+			return reached(t, func(t connectortest.TB) *application {
+				upstream, err := url.Parse(server)
+				if err != nil {
+					t.Fatal(err)
+				}
+				upstream.Host = relay(t, upstream.Host)
+				return newApplication(t, upstream.String(), testToken, nil, append(patchOff(), says("etag", map[string]any{"supported": true}))...)
+			})
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -50,6 +53,9 @@ func TestFaults(t *testing.T) {
 					u := host(t, cfg)
 					app := application{cfg: cfg}
 					return app.with(map[string]any{"url": strings.Replace(u.String(), u.Host, proxy, 1), "timeout": "1s", "retries": 1})
+				},
+				Again: func(t connectortest.TB, app connectortest.Application) connectortest.Application {
+					return app.(*application).again(t)
 				},
 				HTTP:    true,
 				Network: network,
@@ -73,8 +79,18 @@ func relay(t connectortest.TB, address string) string {
 func relayed(server *servers.SCIM) func(t connectortest.TB) connectortest.Application {
 	var started atomic.Int64
 	return func(t connectortest.TB) connectortest.Application {
-		behind := *server
-		behind.Address = relay(t, server.Address)
-		return newApplication(t, behind.URL(fmt.Sprintf("faults%d", started.Add(1))), server.Token, nil)
+		name := fmt.Sprintf("faults%d", started.Add(1))
+		return reached(t, func(t connectortest.TB) *application {
+			behind := *server
+			behind.Address = relay(t, server.Address)
+			return newApplication(t, behind.URL(name), server.Token, nil)
+		})
 	}
+}
+
+// reached returns an application whose server outlives a case, reached through a relay of each case.
+func reached(t connectortest.TB, reach func(connectortest.TB) *application) connectortest.Application {
+	app := reach(t)
+	app.again = func(t connectortest.TB) connectortest.Application { return reach(t) }
+	return app
 }

@@ -29,7 +29,7 @@ func measureRequests(t harness.T, h Harness) exchange {
 }
 
 // strikes returns the requests of an exchange that are struck, one in each run, counted from 1; 0 means all at once.
-// They are the first, the last, and the middle one of each kind of request; with All every one.
+// They are the middle one of each kind of request; with All every one.
 func (h Harness) strikes(kinds []string) []int {
 	out := []int{0}
 	if h.All {
@@ -41,9 +41,6 @@ func (h Harness) strikes(kinds []string) []int {
 	of := map[string][]int{}
 	for i, kind := range kinds {
 		of[kind] = append(of[kind], i+1)
-	}
-	if len(kinds) > 0 {
-		out = append(out, 1, len(kinds))
 	}
 	for _, at := range of {
 		out = append(out, at[len(at)/2])

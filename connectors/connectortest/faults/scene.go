@@ -41,6 +41,9 @@ func (s *scene) at(t harness.T) *scene {
 	t.Helper()
 	again, f := *s, *s.Fixture
 	f.T, again.Fixture = t, &f
+	if s.h.Again != nil {
+		f.App = s.h.Again(t, s.App)
+	}
 	again.Writer = again.Open()
 	return &again
 }
@@ -55,20 +58,34 @@ func newScene(t harness.T, h Harness) *scene {
 		t.Skip("no connection can be created and granted")
 	}
 	typ := s.Description.Types[i]
-	other, kept, loser, doomed, made := s.Make(typ, "other"), s.Make(typ, "kept"), s.Make(typ, "loser"), schemas.Name{}, s.Name(typ.Name, "made")
-	s.Must(s.Grant(s.Somebody(typ, other, "stranger")))
+	// Each fault has a scene of its own: one Apply makes the connections and one the entitlements.
+	var create []schemas.Operation
+	name := func(word string) schemas.Name {
+		c := s.Name(typ.Name, word)
+		create = append(create, s.Create(c, s.Payload(typ.Name, 0)))
+		return c
+	}
+	other, kept, loser, doomed, made := name("other"), name("kept"), name("loser"), schemas.Name{}, s.Name(typ.Name, "made")
+	if typ.Delete {
+		doomed = name("doomed")
+	}
+	s.Must(create...)
 	stranger := s.Somebody(typ, kept, "stranger")
+	with := func(c schemas.Name) schemas.Key {
+		k := stranger
+		k.Connection = c
+		return k
+	}
 	s.App.Grant(t, stranger)
 	old, stays := s.Somebody(typ, loser, "old"), s.Somebody(typ, loser, "stays")
-	s.Must(s.Grant(old), s.Grant(stays))
+	grant := []schemas.Operation{s.Grant(with(other)), s.Grant(old), s.Grant(stays)}
 	if typ.Delete {
-		doomed = s.Make(typ, "doomed")
-		s.Must(s.Grant(s.Somebody(typ, doomed, "stranger")))
+		grant = append(grant, s.Grant(with(doomed)))
 	}
-	s.other = *s.There(other)
+	s.Must(grant...)
 
-	create := s.Create(made, s.Payload(typ.Name, 0))
-	s.ops = append(s.ops, create)
+	first := s.Create(made, s.Payload(typ.Name, 0))
+	s.ops = append(s.ops, first)
 	s.want[loser] = []schemas.Entitlement{harness.Entitlement(stays)}
 	s.want[kept] = []schemas.Entitlement{harness.Entitlement(stranger)}
 	if typ.Update {
@@ -76,11 +93,12 @@ func newScene(t harness.T, h Harness) *scene {
 	}
 	s.ops = append(s.ops, s.Revoke(old))
 	for n := range 3 {
+		k := s.Somebody(typ, schemas.Name{}, fmt.Sprintf("new_%d", n))
 		for _, c := range []schemas.Name{made, kept} {
-			k := s.Somebody(typ, c, fmt.Sprintf("new_%d", n))
+			k.Connection = c
 			op := s.Grant(k)
 			if c == made {
-				op.DependsOn = []string{create.ID}
+				op.DependsOn = []string{first.ID}
 			}
 			s.ops = append(s.ops, op)
 			s.want[c] = append(s.want[c], harness.Entitlement(k))
@@ -91,6 +109,7 @@ func newScene(t harness.T, h Harness) *scene {
 		s.gone = append(s.gone, doomed)
 	}
 	s.truth = s.Read(s.Scope())
+	s.other = *s.find(s.truth, other)
 	return s
 }
 
@@ -205,28 +224,52 @@ func (s *scene) applyAll(cfg connectors.Config, arm, disarm func()) {
 		}
 	}
 	applied := harness.ByOperation(out)
+	live := s.Read(s.Scope())
 	for _, op := range s.ops {
 		o, ok := applied[op.ID]
-		if ok && o.Err == nil && !s.done(op) {
+		if ok && o.Err == nil && !s.done(live, op) {
 			t.Errorf("%s was reported as applied, but has no effect", harness.Label(op))
 		}
 	}
-	s.unharmed()
+	s.unharmed(live)
 	// The next run completes the work, and leaves nothing to do.
 	s.Twice(s.ops...)
-	for c, want := range s.want {
-		s.Holds(c, want...)
+	live = s.Read(s.Scope())
+	var want, got schemas.State
+	for c, entitlements := range s.want {
+		want.Connections = append(want.Connections, schemas.Connection{Name: c, Entitlements: entitlements})
+		if there := s.find(live, c); there != nil {
+			got.Connections = append(got.Connections, schemas.Connection{Name: c, Entitlements: there.Entitlements})
+		}
+	}
+	want, err = s.Writer.Normalize(want)
+	if err != nil {
+		t.Fatalf("Normalize: %v", err)
+	}
+	got.Sort()
+	if diff := cmp.Diff(want.Connections, got.Connections, harness.Compare()...); diff != "" {
+		t.Errorf("entitlements after the next run (-want +got):\n%s", diff)
 	}
 	for _, c := range s.gone {
-		s.Fixture.Gone(c)
+		if s.find(live, c) != nil {
+			t.Errorf("%q still exists", c)
+		}
 	}
-	s.unharmed()
+	s.unharmed(live)
+}
+
+// find returns a connection of a state that was read; nil if it isn't there.
+func (s *scene) find(live []schemas.Connection, name schemas.Name) *schemas.Connection {
+	i := slices.IndexFunc(live, func(c schemas.Connection) bool { return s.Same(c.Name, name) })
+	if i < 0 {
+		return nil
+	}
+	return &live[i]
 }
 
 // done reports whether the application shows the effect of an operation.
-func (s *scene) done(op schemas.Operation) bool {
-	s.T.Helper()
-	c := s.One(op.Connection)
+func (s *scene) done(live []schemas.Connection, op schemas.Operation) bool {
+	c := s.find(live, op.Connection)
 	switch op.Kind {
 	case schemas.OperationDelete:
 		return c == nil
@@ -251,9 +294,13 @@ func subset(payload, of map[string]any) map[string]any {
 	return out
 }
 
-func (s *scene) unharmed() {
+func (s *scene) unharmed(live []schemas.Connection) {
 	s.T.Helper()
-	if diff := cmp.Diff(s.other, *s.There(s.other.Name), harness.Compare()...); diff != "" {
+	there := s.find(live, s.other.Name)
+	if there == nil {
+		s.T.Fatalf("%q is not there", s.other.Name)
+	}
+	if diff := cmp.Diff(s.other, *there, harness.Compare()...); diff != "" {
 		s.T.Errorf("a connection without operations has changed (-before +after):\n%s", diff)
 	}
 }

@@ -26,16 +26,21 @@ func measureStream(t harness.T, h Harness) streamLength {
 }
 
 // places returns the places in an exchange of that many bytes at which a fault strikes: the first byte, the middle,
-// the last; with All more.
-func (h Harness) places(kind streamKind, total int64) []int64 {
-	out := []int64{0, total / 2, total - 1}
+// the last, of which a fault has some when it strikes once and the others when it lasts; with All each, and more.
+func (h Harness) places(kind streamKind, once bool, total int64) []int64 {
+	first, middle, last := int64(0), total/2, total-1
+	var out []int64
 	switch {
 	case kind == faultRefuse:
-		return []int64{0}
+		return []int64{first}
 	case h.All:
-		out = append(out, 1, total/4, 3*total/4)
-	case kind == faultHang: // each waits for a time limit
-		out = out[:2]
+		out = []int64{first, middle, last, 1, total / 4, 3 * total / 4}
+	case kind == faultHang && once: // each waits for a time limit
+		out = []int64{first}
+	case kind == faultHang, kind == faultCut && !once, kind == faultGarbage && once:
+		out = []int64{middle}
+	default:
+		out = []int64{first, last}
 	}
 	slices.Sort(out)
 	return slices.DeleteFunc(slices.Compact(out), func(n int64) bool { return n < 0 })
@@ -44,7 +49,7 @@ func (h Harness) places(kind streamKind, total int64) []int64 {
 // readThroughStream reads while a fault strikes. shared is the scene to read; nil if each case has its own.
 func readThroughStream(t harness.T, h Harness, shared *scene, kind streamKind, once bool, total int64) {
 	struck := 0
-	for _, after := range h.places(kind, total) {
+	for _, after := range h.places(kind, once, total) {
 		t.Run(fmt.Sprintf("after %d bytes", after), func(t harness.T) {
 			h.isolated(t, func(t harness.T) {
 				var s *scene
@@ -66,7 +71,7 @@ func readThroughStream(t harness.T, h Harness, shared *scene, kind streamKind, o
 
 func applyThroughStream(t harness.T, h Harness, kind streamKind, once bool, total int64) {
 	struck := 0
-	for _, after := range h.places(kind, total) {
+	for _, after := range h.places(kind, once, total) {
 		t.Run(fmt.Sprintf("after %d bytes", after), func(t harness.T) {
 			h.isolated(t, func(t harness.T) {
 				s := newScene(t, h)

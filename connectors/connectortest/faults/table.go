@@ -23,6 +23,9 @@ type Harness struct {
 	// Network has the listeners of proxies and applications; nil means TCP on loopback. On a network in memory each
 	// case runs in virtual time if its T is an Isolator.
 	Network Network
+	// Again returns an application of Start as another case reaches it, on a network in memory: the cases that only read
+	// then share one. nil means that each has its own.
+	Again func(t harness.TB, app harness.Application) harness.Application
 	// All makes the faults strike at every request and more places of each exchange, instead of those that cover each
 	// kind.
 	All bool
@@ -48,12 +51,12 @@ func (h Harness) isolated(t harness.T, f func(harness.T)) {
 	f(t)
 }
 
-// shared returns a scene that all cases read if they run in real time; nil if each needs its own.
-func (h Harness) shared(t harness.T) *scene {
-	if h.Network != nil {
-		return nil
+// shared returns a scene that all cases read if they run in real time or reach it again; nil if each needs its own.
+func (h Harness) shared(t harness.T) (s *scene) {
+	if h.Network == nil || h.Again != nil {
+		h.isolated(t, func(t harness.T) { s = newScene(t, h) })
 	}
-	return newScene(t, h)
+	return s
 }
 
 func (h Harness) listen() (net.Listener, error) {

@@ -125,12 +125,18 @@ func (f *Fixture) Gone(c schemas.Name) {
 // Holds fails unless the connection has exactly these entitlements.
 func (f *Fixture) Holds(c schemas.Name, want ...schemas.Entitlement) {
 	f.T.Helper()
-	state, err := f.Writer.Normalize(schemas.State{Connections: []schemas.Connection{{Name: c, Entitlements: want}}})
+	f.Has(*f.There(c), want...)
+}
+
+// Has fails unless a connection, as it was read, has exactly these entitlements.
+func (f *Fixture) Has(got schemas.Connection, want ...schemas.Entitlement) {
+	f.T.Helper()
+	state, err := f.Writer.Normalize(schemas.State{Connections: []schemas.Connection{{Name: got.Name, Entitlements: want}}})
 	if err != nil {
 		f.T.Fatalf("Normalize: %v", err)
 	}
-	if diff := cmp.Diff(state.Connections[0].Entitlements, f.There(c).Entitlements, Compare()...); diff != "" {
-		f.T.Errorf("entitlements of %q (-want +got):\n%s", c, diff)
+	if diff := cmp.Diff(state.Connections[0].Entitlements, got.Entitlements, Compare()...); diff != "" {
+		f.T.Errorf("entitlements of %q (-want +got):\n%s", got.Name, diff)
 	}
 }
 

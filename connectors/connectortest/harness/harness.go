@@ -24,6 +24,12 @@ type Harness struct {
 	// ExactCalls means that two names which differ in case can't both exist, but that requests to the application
 	// must use the exact one, as at AWS: the outside hand can't reach a connection under another case.
 	ExactCalls bool
+	// BeyondPages is a number of connections that takes more than two pages, with the page size of the application and
+	// its config. 0 means 520, which is more than a page of most applications.
+	BeyondPages int
+	// Many is the number of entitlements that one Apply grants, for applications that need a request for each. 0 means
+	// 1,000.
+	Many int
 }
 
 // Faulty is a config that OpenReader, or at the latest Read, refuses.

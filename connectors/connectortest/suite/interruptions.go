@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -28,8 +29,8 @@ func testCancellation(t harness.T, h harness.Harness) {
 				t.Errorf("%s was applied with an ended context", o.Operation)
 			}
 		}
-		for _, op := range ops {
-			f.Gone(op.Connection)
+		if got := f.Read(f.Scope()); len(got) > 0 {
+			t.Errorf("%d connections exist after an Apply with an ended context, such as %q", len(got), got[0].Name)
 		}
 		if _, err := f.Writer.Read(ended, f.Scope()); err == nil {
 			t.Error("Read with an ended context has no error")
@@ -52,9 +53,10 @@ func testCancellation(t harness.T, h harness.Harness) {
 				t.Errorf("Apply: %v", err)
 			}
 			// Operations reported as applied have taken effect, whatever the result of the others.
+			live := f.Read(f.Scope())
 			for _, op := range ops {
-				if applied[op.ID] {
-					f.There(op.Connection)
+				if applied[op.ID] && !slices.ContainsFunc(live, func(c schemas.Connection) bool { return f.Same(c.Name, op.Connection) }) {
+					t.Fatalf("%q is not there", op.Connection)
 				}
 			}
 			if err == nil && len(applied) != len(ops) {

@@ -1,6 +1,7 @@
 package suite
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,7 +54,6 @@ func testNames(t harness.T, h harness.Harness) {
 			ops = append(ops, f.Create(c, f.Payload(typ.Name, i%2)))
 		}
 		f.Twice(ops...)
-		k := map[string]schemas.Key{}
 		for _, c := range good {
 			if got := f.There(c); got.SourceName != c.SourceName && !typ.Names.FoldCase {
 				t.Errorf("got %q, want %q", got.SourceName, c.SourceName)
@@ -63,18 +63,23 @@ func testNames(t harness.T, h harness.Harness) {
 			t.Errorf("%d connections after creating %d", len(got), len(good))
 		}
 		// Each can be updated, granted something and deleted, without effect on others.
+		key := f.Somebody(typ, good[0], "somebody")
+		ops = nil
 		for i, c := range good {
-			key := f.Somebody(typ, c, "somebody")
-			k[c.SourceName] = key
-			step := []schemas.Operation{f.Grant(key)}
-			if typ.Update {
-				step = append(step, f.Update(c, f.Payload(typ.Name, (i+1)%2)))
+			key.Connection = c
+			if ops = append(ops, f.Grant(key)); typ.Update {
+				ops = append(ops, f.Update(c, f.Payload(typ.Name, (i+1)%2)))
 			}
-			f.Must(step...)
 		}
+		f.Must(ops...)
+		live := f.Read(f.Scope())
 		for i, c := range good {
-			f.Holds(c, harness.Entitlement(k[c.SourceName]))
-			if diff := cmp.Diff(f.Payload(typ.Name, (i+1)%2), f.There(c).Payload, harness.Compare()...); typ.Update && diff != "" {
+			at := slices.IndexFunc(live, func(l schemas.Connection) bool { return f.Same(l.Name, c) })
+			if at < 0 {
+				t.Fatalf("%q is not there", c)
+			}
+			f.Has(live[at], harness.Entitlement(key))
+			if diff := cmp.Diff(f.Payload(typ.Name, (i+1)%2), live[at].Payload, harness.Compare()...); typ.Update && diff != "" {
 				t.Errorf("payload of %q (-want +got):\n%s", c, diff)
 			}
 		}

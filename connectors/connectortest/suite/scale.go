@@ -8,15 +8,19 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// beyondPages is more than a page of most applications has.
+// beyondPages is more than a page of most applications has, for a harness without a number of its own.
 const beyondPages = 520
 
 // testBeyondPages creates more connections than a page has. Read and List must return all of them.
 func testBeyondPages(t harness.T, h harness.Harness) {
+	many := h.BeyondPages
+	if many == 0 {
+		many = beyondPages
+	}
 	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		var ops, undo []schemas.Operation
 		var list []schemas.Name
-		for i := range beyondPages {
+		for i := range many {
 			c := f.Name(typ.Name, fmt.Sprintf("n_%04d", i))
 			list, ops, undo = append(list, c), append(ops, f.Create(c, nil)), append(undo, f.Delete(c))
 		}
@@ -25,8 +29,8 @@ func testBeyondPages(t harness.T, h harness.Harness) {
 			"the scope": {Scope: map[string][]string{typ.Name: {f.App.Name("n_*")}}},
 			"all names": {Names: list},
 		} {
-			if got := len(f.Read(sel)); got != beyondPages {
-				t.Errorf("Read of %s returns %d connections, want %d", name, got, beyondPages)
+			if got := len(f.Read(sel)); got != many {
+				t.Errorf("Read of %s returns %d connections, want %d", name, got, many)
 			}
 		}
 		listed := map[schemas.Name]bool{}
@@ -40,7 +44,7 @@ func testBeyondPages(t harness.T, h harness.Harness) {
 			}
 		}
 		if missing > 0 {
-			t.Errorf("List lacks %d of %d connections", missing, beyondPages)
+			t.Errorf("List lacks %d of %d connections", missing, many)
 		}
 		if typ.Delete {
 			f.Must(undo...)
