@@ -7,6 +7,7 @@ type (
 	Description      = schemas.Description
 	ConnectionType   = schemas.ConnectionType
 	GrantableType    = schemas.GrantableType
+	Containment      = schemas.Containment
 	NameRule         = schemas.NameRule
 	Edge             = schemas.Edge
 	Selection        = schemas.Selection

@@ -3,6 +3,7 @@ package schemas
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 // Description is what a connector can do, or one installation of its application.
@@ -100,6 +101,20 @@ type Containment struct {
 	Separator string `json:"separator,omitempty" jsonschema:"maxLength=100"`
 	// Privileges maps a privilege on the containing target to those that it implies on a part; nil is the same one.
 	Privileges map[string][]string `json:"privileges,omitempty"`
+	// Derived means that the application has the privilege on the containing target only as privileges on its parts:
+	// granting it grants those, revoking it revokes those, and a state lists both. Privileges is nil then.
+	Derived bool `json:"derived,omitempty"`
+}
+
+// Covers reports whether a privilege on a target with the name whole implies one on the part.
+func (c Containment) Covers(whole, privilege string, part Name, partPrivilege string) bool {
+	if part.Type != c.Type || c.Separator != "" && !strings.HasPrefix(part.SourceName, whole+c.Separator) {
+		return false
+	}
+	if c.Privileges == nil {
+		return privilege == partPrivilege
+	}
+	return slices.Contains(c.Privileges[privilege], partPrivilege)
 }
 
 // NameRule is which names an application can hold.

@@ -73,7 +73,7 @@ type batch struct {
 	lease   bool // there is one to take
 	roles   map[string]*role
 	objects map[schemas.Name]object
-	owners  map[string]map[uint32]bool // by schema, for schema_tables
+	wide    *schemaWide // nil if the batch needs none
 	byOID   map[uint32]*role
 	// grantors has the grantors of memberships that are revoked, and whether the grant has ADMIN.
 	grantors map[[2]string]map[string]bool
@@ -82,9 +82,9 @@ type batch struct {
 // object is a grantable object in the server's spelling.
 type object struct {
 	oid  uint32
-	sql  string // TABLE sales.orders
+	id   string // its native id
+	sql  string // TABLE sales.orders, or the beginning of ALTER DEFAULT PRIVILEGES
 	cols string // (id), for a column
-	raw  string // the schema's plain name
 }
 
 func (b *batch) done(o *schemas.Operation, started time.Time, n int, err error) {
@@ -182,9 +182,8 @@ func (b *batch) together(ctx context.Context, tx pgx.Tx, columns *keeper) ([]err
 		}
 		if results[i] != nil {
 			failed[o.ID] = true
-			continue
 		}
-		g.add(stmts)
+		g.add(stmts) // with an error they are the part that can be carried out
 	}
 	if err := b.send(ctx, tx, g); err != nil {
 		return nil, err
@@ -225,20 +224,23 @@ func (b *batch) eachAlone(ctx context.Context, tx pgx.Tx, columns *keeper) ([]er
 		if results[i] = failed.Blocked(o); results[i] == nil {
 			stmts, results[i] = b.statements(o)
 		}
-		if before := held[locked(o)]; results[i] == nil && before != nil {
-			results[i] = stuckError(o, errors.Unwrap(before), "")
+		if before := held[locked(o)]; len(stmts) > 0 && before != nil {
+			results[i], stmts = stuckError(o, errors.Unwrap(before), ""), nil
 			var e, known *connectors.Error
 			if errors.As(results[i], &e) && errors.As(before, &known) {
 				e.Message = known.Message
 			}
 		}
-		if results[i] == nil {
-			var err error
-			if results[i], err = b.single(ctx, tx, o, stmts, columns); err != nil {
+		if len(stmts) > 0 {
+			result, err := b.single(ctx, tx, o, stmts, columns)
+			if err != nil {
 				return nil, err
 			}
-			if stuck(results[i]) {
-				held[locked(o)] = results[i]
+			if stuck(result) {
+				held[locked(o)] = result
+			}
+			if result != nil {
+				results[i] = result
 			}
 		}
 		if results[i] != nil {
@@ -268,9 +270,6 @@ func removalsFirst(ops []*schemas.Operation) []int {
 
 // single carries out one operation in a savepoint. A non-nil err ends the transaction.
 func (b *batch) single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stmts []statement, columns *keeper) (result, err error) {
-	if len(stmts) == 0 {
-		return nil, nil
-	}
 	sp, err := tx.Begin(ctx)
 	if err != nil {
 		return nil, err
@@ -308,8 +307,8 @@ func (b *batch) named() []string {
 		names[o.Connection.SourceName] = true
 		switch {
 		case o.Target == nil:
-		case o.Target.Type == typeSchemaTables:
-			return nil // it also grants on tables that their owners create later
+		case wholeOf(o.Target.Type) != nil:
+			return nil // it also grants on what others create later
 		case privileges(o.Target.Type) == nil:
 			names[o.Target.SourceName] = true
 		}
@@ -325,7 +324,7 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 	if err != nil {
 		return err
 	}
-	b.byOID, b.roles, b.objects, b.owners = all, make(map[string]*role, len(all)), map[schemas.Name]object{}, nil
+	b.byOID, b.roles, b.objects, b.wide = all, make(map[string]*role, len(all)), map[schemas.Name]object{}, nil
 	for _, x := range all {
 		b.roles[x.name] = x
 	}
@@ -338,13 +337,8 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 			continue
 		}
 		typ := o.Target.Type
-		if typ == typeSchemaTables {
+		if wholeOf(typ) != nil {
 			typ = typeSchema
-			if b.owners == nil {
-				if b.owners, _, err = schemaTables(ctx, tx); err != nil {
-					return err
-				}
-			}
 		}
 		if names[typ] == nil {
 			names[typ] = map[string]bool{}
@@ -356,7 +350,8 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 			return err
 		}
 	}
-	return nil
+	b.wide, err = b.schemaWide(ctx, tx)
+	return err
 }
 
 // memberships looks up who granted the memberships that the batch revokes. From PostgreSQL 16 on a membership has a
@@ -401,7 +396,14 @@ WHERE (g.rolname::text, m.rolname::text) IN (SELECT * FROM unnest($1::text[], $2
 // lookup takes the SQL of each object from the server: a name from a request is put into a statement only if the
 // catalogue has exactly that name.
 func (b *batch) lookup(ctx context.Context, tx pgx.Tx, typ string, names []string) error {
-	rows, err := tx.Query(ctx, `SELECT o.name, o.oid, o.schema, CASE WHEN $1 = 'column' THEN o.oid::pg_catalog.regclass::text ELSE o.name END,
+	if f := defaultOf(typ); f != nil {
+		list, err := defaultsNamed(ctx, tx, f, names)
+		for _, d := range list {
+			b.objects[schemas.Name{Type: typ, SourceName: d.name}] = object{id: d.id(), sql: d.sql()}
+		}
+		return err
+	}
+	rows, err := tx.Query(ctx, `SELECT o.name, o.oid, o.sub, CASE WHEN $1 = 'column' THEN o.oid::pg_catalog.regclass::text ELSE o.name END,
   CASE WHEN $1 = 'column' THEN (SELECT format('%I', a.attname) FROM pg_catalog.pg_attribute a, pg_catalog.pg_class c, pg_catalog.pg_namespace n
      WHERE a.attrelid = o.oid AND c.oid = o.oid AND n.oid = c.relnamespace AND format('%I.%I.%I', n.nspname, c.relname, a.attname) = o.name LIMIT 1) ELSE '' END
 FROM (`+objectQuery+`) o WHERE o.type = $1 AND o.name = ANY($2)`, typ, names)
@@ -412,10 +414,11 @@ FROM (`+objectQuery+`) o WHERE o.type = $1 AND o.name = ANY($2)`, typ, names)
 	for rows.Next() {
 		var x object
 		var name, sql string
-		if err := rows.Scan(&name, &x.oid, &x.raw, &sql, &x.cols); err != nil {
+		var sub int
+		if err := rows.Scan(&name, &x.oid, &sub, &sql, &x.cols); err != nil {
 			return err
 		}
-		x.sql = keyword(typ) + sql
+		x.sql, x.id = keyword(typ)+sql, objectID(x.oid, sub)
 		if x.cols != "" {
 			x.cols = " (" + x.cols + ")"
 		}
@@ -455,15 +458,15 @@ func (b *batch) target(o *schemas.Operation) (*role, error) {
 
 func (b *batch) object(o *schemas.Operation) (object, error) {
 	n := *o.Target
-	if n.Type == typeSchemaTables {
+	if wholeOf(n.Type) != nil {
 		n.Type = typeSchema
 	}
 	x, ok := b.objects[n]
 	if !ok {
 		return x, &connectors.Error{Code: connectors.NotFound, Op: connectors.Title(o), Message: n.String() + " does not exist (expected a name as the server's format('%I.%I') writes it)"}
 	}
-	if o.TargetID != "" && o.Target.Type != typeSchemaTables && o.TargetID != nativeID(x.oid) {
-		return x, connectors.Refuse(o, connectors.Conflict, "the name %s now belongs to oid %d, and the operation is for oid %s", n, x.oid, o.TargetID)
+	if o.TargetID != "" && o.TargetID != x.id {
+		return x, connectors.Refuse(o, connectors.Conflict, "the name %s now belongs to oid %s, and the operation is for oid %s", n, x.id, o.TargetID)
 	}
 	return x, nil
 }

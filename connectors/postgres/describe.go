@@ -58,14 +58,17 @@ const (
 	typeFunction     = "function"
 	typeColumn       = "column"
 	typeSchemaTables = "schema_tables"
+
+	typeSchemaSequences  = "schema_sequences"
+	typeSchemaFunctions  = "schema_functions"
+	typeDefaultTables    = "default_tables"
+	typeDefaultSequences = "default_sequences"
+	typeDefaultFunctions = "default_functions"
+	typeDefaultSchemas   = "default_schemas"
 )
 
-// These suffixes mark entitlements that countersign reads and revokes but never grants: a privilege with the grant
-// option, and a privilege on the tables of a schema that doesn't cover all of them.
-const (
-	grantOption = " WITH GRANT OPTION"
-	partly      = " (IN PART)"
-)
+// grantOption ends a privilege with the grant option, which countersign reads and revokes but never grants.
+const grantOption = " WITH GRANT OPTION"
 
 // privilegeMaintain exists from PostgreSQL 17 on.
 const privilegeMaintain = "MAINTAIN"
@@ -75,13 +78,13 @@ func privileges(typ string) []string {
 	switch typ {
 	case typeDatabase:
 		return []string{"CONNECT", "CREATE", "TEMPORARY"}
-	case typeSchema:
+	case typeSchema, typeDefaultSchemas:
 		return []string{"USAGE", "CREATE"}
-	case typeTable, typeView, typeSchemaTables:
+	case typeTable, typeView, typeSchemaTables, typeDefaultTables:
 		return []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", privilegeMaintain}
-	case typeSequence:
+	case typeSequence, typeSchemaSequences, typeDefaultSequences:
 		return []string{"USAGE", "SELECT", "UPDATE"}
-	case typeFunction:
+	case typeFunction, typeSchemaFunctions, typeDefaultFunctions:
 		return []string{"EXECUTE"}
 	case typeColumn:
 		return []string{"SELECT", "INSERT", "UPDATE", "REFERENCES"}
@@ -126,13 +129,26 @@ func description() connectors.Description {
 		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1], Alias: typeRole,
 			Names: connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
 	}
-	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables} {
+	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables, typeSchemaSequences,
+		typeSchemaFunctions, typeDefaultTables, typeDefaultSequences, typeDefaultFunctions, typeDefaultSchemas} {
 		g := connectors.GrantableType{Type: typ, Edge: connectors.EdgeResource, Privileges: privileges(typ), Grant: true, Revoke: true}
 		switch typ {
-		case typeFunction:
+		case typeFunction, typeSchemaFunctions, typeDefaultFunctions:
 			g.Default = []string{"EXECUTE"}
-		case typeDatabase, typeSchema:
+		case typeDatabase, typeSchema, typeDefaultSchemas:
 			g.PrivilegedPrivileges = []string{"CREATE"}
+		}
+		if f := wholeOf(typ); f != nil {
+			for _, part := range append([]string{f.def}, f.parts...) {
+				g.Contains = append(g.Contains, connectors.Containment{Type: part, Separator: ".", Derived: true})
+			}
+		}
+		if typ == typeTable || typ == typeView || typ == typeSchemaTables {
+			same := map[string][]string{}
+			for _, p := range privileges(typeColumn) {
+				same[p] = []string{p}
+			}
+			g.Contains = append(g.Contains, connectors.Containment{Type: typeColumn, Separator: ".", Privileges: same})
 		}
 		role.Grantable = append(role.Grantable, g)
 	}

@@ -94,9 +94,23 @@ func (a *application) AddResource(t connectortest.TB, typ, word string) (schemas
 	case "schema":
 		name = a.format(t, typ+"_"+word)
 		sql = "CREATE SCHEMA IF NOT EXISTS " + name
-	case "schema_tables":
+	case "schema_tables", "schema_sequences", "schema_functions":
 		name = a.format(t, word)
-		sql = "CREATE SCHEMA IF NOT EXISTS " + name + "; CREATE TABLE IF NOT EXISTS " + name + ".one (id int)"
+		sql = "CREATE SCHEMA IF NOT EXISTS " + name + "; " + map[string]string{"schema_tables": "CREATE TABLE IF NOT EXISTS " + name + ".one (id int)",
+			"schema_sequences": "CREATE SEQUENCE IF NOT EXISTS " + name + ".one",
+			"schema_functions": "CREATE OR REPLACE FUNCTION " + name + ".one() RETURNS int LANGUAGE sql AS 'SELECT 1'"}[typ]
+	case "default_tables", "default_sequences", "default_functions":
+		name = a.format(t, word) + "." + a.owner
+		sql = "CREATE SCHEMA IF NOT EXISTS " + a.format(t, word)
+	case "default_schemas":
+		// Whose schemas they are is all of the name: an owner for each word.
+		owner := "out_owner_" + a.Name(word)
+		var exists bool
+		a.query(t, "SELECT count(*) > 0 FROM pg_roles WHERE rolname = $1", &exists, owner)
+		if name = a.format(t, owner); !exists {
+			a.exec(t, "CREATE ROLE "+name)
+			a.exec(t, "DO $$ BEGIN IF 'countersign_apply' IN (SELECT rolname FROM pg_roles) THEN GRANT "+name+" TO countersign_apply; END IF; END $$")
+		}
 	case "database":
 		name = a.format(t, a.Name(word))
 		var exists bool
@@ -185,15 +199,30 @@ func (a *application) hand(t connectortest.TB, verb, to string, k schemas.Key) {
 	case "user", "member":
 		member(role, target)
 		return
-	case "schema_tables":
-		priv := strings.TrimSuffix(k.Privilege, " (IN PART)")
-		if priv == k.Privilege || verb == "REVOKE" {
-			a.exec(t, fmt.Sprintf("%s %s ON ALL TABLES IN SCHEMA %s %s %s", verb, priv, k.Target.SourceName, to, role))
-		}
-		a.exec(t, fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s %s %s ON TABLES %s %s", a.owner, k.Target.SourceName, verb, priv, to, role))
-		return
 	}
 	priv, option := strings.CutSuffix(k.Privilege, " WITH GRANT OPTION")
+	if kind, what, ok := strings.Cut(k.Target.Type, "_"); ok {
+		what = strings.ToUpper(what)
+		schema, owner, in := strings.Cut(k.Target.SourceName, ".")
+		switch {
+		case kind == "schema":
+			owner = a.owner
+			a.exec(t, fmt.Sprintf("%s %s ON ALL %s IN SCHEMA %s %s %s", verb, priv, what, schema, to, role))
+		case !in:
+			schema, owner = "", schema
+		}
+		defaults, after := "ALTER DEFAULT PRIVILEGES FOR ROLE "+owner, ""
+		if schema != "" {
+			defaults += " IN SCHEMA " + schema
+		}
+		if option && verb == "REVOKE" {
+			priv = "GRANT OPTION FOR " + priv
+		} else if option {
+			after = " WITH GRANT OPTION"
+		}
+		a.exec(t, fmt.Sprintf("%s %s %s ON %s %s %s%s", defaults, verb, priv, what, to, role, after))
+		return
+	}
 	on := map[string]string{"table": "TABLE ", "view": "TABLE ", "sequence": "SEQUENCE ", "schema": "SCHEMA ", "database": "DATABASE ", "function": "FUNCTION "}[k.Target.Type] + k.Target.SourceName
 	if k.Target.Type == "column" {
 		i := strings.LastIndex(k.Target.SourceName, ".")
@@ -276,7 +305,7 @@ func leastPrivileges(t *testing.T, server *servers.Postgres) {
 		a := &application{server: server, database: "postgres"}
 		var left int
 		// From PostgreSQL 16 on it stays a member of the roles that it created.
-		a.query(t, `SELECT count(*) FROM pg_auth_members m WHERE member = 'countersign_apply'::regrole AND roleid <> 'objects_owner'::regrole
+		a.query(t, `SELECT count(*) FROM pg_auth_members m WHERE member = 'countersign_apply'::regrole AND roleid <> 'objects_owner'::regrole AND roleid::regrole::text NOT LIKE '%out_owner_%'
   AND NOT (current_setting('server_version_num')::int >= 160000 AND EXISTS (
     SELECT FROM pg_auth_members a WHERE a.roleid = m.roleid AND a.member = m.member AND a.admin_option))`, &left)
 		if left != 0 {

@@ -258,18 +258,22 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 			out = append(out, i)
 		}
 		return out, nil
-	case typeSchemaTables:
+	}
+	if f := wholeOf(q.Type); f != nil {
 		q.Type = typeSchema
 		items, err := r.list(ctx, q)
 		for j := range items {
-			items[j].Type = typeSchemaTables
+			items[j].Type = f.whole
 		}
 		return items, err
+	}
+	if f := defaultOf(q.Type); f != nil {
+		return r.listDefaults(ctx, f, q)
 	}
 	if privileges(q.Type) == nil {
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: "list " + q.Type, Message: "unknown type of target"}
 	}
-	rows, err := r.conn.Query(ctx, `SELECT o.name, o.oid, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2))`, q.Type, q.Names)
+	rows, err := r.conn.Query(ctx, `SELECT o.name, o.oid, o.sub, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2))`, q.Type, q.Names)
 	if err != nil {
 		return nil, err
 	}
@@ -277,10 +281,11 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 	for rows.Next() {
 		var name, schema string
 		var oid uint32
-		if err := rows.Scan(&name, &oid, &schema); err != nil {
+		var sub int
+		if err := rows.Scan(&name, &oid, &sub, &schema); err != nil {
 			return nil, err
 		}
-		i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: nativeID(oid)}
+		i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: objectID(oid, sub)}
 		if connectors.Match([]string{"pg_*", "information_schema"}, schema) {
 			i.Protected = "it belongs to the server"
 			if q.Names == nil {

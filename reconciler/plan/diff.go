@@ -45,7 +45,11 @@ import (
 //	tombstone, undo     there      –                revoke: the requests show that it was granted
 //	tombstone           –          any              nothing; remembered with its id
 //	tombstone, request  no target  –                nothing: no effect, a finding
+//	tombstone, request  by a whole any              nothing: covered, a finding
+//	tombstone of a      its parts  any              revoke of the whole, or of the parts that no grant wants
+//	whole
 //	never mentioned     there      any              unmanaged: nothing, a line in the report, or revoke
+//	never mentioned     by a whole any              nothing: a grant of the whole implies it
 
 // Input is everything that a Diff depends on.
 type Input struct {
@@ -106,7 +110,7 @@ func diff(in Input, owned bool) Result {
 	}
 	for i := range d.items {
 		if it := &d.items[i]; it.open && it.found != nil {
-			d.leftovers(it.info, it.found)
+			d.leftovers(it, it.found)
 		}
 	}
 	d.unmanaged(spoken)

@@ -17,6 +17,7 @@ func (d *differ) entitlements(it *subject) {
 	if it.found != nil {
 		e = d.edgesOf(it.found)
 	}
+	e.granted = wholesOf(it.info, c.Entitlements, entitlementKey)
 	d.claim(it, e)
 	i, j := 0, 0
 	for i < len(c.Entitlements) || j < len(c.Tombstones) {
@@ -32,11 +33,17 @@ func (d *differ) entitlements(it *subject) {
 }
 
 // leftovers treats the live edges of a connection that no request is about, under any spelling.
-func (d *differ) leftovers(info *typeInfo, l *connectors.Connection) {
+// The parts of a target that a request grants are implied by it. A live target that is held only as its parts is one
+// line, unless a request is about some of them.
+func (d *differ) leftovers(it *subject, l *connectors.Connection) {
 	e := d.edgesOf(l)
+	var whole map[int]bool // parts of another line
+	if it.info.contains() {
+		whole = d.unmanagedWholes(it, e)
+	}
 	for k := range e.live {
-		if !e.taken[k] {
-			d.leftover(l.Name, info, l, &e.live[k])
+		if !e.taken[k] && !whole[k] && !e.granted.covers(it.info, e.live[k].Target, e.live[k].Privilege, false) {
+			d.leftover(l.Name, it.info, l, &e.live[k])
 		}
 	}
 }
@@ -53,6 +60,8 @@ type edges struct {
 	// claimed are the loose edges that a wanted grant has by the remembered id of its target, nil for none.
 	claimed map[int]bool
 	next    int // where the search for the next name begins
+	// granted are the wanted targets that contain others, wholes the live ones, made when first asked for.
+	granted, wholes wholes
 }
 
 // named returns the range of the edges with a target's name and privilege. It is asked in the order of keys.

@@ -96,6 +96,7 @@ func (f *Folder) fold(description connectors.Description, now time.Time) (_ *Des
 		out.Connections = append(out.Connections, c)
 	}
 	x.inUse(out.Connections, groups, undone)
+	x.contain(out.Connections, groups)
 	merged = x.oneSpelling(out.Connections, groups)
 	slices.SortStableFunc(x.findings, func(a, b placedFinding) int {
 		if c := a.place.Compare(b.place); c != 0 {

@@ -60,9 +60,10 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 	}
 	// The report shows the live state even where the ledger can't be written.
 	a.outcome.Remaining = len(after.Plan.Operations)
-	differs := map[string]bool{}
-	for _, o := range after.Plan.Operations {
-		differs[o.ID] = true
+	differs, remains := map[string]bool{}, map[string]bool{}
+	for i := range after.Plan.Operations {
+		o := &after.Plan.Operations[i]
+		differs[o.ID], remains[plan.OperationItem(o)] = true, true
 	}
 	pending := map[string]bool{}
 	for _, p := range after.Plan.Pending {
@@ -103,6 +104,9 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == ledger.FulfilmentApplied {
 				f.State = string(v.Status)
 				a.fulfilments.Asked[o.ID] = f
+			}
+			if !ok && o.Removes() && remains[item] {
+				break // another edge of it is left: it is settled when that is gone too
 			}
 			if !ok {
 				s = schemas.BaselineItem{Item: item, Token: a.result.Tokens[o.ID], NativeID: o.TargetID}

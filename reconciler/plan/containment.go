@@ -1,0 +1,264 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
+)
+
+// containment is one way in which targets of a type are parts of those of another.
+type containment struct {
+	whole string // the type of the containing target
+	*schemas.Containment
+}
+
+// containments returns the ways in which targets of a type are parts.
+func (i *typeInfo) containments(part string) []containment {
+	if i.parts == nil {
+		i.parts = map[string][]containment{}
+		for j := range i.typ.Grantable {
+			g := &i.typ.Grantable[j]
+			for k := range g.Contains {
+				c := &g.Contains[k]
+				i.parts[c.Type] = append(i.parts[c.Type], containment{g.Type, c})
+			}
+		}
+	}
+	return i.parts[part]
+}
+
+// wholes are the targets of some entitlements that may contain others, with their privileges.
+type wholes map[wordKey]schemas.Name
+
+// wholesOf makes the wholes among entitlements: nil where the type doesn't have any.
+func wholesOf[E any](i *typeInfo, list []E, key func(*E) (schemas.Name, string)) wholes {
+	var out wholes
+	for j := range list {
+		n, privilege := key(&list[j])
+		g := i.target(n.Type)
+		if g == nil || len(g.Contains) == 0 {
+			continue
+		}
+		if out == nil {
+			out = wholes{}
+		}
+		out[wordKey{n, privilege}] = n
+		out[wordKey{schemas.Name{Type: n.Type}, privilege}] = n // for containments without a separator
+	}
+	return out
+}
+
+func entitlementKey(e *Entitlement) (schemas.Name, string) { return e.Target, e.Privilege }
+
+func liveKey(e *connectors.Entitlement) (schemas.Name, string) { return e.Target, e.Privilege }
+
+// covering calls visit with each whole that implies a privilege on a part, until it returns false.
+func (w wholes) covering(i *typeInfo, part schemas.Name, privilege string, visit func(whole wordKey, c containment) bool) {
+	if len(w) == 0 {
+		return
+	}
+	for _, c := range i.containments(part.Type) {
+		for _, name := range c.candidates(part.SourceName) {
+			for _, p := range c.implying(privilege) {
+				n, ok := w[wordKey{schemas.Name{Type: c.whole, SourceName: name}, p}]
+				if ok && n != part && !visit(wordKey{n, p}, c) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// candidates are the names that a whole of the part may have; "" stands for any.
+func (c containment) candidates(part string) []string {
+	if c.Separator == "" {
+		return []string{""}
+	}
+	var out []string
+	for at := 0; ; {
+		i := strings.Index(part[at:], c.Separator)
+		if i < 0 {
+			return out
+		}
+		out = append(out, part[:at+i])
+		at += i + len(c.Separator)
+	}
+}
+
+// implying are the privileges on a whole that imply one on a part.
+func (c containment) implying(privilege string) []string {
+	if c.Privileges == nil {
+		return []string{privilege}
+	}
+	var out []string
+	for p, implied := range c.Privileges {
+		if slices.Contains(implied, privilege) {
+			out = append(out, p)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// covers reports whether some whole implies a privilege on a part; derived limits that to wholes that the application
+// has only as privileges on their parts.
+func (w wholes) covers(i *typeInfo, part schemas.Name, privilege string, derived bool) (found bool) {
+	w.covering(i, part, privilege, func(_ wordKey, c containment) bool {
+		found = found || !derived || c.Derived
+		return !found
+	})
+	return found
+}
+
+// contain decides about removals of parts whose whole is granted. The latest word holds: a grant of the whole that came
+// later suspends them, as far as the whole consists of its parts; a revoke that came later would remove nothing that the
+// whole doesn't give back, and is found so.
+func (x *folding) contain(all []*Connection, groups []group) {
+	for i, c := range all {
+		info := x.types.get(c.Type)
+		if len(c.Tombstones) == 0 || len(c.Entitlements) == 0 || !info.contains() {
+			continue
+		}
+		granted := wholesOf(info, c.Entitlements, entitlementKey)
+		if granted == nil {
+			continue
+		}
+		var kept []Tombstone
+		for _, t := range c.Tombstones {
+			if suspended := x.covered(c, &groups[i], info, granted, &t); !suspended {
+				kept = append(kept, t)
+			}
+		}
+		c.Tombstones = kept
+	}
+}
+
+// covered looks for the granted wholes of a tombstone, and reports whether they suspend it.
+func (x *folding) covered(c *Connection, g *group, info *typeInfo, granted wholes, t *Tombstone) (suspended bool) {
+	var earlier *wordKey
+	superseded := !t.Revoked
+	granted.covering(info, t.Target, t.Privilege, func(whole wordKey, by containment) bool {
+		at, ok := slices.BinarySearchFunc(c.Entitlements, whole, func(e Entitlement, w wordKey) int {
+			return compareTarget(e.Target, e.Privilege, w.target, w.priv)
+		})
+		if !ok {
+			return true
+		}
+		suspended = suspended || by.Derived
+		if t.Revoked && place(t.Documents, g).Compare(place(c.Entitlements[at].Documents, g)) < 0 {
+			superseded = true
+		} else if earlier == nil {
+			earlier = &whole
+		}
+		return true
+	})
+	if superseded || earlier == nil {
+		return suspended
+	}
+	t.Covered = true
+	x.find(g.find(t.Documents[len(t.Documents)-1]), "covered", fmt.Sprintf("revokes %s on %s, which %s has through %s on %s", t.Privilege, t.Target, c.Name, earlier.priv, earlier.target),
+		fmt.Sprintf("revoke %s, and grant what should stay", earlier.target))
+	return false
+}
+
+// contains reports whether any target of the type has parts.
+func (i *typeInfo) contains() bool {
+	return slices.ContainsFunc(i.typ.Grantable, func(g connectors.GrantableType) bool { return len(g.Contains) > 0 })
+}
+
+// derivedParts returns the live edges that are the parts of a target whose privilege consists of theirs. wanted are
+// those of them that a grant or another whole wants; the others go with the whole.
+func (d *differ) derivedParts(it *subject, live *edges, whole schemas.Name, privilege string) (goes, wanted []int) {
+	g := it.info.target(whole.Type)
+	if g == nil {
+		return nil, nil
+	}
+	for i := range g.Contains {
+		c := &g.Contains[i]
+		if !c.Derived {
+			continue
+		}
+		for k := range live.live {
+			l := &live.live[k]
+			if !c.Covers(whole.SourceName, privilege, l.Target, l.Privilege) {
+				continue
+			}
+			if live.claimed[k] || wants(it.connection, l) || live.granted.covers(it.info, l.Target, l.Privilege, true) {
+				wanted = append(wanted, k)
+			} else {
+				goes = append(goes, k)
+			}
+		}
+	}
+	return goes, wanted
+}
+
+// wants reports whether a connection's grants name a live edge.
+func wants(c *Connection, l *connectors.Entitlement) bool {
+	if c == nil {
+		return false
+	}
+	_, ok := slices.BinarySearchFunc(c.Entitlements, l, func(e Entitlement, l *connectors.Entitlement) int {
+		return compareTarget(e.Target, e.Privilege, l.Target, l.Privilege)
+	})
+	return ok
+}
+
+// coveredLive finds a revoke of what the connection keeps through a live whole that no request speaks of.
+func (d *differ) coveredLive(it *subject, t *Tombstone, live *edges) (covered bool) {
+	if !t.Revoked || !it.info.contains() {
+		return false
+	}
+	if live.wholes == nil {
+		live.wholes = wholesOf(it.info, live.live, liveKey)
+		if live.wholes == nil {
+			live.wholes = wholes{}
+		}
+	}
+	live.wholes.covering(it.info, t.Target, t.Privilege, func(whole wordKey, c containment) bool {
+		if c.Derived || it.connection.speaks(connectors.Entitlement{Target: whole.target, Privilege: whole.priv}) ||
+			live.granted.covers(it.info, whole.target, whole.priv, false) {
+			return true
+		}
+		covered = true
+		d.find(it.connection.Name, t.Documents, schemas.SeverityError, "covered",
+			fmt.Sprintf("%s keeps %s on %s through %s on %s, which no request speaks of", it.connection.Name, t.Privilege, t.Target, whole.priv, whole.target),
+			fmt.Sprintf("revoke %s, and grant what should stay", whole.target))
+		return false
+	})
+	return covered
+}
+
+// unmanagedWholes returns the live edges that need no line of their own: the parts of an unmanaged target that is held
+// only as its parts, or that target, where a request is about one of its parts.
+func (d *differ) unmanagedWholes(it *subject, e *edges) map[int]bool {
+	out := map[int]bool{}
+	for k := range e.live {
+		l := &e.live[k]
+		g := it.info.target(l.Target.Type)
+		if e.taken[k] || g == nil || !slices.ContainsFunc(g.Contains, func(c schemas.Containment) bool { return c.Derived }) {
+			continue
+		}
+		var parts []int
+		shared := false
+		for p := range e.live {
+			if slices.ContainsFunc(g.Contains, func(c schemas.Containment) bool {
+				return c.Derived && c.Covers(l.Target.SourceName, l.Privilege, e.live[p].Target, e.live[p].Privilege)
+			}) {
+				shared = shared || e.taken[p] || e.granted.covers(it.info, e.live[p].Target, e.live[p].Privilege, true)
+				parts = append(parts, p)
+			}
+		}
+		if shared {
+			out[k] = true
+			continue
+		}
+		for _, p := range parts {
+			out[p] = true
+		}
+	}
+	return out
+}
