@@ -96,12 +96,11 @@ func (a *application) AddResource(t connectortest.TB, typ, word string) (schemas
 		sql = "CREATE SCHEMA IF NOT EXISTS " + name
 	case "schema_tables", "schema_sequences", "schema_functions":
 		name = a.format(t, word)
-		sql = "CREATE SCHEMA IF NOT EXISTS " + name + "; " + map[string]string{"schema_tables": "CREATE TABLE IF NOT EXISTS " + name + ".one (id int)",
-			"schema_sequences": "CREATE SEQUENCE IF NOT EXISTS " + name + ".one",
-			"schema_functions": "CREATE OR REPLACE FUNCTION " + name + ".one() RETURNS int LANGUAGE sql AS 'SELECT 1'"}[typ]
+		sql = "CREATE SCHEMA IF NOT EXISTS " + name + "; " + objectIn(name, typ)
 	case "default_tables", "default_sequences", "default_functions":
-		name = a.format(t, word) + "." + a.owner
-		sql = "CREATE SCHEMA IF NOT EXISTS " + a.format(t, word)
+		// With an object there, the defaults aren't all that there is in the schema.
+		schema := a.format(t, word)
+		name, sql = schema+"."+a.owner, "CREATE SCHEMA IF NOT EXISTS "+schema+"; "+objectIn(schema, typ)
 	case "default_schemas":
 		// Whose schemas they are is all of the name: an owner for each word.
 		owner := "out_owner_" + a.Name(word)
@@ -128,6 +127,17 @@ func (a *application) AddResource(t connectortest.TB, typ, word string) (schemas
 		a.exec(t, "SET ROLE "+a.owner+"; "+sql)
 	}
 	return schemas.Name{Type: typ, SourceName: name}, true
+}
+
+// objectIn creates an object in a schema, of the kind that a type is about.
+func objectIn(schema, typ string) string {
+	switch _, kind, _ := strings.Cut(typ, "_"); kind {
+	case "tables":
+		return "CREATE TABLE IF NOT EXISTS " + schema + ".one (id int)"
+	case "sequences":
+		return "CREATE SEQUENCE IF NOT EXISTS " + schema + ".one"
+	}
+	return "CREATE OR REPLACE FUNCTION " + schema + ".one() RETURNS int LANGUAGE sql AS 'SELECT 1'"
 }
 
 func (a *application) format(t connectortest.TB, word string) string {

@@ -107,8 +107,10 @@ FROM pg_catalog.pg_default_acl d, LATERAL aclexplode(d.defaclacl) x WHERE d.defa
 }
 
 func (w *schemaWide) readRefused(ctx context.Context, tx pgx.Tx, f *family, privilege string, schemas []uint32) error {
-	rows, err := tx.Query(ctx, `SELECT o.schema, o.oid, ARRAY(SELECT x.grantee FROM aclexplode(o.acl) x WHERE x.privilege_type = $1)
-FROM (`+f.objects+`) o WHERE o.schema = ANY($2) AND NOT pg_catalog.`+f.may+`(o.oid, $1 || ' WITH GRANT OPTION')`, privilege, schemas)
+	// Materialized: the function fails on objects of another kind.
+	rows, err := tx.Query(ctx, `WITH o AS MATERIALIZED (SELECT * FROM (`+f.objects+`) x WHERE x.schema = ANY($2))
+SELECT o.schema, o.oid, ARRAY(SELECT x.grantee FROM aclexplode(o.acl) x WHERE x.privilege_type = $1)
+FROM o WHERE NOT pg_catalog.`+f.may+`(o.oid, $1 || ' WITH GRANT OPTION')`, privilege, schemas)
 	if err != nil {
 		return err
 	}
