@@ -13,6 +13,9 @@ type Description struct {
 	Title string `json:"title" jsonschema:"minLength=1,maxLength=200"`
 	// Version is the application's, once it was opened.
 	Version string `json:"version,omitempty" jsonschema:"maxLength=200"`
+	// Server identifies the server, where several applications may be on one and share its connections: in PostgreSQL the
+	// cluster, whose roles all databases have. It is known once the application was opened.
+	Server string `json:"server,omitempty" jsonschema:"maxLength=200"`
 	// Config is the JSON Schema (draft 2020-12, closed) of spec.config. "x-secret": true marks a secret.
 	Config json.RawMessage `json:"config" jsonschema:"type=object"`
 	// Types are the types of connections, sorted by name.

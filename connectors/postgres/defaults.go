@@ -104,8 +104,8 @@ func collectDefaults(rows pgx.Rows) ([]defaultsOwner, error) {
 	})
 }
 
-// listDefaults lists whose later objects can be granted: the owners of schemas and of what is in them, and those who
-// have defaults already. By name it finds any role.
+// listDefaults lists whose later objects can be granted: the owners of schemas and of what is in them, those who have
+// defaults already, and, for schemas, those who may create one. By name it finds any role.
 func (r *reader) listDefaults(ctx context.Context, f *family, q connectors.Query) ([]connectors.Item, error) {
 	var list []defaultsOwner
 	var err error
@@ -133,7 +133,7 @@ func (r *reader) listDefaults(ctx context.Context, f *family, q connectors.Query
 func (r *reader) owners(ctx context.Context, f *family) ([]defaultsOwner, error) {
 	objects := f.objects
 	if objects == "" {
-		objects = "SELECT oid AS schema, oid, nspowner AS owner, '' AS name FROM pg_catalog.pg_namespace"
+		objects = "SELECT 0::oid AS schema, oid AS owner FROM pg_catalog.pg_roles WHERE pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CREATE')"
 	}
 	query := `WITH o AS (SELECT oid AS schema, nspowner AS owner FROM pg_catalog.pg_namespace UNION SELECT schema, owner FROM (` + objects + `) x
   UNION SELECT defaclnamespace, defaclrole FROM pg_catalog.pg_default_acl WHERE defaclobjtype = $1)

@@ -40,7 +40,7 @@ func families() []family {
 // familyOf returns the family of a type of object, of all objects in a schema, or of defaults; nil for none.
 func familyOf(typ string) *family {
 	for _, f := range families() {
-		if typ == f.whole || typ == f.def || slices.Contains(f.parts, typ) {
+		if typ != "" && typ == f.whole || typ == f.def || slices.Contains(f.parts, typ) {
 			return &f
 		}
 	}

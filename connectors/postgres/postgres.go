@@ -54,6 +54,8 @@ type reader struct {
 	config  *pgx.ConnConfig
 	conn    *pgx.Conn
 	version string
+	// cluster is the system identifier, "" where the server doesn't tell.
+	cluster string
 	// number is server_version_num, such as 160003.
 	number int
 	// usable is the SQL condition of a membership m whose member can use the role.
@@ -99,6 +101,14 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num')::int`).Scan(&r.version, &r.number); err != nil {
 		return nil, errors.Join(wrap(opConnect, err), conn.Close(context.WithoutCancel(ctx)))
 	}
+	// Some managed services keep it to themselves.
+	if err := conn.QueryRow(ctx, `SELECT system_identifier::text FROM pg_catalog.pg_control_system()`).Scan(&r.cluster); err != nil {
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) {
+			return nil, errors.Join(wrap(opConnect, err), conn.Close(context.WithoutCancel(ctx)))
+		}
+		r.cluster = ""
+	}
 	r.usable = "true"
 	if r.grantors() {
 		r.usable = "m.inherit_option OR m.set_option"
@@ -130,6 +140,6 @@ func (r *reader) grantors() bool { return r.number >= 160000 }
 // Describe returns the capabilities of this server.
 func (r *reader) Describe(context.Context) (connectors.Description, error) {
 	d := describe(r.number)
-	d.Version = r.version
+	d.Version, d.Server = r.version, r.cluster
 	return d, nil
 }

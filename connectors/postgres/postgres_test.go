@@ -107,7 +107,7 @@ func (a *application) AddResource(t connectortest.TB, typ, word string) (schemas
 		var exists bool
 		a.query(t, "SELECT count(*) > 0 FROM pg_roles WHERE rolname = $1", &exists, owner)
 		if name = a.format(t, owner); !exists {
-			a.exec(t, "CREATE ROLE "+name)
+			a.exec(t, "CREATE ROLE "+name+"; GRANT CREATE ON DATABASE "+a.database+" TO "+name)
 			a.exec(t, "DO $$ BEGIN IF 'countersign_apply' IN (SELECT rolname FROM pg_roles) THEN GRANT "+name+" TO countersign_apply; END IF; END $$")
 		}
 	case "database":

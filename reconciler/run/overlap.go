@@ -1,0 +1,63 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// Overlap returns a type of connections of which the scopes of two applications may have the same, and a pattern of
+// each; "" for none.
+func Overlap(a, b *schemas.Application) (typ, first, second string) {
+	if a.Spec.Connector != b.Spec.Connector {
+		return "", "", ""
+	}
+	for _, typ := range slices.Sorted(maps.Keys(a.Spec.Scope)) {
+		for _, p := range a.Spec.Scope[typ] {
+			for _, q := range b.Spec.Scope[typ] {
+				if schemas.Intersect([]string{p}, []string{q}) {
+					return typ, p, q
+				}
+			}
+		}
+	}
+	return "", "", ""
+}
+
+// overlaps returns an error for each application whose scope overlaps that of another on the same server: either would
+// take what was approved in the other. Only applications that may overlap are opened.
+func (p *pass) overlaps(ctx context.Context, names []string) map[string]error {
+	servers := map[string]string{}
+	server := func(name string) string {
+		if s, ok := servers[name]; ok {
+			return s
+		}
+		servers[name] = ""
+		// One that can't be opened is reported when its turn comes.
+		if live, err := p.openLive(ctx, p.base.Applications[name], p.base.Ledger); err == nil {
+			servers[name] = live.description.Server
+			_ = live.reader.Close() // nothing was written
+		}
+		return servers[name]
+	}
+	out := map[string]error{}
+	for i, a := range names {
+		for _, b := range names[i+1:] {
+			typ, first, second := Overlap(p.base.Applications[a], p.base.Applications[b])
+			if typ == "" || server(a) == "" || server(a) != server(b) {
+				continue
+			}
+			refuse := func(name, own, other, theirs string) {
+				if out[name] == nil {
+					out[name] = fmt.Errorf("its scope overlaps that of application %s on the same server (%s %s and %s): narrow one of them, or make them one application", other, typ, own, theirs)
+				}
+			}
+			refuse(a, first, b, second)
+			refuse(b, second, a, first)
+		}
+	}
+	return out
+}
