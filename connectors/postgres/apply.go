@@ -24,28 +24,29 @@ const attempts = 4
 // server's lock table, which all sessions share and which holds about 6,400 entries by default.
 const maxBatch = 1000
 
-// Apply carries out the operations: first all but deletions, in order and maxBatch to a transaction, then each
-// deletion by itself, since it may involve several databases.
+// Apply carries out the operations: first all but deletions, by database, in order and maxBatch to a transaction, with
+// those on roles among the first database's; then each deletion by itself, since it may involve several databases.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	lease, err := w.findLease(ctx)
 	if err != nil {
 		return wrap("apply", err)
 	}
 	b := &batch{writer: w, failed: connectors.Failures{}, report: report, lease: lease}
-	var deletions, others []*schemas.Operation
+	var deletions []*schemas.Operation
+	others := map[*database][]*schemas.Operation{}
 	for i := range ops {
-		if ops[i].Kind == schemas.OperationDelete {
-			deletions = append(deletions, &ops[i])
-		} else {
-			others = append(others, &ops[i])
+		o := &ops[i]
+		switch d := w.databaseOf(o.Target); {
+		case o.Kind == schemas.OperationDelete:
+			deletions = append(deletions, o)
+		case d == nil:
+			b.done(o, time.Now(), 1, connectors.Refuse(o, connectors.Invalid, "%s", w.unnamed(*o.Target)))
+		default:
+			others[d] = append(others[d], o)
 		}
 	}
-	for part := range slices.Chunk(others, maxBatch) {
-		if err := ctx.Err(); err != nil {
-			return wrap("apply", err)
-		}
-		b.ops = part
-		if err := b.run(ctx); err != nil {
+	for _, d := range w.databases {
+		if err := b.applyIn(ctx, d, others[d]); err != nil {
 			return wrap("apply", err)
 		}
 	}
@@ -66,6 +67,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 // batch holds the operations of one transaction.
 type batch struct {
 	writer *writer
+	conn   *pgx.Conn // with the database that the operations are in
 	ops    []*schemas.Operation
 	failed connectors.Failures
 	report func(connectors.Outcome)
@@ -121,7 +123,7 @@ func (b *batch) run(ctx context.Context) error {
 				b.done(o, started, n, results[i])
 			}
 			return nil
-		case n == attempts || ctx.Err() != nil || b.writer.conn.IsClosed() || connectors.CodeOf(wrap("", err)) != connectors.Unavailable:
+		case n == attempts || ctx.Err() != nil || b.conn.IsClosed() || connectors.CodeOf(wrap("", err)) != connectors.Unavailable:
 			return err
 		}
 		select {
@@ -136,7 +138,7 @@ func (b *batch) run(ctx context.Context) error {
 func (b *batch) transaction(ctx context.Context, grouped bool) (results []error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.writer.limit)
 	defer cancel()
-	tx, err := b.writer.conn.Begin(ctx)
+	tx, err := b.conn.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +148,15 @@ func (b *batch) transaction(ctx context.Context, grouped bool) (results []error,
 		}
 	}()
 	// One writer of ours at a time: role DDL of two transactions on one role fails with an internal error.
-	if err := b.take(ctx, tx); err != nil {
+	lease := tx
+	if b.conn != b.writer.conn {
+		// The lease is in the first database.
+		if lease, err = b.writer.conn.Begin(ctx); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, rollback(ctx, lease)) }()
+	}
+	if err := b.take(ctx, lease); err != nil {
 		return nil, err
 	}
 	if err := b.resolve(ctx, tx); err != nil {
@@ -276,7 +286,7 @@ func (b *batch) single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stm
 	}
 	g := &grouper{}
 	g.add(stmts)
-	watcher := b.writer.watch(ctx)
+	watcher := b.writer.watch(ctx, b.conn)
 	err = b.send(ctx, tx, g)
 	if err == nil && revokesTables(o) {
 		err = columns.giveBack(ctx, tx)

@@ -74,7 +74,12 @@ func (h *hands) holds(want ...string) {
 // TestWholeSchemas grants and revokes on all objects of a schema, one of which belongs to a stranger.
 func TestWholeSchemas(t *testing.T) {
 	t.Parallel()
-	h := newHands(t, servers.PostgreSQL(t))
+	wholeSchemas(t, servers.PostgreSQL(t))
+}
+
+func wholeSchemas(t *testing.T, server *servers.Postgres) {
+	t.Helper()
+	h := newHands(t, server)
 	h.exec(t, "CREATE ROLE reader; CREATE ROLE intern; GRANT USAGE, CREATE ON SCHEMA sales TO intern")
 	h.exec(t, "SET ROLE objects_owner; CREATE TABLE sales.orders (id int); CREATE VIEW sales.recent AS SELECT 1 AS one; CREATE SEQUENCE sales.numbers; CREATE PROCEDURE sales.tidy() LANGUAGE sql AS ''")
 	h.open()
@@ -126,7 +131,12 @@ func TestWholeSchemas(t *testing.T) {
 // TestDefaultPrivileges grants what roles get on objects that are created later.
 func TestDefaultPrivileges(t *testing.T) {
 	t.Parallel()
-	h := newHands(t, servers.PostgreSQL(t))
+	defaultPrivileges(t, servers.PostgreSQL(t))
+}
+
+func defaultPrivileges(t *testing.T, server *servers.Postgres) {
+	t.Helper()
+	h := newHands(t, server)
 	h.exec(t, `CREATE ROLE reader; CREATE ROLE "We.ird"; CREATE SCHEMA "a.b"; GRANT "We.ird" TO countersign_apply; SET ROLE objects_owner; CREATE TABLE sales.orders (id int)`)
 	h.open()
 	for target, privilege := range map[string]string{`default_tables/"a.b"."We.ird"`: "SELECT", "default_tables/objects_owner": "INSERT", "default_schemas/objects_owner": "USAGE",

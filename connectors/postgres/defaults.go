@@ -106,13 +106,13 @@ func collectDefaults(rows pgx.Rows) ([]defaultsOwner, error) {
 
 // listDefaults lists whose later objects can be granted: the owners of schemas and of what is in them, those who have
 // defaults already, and, for schemas, those who may create one. By name it finds any role.
-func (r *reader) listDefaults(ctx context.Context, f *family, q connectors.Query) ([]connectors.Item, error) {
+func (r *reader) listDefaults(ctx context.Context, conn *pgx.Conn, f *family, q connectors.Query) ([]connectors.Item, error) {
 	var list []defaultsOwner
 	var err error
 	if q.Names != nil {
-		list, err = defaultsNamed(ctx, r.conn, f, q.Names)
+		list, err = defaultsNamed(ctx, conn, f, q.Names)
 	} else {
-		list, err = r.owners(ctx, f)
+		list, err = owners(ctx, conn, f)
 	}
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (r *reader) listDefaults(ctx context.Context, f *family, q connectors.Query
 	return out, nil
 }
 
-func (r *reader) owners(ctx context.Context, f *family) ([]defaultsOwner, error) {
+func owners(ctx context.Context, conn *pgx.Conn, f *family) ([]defaultsOwner, error) {
 	objects := f.objects
 	if objects == "" {
 		objects = "SELECT 0::oid AS schema, oid AS owner FROM pg_catalog.pg_roles WHERE pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CREATE')"
@@ -142,7 +142,7 @@ SELECT format('%I', r.rolname), r.rolname::text, r.oid, '', 0::oid FROM pg_catal
 		query += ` UNION ALL SELECT format('%I.%I', n.nspname, r.rolname), r.rolname::text, r.oid, n.nspname::text, n.oid
 FROM o JOIN pg_catalog.pg_namespace n ON n.oid = o.schema JOIN pg_catalog.pg_roles r ON r.oid = o.owner`
 	}
-	rows, err := r.conn.Query(ctx, query, f.acl)
+	rows, err := conn.Query(ctx, query, f.acl)
 	if err != nil {
 		return nil, err
 	}

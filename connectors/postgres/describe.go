@@ -22,6 +22,7 @@ const configSchema = `{
   "properties": {
     "dsn": {"x-secret": true, "description": "Connection string (URL or keywords) of the planning credential, which only reads."},
     "apply_dsn": {"x-secret": true, "description": "Connection string of the applying credential. Default: the planning credential."},
+    "databases": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 63}, "minItems": 1, "maxItems": 100, "uniqueItems": true, "description": "The databases of the cluster that the application covers; the connection string's own is not used. With several, what is in them is named DATABASE/SCHEMA.TABLE. Default: the one in the connection string."},
     "statement_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "60s", "description": "Time limit for one statement."},
     "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$", "default": "10m", "description": "Time limit for one read or one transaction of changes, including the network."},
     "lock_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "10s", "description": "Time limit for one statement to wait for a lock."}

@@ -22,7 +22,7 @@ func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 	if err != nil {
 		return wrap(op, err)
 	}
-	b := &batch{writer: w, roles: map[string]*role{}}
+	b := &batch{writer: w, conn: w.conn, roles: map[string]*role{}}
 	for _, x := range all {
 		b.roles[x.name] = x
 	}
@@ -65,12 +65,6 @@ func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 		}
 	}
 	return wrap(op, w.release(ctx, w.conn, o, name, x.oid, "DROP ROLE "+name))
-}
-
-func (w *writer) connectTo(ctx context.Context, database string) (*pgx.Conn, error) {
-	config := w.config.Copy()
-	config.Database = database
-	return pgx.ConnectConfig(ctx, config)
 }
 
 // release reassigns the role's objects and revokes its privileges in one database, then runs the last statement.

@@ -87,7 +87,7 @@ FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_roles r ON r.oid = d.defaclr
 WHERE d.defaclobjtype IN ('r', 'S', 'f', 'n') AND x.grantee <> 0 AND x.grantee <> d.defaclrole GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`
 
 // defaults adds the default privileges to the selected roles, and returns what they may cover.
-func defaults(ctx context.Context, q querier, all map[uint32]*role, names interner) (*covering, error) {
+func defaults(ctx context.Context, q querier, all map[uint32]*role, in *database, names interner) (*covering, error) {
 	c := &covering{owners: map[coverage]map[uint32]bool{}, held: map[coverage]map[uint32]bool{}, wholes: map[string]string{}, schemas: map[string]uint32{}, quoted: map[string]string{}}
 	rows, err := q.Query(ctx, defaultsQuery)
 	if err != nil {
@@ -117,7 +117,7 @@ func defaults(ctx context.Context, q querier, all map[uint32]*role, names intern
 		if namespace != 0 {
 			name = quoted + "." + owner
 		}
-		g.hold(schemas.Name{Type: f.def, SourceName: names.one(name)}, nativeID(by)+"/"+nativeID(namespace), names.one(privilege), grantable, names)
+		g.hold(schemas.Name{Type: f.def, SourceName: names.one(in.prefix + name)}, in.id+nativeID(by)+"/"+nativeID(namespace), names.one(privilege), grantable, names)
 		if namespace == 0 || f.whole == "" {
 			continue
 		}
@@ -142,7 +142,7 @@ func (c *covering) hold(typ, schema string, grantee uint32, privilege string, oi
 }
 
 // complete adds the entitlements on all objects of a schema that are complete.
-func (c *covering) complete(ctx context.Context, q querier, all map[uint32]*role) error {
+func (c *covering) complete(ctx context.Context, q querier, all map[uint32]*role, db *database) error {
 	if len(c.owners) == 0 {
 		return nil
 	}
@@ -167,8 +167,8 @@ func (c *covering) complete(ctx context.Context, q querier, all map[uint32]*role
 		}
 		if complete {
 			g := all[k.grantee].conn
-			g.Entitlements = append(g.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: k.whole, SourceName: c.quoted[k.schema]},
-				TargetID: nativeID(c.schemas[k.schema]), Privilege: k.privilege})
+			g.Entitlements = append(g.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: k.whole, SourceName: db.prefix + c.quoted[k.schema]},
+				TargetID: db.id + nativeID(c.schemas[k.schema]), Privilege: k.privilege})
 		}
 	}
 	return nil

@@ -46,11 +46,11 @@ func (i interner) one(s string) string {
 	return s
 }
 
-// grants adds to the selected roles what they hold on objects of a database, what they get on objects that are created
+// grants adds to the selected roles what they hold on objects of a database (and on databases, for the first), what they get on objects that are created
 // later, and the schemas of which they hold all objects of a kind.
-func grants(ctx context.Context, q querier, all map[uint32]*role) error {
+func grants(ctx context.Context, q querier, all map[uint32]*role, in *database, first bool) error {
 	names := interner{}
-	cover, err := defaults(ctx, q, all, names)
+	cover, err := defaults(ctx, q, all, in, names)
 	if err != nil {
 		return err
 	}
@@ -73,15 +73,22 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`)
 		if g == nil || g.conn == nil {
 			continue
 		}
+		id := objectID(oid, sub)
+		switch {
+		case typ != typeDatabase:
+			name, id = in.prefix+name, in.id+id
+		case !first:
+			continue // the cluster's
+		}
 		typ = names.one(typ)
-		g.hold(schemas.Name{Type: typ, SourceName: names.one(name)}, objectID(oid, sub), names.one(privilege), grantable, names)
+		g.hold(schemas.Name{Type: typ, SourceName: names.one(name)}, id, names.one(privilege), grantable, names)
 		cover.hold(typ, schema, grantee, privilege, oid)
 	}
 	if err := rows.Err(); err != nil {
 		return err
 	}
 	rows.Close()
-	return cover.complete(ctx, q, all)
+	return cover.complete(ctx, q, all, in)
 }
 
 // hold adds an entitlement to a selected role, and a second one if it holds it with the grant option.

@@ -45,15 +45,18 @@ type settings struct {
 	// These two keep the server's syntax, in which minutes are min.
 	StatementTimeout string        `json:"statement_timeout"`
 	LockTimeout      string        `json:"lock_timeout"`
+	Databases        []string      `json:"databases"`
 	Timeout          time.Duration `json:"timeout"`
 
 	config connectors.Config
 }
 
 type reader struct {
-	config  *pgx.ConnConfig
-	conn    *pgx.Conn
-	version string
+	config *pgx.ConnConfig
+	conn   *pgx.Conn // with the first database
+	// databases are those that the application covers; one unless the settings name several.
+	databases []*database
+	version   string
 	// cluster is the system identifier, "" where the server doesn't tell.
 	cluster string
 	// number is server_version_num, such as 160003.
@@ -82,6 +85,9 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if err != nil {
 		return nil, err
 	}
+	if len(s.Databases) > 0 {
+		config.Database = s.Databases[0]
+	}
 	if !apply {
 		config.RuntimeParams["default_transaction_read_only"] = "on"
 	}
@@ -109,6 +115,9 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 		}
 		r.cluster = ""
 	}
+	if err := r.findDatabases(ctx, s.Databases); err != nil {
+		return nil, errors.Join(wrap(opConnect, err), conn.Close(context.WithoutCancel(ctx)))
+	}
 	r.usable = "true"
 	if r.grantors() {
 		r.usable = "m.inherit_option OR m.set_option"
@@ -120,7 +129,7 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 func (r *reader) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := r.conn.Close(ctx); err != nil {
+	if err := errors.Join(r.closeOthers(ctx), r.conn.Close(ctx)); err != nil {
 		return wrap("close the session", err)
 	}
 	return nil

@@ -294,15 +294,23 @@ var versions = flag.String("postgresql", "", "also run the suite against the Pos
 // TestVersions runs the suite against a server of a later version than the distribution's, and those of -postgresql.
 func TestVersions(t *testing.T) {
 	t.Parallel()
-	folders := []string{servers.EmbeddedPostgreSQL(t)}
+	var more []string
 	if *versions != "" {
-		folders = append(folders, strings.Split(*versions, ",")...)
+		more = strings.Split(*versions, ",")
 	}
-	for _, bin := range folders {
+	for _, bin := range append([]string{servers.EmbeddedPostgreSQL(t)}, more...) {
 		t.Run(bin, func(t *testing.T) {
 			t.Parallel()
 			leastPrivileges(t, servers.PostgreSQLAt(t, bin))
 		})
+	}
+	for _, bin := range more {
+		for name, test := range map[string]func(*testing.T, *servers.Postgres){"whole schemas": wholeSchemas, "default privileges": defaultPrivileges, "databases": databases} {
+			t.Run(bin+" "+name, func(t *testing.T) {
+				t.Parallel()
+				test(t, servers.PostgreSQLAt(t, bin))
+			})
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -135,10 +136,7 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 	if err := r.memberships(ctx, tx, all); err != nil {
 		return state, err
 	}
-	if err := grants(ctx, tx, all); err != nil {
-		return state, err
-	}
-	if state.NotRead, err = unread(ctx, tx, all); err != nil {
+	if err := r.readDatabases(ctx, tx, all, &state); err != nil {
 		return state, err
 	}
 	for _, x := range all {
@@ -227,20 +225,20 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	return r.lister.Page(q, nil, func() ([]connectors.Item, error) {
-		items, err := r.list(ctx, q)
+		items, err := r.listDatabases(ctx, q)
 		return items, wrap(op, err)
 	})
 }
 
-func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
+func (r *reader) list(ctx context.Context, conn *pgx.Conn, q connectors.Query) ([]connectors.Item, error) {
 	var out []connectors.Item
 	switch q.Type {
 	case typeRole, typeUser, typeMember:
-		all, err := roles(ctx, r.conn)
+		all, err := roles(ctx, conn)
 		if err != nil {
 			return nil, err
 		}
-		if err := r.memberships(ctx, r.conn, all); err != nil {
+		if err := r.memberships(ctx, conn, all); err != nil {
 			return nil, err
 		}
 		for _, x := range all {
@@ -261,19 +259,19 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 	}
 	if f := wholeOf(q.Type); f != nil {
 		q.Type = typeSchema
-		items, err := r.list(ctx, q)
+		items, err := r.list(ctx, conn, q)
 		for j := range items {
 			items[j].Type = f.whole
 		}
 		return items, err
 	}
 	if f := defaultOf(q.Type); f != nil {
-		return r.listDefaults(ctx, f, q)
+		return r.listDefaults(ctx, conn, f, q)
 	}
 	if privileges(q.Type) == nil {
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: "list " + q.Type, Message: "unknown type of target"}
 	}
-	rows, err := r.conn.Query(ctx, `SELECT o.name, o.oid, o.sub, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2))`, q.Type, q.Names)
+	rows, err := conn.Query(ctx, `SELECT o.name, o.oid, o.sub, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2))`, q.Type, q.Names)
 	if err != nil {
 		return nil, err
 	}
@@ -297,13 +295,15 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 	return out, rows.Err()
 }
 
-// Normalize sorts and adds the MEMBER that ADMIN implies. It keeps names, which are exact.
-func (r *reader) Normalize(s connectors.State) (connectors.State, error) { return normalize(s) }
-
-func normalize(s connectors.State) (connectors.State, error) {
+// Normalize sorts and adds the MEMBER that ADMIN implies. It keeps names, which are exact. With several databases it
+// refuses names that lack theirs.
+func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 	return connectors.NormalizeWith(description(), s, func(c *connectors.Connection) error {
 		login, _ := c.Payload["login"].(bool)
 		for _, e := range slices.Clone(c.Entitlements) {
+			if r.databaseOf(&e.Target) == nil {
+				return errors.New(r.unnamed(e.Target))
+			}
 			if login && e.Target.Type == typeRole {
 				return fmt.Errorf("a role that can log in is a user: assign it to the role %s as type user", e.Target.SourceName)
 			}

@@ -152,7 +152,7 @@ func (b *batch) alter(o *schemas.Operation, head string, now *role) ([]statement
 
 // literal quotes a string as libpq does.
 func (b *batch) literal(s string) (string, error) {
-	e, err := b.writer.conn.PgConn().EscapeString(s)
+	e, err := b.conn.PgConn().EscapeString(s)
 	return "'" + e + "'", err
 }
 

@@ -114,6 +114,7 @@ func diff(in Input, owned bool) Result {
 		}
 	}
 	d.unmanaged(spoken)
+	d.findUnread()
 	d.depend()
 	d.brake()
 	sortOperations(p.Operations)

@@ -137,6 +137,9 @@ func targetIDs(have []connectors.Entitlement) []string {
 // grant compares one wanted entitlement with the live edges.
 func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 	c, app := it.connection, d.in.Application
+	if d.unread(it, e.Target) {
+		return
+	}
 	start, end := live.named(e.Target, e.Privilege)
 	at, ok := pick(live.live[start:end], e.TargetID)
 	var have *connectors.Entitlement

@@ -104,7 +104,7 @@ func (d *differ) vanished(it *subject, e *Entitlement, target *connectors.Granta
 // its target is called now, and every edge under the written name, unless an approved grant gave it to the present holder.
 func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 	c := it.connection
-	if t.Covered {
+	if t.Covered || d.unread(it, t.Target) {
 		return
 	}
 	base, known := d.baseline(EntitlementItem(schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege}))

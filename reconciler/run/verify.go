@@ -83,7 +83,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		}
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: o, Verification: &v}
 		switch {
-		case after.Plan.Incomplete != "":
+		case after.Plan.Incomplete != "" || plan.Unread(a.live.state, o):
 			v.Status = schemas.VerificationUnverifiable
 		case pending[item]:
 			v.Status = schemas.VerificationPending
@@ -192,7 +192,7 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 	var records []schemas.Record
 	for _, item := range slices.Sorted(maps.Keys(a.interrupted)) {
 		o := a.interrupted[item]
-		if differs[o.ID] || pending[item] {
+		if differs[o.ID] || pending[item] || plan.Unread(a.live.state, &o) {
 			continue // held back now, or waiting for somebody: the intent stays open until it is carried out
 		}
 		v := schemas.VerificationRecord{Operation: o.ID, Status: schemas.VerificationVerified, Before: o.Before, After: o.After}
