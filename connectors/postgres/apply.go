@@ -75,7 +75,8 @@ type batch struct {
 	lease   bool // there is one to take
 	roles   map[string]*role
 	objects map[schemas.Name]object
-	wide    *schemaWide // nil if the batch needs none
+	today   map[typedID]string // the names of objects by remembered ids
+	wide    *schemaWide        // nil if the batch needs none
 	byOID   map[uint32]*role
 	// grantors has the grantors of memberships that are revoked, and whether the grant has ADMIN.
 	grantors map[[2]string]map[string]bool
@@ -310,27 +311,31 @@ func (b *batch) single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stm
 	return b.dependents(ctx, tx, o, err), nil
 }
 
-// named lists the roles that the batch names, or nil if it needs others too.
-func (b *batch) named() []string {
+// named lists the roles that the batch names, and the oids of those that it remembers; none if it needs others too.
+func (b *batch) named() ([]string, []uint32) {
 	names := map[string]bool{}
+	var ids []string
 	for _, o := range b.ops {
 		names[o.Connection.SourceName] = true
+		ids = append(ids, o.NativeID)
 		switch {
 		case o.Target == nil:
 		case wholeOf(o.Target.Type) != nil:
-			return nil // it also grants on what others create later
+			return nil, nil // it also grants on what others create later
 		case privileges(o.Target.Type) == nil:
 			names[o.Target.SourceName] = true
+			ids = append(ids, o.TargetID)
 		}
 	}
 	// The server cannot have a role of such a name.
 	maps.DeleteFunc(names, func(n string, _ bool) bool { return !utf8.ValidString(n) || strings.IndexByte(n, 0) >= 0 })
-	return slices.Sorted(maps.Keys(names))
+	return slices.Sorted(maps.Keys(names)), oidsOf(ids)
 }
 
 // resolve looks up every role and object that the batch names.
 func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
-	all, err := roles(ctx, tx, b.named()...)
+	named, oids := b.named()
+	all, err := roles(ctx, tx, named, oids)
 	if err != nil {
 		return err
 	}
@@ -354,6 +359,9 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 			names[typ] = map[string]bool{}
 		}
 		names[typ][o.Target.SourceName] = true
+	}
+	if err := b.moved(ctx, tx); err != nil {
+		return err
 	}
 	for _, typ := range slices.Sorted(maps.Keys(names)) {
 		if err := b.lookup(ctx, tx, typ, slices.Sorted(maps.Keys(names[typ]))); err != nil {
@@ -444,7 +452,7 @@ func (b *batch) connection(o *schemas.Operation) (*role, error) {
 	}
 	x := b.roles[o.Connection.SourceName]
 	if x == nil {
-		return nil, nil
+		return nil, b.renamed(o, typeRole, o.NativeID)
 	}
 	if why := b.writer.protected(x); why != "" {
 		return nil, &connectors.Error{Code: connectors.Denied, Op: connectors.Title(o), Message: "protected: " + why}
@@ -458,6 +466,9 @@ func (b *batch) connection(o *schemas.Operation) (*role, error) {
 func (b *batch) target(o *schemas.Operation) (*role, error) {
 	x := b.roles[o.Target.SourceName]
 	if x == nil {
+		if err := b.renamed(o, typeRole, o.TargetID); err != nil {
+			return nil, err
+		}
 		return nil, &connectors.Error{Code: connectors.NotFound, Op: connectors.Title(o), Message: "the role " + o.Target.SourceName + " does not exist"}
 	}
 	if o.TargetID != "" && x.oid != 0 && o.TargetID != nativeID(x.oid) {
@@ -473,6 +484,9 @@ func (b *batch) object(o *schemas.Operation) (object, error) {
 	}
 	x, ok := b.objects[n]
 	if !ok {
+		if err := b.renamed(o, n.Type, o.TargetID); err != nil {
+			return x, err
+		}
 		return x, &connectors.Error{Code: connectors.NotFound, Op: connectors.Title(o), Message: n.String() + " does not exist (expected a name as the server's format('%I.%I') writes it)"}
 	}
 	if o.TargetID != "" && o.TargetID != x.id {

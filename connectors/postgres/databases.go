@@ -173,7 +173,13 @@ func (r *reader) listDatabases(ctx context.Context, q connectors.Query) ([]conne
 					in.Names = append(in.Names, rest)
 				}
 			}
-			if len(in.Names) == 0 {
+			in.IDs = nil
+			for _, id := range q.IDs {
+				if rest, ok := strings.CutPrefix(id, d.id); ok {
+					in.IDs = append(in.IDs, rest)
+				}
+			}
+			if len(in.Names)+len(in.IDs) == 0 {
 				continue
 			}
 		}

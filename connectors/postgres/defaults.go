@@ -111,8 +111,13 @@ func (r *reader) listDefaults(ctx context.Context, conn *pgx.Conn, f *family, q 
 	var err error
 	if q.Names != nil {
 		list, err = defaultsNamed(ctx, conn, f, q.Names)
-	} else {
-		list, err = owners(ctx, conn, f)
+	}
+	if err == nil && (q.Names == nil || len(q.IDs) > 0) {
+		var all []defaultsOwner
+		if all, err = owners(ctx, conn, f); q.Names != nil && err == nil {
+			all, err = defaultsWithIDs(ctx, conn, q.IDs)
+		}
+		list = append(list, all...)
 	}
 	if err != nil {
 		return nil, err

@@ -258,6 +258,38 @@ func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state
 	return true
 }
 
+// Rename knows everything that has a name.
+func (a *application) Rename(t connectortest.TB, n schemas.Name, word string) (schemas.Name, bool) {
+	t.Helper()
+	kind, what, in := n.Type, n.SourceName, ""
+	parts := strings.Split(n.SourceName, ".")
+	name := a.format(t, word)
+	after := name
+	switch n.Type {
+	case "role", "user", "member":
+		kind, what, after = "role", quote(n.SourceName), a.Name(word)
+		name = quote(after)
+	case "database":
+		after = a.format(t, a.Name(word))
+		name = after
+	case "schema_tables", "schema_sequences", "schema_functions":
+		kind = "schema"
+	case "default_tables", "default_sequences", "default_functions":
+		kind, what, after = "schema", parts[0], name+"."+parts[1]
+	case "default_schemas":
+		after = a.format(t, "out_owner_"+a.Name(word))
+		kind, name = "role", after
+	case "column":
+		kind, what, in, after = "table", "sales.columns", " COLUMN "+parts[2], "sales.columns."+name
+	case "function":
+		after = "sales." + name + "(integer)"
+	case "table", "view", "sequence":
+		after = parts[0] + "." + name
+	}
+	a.server.Exec(t, map[bool]string{true: "postgres", false: a.database}[n.Type == "database"], "ALTER "+kind+" "+what+" RENAME"+in+" TO "+name)
+	return schemas.Name{Type: n.Type, SourceName: after}, true
+}
+
 // Own gives the role a table here and one in another database.
 func (a *application) Own(t connectortest.TB, c schemas.Name) {
 	t.Helper()

@@ -60,12 +60,12 @@ const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreat
 FROM pg_catalog.pg_roles r
 LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass`
 
-// roles returns the named roles by oid, or all roles if no name is given.
-func roles(ctx context.Context, q querier, names ...string) (map[uint32]*role, error) {
+// roles returns the roles with the names or oids, or all roles if there are neither.
+func roles(ctx context.Context, q querier, names []string, oids []uint32) (map[uint32]*role, error) {
 	query, args := roleQuery, []any(nil)
-	if len(names) > 0 {
+	if len(names)+len(oids) > 0 {
 		// The server truncates longer names, and the caller then finds nothing under the full name.
-		query, args = roleQuery+" WHERE r.rolname IN (SELECT n::pg_catalog.name FROM unnest($1::pg_catalog.text[]) n)", []any{names}
+		query, args = roleQuery+" WHERE r.rolname IN (SELECT n::pg_catalog.name FROM unnest($1::pg_catalog.text[]) n) OR r.oid = ANY($2)", []any{names, oids}
 	}
 	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
@@ -111,11 +111,11 @@ func (x *role) payload() map[string]any {
 func nativeID(oid uint32) string { return strconv.FormatUint(uint64(oid), 10) }
 
 func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) (connectors.State, error) {
-	all, err := roles(ctx, tx)
+	all, err := roles(ctx, tx, nil, nil)
 	if err != nil {
 		return connectors.State{}, err
 	}
-	selected := sel.Selector(nil)
+	selected := connectors.Selected(sel, nil)
 	// Most roles have the same attributes: share one payload among them.
 	payloads := map[role]map[string]any{}
 	payload := func(x *role) map[string]any {
@@ -128,7 +128,7 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 	}
 	var state connectors.State
 	for _, x := range all {
-		if name := (schemas.Name{Type: typeRole, SourceName: x.name}); selected(name) {
+		if name := (schemas.Name{Type: typeRole, SourceName: x.name}); selected(name, nativeID(x.oid)) {
 			x.conn = &connectors.Connection{Name: name, NativeID: nativeID(x.oid),
 				Payload: payload(x), Protected: r.protected(x)}
 		}
@@ -234,7 +234,7 @@ func (r *reader) list(ctx context.Context, conn *pgx.Conn, q connectors.Query) (
 	var out []connectors.Item
 	switch q.Type {
 	case typeRole, typeUser, typeMember:
-		all, err := roles(ctx, conn)
+		all, err := roles(ctx, conn, nil, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -271,7 +271,7 @@ func (r *reader) list(ctx context.Context, conn *pgx.Conn, q connectors.Query) (
 	if privileges(q.Type) == nil {
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: "list " + q.Type, Message: "unknown type of target"}
 	}
-	rows, err := conn.Query(ctx, `SELECT o.name, o.oid, o.sub, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2))`, q.Type, q.Names)
+	rows, err := conn.Query(ctx, `SELECT o.name, o.oid, o.sub, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2) OR o.oid = ANY($3))`, q.Type, q.Names, oidsOf(q.IDs))
 	if err != nil {
 		return nil, err
 	}

@@ -227,11 +227,10 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 		return nil, err
 	}
 	if group, member, ok := b.membership(o); ok {
-		x := b.roles[o.Target.SourceName]
-		if x == nil {
+		switch _, err := b.target(o); {
+		case connectors.CodeOf(err) == connectors.NotFound:
 			return nil, nil
-		}
-		if _, err := b.target(o); err != nil {
+		case err != nil:
 			return nil, err
 		}
 		if slices.Contains(b.writer.own, member) {
