@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -113,7 +112,7 @@ func originsOf(d *plan.Desired) map[schemas.Key]plan.Entitlement {
 }
 
 // steps are the entitlements along a way, each with the connection that holds it.
-func steps(a schemas.Access, desc connectors.Description) []schemas.Key {
+func steps(a schemas.Access, desc schemas.Description) []schemas.Key {
 	way := append([]schemas.Name{a.Identity}, a.Via...)
 	way = append(way, a.Target)
 	var out []schemas.Key
@@ -126,7 +125,7 @@ func steps(a schemas.Access, desc connectors.Description) []schemas.Key {
 		// The connection that holds the entitlement is the group for members, the member for nested roles.
 		k := schemas.Key{Connection: from, Target: to, Privilege: privilege}
 		if typ, ok := desc.Type(to.Type); ok {
-			if g, ok := typ.Target(from.Type); ok && (g.Edge == connectors.EdgeIdentity || g.Edge == connectors.EdgeMember) {
+			if g, ok := typ.Target(from.Type); ok && (g.Edge == schemas.EdgeIdentity || g.Edge == schemas.EdgeMember) {
 				k = schemas.Key{Connection: to, Target: from, Privilege: privilege}
 			}
 		}

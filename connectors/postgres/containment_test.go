@@ -53,7 +53,7 @@ func (h *hands) apply(kind schemas.OperationKind, target, privilege string) erro
 // held lists what reader holds.
 func (h *hands) held() []string {
 	h.t.Helper()
-	s, err := h.writer.Read(h.t.Context(), connectors.Selection{Names: []schemas.Name{{Type: "role", SourceName: "reader"}}})
+	s, err := h.writer.Read(h.t.Context(), schemas.Selection{Names: []schemas.Name{{Type: "role", SourceName: "reader"}}})
 	if err != nil || len(s.Connections) != 1 {
 		h.t.Fatalf("Read: %+v, %v", s, err)
 	}

@@ -111,7 +111,7 @@ func (d *database) inside(o *schemas.Operation) *schemas.Operation {
 }
 
 // readDatabases adds what the selected roles hold in each database. One that can't be read is unknown by itself.
-func (r *reader) readDatabases(ctx context.Context, tx pgx.Tx, all map[uint32]*role, state *connectors.State) error {
+func (r *reader) readDatabases(ctx context.Context, tx pgx.Tx, all map[uint32]*role, state *schemas.State) error {
 	for i, d := range r.databases {
 		var q querier = tx
 		var other pgx.Tx
@@ -140,7 +140,7 @@ func (r *reader) readDatabases(ctx context.Context, tx pgx.Tx, all map[uint32]*r
 		default:
 			for _, x := range all {
 				if x.conn != nil {
-					x.conn.Entitlements = slices.DeleteFunc(x.conn.Entitlements, func(e connectors.Entitlement) bool { return within(e.Target.Type) && r.databaseOf(&e.Target) == d })
+					x.conn.Entitlements = slices.DeleteFunc(x.conn.Entitlements, func(e schemas.Entitlement) bool { return within(e.Target.Type) && r.databaseOf(&e.Target) == d })
 				}
 			}
 			state.Unread = append(state.Unread, schemas.Unread{Prefix: d.prefix, Reason: wrap("read the database "+d.name, err).Error()})
@@ -159,11 +159,11 @@ func (r *reader) names() []string {
 }
 
 // listDatabases lists what is in the databases, each by itself.
-func (r *reader) listDatabases(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
+func (r *reader) listDatabases(ctx context.Context, q connectors.Query) ([]schemas.Item, error) {
 	if !within(q.Type) {
 		return r.list(ctx, r.conn, q)
 	}
-	var out []connectors.Item
+	var out []schemas.Item
 	for _, d := range r.databases {
 		in := q
 		if q.Names != nil {

@@ -47,8 +47,8 @@ func databases(t *testing.T, server *servers.Postgres) {
 		t.Errorf("a name without its database: %v, want invalid, with the names that it may have", err)
 	}
 	role := schemas.Name{Type: "role", SourceName: "reader"}
-	_, err := h.writer.Normalize(connectors.State{Connections: []connectors.Connection{{Name: role,
-		Entitlements: []connectors.Entitlement{{Target: schemas.Name{Type: "table", SourceName: "shop.orders"}, Privilege: "SELECT"}}}}})
+	_, err := h.writer.Normalize(schemas.State{Connections: []schemas.Connection{{Name: role,
+		Entitlements: []schemas.Entitlement{{Target: schemas.Name{Type: "table", SourceName: "shop.orders"}, Privilege: "SELECT"}}}}})
 	if connectors.CodeOf(err) != connectors.Invalid {
 		t.Errorf("Normalize of a name without its database: %v, want invalid", err)
 	}
@@ -57,7 +57,7 @@ func databases(t *testing.T, server *servers.Postgres) {
 		t.Errorf("List: %+v, %v; want both tables, with ids of their own", page.Items, err)
 	}
 	var ids []string
-	s, err := h.writer.Read(t.Context(), connectors.Selection{Names: []schemas.Name{role}})
+	s, err := h.writer.Read(t.Context(), schemas.Selection{Names: []schemas.Name{role}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func databases(t *testing.T, server *servers.Postgres) {
 
 	// What is in a database that the application doesn't cover is counted, and goes with the role.
 	h.server.Exec(t, "apart", "SET ROLE objects_owner; GRANT SELECT ON shop.orders TO reader")
-	if s, err = h.writer.Read(t.Context(), connectors.Selection{Names: []schemas.Name{role}}); err != nil {
+	if s, err = h.writer.Read(t.Context(), schemas.Selection{Names: []schemas.Name{role}}); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]schemas.NotRead{{What: "object in another database", Count: 1, Connection: role}}, s.NotRead); diff != "" {
@@ -105,7 +105,7 @@ func TestUnreadDatabase(t *testing.T) {
 	h.server.Exec(t, "postgres", `ALTER DATABASE "My/db" ALLOW_CONNECTIONS false`,
 		`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'My/db'`)
 	h.open()
-	s, err := h.writer.Read(t.Context(), connectors.Selection{Names: []schemas.Name{{Type: "role", SourceName: "reader"}}})
+	s, err := h.writer.Read(t.Context(), schemas.Selection{Names: []schemas.Name{{Type: "role", SourceName: "reader"}}})
 	if err != nil || s.Incomplete != "" || len(s.Unread) != 1 || s.Unread[0].Prefix != `"My/db"/` {
 		t.Errorf("Read: %+v, %v; want My/db alone to be unread", s, err)
 	}

@@ -99,14 +99,14 @@ func collectDefaults(rows pgx.Rows) ([]defaultsOwner, error) {
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (defaultsOwner, error) {
 		var d defaultsOwner
 		err := row.Scan(&d.name, &d.owner, &d.ownerOID, &d.schema, &d.schemaOID)
-		d.protected = connectors.Match([]string{"pg_*", "information_schema"}, d.schema) || connectors.Match([]string{"pg_*"}, d.owner)
+		d.protected = schemas.Match([]string{"pg_*", "information_schema"}, d.schema) || schemas.Match([]string{"pg_*"}, d.owner)
 		return d, err
 	})
 }
 
 // listDefaults lists whose later objects can be granted: the owners of schemas and of what is in them, those who have
 // defaults already, and, for schemas, those who may create one. By name it finds any role.
-func (r *reader) listDefaults(ctx context.Context, conn *pgx.Conn, f *family, q connectors.Query) ([]connectors.Item, error) {
+func (r *reader) listDefaults(ctx context.Context, conn *pgx.Conn, f *family, q connectors.Query) ([]schemas.Item, error) {
 	var list []defaultsOwner
 	var err error
 	if q.Names != nil {
@@ -122,9 +122,9 @@ func (r *reader) listDefaults(ctx context.Context, conn *pgx.Conn, f *family, q 
 	if err != nil {
 		return nil, err
 	}
-	var out []connectors.Item
+	var out []schemas.Item
 	for _, d := range list {
-		i := connectors.Item{Name: schemas.Name{Type: f.def, SourceName: d.name}, NativeID: d.id()}
+		i := schemas.Item{Name: schemas.Name{Type: f.def, SourceName: d.name}, NativeID: d.id()}
 		if d.protected {
 			if i.Protected = "it belongs to the server"; q.Names == nil {
 				continue

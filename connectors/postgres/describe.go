@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 //go:embed plan.sql
@@ -103,7 +103,7 @@ func powerfulRoles() []string {
 }
 
 // describe narrows the description to a server's version.
-func describe(number int) connectors.Description {
+func describe(number int) schemas.Description {
 	d := description()
 	if number < 170000 {
 		for i := range d.Types[0].Grantable {
@@ -114,9 +114,9 @@ func describe(number int) connectors.Description {
 	return d
 }
 
-func description() connectors.Description {
-	roleNames := connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`, Reserved: []string{"pg_*", "public", "none"}}
-	role := connectors.ConnectionType{
+func description() schemas.Description {
+	roleNames := schemas.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`, Reserved: []string{"pg_*", "public", "none"}}
+	role := schemas.ConnectionType{
 		Name: typeRole, Title: "Role", Payload: json.RawMessage(payloadSchema),
 		Create: true, Update: true, Delete: true, Reassign: true,
 		Names: roleNames, Privileged: powerfulRoles(),
@@ -125,14 +125,14 @@ func description() connectors.Description {
 	member := []string{"MEMBER", "ADMIN"}
 	for _, g := range []struct {
 		typ  string
-		edge connectors.Edge
-	}{{typeRole, connectors.EdgeConnection}, {typeUser, connectors.EdgeIdentity}, {typeMember, connectors.EdgeIdentity}} {
-		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1], Alias: typeRole,
-			Names: connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
+		edge schemas.Edge
+	}{{typeRole, schemas.EdgeConnection}, {typeUser, schemas.EdgeIdentity}, {typeMember, schemas.EdgeIdentity}} {
+		role.Grantable = append(role.Grantable, schemas.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1], Alias: typeRole,
+			Names: schemas.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
 	}
 	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables, typeSchemaSequences,
 		typeSchemaFunctions, typeDefaultTables, typeDefaultSequences, typeDefaultFunctions, typeDefaultSchemas} {
-		g := connectors.GrantableType{Type: typ, Edge: connectors.EdgeResource, Privileges: privileges(typ), Grant: true, Revoke: true}
+		g := schemas.GrantableType{Type: typ, Edge: schemas.EdgeResource, Privileges: privileges(typ), Grant: true, Revoke: true}
 		switch typ {
 		case typeFunction, typeSchemaFunctions, typeDefaultFunctions:
 			g.Default = []string{"EXECUTE"}
@@ -141,7 +141,7 @@ func description() connectors.Description {
 		}
 		if f := wholeOf(typ); f != nil {
 			for _, part := range append([]string{f.def}, f.parts...) {
-				g.Contains = append(g.Contains, connectors.Containment{Type: part, Separator: ".", Derived: true})
+				g.Contains = append(g.Contains, schemas.Containment{Type: part, Separator: ".", Derived: true})
 			}
 		}
 		if typ == typeTable || typ == typeView || typ == typeSchemaTables {
@@ -149,10 +149,10 @@ func description() connectors.Description {
 			for _, p := range privileges(typeColumn) {
 				same[p] = []string{p}
 			}
-			g.Contains = append(g.Contains, connectors.Containment{Type: typeColumn, Separator: ".", Privileges: same})
+			g.Contains = append(g.Contains, schemas.Containment{Type: typeColumn, Separator: ".", Privileges: same})
 		}
 		role.Grantable = append(role.Grantable, g)
 	}
-	return connectors.Description{Name: "postgres", Title: "PostgreSQL", NativeIDs: true, Config: json.RawMessage(configSchema),
-		Types: []connectors.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
+	return schemas.Description{Name: "postgres", Title: "PostgreSQL", NativeIDs: true, Config: json.RawMessage(configSchema),
+		Types: []schemas.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
 }

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -167,7 +166,7 @@ func (c *covering) complete(ctx context.Context, q querier, all map[uint32]*role
 		}
 		if complete {
 			g := all[k.grantee].conn
-			g.Entitlements = append(g.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: k.whole, SourceName: db.prefix + c.quoted[k.schema]},
+			g.Entitlements = append(g.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: k.whole, SourceName: db.prefix + c.quoted[k.schema]},
 				TargetID: db.id + nativeID(c.schemas[k.schema]), Privilege: k.privilege})
 		}
 	}

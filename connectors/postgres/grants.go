@@ -4,7 +4,6 @@ import (
 	"context"
 	"strconv"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -93,7 +92,7 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`)
 
 // hold adds an entitlement to a selected role, and a second one if it holds it with the grant option.
 func (x *role) hold(target schemas.Name, id, privilege string, grantable bool, names interner) {
-	e := connectors.Entitlement{Target: target, TargetID: id, Privilege: privilege}
+	e := schemas.Entitlement{Target: target, TargetID: id, Privilege: privilege}
 	x.conn.Entitlements = append(x.conn.Entitlements, e)
 	if grantable {
 		e.Privilege = names.one(privilege + grantOption)

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -77,7 +76,7 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 
 // closure returns every connection whose documents affect who gains access: the seeds, their members at any depth,
 // the connections that these members belong to, and everything that those are nested in.
-func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.Name, desc connectors.Description) (map[schemas.Name]bool, error) {
+func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.Name, desc schemas.Description) (map[schemas.Name]bool, error) {
 	set := map[schemas.Name]bool{}
 	identities := map[schemas.Name]bool{}
 	// Down to the members,
@@ -147,13 +146,13 @@ func (e *Examination) entries(ctx context.Context, app string, n schemas.Name, f
 	return nil
 }
 
-func (e *Examination) members(ctx context.Context, app string, n schemas.Name, desc connectors.Description) (members, identities []schemas.Name, err error) {
+func (e *Examination) members(ctx context.Context, app string, n schemas.Name, desc schemas.Description) (members, identities []schemas.Name, err error) {
 	typ, _ := desc.Type(n.Type)
 	err = e.entries(ctx, app, n, func(t schemas.Name) {
 		switch g, _ := typ.Target(t.Type); g.Edge {
-		case connectors.EdgeMember:
+		case schemas.EdgeMember:
 			members = append(members, t)
-		case connectors.EdgeIdentity:
+		case schemas.EdgeIdentity:
 			identities = append(identities, t)
 		}
 	})
@@ -166,17 +165,17 @@ func (e *Examination) members(ctx context.Context, app string, n schemas.Name, d
 	}
 	for _, c := range naming {
 		ct, _ := desc.Type(c.Type)
-		if g, ok := ct.Target(n.Type); ok && g.Edge == connectors.EdgeConnection {
+		if g, ok := ct.Target(n.Type); ok && g.Edge == schemas.EdgeConnection {
 			members = append(members, c)
 		}
 	}
 	return members, identities, nil
 }
 
-func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, desc connectors.Description) (groups []schemas.Name, err error) {
+func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, desc schemas.Description) (groups []schemas.Name, err error) {
 	typ, _ := desc.Type(n.Type)
 	err = e.entries(ctx, app, n, func(t schemas.Name) {
-		if g, _ := typ.Target(t.Type); g.Edge == connectors.EdgeConnection {
+		if g, _ := typ.Target(t.Type); g.Edge == schemas.EdgeConnection {
 			groups = append(groups, t)
 		}
 	})
@@ -189,7 +188,7 @@ func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, de
 	}
 	for _, c := range naming {
 		ct, _ := desc.Type(c.Type)
-		if g, ok := ct.Target(n.Type); ok && g.Edge == connectors.EdgeMember {
+		if g, ok := ct.Target(n.Type); ok && g.Edge == schemas.EdgeMember {
 			groups = append(groups, c)
 		}
 	}
@@ -197,7 +196,7 @@ func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, de
 }
 
 // foldPair folds the connections before and after the change.
-func (e *Examination) foldPair(ctx context.Context, app string, set map[schemas.Name]bool, desc connectors.Description, now time.Time) (before, after *plan.Desired, err error) {
+func (e *Examination) foldPair(ctx context.Context, app string, set map[schemas.Name]bool, desc schemas.Description, now time.Time) (before, after *plan.Desired, err error) {
 	var unchanged, was, is []*plan.Document
 	for n := range set {
 		k := index.ConnectionKey{Application: app, Name: n}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -53,7 +52,7 @@ func wholesOf[E any](i *typeInfo, list []E, key func(*E) (schemas.Name, string))
 
 func entitlementKey(e *Entitlement) (schemas.Name, string) { return e.Target, e.Privilege }
 
-func liveKey(e *connectors.Entitlement) (schemas.Name, string) { return e.Target, e.Privilege }
+func liveKey(e *schemas.Entitlement) (schemas.Name, string) { return e.Target, e.Privilege }
 
 // covering calls visit with each whole that implies a privilege on a part, until it returns false.
 func (w wholes) covering(i *typeInfo, part schemas.Name, privilege string, visit func(whole wordKey, c containment) bool) {
@@ -166,7 +165,7 @@ func (x *folding) covered(c *Connection, g *group, info *typeInfo, granted whole
 
 // contains reports whether any target of the type has parts.
 func (i *typeInfo) contains() bool {
-	return slices.ContainsFunc(i.typ.Grantable, func(g connectors.GrantableType) bool { return len(g.Contains) > 0 })
+	return slices.ContainsFunc(i.typ.Grantable, func(g schemas.GrantableType) bool { return len(g.Contains) > 0 })
 }
 
 // derivedParts returns the live edges that are the parts of a target whose privilege consists of theirs. wanted are
@@ -197,11 +196,11 @@ func (d *differ) derivedParts(it *subject, live *edges, whole schemas.Name, priv
 }
 
 // wants reports whether a connection's grants name a live edge.
-func wants(c *Connection, l *connectors.Entitlement) bool {
+func wants(c *Connection, l *schemas.Entitlement) bool {
 	if c == nil {
 		return false
 	}
-	_, ok := slices.BinarySearchFunc(c.Entitlements, l, func(e Entitlement, l *connectors.Entitlement) int {
+	_, ok := slices.BinarySearchFunc(c.Entitlements, l, func(e Entitlement, l *schemas.Entitlement) int {
 		return compareTarget(e.Target, e.Privilege, l.Target, l.Privilege)
 	})
 	return ok
@@ -219,7 +218,7 @@ func (d *differ) coveredLive(it *subject, t *Tombstone, live *edges) (covered bo
 		}
 	}
 	live.wholes.covering(it.info, t.Target, t.Privilege, func(whole wordKey, c containment) bool {
-		if c.Derived || it.connection.speaks(connectors.Entitlement{Target: whole.target, Privilege: whole.priv}) ||
+		if c.Derived || it.connection.speaks(schemas.Entitlement{Target: whole.target, Privilege: whole.priv}) ||
 			live.granted.covers(it.info, whole.target, whole.priv, false) {
 			return true
 		}

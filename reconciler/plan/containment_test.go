@@ -5,7 +5,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -14,16 +13,16 @@ import (
 // and column, which is a part of a table with privileges of its own.
 func containing(w *world) {
 	typ := &w.desc.Types[0]
-	resource := func(name string, contains ...connectors.Containment) {
-		typ.Grantable = append(typ.Grantable, connectors.GrantableType{Type: name, Edge: connectors.EdgeResource, Privileges: []string{"SELECT", "INSERT"},
+	resource := func(name string, contains ...schemas.Containment) {
+		typ.Grantable = append(typ.Grantable, schemas.GrantableType{Type: name, Edge: schemas.EdgeResource, Privileges: []string{"SELECT", "INSERT"},
 			Default: []string{"SELECT"}, Contains: contains, Grant: true, Revoke: true})
 	}
 	same := map[string][]string{"SELECT": {"SELECT"}}
-	column := connectors.Containment{Type: "column", Separator: ".", Privileges: same}
-	resource("all", connectors.Containment{Type: "table", Separator: ".", Derived: true}, connectors.Containment{Type: "later", Separator: ".", Derived: true}, column)
+	column := schemas.Containment{Type: "column", Separator: ".", Privileges: same}
+	resource("all", schemas.Containment{Type: "table", Separator: ".", Derived: true}, schemas.Containment{Type: "later", Separator: ".", Derived: true}, column)
 	resource("later")
 	resource("column")
-	typ.Grantable[0].Contains = []connectors.Containment{column}
+	typ.Grantable[0].Contains = []schemas.Containment{column}
 	for _, t := range []string{"all", "later", "column"} {
 		w.app.Spec.Grantable[t] = []string{"*"}
 	}

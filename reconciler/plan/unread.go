@@ -5,16 +5,15 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
 // Unread reports whether an operation is about a part of the application that could not be read.
-func Unread(live connectors.State, o *schemas.Operation) bool {
+func Unread(live schemas.State, o *schemas.Operation) bool {
 	return o.Target != nil && unreadPart(live, *o.Target) != nil
 }
 
-func unreadPart(live connectors.State, target schemas.Name) *schemas.Unread {
+func unreadPart(live schemas.State, target schemas.Name) *schemas.Unread {
 	i := slices.IndexFunc(live.Unread, func(u schemas.Unread) bool { return strings.HasPrefix(target.SourceName, u.Prefix) })
 	if i < 0 {
 		return nil

@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -29,7 +28,7 @@ func TestUnreadPart(t *testing.T) {
 			t.Errorf("settled %q", s.Item)
 		}
 	}
-	live := connectors.State{Unread: []schemas.Unread{{Prefix: "far/", Reason: "connection refused"}}}
+	live := schemas.State{Unread: []schemas.Unread{{Prefix: "far/", Reason: "connection refused"}}}
 	far, near := name("table/far/x"), name("table/near/x")
 	if !plan.Unread(live, &schemas.Operation{Target: &far}) || plan.Unread(live, &schemas.Operation{Target: &near}) || plan.Unread(live, &schemas.Operation{}) {
 		t.Error("Unread doesn't tell what is out of reach")

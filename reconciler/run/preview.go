@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -17,9 +18,9 @@ import (
 // Proposal is the change that a preview is about. *judge.Examination is one.
 type Proposal interface {
 	// Closure returns the connections of an application that affect who gains what by the change.
-	Closure(ctx context.Context, application string, description connectors.Description) (map[schemas.Name]bool, error)
+	Closure(ctx context.Context, application string, description schemas.Description) (map[schemas.Name]bool, error)
 	// Fold returns the desired state of the connections before and after the change.
-	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description connectors.Description, now time.Time) (before, after *plan.Desired, err error)
+	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description schemas.Description, now time.Time) (before, after *plan.Desired, err error)
 }
 
 // Foreseen is what a change would do to one application as it is now.
@@ -44,13 +45,13 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 			r.config.Logger.Warn("close the application", "application", app.Name, "error", err)
 		}
 	}()
-	set, err := live.readClosure(ctx, change)
-	if err != nil {
-		return nil, err
-	}
 	remembered, err := Baseline(ctx, base.Ledger, app.Name)
 	if err != nil {
 		return nil, &LedgerError{err}
+	}
+	set, err := live.readClosure(ctx, change, remembered)
+	if err != nil {
+		return nil, err
 	}
 	before, after, err := change.Fold(ctx, app.Name, set, live.description, now)
 	if err != nil {
@@ -85,7 +86,25 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 	hold.Operations(&out.Plan, hold.Rules{Limits: hold.Limits(judged, base.Settings), Shrunken: toBe.Shrunken, Enforce: true,
 		Outside: waiting.Holds, Unable: r.unable(judged, base.Settings, live.description)})
 	live.effects(out, asIs, toBe)
-	return out, nil
+	return out, live.foresee(ctx, &out.Plan)
+}
+
+// foresee adds a finding for each operation that the application is known to refuse.
+func (l *liveApplication) foresee(ctx context.Context, p *schemas.ApplicationPlan) error {
+	f, ok := l.reader.(connectors.Foreseer)
+	if !ok || l.attested != nil {
+		return nil
+	}
+	direct := slices.DeleteFunc(slices.Clone(p.Operations), func(o schemas.Operation) bool { return o.Provisioning != schemas.ProvisioningDirect })
+	if len(direct) == 0 {
+		return nil
+	}
+	found, err := f.Foresee(ctx, direct)
+	if err != nil {
+		return fmt.Errorf("ask %s what it would refuse: %w", l.app.Name, err)
+	}
+	p.Findings = append(p.Findings, found...)
+	return nil
 }
 
 // effects separates the change's operations from those that the base alone would need, and finds who gains and loses by
@@ -116,7 +135,7 @@ func (l *liveApplication) effects(out *Foreseen, asIs, toBe plan.Result) {
 }
 
 // readClosure reads the application, and leaves in the state the connections that affect the change.
-func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map[schemas.Name]bool, error) {
+func (l *liveApplication) readClosure(ctx context.Context, change Proposal, remembered func(string) (schemas.BaselineItem, bool)) (map[schemas.Name]bool, error) {
 	set, err := change.Closure(ctx, l.app.Name, l.description)
 	if err != nil {
 		return nil, err
@@ -128,8 +147,12 @@ func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map
 	if err := l.read(ctx, names); err != nil {
 		return nil, err
 	}
+	present, err := l.follow(ctx, names, remembered)
+	if err != nil {
+		return nil, err
+	}
 	// The diff is about the change's connections; who gains what is asked of all that was read.
 	l.complete = l.state
-	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] })
+	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c schemas.Connection) bool { return !set[c.Name] && !present[c.Name] })
 	return set, nil
 }
