@@ -337,7 +337,7 @@ func TestVersions(t *testing.T) {
 		})
 	}
 	for _, bin := range more {
-		for name, test := range map[string]func(*testing.T, *servers.Postgres){"whole schemas": wholeSchemas, "default privileges": defaultPrivileges, "databases": databases} {
+		for name, test := range map[string]func(*testing.T, *servers.Postgres){"whole schemas": wholeSchemas, "default privileges": defaultPrivileges, "databases": databases, "foresee": foresee} {
 			t.Run(bin+" "+name, func(t *testing.T) {
 				t.Parallel()
 				test(t, servers.PostgreSQLAt(t, bin))
