@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -157,4 +158,22 @@ func globsMeet(a, b []rune) bool {
 		below = meet
 	}
 	return below[0]
+}
+
+// Overlap returns a type of connections of which the scopes of two applications of one connector may have the same, and a
+// pattern of each; "" for none.
+func (a *Application) Overlap(b *Application) (typ, first, second string) {
+	if a.Spec.Connector != b.Spec.Connector {
+		return "", "", ""
+	}
+	for _, typ := range slices.Sorted(maps.Keys(a.Spec.Scope)) {
+		for _, p := range a.Spec.Scope[typ] {
+			for _, q := range b.Spec.Scope[typ] {
+				if Intersect([]string{p}, []string{q}) {
+					return typ, p, q
+				}
+			}
+		}
+	}
+	return "", "", ""
 }

@@ -3,29 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
-
-	"github.com/countersign/countersign/schemas"
 )
-
-// Overlap returns a type of connections of which the scopes of two applications may have the same, and a pattern of
-// each; "" for none.
-func Overlap(a, b *schemas.Application) (typ, first, second string) {
-	if a.Spec.Connector != b.Spec.Connector {
-		return "", "", ""
-	}
-	for _, typ := range slices.Sorted(maps.Keys(a.Spec.Scope)) {
-		for _, p := range a.Spec.Scope[typ] {
-			for _, q := range b.Spec.Scope[typ] {
-				if schemas.Intersect([]string{p}, []string{q}) {
-					return typ, p, q
-				}
-			}
-		}
-	}
-	return "", "", ""
-}
 
 // overlaps returns an error for each application whose scope overlaps that of another on the same server: either would
 // take what was approved in the other. Only applications that may overlap are opened.
@@ -46,7 +24,7 @@ func (p *pass) overlaps(ctx context.Context, names []string) map[string]error {
 	out := map[string]error{}
 	for i, a := range names {
 		for _, b := range names[i+1:] {
-			typ, first, second := Overlap(p.base.Applications[a], p.base.Applications[b])
+			typ, first, second := p.base.Applications[a].Overlap(p.base.Applications[b])
 			if typ == "" || server(a) == "" || server(a) != server(b) {
 				continue
 			}
