@@ -185,7 +185,7 @@ func (d *differ) derivedParts(it *subject, live *edges, whole schemas.Name, priv
 			if !c.Covers(whole.SourceName, privilege, l.Target, l.Privilege) {
 				continue
 			}
-			if live.claimed[k] || wants(it.connection, l) || live.granted.covers(it.info, l.Target, l.Privilege, true) {
+			if live.claimed[k] || wants(it.connection, l) || live.implied(it.info, l.Target, l.Privilege, true) {
 				wanted = append(wanted, k)
 			} else {
 				goes = append(goes, k)
@@ -206,6 +206,16 @@ func wants(c *Connection, l *schemas.Entitlement) bool {
 	return ok
 }
 
+// implied reports whether a wanted grant of a whole implies a privilege on a part, as in wholes.covers.
+func (e *edges) implied(i *typeInfo, part schemas.Name, privilege string, derived bool) bool {
+	if e.granted == nil && len(e.desired) > 0 {
+		if e.granted = wholesOf(i, e.desired, entitlementKey); e.granted == nil {
+			e.granted = wholes{}
+		}
+	}
+	return e.granted.covers(i, part, privilege, derived)
+}
+
 // coveredLive finds a revoke of what the connection keeps through a live whole that no request speaks of.
 func (d *differ) coveredLive(it *subject, t *Tombstone, live *edges) (covered bool) {
 	if !t.Revoked || !it.info.contains() {
@@ -219,7 +229,7 @@ func (d *differ) coveredLive(it *subject, t *Tombstone, live *edges) (covered bo
 	}
 	live.wholes.covering(it.info, t.Target, t.Privilege, func(whole wordKey, c containment) bool {
 		if c.Derived || it.connection.speaks(schemas.Entitlement{Target: whole.target, Privilege: whole.priv}) ||
-			live.granted.covers(it.info, whole.target, whole.priv, false) {
+			live.implied(it.info, whole.target, whole.priv, false) {
 			return true
 		}
 		covered = true
@@ -247,7 +257,7 @@ func (d *differ) unmanagedWholes(it *subject, e *edges) map[int]bool {
 			if slices.ContainsFunc(g.Contains, func(c schemas.Containment) bool {
 				return c.Derived && c.Covers(l.Target.SourceName, l.Privilege, e.live[p].Target, e.live[p].Privilege)
 			}) {
-				shared = shared || e.taken[p] || e.granted.covers(it.info, e.live[p].Target, e.live[p].Privilege, true)
+				shared = shared || e.taken[p] || e.implied(it.info, e.live[p].Target, e.live[p].Privilege, true)
 				parts = append(parts, p)
 			}
 		}

@@ -17,7 +17,7 @@ func (d *differ) entitlements(it *subject) {
 		e = d.edgesOf(it.found)
 		e.next, e.loose, e.byID = 0, nil, nil // another item may have had them: that of the present name, where it was renamed
 	}
-	e.granted = wholesOf(it.info, c.Entitlements, entitlementKey)
+	e.desired, e.granted = c.Entitlements, nil
 	d.claim(it, e)
 	i, j := 0, 0
 	for i < len(c.Entitlements) || j < len(c.Tombstones) {
@@ -42,7 +42,7 @@ func (d *differ) leftovers(it *subject, l *schemas.Connection) {
 		whole = d.unmanagedWholes(it, e)
 	}
 	for k := range e.live {
-		if !e.taken[k] && !whole[k] && !e.granted.covers(it.info, e.live[k].Target, e.live[k].Privilege, false) {
+		if !e.taken[k] && !whole[k] && !e.implied(it.info, e.live[k].Target, e.live[k].Privilege, false) {
 			d.leftover(l.Name, it.info, l, &e.live[k])
 		}
 	}
@@ -60,7 +60,9 @@ type edges struct {
 	// claimed are the loose edges that a wanted grant has by the remembered id of its target, nil for none.
 	claimed map[int]bool
 	next    int // where the search for the next name begins
-	// granted are the wanted targets that contain others, wholes the live ones, made when first asked for.
+	// desired are the wanted grants. granted are those of targets that contain others, wholes the live ones; both are made
+	// when first asked for, which is seldom.
+	desired         []Entitlement
 	granted, wholes wholes
 }
 
