@@ -40,7 +40,7 @@ func (r *Reconciler) remember(report *schemas.RunReport, readOnly bool) error {
 	for i := range report.Applications {
 		a := &report.Applications[i]
 		if a.Error != "" || a.Plan.Incomplete != "" {
-			continue // what was not read has not changed
+			continue // nothing is known of it
 		}
 		var docs []schemas.DocumentID
 		if readOnly {

@@ -109,9 +109,9 @@ type Containment struct {
 	Derived bool `json:"derived,omitempty"`
 }
 
-// Covers reports whether a privilege on a target with the name whole implies one on the part.
-func (c Containment) Covers(whole, privilege string, part Name, partPrivilege string) bool {
-	if part.Type != c.Type || c.Separator != "" && !strings.HasPrefix(part.SourceName, whole+c.Separator) {
+// Covers reports whether a privilege on a target with the name container implies one on the part.
+func (c Containment) Covers(container, privilege string, part Name, partPrivilege string) bool {
+	if part.Type != c.Type || c.Separator != "" && !strings.HasPrefix(part.SourceName, container+c.Separator) {
 		return false
 	}
 	if c.Privileges == nil {

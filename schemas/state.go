@@ -46,7 +46,7 @@ type State struct {
 	Incomplete string `json:"incomplete,omitempty"`
 	// NotRead counts what exists and is not part of the state.
 	NotRead []NotRead `json:"not_read,omitempty"`
-	// Unread are parts of the application that could not be read. What roles hold there is unknown; all else is known.
+	// Unread are parts of the application that could not be read. Entitlements there are unknown; all others are known.
 	Unread []Unread `json:"unread,omitempty"`
 }
 

@@ -228,7 +228,7 @@ func (w *warning) Error() string { return w.text }
 func (b *batch) eachAlone(ctx context.Context, tx pgx.Tx, columns *keeper) ([]error, error) {
 	results := make([]error, len(b.ops))
 	failed := maps.Clone(b.failed)
-	held := map[schemas.Name]error{} // what timed out on a lock
+	held := map[schemas.Name]error{} // operations that timed out on a lock, by its object
 	for _, i := range removalsFirst(b.ops) {
 		o := b.ops[i]
 		var stmts []statement
@@ -320,7 +320,7 @@ func (b *batch) named() ([]string, []uint32) {
 		ids = append(ids, o.NativeID)
 		switch {
 		case o.Target == nil:
-		case wholeOf(o.Target.Type) != nil:
+		case allOf(o.Target.Type) != nil:
 			return nil, nil // it also grants on what others create later
 		case privileges(o.Target.Type) == nil:
 			names[o.Target.SourceName] = true
@@ -352,7 +352,7 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 			continue
 		}
 		typ := o.Target.Type
-		if wholeOf(typ) != nil {
+		if allOf(typ) != nil {
 			typ = typeSchema
 		}
 		if names[typ] == nil {
@@ -479,7 +479,7 @@ func (b *batch) target(o *schemas.Operation) (*role, error) {
 
 func (b *batch) object(o *schemas.Operation) (object, error) {
 	n := *o.Target
-	if wholeOf(n.Type) != nil {
+	if allOf(n.Type) != nil {
 		n.Type = typeSchema
 	}
 	x, ok := b.objects[n]

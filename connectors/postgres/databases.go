@@ -73,7 +73,7 @@ func (r *reader) connectTo(ctx context.Context, name string) (*pgx.Conn, error) 
 // within reports whether targets of a type are in a database; the others are the cluster's.
 func within(typ string) bool { return privileges(typ) != nil && typ != typeDatabase }
 
-// databaseOf returns the database that a target is in, nil if its name doesn't say so. Targets of the cluster are the
+// databaseOf returns the database that a target is in, nil if its name lacks one. Targets of the cluster are the
 // first one's.
 func (r *reader) databaseOf(target *schemas.Name) *database {
 	if target == nil || !within(target.Type) {
@@ -86,7 +86,7 @@ func (r *reader) databaseOf(target *schemas.Name) *database {
 	return r.databases[i]
 }
 
-// unnamed is the error of a name that doesn't say which database it is in.
+// unnamed is the error of a name without its database.
 func (r *reader) unnamed(n schemas.Name) string {
 	var prefixes []string
 	for _, d := range r.databases {

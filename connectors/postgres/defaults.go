@@ -10,7 +10,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// defaultsOwner is what a name of default privileges says: whose later objects they are about, and in which schema.
+// defaultsOwner is a decoded name of default privileges: the role whose later objects they are about, and the schema.
 type defaultsOwner struct {
 	name          string // as the server writes it
 	owner, schema string // plain; without a schema they are about all
@@ -81,7 +81,7 @@ func defaultsNamed(ctx context.Context, q querier, f *family, names []string) ([
 		switch {
 		case len(parts) == 1:
 			owners, in, asked = append(owners, parts[0]), append(in, ""), append(asked, n)
-		case len(parts) == 2 && f.whole != "":
+		case len(parts) == 2 && f.all != "":
 			owners, in, asked = append(owners, parts[1]), append(in, parts[0]), append(asked, n)
 		}
 	}
@@ -140,12 +140,12 @@ func owners(ctx context.Context, conn *pgx.Conn, f *family) ([]defaultsOwner, er
 	if objects == "" {
 		objects = "SELECT 0::oid AS schema, oid AS owner FROM pg_catalog.pg_roles WHERE pg_catalog.has_database_privilege(oid, pg_catalog.current_database(), 'CREATE')"
 	}
-	query := `WITH o AS (SELECT oid AS schema, nspowner AS owner FROM pg_catalog.pg_namespace UNION SELECT schema, owner FROM (` + objects + `) x
-  UNION SELECT defaclnamespace, defaclrole FROM pg_catalog.pg_default_acl WHERE defaclobjtype = $1)
-SELECT format('%I', r.rolname), r.rolname::text, r.oid, '', 0::oid FROM pg_catalog.pg_roles r WHERE r.oid IN (SELECT owner FROM o)`
-	if f.whole != "" {
+	all := `(SELECT oid AS schema, nspowner AS owner FROM pg_catalog.pg_namespace UNION SELECT schema, owner FROM (` + objects + `) x
+  UNION SELECT defaclnamespace, defaclrole FROM pg_catalog.pg_default_acl WHERE defaclobjtype = $1) o`
+	query := `SELECT format('%I', r.rolname), r.rolname::text, r.oid, '', 0::oid FROM pg_catalog.pg_roles r WHERE r.oid IN (SELECT owner FROM ` + all + `)`
+	if f.all != "" {
 		query += ` UNION ALL SELECT format('%I.%I', n.nspname, r.rolname), r.rolname::text, r.oid, n.nspname::text, n.oid
-FROM o JOIN pg_catalog.pg_namespace n ON n.oid = o.schema JOIN pg_catalog.pg_roles r ON r.oid = o.owner`
+FROM ` + all + ` JOIN pg_catalog.pg_namespace n ON n.oid = o.schema JOIN pg_catalog.pg_roles r ON r.oid = o.owner`
 	}
 	rows, err := conn.Query(ctx, query, f.acl)
 	if err != nil {

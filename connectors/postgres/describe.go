@@ -139,7 +139,7 @@ func description() schemas.Description {
 		case typeDatabase, typeSchema, typeDefaultSchemas:
 			g.PrivilegedPrivileges = []string{"CREATE"}
 		}
-		if f := wholeOf(typ); f != nil {
+		if f := allOf(typ); f != nil {
 			for _, part := range append([]string{f.def}, f.parts...) {
 				g.Contains = append(g.Contains, schemas.Containment{Type: part, Separator: ".", Derived: true})
 			}

@@ -10,14 +10,14 @@ import (
 
 // family is a kind of objects with default privileges: what roles get on those that are created later.
 type family struct {
-	// whole is the type of all objects of the kind in a schema, "" for none, def that of the defaults.
-	whole, def string
-	parts      []string // the types of the objects
-	acl        string   // pg_default_acl.defaclobjtype
-	words      string   // in GRANT … ON ALL … IN SCHEMA and ALTER DEFAULT PRIVILEGES
-	single     string   // in GRANT … ON …
-	may        string   // the function that tests for the grant option
-	objects    string   // their schema, oid, owner, acl and name
+	// all is the type of all objects of the kind in a schema, "" for none, def that of the defaults.
+	all, def string
+	parts    []string // the types of the objects
+	acl      string   // pg_default_acl.defaclobjtype
+	words    string   // in GRANT … ON ALL … IN SCHEMA and ALTER DEFAULT PRIVILEGES
+	single   string   // in GRANT … ON …
+	may      string   // the function that tests for the grant option
+	objects  string   // their schema, oid, owner, acl and name
 }
 
 const classObjects = `SELECT c.relnamespace AS schema, c.oid AS oid, c.relowner AS owner, c.relacl AS acl, format('%I.%I', n.nspname, c.relname) AS name
@@ -26,11 +26,11 @@ FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamesp
 // families are the kinds of objects with defaults.
 func families() []family {
 	return []family{
-		{whole: typeSchemaTables, def: typeDefaultTables, parts: []string{typeTable, typeView}, acl: "r", words: "TABLES", single: "TABLE", may: "has_table_privilege",
+		{all: typeSchemaTables, def: typeDefaultTables, parts: []string{typeTable, typeView}, acl: "r", words: "TABLES", single: "TABLE", may: "has_table_privilege",
 			objects: classObjects + `('r', 'p', 'f', 'v', 'm')`},
-		{whole: typeSchemaSequences, def: typeDefaultSequences, parts: []string{typeSequence}, acl: "S", words: "SEQUENCES", single: "SEQUENCE", may: "has_sequence_privilege",
+		{all: typeSchemaSequences, def: typeDefaultSequences, parts: []string{typeSequence}, acl: "S", words: "SEQUENCES", single: "SEQUENCE", may: "has_sequence_privilege",
 			objects: classObjects + `('S')`},
-		{whole: typeSchemaFunctions, def: typeDefaultFunctions, parts: []string{typeFunction}, acl: "f", words: "ROUTINES", single: "ROUTINE", may: "has_function_privilege",
+		{all: typeSchemaFunctions, def: typeDefaultFunctions, parts: []string{typeFunction}, acl: "f", words: "ROUTINES", single: "ROUTINE", may: "has_function_privilege",
 			objects: `SELECT p.pronamespace AS schema, p.oid AS oid, p.proowner AS owner, p.proacl AS acl, p.oid::pg_catalog.regprocedure::text AS name FROM pg_catalog.pg_proc p`},
 		{def: typeDefaultSchemas, acl: "n", words: "SCHEMAS"},
 	}
@@ -39,16 +39,16 @@ func families() []family {
 // familyOf returns the family of a type of object, of all objects in a schema, or of defaults; nil for none.
 func familyOf(typ string) *family {
 	for _, f := range families() {
-		if typ != "" && typ == f.whole || typ == f.def || slices.Contains(f.parts, typ) {
+		if typ != "" && typ == f.all || typ == f.def || slices.Contains(f.parts, typ) {
 			return &f
 		}
 	}
 	return nil
 }
 
-// wholeOf returns the family of which a type is all objects in a schema; nil for none.
-func wholeOf(typ string) *family {
-	if f := familyOf(typ); f != nil && f.whole == typ {
+// allOf returns the family of which a type is all objects in a schema; nil for none.
+func allOf(typ string) *family {
+	if f := familyOf(typ); f != nil && f.all == typ {
 		return f
 	}
 	return nil
@@ -64,9 +64,9 @@ func defaultOf(typ string) *family {
 
 // coverage is a privilege of a grantee on all objects of a kind in a schema.
 type coverage struct {
-	whole, schema string
-	grantee       uint32
-	privilege     string
+	all, schema string
+	grantee     uint32
+	privilege   string
 }
 
 // covering finds which roles hold a privilege on all present and future objects of a schema. A schema counts only with
@@ -74,7 +74,7 @@ type coverage struct {
 type covering struct {
 	// owners are those whose later objects are covered, held the objects that are.
 	owners, held map[coverage]map[uint32]bool
-	wholes       map[string]string // by the type of the objects
+	types        map[string]string // by the type of the objects
 	schemas      map[string]uint32
 	quoted       map[string]string
 }
@@ -87,7 +87,7 @@ WHERE d.defaclobjtype IN ('r', 'S', 'f', 'n') AND x.grantee <> 0 AND x.grantee <
 
 // defaults adds the default privileges to the selected roles, and returns what they may cover.
 func defaults(ctx context.Context, q querier, all map[uint32]*role, in *database, names interner) (*covering, error) {
-	c := &covering{owners: map[coverage]map[uint32]bool{}, held: map[coverage]map[uint32]bool{}, wholes: map[string]string{}, schemas: map[string]uint32{}, quoted: map[string]string{}}
+	c := &covering{owners: map[coverage]map[uint32]bool{}, held: map[coverage]map[uint32]bool{}, types: map[string]string{}, schemas: map[string]uint32{}, quoted: map[string]string{}}
 	rows, err := q.Query(ctx, defaultsQuery)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func defaults(ctx context.Context, q querier, all map[uint32]*role, in *database
 	for _, f := range families() {
 		kinds[f.acl] = f
 		for _, typ := range f.parts {
-			c.wholes[typ] = f.whole
+			c.types[typ] = f.all
 		}
 	}
 	for rows.Next() {
@@ -117,10 +117,10 @@ func defaults(ctx context.Context, q querier, all map[uint32]*role, in *database
 			name = quoted + "." + owner
 		}
 		g.hold(schemas.Name{Type: f.def, SourceName: names.one(in.prefix + name)}, in.id+nativeID(by)+"/"+nativeID(namespace), names.one(privilege), grantable, names)
-		if namespace == 0 || f.whole == "" {
+		if namespace == 0 || f.all == "" {
 			continue
 		}
-		k := coverage{f.whole, schema, grantee, privilege}
+		k := coverage{f.all, schema, grantee, privilege}
 		if c.owners[k] == nil {
 			c.owners[k], c.held[k] = map[uint32]bool{}, map[uint32]bool{}
 		}
@@ -132,10 +132,10 @@ func defaults(ctx context.Context, q querier, all map[uint32]*role, in *database
 
 // hold notes that a privilege is held on an object.
 func (c *covering) hold(typ, schema string, grantee uint32, privilege string, oid uint32) {
-	if len(c.owners) == 0 || c.wholes[typ] == "" {
+	if len(c.owners) == 0 || c.types[typ] == "" {
 		return
 	}
-	if held := c.held[coverage{c.wholes[typ], schema, grantee, privilege}]; held != nil {
+	if held := c.held[coverage{c.types[typ], schema, grantee, privilege}]; held != nil {
 		held[oid] = true
 	}
 }
@@ -154,7 +154,7 @@ func (c *covering) complete(ctx context.Context, q querier, all map[uint32]*role
 		return err
 	}
 	for k, by := range c.owners {
-		schema := in[inSchema{k.whole, c.schemas[k.schema]}]
+		schema := in[inSchema{k.all, c.schemas[k.schema]}]
 		complete := schema != nil
 		if complete {
 			for _, owner := range schema.owners {
@@ -166,7 +166,7 @@ func (c *covering) complete(ctx context.Context, q querier, all map[uint32]*role
 		}
 		if complete {
 			g := all[k.grantee].conn
-			g.Entitlements = append(g.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: k.whole, SourceName: db.prefix + c.quoted[k.schema]},
+			g.Entitlements = append(g.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: k.all, SourceName: db.prefix + c.quoted[k.schema]},
 				TargetID: db.id + nativeID(c.schemas[k.schema]), Privilege: k.privilege})
 		}
 	}
@@ -175,7 +175,7 @@ func (c *covering) complete(ctx context.Context, q querier, all map[uint32]*role
 
 // inSchema is a type of all objects of a kind, and the schema.
 type inSchema struct {
-	whole  string
+	all    string
 	schema uint32
 }
 
@@ -194,17 +194,17 @@ type content struct {
 func objectsIn(ctx context.Context, q querier, oids []uint32) (map[inSchema]*contents, error) {
 	var union []string
 	for _, f := range families() {
-		if f.whole != "" {
-			union = append(union, "SELECT '"+f.whole+"' AS whole, x.schema, x.oid, x.owner, x.name FROM ("+f.objects+") x")
+		if f.all != "" {
+			union = append(union, "SELECT '"+f.all+"' AS kind, x.schema, x.oid, x.owner, x.name FROM ("+f.objects+") x")
 		}
 	}
-	query := `SELECT w.whole, n.oid, n.nspowner, coalesce(o.oid, 0), coalesce(o.owner, 0), coalesce(o.name, '')
-FROM pg_catalog.pg_namespace n CROSS JOIN unnest($2::text[]) w(whole)
-LEFT JOIN (` + strings.Join(union, " UNION ALL ") + `) o ON o.schema = n.oid AND o.whole = w.whole WHERE n.oid = ANY($1) ORDER BY o.name`
+	query := `SELECT w.kind, n.oid, n.nspowner, coalesce(o.oid, 0), coalesce(o.owner, 0), coalesce(o.name, '')
+FROM pg_catalog.pg_namespace n CROSS JOIN unnest($2::text[]) w(kind)
+LEFT JOIN (` + strings.Join(union, " UNION ALL ") + `) o ON o.schema = n.oid AND o.kind = w.kind WHERE n.oid = ANY($1) ORDER BY o.name`
 	var types []string
 	for _, f := range families() {
-		if f.whole != "" {
-			types = append(types, f.whole)
+		if f.all != "" {
+			types = append(types, f.all)
 		}
 	}
 	rows, err := q.Query(ctx, query, oids, types)
@@ -217,7 +217,7 @@ LEFT JOIN (` + strings.Join(union, " UNION ALL ") + `) o ON o.schema = n.oid AND
 		var k inSchema
 		var owner uint32
 		var o content
-		if err := rows.Scan(&k.whole, &k.schema, &owner, &o.oid, &o.owner, &o.name); err != nil {
+		if err := rows.Scan(&k.all, &k.schema, &owner, &o.oid, &o.owner, &o.name); err != nil {
 			return nil, err
 		}
 		c := out[k]

@@ -148,6 +148,8 @@ WHERE r.rolname::text = ANY($1) AND NOT pg_catalog.pg_has_role($2, r.oid, 'MEMBE
 	return err
 }
 
+// OFFSET 0 keeps the functions below from being asked about objects of another kind, at which they fail.
+
 // mayGrant is the condition that a role may grant a privilege on an object, by the object's type: $3 is the role.
 func mayGrant(typ string) string {
 	const option = ", w.privilege || ' WITH GRANT OPTION')"
@@ -192,7 +194,7 @@ func (f *foreseeing) objects(ctx context.Context, d *database, ops []*schemas.Op
 		switch family := familyOf(typ); {
 		case mayGrant(typ) != "":
 			refused, err = refusedObjects(ctx, conn, typ, names, privileges, f.credential)
-		case family != nil && family.whole == typ:
+		case family != nil && family.all == typ:
 			refused, err = refusedParts(ctx, conn, family, names, privileges, f.credential)
 		case family != nil:
 			refused, err = refusedDefaults(ctx, conn, family, names, privileges, f.credential)
@@ -228,19 +230,17 @@ func collectRefused(rows pgx.Rows, err error) (map[[2]string][]string, error) {
 }
 
 func refusedObjects(ctx context.Context, q querier, typ string, names, privileges []string, credential string) (map[[2]string][]string, error) {
-	return collectRefused(q.Query(ctx, `WITH w AS (SELECT * FROM unnest($1::text[], $2::text[]) x(name, privilege)),
-o AS MATERIALIZED (SELECT * FROM (`+objectQuery+`) a WHERE a.type = $4 AND a.name = ANY($1))
-SELECT w.name, w.privilege, r.rolname::text FROM w JOIN o ON o.name = w.name JOIN pg_catalog.pg_roles r ON r.oid = o.owner WHERE NOT `+mayGrant(typ),
+	return collectRefused(q.Query(ctx, `SELECT w.name, w.privilege, r.rolname::text FROM unnest($1::text[], $2::text[]) w(name, privilege)
+JOIN (SELECT * FROM (`+objectQuery+`) a WHERE a.type = $4 AND a.name = ANY($1) OFFSET 0) o ON o.name = w.name JOIN pg_catalog.pg_roles r ON r.oid = o.owner WHERE NOT `+mayGrant(typ),
 		names, privileges, credential, typ))
 }
 
 func refusedParts(ctx context.Context, q querier, f *family, names, privileges []string, credential string) (map[[2]string][]string, error) {
-	return collectRefused(q.Query(ctx, `WITH w AS (SELECT x.*, n.oid FROM unnest($1::text[], $2::text[]) x(name, privilege)
-  JOIN pg_catalog.pg_namespace n ON format('%I', n.nspname) = x.name),
-o AS MATERIALIZED (SELECT * FROM (`+f.objects+`) a WHERE a.schema IN (SELECT oid FROM w))
-SELECT w.name, w.privilege, r.rolname || ' (' || o.name || ')' FROM w JOIN o ON o.schema = w.oid JOIN pg_catalog.pg_roles r ON r.oid = o.owner
-WHERE NOT pg_catalog.`+f.may+`($3, o.oid, w.privilege || ' WITH GRANT OPTION')
-UNION ALL SELECT w.name, w.privilege, r.rolname || ' (the schema)' FROM w JOIN pg_catalog.pg_namespace n ON n.oid = w.oid JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
+	const named = `unnest($1::text[], $2::text[]) w(name, privilege) JOIN pg_catalog.pg_namespace n ON format('%I', n.nspname) = w.name`
+	return collectRefused(q.Query(ctx, `SELECT w.name, w.privilege, r.rolname || ' (' || o.name || ')' FROM `+named+`
+JOIN (SELECT * FROM (`+f.objects+`) a WHERE a.schema IN (SELECT oid FROM pg_catalog.pg_namespace WHERE format('%I', nspname) = ANY($1)) OFFSET 0) o ON o.schema = n.oid
+JOIN pg_catalog.pg_roles r ON r.oid = o.owner WHERE NOT pg_catalog.`+f.may+`($3, o.oid, w.privilege || ' WITH GRANT OPTION')
+UNION ALL SELECT w.name, w.privilege, r.rolname || ' (the schema)' FROM `+named+` JOIN pg_catalog.pg_roles r ON r.oid = n.nspowner
 WHERE NOT pg_catalog.pg_has_role($3, n.nspowner, 'USAGE') ORDER BY 1, 2, 3`, names, privileges, credential))
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// oidsOf returns the oids of native ids: of the table, for a column. What isn't an id is left out.
+// oidsOf returns the oids of native ids: of the table, for a column. Others are left out.
 func oidsOf(ids []string) []uint32 {
 	out := []uint32{}
 	for _, id := range ids {
@@ -35,7 +35,7 @@ func (b *batch) moved(ctx context.Context, tx pgx.Tx) error {
 	for _, o := range b.ops {
 		if o.Kind == schemas.OperationRevoke && o.Target != nil && o.TargetID != "" && privileges(o.Target.Type) != nil {
 			typ := o.Target.Type
-			if wholeOf(typ) != nil {
+			if allOf(typ) != nil {
 				typ = typeSchema
 			}
 			ids[typ] = append(ids[typ], o.TargetID)

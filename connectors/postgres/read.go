@@ -257,11 +257,11 @@ func (r *reader) list(ctx context.Context, conn *pgx.Conn, q connectors.Query) (
 		}
 		return out, nil
 	}
-	if f := wholeOf(q.Type); f != nil {
+	if f := allOf(q.Type); f != nil {
 		q.Type = typeSchema
 		items, err := r.list(ctx, conn, q)
 		for j := range items {
-			items[j].Type = f.whole
+			items[j].Type = f.all
 		}
 		return items, err
 	}

@@ -213,7 +213,7 @@ func (b *batch) grant(o *schemas.Operation) ([]statement, error) {
 	role := quote(o.Connection.SourceName)
 	if f := familyOf(o.Target.Type); f != nil {
 		switch o.Target.Type {
-		case f.whole:
+		case f.all:
 			return b.grantAll(o, f, x, role)
 		case f.def:
 			return []statement{{x.sql + "GRANT " + o.Privilege + " ON " + f.words + " TO ", role, ""}}, nil
@@ -253,7 +253,7 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 	}
 	if f := familyOf(o.Target.Type); f != nil {
 		switch o.Target.Type {
-		case f.whole:
+		case f.all:
 			return b.revokeAll(o, f, x, what+priv, role)
 		case f.def:
 			return []statement{{x.sql + "REVOKE " + what + priv + " ON " + f.words + " FROM ", role, ""}}, nil

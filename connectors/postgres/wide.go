@@ -35,7 +35,7 @@ type wideKey struct {
 func (b *batch) schemaWide(ctx context.Context, tx pgx.Tx) (*schemaWide, error) {
 	oids, privileges := map[uint32]bool{}, map[string]map[string]bool{}
 	for _, o := range b.ops {
-		if o.Target == nil || wholeOf(o.Target.Type) == nil || b.check(o) != nil {
+		if o.Target == nil || allOf(o.Target.Type) == nil || b.check(o) != nil {
 			continue
 		}
 		if x, err := b.object(o); err == nil {
@@ -63,7 +63,7 @@ func (b *batch) schemaWide(ctx context.Context, tx pgx.Tx) (*schemaWide, error) 
 			if p == privilegeMaintain && b.writer.number < 170000 {
 				continue // the server refuses it by itself
 			}
-			if err := w.readRefused(ctx, tx, wholeOf(typ), p, list); err != nil {
+			if err := w.readRefused(ctx, tx, allOf(typ), p, list); err != nil {
 				return nil, err
 			}
 		}
@@ -80,9 +80,9 @@ func (b *batch) schemaWide(ctx context.Context, tx pgx.Tx) (*schemaWide, error) 
 }
 
 func (w *schemaWide) readDefaults(ctx context.Context, tx pgx.Tx, schemas []uint32) error {
-	wholes := map[string]string{}
+	types := map[string]string{}
 	for _, f := range families() {
-		wholes[f.acl] = f.whole
+		types[f.acl] = f.all
 	}
 	rows, err := tx.Query(ctx, `SELECT d.defaclobjtype::text, d.defaclnamespace, d.defaclrole, x.grantee, x.privilege_type
 FROM pg_catalog.pg_default_acl d, LATERAL aclexplode(d.defaclacl) x WHERE d.defaclnamespace = ANY($1)`, schemas)
@@ -97,7 +97,7 @@ FROM pg_catalog.pg_default_acl d, LATERAL aclexplode(d.defaclacl) x WHERE d.defa
 		if err := rows.Scan(&kind, &k.schema, &owner, &k.grantee, &k.privilege); err != nil {
 			return err
 		}
-		k.whole = wholes[kind]
+		k.all = types[kind]
 		if w.defaults[k] == nil {
 			w.defaults[k] = map[uint32]bool{}
 		}
@@ -116,7 +116,7 @@ FROM o WHERE NOT pg_catalog.`+f.may+`(o.oid, $1 || ' WITH GRANT OPTION')`, privi
 	}
 	defer rows.Close()
 	for rows.Next() {
-		k := inSchema{whole: f.whole}
+		k := inSchema{all: f.all}
 		var oid uint32
 		var holders []uint32
 		if err := rows.Scan(&k.schema, &oid, &holders); err != nil {
@@ -136,7 +136,7 @@ FROM o WHERE NOT pg_catalog.`+f.may+`(o.oid, $1 || ' WITH GRANT OPTION')`, privi
 // onAll returns the statement about the objects of a schema that the credential can grant on, and the others. Those are
 // passed to matters, which tells whether the operation is about them.
 func (b *batch) onAll(f *family, schema object, verb, to, role, privilege string, matters func(content, []uint32) bool) (stmts []statement, others []string) {
-	k := inSchema{f.whole, schema.oid}
+	k := inSchema{f.all, schema.oid}
 	in := b.wide.in[k]
 	if in == nil {
 		return nil, nil
@@ -194,7 +194,7 @@ func (b *batch) grantAll(o *schemas.Operation, f *family, schema object, role st
 	stmts, others := b.onAll(f, schema, "GRANT ", " TO ", role, o.Privilege, func(c content, holders []uint32) bool {
 		return c.owner != grantee && !slices.Contains(holders, grantee)
 	})
-	k := inSchema{f.whole, schema.oid}
+	k := inSchema{f.all, schema.oid}
 	var owners []uint32
 	if in := b.wide.in[k]; in != nil {
 		for _, owner := range in.owners {
@@ -215,7 +215,7 @@ func (b *batch) revokeAll(o *schemas.Operation, f *family, schema object, what, 
 		grantee = x.oid
 	}
 	stmts, others := b.onAll(f, schema, "REVOKE ", " FROM ", role, what, func(_ content, holders []uint32) bool { return slices.Contains(holders, grantee) })
-	k := wideKey{inSchema{f.whole, schema.oid}, grantee, strings.TrimSuffix(o.Privilege, grantOption)}
+	k := wideKey{inSchema{f.all, schema.oid}, grantee, strings.TrimSuffix(o.Privilege, grantOption)}
 	later, more := b.later(f, schema, "REVOKE ", " FROM ", role, what, slices.Collect(maps.Keys(b.wide.defaults[k])))
 	stmts, others = append(stmts, later...), append(others, more...)
 	return stmts, b.rest(o, "revoked on the others, and not on", others)

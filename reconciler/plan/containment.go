@@ -10,7 +10,7 @@ import (
 
 // containment is one way in which targets of a type are parts of those of another.
 type containment struct {
-	whole string // the type of the containing target
+	container string // the type of the containing target
 	*schemas.Containment
 }
 
@@ -29,12 +29,12 @@ func (i *typeInfo) containments(part string) []containment {
 	return i.parts[part]
 }
 
-// wholes are the targets of some entitlements that may contain others, with their privileges.
-type wholes map[wordKey]schemas.Name
+// containers are the targets of some entitlements that may contain others, with their privileges.
+type containers map[wordKey]schemas.Name
 
-// wholesOf makes the wholes among entitlements: nil where the type doesn't have any.
-func wholesOf[E any](i *typeInfo, list []E, key func(*E) (schemas.Name, string)) wholes {
-	var out wholes
+// containersOf makes the containers among entitlements: nil where the type doesn't have any.
+func containersOf[E any](i *typeInfo, list []E, key func(*E) (schemas.Name, string)) containers {
+	var out containers
 	for j := range list {
 		n, privilege := key(&list[j])
 		g := i.target(n.Type)
@@ -42,7 +42,7 @@ func wholesOf[E any](i *typeInfo, list []E, key func(*E) (schemas.Name, string))
 			continue
 		}
 		if out == nil {
-			out = wholes{}
+			out = containers{}
 		}
 		out[wordKey{n, privilege}] = n
 		out[wordKey{schemas.Name{Type: n.Type}, privilege}] = n // for containments without a separator
@@ -54,15 +54,15 @@ func entitlementKey(e *Entitlement) (schemas.Name, string) { return e.Target, e.
 
 func liveKey(e *schemas.Entitlement) (schemas.Name, string) { return e.Target, e.Privilege }
 
-// covering calls visit with each whole that implies a privilege on a part, until it returns false.
-func (w wholes) covering(i *typeInfo, part schemas.Name, privilege string, visit func(whole wordKey, c containment) bool) {
+// covering calls visit with each container that implies a privilege on a part, until it returns false.
+func (w containers) covering(i *typeInfo, part schemas.Name, privilege string, visit func(container wordKey, c containment) bool) {
 	if len(w) == 0 {
 		return
 	}
 	for _, c := range i.containments(part.Type) {
 		for _, name := range c.candidates(part.SourceName) {
 			for _, p := range c.implying(privilege) {
-				n, ok := w[wordKey{schemas.Name{Type: c.whole, SourceName: name}, p}]
+				n, ok := w[wordKey{schemas.Name{Type: c.container, SourceName: name}, p}]
 				if ok && n != part && !visit(wordKey{n, p}, c) {
 					return
 				}
@@ -71,7 +71,7 @@ func (w wholes) covering(i *typeInfo, part schemas.Name, privilege string, visit
 	}
 }
 
-// candidates are the names that a whole of the part may have; "" stands for any.
+// candidates are the names that a container of the part may have; "" is any.
 func (c containment) candidates(part string) []string {
 	if c.Separator == "" {
 		return []string{""}
@@ -87,7 +87,7 @@ func (c containment) candidates(part string) []string {
 	}
 }
 
-// implying are the privileges on a whole that imply one on a part.
+// implying are the privileges on a container that imply one on a part.
 func (c containment) implying(privilege string) []string {
 	if c.Privileges == nil {
 		return []string{privilege}
@@ -102,9 +102,9 @@ func (c containment) implying(privilege string) []string {
 	return out
 }
 
-// covers reports whether some whole implies a privilege on a part; derived limits that to wholes that the application
+// covers reports whether some container implies a privilege on a part; derived limits that to containers that the application
 // has only as privileges on their parts.
-func (w wholes) covers(i *typeInfo, part schemas.Name, privilege string, derived bool) (found bool) {
+func (w containers) covers(i *typeInfo, part schemas.Name, privilege string, derived bool) (found bool) {
 	w.covering(i, part, privilege, func(_ wordKey, c containment) bool {
 		found = found || !derived || c.Derived
 		return !found
@@ -112,16 +112,16 @@ func (w wholes) covers(i *typeInfo, part schemas.Name, privilege string, derived
 	return found
 }
 
-// contain decides about removals of parts whose whole is granted. The latest word holds: a grant of the whole that came
-// later suspends them, as far as the whole consists of its parts; a revoke that came later would remove nothing that the
-// whole doesn't give back, and is found so.
+// contain decides about removals of parts whose container is granted. The latest word holds: a grant of the container that came
+// later suspends them, as far as the container consists of its parts; a revoke that came later would remove nothing that the
+// container doesn't give back, and is found so.
 func (x *folding) contain(all []*Connection, groups []group) {
 	for i, c := range all {
 		info := x.types.get(c.Type)
 		if len(c.Tombstones) == 0 || len(c.Entitlements) == 0 || !info.contains() {
 			continue
 		}
-		granted := wholesOf(info, c.Entitlements, entitlementKey)
+		granted := containersOf(info, c.Entitlements, entitlementKey)
 		if granted == nil {
 			continue
 		}
@@ -135,12 +135,12 @@ func (x *folding) contain(all []*Connection, groups []group) {
 	}
 }
 
-// covered looks for the granted wholes of a tombstone, and reports whether they suspend it.
-func (x *folding) covered(c *Connection, g *group, info *typeInfo, granted wholes, t *Tombstone) (suspended bool) {
+// covered looks for the granted containers of a tombstone, and reports whether they suspend it.
+func (x *folding) covered(c *Connection, g *group, info *typeInfo, granted containers, t *Tombstone) (suspended bool) {
 	var earlier *wordKey
 	superseded := !t.Revoked
-	granted.covering(info, t.Target, t.Privilege, func(whole wordKey, by containment) bool {
-		at, ok := slices.BinarySearchFunc(c.Entitlements, whole, func(e Entitlement, w wordKey) int {
+	granted.covering(info, t.Target, t.Privilege, func(container wordKey, by containment) bool {
+		at, ok := slices.BinarySearchFunc(c.Entitlements, container, func(e Entitlement, w wordKey) int {
 			return compareTarget(e.Target, e.Privilege, w.target, w.priv)
 		})
 		if !ok {
@@ -150,7 +150,7 @@ func (x *folding) covered(c *Connection, g *group, info *typeInfo, granted whole
 		if t.Revoked && place(t.Documents, g).Compare(place(c.Entitlements[at].Documents, g)) < 0 {
 			superseded = true
 		} else if earlier == nil {
-			earlier = &whole
+			earlier = &container
 		}
 		return true
 	})
@@ -169,9 +169,9 @@ func (i *typeInfo) contains() bool {
 }
 
 // derivedParts returns the live edges that are the parts of a target whose privilege consists of theirs. wanted are
-// those of them that a grant or another whole wants; the others go with the whole.
-func (d *differ) derivedParts(it *subject, live *edges, whole schemas.Name, privilege string) (goes, wanted []int) {
-	g := it.info.target(whole.Type)
+// those of them that a grant or another container wants; the others go with the container.
+func (d *differ) derivedParts(it *subject, live *edges, container schemas.Name, privilege string) (goes, wanted []int) {
+	g := it.info.target(container.Type)
 	if g == nil {
 		return nil, nil
 	}
@@ -182,7 +182,7 @@ func (d *differ) derivedParts(it *subject, live *edges, whole schemas.Name, priv
 		}
 		for k := range live.live {
 			l := &live.live[k]
-			if !c.Covers(whole.SourceName, privilege, l.Target, l.Privilege) {
+			if !c.Covers(container.SourceName, privilege, l.Target, l.Privilege) {
 				continue
 			}
 			if live.claimed[k] || wants(it.connection, l) || live.implied(it.info, l.Target, l.Privilege, true) {
@@ -206,44 +206,44 @@ func wants(c *Connection, l *schemas.Entitlement) bool {
 	return ok
 }
 
-// implied reports whether a wanted grant of a whole implies a privilege on a part, as in wholes.covers.
+// implied reports whether a wanted grant of a container implies a privilege on a part, as in containers.covers.
 func (e *edges) implied(i *typeInfo, part schemas.Name, privilege string, derived bool) bool {
 	if e.granted == nil && len(e.desired) > 0 {
-		if e.granted = wholesOf(i, e.desired, entitlementKey); e.granted == nil {
-			e.granted = wholes{}
+		if e.granted = containersOf(i, e.desired, entitlementKey); e.granted == nil {
+			e.granted = containers{}
 		}
 	}
 	return e.granted.covers(i, part, privilege, derived)
 }
 
-// coveredLive finds a revoke of what the connection keeps through a live whole that no request speaks of.
+// coveredLive finds a revoke of what the connection keeps through a live container that no request speaks of.
 func (d *differ) coveredLive(it *subject, t *Tombstone, live *edges) (covered bool) {
 	if !t.Revoked || !it.info.contains() {
 		return false
 	}
-	if live.wholes == nil {
-		live.wholes = wholesOf(it.info, live.live, liveKey)
-		if live.wholes == nil {
-			live.wholes = wholes{}
+	if live.containers == nil {
+		live.containers = containersOf(it.info, live.live, liveKey)
+		if live.containers == nil {
+			live.containers = containers{}
 		}
 	}
-	live.wholes.covering(it.info, t.Target, t.Privilege, func(whole wordKey, c containment) bool {
-		if c.Derived || it.connection.speaks(schemas.Entitlement{Target: whole.target, Privilege: whole.priv}) ||
-			live.implied(it.info, whole.target, whole.priv, false) {
+	live.containers.covering(it.info, t.Target, t.Privilege, func(container wordKey, c containment) bool {
+		if c.Derived || it.connection.speaks(schemas.Entitlement{Target: container.target, Privilege: container.priv}) ||
+			live.implied(it.info, container.target, container.priv, false) {
 			return true
 		}
 		covered = true
 		d.find(it.connection.Name, t.Documents, schemas.SeverityError, "covered",
-			fmt.Sprintf("%s keeps %s on %s through %s on %s, which no request speaks of", it.connection.Name, t.Privilege, t.Target, whole.priv, whole.target),
-			fmt.Sprintf("revoke %s, and grant what should stay", whole.target))
+			fmt.Sprintf("%s keeps %s on %s through %s on %s, which no request speaks of", it.connection.Name, t.Privilege, t.Target, container.priv, container.target),
+			fmt.Sprintf("revoke %s, and grant what should stay", container.target))
 		return false
 	})
 	return covered
 }
 
-// unmanagedWholes returns the live edges that need no line of their own: the parts of an unmanaged target that is held
+// unmanagedContainers returns the live edges that need no line of their own: the parts of an unmanaged target that is held
 // only as its parts, or that target, where a request is about one of its parts.
-func (d *differ) unmanagedWholes(it *subject, e *edges) map[int]bool {
+func (d *differ) unmanagedContainers(it *subject, e *edges) map[int]bool {
 	out := map[int]bool{}
 	for k := range e.live {
 		l := &e.live[k]

@@ -45,11 +45,10 @@ import (
 //	tombstone, undo     there      –                revoke: the requests show that it was granted
 //	tombstone           –          any              nothing; remembered with its id
 //	tombstone, request  no target  –                nothing: no effect, a finding
-//	tombstone, request  by a whole any              nothing: covered, a finding
-//	tombstone of a      its parts  any              revoke of the whole, or of the parts that no grant wants
-//	whole
+//	tombstone, request  contained  any              nothing: covered, a finding
+//	tombstone           its parts  any              revoke of the container, or of the parts that no grant wants
 //	never mentioned     there      any              unmanaged: nothing, a line in the report, or revoke
-//	never mentioned     by a whole any              nothing: a grant of the whole implies it
+//	never mentioned     contained  any              nothing: a grant of its container implies it
 
 // Input is everything that a Diff depends on.
 type Input struct {

@@ -37,12 +37,12 @@ func (d *differ) entitlements(it *subject) {
 // line, unless a request is about some of them.
 func (d *differ) leftovers(it *subject, l *schemas.Connection) {
 	e := d.edgesOf(l)
-	var whole map[int]bool // parts of another line
+	var container map[int]bool // parts of another line
 	if it.info.contains() {
-		whole = d.unmanagedWholes(it, e)
+		container = d.unmanagedContainers(it, e)
 	}
 	for k := range e.live {
-		if !e.taken[k] && !whole[k] && !e.implied(it.info, e.live[k].Target, e.live[k].Privilege, false) {
+		if !e.taken[k] && !container[k] && !e.implied(it.info, e.live[k].Target, e.live[k].Privilege, false) {
 			d.leftover(l.Name, it.info, l, &e.live[k])
 		}
 	}
@@ -60,10 +60,10 @@ type edges struct {
 	// claimed are the loose edges that a wanted grant has by the remembered id of its target, nil for none.
 	claimed map[int]bool
 	next    int // where the search for the next name begins
-	// desired are the wanted grants. granted are those of targets that contain others, wholes the live ones; both are made
+	// desired are the wanted grants. granted are those of targets that contain others, containers the live ones; both are made
 	// when first asked for, which is seldom.
-	desired         []Entitlement
-	granted, wholes wholes
+	desired             []Entitlement
+	granted, containers containers
 }
 
 // named returns the range of the edges with a target's name and privilege. It is asked in the order of keys.

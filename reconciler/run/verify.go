@@ -115,7 +115,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 			}
 			if last[o.ID] == schemas.OutcomeApplied {
 				if id := a.live.idOf(o); id != "" {
-					s.NativeID = id // what we made or gave is bound to the id that it has now
+					s.NativeID = id // our own effect is bound to the id that it has now
 				}
 			}
 			s.Made = true

@@ -70,7 +70,7 @@ func (f *Fixture) Payload(typ string, i int) map[string]any {
 }
 
 // Read reads a state that must be complete and well-formed. It leaves out the parts of a target that is held only as its
-// parts: the target itself stands for them.
+// parts, and keeps the target.
 func (f *Fixture) Read(sel schemas.Selection) []schemas.Connection {
 	f.T.Helper()
 	s, err := f.Writer.Read(f.T.Context(), sel)
