@@ -256,6 +256,14 @@ func Faults(d schemas.Description) []string {
 			for _, fault := range impliedFaults(g) {
 				faults = append(faults, what+": "+fault)
 			}
+			for _, c := range g.Contains {
+				switch {
+				case g.Edge != schemas.EdgeResource:
+					fault("%s contains %s: only resources have parts", what, c.Type)
+				case c.Derived && c.Privileges != nil:
+					fault("%s contains %s: a derived one has the same privileges", what, c.Type)
+				}
+			}
 			for _, p := range g.Default {
 				if !slices.Contains(g.Privileges, p) {
 					fault("%s: the default %q is not among the privileges", what, p)

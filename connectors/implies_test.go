@@ -33,3 +33,25 @@ func TestImpliedPrivileges(t *testing.T) {
 		}
 	}
 }
+
+// TestContainments finds containments that no resource can have.
+func TestContainments(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, want string
+		edge       schemas.Edge
+		contains   schemas.Containment
+	}{
+		{"parts with the same privileges", "", schemas.EdgeResource, schemas.Containment{Type: "y", Separator: "."}},
+		{"held only as parts", "", schemas.EdgeResource, schemas.Containment{Type: "y", Separator: ".", Derived: true}},
+		{"in a membership", "only resources have parts", schemas.EdgeIdentity, schemas.Containment{Type: "y"}},
+		{"held only as parts, with others", "the same privileges", schemas.EdgeResource, schemas.Containment{Type: "y", Derived: true, Privileges: map[string][]string{"pull": {"pull"}}}},
+	} {
+		d := schemas.Description{Types: []schemas.ConnectionType{{Name: "team", Grantable: []schemas.GrantableType{
+			{Type: "x", Edge: tt.edge, Privileges: []string{"pull"}, Contains: []schemas.Containment{tt.contains}}}}}}
+		faults := slices.DeleteFunc(connectors.Faults(d), func(f string) bool { return !strings.Contains(f, "contains") })
+		if got := strings.Join(faults, "; "); (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) {
+			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
+		}
+	}
+}

@@ -69,6 +69,9 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	result, err := r.runner.Once(ctx, b.runs(controls), run.Options{Applications: names, ReadOnly: readOnly, Drift: o.Drift, Enforce: o.Enforce})
 	report.Applications = append(report.Applications, result.Applications...)
 	report.Next, report.Again = result.Next, result.Again
+	if !o.DryRun {
+		err = errors.Join(err, r.remember(report, readOnly))
+	}
 	return report, err
 }
 

@@ -121,6 +121,11 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	for h, s := range held {
 		drifted[h.Document] = drifted[h.Document] || s.Cause == schemas.CauseDrift && s.Hold != schemas.HoldPending
 	}
+	changed := map[schemas.DocumentID]bool{}
+	seen := r.lastSeen()[app.Name]
+	for _, d := range seen.Changed {
+		changed[d] = true
+	}
 	starts, invalid := startsOf(desired), invalidOf(desired)
 	asked, open, err := fulfilmentsOf(ctx, l, app.Name)
 	if err != nil {
@@ -164,6 +169,8 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 		case wanted == 0 && w.doc.Current != nil:
 			s.Provisioning, s.Verification, s.Detail = schemas.ProvisioningSuperseded, schemas.VerificationSuperseded, "later requests replaced all of it"
 		case drifted[key]: // the last run found some of it gone, and left it so
+		case changed[ids[i]] && wanted > 0 && shown == wanted:
+			s.Verification, s.Detail = schemas.VerificationDrifted, "changed since it was verified, as drift found at "+fulfilment.Timestamp(seen.At)
 		case wanted > 0 && shown == wanted:
 			s.Verification = verified
 			if s.Provisioning == schemas.ProvisioningNone {

@@ -49,6 +49,12 @@ func TestValidate(t *testing.T) {
 		{name: "requests of an application whose connector is not there", change: files{"applications/hr.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: hr}\n" +
 			"spec:\n  connector: casbinn\n  config: {policy: x.csv}\n  owners: [user:bob@acme.test]\n  scope: {role: [x]}\n", "requests/a.yaml": creation("hr", "x"), "requests/b.yaml": creation("nowhere", "x")},
 			want: []string{"applications/hr.yaml:5 invalid", "requests/b.yaml:5 invalid"}},
+		{name: "two applications of one configuration with overlapping scopes", change: files{
+			"applications/hr.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: hr}\nspec:\n  connector: casbin\n  config: {policy: x.csv}\n  owners: [user:bob@acme.test]\n  scope: {role: [hr_*]}\n",
+			"applications/it.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: it}\nspec:\n  connector: casbin\n  config: {policy: x.csv}\n  owners: [user:bob@acme.test]\n  scope: {role: [it_*, \"*_admin\"]}\n",
+			"applications/qa.yaml": "apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: qa}\nspec:\n  connector: casbin\n  config: {policy: y.csv}\n  owners: [user:bob@acme.test]\n  scope: {role: [it_*]}\n"},
+			want:     []string{"applications/it.yaml:8 invalid"},
+			messages: []string{"spec.scope: overlaps the scope of application hr, which has the same configuration (role *_admin and hr_*); narrow one of them, or make them one application"}},
 		{name: "other files are nobody's business", change: files{"README.md": "# Access", "docs/a.yaml": "kind: [", "requests/notes.txt": "x"}},
 	}
 	for _, tc := range tests {

@@ -3,6 +3,7 @@ package schemas
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 )
 
 // Description is what a connector can do, or one installation of its application.
@@ -12,6 +13,9 @@ type Description struct {
 	Title string `json:"title" jsonschema:"minLength=1,maxLength=200"`
 	// Version is the application's, once it was opened.
 	Version string `json:"version,omitempty" jsonschema:"maxLength=200"`
+	// Server identifies the server, where several applications may be on one and share its connections: in PostgreSQL the
+	// cluster, whose roles all databases have. It is known once the application was opened.
+	Server string `json:"server,omitempty" jsonschema:"maxLength=200"`
 	// Config is the JSON Schema (draft 2020-12, closed) of spec.config. "x-secret": true marks a secret.
 	Config json.RawMessage `json:"config" jsonschema:"type=object"`
 	// Types are the types of connections, sorted by name.
@@ -100,6 +104,20 @@ type Containment struct {
 	Separator string `json:"separator,omitempty" jsonschema:"maxLength=100"`
 	// Privileges maps a privilege on the containing target to those that it implies on a part; nil is the same one.
 	Privileges map[string][]string `json:"privileges,omitempty"`
+	// Derived means that the application has the privilege on the containing target only as privileges on its parts:
+	// granting it grants those, revoking it revokes those, and a state lists both. Privileges is nil then.
+	Derived bool `json:"derived,omitempty"`
+}
+
+// Covers reports whether a privilege on a target with the name container implies one on the part.
+func (c Containment) Covers(container, privilege string, part Name, partPrivilege string) bool {
+	if part.Type != c.Type || c.Separator != "" && !strings.HasPrefix(part.SourceName, container+c.Separator) {
+		return false
+	}
+	if c.Privileges == nil {
+		return privilege == partPrivilege
+	}
+	return slices.Contains(c.Privileges[privilege], partPrivilege)
 }
 
 // NameRule is which names an application can hold.

@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -104,4 +105,75 @@ func glob(pattern, name string) bool {
 		i++
 	}
 	return i == len(p)
+}
+
+// Intersect reports whether some name matches a pattern of each list.
+func Intersect(a, b []string) bool {
+	return slices.ContainsFunc(a, func(p string) bool {
+		return slices.ContainsFunc(b, func(q string) bool { return globsMeet(globTokens(p), globTokens(q)) })
+	})
+}
+
+// The tokens of a glob that aren't characters.
+const (
+	globStar rune = -1
+	globAny  rune = -2
+)
+
+func globTokens(pattern string) []rune {
+	var out []rune
+	for p := []rune(pattern); len(p) > 0; p = p[1:] {
+		switch {
+		case p[0] == '*':
+			out = append(out, globStar)
+		case p[0] == '?':
+			out = append(out, globAny)
+		case p[0] == '\\' && len(p) > 1:
+			p = p[1:]
+			out = append(out, p[0])
+		default:
+			out = append(out, p[0])
+		}
+	}
+	return out
+}
+
+// globsMeet reports whether a name matches both. meet[j] is the answer for the rest of a from i on and of b from j on.
+func globsMeet(a, b []rune) bool {
+	var below []bool
+	for i := len(a); i >= 0; i-- {
+		meet := make([]bool, len(b)+1)
+		for j := len(b); j >= 0; j-- {
+			switch {
+			case i == len(a) && j == len(b):
+				meet[j] = true
+			case i < len(a) && a[i] == globStar:
+				meet[j] = below[j] || j < len(b) && meet[j+1]
+			case j < len(b) && b[j] == globStar:
+				meet[j] = meet[j+1] || i < len(a) && below[j]
+			case i < len(a) && j < len(b):
+				meet[j] = (a[i] == globAny || b[j] == globAny || a[i] == b[j]) && below[j+1]
+			}
+		}
+		below = meet
+	}
+	return below[0]
+}
+
+// Overlap returns a type of connections of which the scopes of two applications of one connector may have the same, and a
+// pattern of each; "" for none.
+func (a *Application) Overlap(b *Application) (typ, first, second string) {
+	if a.Spec.Connector != b.Spec.Connector {
+		return "", "", ""
+	}
+	for _, typ := range slices.Sorted(maps.Keys(a.Spec.Scope)) {
+		for _, p := range a.Spec.Scope[typ] {
+			for _, q := range b.Spec.Scope[typ] {
+				if Intersect([]string{p}, []string{q}) {
+					return typ, p, q
+				}
+			}
+		}
+	}
+	return "", "", ""
 }

@@ -46,6 +46,14 @@ type State struct {
 	Incomplete string `json:"incomplete,omitempty"`
 	// NotRead counts what exists and is not part of the state.
 	NotRead []NotRead `json:"not_read,omitempty"`
+	// Unread are parts of the application that could not be read. Entitlements there are unknown; all others are known.
+	Unread []Unread `json:"unread,omitempty"`
+}
+
+// Unread is a part of an application that could not be read: the resources whose names begin with a prefix.
+type Unread struct {
+	Prefix string `json:"prefix" jsonschema:"minLength=1,maxLength=4096"`
+	Reason string `json:"reason" jsonschema:"minLength=1,maxLength=4000"`
 }
 
 // NotRead is a kind of access that exists in the application and is not part of a state.

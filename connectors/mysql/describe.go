@@ -213,18 +213,57 @@ func description() schemas.Description {
 		{Type: typePattern, Privileges: databasePrivileges(), Privileged: []string{"*"}, PrivilegedPrivileges: []string{grantOption},
 			Names: schemas.NameRule{Pattern: plane + `{1,64}`}},
 		{Type: typeTable, Privileges: tablePrivileges(), Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
-		{Type: typeColumn, Privileges: []string{"SELECT", "INSERT", "UPDATE", "REFERENCES"}, Privileged: inSystem, Grant: true, Names: names},
+		{Type: typeColumn, Privileges: columnPrivileges(), Privileged: inSystem, Grant: true, Names: names},
 		{Type: typeFunction, Privileges: routinePrivileges(), Default: []string{"EXECUTE"}, Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
 		{Type: typeProcedure, Privileges: routinePrivileges(), Default: []string{"EXECUTE"}, Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
 		{Type: typePackage, Privileges: routinePrivileges(), Default: []string{"EXECUTE"}, Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
 		{Type: typePackageBody, Privileges: routinePrivileges(), Default: []string{"EXECUTE"}, Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
 	} {
-		g.Edge, g.Revoke = schemas.EdgeResource, true
+		g.Edge, g.Revoke, g.Contains = schemas.EdgeResource, true, contained(g.Type)
 		role.Grantable = append(role.Grantable, g)
 	}
 	return schemas.Description{Name: "mysql", Title: "MySQL and MariaDB", Config: json.RawMessage(configSchema),
 		Types: []schemas.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
 }
+
+// contained are the parts of targets of a type. The servers hold each level by itself, and look at all of them.
+func contained(typ string) []schemas.Containment {
+	routines := []string{typeFunction, typeProcedure, typePackage, typePackageBody}
+	var parts []string
+	separator := "."
+	switch typ {
+	case typeGlobal:
+		parts, separator = append([]string{typeDatabase, typePattern, typeTable, typeColumn}, routines...), ""
+	case typeDatabase:
+		parts = append([]string{typeTable, typeColumn}, routines...)
+	case typeTable:
+		parts = []string{typeColumn}
+	}
+	var out []schemas.Containment
+	for _, part := range parts {
+		var list []string
+		switch part {
+		case typeDatabase, typePattern:
+			list = databasePrivileges()
+		case typeTable:
+			list = tablePrivileges()
+		case typeColumn:
+			list = columnPrivileges()
+		default:
+			list = routinePrivileges()
+		}
+		same := map[string][]string{}
+		for _, p := range list {
+			if p != grantOption { // it is one of its level
+				same[p] = []string{p}
+			}
+		}
+		out = append(out, schemas.Containment{Type: part, Separator: separator, Privileges: same})
+	}
+	return out
+}
+
+func columnPrivileges() []string { return []string{"SELECT", "INSERT", "UPDATE", "REFERENCES"} }
 
 func routinePrivileges() []string {
 	return []string{"EXECUTE", "ALTER ROUTINE", grantOption, "SHOW CREATE ROUTINE"}

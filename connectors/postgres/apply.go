@@ -24,28 +24,29 @@ const attempts = 4
 // server's lock table, which all sessions share and which holds about 6,400 entries by default.
 const maxBatch = 1000
 
-// Apply carries out the operations: first all but deletions, in order and maxBatch to a transaction, then each
-// deletion by itself, since it may involve several databases.
+// Apply carries out the operations: first all but deletions, by database, in order and maxBatch to a transaction, with
+// those on roles among the first database's; then each deletion by itself, since it may involve several databases.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
 	lease, err := w.findLease(ctx)
 	if err != nil {
 		return wrap("apply", err)
 	}
 	b := &batch{writer: w, failed: connectors.Failures{}, report: report, lease: lease}
-	var deletions, others []*schemas.Operation
+	var deletions []*schemas.Operation
+	others := map[*database][]*schemas.Operation{}
 	for i := range ops {
-		if ops[i].Kind == schemas.OperationDelete {
-			deletions = append(deletions, &ops[i])
-		} else {
-			others = append(others, &ops[i])
+		o := &ops[i]
+		switch d := w.databaseOf(o.Target); {
+		case o.Kind == schemas.OperationDelete:
+			deletions = append(deletions, o)
+		case d == nil:
+			b.done(o, time.Now(), 1, connectors.Refuse(o, connectors.Invalid, "%s", w.unnamed(*o.Target)))
+		default:
+			others[d] = append(others[d], o)
 		}
 	}
-	for part := range slices.Chunk(others, maxBatch) {
-		if err := ctx.Err(); err != nil {
-			return wrap("apply", err)
-		}
-		b.ops = part
-		if err := b.run(ctx); err != nil {
+	for _, d := range w.databases {
+		if err := b.applyIn(ctx, d, others[d]); err != nil {
 			return wrap("apply", err)
 		}
 	}
@@ -66,6 +67,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 // batch holds the operations of one transaction.
 type batch struct {
 	writer *writer
+	conn   *pgx.Conn // with the database that the operations are in
 	ops    []*schemas.Operation
 	failed connectors.Failures
 	report func(connectors.Outcome)
@@ -73,7 +75,8 @@ type batch struct {
 	lease   bool // there is one to take
 	roles   map[string]*role
 	objects map[schemas.Name]object
-	owners  map[string]map[uint32]bool // by schema, for schema_tables
+	today   map[typedID]string // the names of objects by remembered ids
+	wide    *schemaWide        // nil if the batch needs none
 	byOID   map[uint32]*role
 	// grantors has the grantors of memberships that are revoked, and whether the grant has ADMIN.
 	grantors map[[2]string]map[string]bool
@@ -82,9 +85,9 @@ type batch struct {
 // object is a grantable object in the server's spelling.
 type object struct {
 	oid  uint32
-	sql  string // TABLE sales.orders
+	id   string // its native id
+	sql  string // TABLE sales.orders, or the beginning of ALTER DEFAULT PRIVILEGES
 	cols string // (id), for a column
-	raw  string // the schema's plain name
 }
 
 func (b *batch) done(o *schemas.Operation, started time.Time, n int, err error) {
@@ -121,7 +124,7 @@ func (b *batch) run(ctx context.Context) error {
 				b.done(o, started, n, results[i])
 			}
 			return nil
-		case n == attempts || ctx.Err() != nil || b.writer.conn.IsClosed() || connectors.CodeOf(wrap("", err)) != connectors.Unavailable:
+		case n == attempts || ctx.Err() != nil || b.conn.IsClosed() || connectors.CodeOf(wrap("", err)) != connectors.Unavailable:
 			return err
 		}
 		select {
@@ -136,7 +139,7 @@ func (b *batch) run(ctx context.Context) error {
 func (b *batch) transaction(ctx context.Context, grouped bool) (results []error, err error) {
 	ctx, cancel := context.WithTimeout(ctx, b.writer.limit)
 	defer cancel()
-	tx, err := b.writer.conn.Begin(ctx)
+	tx, err := b.conn.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -146,7 +149,15 @@ func (b *batch) transaction(ctx context.Context, grouped bool) (results []error,
 		}
 	}()
 	// One writer of ours at a time: role DDL of two transactions on one role fails with an internal error.
-	if err := b.take(ctx, tx); err != nil {
+	lease := tx
+	if b.conn != b.writer.conn {
+		// The lease is in the first database.
+		if lease, err = b.writer.conn.Begin(ctx); err != nil {
+			return nil, err
+		}
+		defer func() { err = errors.Join(err, rollback(ctx, lease)) }()
+	}
+	if err := b.take(ctx, lease); err != nil {
 		return nil, err
 	}
 	if err := b.resolve(ctx, tx); err != nil {
@@ -182,9 +193,8 @@ func (b *batch) together(ctx context.Context, tx pgx.Tx, columns *keeper) ([]err
 		}
 		if results[i] != nil {
 			failed[o.ID] = true
-			continue
 		}
-		g.add(stmts)
+		g.add(stmts) // with an error they are the part that can be carried out
 	}
 	if err := b.send(ctx, tx, g); err != nil {
 		return nil, err
@@ -218,27 +228,30 @@ func (w *warning) Error() string { return w.text }
 func (b *batch) eachAlone(ctx context.Context, tx pgx.Tx, columns *keeper) ([]error, error) {
 	results := make([]error, len(b.ops))
 	failed := maps.Clone(b.failed)
-	held := map[schemas.Name]error{} // what timed out on a lock
+	held := map[schemas.Name]error{} // operations that timed out on a lock, by its object
 	for _, i := range removalsFirst(b.ops) {
 		o := b.ops[i]
 		var stmts []statement
 		if results[i] = failed.Blocked(o); results[i] == nil {
 			stmts, results[i] = b.statements(o)
 		}
-		if before := held[locked(o)]; results[i] == nil && before != nil {
-			results[i] = stuckError(o, errors.Unwrap(before), "")
+		if before := held[locked(o)]; len(stmts) > 0 && before != nil {
+			results[i], stmts = stuckError(o, errors.Unwrap(before), ""), nil
 			var e, known *connectors.Error
 			if errors.As(results[i], &e) && errors.As(before, &known) {
 				e.Message = known.Message
 			}
 		}
-		if results[i] == nil {
-			var err error
-			if results[i], err = b.single(ctx, tx, o, stmts, columns); err != nil {
+		if len(stmts) > 0 {
+			result, err := b.single(ctx, tx, o, stmts, columns)
+			if err != nil {
 				return nil, err
 			}
-			if stuck(results[i]) {
-				held[locked(o)] = results[i]
+			if stuck(result) {
+				held[locked(o)] = result
+			}
+			if result != nil {
+				results[i] = result
 			}
 		}
 		if results[i] != nil {
@@ -268,16 +281,13 @@ func removalsFirst(ops []*schemas.Operation) []int {
 
 // single carries out one operation in a savepoint. A non-nil err ends the transaction.
 func (b *batch) single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stmts []statement, columns *keeper) (result, err error) {
-	if len(stmts) == 0 {
-		return nil, nil
-	}
 	sp, err := tx.Begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	g := &grouper{}
 	g.add(stmts)
-	watcher := b.writer.watch(ctx)
+	watcher := b.writer.watch(ctx, b.conn)
 	err = b.send(ctx, tx, g)
 	if err == nil && revokesTables(o) {
 		err = columns.giveBack(ctx, tx)
@@ -301,31 +311,35 @@ func (b *batch) single(ctx context.Context, tx pgx.Tx, o *schemas.Operation, stm
 	return b.dependents(ctx, tx, o, err), nil
 }
 
-// named lists the roles that the batch names, or nil if it needs others too.
-func (b *batch) named() []string {
+// named lists the roles that the batch names, and the oids of those that it remembers; none if it needs others too.
+func (b *batch) named() ([]string, []uint32) {
 	names := map[string]bool{}
+	var ids []string
 	for _, o := range b.ops {
 		names[o.Connection.SourceName] = true
+		ids = append(ids, o.NativeID)
 		switch {
 		case o.Target == nil:
-		case o.Target.Type == typeSchemaTables:
-			return nil // it also grants on tables that their owners create later
+		case allOf(o.Target.Type) != nil:
+			return nil, nil // it also grants on what others create later
 		case privileges(o.Target.Type) == nil:
 			names[o.Target.SourceName] = true
+			ids = append(ids, o.TargetID)
 		}
 	}
 	// The server cannot have a role of such a name.
 	maps.DeleteFunc(names, func(n string, _ bool) bool { return !utf8.ValidString(n) || strings.IndexByte(n, 0) >= 0 })
-	return slices.Sorted(maps.Keys(names))
+	return slices.Sorted(maps.Keys(names)), oidsOf(ids)
 }
 
 // resolve looks up every role and object that the batch names.
 func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
-	all, err := roles(ctx, tx, b.named()...)
+	named, oids := b.named()
+	all, err := roles(ctx, tx, named, oids)
 	if err != nil {
 		return err
 	}
-	b.byOID, b.roles, b.objects, b.owners = all, make(map[string]*role, len(all)), map[schemas.Name]object{}, nil
+	b.byOID, b.roles, b.objects, b.wide = all, make(map[string]*role, len(all)), map[schemas.Name]object{}, nil
 	for _, x := range all {
 		b.roles[x.name] = x
 	}
@@ -338,25 +352,24 @@ func (b *batch) resolve(ctx context.Context, tx pgx.Tx) error {
 			continue
 		}
 		typ := o.Target.Type
-		if typ == typeSchemaTables {
+		if allOf(typ) != nil {
 			typ = typeSchema
-			if b.owners == nil {
-				if b.owners, _, err = schemaTables(ctx, tx); err != nil {
-					return err
-				}
-			}
 		}
 		if names[typ] == nil {
 			names[typ] = map[string]bool{}
 		}
 		names[typ][o.Target.SourceName] = true
 	}
+	if err := b.moved(ctx, tx); err != nil {
+		return err
+	}
 	for _, typ := range slices.Sorted(maps.Keys(names)) {
 		if err := b.lookup(ctx, tx, typ, slices.Sorted(maps.Keys(names[typ]))); err != nil {
 			return err
 		}
 	}
-	return nil
+	b.wide, err = b.schemaWide(ctx, tx)
+	return err
 }
 
 // memberships looks up who granted the memberships that the batch revokes. From PostgreSQL 16 on a membership has a
@@ -401,7 +414,14 @@ WHERE (g.rolname::text, m.rolname::text) IN (SELECT * FROM unnest($1::text[], $2
 // lookup takes the SQL of each object from the server: a name from a request is put into a statement only if the
 // catalogue has exactly that name.
 func (b *batch) lookup(ctx context.Context, tx pgx.Tx, typ string, names []string) error {
-	rows, err := tx.Query(ctx, `SELECT o.name, o.oid, o.schema, CASE WHEN $1 = 'column' THEN o.oid::pg_catalog.regclass::text ELSE o.name END,
+	if f := defaultOf(typ); f != nil {
+		list, err := defaultsNamed(ctx, tx, f, names)
+		for _, d := range list {
+			b.objects[schemas.Name{Type: typ, SourceName: d.name}] = object{id: d.id(), sql: d.sql()}
+		}
+		return err
+	}
+	rows, err := tx.Query(ctx, `SELECT o.name, o.oid, o.sub, CASE WHEN $1 = 'column' THEN o.oid::pg_catalog.regclass::text ELSE o.name END,
   CASE WHEN $1 = 'column' THEN (SELECT format('%I', a.attname) FROM pg_catalog.pg_attribute a, pg_catalog.pg_class c, pg_catalog.pg_namespace n
      WHERE a.attrelid = o.oid AND c.oid = o.oid AND n.oid = c.relnamespace AND format('%I.%I.%I', n.nspname, c.relname, a.attname) = o.name LIMIT 1) ELSE '' END
 FROM (`+objectQuery+`) o WHERE o.type = $1 AND o.name = ANY($2)`, typ, names)
@@ -412,10 +432,11 @@ FROM (`+objectQuery+`) o WHERE o.type = $1 AND o.name = ANY($2)`, typ, names)
 	for rows.Next() {
 		var x object
 		var name, sql string
-		if err := rows.Scan(&name, &x.oid, &x.raw, &sql, &x.cols); err != nil {
+		var sub int
+		if err := rows.Scan(&name, &x.oid, &sub, &sql, &x.cols); err != nil {
 			return err
 		}
-		x.sql = keyword(typ) + sql
+		x.sql, x.id = keyword(typ)+sql, objectID(x.oid, sub)
 		if x.cols != "" {
 			x.cols = " (" + x.cols + ")"
 		}
@@ -431,7 +452,7 @@ func (b *batch) connection(o *schemas.Operation) (*role, error) {
 	}
 	x := b.roles[o.Connection.SourceName]
 	if x == nil {
-		return nil, nil
+		return nil, b.renamed(o, typeRole, o.NativeID)
 	}
 	if why := b.writer.protected(x); why != "" {
 		return nil, &connectors.Error{Code: connectors.Denied, Op: connectors.Title(o), Message: "protected: " + why}
@@ -445,6 +466,9 @@ func (b *batch) connection(o *schemas.Operation) (*role, error) {
 func (b *batch) target(o *schemas.Operation) (*role, error) {
 	x := b.roles[o.Target.SourceName]
 	if x == nil {
+		if err := b.renamed(o, typeRole, o.TargetID); err != nil {
+			return nil, err
+		}
 		return nil, &connectors.Error{Code: connectors.NotFound, Op: connectors.Title(o), Message: "the role " + o.Target.SourceName + " does not exist"}
 	}
 	if o.TargetID != "" && x.oid != 0 && o.TargetID != nativeID(x.oid) {
@@ -455,15 +479,18 @@ func (b *batch) target(o *schemas.Operation) (*role, error) {
 
 func (b *batch) object(o *schemas.Operation) (object, error) {
 	n := *o.Target
-	if n.Type == typeSchemaTables {
+	if allOf(n.Type) != nil {
 		n.Type = typeSchema
 	}
 	x, ok := b.objects[n]
 	if !ok {
+		if err := b.renamed(o, n.Type, o.TargetID); err != nil {
+			return x, err
+		}
 		return x, &connectors.Error{Code: connectors.NotFound, Op: connectors.Title(o), Message: n.String() + " does not exist (expected a name as the server's format('%I.%I') writes it)"}
 	}
-	if o.TargetID != "" && o.Target.Type != typeSchemaTables && o.TargetID != nativeID(x.oid) {
-		return x, connectors.Refuse(o, connectors.Conflict, "the name %s now belongs to oid %d, and the operation is for oid %s", n, x.oid, o.TargetID)
+	if o.TargetID != "" && o.TargetID != x.id {
+		return x, connectors.Refuse(o, connectors.Conflict, "the name %s now belongs to oid %s, and the operation is for oid %s", n, x.id, o.TargetID)
 	}
 	return x, nil
 }

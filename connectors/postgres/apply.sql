@@ -19,6 +19,7 @@ DO $$ BEGIN
     REVOKE countersign_apply FROM CURRENT_USER;
   END IF;
 END $$;
+-- If config.databases names others, it connects to them too: GRANT CONNECT ON DATABASE sales TO countersign_apply;
 -- To grant privileges on objects it must own them or be a member of their owner. Add your owners:
 --   GRANT sales_owner TO countersign_apply;
 -- On PostgreSQL 16 and later it also needs ADMIN on each role that it did not create:

@@ -23,6 +23,7 @@ const configSchema = `{
     "dsn": {"x-secret": true, "description": "Connection string (URL or keywords) of the planning credential, which only reads."},
     "apply_dsn": {"x-secret": true, "description": "Connection string of the applying credential. Default: the planning credential."},
     "ca_file": {"type": "string", "minLength": 1, "maxLength": 4096, "description": "PEM file of the authorities that may have signed the server's certificate, in place of the system's: absolute, or relative to the access repository and within it. With it, the connection uses TLS and the server's name is checked too, unless the connection string has sslmode=verify-ca."},
+    "databases": {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": 63}, "minItems": 1, "maxItems": 100, "uniqueItems": true, "description": "The databases of the cluster that the application covers; the connection string's own is not used. With several, what is in them is named DATABASE/SCHEMA.TABLE. Default: the one in the connection string."},
     "statement_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "60s", "description": "Time limit for one statement."},
     "timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|m|h)$", "default": "10m", "description": "Time limit for one read or one transaction of changes, including the network."},
     "lock_timeout": {"type": "string", "pattern": "^[0-9]+(ms|s|min)$", "default": "10s", "description": "Time limit for one statement to wait for a lock."}
@@ -59,14 +60,17 @@ const (
 	typeFunction     = "function"
 	typeColumn       = "column"
 	typeSchemaTables = "schema_tables"
+
+	typeSchemaSequences  = "schema_sequences"
+	typeSchemaFunctions  = "schema_functions"
+	typeDefaultTables    = "default_tables"
+	typeDefaultSequences = "default_sequences"
+	typeDefaultFunctions = "default_functions"
+	typeDefaultSchemas   = "default_schemas"
 )
 
-// These suffixes mark entitlements that countersign reads and revokes but never grants: a privilege with the grant
-// option, and a privilege on the tables of a schema that doesn't cover all of them.
-const (
-	grantOption = " WITH GRANT OPTION"
-	partly      = " (IN PART)"
-)
+// grantOption ends a privilege with the grant option, which countersign reads and revokes but never grants.
+const grantOption = " WITH GRANT OPTION"
 
 // privilegeMaintain exists from PostgreSQL 17 on.
 const privilegeMaintain = "MAINTAIN"
@@ -76,13 +80,13 @@ func privileges(typ string) []string {
 	switch typ {
 	case typeDatabase:
 		return []string{"CONNECT", "CREATE", "TEMPORARY"}
-	case typeSchema:
+	case typeSchema, typeDefaultSchemas:
 		return []string{"USAGE", "CREATE"}
-	case typeTable, typeView, typeSchemaTables:
+	case typeTable, typeView, typeSchemaTables, typeDefaultTables:
 		return []string{"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER", privilegeMaintain}
-	case typeSequence:
+	case typeSequence, typeSchemaSequences, typeDefaultSequences:
 		return []string{"USAGE", "SELECT", "UPDATE"}
-	case typeFunction:
+	case typeFunction, typeSchemaFunctions, typeDefaultFunctions:
 		return []string{"EXECUTE"}
 	case typeColumn:
 		return []string{"SELECT", "INSERT", "UPDATE", "REFERENCES"}
@@ -127,16 +131,29 @@ func description() schemas.Description {
 		role.Grantable = append(role.Grantable, schemas.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1], Alias: typeRole,
 			Names: schemas.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
 	}
-	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables} {
+	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables, typeSchemaSequences,
+		typeSchemaFunctions, typeDefaultTables, typeDefaultSequences, typeDefaultFunctions, typeDefaultSchemas} {
 		g := schemas.GrantableType{Type: typ, Edge: schemas.EdgeResource, Privileges: privileges(typ), Grant: true, Revoke: true}
 		switch typ {
-		case typeFunction:
+		case typeFunction, typeSchemaFunctions, typeDefaultFunctions:
 			g.Default = []string{"EXECUTE"}
-		case typeDatabase, typeSchema:
+		case typeDatabase, typeSchema, typeDefaultSchemas:
 			g.PrivilegedPrivileges = []string{"CREATE"}
+		}
+		if f := allOf(typ); f != nil {
+			for _, part := range append([]string{f.def}, f.parts...) {
+				g.Contains = append(g.Contains, schemas.Containment{Type: part, Separator: ".", Derived: true})
+			}
+		}
+		if typ == typeTable || typ == typeView || typ == typeSchemaTables {
+			same := map[string][]string{}
+			for _, p := range privileges(typeColumn) {
+				same[p] = []string{p}
+			}
+			g.Contains = append(g.Contains, schemas.Containment{Type: typeColumn, Separator: ".", Privileges: same})
 		}
 		role.Grantable = append(role.Grantable, g)
 	}
-	return schemas.Description{Name: "postgres", Title: "PostgreSQL", Config: json.RawMessage(configSchema),
+	return schemas.Description{Name: "postgres", Title: "PostgreSQL", NativeIDs: true, Config: json.RawMessage(configSchema),
 		Types: []schemas.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
 }

@@ -18,11 +18,11 @@ func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 	op := connectors.Title(o)
 	ctx, cancel := context.WithTimeout(ctx, w.limit)
 	defer cancel()
-	all, err := roles(ctx, w.conn)
+	all, err := roles(ctx, w.conn, nil, nil)
 	if err != nil {
 		return wrap(op, err)
 	}
-	b := &batch{writer: w, roles: map[string]*role{}}
+	b := &batch{writer: w, conn: w.conn, roles: map[string]*role{}, byOID: all}
 	for _, x := range all {
 		b.roles[x.name] = x
 	}
@@ -65,12 +65,6 @@ func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 		}
 	}
 	return wrap(op, w.release(ctx, w.conn, o, name, x.oid, "DROP ROLE "+name))
-}
-
-func (w *writer) connectTo(ctx context.Context, database string) (*pgx.Conn, error) {
-	config := w.config.Copy()
-	config.Database = database
-	return pgx.ConnectConfig(ctx, config)
 }
 
 // release reassigns the role's objects and revokes its privileges in one database, then runs the last statement.

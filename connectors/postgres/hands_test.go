@@ -22,7 +22,7 @@ func TestHands(t *testing.T) {
 	a.exec(t, "CREATE ROLE odd LOGIN VALID UNTIL '-infinity'; CREATE ROLE reader; CREATE ROLE erin; GRANT reader TO countersign_apply WITH ADMIN OPTION")
 	a.exec(t, `SET ROLE objects_owner; CREATE TABLE sales.orders (id int); GRANT USAGE ON SCHEMA sales TO reader; GRANT SELECT, UPDATE ON sales.orders TO reader;
 GRANT SELECT (id) ON sales.orders TO reader; GRANT INSERT ON sales.orders TO reader WITH GRANT OPTION; SET ROLE reader; GRANT INSERT ON sales.orders TO erin`)
-	a.exec(t, "ALTER DEFAULT PRIVILEGES FOR ROLE objects_owner GRANT SELECT ON TABLES TO reader")
+	a.exec(t, "ALTER DEFAULT PRIVILEGES FOR ROLE objects_owner GRANT SELECT ON TABLES TO reader; ALTER DEFAULT PRIVILEGES FOR ROLE objects_owner GRANT USAGE ON TYPES TO reader")
 	w, err := postgres.New().OpenWriter(t.Context(), a.config)
 	if err != nil {
 		t.Fatal(err)
@@ -53,7 +53,7 @@ GRANT SELECT (id) ON sales.orders TO reader; GRANT INSERT ON sales.orders TO rea
 	for _, e := range s.Connections[0].Entitlements {
 		got = append(got, e.Target.String()+" "+e.Privilege)
 	}
-	want := []string{"column/sales.orders.id SELECT", "schema/sales USAGE", "table/sales.orders INSERT", "table/sales.orders INSERT WITH GRANT OPTION", "table/sales.orders UPDATE"}
+	want := []string{"column/sales.orders.id SELECT", "default_tables/objects_owner SELECT", "schema/sales USAGE", "table/sales.orders INSERT", "table/sales.orders INSERT WITH GRANT OPTION", "table/sales.orders UPDATE"}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -56,10 +56,10 @@ type watcher struct {
 const patience = 100 * time.Millisecond
 
 // watch starts a watcher. Without a second session it names nobody.
-func (w *writer) watch(ctx context.Context) *watcher {
+func (w *writer) watch(ctx context.Context, watched *pgx.Conn) *watcher {
 	ctx, cancel := context.WithCancel(ctx)
 	x := &watcher{stop: cancel, done: make(chan struct{})}
-	pid := int32(w.conn.PgConn().PID()) //nolint:gosec // a process id
+	pid := int32(watched.PgConn().PID()) //nolint:gosec // a process id
 	go func() {
 		defer close(x.done)
 		tick := time.NewTicker(patience)

@@ -48,14 +48,19 @@ type settings struct {
 	LockTimeout      string            `json:"lock_timeout"`
 	Timeout          time.Duration     `json:"timeout"`
 	CAFile           connectors.CAFile `json:"ca_file"`
+	Databases        []string          `json:"databases"`
 
 	config connectors.Config
 }
 
 type reader struct {
-	config  *pgx.ConnConfig
-	conn    *pgx.Conn
-	version string
+	config *pgx.ConnConfig
+	conn   *pgx.Conn // with the first database
+	// databases are those that the application covers; one unless the settings name several.
+	databases []*database
+	version   string
+	// cluster is the system identifier, "" where the server doesn't tell.
+	cluster string
 	// number is server_version_num, such as 160003.
 	number int
 	// usable is the SQL condition of a membership m whose member can use the role.
@@ -82,6 +87,9 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if err != nil {
 		return nil, err
 	}
+	if len(s.Databases) > 0 {
+		config.Database = s.Databases[0]
+	}
 	if !apply {
 		config.RuntimeParams["default_transaction_read_only"] = "on"
 	}
@@ -101,6 +109,17 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if err := conn.QueryRow(ctx, `SELECT current_setting('server_version'), current_setting('server_version_num')::int`).Scan(&r.version, &r.number); err != nil {
 		return nil, errors.Join(wrap(opConnect, err), conn.Close(context.WithoutCancel(ctx)))
 	}
+	// Some managed services keep it to themselves.
+	if err := conn.QueryRow(ctx, `SELECT system_identifier::text FROM pg_catalog.pg_control_system()`).Scan(&r.cluster); err != nil {
+		var refused *pgconn.PgError
+		if !errors.As(err, &refused) {
+			return nil, errors.Join(wrap(opConnect, err), conn.Close(context.WithoutCancel(ctx)))
+		}
+		r.cluster = ""
+	}
+	if err := r.findDatabases(ctx, s.Databases); err != nil {
+		return nil, errors.Join(wrap(opConnect, err), conn.Close(context.WithoutCancel(ctx)))
+	}
 	r.usable = "true"
 	if r.grantors() {
 		r.usable = "m.inherit_option OR m.set_option"
@@ -112,7 +131,7 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 func (r *reader) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := r.conn.Close(ctx); err != nil {
+	if err := errors.Join(r.closeOthers(ctx), r.conn.Close(ctx)); err != nil {
 		return wrap("close the session", err)
 	}
 	return nil
@@ -132,6 +151,6 @@ func (r *reader) grantors() bool { return r.number >= 160000 }
 // Describe returns the capabilities of this server.
 func (r *reader) Describe(context.Context) (schemas.Description, error) {
 	d := describe(r.number)
-	d.Version = r.version
+	d.Version, d.Server = r.version, r.cluster
 	return d, nil
 }

@@ -94,9 +94,22 @@ func (a *application) AddResource(t connectortest.TB, typ, word string) (schemas
 	case "schema":
 		name = a.format(t, typ+"_"+word)
 		sql = "CREATE SCHEMA IF NOT EXISTS " + name
-	case "schema_tables":
+	case "schema_tables", "schema_sequences", "schema_functions":
 		name = a.format(t, word)
-		sql = "CREATE SCHEMA IF NOT EXISTS " + name + "; CREATE TABLE IF NOT EXISTS " + name + ".one (id int)"
+		sql = "CREATE SCHEMA IF NOT EXISTS " + name + "; " + objectIn(name, typ)
+	case "default_tables", "default_sequences", "default_functions":
+		// With an object there, the defaults aren't all that there is in the schema.
+		schema := a.format(t, word)
+		name, sql = schema+"."+a.owner, "CREATE SCHEMA IF NOT EXISTS "+schema+"; "+objectIn(schema, typ)
+	case "default_schemas":
+		// Whose schemas they are is all of the name: an owner for each word.
+		owner := "out_owner_" + a.Name(word)
+		var exists bool
+		a.query(t, "SELECT count(*) > 0 FROM pg_roles WHERE rolname = $1", &exists, owner)
+		if name = a.format(t, owner); !exists {
+			a.exec(t, "CREATE ROLE "+name+"; GRANT CREATE ON DATABASE "+a.database+" TO "+name)
+			a.exec(t, "DO $$ BEGIN IF 'countersign_apply' IN (SELECT rolname FROM pg_roles) THEN GRANT "+name+" TO countersign_apply; END IF; END $$")
+		}
 	case "database":
 		name = a.format(t, a.Name(word))
 		var exists bool
@@ -114,6 +127,17 @@ func (a *application) AddResource(t connectortest.TB, typ, word string) (schemas
 		a.exec(t, "SET ROLE "+a.owner+"; "+sql)
 	}
 	return schemas.Name{Type: typ, SourceName: name}, true
+}
+
+// objectIn creates an object in a schema, of the kind that a type is about.
+func objectIn(schema, typ string) string {
+	switch _, kind, _ := strings.Cut(typ, "_"); kind {
+	case "tables":
+		return "CREATE TABLE IF NOT EXISTS " + schema + ".one (id int)"
+	case "sequences":
+		return "CREATE SEQUENCE IF NOT EXISTS " + schema + ".one"
+	}
+	return "CREATE OR REPLACE FUNCTION " + schema + ".one() RETURNS int LANGUAGE sql AS 'SELECT 1'"
 }
 
 func (a *application) format(t connectortest.TB, word string) string {
@@ -185,15 +209,30 @@ func (a *application) hand(t connectortest.TB, verb, to string, k schemas.Key) {
 	case "user", "member":
 		member(role, target)
 		return
-	case "schema_tables":
-		priv := strings.TrimSuffix(k.Privilege, " (IN PART)")
-		if priv == k.Privilege || verb == "REVOKE" {
-			a.exec(t, fmt.Sprintf("%s %s ON ALL TABLES IN SCHEMA %s %s %s", verb, priv, k.Target.SourceName, to, role))
-		}
-		a.exec(t, fmt.Sprintf("ALTER DEFAULT PRIVILEGES FOR ROLE %s IN SCHEMA %s %s %s ON TABLES %s %s", a.owner, k.Target.SourceName, verb, priv, to, role))
-		return
 	}
 	priv, option := strings.CutSuffix(k.Privilege, " WITH GRANT OPTION")
+	if kind, what, ok := strings.Cut(k.Target.Type, "_"); ok {
+		what = strings.ToUpper(what)
+		schema, owner, in := strings.Cut(k.Target.SourceName, ".")
+		switch {
+		case kind == "schema":
+			owner = a.owner
+			a.exec(t, fmt.Sprintf("%s %s ON ALL %s IN SCHEMA %s %s %s", verb, priv, what, schema, to, role))
+		case !in:
+			schema, owner = "", schema
+		}
+		defaults, after := "ALTER DEFAULT PRIVILEGES FOR ROLE "+owner, ""
+		if schema != "" {
+			defaults += " IN SCHEMA " + schema
+		}
+		if option && verb == "REVOKE" {
+			priv = "GRANT OPTION FOR " + priv
+		} else if option {
+			after = " WITH GRANT OPTION"
+		}
+		a.exec(t, fmt.Sprintf("%s %s %s ON %s %s %s%s", defaults, verb, priv, what, to, role, after))
+		return
+	}
 	on := map[string]string{"table": "TABLE ", "view": "TABLE ", "sequence": "SEQUENCE ", "schema": "SCHEMA ", "database": "DATABASE ", "function": "FUNCTION "}[k.Target.Type] + k.Target.SourceName
 	if k.Target.Type == "column" {
 		i := strings.LastIndex(k.Target.SourceName, ".")
@@ -217,6 +256,38 @@ func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state
 	}
 	a.exec(t, "ALTER ROLE "+quote(n.SourceName)+" VALID UNTIL '2001-01-01'")
 	return true
+}
+
+// Rename knows everything that has a name.
+func (a *application) Rename(t connectortest.TB, n schemas.Name, word string) (schemas.Name, bool) {
+	t.Helper()
+	kind, what, in := n.Type, n.SourceName, ""
+	parts := strings.Split(n.SourceName, ".")
+	name := a.format(t, word)
+	after := name
+	switch n.Type {
+	case "role", "user", "member":
+		kind, what, after = "role", quote(n.SourceName), a.Name(word)
+		name = quote(after)
+	case "database":
+		after = a.format(t, a.Name(word))
+		name = after
+	case "schema_tables", "schema_sequences", "schema_functions":
+		kind = "schema"
+	case "default_tables", "default_sequences", "default_functions":
+		kind, what, after = "schema", parts[0], name+"."+parts[1]
+	case "default_schemas":
+		after = a.format(t, "out_owner_"+a.Name(word))
+		kind, name = "role", after
+	case "column":
+		kind, what, in, after = "table", "sales.columns", " COLUMN "+parts[2], "sales.columns."+name
+	case "function":
+		after = "sales." + name + "(integer)"
+	case "table", "view", "sequence":
+		after = parts[0] + "." + name
+	}
+	a.server.Exec(t, map[bool]string{true: "postgres", false: a.database}[n.Type == "database"], "ALTER "+kind+" "+what+" RENAME"+in+" TO "+name)
+	return schemas.Name{Type: n.Type, SourceName: after}, true
 }
 
 // Own gives the role a table here and one in another database.
@@ -255,15 +326,23 @@ var versions = flag.String("postgresql", "", "also run the suite against the Pos
 // TestVersions runs the suite against a server of a later version than the distribution's, and those of -postgresql.
 func TestVersions(t *testing.T) {
 	t.Parallel()
-	folders := []string{servers.EmbeddedPostgreSQL(t)}
+	var more []string
 	if *versions != "" {
-		folders = append(folders, strings.Split(*versions, ",")...)
+		more = strings.Split(*versions, ",")
 	}
-	for _, bin := range folders {
+	for _, bin := range append([]string{servers.EmbeddedPostgreSQL(t)}, more...) {
 		t.Run(bin, func(t *testing.T) {
 			t.Parallel()
 			leastPrivileges(t, servers.PostgreSQLAt(t, bin))
 		})
+	}
+	for _, bin := range more {
+		for name, test := range map[string]func(*testing.T, *servers.Postgres){"whole schemas": wholeSchemas, "default privileges": defaultPrivileges, "databases": databases, "foresee": foresee} {
+			t.Run(bin+" "+name, func(t *testing.T) {
+				t.Parallel()
+				test(t, servers.PostgreSQLAt(t, bin))
+			})
+		}
 	}
 }
 
@@ -276,7 +355,7 @@ func leastPrivileges(t *testing.T, server *servers.Postgres) {
 		a := &application{server: server, database: "postgres"}
 		var left int
 		// From PostgreSQL 16 on it stays a member of the roles that it created.
-		a.query(t, `SELECT count(*) FROM pg_auth_members m WHERE member = 'countersign_apply'::regrole AND roleid <> 'objects_owner'::regrole
+		a.query(t, `SELECT count(*) FROM pg_auth_members m WHERE member = 'countersign_apply'::regrole AND roleid <> 'objects_owner'::regrole AND roleid::regrole::text NOT LIKE '%out_owner_%'
   AND NOT (current_setting('server_version_num')::int >= 160000 AND EXISTS (
     SELECT FROM pg_auth_members a WHERE a.roleid = m.roleid AND a.member = m.member AND a.admin_option))`, &left)
 		if left != 0 {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -59,12 +60,12 @@ const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreat
 FROM pg_catalog.pg_roles r
 LEFT JOIN pg_catalog.pg_shdescription d ON d.objoid = r.oid AND d.classoid = 'pg_catalog.pg_authid'::pg_catalog.regclass`
 
-// roles returns the named roles by oid, or all roles if no name is given.
-func roles(ctx context.Context, q querier, names ...string) (map[uint32]*role, error) {
+// roles returns the roles with the names or oids, or all roles if there are neither.
+func roles(ctx context.Context, q querier, names []string, oids []uint32) (map[uint32]*role, error) {
 	query, args := roleQuery, []any(nil)
-	if len(names) > 0 {
+	if len(names)+len(oids) > 0 {
 		// The server truncates longer names, and the caller then finds nothing under the full name.
-		query, args = roleQuery+" WHERE r.rolname IN (SELECT n::pg_catalog.name FROM unnest($1::pg_catalog.text[]) n)", []any{names}
+		query, args = roleQuery+" WHERE r.rolname IN (SELECT n::pg_catalog.name FROM unnest($1::pg_catalog.text[]) n) OR r.oid = ANY($2)", []any{names, oids}
 	}
 	rows, err := q.Query(ctx, query, args...)
 	if err != nil {
@@ -110,11 +111,11 @@ func (x *role) payload() map[string]any {
 func nativeID(oid uint32) string { return strconv.FormatUint(uint64(oid), 10) }
 
 func (r *reader) read(ctx context.Context, tx pgx.Tx, sel schemas.Selection) (schemas.State, error) {
-	all, err := roles(ctx, tx)
+	all, err := roles(ctx, tx, nil, nil)
 	if err != nil {
 		return schemas.State{}, err
 	}
-	selected := sel.Selector(nil)
+	selected := connectors.Selected(sel, nil)
 	// Most roles have the same attributes: share one payload among them.
 	payloads := map[role]map[string]any{}
 	payload := func(x *role) map[string]any {
@@ -127,7 +128,7 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel schemas.Selection) (sc
 	}
 	var state schemas.State
 	for _, x := range all {
-		if name := (schemas.Name{Type: typeRole, SourceName: x.name}); selected(name) {
+		if name := (schemas.Name{Type: typeRole, SourceName: x.name}); selected(name, nativeID(x.oid)) {
 			x.conn = &schemas.Connection{Name: name, NativeID: nativeID(x.oid),
 				Payload: payload(x), Protected: r.protected(x)}
 		}
@@ -135,10 +136,7 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel schemas.Selection) (sc
 	if err := r.memberships(ctx, tx, all); err != nil {
 		return state, err
 	}
-	if err := grants(ctx, tx, all); err != nil {
-		return state, err
-	}
-	if state.NotRead, err = unread(ctx, tx, all); err != nil {
+	if err := r.readDatabases(ctx, tx, all, &state); err != nil {
 		return state, err
 	}
 	for _, x := range all {
@@ -227,20 +225,20 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	return r.lister.Page(q, nil, func() ([]schemas.Item, error) {
-		items, err := r.list(ctx, q)
+		items, err := r.listDatabases(ctx, q)
 		return items, wrap(op, err)
 	})
 }
 
-func (r *reader) list(ctx context.Context, q connectors.Query) ([]schemas.Item, error) {
+func (r *reader) list(ctx context.Context, conn *pgx.Conn, q connectors.Query) ([]schemas.Item, error) {
 	var out []schemas.Item
 	switch q.Type {
 	case typeRole, typeUser, typeMember:
-		all, err := roles(ctx, r.conn)
+		all, err := roles(ctx, conn, nil, nil)
 		if err != nil {
 			return nil, err
 		}
-		if err := r.memberships(ctx, r.conn, all); err != nil {
+		if err := r.memberships(ctx, conn, all); err != nil {
 			return nil, err
 		}
 		for _, x := range all {
@@ -258,18 +256,22 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]schemas.Item, 
 			out = append(out, i)
 		}
 		return out, nil
-	case typeSchemaTables:
+	}
+	if f := allOf(q.Type); f != nil {
 		q.Type = typeSchema
-		items, err := r.list(ctx, q)
+		items, err := r.list(ctx, conn, q)
 		for j := range items {
-			items[j].Type = typeSchemaTables
+			items[j].Type = f.all
 		}
 		return items, err
+	}
+	if f := defaultOf(q.Type); f != nil {
+		return r.listDefaults(ctx, conn, f, q)
 	}
 	if privileges(q.Type) == nil {
 		return nil, &connectors.Error{Code: connectors.Invalid, Op: "list " + q.Type, Message: "unknown type of target"}
 	}
-	rows, err := r.conn.Query(ctx, `SELECT o.name, o.oid, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2))`, q.Type, q.Names)
+	rows, err := conn.Query(ctx, `SELECT o.name, o.oid, o.sub, o.schema FROM (`+objectQuery+`) o WHERE o.type = $1 AND ($2::text[] IS NULL OR o.name = ANY($2) OR o.oid = ANY($3))`, q.Type, q.Names, oidsOf(q.IDs))
 	if err != nil {
 		return nil, err
 	}
@@ -277,10 +279,11 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]schemas.Item, 
 	for rows.Next() {
 		var name, schema string
 		var oid uint32
-		if err := rows.Scan(&name, &oid, &schema); err != nil {
+		var sub int
+		if err := rows.Scan(&name, &oid, &sub, &schema); err != nil {
 			return nil, err
 		}
-		i := schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: nativeID(oid)}
+		i := schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: objectID(oid, sub)}
 		if schemas.Match([]string{"pg_*", "information_schema"}, schema) {
 			i.Protected = "it belongs to the server"
 			if q.Names == nil {
@@ -292,13 +295,15 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]schemas.Item, 
 	return out, rows.Err()
 }
 
-// Normalize sorts and adds the MEMBER that ADMIN implies. It keeps names, which are exact.
-func (r *reader) Normalize(s schemas.State) (schemas.State, error) { return normalize(s) }
-
-func normalize(s schemas.State) (schemas.State, error) {
+// Normalize sorts and adds the MEMBER that ADMIN implies. It keeps names, which are exact. With several databases it
+// refuses names that lack theirs.
+func (r *reader) Normalize(s schemas.State) (schemas.State, error) {
 	return connectors.NormalizeWith(description(), s, func(c *schemas.Connection) error {
 		login, _ := c.Payload["login"].(bool)
 		for _, e := range slices.Clone(c.Entitlements) {
+			if r.databaseOf(&e.Target) == nil {
+				return errors.New(r.unnamed(e.Target))
+			}
 			if login && e.Target.Type == typeRole {
 				return fmt.Errorf("a role that can log in is a user: assign it to the role %s as type user", e.Target.SourceName)
 			}

@@ -152,7 +152,7 @@ func (b *batch) alter(o *schemas.Operation, head string, now *role) ([]statement
 
 // literal quotes a string as libpq does.
 func (b *batch) literal(s string) (string, error) {
-	e, err := b.writer.conn.PgConn().EscapeString(s)
+	e, err := b.conn.PgConn().EscapeString(s)
 	return "'" + e + "'", err
 }
 
@@ -177,7 +177,7 @@ func (b *batch) check(o *schemas.Operation) error {
 	}
 	plain := o.Privilege
 	if o.Kind == schemas.OperationRevoke {
-		plain = strings.TrimSuffix(strings.TrimSuffix(plain, grantOption), partly)
+		plain = strings.TrimSuffix(plain, grantOption)
 	}
 	if !slices.Contains(target.Privileges, plain) {
 		return &connectors.Error{Code: connectors.Invalid, Op: connectors.Title(o), Message: "unknown privilege " + o.Privilege + " on a " + o.Target.Type}
@@ -211,8 +211,13 @@ func (b *batch) grant(o *schemas.Operation) ([]statement, error) {
 		return nil, err
 	}
 	role := quote(o.Connection.SourceName)
-	if o.Target.Type == typeSchemaTables {
-		return b.schemaWide(o.Privilege, x, "GRANT ", " TO ", role), nil
+	if f := familyOf(o.Target.Type); f != nil {
+		switch o.Target.Type {
+		case f.all:
+			return b.grantAll(o, f, x, role)
+		case f.def:
+			return []statement{{x.sql + "GRANT " + o.Privilege + " ON " + f.words + " TO ", role, ""}}, nil
+		}
 	}
 	return []statement{{"GRANT " + o.Privilege + x.cols + " ON " + x.sql + " TO ", role, ""}}, nil
 }
@@ -222,11 +227,10 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 		return nil, err
 	}
 	if group, member, ok := b.membership(o); ok {
-		x := b.roles[o.Target.SourceName]
-		if x == nil {
+		switch _, err := b.target(o); {
+		case connectors.CodeOf(err) == connectors.NotFound:
 			return nil, nil
-		}
-		if _, err := b.target(o); err != nil {
+		case err != nil:
 			return nil, err
 		}
 		if slices.Contains(b.writer.own, member) {
@@ -242,18 +246,18 @@ func (b *batch) revoke(o *schemas.Operation) ([]statement, error) {
 		return nil, err
 	}
 	role := quote(o.Connection.SourceName)
-	if o.Target.Type == typeSchemaTables {
-		priv, part := strings.CutSuffix(o.Privilege, partly)
-		stmts := b.schemaWide(priv, x, "REVOKE ", " FROM ", role)
-		if part {
-			stmts = stmts[1:] // only the defaults: privileges on single tables may have been requested
-		}
-		return stmts, nil
-	}
 	priv, option := strings.CutSuffix(o.Privilege, grantOption)
 	what := ""
 	if option {
 		what = "GRANT OPTION FOR "
+	}
+	if f := familyOf(o.Target.Type); f != nil {
+		switch o.Target.Type {
+		case f.all:
+			return b.revokeAll(o, f, x, what+priv, role)
+		case f.def:
+			return []statement{{x.sql + "REVOKE " + what + priv + " ON " + f.words + " FROM ", role, ""}}, nil
+		}
 	}
 	return []statement{{"REVOKE " + what + priv + x.cols + " ON " + x.sql + " FROM ", role, ""}}, nil
 }
@@ -278,24 +282,11 @@ func (b *batch) leave(o *schemas.Operation, group, member string) []statement {
 	return out
 }
 
-// schemaWide grants or revokes a privilege on all present and future tables of a schema.
-func (b *batch) schemaWide(priv string, schema object, verb, to, role string) []statement {
-	name := strings.TrimPrefix(schema.sql, "SCHEMA ")
-	out := []statement{{verb + priv + " ON ALL TABLES IN SCHEMA " + name + to, role, ""}}
-	owners := slices.Sorted(maps.Keys(b.owners[schema.raw]))
-	for _, oid := range owners {
-		if owner := b.byOID[oid]; owner != nil {
-			out = append(out, statement{"ALTER DEFAULT PRIVILEGES FOR ROLE " + quote(owner.name) + " IN SCHEMA " + name + " " + verb + priv + " ON TABLES" + to, role, ""})
-		}
-	}
-	return out
-}
-
 // grouper joins neighbouring statements that differ only in the role: GRANT x TO a, b, c.
 type grouper struct {
 	order []*group
 	open  map[statement]*group
-	bulk  bool // a statement on all tables of a schema, where the server warns of each that it left out
+	bulk  bool // a statement on all objects of a schema, where the server warns of each that it left out
 }
 
 type group struct {
@@ -308,7 +299,7 @@ const maxRoles = 500
 
 func (g *grouper) add(stmts []statement) {
 	for _, s := range stmts {
-		g.bulk = g.bulk || strings.Contains(s.head, " ON ALL TABLES IN SCHEMA ")
+		g.bulk = g.bulk || strings.Contains(s.head, " ON ALL ")
 		if s.role == "" {
 			// Statements that create or change a role stay before the later grants of the batch.
 			g.order = append(g.order, &group{statement: s})

@@ -27,16 +27,18 @@ const unreadQuery = `SELECT s.refobjid, CASE
     ELSE 'other object' END, pg_catalog.count(*)
 FROM pg_catalog.pg_shdepend s, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) here
 WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype IN ('a', 'o', 'r')
-  -- what is read: privileges on objects here, and those that new tables of a schema get
+  -- the databases of the application speak each for itself, the first one for the cluster too
+  AND (s.dbid = here.oid OR $2 AND s.dbid NOT IN (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname::text = ANY($1)))
+  -- what is read: privileges on objects here, and those on new ones but types
   AND NOT (s.deptype = 'a' AND s.dbid IN (0, here.oid) AND s.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,
     'pg_catalog.pg_namespace'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_database'::pg_catalog.regclass))
   AND NOT (s.classid = 'pg_catalog.pg_default_acl'::pg_catalog.regclass AND (s.deptype = 'o' OR s.dbid = here.oid AND EXISTS (
-    SELECT FROM pg_catalog.pg_default_acl a WHERE a.oid = s.objid AND a.defaclobjtype = 'r' AND a.defaclnamespace <> 0)))
+    SELECT FROM pg_catalog.pg_default_acl a WHERE a.oid = s.objid AND a.defaclobjtype IN ('r', 'S', 'f', 'n'))))
 GROUP BY 1, 2`
 
 // unread lists what the selected roles hold that Read doesn't return.
-func unread(ctx context.Context, q querier, all map[uint32]*role) ([]schemas.NotRead, error) {
-	rows, err := q.Query(ctx, unreadQuery)
+func unread(ctx context.Context, q querier, all map[uint32]*role, databases []string, first bool) ([]schemas.NotRead, error) {
+	rows, err := q.Query(ctx, unreadQuery, databases, first)
 	if err != nil {
 		return nil, err
 	}
@@ -55,8 +57,21 @@ func unread(ctx context.Context, q querier, all map[uint32]*role) ([]schemas.Not
 		n.Connection = x.conn.Name
 		out = append(out, n)
 	}
-	slices.SortFunc(out, func(a, b schemas.NotRead) int {
+	return out, rows.Err()
+}
+
+// sumNotRead sorts, and adds up what several databases have of one kind.
+func sumNotRead(list []schemas.NotRead) []schemas.NotRead {
+	slices.SortFunc(list, func(a, b schemas.NotRead) int {
 		return cmp.Or(a.Connection.Compare(b.Connection), strings.Compare(a.What, b.What))
 	})
-	return out, rows.Err()
+	out := list[:0]
+	for _, n := range list {
+		if i := len(out) - 1; i >= 0 && out[i].Connection == n.Connection && out[i].What == n.What {
+			out[i].Count += n.Count
+			continue
+		}
+		out = append(out, n)
+	}
+	return out
 }

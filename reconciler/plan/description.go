@@ -16,6 +16,8 @@ type typeInfo struct {
 	// defaults are the schema's properties that have one, parsed when first asked for.
 	defaults map[string]any
 	parsed   bool
+	// parts are the containments by the type of the part, made when first asked for.
+	parts map[string][]containment
 }
 
 func newTypes(d schemas.Description) types {

@@ -110,4 +110,6 @@ type Tombstone struct {
 	// Scheduled means that every undone grant of it had a start, so that it may have been undone before it
 	// was ever in force: then only the baseline can tell that it is ours.
 	Scheduled bool
+	// Covered means that a grant of a target that contains this one gives it all the same: the revoke removes nothing.
+	Covered bool
 }

@@ -45,7 +45,10 @@ import (
 //	tombstone, undo     there      –                revoke: the requests show that it was granted
 //	tombstone           –          any              nothing; remembered with its id
 //	tombstone, request  no target  –                nothing: no effect, a finding
+//	tombstone, request  contained  any              nothing: covered, a finding
+//	tombstone           its parts  any              revoke of the container, or of the parts that no grant wants
 //	never mentioned     there      any              unmanaged: nothing, a line in the report, or revoke
+//	never mentioned     contained  any              nothing: a grant of its container implies it
 
 // Input is everything that a Diff depends on.
 type Input struct {
@@ -106,10 +109,11 @@ func diff(in Input, owned bool) Result {
 	}
 	for i := range d.items {
 		if it := &d.items[i]; it.open && it.found != nil && !it.renamed {
-			d.leftovers(it.info, it.found)
+			d.leftovers(it, it.found)
 		}
 	}
 	d.unmanaged(spoken)
+	d.findUnread()
 	d.depend()
 	d.brake()
 	sortOperations(p.Operations)

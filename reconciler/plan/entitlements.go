@@ -17,6 +17,7 @@ func (d *differ) entitlements(it *subject) {
 		e = d.edgesOf(it.found)
 		e.next, e.loose, e.byID = 0, nil, nil // another item may have had them: that of the present name, where it was renamed
 	}
+	e.desired, e.granted = c.Entitlements, nil
 	d.claim(it, e)
 	i, j := 0, 0
 	for i < len(c.Entitlements) || j < len(c.Tombstones) {
@@ -32,11 +33,17 @@ func (d *differ) entitlements(it *subject) {
 }
 
 // leftovers treats the live edges of a connection that no request is about, under any spelling.
-func (d *differ) leftovers(info *typeInfo, l *schemas.Connection) {
+// The parts of a target that a request grants are implied by it. A live target that is held only as its parts is one
+// line, unless a request is about some of them.
+func (d *differ) leftovers(it *subject, l *schemas.Connection) {
 	e := d.edgesOf(l)
+	var container map[int]bool // parts of another line
+	if it.info.contains() {
+		container = d.unmanagedContainers(it, e)
+	}
 	for k := range e.live {
-		if !e.taken[k] {
-			d.leftover(l.Name, info, l, &e.live[k])
+		if !e.taken[k] && !container[k] && !e.implied(it.info, e.live[k].Target, e.live[k].Privilege, false) {
+			d.leftover(l.Name, it.info, l, &e.live[k])
 		}
 	}
 }
@@ -53,6 +60,10 @@ type edges struct {
 	// claimed are the loose edges that a wanted grant has by the remembered id of its target, nil for none.
 	claimed map[int]bool
 	next    int // where the search for the next name begins
+	// desired are the wanted grants. granted are those of targets that contain others, containers the live ones; both are made
+	// when first asked for, which is seldom.
+	desired             []Entitlement
+	granted, containers containers
 }
 
 // named returns the range of the edges with a target's name and privilege. It is asked in the order of keys.
@@ -128,6 +139,9 @@ func targetIDs(have []schemas.Entitlement) []string {
 // grant compares one wanted entitlement with the live edges.
 func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 	c, app := it.connection, d.in.Application
+	if d.unread(it, e.Target) {
+		return
+	}
 	start, end := live.named(e.Target, e.Privilege)
 	at, ok := pick(live.live[start:end], e.TargetID)
 	var have *schemas.Entitlement

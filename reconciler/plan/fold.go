@@ -95,6 +95,7 @@ func (f *Folder) fold(description schemas.Description, now time.Time) (_ *Desire
 		out.Connections = append(out.Connections, c)
 	}
 	x.inUse(out.Connections, groups, undone)
+	x.contain(out.Connections, groups)
 	merged = x.oneSpelling(out.Connections, groups)
 	slices.SortStableFunc(x.findings, func(a, b placedFinding) int {
 		if c := a.place.Compare(b.place); c != 0 {

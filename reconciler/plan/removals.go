@@ -103,6 +103,9 @@ func (d *differ) vanished(it *subject, e *Entitlement, target *schemas.Grantable
 // its target is called now, and every edge under the written name, unless an approved grant gave it to the present holder.
 func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 	c := it.connection
+	if t.Covered || d.unread(it, t.Target) {
+		return
+	}
 	base, known := d.baseline(EntitlementItem(schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege}))
 	id := t.TargetID
 	if id == "" {
@@ -134,10 +137,25 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 			}
 		}
 	}
+	names := []schemas.Name{t.Target}
+	for _, k := range goes {
+		if n := live.live[k].Target; n != t.Target {
+			names = append(names, n)
+		}
+	}
+	var parts, wanted []int
+	for _, n := range names {
+		g, w := d.derivedParts(it, live, n, t.Privilege)
+		parts, wanted = append(parts, g...), append(wanted, w...)
+	}
+	covered := d.coveredLive(it, t, live)
 	undone := t.Cause == schemas.CauseUndo && !d.owned && (known && hasWord(base.Token, present) && !base.Made || !known && t.Scheduled)
 	former := !undone && d.takeFormer(it, t, id, base, known)
-	if len(goes) == 0 {
-		if former || !undone && d.takeMirrors(it, t, id, base, known) {
+	if len(goes) == 0 && len(parts) == 0 || len(wanted) > 0 && len(parts) == 0 {
+		for _, k := range goes {
+			live.taken[k] = true // it is nothing but parts that are wanted
+		}
+		if covered || former || !undone && d.takeMirrors(it, t, id, base, known) {
 			return
 		}
 		d.gone(it, t, base, known)
@@ -146,9 +164,21 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 	if undone {
 		return // access that was there before the request becomes unmanaged again
 	}
+	for _, k := range parts {
+		live.taken[k] = true
+		if l := &live.live[k]; len(wanted) > 0 && !c.speaks(*l) { // a removal of its own takes it
+			d.take(it, t, it.found, l, base, known)
+		}
+	}
 	for _, k := range goes {
 		live.taken[k] = true
-		d.take(it, t, it.found, &live.live[k], base, known)
+		if len(wanted) == 0 {
+			d.take(it, t, it.found, &live.live[k], base, known)
+		}
+	}
+	if len(wanted) == 0 && len(goes) == 0 {
+		// The target as such isn't in force, and some of its parts are.
+		d.take(it, t, it.found, &schemas.Entitlement{Target: t.Target, TargetID: id, Privilege: t.Privilege}, base, known)
 	}
 }
 
@@ -166,7 +196,7 @@ func (d *differ) take(it *subject, t *Tombstone, at *schemas.Connection, l *sche
 		return
 	}
 	op := d.op(schemas.OperationRevoke, at.Name, t.Documents)
-	op.Target, op.TargetID, op.Privilege, op.Cause = &l.Target, l.TargetID, t.Privilege, t.Cause
+	op.Target, op.TargetID, op.Privilege, op.Cause = &l.Target, l.TargetID, l.Privilege, t.Cause
 	if l.Target != t.Target {
 		op.WrittenTarget = &t.Target
 	}

@@ -41,6 +41,6 @@ func (d *differ) unmanaged(spoken []bool) {
 		if !info.known {
 			continue
 		}
-		d.leftovers(info, l)
+		d.leftovers(&subject{info: info}, l)
 	}
 }

@@ -147,10 +147,12 @@ const maxApplications = 4
 // checked once for all of them, in their order.
 func (p *pass) applications(ctx context.Context, names []string) ([]*application, error) {
 	var runs []*application
+	overlaps := p.overlaps(ctx, names)
 	for part := range slices.Chunk(names, maxApplications) {
 		some := make([]*application, len(part))
 		for i, name := range part {
 			some[i] = newApplication(p, p.base.Applications[name])
+			some[i].err = overlaps[name]
 		}
 		err := p.together(ctx, some, len(runs), len(names))
 		for _, a := range some {
@@ -167,6 +169,9 @@ func (p *pass) together(ctx context.Context, runs []*application, done, all int)
 	for _, a := range runs {
 		// One after the other, in their order: two processes that took them in different ones would wait for
 		// each other.
+		if a.err != nil {
+			continue
+		}
 		if !p.options.ReadOnly {
 			a.unlock, a.err = p.lease(ctx, a.app.Name)
 		}

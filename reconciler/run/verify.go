@@ -60,6 +60,10 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 	// The report shows the live state even where the ledger can't be written.
 	a.outcome.Remaining = len(after.Plan.Operations)
 	differs, pending, settled := readBackItems(&after)
+	remains := map[string]bool{}
+	for i := range after.Plan.Operations {
+		remains[plan.OperationItem(&after.Plan.Operations[i])] = true
+	}
 	var ledgerErr error
 	for i := range todo {
 		o := &todo[i]
@@ -70,7 +74,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 		}
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: o, Verification: &v}
 		switch {
-		case after.Plan.Incomplete != "":
+		case after.Plan.Incomplete != "" || plan.Unread(a.live.state, o):
 			v.Status = schemas.VerificationUnverifiable
 		case pending[item]:
 			v.Status = schemas.VerificationPending
@@ -92,6 +96,9 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 				f.State = schemas.FulfilmentState(v.Status)
 				a.fulfilments.Asked[o.ID] = f
 			}
+			if !ok && o.Removes() && remains[item] {
+				break // another edge of it is left: it is settled when that is gone too
+			}
 			if !ok {
 				s = schemas.BaselineItem{Item: item, Token: a.result.Tokens[o.ID], NativeID: o.TargetID}
 				if b, known := a.remembered(item); known && b.NativeID != "" {
@@ -100,7 +107,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 			}
 			if last[o.ID] == schemas.OutcomeApplied {
 				if id := a.live.idOf(o); id != "" {
-					s.NativeID = id // what we made or gave is bound to the id that it has now
+					s.NativeID = id // our own effect is bound to the id that it has now
 				}
 			}
 			s.Made = true
@@ -182,7 +189,7 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 	var records []schemas.Record
 	for _, item := range slices.Sorted(maps.Keys(a.interrupted)) {
 		o := a.interrupted[item]
-		if open(item, &o) {
+		if open(item, &o) || plan.Unread(a.live.state, &o) {
 			continue // it isn't carried out or not shown: the intent stays open until it is seen
 		}
 		v := schemas.VerificationRecord{Operation: o.ID, Status: schemas.VerificationVerified, Before: o.Before, After: o.After}

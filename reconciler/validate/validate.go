@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -179,6 +180,7 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 				}
 			}, nil)
 	}
+	checkOverlap(all, fail)
 	for _, d := range all {
 		v, ok := d.Value.(*schemas.Request)
 		if !ok {
@@ -224,6 +226,37 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 			fail(schemas.ErrorList{{Position: d.At("spec.connection.source_name"), Field: "spec.connection.source_name", Msg: err.Error()}})
 		}
 	}
+}
+
+// checkOverlap finds applications with one configuration whose scopes overlap: either would take what was approved in the
+// other. Those with other configurations on the same server are found when they are opened.
+func checkOverlap(all []schemas.Document, fail func(schemas.ErrorList)) {
+	var former []*schemas.Application
+	for _, d := range all {
+		v, ok := d.Value.(*schemas.Application)
+		if !ok {
+			continue
+		}
+		for _, f := range former {
+			typ, own, theirs := v.Overlap(f)
+			if typ == "" || len(v.Spec.Config) == 0 || !sameServer(v.Spec.Config, f.Spec.Config) {
+				continue
+			}
+			fail(schemas.ErrorList{{Position: d.At("spec.scope"), Field: "spec.scope", Msg: fmt.Sprintf("overlaps the scope of application %s, which has the same configuration (%s %s and %s)", f.Name, typ, own, theirs),
+				Hint: "narrow one of them, or make them one application"}})
+		}
+		former = append(former, v)
+	}
+}
+
+// sameServer reports whether two configurations differ at most in which databases of a server they cover.
+func sameServer(a, b map[string]any) bool {
+	without := func(m map[string]any) map[string]any {
+		m = maps.Clone(m)
+		delete(m, "databases")
+		return m
+	}
+	return reflect.DeepEqual(without(a), without(b))
 }
 
 // wrongTarget returns the error for a type that cannot be granted to connections of typ.

@@ -69,7 +69,8 @@ func (f *Fixture) Payload(typ string, i int) map[string]any {
 	return maps.Clone(f.Harness.Payloads[typ][i])
 }
 
-// Read reads a state that must be complete and well-formed.
+// Read reads a state that must be complete and well-formed. It leaves out the parts of a target that is held only as its
+// parts, and keeps the target.
 func (f *Fixture) Read(sel schemas.Selection) []schemas.Connection {
 	f.T.Helper()
 	s, err := f.Writer.Read(f.T.Context(), sel)
@@ -82,7 +83,31 @@ func (f *Fixture) Read(sel schemas.Selection) []schemas.Connection {
 	for _, fault := range StateFaults(f.Description, s) {
 		f.T.Error(fault)
 	}
+	for i := range s.Connections {
+		withoutParts(f.Description, &s.Connections[i])
+	}
 	return s.Connections
+}
+
+func withoutParts(d schemas.Description, c *schemas.Connection) {
+	typ, _ := d.Type(c.Type)
+	var wholes []schemas.Entitlement
+	for _, e := range c.Entitlements {
+		if g, _ := typ.Target(e.Target.Type); slices.ContainsFunc(g.Contains, func(c schemas.Containment) bool { return c.Derived }) {
+			wholes = append(wholes, e)
+		}
+	}
+	if len(wholes) == 0 {
+		return
+	}
+	c.Entitlements = slices.DeleteFunc(slices.Clone(c.Entitlements), func(e schemas.Entitlement) bool {
+		return slices.ContainsFunc(wholes, func(w schemas.Entitlement) bool {
+			g, _ := typ.Target(w.Target.Type)
+			return slices.ContainsFunc(g.Contains, func(c schemas.Containment) bool {
+				return c.Derived && c.Covers(w.Target.SourceName, w.Privilege, e.Target, e.Privilege)
+			})
+		})
+	})
 }
 
 // One reads one connection; nil if it doesn't exist.

@@ -74,7 +74,7 @@ func testList(t harness.T, h harness.Harness) {
 	}
 	for _, q := range []connectors.Query{{Type: "no_such_type"}, {}} {
 		if _, err := f.Writer.List(t.Context(), q); err == nil {
-			t.Errorf("List of the type %q has no error", q.Type)
+			t.Errorf("List of the type %q succeeded, want an error", q.Type)
 		} else {
 			for _, fault := range harness.ErrorFaults(err) {
 				t.Error(fault)

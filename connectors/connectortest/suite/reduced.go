@@ -198,7 +198,7 @@ func reducedBadInput(t harness.T, f *reading) {
 	for _, q := range []connectors.Query{{Type: "no_such_type"}, {}} {
 		_, err := f.r.List(t.Context(), q)
 		if err == nil {
-			t.Errorf("List of the type %q has no error", q.Type)
+			t.Errorf("List of the type %q succeeded, want an error", q.Type)
 			continue
 		}
 		for _, fault := range harness.ErrorFaults(err) {
