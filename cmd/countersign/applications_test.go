@@ -21,7 +21,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-var long = flag.Bool("long", false, "give each of the four applications 100 requests, not 20")
+var long = flag.Bool("long", false, "give each of the four applications 100 requests, not 20, and run every command for each misplaced secret")
 
 // perApplication is how many requests each of the four applications gets. Each has as many accounts.
 func perApplication() int {
