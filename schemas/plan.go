@@ -123,6 +123,8 @@ type Access struct {
 	Privilege   string `json:"privilege"`
 	// Via are the connections from the identity to the target, in order.
 	Via []Name `json:"via,omitempty"`
+	// Switch means that the identity must switch to one of these connections first, as by SET ROLE.
+	Switch bool `json:"switch,omitempty"`
 }
 
 // Finding is something that a person should look at: it stops nothing but its own item.

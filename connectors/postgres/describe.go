@@ -3,9 +3,11 @@ package postgres
 import (
 	_ "embed"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 //go:embed plan.sql
@@ -89,6 +91,33 @@ func privileges(typ string) []string {
 	return nil
 }
 
+// allData are the privileges that the server's own roles have on every table, by the name that they have on the
+// database.
+func allData() map[string][]string {
+	return map[string][]string{"READ ALL DATA": {"SELECT"}, "WRITE ALL DATA": {"INSERT", "UPDATE", "DELETE"}, "MAINTAIN ALL DATA": {privilegeMaintain}}
+}
+
+// contains lists the parts of a type of object.
+func contains(typ string) []schemas.Containment {
+	switch typ {
+	case typeDatabase:
+		return []schemas.Containment{{Type: typeTable, Privileges: allData()}, {Type: typeView, Privileges: allData()}}
+	case typeSchemaTables:
+		same := map[string][]string{}
+		for _, p := range privileges(typ) {
+			same[p] = []string{p}
+		}
+		return []schemas.Containment{{Type: typeTable, Separator: ".", Privileges: same}, {Type: typeView, Separator: ".", Privileges: same}}
+	case typeTable, typeView:
+		parts := map[string][]string{}
+		for _, p := range privileges(typeColumn) {
+			parts[p] = []string{p}
+		}
+		return []schemas.Containment{{Type: typeColumn, Separator: ".", Privileges: parts}}
+	}
+	return nil
+}
+
 // protectedRoles lists patterns for roles of the server and of managed services.
 func protectedRoles() []string {
 	return []string{"pg_*", "rds*", "cloudsql*", "azure_*", "azuresu", "alloydb*", "*superuser*"}
@@ -127,12 +156,18 @@ func description() connectors.Description {
 			Names: connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
 	}
 	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables} {
-		g := connectors.GrantableType{Type: typ, Edge: connectors.EdgeResource, Privileges: privileges(typ), Grant: true, Revoke: true}
+		g := connectors.GrantableType{Type: typ, Edge: connectors.EdgeResource, Privileges: privileges(typ), Contains: contains(typ), Grant: true, Revoke: true}
+		if typ != typeColumn && typ != typeSchemaTables {
+			g.ReadOnly = []string{schemas.PrivilegeOwner}
+		}
 		switch typ {
 		case typeFunction:
 			g.Default = []string{"EXECUTE"}
 		case typeDatabase, typeSchema:
 			g.PrivilegedPrivileges = []string{"CREATE"}
+			if typ == typeDatabase {
+				g.ReadOnly = append(g.ReadOnly, slices.Sorted(maps.Keys(allData()))...)
+			}
 		}
 		role.Grantable = append(role.Grantable, g)
 	}

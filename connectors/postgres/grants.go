@@ -7,8 +7,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// objectQuery lists every grantable object by type, with its access list. Callers leave out the owner's privileges
-// and those of PUBLIC.
+// objectQuery lists every grantable object by type, with its access list. Callers leave out the owner's privileges.
 const objectQuery = `
 SELECT CASE c.relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' ELSE 'table' END AS type,
        format('%I.%I', n.nspname, c.relname) AS name, c.oid AS oid, c.relowner AS owner, c.relacl AS acl, n.nspname AS schema
@@ -26,9 +25,16 @@ SELECT 'column', format('%I.%I.%I', n.nspname, c.relname, a.attname), c.oid, c.r
   FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_class c ON c.oid = a.attrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE a.attnum > 0 AND NOT a.attisdropped`
 
+// grants reads the privileges of the roles that have a connection. PUBLIC is among them as role 0 where the read
+// reaches further: it has privileges also where an object has no access list.
 func grants(ctx context.Context, q querier, all map[uint32]*role) error {
+	acl, grantees := "o.acl", "x.grantee <> 0"
+	if all[public] != nil {
+		acl = `coalesce(o.acl, CASE o.type WHEN 'function' THEN acldefault('f', o.owner) WHEN 'database' THEN acldefault('d', o.owner) END)`
+		grantees = "(x.grantee <> 0 OR " + userSchema + ")"
+	}
 	rows, err := q.Query(ctx, `SELECT o.type, o.name, o.oid, o.owner, o.schema, x.grantee, x.privilege_type, bool_or(x.is_grantable)
-FROM (`+objectQuery+`) o, LATERAL aclexplode(o.acl) x WHERE o.acl IS NOT NULL AND x.grantee <> 0 AND x.grantee <> o.owner
+FROM (`+objectQuery+`) o, LATERAL aclexplode(`+acl+`) x WHERE `+grantees+` AND x.grantee <> o.owner
 GROUP BY 1, 2, 3, 4, 5, 6, 7`)
 	if err != nil {
 		return err
@@ -112,7 +118,7 @@ type coverage struct {
 func covered(ctx context.Context, q querier, all map[uint32]*role, held map[coverage]map[string]bool) (full, part map[coverage]string, err error) {
 	rows, err := q.Query(ctx, `SELECT n.nspname, format('%I', n.nspname), d.defaclrole, x.grantee, x.privilege_type
 FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace, LATERAL aclexplode(d.defaclacl) x
-WHERE d.defaclobjtype = 'r' AND x.grantee <> 0`)
+WHERE d.defaclobjtype = 'r'`)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -27,8 +27,8 @@ const unreadQuery = `SELECT s.refobjid, CASE
     ELSE 'other object' END, pg_catalog.count(*)
 FROM pg_catalog.pg_shdepend s, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) here
 WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype IN ('a', 'o', 'r')
-  -- what is read: privileges on objects here, and those that new tables of a schema get
-  AND NOT (s.deptype = 'a' AND s.dbid IN (0, here.oid) AND s.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,
+  -- what is read: ownership of objects here, privileges on them, and those that new tables of a schema get
+  AND NOT (s.deptype IN ('a', 'o') AND s.dbid IN (0, here.oid) AND s.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,
     'pg_catalog.pg_namespace'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_database'::pg_catalog.regclass))
   AND NOT (s.classid = 'pg_catalog.pg_default_acl'::pg_catalog.regclass AND (s.deptype = 'o' OR s.dbid = here.oid AND EXISTS (
     SELECT FROM pg_catalog.pg_default_acl a WHERE a.oid = s.objid AND a.defaclobjtype = 'r' AND a.defaclnamespace <> 0)))

@@ -154,10 +154,13 @@ type subject struct {
 	missing         schemas.Name // the last target of a removal that was not found
 }
 
+// sortedLive are the live connections by name, without those that were read only because nesting leads to them.
 func sortedLive(list []connectors.Connection) []*connectors.Connection {
-	out := make([]*connectors.Connection, len(list))
+	out := make([]*connectors.Connection, 0, len(list))
 	for i := range list {
-		out[i] = &list[i]
+		if !list[i].Foreign {
+			out = append(out, &list[i])
+		}
 	}
 	byName := func(a, b *connectors.Connection) int { return a.Name.Compare(b.Name) }
 	if !slices.IsSortedFunc(out, byName) {

@@ -125,11 +125,18 @@ func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map
 	for n := range set {
 		names.Connections = append(names.Connections, &plan.Connection{Name: n})
 	}
-	if err := l.read(ctx, names); err != nil {
+	if err := l.readFrom(ctx, names, true); err != nil {
 		return nil, err
 	}
 	// The diff is about the change's connections; who gains what is asked of all that was read.
 	l.complete = l.state
-	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] })
+	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] || c.Foreign })
+	foreign := map[schemas.Name]bool{}
+	for i := range l.complete.Connections {
+		if c := &l.complete.Connections[i]; c.Foreign {
+			foreign[c.Name] = true
+		}
+	}
+	l.state.NotRead = slices.DeleteFunc(slices.Clone(l.state.NotRead), func(n schemas.NotRead) bool { return foreign[n.Connection] })
 	return set, nil
 }
