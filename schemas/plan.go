@@ -44,6 +44,7 @@ const (
 	HoldTarget    Hold = "target"    // the target of a verified grant no longer exists
 	HoldProvision Hold = "provision" // webhook or ticket, and nobody there who could be asked
 	HoldPending   Hold = "pending"   // somebody outside was asked and is at it, or what it needs is
+	HoldSignoff   Hold = "sign-off"  // somebody gains by live access that the sign-offs on record don't cover
 	HoldDeclined  Hold = "declined"  // somebody outside was asked, and reported a failure or a refusal
 )
 

@@ -171,6 +171,6 @@ func description() connectors.Description {
 		}
 		role.Grantable = append(role.Grantable, g)
 	}
-	return connectors.Description{Name: "postgres", Title: "PostgreSQL", Config: json.RawMessage(configSchema),
+	return connectors.Description{Name: "postgres", Title: "PostgreSQL", Reach: true, Config: json.RawMessage(configSchema),
 		Types: []connectors.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
 }

@@ -19,6 +19,9 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 	for k := range seeds {
 		byApp[k.Application] = append(byApp[k.Application], k.Name)
 	}
+	for app, names := range e.heirs() {
+		byApp[app] = append(byApp[app], names...)
+	}
 	for name, app := range e.After {
 		// A changed scope or grantable may activate or deactivate any request of the application.
 		if was := e.trust.Applications[name]; was == nil || !reflect.DeepEqual(was.Spec, app.Spec) {
@@ -53,6 +56,7 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 			return err
 		}
 		e.folded += len(set)
+		e.descriptions[name] = desc
 		b, a, err := e.foldPair(ctx, name, set, desc, now)
 		if err != nil {
 			return err
@@ -108,13 +112,17 @@ func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.N
 		}
 	}
 	// and up to everything that they are nested in.
-	up := slices.Collect(maps.Keys(set))
+	return set, e.nested(ctx, app, set, slices.Collect(maps.Keys(set)), desc)
+}
+
+// nested adds to a set everything that those of it in up are nested in.
+func (e *Examination) nested(ctx context.Context, app string, set map[schemas.Name]bool, up []schemas.Name, desc connectors.Description) error {
 	for len(up) > 0 {
 		n := up[0]
 		up = up[1:]
 		groups, err := e.groups(ctx, app, n, desc)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, g := range groups {
 			if !set[g] {
@@ -123,7 +131,7 @@ func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.N
 			}
 		}
 	}
-	return set, nil
+	return nil
 }
 
 // entries calls fn with every entry of a connection's documents, before and after the change.

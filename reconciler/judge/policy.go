@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/countersign/countersign/reconciler/index"
@@ -24,12 +23,22 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 				continue
 			}
 			seen[id] = true
-			p, ok := e.trust.Directory.Identity(app, a.Identity.SourceName)
-			// Where people approve with an account, a person known only by an address could be any of them.
-			if ok = ok && (e.trust.Settings.Spec.Forge.Kind == "local" || !strings.Contains(p, "@")); ok {
+			if p, ok := e.owner(app, a.Identity); ok {
 				people = append(people, p)
 			} else {
 				unknown = append(unknown, id)
+			}
+		}
+	}
+	// An heir receives what a deleted connection owns.
+	for app, heirs := range e.heirs() {
+		for _, h := range heirs {
+			if after := e.Changes[app].After; after != nil {
+				for _, id := range after.Members(h) {
+					if p, ok := e.owner(app, id); ok {
+						people = append(people, p)
+					}
+				}
 			}
 		}
 	}
@@ -39,7 +48,7 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 }
 
 // input returns the policy input for the change.
-func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, now time.Time) schemas.PolicyInput {
+func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, live Live, now time.Time) schemas.PolicyInput {
 	in := schemas.PolicyInput{
 		APIVersion: schemas.APIVersion, Phase: phase, Now: now,
 		Change: []schemas.ChangedDocument{}, ControlFiles: []string{}, Plan: []schemas.PolicyOperation{},
@@ -97,6 +106,11 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 			case *schemas.Application:
 				c.Application = policyApplication(v)
 				touch(v.Name)
+			case *schemas.AcknowledgementSpec:
+				// It is signed off as the held operations would be.
+				if v.Held != nil {
+					touch(v.Held.Application)
+				}
 			}
 			in.Change = append(in.Change, c)
 		}
@@ -105,20 +119,32 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		touch(app)
 		ch := e.Changes[app]
 		for i := range ch.Operations {
-			in.Plan = append(in.Plan, e.policyOperation(app, &ch.Operations[i], ch))
+			in.Plan = append(in.Plan, e.policyOperation(app, &ch.Operations[i], live[app]))
 		}
+		hold := func(id schemas.Name, held []schemas.Name) {
+			list := in.Holdings[app+"/"+id.String()]
+			for _, n := range held {
+				list = append(list, app+"/"+n.String())
+			}
+			slices.Sort(list)
+			in.Holdings[app+"/"+id.String()] = orEmpty(slices.Compact(list))
+		}
+		for id, held := range live[app].Holdings {
+			hold(id, held)
+		}
+		done := map[schemas.Name]bool{}
 		for _, a := range ch.Gained {
-			k := app + "/" + a.Identity.String()
-			if _, done := in.Holdings[k]; done {
+			if done[a.Identity] {
 				continue
 			}
-			held := []string{}
+			done[a.Identity] = true
+			var held []schemas.Name
 			for _, x := range ch.After.AccessOf(a.Identity) {
 				if x.Privilege == schemas.PrivilegeMember {
-					held = append(held, app+"/"+x.Target.String())
+					held = append(held, x.Target)
 				}
 			}
-			in.Holdings[k] = held
+			hold(a.Identity, held)
 		}
 	}
 	return in
@@ -131,13 +157,15 @@ func orEmpty(l []string) []string {
 	return l
 }
 
-func (e *Examination) policyOperation(app string, o *schemas.Operation, ch plan.Change) schemas.PolicyOperation {
+func (e *Examination) policyOperation(app string, o *schemas.Operation, live LiveEffect) schemas.PolicyOperation {
 	p := schemas.PolicyOperation{
 		Kind: o.Kind, Application: app, Connection: o.Connection, Target: o.Target, Privilege: o.Privilege, Privileged: o.Privileged,
 		Expires: o.Expires, After: o.After, Gained: o.Gained, Lost: o.Lost,
 	}
 	if o.Privileged {
 		p.PrivilegedWhy = "listed by the connector or the application"
+	} else if why := e.privilegedWhy(app, o, live); why != "" {
+		p.Privileged, p.PrivilegedWhy = true, why
 	}
 	for i := len(o.Documents) - 1; i >= 0; i-- {
 		doc := o.Documents[i]
@@ -168,7 +196,7 @@ func (e *Examination) policyOperation(app string, o *schemas.Operation, ch plan.
 		p.Path, p.Index = o.Documents[0].Path, o.Documents[0].Index
 	}
 	if o.Kind == schemas.OperationDelete {
-		p.Members = e.left[o.ID]
+		p.Members = e.left[o.ID] + len(live.Left[o.ID])
 	}
 	return p
 }

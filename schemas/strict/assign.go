@@ -199,8 +199,14 @@ func (d *decoder) assign(set *schemaSet, doc *schemas.Document, fields map[strin
 		doc.Value = s
 	case schemas.KindAcknowledgement:
 		s := specOf[schemas.AcknowledgementSpec](d, set, fields)
-		if (s.RewrittenFrom == "") == (s.FirstRun == "") {
-			d.failPath("acknowledges not exactly one thing (expected one of first_run, rewritten_from)", "write one document for each", "spec")
+		given := 0
+		for _, is := range []bool{s.RewrittenFrom != "", s.FirstRun != "", s.Held != nil} {
+			if is {
+				given++
+			}
+		}
+		if given != 1 {
+			d.failPath("acknowledges not exactly one thing (expected one of first_run, held, rewritten_from)", "write one document for each", "spec")
 		}
 		doc.Value = s
 	}
