@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/connectors/connectortest/servers"
 	"github.com/countersign/countersign/reconciler"
+	"github.com/countersign/countersign/reconciler/history/historytest"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -202,4 +203,46 @@ WHERE u.rolcanlogin AND c.relkind IN ('r', 'v') AND (n.nspname LIKE 's_' OR n.ns
 		t.Fatal(err)
 	}
 	return out
+}
+
+// TestPrivilegedByLiveNesting adds a member to a role that is, by hand and through a role outside the scope, in one that
+// runs programs on the server. One owner signed it off, without an end, as for an ordinary role.
+func TestPrivilegedByLiveNesting(t *testing.T) {
+	t.Parallel()
+	w := newCRM(t, servers.PostgreSQL(t), "nesting", "")
+	ops, ordinary := w.role("ops"), w.role("plain")
+	w.sql("CREATE ROLE nesting_tools", "GRANT pg_execute_server_program TO nesting_tools", "CREATE ROLE "+ops, "GRANT nesting_tools TO "+ops, "CREATE ROLE "+ordinary)
+	member := func(role string) string {
+		return assignment("crm", role, grants("{type: user, source_name: nesting_alice}"))
+	}
+	w.propose(files{"requests/ops.yaml": member(ops)})
+	p, err := w.open().Preview(t.Context(), reconciler.PreviewOptions{Base: "main", Head: "proposed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(p.Decision.Denials, func(r schemas.RuleResult) bool { return strings.Contains(r.Msg, "pg_execute_server_program") }) {
+		t.Errorf("the preview's denials %+v name no pg_execute_server_program", p.Decision.Denials)
+	}
+	w.land(files{"requests/ops.yaml": member(ops), "requests/plain.yaml": member(ordinary)})
+	out := w.mustRun()
+	for _, o := range out.Plan.Operations {
+		if want := o.Connection.SourceName == ops; (o.Hold == schemas.HoldSignoff) != want || want && !strings.Contains(o.HoldReason, "MEMBER role/pg_execute_server_program, which is privileged") {
+			t.Errorf("%s is held %q: %s", o.Connection, o.Hold, o.HoldReason)
+		}
+	}
+	if len(out.Plan.Operations) != 2 {
+		t.Errorf("operations: %+v", out.Plan.Operations)
+	}
+	wantCode(t, &schemas.RunReport{Applications: []schemas.ApplicationOutcome{out}}, 5)
+}
+
+// propose commits files on a branch of their own.
+func (w *crm) propose(f files) {
+	w.t.Helper()
+	w.Checkout("main").Branch("proposed", "main")
+	for path, content := range f {
+		w.Write(path, content)
+	}
+	w.Commit(historytest.CommitOptions{})
+	w.Checkout("main")
 }

@@ -26,7 +26,7 @@ SELECT 'column', format('%I.%I.%I', n.nspname, c.relname, a.attname), c.oid, c.r
  WHERE a.attnum > 0 AND NOT a.attisdropped`
 
 // grants reads the privileges of the roles that have a connection. PUBLIC is among them as role 0 where the read
-// reaches further: it has privileges also where an object has no access list.
+// reaches further: it has privileges also on objects without an access list.
 func grants(ctx context.Context, q querier, all map[uint32]*role) error {
 	acl, grantees := "o.acl", "x.grantee <> 0"
 	if all[public] != nil {

@@ -270,7 +270,7 @@ func (n *node) groups() []*node  { return n.up }
 func (n *node) members() []*node { return n.down }
 
 // walk returns every node that can be reached, the start first, nearest before farther, and leaves a
-// shortest way to each in via. Loops are harmless. What can be reached without switching comes before the rest.
+// shortest way to each in via. Loops are harmless. Nodes reached without switching come before the others.
 func (g *Graph) walk(from *node, next func(*node) []*node) []*node {
 	g.round++
 	from.round, from.via, from.depth, from.switched = g.round, nil, 0, false

@@ -43,11 +43,11 @@ func (g *Graph) Superusers() []schemas.Access {
 	return out
 }
 
-// Implied are the privileges on part that a privilege on whole brings with it, since whole contains it.
-func (g *Graph) Implied(whole schemas.Name, privilege string, part schemas.Name) []string {
-	for _, c := range g.contains[whole.Type] {
+// Implied are the privileges on part that a privilege on the target that contains it brings with it.
+func (g *Graph) Implied(container schemas.Name, privilege string, part schemas.Name) []string {
+	for _, c := range g.contains[container.Type] {
 		switch {
-		case c.Type != part.Type || c.Separator != "" && !strings.HasPrefix(part.SourceName, whole.SourceName+c.Separator):
+		case c.Type != part.Type || c.Separator != "" && !strings.HasPrefix(part.SourceName, container.SourceName+c.Separator):
 		case c.Privileges == nil:
 			return []string{privilege}
 		default:
@@ -57,10 +57,10 @@ func (g *Graph) Implied(whole schemas.Name, privilege string, part schemas.Name)
 	return nil
 }
 
-// Within reports whether part is in whole by its name.
-func (g *Graph) Within(part, whole schemas.Name) bool {
-	return slices.ContainsFunc(g.contains[whole.Type], func(c schemas.Containment) bool {
-		return c.Type == part.Type && c.Separator != "" && strings.HasPrefix(part.SourceName, whole.SourceName+c.Separator)
+// Within reports whether part is in container by its name.
+func (g *Graph) Within(part, container schemas.Name) bool {
+	return slices.ContainsFunc(g.contains[container.Type], func(c schemas.Containment) bool {
+		return c.Type == part.Type && c.Separator != "" && strings.HasPrefix(part.SourceName, container.SourceName+c.Separator)
 	})
 }
 
