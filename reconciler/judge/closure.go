@@ -165,8 +165,8 @@ func (e *Examination) members(ctx context.Context, app string, n schemas.Name, d
 			identities = append(identities, t)
 		}
 	})
-	if err != nil {
-		return nil, nil, err
+	if err != nil || !targeted(desc, n.Type, connectors.EdgeConnection) {
+		return members, identities, err
 	}
 	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
 	if err != nil {
@@ -181,6 +181,15 @@ func (e *Examination) members(ctx context.Context, app string, n schemas.Name, d
 	return members, identities, nil
 }
 
+// targeted reports whether connections have targets of a type with that edge. Without, nobody who mentions one need be
+// looked for: a popular role is mentioned by all its members.
+func targeted(desc connectors.Description, typ string, edge connectors.Edge) bool {
+	return slices.ContainsFunc(desc.Types, func(t connectors.ConnectionType) bool {
+		g, ok := t.Target(typ)
+		return ok && g.Edge == edge
+	})
+}
+
 func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, desc connectors.Description) (groups []schemas.Name, err error) {
 	typ, _ := desc.Type(n.Type)
 	err = e.entries(ctx, app, n, func(t schemas.Name) {
@@ -188,8 +197,8 @@ func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, de
 			groups = append(groups, t)
 		}
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || !targeted(desc, n.Type, connectors.EdgeMember) {
+		return groups, err
 	}
 	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
 	if err != nil {
