@@ -124,7 +124,9 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		hold := func(id schemas.Name, held []schemas.Name) {
 			list := in.Holdings[app+"/"+id.String()]
 			for _, n := range held {
-				list = append(list, app+"/"+n.String())
+				if c := app + "/" + n.String(); e.trust.holdings.asked(c) {
+					list = append(list, c)
+				}
 			}
 			slices.Sort(list)
 			in.Holdings[app+"/"+id.String()] = orEmpty(slices.Compact(list))
@@ -139,9 +141,11 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 			}
 			done[a.Identity] = true
 			var held []schemas.Name
-			for _, x := range ch.After.AccessOf(a.Identity) {
-				if x.Privilege == schemas.PrivilegeMember {
-					held = append(held, x.Target)
+			if !e.trust.holdings.none() {
+				for _, x := range ch.After.AccessOf(a.Identity) {
+					if x.Privilege == schemas.PrivilegeMember {
+						held = append(held, x.Target)
+					}
 				}
 			}
 			hold(a.Identity, held)
