@@ -163,6 +163,9 @@ func description() connectors.Description {
 		switch typ {
 		case typeFunction:
 			g.Default = []string{"EXECUTE"}
+		case typeTable, typeView, typeSchemaTables:
+			// A trigger runs its function as the next one who writes.
+			g.PrivilegedPrivileges = []string{"TRIGGER"}
 		case typeDatabase, typeSchema:
 			g.PrivilegedPrivileges = []string{"CREATE"}
 			if typ == typeDatabase {
