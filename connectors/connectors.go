@@ -13,7 +13,7 @@ import (
 type Connector interface {
 	// Describe returns the connector's abilities without opening anything: for validation, forms and docs. They are
 	// the most that any supported version of the application offers.
-	Describe() Description
+	Describe() schemas.Description
 	// OpenReader connects with the credential for planning. The Reader can't write.
 	OpenReader(context.Context, Config) (Reader, error)
 	// OpenWriter connects with the credential for applying (where none is configured, the one for planning).
@@ -24,7 +24,7 @@ type Connector interface {
 type Configured interface {
 	// DescribeConfig describes an application by its configuration, without secrets. It opens nothing. An error is an
 	// *Error with the code Invalid that names the correction.
-	DescribeConfig(values map[string]any) (Description, error)
+	DescribeConfig(values map[string]any) (schemas.Description, error)
 }
 
 // ApplyPrefix begins the names of the settings that only applying needs: its own credential.
@@ -46,18 +46,18 @@ type Config struct {
 // Reader reads an application; previews and drift reports use nothing else. Its methods must be called one at a time.
 type Reader interface {
 	// Describe returns this installation's abilities: Connector.Describe narrowed to the server's version.
-	Describe(context.Context) (Description, error)
+	Describe(context.Context) (schemas.Description, error)
 	// Read returns the connections that the selection names, with all their entitlements, in few calls whatever their
 	// number. A connection that does not exist is left out. State.Incomplete is set when anything could not be read;
 	// an error means that nothing is known.
-	Read(context.Context, Selection) (State, error)
+	Read(context.Context, schemas.Selection) (schemas.State, error)
 	// List returns identities, resources and connections by type: for forms, and to check that what a request names
 	// exists. Either all pages together are complete, or an error is returned.
 	List(context.Context, Query) (Page, error)
 	// Normalize returns the state in the form in which the application would give it back (case, order, implied
 	// values), so that a diff shows no false change. It is pure. An error names a value that the application would
 	// refuse.
-	Normalize(State) (State, error)
+	Normalize(schemas.State) (schemas.State, error)
 	io.Closer
 }
 

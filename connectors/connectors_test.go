@@ -15,6 +15,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 func TestMatch(t *testing.T) {
@@ -61,11 +62,11 @@ func TestMatch(t *testing.T) {
 		{"a.c", "abc", false},
 		{"*é", "caf\u00e9", true},
 	} {
-		if got := connectors.Match([]string{"nothing", c.pattern}, c.name); got != c.want {
+		if got := schemas.Match([]string{"nothing", c.pattern}, c.name); got != c.want {
 			t.Errorf("Match(%q, %q) = %v, want %v", c.pattern, c.name, got, c.want)
 		}
 	}
-	if connectors.Match(nil, "") {
+	if schemas.Match(nil, "") {
 		t.Error("no pattern matches something")
 	}
 }
@@ -73,7 +74,7 @@ func TestMatch(t *testing.T) {
 // A hostile pattern costs no more than the product of the lengths.
 func TestMatchHostile(t *testing.T) {
 	t.Parallel()
-	if connectors.Match([]string{strings.Repeat("a*", 2_000) + "b"}, strings.Repeat("a", 4_000)) {
+	if schemas.Match([]string{strings.Repeat("a*", 2_000) + "b"}, strings.Repeat("a", 4_000)) {
 		t.Error("matched what has no b")
 	}
 }
@@ -99,7 +100,7 @@ func FuzzMatch(f *testing.F) {
 		if len(pattern) > 12 || len(name) > 12 {
 			return
 		}
-		if got, want := connectors.Match([]string{pattern}, name), plain([]rune(pattern), []rune(name)); got != want {
+		if got, want := schemas.Match([]string{pattern}, name), plain([]rune(pattern), []rune(name)); got != want {
 			t.Errorf("Match(%q, %q) = %v, want %v", pattern, name, got, want)
 		}
 	})
@@ -109,21 +110,21 @@ func TestNameRule(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name  string
-		rule  connectors.NameRule
+		rule  schemas.NameRule
 		value string
 		want  string // part of the message, "" for a good name
 	}{
-		{"no rule", connectors.NameRule{}, "any thing", ""},
-		{"at the bound", connectors.NameRule{MaxBytes: 4}, "éé", ""},
-		{"beyond the bound", connectors.NameRule{MaxBytes: 4}, "ééa", "5 bytes"},
-		{"not UTF-8", connectors.NameRule{}, "\xff", "not UTF-8"},
-		{"reserved", connectors.NameRule{Reserved: []string{"pg_*"}}, "pg_x", "reserved"},
-		{"not reserved", connectors.NameRule{Reserved: []string{"pg_*"}}, "x_pg_x", ""},
-		{"the pattern is anchored", connectors.NameRule{Pattern: "a|b"}, "ac", "pattern"},
-		{"also at lines", connectors.NameRule{Pattern: "(?m)a"}, "a\nb", "pattern"},
-		{"in the pattern", connectors.NameRule{Pattern: "a|b"}, "b", ""},
-		{"a broken pattern refuses", connectors.NameRule{Pattern: "("}, "a", "compile"},
-		{"what is shown is escaped", connectors.NameRule{Pattern: "a"}, "\u202e", `\u202e`},
+		{"no rule", schemas.NameRule{}, "any thing", ""},
+		{"at the bound", schemas.NameRule{MaxBytes: 4}, "éé", ""},
+		{"beyond the bound", schemas.NameRule{MaxBytes: 4}, "ééa", "5 bytes"},
+		{"not UTF-8", schemas.NameRule{}, "\xff", "not UTF-8"},
+		{"reserved", schemas.NameRule{Reserved: []string{"pg_*"}}, "pg_x", "reserved"},
+		{"not reserved", schemas.NameRule{Reserved: []string{"pg_*"}}, "x_pg_x", ""},
+		{"the pattern is anchored", schemas.NameRule{Pattern: "a|b"}, "ac", "pattern"},
+		{"also at lines", schemas.NameRule{Pattern: "(?m)a"}, "a\nb", "pattern"},
+		{"in the pattern", schemas.NameRule{Pattern: "a|b"}, "b", ""},
+		{"a broken pattern refuses", schemas.NameRule{Pattern: "("}, "a", "compile"},
+		{"what is shown is escaped", schemas.NameRule{Pattern: "a"}, "\u202e", `\u202e`},
 	} {
 		err := c.rule.Check(c.value)
 		if (err == nil) != (c.want == "") || (err != nil && !strings.Contains(err.Error(), c.want)) {
@@ -203,7 +204,7 @@ func TestSecret(t *testing.T) {
 // empty is a connector of which only the name matters.
 type empty string
 
-func (e empty) Describe() connectors.Description { return connectors.Description{Name: string(e)} }
+func (e empty) Describe() schemas.Description { return schemas.Description{Name: string(e)} }
 func (empty) OpenReader(context.Context, connectors.Config) (connectors.Reader, error) {
 	return nil, errors.New("never opened")
 }
@@ -237,12 +238,12 @@ func TestRegistry(t *testing.T) {
 
 func TestDescriptionLookup(t *testing.T) {
 	t.Parallel()
-	d := connectors.Description{Types: []connectors.ConnectionType{{Name: "group"}, {Name: "role", Grantable: []connectors.GrantableType{{Type: "user", Edge: connectors.EdgeIdentity}}}}}
+	d := schemas.Description{Types: []schemas.ConnectionType{{Name: "group"}, {Name: "role", Grantable: []schemas.GrantableType{{Type: "user", Edge: schemas.EdgeIdentity}}}}}
 	role, ok := d.Type("role")
 	if !ok || role.Name != "role" {
 		t.Errorf("role is %+v", role)
 	}
-	if g, ok := role.Target("user"); !ok || g.Edge != connectors.EdgeIdentity {
+	if g, ok := role.Target("user"); !ok || g.Edge != schemas.EdgeIdentity {
 		t.Errorf("user is %+v", g)
 	}
 	if _, ok := role.Target("table"); ok {

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // outline holds the parts of a JSON Schema that a description's checks need.
@@ -127,7 +129,7 @@ func WithSecrets(schema json.RawMessage, values map[string]any) map[string]any {
 }
 
 // Faults lists the errors in a description that are errors for any application.
-func Faults(d Description) []string {
+func Faults(d schemas.Description) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if !regexp.MustCompile(`^[a-z][a-z0-9_]*$`).MatchString(d.Name) {
@@ -175,7 +177,7 @@ func Faults(d Description) []string {
 			}
 		}
 	}
-	rule := func(what string, r NameRule) {
+	rule := func(what string, r schemas.NameRule) {
 		patterns(what, r.Reserved)
 		if _, err := regexp.Compile(r.Pattern); err != nil {
 			fault("%s: %v", what, err)
@@ -217,11 +219,11 @@ func Faults(d Description) []string {
 			seen[g.Type] = true
 			_, isConnection := d.Type(g.Type)
 			switch g.Edge {
-			case EdgeResource, EdgeIdentity:
+			case schemas.EdgeResource, schemas.EdgeIdentity:
 				if isConnection {
 					fault("%s is a connection type, and its edge is %s", what, g.Edge)
 				}
-			case EdgeConnection, EdgeMember:
+			case schemas.EdgeConnection, schemas.EdgeMember:
 				if !isConnection {
 					fault("%s isn't a connection type, and its edge is %s", what, g.Edge)
 				}
@@ -231,7 +233,7 @@ func Faults(d Description) []string {
 			if len(g.Privileges) == 0 {
 				fault("%s: at least one privilege is required", what)
 			}
-			if g.Edge != EdgeResource {
+			if g.Edge != schemas.EdgeResource {
 				for _, p := range g.Privileges {
 					if p != "MEMBER" && p != "ADMIN" {
 						fault("%s is a membership with the privilege %q", what, p)
@@ -264,9 +266,9 @@ func Faults(d Description) []string {
 }
 
 // impliedFaults lists the errors in the order among privileges.
-func impliedFaults(g GrantableType) []string {
+func impliedFaults(g schemas.GrantableType) []string {
 	var faults []string
-	if len(g.Implies) > 0 && g.Edge != EdgeResource {
+	if len(g.Implies) > 0 && g.Edge != schemas.EdgeResource {
 		faults = append(faults, "only privileges on resources may imply others")
 	}
 	for _, p := range slices.Sorted(maps.Keys(g.Implies)) {
@@ -289,7 +291,7 @@ func impliedFaults(g GrantableType) []string {
 }
 
 // Exceeds lists the abilities that an installation's description has and its connector's static one lacks.
-func Exceeds(d, static Description) []string {
+func Exceeds(d, static schemas.Description) []string {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	if d.Name != static.Name || d.Title != static.Title || !bytes.Equal(d.Config, static.Config) {

@@ -45,8 +45,8 @@ type guardedWriter struct {
 }
 
 var (
-	_ Reader = (*guardedReader)(nil)
-	_ Writer = (*guardedWriter)(nil)
+	_ Foreseer = (*guardedReader)(nil)
+	_ Writer   = (*guardedWriter)(nil)
 )
 
 func (g *guardedReader) usable(ctx context.Context, op string) error {
@@ -56,16 +56,16 @@ func (g *guardedReader) usable(ctx context.Context, op string) error {
 	return Stopped(ctx, op)
 }
 
-func (g *guardedReader) Describe(ctx context.Context) (Description, error) {
+func (g *guardedReader) Describe(ctx context.Context) (schemas.Description, error) {
 	if err := g.usable(ctx, "describe the application"); err != nil {
-		return Description{}, err
+		return schemas.Description{}, err
 	}
 	return g.reader.Describe(ctx)
 }
 
-func (g *guardedReader) Read(ctx context.Context, s Selection) (State, error) {
+func (g *guardedReader) Read(ctx context.Context, s schemas.Selection) (schemas.State, error) {
 	if err := g.usable(ctx, "read the application"); err != nil {
-		return State{}, err
+		return schemas.State{}, err
 	}
 	return g.reader.Read(ctx, s)
 }
@@ -77,7 +77,21 @@ func (g *guardedReader) List(ctx context.Context, q Query) (Page, error) {
 	return g.reader.List(ctx, q)
 }
 
-func (g *guardedReader) Normalize(s State) (State, error) { return g.reader.Normalize(s) }
+// Foresee asks a reader that is a Foreseer; another one foresees nothing.
+func (g *guardedReader) Foresee(ctx context.Context, ops []schemas.Operation) ([]schemas.Finding, error) {
+	f, ok := g.reader.(Foreseer)
+	if !ok {
+		return nil, nil
+	}
+	if err := g.usable(ctx, "check what would be refused"); err != nil {
+		return nil, err
+	}
+	return f.Foresee(ctx, ops)
+}
+
+func (g *guardedReader) Normalize(s schemas.State) (schemas.State, error) {
+	return g.reader.Normalize(s)
+}
 
 func (g *guardedReader) Close() error {
 	if g.closed {

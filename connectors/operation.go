@@ -17,12 +17,12 @@ import (
 // Checker checks operations against a Description before anything is sent to an application. It isn't safe for
 // concurrent use.
 type Checker struct {
-	description Description
+	description schemas.Description
 	payloads    map[string]*jsonschema.Schema // by connection type
 }
 
 // NewChecker compiles the payload schemas of a description.
-func NewChecker(d Description) (*Checker, error) {
+func NewChecker(d schemas.Description) (*Checker, error) {
 	c := &Checker{description: d, payloads: map[string]*jsonschema.Schema{}}
 	for _, typ := range d.Types {
 		schema, err := CompileSchema(typ.Payload)
@@ -93,7 +93,7 @@ func (c *Checker) Check(o *schemas.Operation) error {
 }
 
 // payload checks the attributes against the type's schema. Null leaves an attribute unchanged.
-func (c *Checker) payload(o *schemas.Operation, typ ConnectionType) error {
+func (c *Checker) payload(o *schemas.Operation, typ schemas.ConnectionType) error {
 	attributes := typ.Attributes()
 	given := make(map[string]any, len(o.After))
 	for _, k := range slices.Sorted(maps.Keys(o.After)) {

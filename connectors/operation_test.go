@@ -15,11 +15,11 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-func clubs() connectors.Description {
-	member := connectors.GrantableType{Type: "user", Edge: connectors.EdgeIdentity, Privileges: []string{"MEMBER"}, Names: connectors.NameRule{MaxBytes: 5}, Grant: true, Revoke: true}
-	seen := connectors.GrantableType{Type: "badge", Edge: connectors.EdgeResource, Privileges: []string{"WEAR"}}
-	return connectors.Description{Name: "clubs", Title: "Clubs", Types: []connectors.ConnectionType{
-		{Name: "club", Title: "Club", Create: true, Update: true, Delete: true, Names: connectors.NameRule{MaxBytes: 8, Pattern: "[a-z]+"}, Grantable: []connectors.GrantableType{member, seen},
+func clubs() schemas.Description {
+	member := schemas.GrantableType{Type: "user", Edge: schemas.EdgeIdentity, Privileges: []string{"MEMBER"}, Names: schemas.NameRule{MaxBytes: 5}, Grant: true, Revoke: true}
+	seen := schemas.GrantableType{Type: "badge", Edge: schemas.EdgeResource, Privileges: []string{"WEAR"}}
+	return schemas.Description{Name: "clubs", Title: "Clubs", Types: []schemas.ConnectionType{
+		{Name: "club", Title: "Club", Create: true, Update: true, Delete: true, Names: schemas.NameRule{MaxBytes: 8, Pattern: "[a-z]+"}, Grantable: []schemas.GrantableType{member, seen},
 			Payload: json.RawMessage(`{"type": "object", "additionalProperties": false, "required": ["size"], "properties": {"size": {"type": "integer", "maximum": 9}, "tags": {"type": "array", "items": {"type": "string"}}}}`)},
 		{Name: "fixed", Title: "Fixed", Payload: json.RawMessage(`{"type": "object", "additionalProperties": false}`)},
 	}}
@@ -157,14 +157,14 @@ func TestEach(t *testing.T) {
 
 func TestPageOf(t *testing.T) {
 	t.Parallel()
-	item := func(name, id string) connectors.Item {
-		return connectors.Item{Name: schemas.Name{Type: "club", SourceName: name}, NativeID: id}
+	item := func(name, id string) schemas.Item {
+		return schemas.Item{Name: schemas.Name{Type: "club", SourceName: name}, NativeID: id}
 	}
 	// Three of one name lie on two pages.
-	all := []connectors.Item{item("c", "5"), item("b", "3"), item("a", "1"), item("b", "2"), item("b", "4"), item("b", "2")}
-	want := []connectors.Item{item("a", "1"), item("b", "2"), item("b", "3"), item("b", "4"), item("c", "5")}
+	all := []schemas.Item{item("c", "5"), item("b", "3"), item("a", "1"), item("b", "2"), item("b", "4"), item("b", "2")}
+	want := []schemas.Item{item("a", "1"), item("b", "2"), item("b", "3"), item("b", "4"), item("c", "5")}
 	for limit := range 7 {
-		var got []connectors.Item
+		var got []schemas.Item
 		q := connectors.Query{Limit: limit}
 		for range 10 {
 			p := connectors.PageOf(slices.Clone(all), q)
@@ -186,7 +186,7 @@ func TestSelector(t *testing.T) {
 	t.Parallel()
 	name := func(s string) schemas.Name { return schemas.Name{Type: "club", SourceName: s} }
 	fold := func(n schemas.Name) schemas.Name { n.SourceName = strings.ToLower(n.SourceName); return n }
-	sel := connectors.Selection{Names: []schemas.Name{name("Chess")}, Scope: map[string][]string{"club": {"go_*"}}}
+	sel := schemas.Selection{Names: []schemas.Name{name("Chess")}, Scope: map[string][]string{"club": {"go_*"}}}
 	for n, want := range map[string]bool{"Chess": true, "chess": false, "go_9": true, "bridge": false} {
 		if got := sel.Selector(nil)(name(n)); got != want {
 			t.Errorf("%s is selected: %v, want %v", n, got, want)
@@ -195,7 +195,7 @@ func TestSelector(t *testing.T) {
 	if !sel.Selector(fold)(name("CHESS")) {
 		t.Error("a name that is the same to the application is not selected")
 	}
-	if !(connectors.Selection{}).Selector(nil)(name("x")) || (connectors.Selection{Scope: map[string][]string{"club": {}}}).Selector(nil)(name("x")) {
+	if !(schemas.Selection{}).Selector(nil)(name("x")) || (schemas.Selection{Scope: map[string][]string{"club": {}}}).Selector(nil)(name("x")) {
 		t.Error("the zero selection is everything, an empty scope is nothing")
 	}
 }
@@ -203,14 +203,14 @@ func TestSelector(t *testing.T) {
 func TestSortEntitlements(t *testing.T) {
 	t.Parallel()
 	wiki, alice := schemas.Name{Type: "application", SourceName: "Wiki"}, schemas.Name{Type: "user", SourceName: "alice"}
-	e := func(target schemas.Name, id, privilege string) connectors.Entitlement {
-		return connectors.Entitlement{Target: target, TargetID: id, Privilege: privilege}
+	e := func(target schemas.Name, id, privilege string) schemas.Entitlement {
+		return schemas.Entitlement{Target: target, TargetID: id, Privilege: privilege}
 	}
-	c := connectors.Connection{Entitlements: []connectors.Entitlement{e(alice, "1", "MEMBER"), e(wiki, "2", "ACCESS"), e(wiki, "", "ACCESS"), e(wiki, "1", "ACCESS"),
+	c := schemas.Connection{Entitlements: []schemas.Entitlement{e(alice, "1", "MEMBER"), e(wiki, "2", "ACCESS"), e(wiki, "", "ACCESS"), e(wiki, "1", "ACCESS"),
 		e(alice, "1", "ADMIN"), e(wiki, "2", "ACCESS"), e(alice, "", "MEMBER")}}
 	c.SortEntitlements()
 	// Two applications of one name are two; an entitlement without an id is one of those that have one.
-	want := []connectors.Entitlement{e(wiki, "1", "ACCESS"), e(wiki, "2", "ACCESS"), e(alice, "1", "ADMIN"), e(alice, "1", "MEMBER")}
+	want := []schemas.Entitlement{e(wiki, "1", "ACCESS"), e(wiki, "2", "ACCESS"), e(alice, "1", "ADMIN"), e(alice, "1", "MEMBER")}
 	if diff := cmp.Diff(want, c.Entitlements); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

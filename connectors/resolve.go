@@ -44,6 +44,21 @@ func Refuse(o *schemas.Operation, code Code, format string, args ...any) error {
 	return &Error{Code: code, Op: Title(o), Message: fmt.Sprintf(format, args...)}
 }
 
+// Foresaw returns the finding that an operation would be refused.
+func Foresaw(o *schemas.Operation, format string, args ...any) schemas.Finding {
+	f := schemas.Finding{Code: "would-be-refused", Severity: schemas.SeverityError, Application: o.Application, Connection: o.Connection,
+		Message: Title(o) + ": " + fmt.Sprintf(format, args...), Fix: "change the request, or what prevents it"}
+	if len(o.Documents) > 0 {
+		f.Document = o.Documents[len(o.Documents)-1]
+	}
+	return f
+}
+
+// Obstruct returns the error of an operation that something prevents: running it again changes nothing while that is there.
+func Obstruct(o *schemas.Operation, obstacle, format string, args ...any) error {
+	return &Error{Code: Conflict, Op: Title(o), Message: fmt.Sprintf(format, args...), Dependents: []string{obstacle}}
+}
+
 // During returns an error with the operation as its Op. An error that isn't an *Error is returned unchanged.
 func During(o *schemas.Operation, err error) error {
 	var typed *Error
@@ -61,14 +76,14 @@ type Lister struct {
 	typ   string
 	names []string
 	ids   []string
-	items []Item
+	items []schemas.Item
 	known bool
 }
 
 // Page answers a query. all lists everything of the query's type, or at least the items that the query names or has
 // the ids of; it is called for a first page. same returns the application's form of a name, in which equivalent names are equal; nil
 // compares names exactly.
-func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, error)) (Page, error) {
+func (l *Lister) Page(q Query, same func(string) string, all func() ([]schemas.Item, error)) (Page, error) {
 	if q.Names != nil && len(q.Names) == 0 && len(q.IDs) == 0 {
 		return Page{}, nil
 	}
@@ -95,7 +110,7 @@ func (l *Lister) Page(q Query, same func(string) string, all func() ([]Item, err
 }
 
 // OnlyNamed returns those items that have one of the names, or all if names is nil.
-func OnlyNamed(items []Item, names []string, same func(string) string) []Item {
+func OnlyNamed(items []schemas.Item, names []string, same func(string) string) []schemas.Item {
 	if names == nil {
 		return slices.Clone(items)
 	}
@@ -106,7 +121,7 @@ func OnlyNamed(items []Item, names []string, same func(string) string) []Item {
 	for _, n := range names {
 		wanted[same(n)] = true
 	}
-	var out []Item
+	var out []schemas.Item
 	for _, i := range items {
 		if wanted[same(i.SourceName)] {
 			out = append(out, i)

@@ -12,13 +12,13 @@ import (
 // NormalizeWith implements Reader.Normalize by a description: it refuses types, attributes, targets and names that
 // the application can't hold, lets each change a copy of every connection (to fold names or add implied entitlements;
 // nil changes nothing), and sorts. Errors of each are wrapped as Invalid, with the connection's name.
-func NormalizeWith(d Description, s State, each func(*Connection) error) (State, error) {
+func NormalizeWith(d schemas.Description, s schemas.State, each func(*schemas.Connection) error) (schemas.State, error) {
 	attributes := map[string]map[string]bool{}
-	out := State{Incomplete: s.Incomplete, NotRead: s.NotRead, Connections: slices.Clone(s.Connections)}
+	out := schemas.State{Incomplete: s.Incomplete, NotRead: s.NotRead, Connections: slices.Clone(s.Connections)}
 	for i := range out.Connections {
 		c := &out.Connections[i]
-		refuse := func(format string, args ...any) (State, error) {
-			return State{}, &Error{Code: Invalid, Op: c.Name.String(), Message: fmt.Sprintf(format, args...)}
+		refuse := func(format string, args ...any) (schemas.State, error) {
+			return schemas.State{}, &Error{Code: Invalid, Op: c.Name.String(), Message: fmt.Sprintf(format, args...)}
 		}
 		typ, ok := d.Type(c.Type)
 		if !ok {
@@ -57,7 +57,7 @@ func NormalizeWith(d Description, s State, each func(*Connection) error) (State,
 
 // Selected returns a function that reports whether a selection selects a connection with that name and native id. same
 // is as in Selection.Selector.
-func Selected(sel Selection, same func(schemas.Name) schemas.Name) func(schemas.Name, string) bool {
+func Selected(sel schemas.Selection, same func(schemas.Name) schemas.Name) func(schemas.Name, string) bool {
 	named := sel.Selector(same)
 	return func(n schemas.Name, id string) bool {
 		return named(n) || id != "" && slices.Contains(sel.IDs[n.Type], id)
@@ -66,16 +66,16 @@ func Selected(sel Selection, same func(schemas.Name) schemas.Name) func(schemas.
 
 // PageOf cuts a page out of all items of a query: it sorts them, drops duplicates, and continues after the query's
 // cursor. It is for connectors that list everything of a type at once.
-func PageOf(items []Item, q Query) Page {
-	compare := func(a, b Item) int {
+func PageOf(items []schemas.Item, q Query) Page {
+	compare := func(a, b schemas.Item) int {
 		return cmp.Or(strings.Compare(a.SourceName, b.SourceName), strings.Compare(a.NativeID, b.NativeID))
 	}
 	slices.SortFunc(items, compare)
-	items = slices.CompactFunc(items, func(a, b Item) bool { return compare(a, b) == 0 })
+	items = slices.CompactFunc(items, func(a, b schemas.Item) bool { return compare(a, b) == 0 })
 	if q.Cursor != "" {
 		name, id, _ := strings.Cut(q.Cursor, "\x00")
-		last := Item{Name: schemas.Name{SourceName: name}, NativeID: id}
-		i := slices.IndexFunc(items, func(i Item) bool { return compare(i, last) > 0 })
+		last := schemas.Item{Name: schemas.Name{SourceName: name}, NativeID: id}
+		i := slices.IndexFunc(items, func(i schemas.Item) bool { return compare(i, last) > 0 })
 		if i < 0 {
 			return Page{}
 		}

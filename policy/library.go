@@ -10,6 +10,8 @@ import (
 
 	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/storage"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 //go:embed library/*.rego
@@ -139,12 +141,12 @@ func compileLibraryOf(caps *ast.Capabilities) (p *program, rules int, manifest a
 }
 
 // Rules returns the rules of the built-in library, sorted by code, severity and title. A code may have several rules.
-func Rules() []RuleDoc {
+func Rules() []schemas.PolicyRule {
 	modules, err := parseLibrary(capabilities(), false, true)
 	if err != nil {
 		panic("policy: the embedded library does not parse: " + err.Error()) // the package's own tests parse it
 	}
-	var docs []RuleDoc
+	var docs []schemas.PolicyRule
 	for _, m := range modules {
 		for _, a := range m.Annotations {
 			code, _ := a.Custom["code"].(string)
@@ -155,10 +157,10 @@ func Rules() []RuleDoc {
 			if p := a.GetTargetPath(); len(p) > 0 {
 				severity = strings.Trim(p[len(p)-1].String(), `"`)
 			}
-			docs = append(docs, RuleDoc{Code: code, Title: a.Title, Description: strings.TrimSpace(a.Description), Severity: severity})
+			docs = append(docs, schemas.PolicyRule{Code: code, Title: a.Title, Description: strings.TrimSpace(a.Description), Severity: severity})
 		}
 	}
-	slices.SortFunc(docs, func(a, b RuleDoc) int {
+	slices.SortFunc(docs, func(a, b schemas.PolicyRule) int {
 		return strings.Compare(a.Code+"\x00"+a.Severity+"\x00"+a.Title, b.Code+"\x00"+b.Severity+"\x00"+b.Title)
 	})
 	return docs

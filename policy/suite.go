@@ -16,6 +16,8 @@ import (
 	"github.com/open-policy-agent/opa/v1/cover"
 	"github.com/open-policy-agent/opa/v1/tester"
 	"github.com/open-policy-agent/opa/v1/topdown"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // TestOptions selects the Rego tests to run.
@@ -28,8 +30,8 @@ type TestOptions struct {
 
 // Test runs the Rego tests of the library and of the repository's own rules in this process, with the same
 // capabilities that decisions have. Tests that don't compile are a *CompileError.
-func (e *Engine) Test(ctx context.Context, o TestOptions) (TestReport, error) {
-	var report TestReport
+func (e *Engine) Test(ctx context.Context, o TestOptions) (schemas.PolicyTestReport, error) {
+	var report schemas.PolicyTestReport
 	if _, err := regexp.Compile(o.Run); err != nil {
 		return report, fmt.Errorf("policy tests: %w", err)
 	}
@@ -58,7 +60,7 @@ func (e *Engine) Test(ctx context.Context, o TestOptions) (TestReport, error) {
 		}
 	}
 	report.NoOwnTests = report.OwnRules > 0 && report.OwnTests == 0
-	slices.SortFunc(report.Results, func(a, b TestResult) int {
+	slices.SortFunc(report.Results, func(a, b schemas.PolicyTestResult) int {
 		return cmp.Or(cmp.Compare(a.Suite, b.Suite), cmp.Compare(a.Position.Path, b.Position.Path), cmp.Compare(a.Position.Line, b.Position.Line), cmp.Compare(a.Name, b.Name))
 	})
 	return report, nil
@@ -66,7 +68,7 @@ func (e *Engine) Test(ctx context.Context, o TestOptions) (TestReport, error) {
 
 // runSuite runs the tests among the modules. Coverage is measured for the modules in covered, or by default for all
 // modules that are not tests.
-func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered map[string]*ast.Module, data map[string]any, o TestOptions, report *TestReport) error {
+func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered map[string]*ast.Module, data map[string]any, o TestOptions, report *schemas.PolicyTestReport) error {
 	set, err := inputSchemas()
 	if err != nil {
 		return err
@@ -111,8 +113,8 @@ func (e *Engine) runSuite(ctx context.Context, suite string, modules, covered ma
 	return nil
 }
 
-func addTestResult(r *TestReport, suite string, t *tester.Result) {
-	out := TestResult{
+func addTestResult(r *schemas.PolicyTestReport, suite string, t *tester.Result) {
+	out := schemas.PolicyTestResult{
 		Suite: suite, Name: strings.TrimPrefix(t.Package, "data.") + "." + t.Name, Outcome: "pass",
 		Duration: t.Duration, Output: string(t.Output),
 	}
@@ -144,14 +146,14 @@ func addTestResult(r *TestReport, suite string, t *tester.Result) {
 	r.Results = append(r.Results, out)
 }
 
-func addCoverage(r *TestReport, suite string, c cover.Report, modules map[string]*ast.Module) {
+func addCoverage(r *schemas.PolicyTestReport, suite string, c cover.Report, modules map[string]*ast.Module) {
 	covered, missed := 0, 0
 	for _, p := range slices.Sorted(maps.Keys(modules)) {
 		f := c.Files[p]
 		if f == nil {
 			continue // it contains nothing to evaluate
 		}
-		file := FileCoverage{Suite: suite, Path: p, Percent: percent(f.CoveredLines, f.NotCoveredLines)}
+		file := schemas.PolicyCoverage{Suite: suite, Path: p, Percent: percent(f.CoveredLines, f.NotCoveredLines)}
 		for _, g := range f.NotCovered {
 			for line := g.Start.Row; line <= g.End.Row; line++ {
 				file.NotCovered = append(file.NotCovered, line)

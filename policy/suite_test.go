@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 func TestLibrary(t *testing.T) {
@@ -129,7 +131,7 @@ func TestRules(t *testing.T) {
 	if len(rules) != e.rules {
 		t.Errorf("%d rules are documented, and %d loaded", len(rules), e.rules)
 	}
-	seen := map[RuleDoc]bool{}
+	seen := map[schemas.PolicyRule]bool{}
 	for _, r := range rules {
 		if !strings.HasPrefix(r.Code, "CS-1") || r.Title == "" || r.Description == "" {
 			t.Errorf("%+v", r)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -135,7 +134,7 @@ func names(typed string, n schemas.Name) bool {
 }
 
 // originsOf are the desired entitlements by edge, however each is written.
-func originsOf(d *plan.Desired, g *graph.Graph, desc connectors.Description) map[edge]plan.Entitlement {
+func originsOf(d *plan.Desired, g *graph.Graph, desc schemas.Description) map[edge]plan.Entitlement {
 	out := map[edge]plan.Entitlement{}
 	for _, c := range d.Connections {
 		for _, e := range c.Entitlements {
@@ -151,9 +150,9 @@ type edge struct {
 	privilege string
 }
 
-func edgeOf(k schemas.Key, g *graph.Graph, desc connectors.Description) edge {
+func edgeOf(k schemas.Key, g *graph.Graph, desc schemas.Description) edge {
 	if typ, ok := desc.Type(k.Connection.Type); ok {
-		if t, ok := typ.Target(k.Target.Type); ok && (t.Edge == connectors.EdgeIdentity || t.Edge == connectors.EdgeMember) {
+		if t, ok := typ.Target(k.Target.Type); ok && (t.Edge == schemas.EdgeIdentity || t.Edge == schemas.EdgeMember) {
 			return edge{g.Name(k.Target), k.Connection, k.Privilege}
 		}
 	}
@@ -164,7 +163,7 @@ func edgeOf(k schemas.Key, g *graph.Graph, desc connectors.Description) edge {
 type answer struct {
 	*base
 	graph       *graph.Graph
-	description connectors.Description
+	description schemas.Description
 	origins     map[edge]plan.Entitlement
 	records     map[string]*schemas.AdmissionRecord // by commit
 }
@@ -186,7 +185,7 @@ func (p *answer) steps(ctx context.Context, a schemas.Access) ([]schemas.AccessS
 		// The connection that holds the entitlement is the group for members, the member for nested roles.
 		s := schemas.AccessStep{Key: schemas.Key{Connection: p.graph.Name(from), Target: to, Privilege: privilege}, Origin: schemas.OriginUnmanaged}
 		if typ, ok := p.description.Type(to.Type); ok {
-			if g, ok := typ.Target(from.Type); ok && (g.Edge == connectors.EdgeIdentity || g.Edge == connectors.EdgeMember) {
+			if g, ok := typ.Target(from.Type); ok && (g.Edge == schemas.EdgeIdentity || g.Edge == schemas.EdgeMember) {
 				s.Key = schemas.Key{Connection: to, Target: from, Privilege: privilege}
 			}
 		}

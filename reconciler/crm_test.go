@@ -280,7 +280,7 @@ type dimmed struct {
 	w *crm
 }
 
-func (r dimmed) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r dimmed) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	s, err := r.Reader.Read(ctx, sel)
 	r.w.mu.Lock()
 	defer r.w.mu.Unlock()

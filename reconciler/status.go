@@ -126,9 +126,9 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 	if err != nil {
 		return err
 	}
-	verified := ledger.VerificationVerified
+	verified := schemas.VerificationVerified
 	if desc.Attested {
-		verified = ledger.VerificationAttested
+		verified = schemas.VerificationAttested
 	}
 	for i, w := range rows {
 		q := w.version.Request
@@ -178,7 +178,7 @@ func (r *Reconciler) statusOf(ctx context.Context, l *ledger.Ledger, app *schema
 				s.Provisioning = "pending"
 			}
 		}
-		if d := fulfilling(s.Fulfilment); d != "" && s.Detail == "" || d != "" && s.Verification == ledger.VerificationPartial {
+		if d := fulfilling(s.Fulfilment); d != "" && s.Detail == "" || d != "" && s.Verification == schemas.VerificationPartial {
 			s.Detail = strings.TrimPrefix(s.Detail+"; "+d, "; ")
 		}
 		report.Requests = append(report.Requests, s)
@@ -240,13 +240,13 @@ func fulfilling(list []schemas.FulfilmentStatus) string {
 	for _, f := range list {
 		text := strings.TrimSpace(string(f.Via) + " " + f.To)
 		switch f.State {
-		case ledger.FulfilmentSubmitting, ledger.FulfilmentPending:
+		case schemas.FulfilmentSubmitting, schemas.FulfilmentPending:
 			text += " since " + fulfilment.Timestamp(f.Since)
-		case ledger.FulfilmentApplied:
+		case schemas.FulfilmentApplied:
 			text += ": reported as done, not found yet"
-		case ledger.FulfilmentDiffers:
+		case schemas.FulfilmentDiffers:
 			text += ": reported as done, not found"
-		case ledger.FulfilmentAttested:
+		case schemas.FulfilmentAttested:
 			text += ": attested"
 			if f.By != "" {
 				text += " by " + f.By

@@ -165,6 +165,12 @@ func TestStatusSettles(t *testing.T) {
 			runs: true,
 			want: map[string]string{"requests/on.yaml": "superseded superseded", "requests/off.yaml": "superseded superseded", "requests/zero.yaml": "applied verified"},
 		},
+		"an undone creation with what it was granted": {
+			changes: []files{{"requests/new.yaml": creation("authz", "temporary"), "requests/on.yaml": assignment("authz", "temporary", dave)},
+				{"requests/new.yaml": "", "requests/on.yaml": ""}},
+			runs: true,
+			want: map[string]string{"requests/on.yaml": "applied verified"},
+		},
 		"an object that is not there": {
 			changes: []files{{"requests/on.yaml": assignment("authz", "sales_reader", grants(user("dave"), read("sales.nothere")))}},
 			want:    map[string]string{"requests/on.yaml": "applied partial"},
@@ -189,5 +195,38 @@ func TestStatusSettles(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestAcceptedLater has a grant wait for its holder, who accepts after the run: the access is ours, and goes with the request.
+func TestAcceptedLater(t *testing.T) {
+	t.Parallel()
+	w := settled(t, nil)
+	invited := true
+	w.faults["authz"] = &fault{state: func(s *schemas.State) {
+		for i := range s.Connections {
+			for k := range s.Connections[i].Entitlements {
+				if e := &s.Connections[i].Entitlements[k]; invited && e.Target.SourceName == "dave" {
+					e.State = schemas.StateInvited
+				}
+			}
+		}
+	}}
+	w.land(files{"requests/two.yaml": assignment("authz", "sales_reader", grants(user("dave")))}, historytest.Bob())
+	wantCode(t, w.run(), 5)
+	if got := w.states("requests/two.yaml"); got != "applied pending" {
+		t.Errorf("invited: %s", got)
+	}
+	before := w.holds("authz")
+	wantCode(t, w.run(), 5)
+	invited = false
+	wantCode(t, w.run(), 0)
+	if got := w.states("requests/two.yaml"); got != "applied verified" {
+		t.Errorf("accepted: %s", got)
+	}
+	w.land(files{"requests/two.yaml": ""}, historytest.Bob())
+	wantCode(t, w.run(), 0)
+	if after := w.holds("authz"); len(after) != len(before)-1 {
+		t.Errorf("the request was undone, and %v is left of %v", after, before)
 	}
 }

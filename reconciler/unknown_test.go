@@ -70,15 +70,15 @@ func TestUnknownRemovesNothing(t *testing.T) {
 		{name: "unreachable", says: "the server is on fire", failed: true, ails: func(w *world) { w.faults["authz"] = &fault{open: unavailable} }},
 		{name: "a read that fails", says: "the server is on fire", failed: true, ails: func(w *world) { w.faults["authz"] = &fault{read: unavailable} }},
 		{name: "a read in part", says: "page 2 is missing", ails: func(w *world) {
-			w.faults["authz"] = &fault{state: func(s *connectors.State) {
+			w.faults["authz"] = &fault{state: func(s *schemas.State) {
 				s.Connections, s.Incomplete = s.Connections[:1], "page 2 is missing"
 			}}
 		}},
 		{name: "a read in part that shows all that was asked for", says: "page 2 is missing", ails: func(w *world) {
-			w.faults["authz"] = &fault{state: func(s *connectors.State) { s.Incomplete = "page 2 is missing" }}
+			w.faults["authz"] = &fault{state: func(s *schemas.State) { s.Incomplete = "page 2 is missing" }}
 		}},
 		{name: "suddenly nothing", says: "3 of 3 connections", unseen: true, ails: func(w *world) {
-			w.faults["authz"] = &fault{state: func(s *connectors.State) { s.Connections = nil }}
+			w.faults["authz"] = &fault{state: func(s *schemas.State) { s.Connections = nil }}
 		}},
 		{name: "an empty file", says: "empty", failed: true, ails: func(w *world) { w.overwrite("authz", "") }},
 		{name: "a file that was cut short", says: "cut short", failed: true, ails: func(w *world) { w.overwrite("authz", strings.TrimSuffix(w.content("authz"), "\n")) }},
@@ -162,8 +162,8 @@ func TestShrunkenRead(t *testing.T) {
 		"requests/out.yaml":   assignment("authz", "sales_reader", revokes(user("dave"))),
 		"requests/new.yaml":   creation("authz", "sales_writer"),
 	}, historytest.Bob())
-	shrink := func(s *connectors.State) {
-		s.Connections = slices.DeleteFunc(s.Connections, func(c connectors.Connection) bool { return c.SourceName != "sales_reader" })
+	shrink := func(s *schemas.State) {
+		s.Connections = slices.DeleteFunc(s.Connections, func(c schemas.Connection) bool { return c.SourceName != "sales_reader" })
 	}
 	w.faults["authz"] = &fault{state: shrink}
 	got := outcome(t, w.runWith(reconciler.RunOptions{Drift: true, Enforce: true}), "authz")
@@ -315,7 +315,7 @@ func TestUnverifiable(t *testing.T) {
 			w := settled(t, nil)
 			w.land(files{"requests/dave.yaml": assignment("authz", "sales_reader", grants(user("dave")))}, historytest.Bob())
 			reads := 0
-			w.faults["authz"] = &fault{state: func(s *connectors.State) {
+			w.faults["authz"] = &fault{state: func(s *schemas.State) {
 				if reads++; reads > 1 {
 					s.Incomplete = "the line went dead"
 				}

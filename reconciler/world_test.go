@@ -390,7 +390,7 @@ type fault struct {
 	// open and read fail; readBack fails all reads but the first of a connection.
 	open, read, readBack error
 	// state changes what was read.
-	state func(*connectors.State)
+	state func(*schemas.State)
 	// apply fails an operation; what depends on it is blocked.
 	apply func(*schemas.Operation) error
 	// lost carries out that many operations, reports none, and fails as if the connection broke.
@@ -432,13 +432,13 @@ type flakyReader struct {
 	reads int
 }
 
-func (r *flakyReader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *flakyReader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	r.reads++
 	if r.fault.read != nil {
-		return connectors.State{}, r.fault.read
+		return schemas.State{}, r.fault.read
 	}
 	if r.fault.readBack != nil && r.reads > 1 {
-		return connectors.State{}, r.fault.readBack
+		return schemas.State{}, r.fault.readBack
 	}
 	s, err := r.Reader.Read(ctx, sel)
 	if err == nil && r.fault.state != nil {

@@ -17,10 +17,8 @@ type Document struct {
 	Metadata Metadata
 	// Position is that of the document's first field.
 	Position Position
-	// Value is *Request for the three request kinds, else *Application, *Settings, *People,
-	// *AdmissionSpec, *BudgetOverrideSpec or *AcknowledgementSpec, with defaults filled in. Numbers in
-	// free-form mappings (payload, config) are int or float64.
-	Value any
+	// Value has its defaults filled in. Numbers in free-form mappings (payload, config) are int or float64.
+	Value Content
 
 	// Places finds the document's fields in its file; nil for one that knows its own position only.
 	Places Places
@@ -44,12 +42,4 @@ func (d Document) At(field string) Position {
 		return d.Position
 	}
 	return Position{Path: d.Position.Path, Line: line, Column: column}
-}
-
-// DocumentKinds are the kinds of documents, sorted.
-func DocumentKinds() []Kind {
-	return []Kind{
-		KindAcknowledgement, KindAdmission, KindApplication, KindBudgetOverride, KindConnectionAssignment,
-		KindConnectionCreation, KindConnectionDeletion, KindPeople, KindSettings,
-	}
 }

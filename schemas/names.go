@@ -8,36 +8,6 @@ import (
 // APIVersion is in every document, record and JSON output.
 const APIVersion = "countersign.dev/v1"
 
-// Kind names the kind of a document.
-type Kind string
-
-// The kinds of documents in an access repository.
-const (
-	KindConnectionCreation   Kind = "ConnectionCreation"
-	KindConnectionAssignment Kind = "ConnectionAssignment"
-	KindConnectionDeletion   Kind = "ConnectionDeletion"
-	KindApplication          Kind = "Application"
-	KindSettings             Kind = "Settings"
-	KindPeople               Kind = "People"
-	// KindAdmission admits content that was quarantined, as it is.
-	KindAdmission Kind = "Admission"
-	// KindBudgetOverride lifts the removal budget of one application for a while.
-	KindBudgetOverride Kind = "BudgetOverride"
-	// KindAcknowledgement accepts what only a person may accept: a rewritten branch, a first run's removals.
-	KindAcknowledgement Kind = "Acknowledgement"
-)
-
-// IsRequest reports whether documents of this kind ask for a change of access.
-func (k Kind) IsRequest() bool {
-	return k == KindConnectionCreation || k == KindConnectionAssignment || k == KindConnectionDeletion
-}
-
-// IsControl reports whether documents of this kind steer a run without changing access by themselves:
-// they live beside the requests and are folded with them.
-func (k Kind) IsControl() bool {
-	return k == KindAdmission || k == KindBudgetOverride || k == KindAcknowledgement
-}
-
 // Name identifies a connection, resource or identity inside one application by what people call it.
 // Native ids stay in state; they are not part of the key.
 type Name struct {

@@ -75,7 +75,7 @@ func connectorTable(registry connectors.Registry) string {
 			for _, x := range []struct {
 				ok   bool
 				mark string
-			}{{typ.Create, "C"}, {typ.Update, "U"}, {slices.ContainsFunc(typ.Grantable, func(g connectors.GrantableType) bool { return g.Grant }), "A"}, {typ.Delete, "D"}, {typ.Reassign, "R"}} {
+			}{{typ.Create, "C"}, {typ.Update, "U"}, {slices.ContainsFunc(typ.Grantable, func(g schemas.GrantableType) bool { return g.Grant }), "A"}, {typ.Delete, "D"}, {typ.Reassign, "R"}} {
 				if x.ok {
 					can += x.mark
 				}

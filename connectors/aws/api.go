@@ -251,8 +251,10 @@ func (r *reader) fault(ctx context.Context, op string, err error) error {
 		is(connectors.NotFound, "not found"+said)
 	case alreadyExists:
 		is(connectors.Conflict, "already exists"+said)
+		e.Dependents = []string{"what has the name"}
 	case deleteConflict:
 		is(connectors.Conflict, "something is still attached to it"+said)
+		e.Dependents = []string{"what is attached to it"}
 	case "ConcurrentModification":
 		is(connectors.Conflict, "somebody else is changing it: retry")
 	case "EntityTemporarilyUnmodifiable":

@@ -15,6 +15,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/rest"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Connector is the connector of AWS IAM.
@@ -30,7 +31,7 @@ var (
 func New() connectors.Connector { return Connector{} }
 
 // Describe returns the connector's abilities.
-func (Connector) Describe() connectors.Description { return describe() }
+func (Connector) Describe() schemas.Description { return describe() }
 
 // OpenReader signs in with the credential for planning, and checks that it belongs to the account.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
@@ -117,7 +118,7 @@ func configure(cfg connectors.Config) (*settings, error) {
 // reader uses one credential. Its methods are called one at a time.
 type reader struct {
 	*settings
-	description connectors.Description
+	description schemas.Description
 	iam         *iam.Client
 	transport   *transport
 	partition   string
@@ -187,11 +188,11 @@ func (r *reader) Close() error {
 }
 
 // Describe returns this account's abilities, which are those of every account, and its powerful connections.
-func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
+func (r *reader) Describe(ctx context.Context) (schemas.Description, error) {
 	d := describe()
 	d.Version = "2010-05-08" // of the API
 	if err := r.privileged(ctx, &d); err != nil {
-		return connectors.Description{}, err
+		return schemas.Description{}, err
 	}
 	return d, nil
 }

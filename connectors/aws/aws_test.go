@@ -68,9 +68,9 @@ func refused(t connectortest.TB, w connectors.Writer, code connectors.Code, o sc
 	return e
 }
 
-func one(t connectortest.TB, r connectors.Reader, n schemas.Name) connectors.Connection {
+func one(t connectortest.TB, r connectors.Reader, n schemas.Name) schemas.Connection {
 	t.Helper()
-	s, err := r.Read(t.Context(), connectors.Selection{Names: []schemas.Name{n}})
+	s, err := r.Read(t.Context(), schemas.Selection{Names: []schemas.Name{n}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 {
 		t.Fatalf("Read of %s: %d connections, %s, %v", n, len(s.Connections), s.Incomplete, err)
 	}
@@ -286,7 +286,7 @@ func TestProtection(t *testing.T) {
 	cfg := with(map[string]any{"tag": map[string]any{"key": "managed-by", "value": "countersign"}, "permissions_boundary": "arn:aws:iam::" + accountID + ":policy/team/limit",
 		"role_arn": "arn:aws:iam::" + accountID + ":role/team/planner", "apply_role_arn": "arn:aws:iam::" + accountID + ":role/team/applier"})(t, a.config)
 	w := writer(t, cfg)
-	s, err := w.Read(t.Context(), connectors.Selection{})
+	s, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -302,7 +302,7 @@ func TestProtection(t *testing.T) {
 	}
 	// Where the whole account is ours to change, some of it still is not.
 	all := writer(t, with(map[string]any{"path_prefix": "/"})(t, a.config))
-	everything, err := all.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"role": {"*"}}})
+	everything, err := all.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"role": {"*"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -334,7 +334,7 @@ func TestProtection(t *testing.T) {
 	refused(t, w, connectors.Invalid, update(name("role", "ours"), map[string]any{"permissions_boundary": boundaryARN}))
 	refused(t, w, connectors.Invalid, create(name("role", "x1"), map[string]any{"path": "/elsewhere/"}))
 	refused(t, w, connectors.Invalid, create(name("role", "AWSServiceRoleForY"), nil))
-	after, err := w.Read(t.Context(), connectors.Selection{})
+	after, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -440,6 +440,17 @@ func TestDeletionThatIsBlocked(t *testing.T) {
 	arn := a.arn(t, p)
 	a.call(t, "AttachGroupPolicy", "GroupName", "keeper", "PolicyArn", arn)
 	a.call(t, "CreateRole", "RoleName", "far", "AssumeRolePolicyDocument", anyTrust, "PermissionsBoundary", arn)
+	found, err := w.(connectors.Foreseer).Foresee(t.Context(), []schemas.Operation{remove(p), remove(g), update(p, map[string]any{"path": "/other/"})})
+	if err != nil || len(found) != 2 || !strings.Contains(found[0].Message, "permissions boundary of role far") || !strings.Contains(found[1].Message, "can't change the path of a policy") {
+		t.Errorf("foreseen: %v, %v", found, err)
+	}
+	machine := name("role", "t-machine")
+	must(t, w, create(machine, payloads()["role"][0]))
+	a.call(t, "CreateInstanceProfile", "InstanceProfileName", "web")
+	a.call(t, "AddRoleToInstanceProfile", "InstanceProfileName", "web", "RoleName", machine.SourceName)
+	if found, err := w.(connectors.Foreseer).Foresee(t.Context(), []schemas.Operation{remove(machine)}); err != nil || len(found) != 1 || !strings.Contains(found[0].Message, "instance profile web") {
+		t.Errorf("foreseen: %v, %v", found, err)
+	}
 	e := refused(t, w, connectors.Conflict, remove(p))
 	if got := strings.Join(e.Dependents, "\n"); !strings.Contains(got, "group keeper") || !strings.Contains(got, "role far") || strings.Contains(got, "t-g") {
 		t.Errorf("in the way are %q", e.Dependents)
@@ -546,7 +557,7 @@ func TestThrottling(t *testing.T) {
 		a.srv.set(func() { a.srv.throttle = 3 })
 		must(t, w, create(name("group", "t-g"), nil))
 		a.srv.set(func() { a.srv.throttle, a.srv.retryAfter = 1, "60" })
-		_, err := w.Read(t.Context(), connectors.Selection{})
+		_, err := w.Read(t.Context(), schemas.Selection{})
 		var e *connectors.Error
 		if !errors.As(err, &e) || e.Code != connectors.Unavailable || e.RetryAfter != time.Minute {
 			t.Errorf("got %v, want Unavailable with a minute", err)
@@ -589,7 +600,7 @@ func TestRolesThatComeAndGo(t *testing.T) {
 	must(t, w, create(name("role", "t-stays"), payloads()["role"][0]))
 	roles := func(change func(action string, body []byte) []byte) (names []string, incomplete string) {
 		at := a.srv.listen(t, func(action string, status int, body []byte) (int, []byte) { return status, change(action, body) })
-		s, err := writer(t, with(map[string]any{"endpoint": at, "settle": "20ms"})(t, a.config)).Read(t.Context(), connectors.Selection{Scope: map[string][]string{"role": {"t-*"}}})
+		s, err := writer(t, with(map[string]any{"endpoint": at, "settle": "20ms"})(t, a.config)).Read(t.Context(), schemas.Selection{Scope: map[string][]string{"role": {"t-*"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -656,14 +667,14 @@ func TestReadingIsCheap(t *testing.T) {
 		return n
 	}
 	before := sent()
-	if _, err := w.Read(t.Context(), connectors.Selection{}); err != nil {
+	if _, err := w.Read(t.Context(), schemas.Selection{}); err != nil {
 		t.Fatal(err)
 	}
 	if n := sent() - before; n != 3 {
 		t.Errorf("%d requests for a reading, want 3", n)
 	}
 	small := writer(t, a.config)
-	s, err := small.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"role": {"t-*"}}})
+	s, err := small.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"role": {"t-*"}}})
 	if err != nil || len(s.Connections) != 30 {
 		t.Errorf("in small pages: %d roles, %v", len(s.Connections), err)
 	}
@@ -682,7 +693,7 @@ func TestCredentials(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		_, err = r.Read(t.Context(), connectors.Selection{})
+		_, err = r.Read(t.Context(), schemas.Selection{})
 		return errors.Join(err, r.Close())
 	}
 	roles := map[string]any{"role_arn": role("plan"), "apply_role_arn": role("apply"), "external_id": "our-id"}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // BenchmarkRead reads groups of one member each, in pages as large as IAM allows. The server is the tests' own, so
@@ -35,7 +35,7 @@ func BenchmarkRead(b *testing.B) {
 			}
 			before := sent()
 			for b.Loop() {
-				s, err := w.Read(b.Context(), connectors.Selection{Scope: map[string][]string{"group": {"t-*"}}})
+				s, err := w.Read(b.Context(), schemas.Selection{Scope: map[string][]string{"group": {"t-*"}}})
 				if err != nil || s.Incomplete != "" || len(s.Connections) != n {
 					b.Fatalf("%d connections, %s, %v", len(s.Connections), s.Incomplete, err)
 				}

@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 //go:embed plan.sh
@@ -108,34 +108,34 @@ func powerfulPolicies() []string {
 func powerfulNames() []string { return []string{"*admin*", "*poweruser*"} }
 
 // describe returns the connector's abilities.
-func describe() connectors.Description {
-	name := func(n int) connectors.NameRule {
-		return connectors.NameRule{MaxBytes: n, Pattern: namePattern, FoldCase: true}
+func describe() schemas.Description {
+	name := func(n int) schemas.NameRule {
+		return schemas.NameRule{MaxBytes: n, Pattern: namePattern, FoldCase: true}
 	}
 	member := []string{"MEMBER"}
-	user := connectors.GrantableType{Type: typeUser, Edge: connectors.EdgeIdentity, Privileges: member, Default: member,
+	user := schemas.GrantableType{Type: typeUser, Edge: schemas.EdgeIdentity, Privileges: member, Default: member,
 		Names: name(128), Grant: true, Revoke: true}
 	// A holder of an attached policy gets the policy's rights, so it is a member of the policy.
-	policy := connectors.GrantableType{Type: typePolicy, Edge: connectors.EdgeConnection, Privileges: member, Default: member,
+	policy := schemas.GrantableType{Type: typePolicy, Edge: schemas.EdgeConnection, Privileges: member, Default: member,
 		Names: name(128), Privileged: powerfulNames(), Grant: true, Revoke: true}
 	attach, embed := []string{privilegeAttach}, []string{privilegeEmbed}
-	managed := connectors.GrantableType{Type: typeAWSPolicy, Edge: connectors.EdgeResource, Privileges: attach, Default: attach,
-		Names:      connectors.NameRule{MaxBytes: 640, Pattern: `(?:[A-Za-z0-9.,+@=_-]+/)*` + namePattern, FoldCase: true},
+	managed := schemas.GrantableType{Type: typeAWSPolicy, Edge: schemas.EdgeResource, Privileges: attach, Default: attach,
+		Names:      schemas.NameRule{MaxBytes: 640, Pattern: `(?:[A-Za-z0-9.,+@=_-]+/)*` + namePattern, FoldCase: true},
 		Privileged: powerfulPolicies(), Grant: true, Revoke: true}
-	inline := connectors.GrantableType{Type: typeInlinePolicy, Edge: connectors.EdgeResource, Privileges: embed, Default: embed,
-		Names: connectors.NameRule{MaxBytes: 128, Pattern: namePattern}, Grant: false, Revoke: true}
+	inline := schemas.GrantableType{Type: typeInlinePolicy, Edge: schemas.EdgeResource, Privileges: embed, Default: embed,
+		Names: schemas.NameRule{MaxBytes: 128, Pattern: namePattern}, Grant: false, Revoke: true}
 	roleNames := name(64)
 	roleNames.Reserved = reservedRoles()
-	return connectors.Description{
+	return schemas.Description{
 		Name: "aws", Title: "AWS IAM", NativeIDs: true, Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
-		Types: []connectors.ConnectionType{
+		Types: []schemas.ConnectionType{
 			{Name: typeGroup, Title: "Group", Payload: json.RawMessage(groupSchema), Create: true, Update: true, Delete: true,
-				Names: name(128), Privileged: powerfulNames(), Grantable: []connectors.GrantableType{user, policy, managed, inline}},
+				Names: name(128), Privileged: powerfulNames(), Grantable: []schemas.GrantableType{user, policy, managed, inline}},
 			{Name: typePolicy, Title: "Customer-managed policy", Payload: json.RawMessage(policySchema), Create: true, Update: true, Delete: true,
-				Names: name(128), Privileged: powerfulNames(), PrivilegedFields: []string{"document"}, Grantable: []connectors.GrantableType{user}},
+				Names: name(128), Privileged: powerfulNames(), PrivilegedFields: []string{"document"}, Grantable: []schemas.GrantableType{user}},
 			{Name: typeRole, Title: "Role", Payload: json.RawMessage(roleSchema), Create: true, Update: true, Delete: true,
 				Names: roleNames, Privileged: powerfulNames(), PrivilegedFields: []string{"assume_role_policy", "permissions_boundary"},
-				Grantable: []connectors.GrantableType{policy, managed, inline}},
+				Grantable: []schemas.GrantableType{policy, managed, inline}},
 		},
 	}
 }

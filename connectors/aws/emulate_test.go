@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/connectors/aws"
 	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/connectortest/servers"
+	"github.com/countersign/countersign/schemas"
 )
 
 // The emulator knows who somebody is, roles, and little more of IAM: that a credential is taken for what it is, and
@@ -21,7 +22,7 @@ func TestEmulator(t *testing.T) {
 		"endpoint": url + "/iam/", "sts_endpoint": url + "/sts/", "max_wait": "20ms", "settle": "100ms",
 	}}
 	w := writer(t, cfg)
-	s, err := w.Read(t.Context(), connectors.Selection{})
+	s, err := w.Read(t.Context(), schemas.Selection{})
 	if connectors.CodeOf(err) != connectors.Unsupported {
 		t.Errorf("Read: %d connections, %v, want %s", len(s.Connections), err, connectors.Unsupported)
 	}

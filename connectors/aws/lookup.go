@@ -48,7 +48,7 @@ func (r *run) find(ctx context.Context, o *schemas.Operation, n schemas.Name, id
 
 // couldBe reports whether IAM could have such a name at all.
 func (r *run) couldBe(n schemas.Name) bool {
-	rule := connectors.NameRule{MaxBytes: 128, Pattern: namePattern}
+	rule := schemas.NameRule{MaxBytes: 128, Pattern: namePattern}
 	if n.Type == typeRole {
 		rule.MaxBytes = 64
 	}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // powerful reports whether a document makes its holder an administrator, or lets them become one: every action,
@@ -49,7 +49,7 @@ func powerfulAction(action string) bool {
 }
 
 // privileged adds to the description the policies that are powerful by their documents, and the groups that have one.
-func (r *reader) privileged(ctx context.Context, d *connectors.Description) error {
+func (r *reader) privileged(ctx context.Context, d *schemas.Description) error {
 	a, err := r.read(ctx)
 	if err != nil {
 		return err
@@ -68,7 +68,7 @@ func (r *reader) privileged(ctx context.Context, d *connectors.Description) erro
 		g := a.groups[key]
 		if g.strong || slices.ContainsFunc(g.attached, func(arn string) bool {
 			name, ours := strings.CutPrefix(arn, r.managedPrefix())
-			return strong[arn] || ours && connectors.Match(powerfulPolicies(), name)
+			return strong[arn] || ours && schemas.Match(powerfulPolicies(), name)
 		}) {
 			groups = append(groups, g.name)
 		}

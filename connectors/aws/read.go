@@ -20,19 +20,19 @@ import (
 func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
 
 // Read reads the complete account, and returns the selected connections.
-func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	a, err := r.read(ctx)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	selected := connectors.Selected(sel, func(n schemas.Name) schemas.Name {
 		n.SourceName = fold(n.SourceName)
 		return n
 	})
-	state := connectors.State{Incomplete: a.doubt}
-	members := map[string][]connectors.Entitlement{} // of groups, by folded name; of policies, by ARN
+	state := schemas.State{Incomplete: a.doubt}
+	members := map[string][]schemas.Entitlement{} // of groups, by folded name; of policies, by ARN
 	for _, u := range a.users {
-		e := connectors.Entitlement{Target: schemas.Name{Type: typeUser, SourceName: u.name}, TargetID: u.id, Privilege: schemas.PrivilegeMember}
+		e := schemas.Entitlement{Target: schemas.Name{Type: typeUser, SourceName: u.name}, TargetID: u.id, Privilege: schemas.PrivilegeMember}
 		for _, g := range u.groups {
 			members[fold(g)] = append(members[fold(g)], e)
 		}
@@ -46,7 +46,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 			if !selected(n, e.id) {
 				continue
 			}
-			c := connectors.Connection{Name: n, NativeID: e.id, Payload: e.payload(), Protected: r.protected(e)}
+			c := schemas.Connection{Name: n, NativeID: e.id, Payload: e.payload(), Protected: r.protected(e)}
 			switch e.typ {
 			case typeGroup:
 				c.Entitlements = slices.Clone(members[fold(e.name)])
@@ -57,7 +57,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 				c.Entitlements = append(c.Entitlements, r.attachment(a, arn))
 			}
 			for _, name := range e.inline {
-				c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeInlinePolicy, SourceName: name}, Privilege: privilegeEmbed})
+				c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: typeInlinePolicy, SourceName: name}, Privilege: privilegeEmbed})
 			}
 			state.Connections = append(state.Connections, c)
 		}
@@ -67,11 +67,11 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 }
 
 // attachment is a managed policy as an entitlement.
-func (r *reader) attachment(a *account, arn string) connectors.Entitlement {
+func (r *reader) attachment(a *account, arn string) schemas.Entitlement {
 	if name, ok := strings.CutPrefix(arn, r.managedPrefix()); ok {
-		return connectors.Entitlement{Target: schemas.Name{Type: typeAWSPolicy, SourceName: name}, TargetID: arn, Privilege: privilegeAttach}
+		return schemas.Entitlement{Target: schemas.Name{Type: typeAWSPolicy, SourceName: name}, TargetID: arn, Privilege: privilegeAttach}
 	}
-	e := connectors.Entitlement{Target: schemas.Name{Type: typePolicy, SourceName: lastPart(arn)}, Privilege: schemas.PrivilegeMember}
+	e := schemas.Entitlement{Target: schemas.Name{Type: typePolicy, SourceName: lastPart(arn)}, Privilege: schemas.PrivilegeMember}
 	if p := a.policies[fold(lastPart(arn))]; p != nil {
 		e.Target.SourceName, e.TargetID = p.name, p.id
 	}
@@ -99,12 +99,12 @@ func (e *entity) payload() map[string]any {
 // List returns the items of a type. Later pages are cut from the reading of the first.
 func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page, error) {
 	op := "list " + strconv.QuoteToASCII(q.Type)
-	return r.lister.Page(q, fold, func() ([]connectors.Item, error) { return r.items(ctx, op, q.Type) })
+	return r.lister.Page(q, fold, func() ([]schemas.Item, error) { return r.items(ctx, op, q.Type) })
 }
 
-func (r *reader) items(ctx context.Context, op, typ string) ([]connectors.Item, error) {
-	var items []connectors.Item
-	add := func(i connectors.Item) { items = append(items, i) }
+func (r *reader) items(ctx context.Context, op, typ string) ([]schemas.Item, error) {
+	var items []schemas.Item
+	add := func(i schemas.Item) { items = append(items, i) }
 	switch typ {
 	case typeUser, typeGroup, typeRole, typePolicy, typeInlinePolicy:
 	case typeAWSPolicy:
@@ -116,7 +116,7 @@ func (r *reader) items(ctx context.Context, op, typ string) ([]connectors.Item, 
 			for i := range out.Policies {
 				arn := sdk.ToString(out.Policies[i].Arn)
 				if name, ok := strings.CutPrefix(arn, r.managedPrefix()); ok {
-					add(connectors.Item{Name: schemas.Name{Type: typ, SourceName: name}, NativeID: arn})
+					add(schemas.Item{Name: schemas.Name{Type: typ, SourceName: name}, NativeID: arn})
 				}
 			}
 			return out.IsTruncated, out.Marker, nil
@@ -135,7 +135,7 @@ func (r *reader) items(ctx context.Context, op, typ string) ([]connectors.Item, 
 		for _, x := range []index{a.groups, a.roles} {
 			for _, e := range x {
 				for _, name := range e.inline {
-					add(connectors.Item{Name: schemas.Name{Type: typ, SourceName: name}})
+					add(schemas.Item{Name: schemas.Name{Type: typ, SourceName: name}})
 				}
 			}
 		}
@@ -143,14 +143,14 @@ func (r *reader) items(ctx context.Context, op, typ string) ([]connectors.Item, 
 	}
 	for _, e := range map[string]index{typeUser: a.users, typeGroup: a.groups, typeRole: a.roles, typePolicy: a.policies}[typ] {
 		// Policies outside our path may be granted, if the application allows it; those of our own credential never.
-		add(connectors.Item{Name: schemas.Name{Type: typ, SourceName: e.name}, NativeID: e.id, Protected: e.own, Connection: typ != typeUser})
+		add(schemas.Item{Name: schemas.Name{Type: typ, SourceName: e.name}, NativeID: e.id, Protected: e.own, Connection: typ != typeUser})
 	}
 	return items, nil
 }
 
 // Normalize converts documents to one form, and returns an error for values that IAM would refuse.
-func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(r.description, s, func(c *connectors.Connection) error {
+func (r *reader) Normalize(s schemas.State) (schemas.State, error) {
+	return connectors.NormalizeWith(r.description, s, func(c *schemas.Connection) error {
 		payload, err := r.normal(c.Type, c.Payload)
 		c.Payload = payload
 		return err

@@ -112,7 +112,7 @@ func (w *writer) one(s *store, o *schemas.Operation) error {
 		return unknownType(op, o.Connection.Type)
 	}
 	if o.NativeID != "" || o.TargetID != "" {
-		return fault(connectors.Conflict, op, "source_id: not supported, a Casbin file has names only; leave it out", nil)
+		return connectors.Obstruct(o, "source_id", "source_id: not supported, a Casbin file has names only; leave it out")
 	}
 	switch o.Kind {
 	case schemas.OperationCreate:
@@ -179,7 +179,7 @@ func (s *store) create(op string, o *schemas.Operation) error {
 		s.keep(name)
 		return nil
 	}
-	return fault(connectors.Conflict, op, "the name already belongs to a "+s.kind(name)+", and Casbin has a single namespace; if it is a "+o.Connection.Type+", declare it with a p2 line", nil)
+	return connectors.Obstruct(o, s.kind(name)+" "+name, "the name already belongs to a %s, and Casbin has a single namespace; if it is a %s, declare it with a p2 line", s.kind(name), o.Connection.Type)
 }
 
 func (s *store) update(op string, o *schemas.Operation) error {
@@ -200,14 +200,14 @@ func (s *store) update(op string, o *schemas.Operation) error {
 }
 
 // membership returns the two fields of an entitlement's g line.
-func membership(o *schemas.Operation, g connectors.GrantableType) (member, parent string) {
-	if g.Edge == connectors.EdgeConnection {
+func membership(o *schemas.Operation, g schemas.GrantableType) (member, parent string) {
+	if g.Edge == schemas.EdgeConnection {
 		return o.Connection.SourceName, o.Target.SourceName
 	}
 	return o.Target.SourceName, o.Connection.SourceName
 }
 
-func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableType) error {
+func (s *store) grant(op string, o *schemas.Operation, g schemas.GrantableType) error {
 	name, target := o.Connection.SourceName, o.Target.SourceName
 	if !g.Grant {
 		return fault(connectors.Unsupported, op, fmt.Sprintf("a %s can't become a member of a %s; grant it to the group's members instead", o.Connection.Type, g.Type), nil)
@@ -223,7 +223,7 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 			return err
 		}
 	}
-	if g.Edge == connectors.EdgeResource {
+	if g.Edge == schemas.EdgeResource {
 		if !s.object(target) {
 			return fault(connectors.NotFound, op, "object not found in the policy file; declare it with a p4 line", nil)
 		}
@@ -237,7 +237,7 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 	case s.kind(target) != g.Type:
 		return fault(connectors.NotFound, op, g.Type+" not found in the policy file", nil)
 	case g.Type == TypeUser && len(s.members[target]) > 0:
-		return fault(connectors.Conflict, op, "the user has members, who would gain the access too", nil)
+		return connectors.Obstruct(o, "members of user "+target, "the user has members, who would gain the access too")
 	}
 	member, parent := membership(o, g)
 	if len(s.parents[member][parent]) > 0 {
@@ -252,9 +252,9 @@ func (s *store) grant(op string, o *schemas.Operation, g connectors.GrantableTyp
 	return nil
 }
 
-func (s *store) revoke(op string, o *schemas.Operation, g connectors.GrantableType) error {
+func (s *store) revoke(op string, o *schemas.Operation, g schemas.GrantableType) error {
 	name, target := o.Connection.SourceName, o.Target.SourceName
-	if g.Edge == connectors.EdgeResource {
+	if g.Edge == schemas.EdgeResource {
 		// Any action can be revoked, also one that the config doesn't list.
 		p := permission{target, o.Privilege}
 		if s.kind(name) == o.Connection.Type && len(s.perms[name][p]) > 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/casbin/casbin/v2/model"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 //go:embed rbac.conf
@@ -31,7 +32,7 @@ var _ connectors.Connector = Connector{}
 func New() connectors.Connector { return Connector{} }
 
 // Describe describes the connector with the default actions. The config can list others.
-func (Connector) Describe() connectors.Description { return describe(defaultActions()) }
+func (Connector) Describe() schemas.Description { return describe(defaultActions()) }
 
 // settings are spec.config.
 type settings struct {

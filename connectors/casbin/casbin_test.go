@@ -137,7 +137,7 @@ func TestEnforcer(t *testing.T) {
 		enforce(t, e, false, "alice", "sales.orders", "write")
 	}
 	check()
-	before, err := w.Read(t.Context(), connectors.Selection{})
+	before, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestEnforcer(t *testing.T) {
 	if err := enforcer(t, path).SavePolicy(); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := w.Read(t.Context(), connectors.Selection{}); err != nil || s.Incomplete == "" {
+	if s, err := w.Read(t.Context(), schemas.Selection{}); err != nil || s.Incomplete == "" {
 		t.Errorf("a file without a last newline passes for whole (%v)", err)
 	}
 	b, err := os.ReadFile(path)
@@ -157,7 +157,7 @@ func TestEnforcer(t *testing.T) {
 	if err := os.WriteFile(path, append(b, '\n'), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	after, err := w.Read(t.Context(), connectors.Selection{})
+	after, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,17 +183,17 @@ func TestUndeclared(t *testing.T) {
 	t.Cleanup(func() { f.write(t, "") }) // the example has no foreign lines
 	w := writer(t, f.cfg)
 	admin := name("role", "data2_admin")
-	read := func() []connectors.Connection {
+	read := func() []schemas.Connection {
 		t.Helper()
-		s, err := w.Read(t.Context(), connectors.Selection{})
+		s, err := w.Read(t.Context(), schemas.Selection{})
 		if err != nil || s.Incomplete != "" {
 			t.Fatalf("%v %s", err, s.Incomplete)
 		}
 		return s.Connections
 	}
 	payload := map[string]any{"title": "", "description": "", "critical": false}
-	want := []connectors.Connection{
-		{Name: admin, Payload: payload, Entitlements: []connectors.Entitlement{
+	want := []schemas.Connection{
+		{Name: admin, Payload: payload, Entitlements: []schemas.Entitlement{
 			{Target: name("object", "data2"), Privilege: "read"}, {Target: name("object", "data2"), Privilege: "write"},
 			{Target: name("role", "root"), Privilege: "MEMBER"}, {Target: name("user", "alice"), Privilege: "MEMBER"},
 		}},
@@ -242,22 +242,22 @@ func TestUndeclared(t *testing.T) {
 // What belongs to no role or group is counted, with the user that has it.
 func TestNotRead(t *testing.T) {
 	t.Parallel()
-	of := func(what, user string, count int) connectors.NotRead {
-		n := connectors.NotRead{What: what, Count: count}
+	of := func(what, user string, count int) schemas.NotRead {
+		n := schemas.NotRead{What: what, Count: count}
 		if user != "" {
 			n.Connection = name("user", user)
 		}
 		return n
 	}
 	var many strings.Builder
-	var hundred []connectors.NotRead
+	var hundred []schemas.NotRead
 	for i := range 103 {
 		fmt.Fprintf(&many, "p, u%03d, orders, read\np, u%03d, orders, write\n", i, i)
 		if i < 100 {
 			hundred = append(hundred, of("permission of a user", fmt.Sprintf("u%03d", i), 2))
 		}
 	}
-	for text, want := range map[string][]connectors.NotRead{
+	for text, want := range map[string][]schemas.NotRead{
 		"p2, reader, role, , , false\np, reader, orders, read\ng, alice, reader\n":   nil,
 		"p, alice, orders, admin\np, alice, orders, admin\np, alice, orders, read\n": {of("permission of a user", "alice", 2)},
 		"p3, bob\ng, alice, bob\ng, carol, bob\n":                                    {of("membership in a user", "bob", 2)},
@@ -267,7 +267,7 @@ func TestNotRead(t *testing.T) {
 		f := newFile(t, "")
 		f.write(t, text)
 		w := writer(t, f.cfg)
-		for _, sel := range []connectors.Selection{{}, {Scope: map[string][]string{"role": {"reader"}}}} {
+		for _, sel := range []schemas.Selection{{}, {Scope: map[string][]string{"role": {"reader"}}}} {
 			s, err := w.Read(t.Context(), sel)
 			if err != nil || s.Incomplete != "" {
 				t.Fatalf("%v %s", err, s.Incomplete)
@@ -380,7 +380,7 @@ func TestReadingWritesNothing(t *testing.T) {
 	if _, ok := r.(connectors.Writer); ok {
 		t.Error("what is opened for reading can write")
 	}
-	if _, err := r.Read(t.Context(), connectors.Selection{}); err != nil {
+	if _, err := r.Read(t.Context(), schemas.Selection{}); err != nil {
 		t.Error(err)
 	}
 	if _, err := r.List(t.Context(), connectors.Query{Type: "user"}); err != nil {
@@ -462,7 +462,7 @@ func TestManyWriters(t *testing.T) {
 		})
 	}
 	group.Wait()
-	s, err := writer(t, config(path)).Read(t.Context(), connectors.Selection{})
+	s, err := writer(t, config(path)).Read(t.Context(), schemas.Selection{})
 	if err != nil || len(s.Connections) != writers*each {
 		t.Errorf("%d connections, want %d (%v)", len(s.Connections), writers*each, err)
 	}
@@ -548,7 +548,7 @@ func BenchmarkRead(b *testing.B) {
 			apply(b, w, ops...)
 			b.ReportAllocs()
 			for b.Loop() {
-				if s, err := w.Read(b.Context(), connectors.Selection{}); err != nil || len(s.Connections) != n {
+				if s, err := w.Read(b.Context(), schemas.Selection{}); err != nil || len(s.Connections) != n {
 					b.Fatal(err)
 				}
 			}

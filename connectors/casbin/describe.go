@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // The types of connections, resources and identities.
@@ -62,34 +62,34 @@ const namePattern = `[^\p{C}\p{Z},"](?:[^\p{C}\p{Zl}\p{Zp},"]*[^\p{C}\p{Z},"])?`
 
 const maxNameBytes = 255
 
-func nameRule() connectors.NameRule {
-	return connectors.NameRule{MaxBytes: maxNameBytes, Pattern: namePattern}
+func nameRule() schemas.NameRule {
+	return schemas.NameRule{MaxBytes: maxNameBytes, Pattern: namePattern}
 }
 
 var validName = regexp.MustCompile(`\A(?:` + namePattern + `)\z`)
 
-func describe(actions []string) connectors.Description {
-	member := func(typ string, edge connectors.Edge, grant bool) connectors.GrantableType {
-		return connectors.GrantableType{Type: typ, Edge: edge, Privileges: []string{"MEMBER"}, Default: []string{"MEMBER"},
+func describe(actions []string) schemas.Description {
+	member := func(typ string, edge schemas.Edge, grant bool) schemas.GrantableType {
+		return schemas.GrantableType{Type: typ, Edge: edge, Privileges: []string{"MEMBER"}, Default: []string{"MEMBER"},
 			Names: nameRule(), Grant: grant, Revoke: true}
 	}
-	object := connectors.GrantableType{Type: TypeObject, Edge: connectors.EdgeResource, Privileges: slices.Clone(actions),
+	object := schemas.GrantableType{Type: TypeObject, Edge: schemas.EdgeResource, Privileges: slices.Clone(actions),
 		Default: []string{actions[0]}, Names: nameRule(), Grant: true, Revoke: true}
 	if slices.Contains(actions, "admin") {
 		object.PrivilegedPrivileges = []string{"admin"}
 	}
-	connection := func(name, title string, grantable ...connectors.GrantableType) connectors.ConnectionType {
-		return connectors.ConnectionType{Name: name, Title: title, Payload: json.RawMessage(payloadSchema), Create: true, Update: true,
-			Delete: true, Names: nameRule(), Grantable: append([]connectors.GrantableType{object}, grantable...)}
+	connection := func(name, title string, grantable ...schemas.GrantableType) schemas.ConnectionType {
+		return schemas.ConnectionType{Name: name, Title: title, Payload: json.RawMessage(payloadSchema), Create: true, Update: true,
+			Delete: true, Names: nameRule(), Grantable: append([]schemas.GrantableType{object}, grantable...)}
 	}
-	return connectors.Description{
+	return schemas.Description{
 		Name: "casbin", Title: "Casbin policy file", Config: json.RawMessage(configSchema),
-		Types: []connectors.ConnectionType{
-			connection(TypeGroup, "Group", member(TypeUser, connectors.EdgeIdentity, true), member(TypeGroup, connectors.EdgeMember, true),
-				member(TypeRole, connectors.EdgeConnection, true)),
+		Types: []schemas.ConnectionType{
+			connection(TypeGroup, "Group", member(TypeUser, schemas.EdgeIdentity, true), member(TypeGroup, schemas.EdgeMember, true),
+				member(TypeRole, schemas.EdgeConnection, true)),
 			// A role can be removed from a group but not added: the group's members should be granted the role instead.
-			connection(TypeRole, "Role", member(TypeUser, connectors.EdgeIdentity, true), member(TypeRole, connectors.EdgeConnection, true),
-				member(TypeGroup, connectors.EdgeConnection, false)),
+			connection(TypeRole, "Role", member(TypeUser, schemas.EdgeIdentity, true), member(TypeRole, schemas.EdgeConnection, true),
+				member(TypeGroup, schemas.EdgeConnection, false)),
 		},
 		PlanScript: planScript, ApplyScript: applyScript,
 	}

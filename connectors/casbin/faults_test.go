@@ -22,12 +22,12 @@ type flawed struct {
 	name string
 	// finds is the case that has to fail.
 	finds     string
-	describe  func(*connectors.Description)
-	read      func(connectors.Selection, *connectors.State, *error)
-	selection func(connectors.Selection) connectors.Selection
+	describe  func(*schemas.Description)
+	read      func(schemas.Selection, *schemas.State, *error)
+	selection func(schemas.Selection) schemas.Selection
 	list      func(connectors.Query, *connectors.Page, *error)
 	query     func(*connectors.Query)
-	normalize func(in connectors.State, out *connectors.State, err *error)
+	normalize func(in schemas.State, out *schemas.State, err *error)
 	apply     func(ctx context.Context, w connectors.Writer, ops []schemas.Operation, report func(connectors.Outcome)) error
 	open      func(error) error
 	closed    bool
@@ -57,7 +57,7 @@ func reported(edit func(op schemas.Operation, o *connectors.Outcome)) func(conte
 	}
 }
 
-func hasEdge(s connectors.State, op schemas.Operation) bool {
+func hasEdge(s schemas.State, op schemas.Operation) bool {
 	for _, c := range s.Connections {
 		for _, e := range c.Entitlements {
 			if c.Name == op.Connection && op.Target != nil && e.Target == *op.Target && e.Privilege == op.Privilege {
@@ -70,29 +70,29 @@ func hasEdge(s connectors.State, op schemas.Operation) bool {
 
 func flaws() []flawed {
 	return []flawed{
-		{name: "an open schema", finds: "describe", describe: func(d *connectors.Description) {
+		{name: "an open schema", finds: "describe", describe: func(d *schemas.Description) {
 			for i := range d.Types {
 				d.Types[i].Payload = []byte(strings.ReplaceAll(string(d.Types[i].Payload), `"additionalProperties": false`, `"additionalProperties": true`))
 			}
 		}},
-		{name: "no script", finds: "describe", describe: func(d *connectors.Description) { d.PlanScript = "" }},
-		{name: "a default that does not fit", finds: "describe", describe: func(d *connectors.Description) {
+		{name: "no script", finds: "describe", describe: func(d *schemas.Description) { d.PlanScript = "" }},
+		{name: "a default that does not fit", finds: "describe", describe: func(d *schemas.Description) {
 			d.Types[0].Payload = []byte(strings.ReplaceAll(string(d.Types[0].Payload), `"default": false`, `"default": "no"`))
 		}},
-		{name: "a default privilege that is none", finds: "describe", describe: func(d *connectors.Description) { d.Types[0].Grantable[0].Default = []string{"own"} }},
-		{name: "incomplete passes for whole", finds: "incomplete read", read: func(_ connectors.Selection, s *connectors.State, _ *error) { s.Incomplete = "" }},
-		{name: "an error passes for nothing", finds: "incomplete read", read: func(_ connectors.Selection, s *connectors.State, err *error) {
+		{name: "a default privilege that is none", finds: "describe", describe: func(d *schemas.Description) { d.Types[0].Grantable[0].Default = []string{"own"} }},
+		{name: "incomplete passes for whole", finds: "incomplete read", read: func(_ schemas.Selection, s *schemas.State, _ *error) { s.Incomplete = "" }},
+		{name: "an error passes for nothing", finds: "incomplete read", read: func(_ schemas.Selection, s *schemas.State, err *error) {
 			*err = nil
 			s.Incomplete = ""
 		}},
-		{name: "the last connection is lost", finds: "selection", read: func(_ connectors.Selection, s *connectors.State, _ *error) {
+		{name: "the last connection is lost", finds: "selection", read: func(_ schemas.Selection, s *schemas.State, _ *error) {
 			if len(s.Connections) > 1 {
 				s.Connections = s.Connections[:len(s.Connections)-1]
 			}
 		}},
-		{name: "unsorted connections", finds: "selection", read: func(_ connectors.Selection, s *connectors.State, _ *error) { slices.Reverse(s.Connections) }},
-		{name: "scope is ignored", finds: "selection", selection: func(connectors.Selection) connectors.Selection { return connectors.Selection{} }},
-		{name: "names are ignored", finds: "selection", selection: func(s connectors.Selection) connectors.Selection {
+		{name: "unsorted connections", finds: "selection", read: func(_ schemas.Selection, s *schemas.State, _ *error) { slices.Reverse(s.Connections) }},
+		{name: "scope is ignored", finds: "selection", selection: func(schemas.Selection) schemas.Selection { return schemas.Selection{} }},
+		{name: "names are ignored", finds: "selection", selection: func(s schemas.Selection) schemas.Selection {
 			if s.Scope != nil {
 				s.Names = nil
 			}
@@ -102,8 +102,8 @@ func flaws() []flawed {
 		{name: "the list ignores names", finds: "list", query: func(q *connectors.Query) { q.Names = nil }},
 		{name: "the list ignores the limit", finds: "list", query: func(q *connectors.Query) { q.Limit = 0 }},
 		{name: "the list is empty for unknown types", finds: "list", list: func(_ connectors.Query, p *connectors.Page, err *error) { *err = nil }},
-		{name: "normalize takes anything", finds: "normalize", normalize: func(in connectors.State, out *connectors.State, err *error) { *out, *err = in, nil }},
-		{name: "normalize invents attributes", finds: "normalize", normalize: func(_ connectors.State, out *connectors.State, _ *error) {
+		{name: "normalize takes anything", finds: "normalize", normalize: func(in schemas.State, out *schemas.State, err *error) { *out, *err = in, nil }},
+		{name: "normalize invents attributes", finds: "normalize", normalize: func(_ schemas.State, out *schemas.State, _ *error) {
 			for i := range out.Connections {
 				if out.Connections[i].Payload == nil {
 					out.Connections[i].Payload = map[string]any{"description": ""}
@@ -132,7 +132,7 @@ func flaws() []flawed {
 		})},
 		{name: "dependents go on", finds: "dependents", apply: edited(func(op *schemas.Operation) { op.DependsOn = nil })},
 		{name: "a revocation twice is an error", finds: "grant and revoke", apply: func(ctx context.Context, w connectors.Writer, ops []schemas.Operation, report func(connectors.Outcome)) error {
-			before, err := w.Read(ctx, connectors.Selection{})
+			before, err := w.Read(ctx, schemas.Selection{})
 			if err != nil {
 				return err
 			}
@@ -143,7 +143,7 @@ func flaws() []flawed {
 			})(ctx, w, ops, report)
 		}},
 		{name: "a grant twice is an error", finds: "grant and revoke", apply: func(ctx context.Context, w connectors.Writer, ops []schemas.Operation, report func(connectors.Outcome)) error {
-			before, err := w.Read(ctx, connectors.Selection{})
+			before, err := w.Read(ctx, schemas.Selection{})
 			if err != nil {
 				return err
 			}
@@ -207,7 +207,7 @@ func flaws() []flawed {
 			return w.Apply(context.WithoutCancel(ctx), ops, report)
 		}},
 		{name: "a revocation takes another with it", finds: "foreign entries", apply: func(ctx context.Context, w connectors.Writer, ops []schemas.Operation, report func(connectors.Outcome)) error {
-			s, err := w.Read(ctx, connectors.Selection{})
+			s, err := w.Read(ctx, schemas.Selection{})
 			if err != nil {
 				return err
 			}
@@ -238,7 +238,7 @@ func flaws() []flawed {
 			})
 		}},
 		{name: "an update turns over each time", finds: "update", apply: func(ctx context.Context, w connectors.Writer, ops []schemas.Operation, report func(connectors.Outcome)) error {
-			s, err := w.Read(ctx, connectors.Selection{})
+			s, err := w.Read(ctx, schemas.Selection{})
 			if err != nil {
 				return err
 			}
@@ -251,7 +251,7 @@ func flaws() []flawed {
 			})(ctx, w, ops, report)
 		}},
 		{name: "a deletion leaves what has entitlements", finds: "delete", apply: func(ctx context.Context, w connectors.Writer, ops []schemas.Operation, report func(connectors.Outcome)) error {
-			s, err := w.Read(ctx, connectors.Selection{})
+			s, err := w.Read(ctx, schemas.Selection{})
 			if err != nil {
 				return err
 			}
@@ -264,12 +264,12 @@ func flaws() []flawed {
 			})(ctx, w, ops, report)
 		}},
 		{name: "a creation twice is an error", finds: "create", apply: func(ctx context.Context, w connectors.Writer, ops []schemas.Operation, report func(connectors.Outcome)) error {
-			s, err := w.Read(ctx, connectors.Selection{})
+			s, err := w.Read(ctx, schemas.Selection{})
 			if err != nil {
 				return err
 			}
 			return reported(func(op schemas.Operation, o *connectors.Outcome) {
-				if op.Kind == schemas.OperationCreate && slices.ContainsFunc(s.Connections, func(c connectors.Connection) bool { return c.Name == op.Connection }) {
+				if op.Kind == schemas.OperationCreate && slices.ContainsFunc(s.Connections, func(c schemas.Connection) bool { return c.Name == op.Connection }) {
 					o.Err = &connectors.Error{Code: connectors.Conflict, Message: "it is there already"}
 				}
 			})(ctx, w, ops, report)
@@ -296,7 +296,7 @@ func flaws() []flawed {
 			if err := w.Apply(ctx, ops, report); err != nil {
 				return err
 			}
-			s, err := w.Read(ctx, connectors.Selection{})
+			s, err := w.Read(ctx, schemas.Selection{})
 			if err != nil {
 				return err
 			}
@@ -339,7 +339,7 @@ func TestSuiteFindsFaults(t *testing.T) {
 	}
 }
 
-func (f flawed) Describe() connectors.Description {
+func (f flawed) Describe() schemas.Description {
 	d := casbin.New().Describe()
 	if f.describe != nil {
 		f.describe(&d)
@@ -376,7 +376,7 @@ func (w *flawedWriter) Close() error {
 	return w.Writer.Close()
 }
 
-func (w *flawedWriter) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (w *flawedWriter) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	if w.f.selection != nil {
 		sel = w.f.selection(sel)
 	}
@@ -398,7 +398,7 @@ func (w *flawedWriter) List(ctx context.Context, q connectors.Query) (connectors
 	return p, err
 }
 
-func (w *flawedWriter) Normalize(s connectors.State) (connectors.State, error) {
+func (w *flawedWriter) Normalize(s schemas.State) (schemas.State, error) {
 	out, err := w.Writer.Normalize(s)
 	if w.f.normalize != nil {
 		w.f.normalize(s, &out, &err)

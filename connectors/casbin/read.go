@@ -15,7 +15,7 @@ import (
 
 type reader struct {
 	settings    settings
-	description connectors.Description
+	description schemas.Description
 }
 
 var _ connectors.Reader = (*reader)(nil)
@@ -23,7 +23,7 @@ var _ connectors.Reader = (*reader)(nil)
 // Close does nothing: the file isn't kept open.
 func (r *reader) Close() error { return nil }
 
-func (r *reader) Describe(context.Context) (connectors.Description, error) {
+func (r *reader) Describe(context.Context) (schemas.Description, error) {
 	return describe(r.settings.Actions), nil
 }
 
@@ -35,12 +35,12 @@ func (r *reader) store(op string) (*store, error) {
 	return parse(snap.content), nil
 }
 
-func (r *reader) Read(_ context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) Read(_ context.Context, sel schemas.Selection) (schemas.State, error) {
 	s, err := r.store("read the policy file")
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
-	state := connectors.State{Incomplete: s.fault, NotRead: s.notRead()}
+	state := schemas.State{Incomplete: s.fault, NotRead: s.notRead()}
 	selected := sel.Selector(nil)
 	for _, typ := range r.description.Types {
 		for _, name := range s.subjects(typ.Name) {
@@ -54,11 +54,11 @@ func (r *reader) Read(_ context.Context, sel connectors.Selection) (connectors.S
 }
 
 // connection returns a connection with its entitlements.
-func (s *store) connection(n schemas.Name) connectors.Connection {
+func (s *store) connection(n schemas.Name) schemas.Connection {
 	d := s.declared[n.SourceName] // an undeclared role has the default payload
-	c := connectors.Connection{Name: n, Payload: d.payload()}
+	c := schemas.Connection{Name: n, Payload: d.payload()}
 	hold := func(typ, name, privilege string) {
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, Privilege: privilege})
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, Privilege: privilege})
 	}
 	for p := range s.perms[n.SourceName] {
 		hold(TypeObject, p.object, p.action)
@@ -76,7 +76,7 @@ func (s *store) connection(n schemas.Name) connectors.Connection {
 			hold(kind, member, schemas.PrivilegeMember)
 		}
 	}
-	slices.SortFunc(c.Entitlements, connectors.Entitlement.Compare)
+	slices.SortFunc(c.Entitlements, schemas.Entitlement.Compare)
 	return c
 }
 
@@ -85,7 +85,7 @@ const maxNotRead = 100
 
 // notRead counts the access in the file that belongs to no role or group: what users hold by themselves, what hangs on a
 // user that has members, and rules of other sections.
-func (s *store) notRead() []connectors.NotRead {
+func (s *store) notRead() []schemas.NotRead {
 	permissions, memberships := map[string]int{}, map[string]int{}
 	for name, held := range s.perms {
 		if len(held) > 0 && s.kind(name) == TypeUser {
@@ -97,7 +97,7 @@ func (s *store) notRead() []connectors.NotRead {
 			memberships[name] = len(members)
 		}
 	}
-	var out []connectors.NotRead
+	var out []schemas.NotRead
 	for _, kind := range []struct {
 		what  string
 		count map[string]int
@@ -108,14 +108,14 @@ func (s *store) notRead() []connectors.NotRead {
 				rest += kind.count[name]
 				continue
 			}
-			out = append(out, connectors.NotRead{What: kind.what, Count: kind.count[name], Connection: schemas.Name{Type: TypeUser, SourceName: name}})
+			out = append(out, schemas.NotRead{What: kind.what, Count: kind.count[name], Connection: schemas.Name{Type: TypeUser, SourceName: name}})
 		}
 		if rest > 0 {
-			out = append(out, connectors.NotRead{What: kind.what, Count: rest})
+			out = append(out, schemas.NotRead{What: kind.what, Count: rest})
 		}
 	}
 	for _, section := range slices.Sorted(maps.Keys(s.sections)) {
-		out = append(out, connectors.NotRead{What: "rule of section " + section, Count: s.sections[section]})
+		out = append(out, schemas.NotRead{What: "rule of section " + section, Count: s.sections[section]})
 	}
 	return out
 }
@@ -145,9 +145,9 @@ func (r *reader) List(_ context.Context, q connectors.Query) (connectors.Page, e
 	default:
 		return connectors.Page{}, fault(connectors.Unsupported, op, "unknown type "+strconv.QuoteToASCII(q.Type), nil)
 	}
-	items := make([]connectors.Item, 0, len(names))
+	items := make([]schemas.Item, 0, len(names))
 	for _, n := range names {
-		item := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: n}}
+		item := schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: n}}
 		if q.Type != TypeObject {
 			item.Connection = q.Type != TypeUser || len(s.members[n]) > 0
 		}
@@ -159,39 +159,39 @@ func (r *reader) List(_ context.Context, q connectors.Query) (connectors.Page, e
 	return connectors.PageOf(connectors.OnlyNamed(items, q.Names, nil), q), nil
 }
 
-func (r *reader) Normalize(state connectors.State) (connectors.State, error) {
+func (r *reader) Normalize(state schemas.State) (schemas.State, error) {
 	const op = "check against the policy file's rules"
-	out := connectors.State{Incomplete: state.Incomplete, NotRead: state.NotRead}
+	out := schemas.State{Incomplete: state.Incomplete, NotRead: state.NotRead}
 	for _, c := range state.Connections {
 		typ, ok := r.description.Type(c.Type)
 		if !ok {
-			return connectors.State{}, unknownType(op, c.Type)
+			return schemas.State{}, unknownType(op, c.Type)
 		}
 		if err := checkName(op, c.SourceName); err != nil {
-			return connectors.State{}, err
+			return schemas.State{}, err
 		}
 		if err := checkPayload(op, c.Payload); err != nil {
-			return connectors.State{}, err
+			return schemas.State{}, err
 		}
 		c.Payload = maps.Clone(c.Payload)
 		c.Entitlements = slices.Clone(c.Entitlements)
 		for _, e := range c.Entitlements {
 			g, ok := typ.Target(e.Target.Type)
 			if !ok {
-				return connectors.State{}, unknownType(op, e.Target.Type)
+				return schemas.State{}, unknownType(op, e.Target.Type)
 			}
 			if err := checkName(op, e.Target.SourceName); err != nil {
-				return connectors.State{}, err
+				return schemas.State{}, err
 			}
 			if err := checkPrivilege(op, g, e.Privilege); err != nil {
-				return connectors.State{}, err
+				return schemas.State{}, err
 			}
 		}
-		slices.SortStableFunc(c.Entitlements, connectors.Entitlement.Compare)
-		c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b connectors.Entitlement) bool { return a.Compare(b) == 0 })
+		slices.SortStableFunc(c.Entitlements, schemas.Entitlement.Compare)
+		c.Entitlements = slices.CompactFunc(c.Entitlements, func(a, b schemas.Entitlement) bool { return a.Compare(b) == 0 })
 		out.Connections = append(out.Connections, c)
 	}
-	slices.SortStableFunc(out.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
+	slices.SortStableFunc(out.Connections, func(a, b schemas.Connection) int { return a.Name.Compare(b.Name) })
 	return out, nil
 }
 
@@ -212,7 +212,7 @@ func checkName(op, name string) error {
 	return nil
 }
 
-func checkPrivilege(op string, g connectors.GrantableType, privilege string) error {
+func checkPrivilege(op string, g schemas.GrantableType, privilege string) error {
 	if !slices.Contains(g.Privileges, privilege) {
 		return fault(connectors.Unsupported, op, fmt.Sprintf("unknown privilege %s on a target of type %s (expected one of %s)",
 			strconv.QuoteToASCII(privilege), g.Type, strings.Join(g.Privileges, ", ")), nil)

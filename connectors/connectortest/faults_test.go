@@ -32,7 +32,7 @@ type remote struct {
 // answer serves the application in memory: GET gives its teams, PUT carries out an operation.
 func (s *server) answer(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet {
-		state, err := (&session{s: s, d: memory{}.Describe()}).Read(r.Context(), connectors.Selection{})
+		state, err := (&session{s: s, d: memory{}.Describe()}).Read(r.Context(), schemas.Selection{})
 		if err != nil {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
@@ -103,11 +103,11 @@ type remoteSession struct {
 	flaw    string
 }
 
-func (w *remoteSession) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (w *remoteSession) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	if err := w.begin(ctx); err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
-	var body struct{ Teams *[]connectors.Connection }
+	var body struct{ Teams *[]schemas.Connection }
 	resp, _, err := w.client.Do(ctx, rest.Request{Op: "read the teams", Method: http.MethodGet, Path: "/"})
 	var bad error
 	if err == nil {
@@ -115,21 +115,21 @@ func (w *remoteSession) Read(ctx context.Context, sel connectors.Selection) (con
 	}
 	switch {
 	case err != nil && w.flaw == "what it cannot read is empty":
-		return connectors.State{}, nil
+		return schemas.State{}, nil
 	case err != nil && w.flaw == "it gives up for ever":
-		return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Message: "wrong"}
+		return schemas.State{}, &connectors.Error{Code: connectors.Invalid, Message: "wrong"}
 	case err != nil && w.flaw == "it tells its secret":
-		return connectors.State{}, &connectors.Error{Code: connectors.Unavailable, Message: connectortest.Canary}
+		return schemas.State{}, &connectors.Error{Code: connectors.Unavailable, Message: connectortest.Canary}
 	case err != nil:
-		return connectors.State{}, err
+		return schemas.State{}, err
 	case bad != nil && w.flaw == "what it cannot decode is empty":
-		return connectors.State{}, nil
+		return schemas.State{}, nil
 	case body.Teams == nil && bad == nil && w.flaw == "what it does not find is empty":
-		return connectors.State{}, nil
+		return schemas.State{}, nil
 	case bad != nil || body.Teams == nil:
-		return connectors.State{}, &connectors.Error{Code: connectors.Unavailable, Message: "something else answered"}
+		return schemas.State{}, &connectors.Error{Code: connectors.Unavailable, Message: "something else answered"}
 	}
-	var s connectors.State
+	var s schemas.State
 	selected := sel.Selector(func(n schemas.Name) schemas.Name { n.SourceName = strings.ToLower(n.SourceName); return n })
 	for _, c := range *body.Teams {
 		if selected(c.Name) {

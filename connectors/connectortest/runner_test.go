@@ -96,7 +96,7 @@ type liar struct {
 	how string
 }
 
-func (l liar) Describe() connectors.Description {
+func (l liar) Describe() schemas.Description {
 	d := l.memory.Describe()
 	if l.how == "description" {
 		d.Title = ""
@@ -120,12 +120,12 @@ type lying struct {
 	how string
 }
 
-func (l lying) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (l lying) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	if l.how == "cancellation" {
 		ctx = context.WithoutCancel(ctx)
 	}
 	if l.how == "selection" {
-		sel = connectors.Selection{}
+		sel = schemas.Selection{}
 	}
 	s, err := l.Reader.Read(ctx, sel)
 	switch l.how {
@@ -144,7 +144,7 @@ func (l lying) List(ctx context.Context, q connectors.Query) (connectors.Page, e
 	return l.Reader.List(ctx, q)
 }
 
-func (l lying) Normalize(s connectors.State) (connectors.State, error) {
+func (l lying) Normalize(s schemas.State) (schemas.State, error) {
 	out, err := l.Reader.Normalize(s)
 	if l.how == "normalize" {
 		for i := range out.Connections {
@@ -159,8 +159,8 @@ func TestReduced(t *testing.T) {
 	t.Parallel()
 	for how, fails := range map[string]string{"": "", "description": "describe", "read": "read", "incomplete": "read", "selection": "selection", "list": "list",
 		"normalize": "normalize", "cancellation": "cancellation", "bad input": "bad input"} {
-		s := &server{ids: map[schemas.Name]string{}, hidden: map[string]bool{}, users: map[string]connectors.EntitlementState{"ann": "", "bob": "blocked"}, repos: map[string]bool{}, teams: map[string]*team{
-			"a": {id: "1", entries: map[connectors.Entitlement]bool{}}, "b": {id: "2", entries: map[connectors.Entitlement]bool{
+		s := &server{ids: map[schemas.Name]string{}, hidden: map[string]bool{}, users: map[string]schemas.EntitlementState{"ann": "", "bob": "blocked"}, repos: map[string]bool{}, teams: map[string]*team{
+			"a": {id: "1", entries: map[schemas.Entitlement]bool{}}, "b": {id: "2", entries: map[schemas.Entitlement]bool{
 				{Target: schemas.Name{Type: "user", SourceName: "bob"}, Privilege: "MEMBER"}: true}}}}
 		cfg := (&tenant{s: s}).Config()
 		before := fmt.Sprint(s.teams["a"], s.teams["b"], s.users)

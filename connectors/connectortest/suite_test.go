@@ -43,7 +43,7 @@ type server struct {
 	mu    sync.Mutex
 	next  int
 	teams map[string]*team
-	users map[string]connectors.EntitlementState // name to state
+	users map[string]schemas.EntitlementState // name to state
 	repos map[string]bool
 	ids   map[schemas.Name]string // of users and repos
 	// hidden are users that the connector can't name.
@@ -55,8 +55,8 @@ type server struct {
 }
 
 func newServer() *server {
-	owners := &team{id: "team-0", protected: "the organisation's owners", entries: map[connectors.Entitlement]bool{}}
-	return &server{teams: map[string]*team{"owners": owners}, users: map[string]connectors.EntitlementState{}, repos: map[string]bool{}, ids: map[schemas.Name]string{}, hidden: map[string]bool{}}
+	owners := &team{id: "team-0", protected: "the organisation's owners", entries: map[schemas.Entitlement]bool{}}
+	return &server{teams: map[string]*team{"owners": owners}, users: map[string]schemas.EntitlementState{}, repos: map[string]bool{}, ids: map[schemas.Name]string{}, hidden: map[string]bool{}}
 }
 
 // fold returns a name in the form in which the application compares it.
@@ -100,7 +100,7 @@ func (s *server) called(typ, id string) string {
 type team struct {
 	id, comment, protected string
 	secret                 bool
-	entries                map[connectors.Entitlement]bool
+	entries                map[schemas.Entitlement]bool
 	owns                   []string
 }
 
@@ -111,18 +111,18 @@ func refuse(code connectors.Code, format string, args ...any) *connectors.Error 
 // memory is the connector of a server.
 type memory struct{ s *server }
 
-func (m memory) Describe() connectors.Description {
-	rule := connectors.NameRule{MaxBytes: 120, Pattern: `[^\p{C}/]+`, Reserved: []string{"owners"}, FoldCase: m.s == nil || !m.s.exact || m.s.flaw == "folds"}
-	target := func(typ string, edge connectors.Edge, privileges ...string) connectors.GrantableType {
-		return connectors.GrantableType{Type: typ, Edge: edge, Privileges: privileges, Default: privileges[:1], Names: rule, Grant: true, Revoke: true}
+func (m memory) Describe() schemas.Description {
+	rule := schemas.NameRule{MaxBytes: 120, Pattern: `[^\p{C}/]+`, Reserved: []string{"owners"}, FoldCase: m.s == nil || !m.s.exact || m.s.flaw == "folds"}
+	target := func(typ string, edge schemas.Edge, privileges ...string) schemas.GrantableType {
+		return schemas.GrantableType{Type: typ, Edge: edge, Privileges: privileges, Default: privileges[:1], Names: rule, Grant: true, Revoke: true}
 	}
-	return connectors.Description{
+	return schemas.Description{
 		Name: "memory", Title: "Memory", NativeIDs: true, PlanScript: "none", ApplyScript: "none",
 		Config: json.RawMessage(`{"type": "object", "properties": {"token": {"x-secret": true, "description": "t"}}, "additionalProperties": false}`),
-		Types: []connectors.ConnectionType{{
+		Types: []schemas.ConnectionType{{
 			Name: "team", Title: "Team", Create: true, Update: true, Delete: true, Reassign: true, Names: rule, PrivilegedFields: []string{"secret"},
 			Payload:   json.RawMessage(`{"type": "object", "properties": {"comment": {"type": "string", "default": "", "description": "c"}, "secret": {"type": "boolean", "default": false, "description": "s"}}, "additionalProperties": false}`),
-			Grantable: []connectors.GrantableType{target("user", connectors.EdgeIdentity, "MEMBER", "ADMIN"), target("repo", connectors.EdgeResource, "pull", "push"), target("team", connectors.EdgeMember, "MEMBER")},
+			Grantable: []schemas.GrantableType{target("user", schemas.EdgeIdentity, "MEMBER", "ADMIN"), target("repo", schemas.EdgeResource, "pull", "push"), target("team", schemas.EdgeMember, "MEMBER")},
 		}},
 	}
 }
@@ -140,7 +140,7 @@ func (m memory) OpenWriter(_ context.Context, cfg connectors.Config) (connectors
 
 type session struct {
 	s      *server
-	d      connectors.Description
+	d      schemas.Description
 	closed bool
 }
 
@@ -153,26 +153,26 @@ func (w *session) begin(ctx context.Context) error {
 	return nil
 }
 
-func (w *session) Describe(ctx context.Context) (connectors.Description, error) {
+func (w *session) Describe(ctx context.Context) (schemas.Description, error) {
 	return w.d, w.begin(ctx)
 }
 
-func (w *session) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (w *session) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	if err := w.begin(ctx); err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
-	var out connectors.State
+	var out schemas.State
 	for _, n := range slices.Sorted(maps.Keys(w.s.teams)) {
 		full := schemas.Name{Type: "team", SourceName: n}
 		t := w.s.teams[n]
-		if (sel.Names != nil || sel.Scope != nil || sel.IDs != nil) && !connectors.Match(sel.Scope["team"], n) && !slices.ContainsFunc(sel.Names, func(s schemas.Name) bool {
+		if (sel.Names != nil || sel.Scope != nil || sel.IDs != nil) && !schemas.Match(sel.Scope["team"], n) && !slices.ContainsFunc(sel.Names, func(s schemas.Name) bool {
 			return s.Type == "team" && w.s.fold(s.SourceName) == n
 		}) && !slices.Contains(sel.IDs["team"], t.id) {
 			continue
 		}
-		c := connectors.Connection{Name: full, NativeID: t.id, Protected: t.protected, Payload: map[string]any{"comment": t.comment, "secret": t.secret}}
+		c := schemas.Connection{Name: full, NativeID: t.id, Protected: t.protected, Payload: map[string]any{"comment": t.comment, "secret": t.secret}}
 		for e := range t.entries {
 			e.TargetID = w.s.id(e.Target)
 			if e.Target.Type == "user" {
@@ -182,7 +182,7 @@ func (w *session) Read(ctx context.Context, sel connectors.Selection) (connector
 				if w.s.flaw == "drops unknown members" {
 					continue
 				}
-				e.State, e.Foreign, e.Target.SourceName = connectors.StateUnresolved, true, e.TargetID
+				e.State, e.Foreign, e.Target.SourceName = schemas.StateUnresolved, true, e.TargetID
 			}
 			c.Entitlements = append(c.Entitlements, e)
 		}
@@ -195,7 +195,7 @@ func (w *session) Read(ctx context.Context, sel connectors.Selection) (connector
 	return out, nil
 }
 
-func order(a, b connectors.Entitlement) int {
+func order(a, b schemas.Entitlement) int {
 	return cmp.Or(a.Target.Compare(b.Target), strings.Compare(a.Privilege, b.Privilege))
 }
 
@@ -229,7 +229,7 @@ func (w *session) List(ctx context.Context, q connectors.Query) (connectors.Page
 			p.Next = names[i-1]
 			break
 		}
-		item := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: n}}
+		item := schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: n}}
 		item.NativeID = w.s.id(item.Name)
 		if q.Type == "user" {
 			item.State = w.s.users[n]
@@ -239,8 +239,8 @@ func (w *session) List(ctx context.Context, q connectors.Query) (connectors.Page
 	return p, nil
 }
 
-func (w *session) Normalize(in connectors.State) (connectors.State, error) {
-	var out connectors.State
+func (w *session) Normalize(in schemas.State) (schemas.State, error) {
+	var out schemas.State
 	for _, c := range in.Connections {
 		typ, ok := w.d.Type(c.Type)
 		if !ok || c.SourceName == "" || typ.Names.Check(c.SourceName) != nil {
@@ -260,7 +260,7 @@ func (w *session) Normalize(in connectors.State) (connectors.State, error) {
 		slices.SortFunc(c.Entitlements, order)
 		out.Connections = append(out.Connections, c)
 	}
-	slices.SortFunc(out.Connections, func(a, b connectors.Connection) int { return a.Compare(b.Name) })
+	slices.SortFunc(out.Connections, func(a, b schemas.Connection) int { return a.Compare(b.Name) })
 	return out, nil
 }
 
@@ -300,7 +300,7 @@ func (w *session) Apply(ctx context.Context, ops []schemas.Operation, report fun
 }
 
 // one carries out an operation. It returns a *connectors.Error, so that nil is nil.
-func (s *server) one(d connectors.Description, op schemas.Operation) *connectors.Error {
+func (s *server) one(d schemas.Description, op schemas.Operation) *connectors.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	typ, ok := d.Type(op.Connection.Type)
@@ -334,7 +334,7 @@ func (s *server) one(d connectors.Description, op schemas.Operation) *connectors
 		}
 		if t == nil {
 			s.next++
-			t = &team{id: fmt.Sprintf("team-%d", s.next), entries: map[connectors.Entitlement]bool{}}
+			t = &team{id: fmt.Sprintf("team-%d", s.next), entries: map[schemas.Entitlement]bool{}}
 			s.teams[name] = t
 		}
 		set()
@@ -366,7 +366,7 @@ func (s *server) one(d connectors.Description, op schemas.Operation) *connectors
 	if !ok || !slices.Contains(g.Privileges, op.Privilege) {
 		return refuse(connectors.Unsupported, "no such target or privilege")
 	}
-	e := connectors.Entitlement{Target: schemas.Name{Type: op.Target.Type, SourceName: s.fold(op.Target.SourceName)}, Privilege: op.Privilege}
+	e := schemas.Entitlement{Target: schemas.Name{Type: op.Target.Type, SourceName: s.fold(op.Target.SourceName)}, Privilege: op.Privilege}
 	if op.TargetID != "" {
 		switch now := s.called(e.Target.Type, op.TargetID); {
 		case now == e.Target.SourceName || e.Target.SourceName == op.TargetID && s.hidden[now]:
@@ -412,7 +412,7 @@ func (s *server) spoil(op schemas.Operation) schemas.Operation {
 	return op
 }
 
-func (s *server) entries(c schemas.Name) map[connectors.Entitlement]bool {
+func (s *server) entries(c schemas.Name) map[schemas.Entitlement]bool {
 	if t := s.teams[s.fold(c.SourceName)]; t != nil {
 		return t.entries
 	}
@@ -420,13 +420,13 @@ func (s *server) entries(c schemas.Name) map[connectors.Entitlement]bool {
 }
 
 func (s *server) holds(op schemas.Operation) bool {
-	return s.entries(op.Connection)[connectors.Entitlement{Target: *op.Target, Privilege: op.Privilege}]
+	return s.entries(op.Connection)[schemas.Entitlement{Target: *op.Target, Privilege: op.Privilege}]
 }
 
 func (s *server) drop(name string) {
 	delete(s.teams, name)
 	for _, t := range s.teams {
-		maps.DeleteFunc(t.entries, func(e connectors.Entitlement, _ bool) bool {
+		maps.DeleteFunc(t.entries, func(e schemas.Entitlement, _ bool) bool {
 			return e.Target == schemas.Name{Type: "team", SourceName: name}
 		})
 	}
@@ -473,7 +473,7 @@ func (a *tenant) RemoveIdentity(_ connectortest.TB, n schemas.Name) {
 	a.locked(func() {
 		delete(a.s.users, n.SourceName)
 		for _, t := range a.s.teams {
-			maps.DeleteFunc(t.entries, func(e connectors.Entitlement, _ bool) bool { return e.Target == n })
+			maps.DeleteFunc(t.entries, func(e schemas.Entitlement, _ bool) bool { return e.Target == n })
 		}
 	})
 }
@@ -506,7 +506,7 @@ func (a *tenant) DropConnection(t connectortest.TB, n schemas.Name) {
 func (a *tenant) Grant(t connectortest.TB, k schemas.Key)  { a.hand(t, schemas.OperationGrant, k) }
 func (a *tenant) Revoke(t connectortest.TB, k schemas.Key) { a.hand(t, schemas.OperationRevoke, k) }
 
-func (a *tenant) SetIdentityState(_ connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *tenant) SetIdentityState(_ connectortest.TB, n schemas.Name, state schemas.EntitlementState) bool {
 	a.locked(func() { a.s.users[n.SourceName] = state })
 	return true
 }

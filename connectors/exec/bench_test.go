@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/exec"
+	"github.com/countersign/countersign/schemas"
 )
 
 // BenchmarkRead reads connections with a member each from casbin's connector, out of process.
@@ -33,7 +33,7 @@ func BenchmarkRead(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				s, err := r.Read(b.Context(), connectors.Selection{})
+				s, err := r.Read(b.Context(), schemas.Selection{})
 				if err != nil || len(s.Connections) != n {
 					b.Fatalf("%d connections, %v", len(s.Connections), err)
 				}

@@ -97,7 +97,7 @@ const watchEvery = time.Second
 // connector is the connector of one executable.
 type connector struct {
 	program     Config
-	description connectors.Description
+	description schemas.Description
 	config      *jsonschema.Schema
 	secrets     map[string]bool // settings of the top level that are secrets
 	children    *atomic.Int64
@@ -168,13 +168,13 @@ func (k *connector) hello(ctx context.Context, p *process) (*schemas.ConnectorWe
 }
 
 // describe asks for a description, static or of the installation.
-func (k *connector) describe(ctx context.Context, p *process, request string) (connectors.Description, error) {
+func (k *connector) describe(ctx context.Context, p *process, request string) (schemas.Description, error) {
 	if request == "describe" {
 		if _, err := k.hello(ctx, p); err != nil {
-			return connectors.Description{}, err
+			return schemas.Description{}, err
 		}
 	}
-	var d connectors.Description
+	var d schemas.Description
 	err := p.call(ctx, &schemas.ConnectorRequest{Type: request}, p.limits.Start, false, func(a *schemas.ConnectorAnswer) (bool, error) {
 		if a.Type != "description" {
 			return false, p.violation("unexpected answer of type %s (expected description)", a.Type)
@@ -194,7 +194,7 @@ func (k *connector) describe(ctx context.Context, p *process, request string) (c
 }
 
 // Describe returns the executable's description from when it was bound.
-func (k *connector) Describe() connectors.Description { return k.description }
+func (k *connector) Describe() schemas.Description { return k.description }
 
 // OpenReader starts a child in read mode, without the settings whose names begin with apply_.
 func (k *connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
@@ -315,9 +315,9 @@ func reveal(values map[string]any, secrets *[]string) map[string]any {
 }
 
 // nameFaults lists where a description accepts names that the protocol doesn't.
-func nameFaults(d connectors.Description) []string {
+func nameFaults(d schemas.Description) []string {
 	var faults []string
-	check := func(what string, r connectors.NameRule) {
+	check := func(what string, r schemas.NameRule) {
 		if r.Pattern == "" || r.Check("") == nil || slices.ContainsFunc([]string{"a\tb", "a\nb", "\n", "a\x00b", "\x1b[1m", "a\x7fb", "a\u0085b", "a\u2028b"}, func(n string) bool { return r.Check(n) == nil }) {
 			faults = append(faults, what+`: its pattern matches the empty name or control characters (expected one such as [^\p{C}\p{Zl}\p{Zp}]+)`)
 		}

@@ -269,7 +269,7 @@ func TestProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := r.Read(t.Context(), connectors.Selection{Names: []schemas.Name{op.Connection}})
+	s, err := r.Read(t.Context(), schemas.Selection{Names: []schemas.Name{op.Connection}})
 	if err != nil || len(s.Connections) != 1 {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -285,14 +285,14 @@ func TestGood(t *testing.T) {
 	if err != nil || d.Name != "liar" || d.Version != "7" {
 		t.Errorf("%+v, %v", d, err)
 	}
-	s, err := w.Read(t.Context(), connectors.Selection{})
-	want := []connectors.Connection{{Name: schemas.Name{Type: "group", SourceName: "a"}}, {Name: schemas.Name{Type: "group", SourceName: "b"},
-		Entitlements: []connectors.Entitlement{{Target: schemas.Name{Type: "user", SourceName: "x"}, Privilege: "MEMBER"}}}}
+	s, err := w.Read(t.Context(), schemas.Selection{})
+	want := []schemas.Connection{{Name: schemas.Name{Type: "group", SourceName: "a"}}, {Name: schemas.Name{Type: "group", SourceName: "b"},
+		Entitlements: []schemas.Entitlement{{Target: schemas.Name{Type: "user", SourceName: "x"}, Privilege: "MEMBER"}}}}
 	if diff := cmp.Diff(want, s.Connections); diff != "" || err != nil {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	// What is beyond the question is dropped.
-	s, err = w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"group": {"b*"}}})
+	s, err = w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"group": {"b*"}}})
 	if err != nil || len(s.Connections) != 1 || s.Connections[0].SourceName != "b" {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -318,7 +318,7 @@ func TestGood(t *testing.T) {
 func TestLies(t *testing.T) {
 	t.Parallel()
 	read := func(w connectors.Writer) error {
-		_, err := w.Read(t.Context(), connectors.Selection{})
+		_, err := w.Read(t.Context(), schemas.Selection{})
 		return err
 	}
 	list := func(w connectors.Writer) error {
@@ -381,7 +381,7 @@ func TestLies(t *testing.T) {
 			t.Parallel()
 			w := speak(t, "raw "+c.answers)
 			wants(t, c.ask(w), connectors.Invalid, c.says)
-			_, err := w.Read(t.Context(), connectors.Selection{})
+			_, err := w.Read(t.Context(), schemas.Selection{})
 			wants(t, err, connectors.Unavailable, "stopped after an earlier fault")
 			if err := w.Close(); err != nil {
 				t.Errorf("Close: %v", err)
@@ -536,7 +536,7 @@ func TestHangs(t *testing.T) {
 	}
 	for at, ask := range map[string]func(connectors.Writer) error{
 		"read": func(w connectors.Writer) error {
-			_, err := w.Read(t.Context(), connectors.Selection{})
+			_, err := w.Read(t.Context(), schemas.Selection{})
 			return err
 		},
 		"list": func(w connectors.Writer) error {
@@ -552,7 +552,7 @@ func TestHangs(t *testing.T) {
 	w := write(t, "hang read", exec.Limits{Grace: 100 * time.Millisecond})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err := w.Read(ctx, connectors.Selection{})
+	_, err := w.Read(ctx, schemas.Selection{})
 	wants(t, err, connectors.Unavailable, "read: timed out")
 	if err := w.Close(); err != nil {
 		t.Errorf("Close: %v", err)
@@ -596,7 +596,7 @@ func TestCancel(t *testing.T) {
 	if err := w.Apply(ctx, grants(1), func(connectors.Outcome) { n++ }); err == nil || n != 6 {
 		t.Errorf("%d outcomes with an ended context, %v", n, err)
 	}
-	if s, err := w.Read(t.Context(), connectors.Selection{}); err != nil || len(s.Connections) != 2 {
+	if s, err := w.Read(t.Context(), schemas.Selection{}); err != nil || len(s.Connections) != 2 {
 		t.Errorf("after a cancellation: %+v, %v", s, err)
 	}
 }
@@ -604,10 +604,10 @@ func TestCancel(t *testing.T) {
 func TestFloods(t *testing.T) {
 	t.Parallel()
 	w := write(t, "flood", exec.Limits{Answer: 1 << 20})
-	_, err := w.Read(t.Context(), connectors.Selection{})
+	_, err := w.Read(t.Context(), schemas.Selection{})
 	wants(t, err, connectors.Invalid, "answer too long (expected at most 1048576 bytes)")
 	w = write(t, "long", exec.Limits{Line: 1 << 20})
-	_, err = w.Read(t.Context(), connectors.Selection{})
+	_, err = w.Read(t.Context(), schemas.Selection{})
 	wants(t, err, connectors.Invalid, "line too long (expected at most 1048576 bytes)")
 
 	// Standard error is read to its end, and told in part, made harmless.
@@ -621,7 +621,7 @@ func TestFloods(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := r.Read(t.Context(), connectors.Selection{}); err != nil || len(s.Connections) != 2 {
+	if s, err := r.Read(t.Context(), schemas.Selection{}); err != nil || len(s.Connections) != 2 {
 		t.Errorf("%+v, %v", s, err)
 	}
 	if err := r.Close(); err != nil {
@@ -643,14 +643,14 @@ func TestEnds(t *testing.T) {
 		k := bind(t, "exit "+at, quick())
 		r, err := k.OpenReader(t.Context(), config())
 		if err == nil {
-			_, err = r.Read(t.Context(), connectors.Selection{})
+			_, err = r.Read(t.Context(), schemas.Selection{})
 		}
 		wants(t, err, connectors.Unavailable, "exit status 7")
 	}
 	limits := quick()
 	limits.Close = 2 * time.Second
 	w := write(t, "closed", limits)
-	_, err := w.Read(t.Context(), connectors.Selection{})
+	_, err := w.Read(t.Context(), schemas.Selection{})
 	wants(t, err, connectors.Unavailable, "its output ended")
 	cfg := self(t, "liar", "lingers")
 	cfg.Limits = limits
@@ -675,7 +675,7 @@ func gone(t connectortest.TB, pid int) {
 func TestGrandchildren(t *testing.T) {
 	t.Parallel()
 	w := write(t, "grandchild", quick())
-	s, err := w.Read(t.Context(), connectors.Selection{})
+	s, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil || len(s.Connections) != 1 {
 		t.Fatalf("%+v, %v", s, err)
 	}
@@ -695,13 +695,13 @@ func TestGrandchildren(t *testing.T) {
 func TestProcessesAndMemory(t *testing.T) {
 	t.Parallel()
 	w := write(t, "forks", exec.Limits{Processes: 5})
-	_, err := w.Read(t.Context(), connectors.Selection{})
+	_, err := w.Read(t.Context(), schemas.Selection{})
 	wants(t, err, connectors.Unavailable, "processes (expected at most 5)")
 	if raced { // the race detector's shadow is memory too
 		return
 	}
 	w = write(t, "memory", exec.Limits{Memory: 256 << 20})
-	_, err = w.Read(t.Context(), connectors.Selection{})
+	_, err = w.Read(t.Context(), schemas.Selection{})
 	wants(t, err, connectors.Unavailable, "exit status 2")
 }
 
@@ -792,7 +792,7 @@ func TestIds(t *testing.T) {
 	}
 	for list, says := range map[string]string{e("1") + "," + e("2"): "", e("2") + "," + e("1"): "not sorted", e("1") + "," + e("1"): "not sorted", e("") + "," + e("1"): "not sorted"} {
 		w := speak(t, `raw read {"id":ID,"type":"connections","connections":[{"type":"group","source_name":"a","entitlements":[`+list+`]}]}⏎{"id":ID,"type":"done","done":{"count":1}}`)
-		s, err := w.Read(t.Context(), connectors.Selection{})
+		s, err := w.Read(t.Context(), schemas.Selection{})
 		if says != "" {
 			wants(t, err, connectors.Invalid, says)
 		} else if err != nil || len(s.Connections[0].Entitlements) != 2 {
@@ -810,12 +810,12 @@ func TestImplied(t *testing.T) {
 		t.Errorf("%+v, %v", g, err)
 	}
 	share := schemas.Name{Type: "share", SourceName: "s"}
-	s, err := w.Normalize(connectors.State{Connections: []connectors.Connection{{Name: schemas.Name{Type: "group", SourceName: "a"},
-		Entitlements: []connectors.Entitlement{{Target: share, Privilege: "own"}, {Target: share, Privilege: "read"}}}}})
+	s, err := w.Normalize(schemas.State{Connections: []schemas.Connection{{Name: schemas.Name{Type: "group", SourceName: "a"},
+		Entitlements: []schemas.Entitlement{{Target: share, Privilege: "own"}, {Target: share, Privilege: "read"}}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []connectors.Entitlement{{Target: share, Privilege: "own"}, {Target: share, Privilege: "read"}, {Target: share, Privilege: "write"}}
+	want := []schemas.Entitlement{{Target: share, Privilege: "own"}, {Target: share, Privilege: "read"}, {Target: share, Privilege: "write"}}
 	if diff := cmp.Diff(want, s.Connections[0].Entitlements); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -824,8 +824,8 @@ func TestImplied(t *testing.T) {
 // TestNormalForm: a child may fold and leave out, and may not add.
 func TestNormalForm(t *testing.T) {
 	t.Parallel()
-	state := connectors.State{Connections: []connectors.Connection{{Name: schemas.Name{Type: "group", SourceName: "a"}, Payload: map[string]any{"comment": "x"},
-		Entitlements: []connectors.Entitlement{{Target: schemas.Name{Type: "user", SourceName: "u"}, Privilege: "MEMBER"}}}}}
+	state := schemas.State{Connections: []schemas.Connection{{Name: schemas.Name{Type: "group", SourceName: "a"}, Payload: map[string]any{"comment": "x"},
+		Entitlements: []schemas.Entitlement{{Target: schemas.Name{Type: "user", SourceName: "u"}, Privilege: "MEMBER"}}}}}
 	for _, c := range []struct{ name, back, says string }{
 		{"as it is", `{"type":"group","source_name":"a","payload":{"comment":"x"},"entitlements":[{"target":{"type":"user","source_name":"u"},"privilege":"MEMBER"}]}`, ""},
 		{"left out", `{"type":"group","source_name":"a"}`, ""},

@@ -18,6 +18,7 @@ import (
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/connectortest"
 	"github.com/countersign/countersign/connectors/exec"
+	"github.com/countersign/countersign/schemas"
 )
 
 // TestMain lets the test binary be the child: casbin's connector out of process, or one that misbehaves.
@@ -212,7 +213,7 @@ func parent() {
 	if err != nil {
 		panic(err)
 	}
-	go func() { _, _ = r.Read(context.Background(), connectors.Selection{}) }()
+	go func() { _, _ = r.Read(context.Background(), schemas.Selection{}) }()
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		panic(err)

@@ -16,7 +16,7 @@ import (
 type session struct {
 	connector   *connector
 	process     *process
-	description connectors.Description
+	description schemas.Description
 	checker     *connectors.Checker
 	attributes  map[string]map[string]bool // of payloads, by connection type
 	normalizes  bool
@@ -52,15 +52,15 @@ func (s *session) usable(ctx context.Context, op string) error {
 }
 
 // Describe returns the installation's description from when it was opened.
-func (s *session) Describe(ctx context.Context) (connectors.Description, error) {
+func (s *session) Describe(ctx context.Context) (schemas.Description, error) {
 	if err := s.usable(ctx, "describe"); err != nil {
-		return connectors.Description{}, err
+		return schemas.Description{}, err
 	}
 	return s.description, nil
 }
 
 // Read asks the child, checks each answer against the protocol, and drops connections that weren't selected.
-func (s *session) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (s *session) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	req := &schemas.Selection{Scope: sel.Scope}
 	if s.description.NativeIDs {
 		req.IDs = sel.IDs
@@ -71,7 +71,7 @@ func (s *session) Read(ctx context.Context, sel connectors.Selection) (connector
 		}
 	}
 	if !sel.Everything() && len(req.Names) == 0 && len(req.Scope) == 0 && len(req.IDs) == 0 {
-		return connectors.State{}, s.usable(ctx, "read")
+		return schemas.State{}, s.usable(ctx, "read")
 	}
 	var got collector
 	got.session = s
@@ -80,11 +80,11 @@ func (s *session) Read(ctx context.Context, sel connectors.Selection) (connector
 		return got.part(a, &end)
 	})
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	sel.IDs = req.IDs
 	selected := connectors.Selected(sel, s.fold)
-	out := connectors.State{Incomplete: s.process.say(end.Incomplete, maxMessage)}
+	out := schemas.State{Incomplete: s.process.say(end.Incomplete, maxMessage)}
 	for _, c := range got.list {
 		if selected(c.Name, c.NativeID) {
 			out.Connections = append(out.Connections, c)
@@ -104,7 +104,7 @@ func (s *session) fold(n schemas.Name) schemas.Name {
 // collector receives connections in parts and in order.
 type collector struct {
 	session *session
-	list    []connectors.Connection
+	list    []schemas.Connection
 	free    bool // of order: each belongs to a requested one
 }
 
@@ -139,7 +139,7 @@ func (g *collector) part(a *schemas.ConnectorAnswer, end *schemas.ConnectorDone)
 	return false, p.violation("unexpected answer of type %s (expected connections)", a.Type)
 }
 
-func (g *collector) add(c connectors.Connection) error {
+func (g *collector) add(c schemas.Connection) error {
 	p := g.session.process
 	name := func(n schemas.Name) string { return p.say(n.String(), 200) }
 	known, ok := g.session.attributes[c.Type]
@@ -173,7 +173,7 @@ func (g *collector) add(c connectors.Connection) error {
 }
 
 // check checks entitlements from the index on against the protocol.
-func (g *collector) check(c *connectors.Connection, from int) error {
+func (g *collector) check(c *schemas.Connection, from int) error {
 	p := g.session.process
 	for i := from; i < len(c.Entitlements); i++ {
 		e := c.Entitlements[i]
@@ -221,11 +221,11 @@ func (s *session) List(ctx context.Context, q connectors.Query) (connectors.Page
 	if rule.FoldCase {
 		same = strings.ToLower
 	}
-	return s.lister.Page(q, same, func() ([]connectors.Item, error) { return s.list(ctx, q.Type, names) })
+	return s.lister.Page(q, same, func() ([]schemas.Item, error) { return s.list(ctx, q.Type, names) })
 }
 
 // listable returns the rule of names of a type that the description knows, as a connection or as a target.
-func (s *session) listable(typ string) (connectors.NameRule, bool) {
+func (s *session) listable(typ string) (schemas.NameRule, bool) {
 	if t, ok := s.description.Type(typ); ok {
 		return t.Names, true
 	}
@@ -234,11 +234,11 @@ func (s *session) listable(typ string) (connectors.NameRule, bool) {
 			return g.Names, true
 		}
 	}
-	return connectors.NameRule{}, false
+	return schemas.NameRule{}, false
 }
 
-func (s *session) list(ctx context.Context, typ string, names []string) ([]connectors.Item, error) {
-	var items []connectors.Item
+func (s *session) list(ctx context.Context, typ string, names []string) ([]schemas.Item, error) {
+	var items []schemas.Item
 	n := 0
 	err := s.process.call(ctx, &schemas.ConnectorRequest{Type: "list", List: &schemas.ConnectorQuery{Type: typ, Names: names}}, s.process.limits.Call, false,
 		func(a *schemas.ConnectorAnswer) (bool, error) {
@@ -257,7 +257,7 @@ func (s *session) list(ctx context.Context, typ string, names []string) ([]conne
 							return false, s.process.violation("the name or id of %s has %s", s.process.say(w.String(), 200), f)
 						}
 					}
-					items = append(items, connectors.Item{Name: w.Name, NativeID: w.NativeID, State: w.State, Protected: s.process.say(w.Protected, maxMessage), Connection: w.Connection})
+					items = append(items, schemas.Item{Name: w.Name, NativeID: w.NativeID, State: w.State, Protected: s.process.say(w.Protected, maxMessage), Connection: w.Connection})
 				}
 				return false, nil
 			case "done":
@@ -276,13 +276,13 @@ func (s *session) list(ctx context.Context, typ string, names []string) ([]conne
 
 // Normalize checks the state against the description, and asks a child that normalizes for each connection's form.
 // The child's answer may not add targets or attributes.
-func (s *session) Normalize(in connectors.State) (connectors.State, error) {
+func (s *session) Normalize(in schemas.State) (schemas.State, error) {
 	out, err := connectors.NormalizeWith(s.description, in, s.imply)
 	if err != nil || !s.normalizes || len(out.Connections) == 0 {
 		return out, err
 	}
-	var changed []connectors.Connection
-	var part []connectors.Connection
+	var changed []schemas.Connection
+	var part []schemas.Connection
 	size := 0
 	flush := func() error {
 		if len(part) == 0 {
@@ -303,28 +303,28 @@ func (s *session) Normalize(in connectors.State) (connectors.State, error) {
 	}
 	for _, c := range out.Connections {
 		if !sayable(c.SourceName) {
-			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "invalid name (expected UTF-8)"}
+			return schemas.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "invalid name (expected UTF-8)"}
 		}
 		b, err := json.Marshal(c)
 		if err != nil {
-			return connectors.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "the payload of " + s.process.say(c.String(), 200) + " has a value that JSON can't represent"}
+			return schemas.State{}, &connectors.Error{Code: connectors.Invalid, Op: "normalize", Message: "the payload of " + s.process.say(c.String(), 200) + " has a value that JSON can't represent"}
 		}
 		if size += len(b); size > s.process.limits.Line/2 {
 			if err := flush(); err != nil {
-				return connectors.State{}, err
+				return schemas.State{}, err
 			}
 			size = len(b)
 		}
 		part = append(part, c)
 	}
 	if err := flush(); err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
-	return connectors.NormalizeWith(s.description, connectors.State{Connections: changed, Incomplete: in.Incomplete, NotRead: in.NotRead}, s.imply)
+	return connectors.NormalizeWith(s.description, schemas.State{Connections: changed, Incomplete: in.Incomplete, NotRead: in.NotRead}, s.imply)
 }
 
 // imply adds the privileges that others imply by the description.
-func (s *session) imply(c *connectors.Connection) error {
+func (s *session) imply(c *schemas.Connection) error {
 	t, _ := s.description.Type(c.Type)
 	for _, e := range slices.Clone(c.Entitlements) {
 		g, _ := t.Target(e.Target.Type)
@@ -337,7 +337,7 @@ func (s *session) imply(c *connectors.Connection) error {
 }
 
 // sameConnections returns an error if a child's normal form isn't of the connections that it was given.
-func (s *session) sameConnections(asked []connectors.Connection, got []connectors.Connection) error {
+func (s *session) sameConnections(asked []schemas.Connection, got []schemas.Connection) error {
 	if len(asked) != len(got) {
 		return s.process.violation("normalized %[2]d connections (expected %[1]d)", len(asked), len(got))
 	}

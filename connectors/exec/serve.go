@@ -140,7 +140,7 @@ func (s *server) answer(ctx context.Context, req *schemas.ConnectorRequest, a *a
 	done := func(count int, incomplete string) (*schemas.ConnectorAnswer, error) {
 		return &schemas.ConnectorAnswer{Type: "done", Done: &schemas.ConnectorDone{Count: count, Incomplete: cut(incomplete)}}, nil
 	}
-	describe := func(d connectors.Description, err error) (*schemas.ConnectorAnswer, error) {
+	describe := func(d schemas.Description, err error) (*schemas.ConnectorAnswer, error) {
 		if err != nil {
 			return nil, err
 		}
@@ -196,7 +196,7 @@ func (s *server) answer(ctx context.Context, req *schemas.ConnectorRequest, a *a
 		return s.list(ctx, req.List, a)
 	case "normalize":
 		for _, w := range req.Connections {
-			state, err := s.reader.Normalize(connectors.State{Connections: []connectors.Connection{w}})
+			state, err := s.reader.Normalize(schemas.State{Connections: []schemas.Connection{w}})
 			if err != nil {
 				return nil, err
 			}
@@ -295,8 +295,8 @@ func (a *answer) send(m *schemas.ConnectorAnswer) {
 }
 
 // connections sends connections in lines of bounded length.
-func (a *answer) connections(list []connectors.Connection) {
-	var part []connectors.Connection
+func (a *answer) connections(list []schemas.Connection) {
+	var part []schemas.Connection
 	held := 0
 	flush := func() {
 		if len(part) > 0 {

@@ -7,13 +7,12 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
 // description returns a child's description of itself, under the operator's name for it. Its schemas are put into one
 // form, so that those of two answers can be compared.
-func description(name string, w *schemas.Description) (connectors.Description, error) {
+func description(name string, w *schemas.Description) (schemas.Description, error) {
 	d := *w
 	d.Name = name
 	d.Types = slices.Clone(w.Types)
@@ -39,7 +38,7 @@ func sortedKeys(schema json.RawMessage) (json.RawMessage, error) {
 }
 
 // wireDescription returns a description in the protocol's form, without the name, which the operator chooses.
-func wireDescription(d connectors.Description) *schemas.Description {
+func wireDescription(d schemas.Description) *schemas.Description {
 	d.Name = ""
 	return &d
 }

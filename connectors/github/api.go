@@ -70,6 +70,9 @@ func clarify(op string, err error) error {
 	case strings.HasPrefix(answer.Header.Get("X-Github-Sso"), "required"):
 		return &connectors.Error{Code: connectors.Denied, Op: op, Err: answer,
 			Message: "the organisation uses SAML, and the token isn't authorised for it: authorise it in the token's settings at GitHub (Configure SSO)"}
+	case answer.Status == http.StatusForbidden && strings.Contains(explain(answer.Body), "archived"):
+		return &connectors.Error{Code: connectors.Conflict, Op: op, Err: answer, Dependents: []string{"the archived repository"},
+			Message: "the repository is archived, and nobody's access to it can be changed: unarchive it first"}
 	case moved(answer):
 		return &connectors.Error{Code: connectors.Conflict, Op: op, Err: answer,
 			Message: "GitHub has renamed it: use the new name in the request, or the organisation's new name in the config; nothing was sent there"}

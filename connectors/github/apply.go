@@ -62,9 +62,9 @@ type batch struct {
 	failed, done map[string]bool
 	people       map[string]*membership // of the organisation, by login
 	tries        int
-	all          []connectors.Item // all teams of the organisation; nil until listed
-	roles        []*orgRole        // of the organisation; nil until read
-	known        map[int64]bool    // roles whose assignments have been read
+	all          []schemas.Item // all teams of the organisation; nil until listed
+	roles        []*orgRole     // of the organisation; nil until read
+	known        map[int64]bool // roles whose assignments have been read
 }
 
 // call is one call of REST that belongs to an operation.
@@ -206,7 +206,7 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 	}
 	if err != nil {
 		if status(err) == http.StatusUnprocessableEntity && strings.Contains(strings.ToLower(err.Error()), "unique") {
-			return connectors.Refuse(o, connectors.Conflict, "GitHub has a team of that name under another slug, or one that isn't visible to the credential")
+			return connectors.Obstruct(o, "the other team", "GitHub has a team of that name under another slug, or one that isn't visible to the credential")
 		}
 		return err
 	}
@@ -215,9 +215,9 @@ func (b *batch) create(ctx context.Context, o *schemas.Operation, x *team) error
 	}
 	if made.Slug != slug {
 		if err := b.call(ctx, o, http.MethodDelete, b.client.team(made.Slug), nil, nil); err != nil {
-			return connectors.Refuse(o, connectors.Conflict, "GitHub gave the new team the slug %s, and deleting it failed: delete it", strconv.QuoteToASCII(made.Slug))
+			return connectors.Obstruct(o, "team "+made.Slug, "GitHub gave the new team the slug %s, and deleting it failed: delete it", strconv.QuoteToASCII(made.Slug))
 		}
-		return connectors.Refuse(o, connectors.Conflict, "GitHub would give the team the slug %s: request that name", strconv.QuoteToASCII(made.Slug))
+		return connectors.Obstruct(o, "slug "+made.Slug, "GitHub would give the team the slug %s: request that name", strconv.QuoteToASCII(made.Slug))
 	}
 	fresh.id = *made.ID
 	fresh.set(o.After)
@@ -266,7 +266,7 @@ func (b *batch) update(ctx context.Context, o *schemas.Operation, x *team) error
 		return nil
 	}
 	if body["privacy"] == "secret" && x.parent != nil {
-		return connectors.Refuse(o, connectors.Conflict, "the team is a child of %s, and nested teams can't be secret", x.parent.slug)
+		return connectors.Obstruct(o, "team "+x.parent.slug, "the team is a child of %s, and nested teams can't be secret", x.parent.slug)
 	}
 	var changed answered
 	if err := b.call(ctx, o, http.MethodPatch, b.client.team(x.slug), body, &changed); err != nil {
@@ -338,9 +338,9 @@ func (b *batch) nest(ctx context.Context, o *schemas.Operation, x *team) error {
 	case x.parent != nil && x.parent.id == above.id:
 		return nil
 	case x.parent != nil:
-		return connectors.Refuse(o, connectors.Conflict, "the team is a child of %s, and a team has one parent: revoke that first", x.parent.slug)
+		return connectors.Obstruct(o, "team "+x.parent.slug, "the team is a child of %s, and a team has one parent: revoke that first", x.parent.slug)
 	case x.privacy == "secret", above.privacy == "secret":
-		return connectors.Refuse(o, connectors.Conflict, "nested teams can't be secret: set the privacy of both to closed")
+		return connectors.Obstruct(o, "privacy: secret", "nested teams can't be secret: set the privacy of both to closed")
 	}
 	var changed answered
 	if err := b.call(ctx, o, http.MethodPatch, b.client.team(x.slug), map[string]any{"parent_team_id": above.id}, &changed); err != nil {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/github"
+	"github.com/countersign/countersign/schemas"
 )
 
 // BenchmarkRead reads teams of one member each. Most of the time is the hub's, which answers GraphQL out of its state.
@@ -23,7 +23,7 @@ func BenchmarkRead(b *testing.B) {
 			}
 			reads := 0
 			for b.Loop() {
-				s, err := r.Read(b.Context(), connectors.Selection{})
+				s, err := r.Read(b.Context(), schemas.Selection{})
 				if err != nil || s.Incomplete != "" || len(s.Connections) != n+1 {
 					b.Fatalf("%d teams, %v %s", len(s.Connections), err, s.Incomplete)
 				}

@@ -173,9 +173,9 @@ func (o *organisation) Revoke(_ connectortest.TB, k schemas.Key) {
 	})
 }
 
-func (o *organisation) SetIdentityState(_ connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
+func (o *organisation) SetIdentityState(_ connectortest.TB, n schemas.Name, state schemas.EntitlementState) bool {
 	// Who was only invited has no roles of the organisation.
-	if state != connectors.StateInvited || len(o.roles) > 0 {
+	if state != schemas.StateInvited || len(o.roles) > 0 {
 		return false
 	}
 	o.change(func() { u := o.user(n.SourceName); u.role, u.asked = "", true })

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // The types of connections, resources and identities.
@@ -84,27 +84,27 @@ func included(role string) []string {
 }
 
 // Slugs are in lower case; a hyphen replaces the text between words, so two in a row don't occur.
-func teamNames() connectors.NameRule {
-	return connectors.NameRule{MaxBytes: 255, Pattern: `[a-z0-9_]+(?:-[a-z0-9_]+)*`}
+func teamNames() schemas.NameRule {
+	return schemas.NameRule{MaxBytes: 255, Pattern: `[a-z0-9_]+(?:-[a-z0-9_]+)*`}
 }
 
 // Accounts of an enterprise end in _ and its short code.
-func userNames() connectors.NameRule {
-	return connectors.NameRule{MaxBytes: 100, Pattern: `[A-Za-z0-9][A-Za-z0-9_-]*`, FoldCase: true}
+func userNames() schemas.NameRule {
+	return schemas.NameRule{MaxBytes: 100, Pattern: `[A-Za-z0-9][A-Za-z0-9_-]*`, FoldCase: true}
 }
 
-func repositoryNames() connectors.NameRule {
-	return connectors.NameRule{MaxBytes: 100, Pattern: `[A-Za-z0-9._-]+`, Reserved: []string{".", ".."}, FoldCase: true}
+func repositoryNames() schemas.NameRule {
+	return schemas.NameRule{MaxBytes: 100, Pattern: `[A-Za-z0-9._-]+`, Reserved: []string{".", ".."}, FoldCase: true}
 }
 
-func roleNames() connectors.NameRule {
-	return connectors.NameRule{MaxBytes: 255, Pattern: `[^\p{C}\p{Zl}\p{Zp}]+`}
+func roleNames() schemas.NameRule {
+	return schemas.NameRule{MaxBytes: 255, Pattern: `[^\p{C}\p{Zl}\p{Zp}]+`}
 }
 
 // describe returns the description with the organisation's custom roles on repositories, and with its own roles if
 // requested.
-func describe(custom []string, roles bool) connectors.Description {
-	repository := connectors.GrantableType{Type: TypeRepository, Edge: connectors.EdgeResource, Default: []string{"pull"}, Implies: map[string][]string{},
+func describe(custom []string, roles bool) schemas.Description {
+	repository := schemas.GrantableType{Type: TypeRepository, Edge: schemas.EdgeResource, Default: []string{"pull"}, Implies: map[string][]string{},
 		Names: repositoryNames(), PrivilegedPrivileges: []string{"admin", "maintain"}, Grant: true, Revoke: true}
 	for i, p := range levels() {
 		repository.Privileges = append(repository.Privileges, p)
@@ -116,24 +116,24 @@ func describe(custom []string, roles bool) connectors.Description {
 	repository.Privileges = append(repository.Privileges, custom...)
 	// A custom role may include any right, such as reading security alerts and webhooks.
 	repository.PrivilegedPrivileges = append(repository.PrivilegedPrivileges, custom...)
-	people := connectors.GrantableType{Type: TypeUser, Edge: connectors.EdgeIdentity, Privileges: []string{member}, Default: []string{member},
+	people := schemas.GrantableType{Type: TypeUser, Edge: schemas.EdgeIdentity, Privileges: []string{member}, Default: []string{member},
 		Names: userNames(), Grant: true, Revoke: true}
-	d := connectors.Description{
+	d := schemas.Description{
 		Name: "github", Title: "GitHub", NativeIDs: true, Config: json.RawMessage(configSchema), PlanScript: planScript, ApplyScript: applyScript,
 	}
 	if roles {
 		// A role applies to the entire organisation.
-		d.Types = append(d.Types, connectors.ConnectionType{
+		d.Types = append(d.Types, schemas.ConnectionType{
 			Name: TypeOrganisationRole, Title: "Organisation role", Payload: json.RawMessage(roleSchema), Names: roleNames(), Privileged: []string{"*"},
-			Grantable: []connectors.GrantableType{people,
-				{Type: TypeTeam, Edge: connectors.EdgeMember, Privileges: []string{member}, Default: []string{member}, Names: teamNames(), Grant: true, Revoke: true}},
+			Grantable: []schemas.GrantableType{people,
+				{Type: TypeTeam, Edge: schemas.EdgeMember, Privileges: []string{member}, Default: []string{member}, Names: teamNames(), Grant: true, Revoke: true}},
 		})
 	}
 	people.Privileges, people.PrivilegedPrivileges = []string{member, maintainer}, []string{maintainer}
-	d.Types = append(d.Types, connectors.ConnectionType{
+	d.Types = append(d.Types, schemas.ConnectionType{
 		Name: TypeTeam, Title: "Team", Payload: json.RawMessage(teamSchema), Create: true, Update: true, Delete: true, Names: teamNames(),
-		Grantable: []connectors.GrantableType{people, repository,
-			{Type: TypeTeam, Edge: connectors.EdgeConnection, Privileges: []string{member}, Default: []string{member}, Single: true,
+		Grantable: []schemas.GrantableType{people, repository,
+			{Type: TypeTeam, Edge: schemas.EdgeConnection, Privileges: []string{member}, Default: []string{member}, Single: true,
 				Names: teamNames(), Grant: true, Revoke: true}},
 	})
 	return d

@@ -152,7 +152,7 @@ func TestEmulated(t *testing.T) {
 	refused(t, w, operation("grant sales user nobody MEMBER"), connectors.NotFound, "invite")
 	refused(t, w, operation("grant sales repository nothing pull"), connectors.NotFound, "repository not found")
 
-	s, err := w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{{Type: github.TypeTeam, SourceName: "sales"}}})
+	s, err := w.Read(t.Context(), schemas.Selection{Names: []schemas.Name{{Type: github.TypeTeam, SourceName: "sales"}}})
 	if err != nil || len(s.Connections) != 1 || s.Connections[0].Payload["description"] != "Readers" || s.Connections[0].Payload["privacy"] != "secret" {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -164,7 +164,7 @@ func TestEmulated(t *testing.T) {
 	must(t, w, "revoke sales user alice MEMBER", "revoke sales repository app pull", "revoke sales user stranger MEMBER", "revoke sales user nobody MEMBER")
 	same(t, read(t, w, "sales"), "sales: user/bob MEMBER")
 	must(t, w, "delete sales", "delete never")
-	s, err = w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"team": {"*"}}})
+	s, err = w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"team": {"*"}}})
 	if err != nil || len(s.Connections) != 2 || s.Connections[0].SourceName != "base" || s.Connections[1].SourceName != "members" {
 		t.Errorf("after the deletion: %+v, %v, want the other team, and the one that the emulator keeps its members in", s.Connections, err)
 	}

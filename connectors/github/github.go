@@ -13,6 +13,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/rest"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Connector is the connector of GitHub.
@@ -28,7 +29,7 @@ var (
 func New() connectors.Connector { return Connector{} }
 
 // Describe returns the connector's abilities. A reader's Describe adds the organisation's custom roles.
-func (Connector) Describe() connectors.Description { return describe(nil, true) }
+func (Connector) Describe() schemas.Description { return describe(nil, true) }
 
 // OpenReader checks the config. The first request to GitHub comes with the first read.
 func (Connector) OpenReader(_ context.Context, cfg connectors.Config) (connectors.Reader, error) {

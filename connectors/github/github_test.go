@@ -94,7 +94,7 @@ func refused(t connectortest.TB, w connectors.Writer, o schemas.Operation, code 
 // read are the entitlements of teams, as "sales: user/alice MEMBER".
 func read(t connectortest.TB, r connectors.Reader, slugs ...string) []string {
 	t.Helper()
-	var sel connectors.Selection
+	var sel schemas.Selection
 	for _, s := range slugs {
 		sel.Names = append(sel.Names, schemas.Name{Type: "team", SourceName: s})
 	}
@@ -256,7 +256,7 @@ func TestUnknown(t *testing.T) {
 	w := writer(t, h.config())
 	must(t, w, "create base", "create sales", "grant base repository app push", "grant sales repository app pull", "grant sales team base MEMBER")
 	h.answer("repos/list-teams", http.StatusNotFound, nil, `{"message": "Not Found"}`)
-	s, err := w.Read(t.Context(), connectors.Selection{})
+	s, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil || !strings.Contains(s.Incomplete, "the repository app") {
 		t.Errorf("%v, incomplete %q", err, s.Incomplete)
 	}
@@ -330,7 +330,7 @@ func TestOwners(t *testing.T) {
 		t.Fatalf("the owner is %s", got)
 	}
 	same(t, read(t, w, "sales"), "sales: user/boss MEMBER")
-	refused(t, w, operation("grant sales user boss ADMIN"), connectors.Conflict, "owner")
+	refused(t, w, operation("grant sales user boss ADMIN"), connectors.Unsupported, "owner")
 	must(t, w, "revoke sales user boss ADMIN")
 	same(t, read(t, w, "sales"), "sales: user/boss MEMBER")
 	must(t, w, "revoke sales user boss MEMBER")
@@ -419,7 +419,7 @@ func TestOrganisationRoles(t *testing.T) {
 	}
 	all := func() []string {
 		t.Helper()
-		s, err := w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"organisation_role": {"*"}}})
+		s, err := w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"organisation_role": {"*"}}})
 		if err != nil || s.Incomplete != "" {
 			t.Fatal(err, s.Incomplete)
 		}
@@ -665,21 +665,21 @@ func TestApp(t *testing.T) {
 	}
 	same(t, read(t, w, "sales"))
 	h.change(func() { h.chosen = true })
-	s, err := w.Read(t.Context(), connectors.Selection{})
+	s, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil || !strings.Contains(s.Incomplete, "selected repositories") {
 		t.Errorf("an App that does not see all repositories: %v, incomplete %q", err, s.Incomplete)
 	}
 	h.answer("apps/list-repos-accessible-to-installation", http.StatusOK, nil, `{"total_count": 0, "repositories": []}`)
-	if s, err := w.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
+	if s, err := w.Read(t.Context(), schemas.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
 		t.Errorf("an App of which nobody says what it sees: %v, %v", s, err)
 	}
 	cfg.Values["installation_id"] = 78
-	if _, err := writer(t, cfg).Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Denied || strings.Contains(err.Error(), "PRIVATE") {
+	if _, err := writer(t, cfg).Read(t.Context(), schemas.Selection{}); connectors.CodeOf(err) != connectors.Denied || strings.Contains(err.Error(), "PRIVATE") {
 		t.Errorf("an installation that is not there: %v", err)
 	}
 	h.http.Close()
 	cfg.Values["installation_id"] = 77
-	if _, err := writer(t, cfg).Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
+	if _, err := writer(t, cfg).Read(t.Context(), schemas.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
 		t.Errorf("nobody listens: %v", err)
 	}
 }
@@ -745,7 +745,7 @@ func TestAnswersThatAreNone(t *testing.T) {
 			h.answer(tt.op, tt.status, tt.header, tt.body)
 			cfg := h.config()
 			cfg.Values["organisation_roles"] = true
-			_, err := writer(t, cfg).Read(t.Context(), connectors.Selection{})
+			_, err := writer(t, cfg).Read(t.Context(), schemas.Selection{})
 			var e *connectors.Error
 			if !errors.As(err, &e) || e.Code != tt.code || !strings.Contains(err.Error(), tt.says) || e.RetryAfter < tt.wait {
 				t.Errorf("got %q, retry after %v (%v), want %q, %v and %q", connectors.CodeOf(err), e.RetryAfter, err, tt.code, tt.wait, tt.says)
@@ -762,7 +762,7 @@ func TestSecondaryLimitWithoutTime(t *testing.T) {
 		h.answer("orgs/list-members", 403, nil, `{"message": "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."}`)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		_, err := writer(t, h.config()).Read(ctx, connectors.Selection{})
+		_, err := writer(t, h.config()).Read(ctx, schemas.Selection{})
 		if connectors.CodeOf(err) != connectors.Unavailable || h.count("orgs/list-members") != 1 {
 			t.Errorf("%v after %d calls, want %s after one: it waits a minute", err, h.count("orgs/list-members"), connectors.Unavailable)
 		}
@@ -784,7 +784,7 @@ func TestCircle(t *testing.T) {
 	t.Parallel()
 	h := newHub(t)
 	h.answer("orgs/list-members", 200, map[string]string{"Link": `<` + h.http.URL + `/orgs/acme/members?page=2>; rel="next"`}, `[]`)
-	if _, err := writer(t, h.config()).Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable || !strings.Contains(err.Error(), "cycle") {
+	if _, err := writer(t, h.config()).Read(t.Context(), schemas.Selection{}); connectors.CodeOf(err) != connectors.Unavailable || !strings.Contains(err.Error(), "cycle") {
 		t.Errorf("got %v, want an error about a cycle", err)
 	}
 }
@@ -873,7 +873,7 @@ func TestCalls(t *testing.T) {
 		h.team(fmt.Sprintf("team-%03d", i)).members[h.user("their-user-1")] = "member"
 	}
 	w := writer(t, h.config())
-	if _, err := w.Read(t.Context(), connectors.Selection{}); err != nil {
+	if _, err := w.Read(t.Context(), schemas.Selection{}); err != nil {
 		t.Fatal(err)
 	}
 	// Three pages of teams, owners, custom roles.
@@ -881,7 +881,7 @@ func TestCalls(t *testing.T) {
 		t.Errorf("%d calls to read 121 teams, want 5: %v", n, h.calls)
 	}
 	h.calls = nil
-	var sel connectors.Selection
+	var sel schemas.Selection
 	for i := range 25 {
 		sel.Names = append(sel.Names, schemas.Name{Type: "team", SourceName: fmt.Sprintf("team-%03d", i)})
 	}
@@ -893,7 +893,7 @@ func TestCalls(t *testing.T) {
 		t.Errorf("%d calls to read 25 teams by name, want 4: %v", n, h.calls)
 	}
 	h.calls = nil
-	scope := connectors.Selection{Scope: map[string][]string{"team": {"team-001", "team-002"}}}
+	scope := schemas.Selection{Scope: map[string][]string{"team": {"team-001", "team-002"}}}
 	if s, err := w.Read(t.Context(), scope); err != nil || len(s.Connections) != 2 {
 		t.Fatal(err, len(s.Connections))
 	}
@@ -917,4 +917,40 @@ func TestSecretsStayInTheHeader(t *testing.T) {
 	if _, err := json.Marshal(h.config().Values); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestForesee expects a finding for what GitHub is known to refuse, and the refusal itself.
+func TestForesee(t *testing.T) {
+	t.Parallel()
+	h := newHub(t)
+	h.user("Boss").role, h.user("alice").role = "admin", "member"
+	h.repo("Old")
+	h.repo("app")
+	w := writer(t, h.config())
+	must(t, w, "create sales", "grant sales repository old pull", "grant sales user alice MEMBER")
+	h.change(func() { h.repo("Old").archived = true })
+	for _, tt := range []struct{ operation, finds string }{
+		{"grant sales user boss ADMIN", "an owner of the organisation maintains each of their teams: grant MEMBER"},
+		{"grant sales user boss MEMBER", ""},
+		{"grant sales user alice ADMIN", ""},
+		{"grant sales repository old push", "the repository is archived"},
+		{"revoke sales repository old pull", "the repository is archived"},
+		{"grant sales repository app push", ""},
+		{"grant sales repository gone push", ""},
+		{"grant other repository old push", "the repository is archived"},
+	} {
+		o := operation(tt.operation)
+		found, err := w.(connectors.Foreseer).Foresee(t.Context(), []schemas.Operation{o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case tt.finds == "" && len(found) > 0:
+			t.Errorf("%s: %v", tt.operation, found)
+		case tt.finds != "" && (len(found) != 1 || !strings.Contains(found[0].Message, tt.finds) || found[0].Severity != schemas.SeverityError):
+			t.Errorf("%s: %v, want %q", tt.operation, found, tt.finds)
+		}
+	}
+	refused(t, w, operation("grant sales repository old push"), connectors.Conflict, "archived")
+	refused(t, w, operation("revoke sales repository old pull"), connectors.Conflict, "archived")
 }

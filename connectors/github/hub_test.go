@@ -55,8 +55,9 @@ type user struct {
 }
 
 type repo struct {
-	id   int64
-	name string
+	id       int64
+	name     string
+	archived bool
 }
 
 type team struct {
@@ -632,7 +633,7 @@ func handlers() map[string]func(*call) (int, any) {
 			if r == nil {
 				return notFound()
 			}
-			return http.StatusOK, object{"id": r.id, "name": r.name, "full_name": c.org + "/" + r.name}
+			return http.StatusOK, object{"id": r.id, "name": r.name, "full_name": c.org + "/" + r.name, "archived": r.archived}
 		},
 		"orgs/list-members": func(c *call) (int, any) {
 			out := []any{}
@@ -828,6 +829,9 @@ func (c *call) teamRepos(x *team) (int, any) {
 }
 
 func (c *call) addRepo(x *team) (int, any) {
+	if r := c.repos[strings.ToLower(c.params["repo"])]; r != nil && r.archived {
+		return refusal(http.StatusForbidden, "Repository was archived so is read-only.")
+	}
 	r := c.repos[strings.ToLower(c.params["repo"])]
 	if r == nil {
 		return notFound()
@@ -842,6 +846,9 @@ func (c *call) addRepo(x *team) (int, any) {
 }
 
 func (c *call) removeRepo(x *team) (int, any) {
+	if r := c.repos[strings.ToLower(c.params["repo"])]; r != nil && r.archived {
+		return refusal(http.StatusForbidden, "Repository was archived so is read-only.")
+	}
 	r := c.repos[strings.ToLower(c.params["repo"])]
 	if r == nil {
 		return notFound()

@@ -74,7 +74,7 @@ func (b *batch) addMember(ctx context.Context, o *schemas.Operation, x *team) er
 	case in && o.Privilege == member:
 		return nil
 	case s.owner && o.Privilege == maintainer:
-		return connectors.Refuse(o, connectors.Conflict, "an owner of the organisation maintains each of their teams: grant %s", member)
+		return connectors.Refuse(o, connectors.Unsupported, "an owner of the organisation maintains each of their teams: grant %s", member)
 	case in && p.maintainer:
 		return nil
 	case !s.there && !b.invite:

@@ -41,9 +41,9 @@ func (r *reader) bot() bool { return strings.HasSuffix(r.viewer, "[bot]") }
 func (r *reader) Close() error { return nil }
 
 // Describe adds the organisation's custom roles.
-func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
+func (r *reader) Describe(ctx context.Context) (schemas.Description, error) {
 	if err := r.customRoles(ctx); err != nil {
-		return connectors.Description{}, err
+		return schemas.Description{}, err
 	}
 	d := describe(r.custom, r.roles)
 	d.Version = r.version
@@ -107,7 +107,7 @@ func (r *reader) owners(ctx context.Context, op string) (map[string]bool, error)
 }
 
 // Read returns the teams that the selection names. If a pattern may match any team, all are read.
-func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	all := sel.Everything() || len(sel.IDs[TypeTeam]) > 0 // GraphQL doesn't find teams by their numeric id
 	var slugs []string
 	for _, n := range sel.Names {
@@ -122,12 +122,12 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		slugs = append(slugs, p)
 	}
 	selected := connectors.Selected(sel, nil)
-	state := connectors.State{}
+	state := schemas.State{}
 	roles := sel.Everything() || len(sel.Scope[TypeOrganisationRole]) > 0 || len(sel.IDs[TypeOrganisationRole]) > 0 ||
 		slices.ContainsFunc(sel.Names, func(n schemas.Name) bool { return n.Type == TypeOrganisationRole })
 	if r.roles && roles {
 		if err := r.readRoles(ctx, selected, &state); err != nil {
-			return connectors.State{}, err
+			return schemas.State{}, err
 		}
 	}
 	if !all && len(slugs) == 0 {
@@ -140,11 +140,11 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	})
 	t, err := r.load(ctx, opRead, all, slugs, wanted)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	owners, err := r.owners(ctx, opRead)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	state.Incomplete = t.doubt
 	for _, slug := range slices.Sorted(maps.Keys(t.bySlug)) {
@@ -177,13 +177,13 @@ func (x *team) payload() map[string]any {
 
 func id(n int64) string { return strconv.FormatInt(n, 10) }
 
-func (x *team) connection(owners map[string]bool) connectors.Connection {
-	c := connectors.Connection{Name: schemas.Name{Type: TypeTeam, SourceName: x.slug}, NativeID: id(x.id), Payload: x.payload(), Protected: x.protected()}
-	hold := func(typ, name string, target int64, privilege string, state connectors.EntitlementState) {
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id(target),
+func (x *team) connection(owners map[string]bool) schemas.Connection {
+	c := schemas.Connection{Name: schemas.Name{Type: TypeTeam, SourceName: x.slug}, NativeID: id(x.id), Payload: x.payload(), Protected: x.protected()}
+	hold := func(typ, name string, target int64, privilege string, state schemas.EntitlementState) {
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id(target),
 			Privilege: privilege, State: state})
 	}
-	people := func(list map[string]person, state connectors.EntitlementState) {
+	people := func(list map[string]person, state schemas.EntitlementState) {
 		for login, p := range list {
 			hold(TypeUser, login, p.id, member, state)
 			if p.maintainer && !owners[login] {
@@ -192,7 +192,7 @@ func (x *team) connection(owners map[string]bool) connectors.Connection {
 		}
 	}
 	people(x.members, "")
-	people(x.invited, connectors.StateInvited)
+	people(x.invited, schemas.StateInvited)
 	for name, h := range x.repositories {
 		if h.direct {
 			for _, role := range included(h.role) {
@@ -213,7 +213,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if q.Type == TypeOrganisationRole { // only their names are case-sensitive
 		same = nil
 	}
-	return r.lister.Page(q, same, func() ([]connectors.Item, error) {
+	return r.lister.Page(q, same, func() ([]schemas.Item, error) {
 		items, err := r.items(ctx, q.Type)
 		if err != nil || !r.invite || q.Type != TypeUser {
 			return items, err
@@ -230,7 +230,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	})
 }
 
-func (r *reader) items(ctx context.Context, typ string) ([]connectors.Item, error) {
+func (r *reader) items(ctx context.Context, typ string) ([]schemas.Item, error) {
 	switch typ {
 	case TypeTeam:
 		return r.lookUp(ctx, typ, "teams", "name: slug databaseId", "")
@@ -245,7 +245,7 @@ func (r *reader) items(ctx context.Context, typ string) ([]connectors.Item, erro
 		if err != nil {
 			return nil, err
 		}
-		invited, err := r.lookUp(ctx, typ, "pendingMembers", "name: login databaseId", connectors.StateInvited)
+		invited, err := r.lookUp(ctx, typ, "pendingMembers", "name: login databaseId", schemas.StateInvited)
 		if err != nil {
 			return nil, err
 		}
@@ -255,7 +255,7 @@ func (r *reader) items(ctx context.Context, typ string) ([]connectors.Item, erro
 }
 
 // lookUp lists one of the organisation's lists.
-func (r *reader) lookUp(ctx context.Context, typ, field, fields string, state connectors.EntitlementState) ([]connectors.Item, error) {
+func (r *reader) lookUp(ctx context.Context, typ, field, fields string, state schemas.EntitlementState) ([]schemas.Item, error) {
 	text := `query($org: String!, $after: String) { organization(login: $org) { list: ` + field +
 		`(first: 100, after: $after) { totalCount pageInfo { hasNextPage endCursor } nodes { ` + fields + ` } } } }`
 	nodes, err := collect(opList, func(after any) (*connection[repository], error) {
@@ -273,12 +273,12 @@ func (r *reader) lookUp(ctx context.Context, typ, field, fields string, state co
 	if err != nil {
 		return nil, err
 	}
-	items := make([]connectors.Item, 0, len(nodes))
+	items := make([]schemas.Item, 0, len(nodes))
 	for _, n := range nodes {
 		if n.Name == "" || n.DatabaseID == nil {
 			return nil, strange(opList)
 		}
-		i := connectors.Item{Name: schemas.Name{Type: typ, SourceName: strings.ToLower(n.Name)}, NativeID: id(*n.DatabaseID), State: state, Connection: typ == TypeTeam}
+		i := schemas.Item{Name: schemas.Name{Type: typ, SourceName: strings.ToLower(n.Name)}, NativeID: id(*n.DatabaseID), State: state, Connection: typ == TypeTeam}
 		if typ == TypeTeam {
 			i.Protected = (&team{slug: n.Name}).protected()
 		}
@@ -288,9 +288,9 @@ func (r *reader) lookUp(ctx context.Context, typ, field, fields string, state co
 }
 
 // accounts finds accounts of GitHub by their logins. Unknown logins are left out.
-func (r *reader) accounts(ctx context.Context, logins []string) ([]connectors.Item, error) {
+func (r *reader) accounts(ctx context.Context, logins []string) ([]schemas.Item, error) {
 	logins = slices.DeleteFunc(slices.Clone(logins), func(l string) bool { return userNames().Check(l) != nil })
-	var items []connectors.Item
+	var items []schemas.Item
 	for batch := range slices.Chunk(logins, perPage) {
 		var declare []string
 		var fields strings.Builder
@@ -316,16 +316,16 @@ func (r *reader) accounts(ctx context.Context, logins []string) ([]connectors.It
 			if a.DatabaseID == nil {
 				return nil, strange(opList)
 			}
-			items = append(items, connectors.Item{Name: schemas.Name{Type: TypeUser, SourceName: strings.ToLower(a.Login)}, NativeID: id(*a.DatabaseID)})
+			items = append(items, schemas.Item{Name: schemas.Name{Type: TypeUser, SourceName: strings.ToLower(a.Login)}, NativeID: id(*a.DatabaseID)})
 		}
 	}
 	return items, nil
 }
 
 // Normalize folds the names of accounts and repositories, and adds the levels that each level includes.
-func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(describe(r.custom, r.roles), s, func(c *connectors.Connection) error {
-		var more []connectors.Entitlement
+func (r *reader) Normalize(s schemas.State) (schemas.State, error) {
+	return connectors.NormalizeWith(describe(r.custom, r.roles), s, func(c *schemas.Connection) error {
+		var more []schemas.Entitlement
 		for i := range c.Entitlements {
 			e := &c.Entitlements[i]
 			if e.Target.Type != TypeTeam {

@@ -67,7 +67,7 @@ func (b *batch) give(ctx context.Context, o *schemas.Operation, x *team) error {
 		case h.role == o.Privilege, have >= want && want >= 0:
 			return nil
 		case have < 0 || want < 0:
-			return connectors.Refuse(o, connectors.Conflict, "the team has the role %s on the repository, and can have only one: revoke that first", strconv.QuoteToASCII(h.role))
+			return connectors.Obstruct(o, "role "+h.role, "the team has the role %s on the repository, and can have only one: revoke that first", strconv.QuoteToASCII(h.role))
 		}
 	}
 	all := b.alike(o)
@@ -110,7 +110,7 @@ func (b *batch) take(ctx context.Context, o *schemas.Operation, x *team) error {
 		return b.put(ctx, o, x, name, "")
 	}
 	if level(h.inherited) >= gone || h.inherited != "" && level(h.inherited) < 0 {
-		return connectors.Refuse(o, connectors.Conflict, "the team also inherits it from its parent %s: revoke it there, or remove the team from that", x.parent.slug)
+		return connectors.Obstruct(o, "team "+x.parent.slug, "the team also inherits it from its parent %s: revoke it there, or remove the team from that", x.parent.slug)
 	}
 	return b.put(ctx, o, x, name, levels()[lowest-1])
 }

@@ -73,11 +73,11 @@ func (r *reader) assigned(ctx context.Context, op string, x *orgRole) error {
 	return nil
 }
 
-func (x *orgRole) connection() connectors.Connection {
-	c := connectors.Connection{Name: schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}, NativeID: id(x.id)}
+func (x *orgRole) connection() schemas.Connection {
+	c := schemas.Connection{Name: schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}, NativeID: id(x.id)}
 	for typ, list := range map[string]map[string]int64{TypeUser: x.users, TypeTeam: x.teams} {
 		for name, target := range list {
-			c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id(target), Privilege: member})
+			c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id(target), Privilege: member})
 		}
 	}
 	return c
@@ -152,7 +152,7 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 		case !s.there:
 			return connectors.Refuse(o, connectors.NotFound, "unknown account in the organisation %s", b.client.organisation)
 		case s.pending:
-			return connectors.Refuse(o, connectors.Conflict, "the account hasn't accepted its invitation to the organisation yet, and can't have roles until then")
+			return connectors.Obstruct(o, "the pending invitation", "the account hasn't accepted its invitation to the organisation yet, and can't have roles until then")
 		}
 		target = s.id
 	} else {
@@ -173,7 +173,7 @@ func (b *batch) assign(ctx context.Context, o *schemas.Operation) error {
 }
 
 // readRoles adds the selected roles to a state.
-func (r *reader) readRoles(ctx context.Context, selected func(schemas.Name, string) bool, state *connectors.State) error {
+func (r *reader) readRoles(ctx context.Context, selected func(schemas.Name, string) bool, state *schemas.State) error {
 	all, err := r.orgRoles(ctx, opRead)
 	if err != nil {
 		return err
@@ -190,14 +190,14 @@ func (r *reader) readRoles(ctx context.Context, selected func(schemas.Name, stri
 	return nil
 }
 
-func (r *reader) listRoles(ctx context.Context) ([]connectors.Item, error) {
+func (r *reader) listRoles(ctx context.Context) ([]schemas.Item, error) {
 	all, err := r.orgRoles(ctx, opList)
 	if err != nil {
 		return nil, err
 	}
-	var items []connectors.Item
+	var items []schemas.Item
 	for _, x := range all {
-		items = append(items, connectors.Item{Name: schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}, NativeID: id(x.id), Connection: true})
+		items = append(items, schemas.Item{Name: schemas.Name{Type: TypeOrganisationRole, SourceName: x.name}, NativeID: id(x.id), Connection: true})
 	}
 	return items, nil
 }

@@ -255,7 +255,7 @@ func (w *writer) remove(ctx context.Context, o *schemas.Operation) (int, error) 
 		case err == nil:
 			return n, nil
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultNotAllowedOnNonLeaf):
-			return n, connectors.Refuse(o, connectors.Conflict, "the group's entry has entries below it; delete or move those first")
+			return n, connectors.Obstruct(o, "the entries below it", "the group's entry has entries below it; delete or move those first")
 		case !goldap.IsErrorAnyOf(err, goldap.LDAPResultNoSuchObject, goldap.LDAPResultAssertionFailed) || n == attempts:
 			return n, err
 		}

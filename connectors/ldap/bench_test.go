@@ -7,6 +7,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/servers"
 	"github.com/countersign/countersign/connectors/ldap"
+	"github.com/countersign/countersign/schemas"
 )
 
 // BenchmarkRead reads groups of DNs, each with an account of its own, from a slapd on this machine, with the
@@ -30,7 +31,7 @@ func BenchmarkRead(b *testing.B) {
 			}
 			before := ldap.Calls(r)
 			for b.Loop() {
-				s, err := r.Read(b.Context(), connectors.Selection{Scope: map[string][]string{"group": {"x*"}}})
+				s, err := r.Read(b.Context(), schemas.Selection{Scope: map[string][]string{"group": {"x*"}}})
 				if err != nil || s.Incomplete != "" || len(s.Connections) != n || len(s.Connections[n-1].Entitlements) != 1 {
 					b.Fatalf("Read: %d connections, %v %s", len(s.Connections), err, s.Incomplete)
 				}

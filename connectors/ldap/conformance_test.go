@@ -290,11 +290,11 @@ func (a *tree) Revoke(t connectortest.TB, k schemas.Key) {
 	}
 }
 
-func (a *tree) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *tree) SetIdentityState(t connectortest.TB, n schemas.Name, state schemas.EntitlementState) bool {
 	switch state {
-	case connectors.StateBlocked:
+	case schemas.StateBlocked:
 		a.modify(t, a.userDN(n.SourceName), func(m *goldap.ModifyRequest) { m.Replace("pwdAccountLockedTime", []string{"000001010000Z"}) })
-	case connectors.StateExpired:
+	case schemas.StateExpired:
 		a.modify(t, a.userDN(n.SourceName), func(m *goldap.ModifyRequest) { m.Replace("shadowExpire", []string{"19000"}) })
 	default:
 		return false

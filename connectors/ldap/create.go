@@ -45,7 +45,7 @@ func (w *writer) make(ctx context.Context, o *schemas.Operation) (int, error) {
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists) && n < 3:
 			// Another writer was faster, or an answer was lost: find the group.
 		case goldap.IsErrorWithCode(err, goldap.LDAPResultEntryAlreadyExists):
-			return n, connectors.Refuse(o, connectors.Conflict, "another entry has this name, or one that the directory treats as equal")
+			return n, connectors.Obstruct(o, "the other entry", "another entry has this name, or one that the directory treats as equal")
 		case connectors.CodeOf(err) == connectors.NotFound:
 			return n, connectors.Refuse(o, connectors.Invalid, "config.create.parent_dn: entry not found; create it, or set another")
 		default:
@@ -161,7 +161,7 @@ func (w *writer) free(ctx context.Context, o *schemas.Operation) (int, error) {
 			return n, nil
 		}
 	}
-	return 0, connectors.Refuse(o, connectors.Conflict, "config.create.gid_numbers: all numbers are in use")
+	return 0, connectors.Obstruct(o, "config.create.gid_numbers", "config.create.gid_numbers: all numbers are in use")
 }
 
 // settle gives a new group another number if another writer used the same one at the same time: to hosts, two
@@ -192,5 +192,5 @@ func (w *writer) settle(ctx context.Context, o *schemas.Operation, number int) e
 		}
 		number = next
 	}
-	return connectors.Refuse(o, connectors.Conflict, "config.create.gid_numbers: another program assigns numbers of this range")
+	return connectors.Obstruct(o, "config.create.gid_numbers", "config.create.gid_numbers: another program assigns numbers of this range")
 }

@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 //go:embed plan.sh
@@ -115,36 +115,36 @@ const (
 )
 
 // description describes the connector for groups of a kind.
-func description(k kind) connectors.Description {
+func description(k kind) schemas.Description {
 	payload := payloadOpen
 	// OpenLDAP's database keeps an entry's name in a key of limited length.
-	names := connectors.NameRule{MaxBytes: 200, Pattern: namePattern, FoldCase: true}
+	names := schemas.NameRule{MaxBytes: 200, Pattern: namePattern, FoldCase: true}
 	users := names
 	switch k {
 	case anyKind:
 		payload += payloadAD
 	case adKind:
 		payload += payloadAD
-		names = connectors.NameRule{MaxBytes: 64, Pattern: namePatternAD, FoldCase: true}
+		names = schemas.NameRule{MaxBytes: 64, Pattern: namePatternAD, FoldCase: true}
 		users.Pattern = namePatternAD
 	case posixKind:
 		users.Pattern = namePatternPosix
 	case namesKind:
 	}
 	member := []string{"MEMBER"}
-	group := connectors.ConnectionType{
+	group := schemas.ConnectionType{
 		Name: typeGroup, Title: "Group", Payload: json.RawMessage(payload + payloadClose),
 		Create: true, Update: true, Delete: true, Names: names, Privileged: privilegedGroups(),
-		Grantable: []connectors.GrantableType{
-			{Type: typeUser, Edge: connectors.EdgeIdentity, Privileges: member, Default: member, Names: users, Grant: true, Revoke: true},
-			{Type: typeForeign, Edge: connectors.EdgeIdentity, Privileges: member, Default: member,
-				Names: connectors.NameRule{Pattern: `[^\x00]+`, FoldCase: true}, Revoke: true},
+		Grantable: []schemas.GrantableType{
+			{Type: typeUser, Edge: schemas.EdgeIdentity, Privileges: member, Default: member, Names: users, Grant: true, Revoke: true},
+			{Type: typeForeign, Edge: schemas.EdgeIdentity, Privileges: member, Default: member,
+				Names: schemas.NameRule{Pattern: `[^\x00]+`, FoldCase: true}, Revoke: true},
 		},
 	}
 	if k != posixKind {
-		group.Grantable = append(group.Grantable, connectors.GrantableType{Type: typeGroup, Edge: connectors.EdgeMember, Privileges: member,
+		group.Grantable = append(group.Grantable, schemas.GrantableType{Type: typeGroup, Edge: schemas.EdgeMember, Privileges: member,
 			Default: member, Names: names, Privileged: privilegedGroups(), Grant: true, Revoke: true})
 	}
-	return connectors.Description{Name: "ldap", Title: "LDAP directory", NativeIDs: true, Config: json.RawMessage(configSchema),
-		Types: []connectors.ConnectionType{group}, PlanScript: planScript, ApplyScript: applyScript}
+	return schemas.Description{Name: "ldap", Title: "LDAP directory", NativeIDs: true, Config: json.RawMessage(configSchema),
+		Types: []schemas.ConnectionType{group}, PlanScript: planScript, ApplyScript: applyScript}
 }

@@ -12,6 +12,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // group is an entry that holds members.
@@ -46,7 +47,7 @@ type user struct {
 	id      string
 	name    string
 	uids    []string
-	state   connectors.EntitlementState
+	state   schemas.EntitlementState
 	primary string
 	// protected is the reason why it can't be granted, or "".
 	protected string
@@ -217,30 +218,30 @@ func (r *reader) readUser(e *goldap.Entry) (*user, error) {
 
 // stateAD returns an account's state. accountExpires counts intervals of 100 ns since 1601; 0 and the greatest number
 // mean never ([MS-ADA1] 2.3).
-func stateAD(control, expires string, now time.Time) connectors.EntitlementState {
+func stateAD(control, expires string, now time.Time) schemas.EntitlementState {
 	if flags, err := strconv.ParseInt(control, 10, 64); err == nil && flags&accountDisabled != 0 {
-		return connectors.StateBlocked
+		return schemas.StateBlocked
 	}
 	const unix = 11_644_473_600 // seconds from 1601 to 1970
 	if n, err := strconv.ParseInt(expires, 10, 64); err == nil && n > 0 && n < 1<<63-1 && n/10_000_000-unix <= now.Unix() {
-		return connectors.StateExpired
+		return schemas.StateExpired
 	}
 	return ""
 }
 
 // stateOpenLDAP returns an account's state by ppolicy, shadowAccount and the attributes of 389 Directory Server.
-func stateOpenLDAP(e *goldap.Entry, now time.Time) connectors.EntitlementState {
+func stateOpenLDAP(e *goldap.Entry, now time.Time) schemas.EntitlementState {
 	if e.GetEqualFoldAttributeValue("pwdAccountLockedTime") != "" || strings.EqualFold(e.GetEqualFoldAttributeValue("nsAccountLock"), "true") {
-		return connectors.StateBlocked
+		return schemas.StateBlocked
 	}
 	if end := e.GetEqualFoldAttributeValue("pwdEndTime"); len(end) >= 14 {
 		if t, err := time.Parse("20060102150405", end[:14]); err == nil && !t.After(now) {
-			return connectors.StateExpired
+			return schemas.StateExpired
 		}
 	}
 	// Days since 1970; negative means never (shadow(5)).
 	if days, err := strconv.ParseInt(e.GetEqualFoldAttributeValue("shadowExpire"), 10, 64); err == nil && days >= 0 && days <= now.Unix()/86400 {
-		return connectors.StateExpired
+		return schemas.StateExpired
 	}
 	return ""
 }

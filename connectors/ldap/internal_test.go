@@ -272,11 +272,11 @@ func TestStates(t *testing.T) {
 	filetime := func(at time.Time) string { return fmt.Sprint((at.Unix() + 11_644_473_600) * 10_000_000) }
 	for _, c := range []struct {
 		control, expires string
-		want             connectors.EntitlementState
+		want             schemas.EntitlementState
 	}{
-		{"512", "0", ""}, {"512", "9223372036854775807", ""}, {"512", "", ""}, {"", "", ""}, {"514", "0", connectors.StateBlocked},
-		{"66050", "", connectors.StateBlocked}, {"512", filetime(now), connectors.StateExpired}, {"512", filetime(now.Add(time.Second)), ""},
-		{"512", filetime(now.AddDate(-1, 0, 0)), connectors.StateExpired}, {"514", filetime(now.AddDate(-1, 0, 0)), connectors.StateBlocked}, {"x", "y", ""},
+		{"512", "0", ""}, {"512", "9223372036854775807", ""}, {"512", "", ""}, {"", "", ""}, {"514", "0", schemas.StateBlocked},
+		{"66050", "", schemas.StateBlocked}, {"512", filetime(now), schemas.StateExpired}, {"512", filetime(now.Add(time.Second)), ""},
+		{"512", filetime(now.AddDate(-1, 0, 0)), schemas.StateExpired}, {"514", filetime(now.AddDate(-1, 0, 0)), schemas.StateBlocked}, {"x", "y", ""},
 	} {
 		if got := stateAD(c.control, c.expires, now); got != c.want {
 			t.Errorf("userAccountControl %s, accountExpires %s: %q, want %q", c.control, c.expires, got, c.want)
@@ -285,11 +285,11 @@ func TestStates(t *testing.T) {
 	day := now.Unix() / 86400
 	for _, c := range []struct {
 		attr, value string
-		want        connectors.EntitlementState
+		want        schemas.EntitlementState
 	}{
-		{"uid", "a", ""}, {"pwdAccountLockedTime", "000001010000Z", connectors.StateBlocked}, {"nsAccountLock", "TRUE", connectors.StateBlocked},
-		{"nsAccountLock", "false", ""}, {"shadowExpire", fmt.Sprint(day), connectors.StateExpired}, {"shadowExpire", fmt.Sprint(day + 1), ""},
-		{"shadowExpire", "-1", ""}, {"shadowExpire", "0", connectors.StateExpired}, {"pwdEndTime", "20270301120000Z", connectors.StateExpired},
+		{"uid", "a", ""}, {"pwdAccountLockedTime", "000001010000Z", schemas.StateBlocked}, {"nsAccountLock", "TRUE", schemas.StateBlocked},
+		{"nsAccountLock", "false", ""}, {"shadowExpire", fmt.Sprint(day), schemas.StateExpired}, {"shadowExpire", fmt.Sprint(day + 1), ""},
+		{"shadowExpire", "-1", ""}, {"shadowExpire", "0", schemas.StateExpired}, {"pwdEndTime", "20270301120000Z", schemas.StateExpired},
 		{"pwdEndTime", "20270301120001Z", ""}, {"pwdEndTime", "soon", ""},
 	} {
 		if got := stateOpenLDAP(attributes(c.attr, []string{c.value}), now); got != c.want {
@@ -384,7 +384,7 @@ func TestPrivileged(t *testing.T) {
 	for name, want := range map[string]bool{"domain admins": true, "enterprise key admins": true, "storage replica administrators": true, "account operators": true,
 		"admins": true, "trust admins": true, "incoming forest trust builders": true, "exchange servers": true, "lxd": true, "dnsadmins": true,
 		"sales": false, "administration staff": false, "docker-readers": false} {
-		if got := connectors.Match(privilegedGroups(), name); got != want {
+		if got := schemas.Match(privilegedGroups(), name); got != want {
 			t.Errorf("%s is privileged: %v, want %v", name, got, want)
 		}
 	}

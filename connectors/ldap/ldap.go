@@ -14,6 +14,7 @@ import (
 	goldap "github.com/go-ldap/ldap/v3"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Connector is the connector for LDAP directories.
@@ -29,7 +30,7 @@ var (
 func New() connectors.Connector { return Connector{} }
 
 // Describe describes the connector for all kinds of directories.
-func (Connector) Describe() connectors.Description { return description(anyKind) }
+func (Connector) Describe() schemas.Description { return description(anyKind) }
 
 // OpenReader logs in with the account for planning.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {

@@ -237,7 +237,7 @@ func (w *writer) add(g *group, o *schemas.Operation, t *targets) ([]value, error
 			v.raw = e.dn.name
 		}
 		if n := t.uids[v.raw]; n > 1 {
-			return nil, connectors.Refuse(o, connectors.Conflict, "%d accounts have the uid %s, and all of them would become members of the posixGroup", n, strconv.QuoteToASCII(v.raw))
+			return nil, connectors.Obstruct(o, "the other accounts with that uid", "%d accounts have the uid %s, and all of them would become members of the posixGroup", n, strconv.QuoteToASCII(v.raw))
 		}
 	}
 	if t.held != nil {
@@ -287,7 +287,7 @@ func (w *writer) take(g *group, o *schemas.Operation, t *targets) ([]value, erro
 	case err != nil:
 		return nil, err
 	case e.primary:
-		return nil, connectors.Refuse(o, connectors.Conflict, "it is the account's primary group; set another primary group at the account")
+		return nil, connectors.Obstruct(o, "the account's primary group", "it is the account's primary group; set another primary group at the account")
 	case e.dn.text != "" && t.held != nil:
 		if !t.held[e.dn.key()] {
 			return nil, nil

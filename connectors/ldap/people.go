@@ -10,7 +10,6 @@ import (
 
 	goldap "github.com/go-ldap/ldap/v3"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -224,8 +223,8 @@ func (p *people) findOutside(ctx context.Context, members map[string]dn) error {
 func (p *people) hidden(v value) bool { return p.reader.hidden(v) && !p.taken[v.dn.key()] }
 
 // of returns the entitlements of a group.
-func (p *people) of(g *group) []connectors.Entitlement {
-	var out []connectors.Entitlement
+func (p *people) of(g *group) []schemas.Entitlement {
+	var out []schemas.Entitlement
 	for _, v := range g.values {
 		switch {
 		case p.hidden(v):
@@ -250,12 +249,12 @@ func (p *people) of(g *group) []connectors.Entitlement {
 	return out
 }
 
-func member(typ, name, id string, state connectors.EntitlementState) connectors.Entitlement {
-	return connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: schemas.PrivilegeMember, State: state}
+func member(typ, name, id string, state schemas.EntitlementState) schemas.Entitlement {
+	return schemas.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: schemas.PrivilegeMember, State: state}
 }
 
 // who returns the entitlement of a value that is a DN.
-func (p *people) who(v value) connectors.Entitlement {
+func (p *people) who(v value) schemas.Entitlement {
 	k := v.dn.key()
 	id, other := p.others[k]
 	switch {
@@ -283,8 +282,8 @@ func (p *people) who(v value) connectors.Entitlement {
 }
 
 // unresolved returns the entitlement of a member whose entry can't be found.
-func unresolved(typ, name string) connectors.Entitlement {
-	e := member(typ, name, "", connectors.StateUnresolved)
+func unresolved(typ, name string) schemas.Entitlement {
+	e := member(typ, name, "", schemas.StateUnresolved)
 	e.Foreign = true
 	return e
 }

@@ -14,7 +14,7 @@ import (
 
 type reader struct {
 	session
-	description connectors.Description
+	description schemas.Description
 	class       class
 	// own has the DNs of the accounts that the config logs in with, by key; ownUIDs has their names in posixGroups.
 	own     map[string]string
@@ -69,13 +69,13 @@ func (r *reader) Close() error {
 }
 
 // Describe describes this directory.
-func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
+func (r *reader) Describe(ctx context.Context) (schemas.Description, error) {
 	return r.description, nil
 }
 
 // Normalize spells names as Read does.
-func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(r.description, s, func(c *connectors.Connection) error {
+func (r *reader) Normalize(s schemas.State) (schemas.State, error) {
+	return connectors.NormalizeWith(r.description, s, func(c *schemas.Connection) error {
 		c.SourceName = fold(c.SourceName)
 		for i := range c.Entitlements {
 			c.Entitlements[i].Target.SourceName = fold(c.Entitlements[i].Target.SourceName)
@@ -156,7 +156,7 @@ func (r *reader) readUsers(found []*goldap.Entry) ([]*user, error) {
 }
 
 // Read returns the groups that the selection names, with their members.
-func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	var names []string
 	if sel.Scope != nil {
 		scope := make(map[string][]string, len(sel.Scope))
@@ -179,13 +179,13 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	ids := sel.IDs[typeGroup]
 	all, err := r.groups(ctx, names, ids)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	selected := sel.Selector(func(n schemas.Name) schemas.Name {
 		n.SourceName = fold(n.SourceName)
 		return n
 	})
-	var state connectors.State
+	var state schemas.State
 	var chosen []*group
 	wantedIDs := folded(ids)
 	for _, g := range all {
@@ -198,7 +198,7 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	}
 	if state.Incomplete == "" {
 		if state.Incomplete, err = r.unseen(ctx, chosen, names); err != nil {
-			return connectors.State{}, err
+			return schemas.State{}, err
 		}
 	}
 	known := all
@@ -207,13 +207,13 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	}
 	who, err := r.members(ctx, chosen, known)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	if who.unseen {
 		state.Incomplete = "no account found below user_base_dn; check user_base_dn, and that countersign's account can read it"
 	}
 	for _, g := range chosen {
-		state.Connections = append(state.Connections, connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id,
+		state.Connections = append(state.Connections, schemas.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id,
 			Payload: g.payload, Protected: g.protected, Entitlements: who.of(g)})
 	}
 	state.Sort()
@@ -276,7 +276,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if q.Names != nil && names == nil {
 		names = []string{}
 	}
-	var items []connectors.Item
+	var items []schemas.Item
 	switch q.Type {
 	case typeGroup:
 		found, err := r.groups(ctx, names, q.IDs)
@@ -287,7 +287,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 			if g.name == "" {
 				return connectors.Page{}, &connectors.Error{Code: connectors.Denied, Op: op, Message: g.broken}
 			}
-			items = append(items, connectors.Item{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: g.protected, Connection: true})
+			items = append(items, schemas.Item{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: g.protected, Connection: true})
 		}
 	case typeUser:
 		found, err := r.listUsers(ctx, names, q.IDs)
@@ -295,7 +295,7 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 			return connectors.Page{}, err
 		}
 		for _, u := range found {
-			item := connectors.Item{Name: schemas.Name{Type: typeUser, SourceName: u.name}, NativeID: u.id, State: u.state, Protected: u.protected}
+			item := schemas.Item{Name: schemas.Name{Type: typeUser, SourceName: u.name}, NativeID: u.id, State: u.state, Protected: u.protected}
 			items = append(items, item)
 		}
 	case typeForeign:

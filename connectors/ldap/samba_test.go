@@ -225,11 +225,11 @@ func (o *ou) Revoke(t connectortest.TB, k schemas.Key) {
 	o.modify(t, o.dn(k.Connection), func(m *goldap.ModifyRequest) { m.Delete("member", []string{o.dn(k.Target)}) })
 }
 
-func (o *ou) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
+func (o *ou) SetIdentityState(t connectortest.TB, n schemas.Name, state schemas.EntitlementState) bool {
 	switch state {
-	case connectors.StateBlocked:
+	case schemas.StateBlocked:
 		o.modify(t, o.dn(n), func(m *goldap.ModifyRequest) { m.Replace("userAccountControl", []string{"546"}) })
-	case connectors.StateExpired:
+	case schemas.StateExpired:
 		o.modify(t, o.dn(n), func(m *goldap.ModifyRequest) { m.Replace("accountExpires", []string{"130000000000000000"}) })
 	default:
 		return false
@@ -291,7 +291,7 @@ func testDomainsOwn(t *testing.T, server *servers.Directory) {
 	refused(t, w, connectors.Denied, "can't grant it", operation(schemas.OperationGrant, group(c), group("domain admins")))
 }
 
-func targets(c connectors.Connection) []string {
+func targets(c schemas.Connection) []string {
 	out := []string{}
 	for _, e := range c.Entitlements {
 		out = append(out, e.Target.String())

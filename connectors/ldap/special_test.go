@@ -90,9 +90,9 @@ func refused(t connectortest.TB, w connectors.Writer, code connectors.Code, says
 	}
 }
 
-func read(t connectortest.TB, r connectors.Reader, names ...string) []connectors.Connection {
+func read(t connectortest.TB, r connectors.Reader, names ...string) []schemas.Connection {
 	t.Helper()
-	var sel connectors.Selection
+	var sel schemas.Selection
 	for _, n := range names {
 		sel.Names = append(sel.Names, group(n))
 	}
@@ -242,7 +242,7 @@ func testSpellings(t *testing.T, server *servers.Directory) {
 	if got := read(t, w, "G"); len(got) != 1 || got[0].SourceName != "g" {
 		t.Errorf("a group by another spelling: %v", got)
 	}
-	s, err := w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"group": {"G*"}}})
+	s, err := w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"group": {"G*"}}})
 	if err != nil || len(s.Connections) != 1 {
 		t.Errorf("a scope in another spelling has %d groups (%v), want 1", len(s.Connections), err)
 	}
@@ -614,7 +614,7 @@ func testReconnect(t *testing.T, server *servers.Directory) {
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := w.Read(ended, connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable || !errors.Is(err, context.Canceled) {
+	if _, err := w.Read(ended, schemas.Selection{}); connectors.CodeOf(err) != connectors.Unavailable || !errors.Is(err, context.Canceled) {
 		t.Errorf("Read with an ended context: %v", err)
 	}
 	same(t, "after an ended context", held(t, w, "g"), []string{})
@@ -683,7 +683,7 @@ func TestScripts(t *testing.T) {
 	}
 	must(t, w, append(ops, grant("g00", "alice"), grant("g00", "bob"), operation(schemas.OperationGrant, group("g01"), group("g00")))...)
 	list := read(t, r)
-	if len(list) != 60 || len(list[0].Entitlements) != 2 || list[0].Entitlements[1].State != connectors.StateBlocked {
+	if len(list) != 60 || len(list[0].Entitlements) != 2 || list[0].Entitlements[1].State != schemas.StateBlocked {
 		t.Errorf("%d groups, the first is %+v, want 60, with a blocked member", len(list), list[0])
 	}
 	must(t, w, revoke("g00", "alice"), operation(schemas.OperationDelete, group("g00"), schemas.Name{}))
@@ -800,7 +800,7 @@ func testMembersHidden(t *testing.T, server *servers.Directory) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	s, err := r.Read(t.Context(), connectors.Selection{})
+	s, err := r.Read(t.Context(), schemas.Selection{})
 	if err == nil && s.Incomplete == "" {
 		t.Errorf("the state passes for whole: %v", s.Connections)
 	}

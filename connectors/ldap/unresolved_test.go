@@ -15,7 +15,7 @@ import (
 )
 
 // member returns a group's entitlement with a target.
-func member(t connectortest.TB, r connectors.Reader, name, target string) connectors.Entitlement {
+func member(t connectortest.TB, r connectors.Reader, name, target string) schemas.Entitlement {
 	t.Helper()
 	for _, g := range read(t, r, name) {
 		for _, e := range g.Entitlements {
@@ -25,12 +25,12 @@ func member(t connectortest.TB, r connectors.Reader, name, target string) connec
 		}
 	}
 	t.Fatalf("%s is not a member of %s: %v", target, name, held(t, r, name))
-	return connectors.Entitlement{}
+	return schemas.Entitlement{}
 }
 
 func wantUnresolved(t connectortest.TB, r connectors.Reader, name, target string) {
 	t.Helper()
-	if e := member(t, r, name, target); e.State != connectors.StateUnresolved || !e.Foreign || e.TargetID != "" {
+	if e := member(t, r, name, target); e.State != schemas.StateUnresolved || !e.Foreign || e.TargetID != "" {
 		t.Errorf("%s in %s: got %+v, want it unresolved, foreign and without an id", target, name, e)
 	}
 }
@@ -123,7 +123,7 @@ func testMovedAccount(t *testing.T, server *servers.Directory) {
 		t.Fatal(err)
 	}
 	must(t, w, create("other"))
-	s, err := w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{group("g")}, IDs: map[string][]string{"group": {strings.ToUpper(g.NativeID)}}})
+	s, err := w.Read(t.Context(), schemas.Selection{Names: []schemas.Name{group("g")}, IDs: map[string][]string{"group": {strings.ToUpper(g.NativeID)}}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 || s.Connections[0].SourceName != "h" {
 		t.Errorf("Read by id: got %+v, %v, want h", s, err)
 	}

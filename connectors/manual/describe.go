@@ -94,15 +94,15 @@ type connectionType struct {
 }
 
 type grantable struct {
-	Type                 string          `json:"type"`
-	Edge                 connectors.Edge `json:"edge"`
-	Privileges           []string        `json:"privileges"`
-	Default              []string        `json:"default"`
-	Names                names           `json:"names"`
-	Privileged           []string        `json:"privileged"`
-	PrivilegedPrivileges []string        `json:"privileged_privileges"`
-	Grant                bool            `json:"grant"`
-	Revoke               bool            `json:"revoke"`
+	Type                 string       `json:"type"`
+	Edge                 schemas.Edge `json:"edge"`
+	Privileges           []string     `json:"privileges"`
+	Default              []string     `json:"default"`
+	Names                names        `json:"names"`
+	Privileged           []string     `json:"privileged"`
+	PrivilegedPrivileges []string     `json:"privileged_privileges"`
+	Grant                bool         `json:"grant"`
+	Revoke               bool         `json:"revoke"`
 }
 
 type names struct {
@@ -112,8 +112,8 @@ type names struct {
 }
 
 // Describe describes what all such applications have in common. Types come from the config.
-func (Connector) Describe() connectors.Description {
-	return connectors.Description{Name: "manual", Title: "An application that is attested", Config: json.RawMessage(configSchema), Attested: true,
+func (Connector) Describe() schemas.Description {
+	return schemas.Description{Name: "manual", Title: "An application that is attested", Config: json.RawMessage(configSchema), Attested: true,
 		PlanScript: "# countersign reads nothing, so it needs no credential.", ApplyScript: "# countersign changes nothing: the people or service that carry requests out use their own credentials."}
 }
 
@@ -122,7 +122,7 @@ func invalid(field, format string, args ...any) error {
 }
 
 // DescribeConfig describes an application by its configuration.
-func (c Connector) DescribeConfig(values map[string]any) (connectors.Description, error) {
+func (c Connector) DescribeConfig(values map[string]any) (schemas.Description, error) {
 	d := c.Describe()
 	var cfg config
 	if err := connectors.Bind(connectors.Config{Values: values}, d.Config, &cfg); err != nil {
@@ -146,12 +146,12 @@ func (c Connector) DescribeConfig(values map[string]any) (connectors.Description
 		}
 		d.Types = append(d.Types, typ)
 	}
-	slices.SortFunc(d.Types, func(a, b connectors.ConnectionType) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Types, func(a, b schemas.ConnectionType) int { return strings.Compare(a.Name, b.Name) })
 	return d, nil
 }
 
-func (t *connectionType) describe(at string, types map[string]bool) (connectors.ConnectionType, error) {
-	out := connectors.ConnectionType{Name: t.Name, Title: t.Title, Create: t.Create, Update: t.Update && len(t.Payload) > 0, Delete: t.Delete, Reassign: t.Reassign,
+func (t *connectionType) describe(at string, types map[string]bool) (schemas.ConnectionType, error) {
+	out := schemas.ConnectionType{Name: t.Name, Title: t.Title, Create: t.Create, Update: t.Update && len(t.Payload) > 0, Delete: t.Delete, Reassign: t.Reassign,
 		Privileged: t.Privileged, PrivilegedFields: t.PrivilegedFields}
 	if out.Title == "" {
 		out.Title = t.Name
@@ -240,13 +240,13 @@ func refers(v any, ours bool) string {
 	return ""
 }
 
-func (n *names) rule(at string) (connectors.NameRule, error) {
+func (n *names) rule(at string) (schemas.NameRule, error) {
 	if n.Pattern != "" {
 		if _, err := regexp.Compile(n.Pattern); err != nil {
-			return connectors.NameRule{}, invalid(at+".pattern", "invalid regular expression (expected RE2)")
+			return schemas.NameRule{}, invalid(at+".pattern", "invalid regular expression (expected RE2)")
 		}
 	}
-	return connectors.NameRule{MaxBytes: n.MaxBytes, Pattern: n.Pattern, Reserved: n.Reserved}, patterns(at+".reserved", n.Reserved)
+	return schemas.NameRule{MaxBytes: n.MaxBytes, Pattern: n.Pattern, Reserved: n.Reserved}, patterns(at+".reserved", n.Reserved)
 }
 
 func patterns(at string, list []string) error {
@@ -258,12 +258,12 @@ func patterns(at string, list []string) error {
 	return nil
 }
 
-func (g *grantable) describe(at string, types map[string]bool) (connectors.GrantableType, error) {
-	out := connectors.GrantableType{Type: g.Type, Edge: g.Edge, Privileges: g.Privileges, Default: g.Default, Privileged: g.Privileged, PrivilegedPrivileges: g.PrivilegedPrivileges,
+func (g *grantable) describe(at string, types map[string]bool) (schemas.GrantableType, error) {
+	out := schemas.GrantableType{Type: g.Type, Edge: g.Edge, Privileges: g.Privileges, Default: g.Default, Privileged: g.Privileged, PrivilegedPrivileges: g.PrivilegedPrivileges,
 		Grant: g.Grant, Revoke: g.Revoke}
 	switch g.Edge {
-	case connectors.EdgeIdentity, connectors.EdgeMember, connectors.EdgeConnection:
-		if g.Edge == connectors.EdgeIdentity == types[g.Type] {
+	case schemas.EdgeIdentity, schemas.EdgeMember, schemas.EdgeConnection:
+		if g.Edge == schemas.EdgeIdentity == types[g.Type] {
 			return out, invalid(at+".edge", "%s: invalid for this type (identity is for accounts, member and connection are for types listed under types)", g.Edge)
 		}
 		for _, p := range g.Privileges {
@@ -277,7 +277,7 @@ func (g *grantable) describe(at string, types map[string]bool) (connectors.Grant
 		if len(g.Default) == 0 {
 			out.Default = []string{schemas.PrivilegeMember}
 		}
-	case connectors.EdgeResource:
+	case schemas.EdgeResource:
 		if len(g.Privileges) == 0 {
 			return out, invalid(at+".privileges", "required: list what can be done with a %s", g.Type)
 		}

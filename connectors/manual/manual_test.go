@@ -37,10 +37,10 @@ func TestDescribeConfig(t *testing.T) {
 	if !d.Attested || d.Title != "Ramp" || len(d.Types) != 1 {
 		t.Fatalf("described %+v", d)
 	}
-	want := []connectors.GrantableType{
-		{Type: "user", Edge: connectors.EdgeIdentity, Privileges: []string{"MEMBER"}, Default: []string{"MEMBER"}, Names: connectors.NameRule{MaxBytes: 64, Pattern: `[a-z.]+@acme\.test`}, Grant: true, Revoke: true},
-		{Type: "group", Edge: connectors.EdgeMember, Privileges: []string{"MEMBER", "ADMIN"}, Default: []string{"MEMBER"}, Grant: true, Revoke: true},
-		{Type: "card", Edge: connectors.EdgeResource, Privileges: []string{"USE", "APPROVE"}, Default: []string{"USE"}, PrivilegedPrivileges: []string{"APPROVE"}, Grant: true},
+	want := []schemas.GrantableType{
+		{Type: "user", Edge: schemas.EdgeIdentity, Privileges: []string{"MEMBER"}, Default: []string{"MEMBER"}, Names: schemas.NameRule{MaxBytes: 64, Pattern: `[a-z.]+@acme\.test`}, Grant: true, Revoke: true},
+		{Type: "group", Edge: schemas.EdgeMember, Privileges: []string{"MEMBER", "ADMIN"}, Default: []string{"MEMBER"}, Grant: true, Revoke: true},
+		{Type: "card", Edge: schemas.EdgeResource, Privileges: []string{"USE", "APPROVE"}, Default: []string{"USE"}, PrivilegedPrivileges: []string{"APPROVE"}, Grant: true},
 	}
 	if diff := cmp.Diff(want, d.Types[0].Grantable); diff != "" {
 		t.Errorf("grantable (-want +got):\n%s", diff)
@@ -117,7 +117,7 @@ func TestReader(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if _, err := r.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unsupported {
+	if _, err := r.Read(t.Context(), schemas.Selection{}); connectors.CodeOf(err) != connectors.Unsupported {
 		t.Errorf("Read: %v", err)
 	}
 	if _, err := r.List(t.Context(), connectors.Query{Type: "user"}); connectors.CodeOf(err) != connectors.Unsupported {
@@ -127,7 +127,7 @@ func TestReader(t *testing.T) {
 		t.Errorf("OpenWriter: %v", err)
 	}
 	user := schemas.Name{Type: "user", SourceName: "mallory@elsewhere.test"}
-	_, err = r.Normalize(connectors.State{Connections: []connectors.Connection{{Name: schemas.Name{Type: "group", SourceName: "finance"}, Entitlements: []connectors.Entitlement{{Target: user, Privilege: "MEMBER"}}}}})
+	_, err = r.Normalize(schemas.State{Connections: []schemas.Connection{{Name: schemas.Name{Type: "group", SourceName: "finance"}, Entitlements: []schemas.Entitlement{{Target: user, Privilege: "MEMBER"}}}}})
 	if connectors.CodeOf(err) != connectors.Invalid {
 		t.Errorf("Normalize of a name that it cannot hold: %v", err)
 	}

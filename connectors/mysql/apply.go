@@ -241,7 +241,7 @@ func (j *job) connection(o *schemas.Operation) (accountID, *account, error) {
 		return id, nil, nil
 	}
 	if !a.role {
-		return id, nil, connectors.Refuse(o, connectors.Conflict, "%s is a user, not a role", id.userName())
+		return id, nil, connectors.Obstruct(o, "user "+id.userName(), "%s is a user, not a role", id.userName())
 	}
 	if why := j.writer.protected(a); why != "" {
 		return id, nil, connectors.Refuse(o, connectors.Denied, "protected: %s", why)

@@ -268,14 +268,14 @@ func (h holding) target() schemas.Name {
 }
 
 // status returns the state of a user.
-func (a *account) status() connectors.EntitlementState {
+func (a *account) status() schemas.EntitlementState {
 	switch {
 	case a.role:
 		return ""
 	case a.locked:
-		return connectors.StateBlocked
+		return schemas.StateBlocked
 	case a.expired:
-		return connectors.StateExpired
+		return schemas.StateExpired
 	}
 	return ""
 }

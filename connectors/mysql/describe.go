@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -184,35 +183,35 @@ func systemDatabases() []string {
 // in utf8mb3.
 const plane = `[^\x{0}\x{10000}-\x{10FFFF}]`
 
-func description() connectors.Description {
+func description() schemas.Description {
 	// A blank at the end is lost; the length is in characters.
-	roleNames := connectors.NameRule{MaxBytes: 512, Pattern: plane + `{0,127}[^\x{0} \x{10000}-\x{10FFFF}](?:@[^@]{1,255})?`,
+	roleNames := schemas.NameRule{MaxBytes: 512, Pattern: plane + `{0,127}[^\x{0} \x{10000}-\x{10FFFF}](?:@[^@]{1,255})?`,
 		Reserved: []string{"PUBLIC", "public", "NONE", "none"}}
-	role := connectors.ConnectionType{
+	role := schemas.ConnectionType{
 		Name: typeRole, Title: "Role", Payload: json.RawMessage(payloadSchema),
 		Create: true, Update: true, Delete: true,
 		Names: roleNames, Privileged: serviceRoles(),
 	}
 	member := []string{schemas.PrivilegeMember, schemas.PrivilegeAdmin}
-	names := connectors.NameRule{MaxBytes: 1024, Pattern: plane + `+`}
+	names := schemas.NameRule{MaxBytes: 1024, Pattern: plane + `+`}
 	for _, g := range []struct {
 		typ  string
-		edge connectors.Edge
-	}{{typeRole, connectors.EdgeConnection}, {typeUser, connectors.EdgeIdentity}, {typeMember, connectors.EdgeIdentity}} {
-		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1],
+		edge schemas.Edge
+	}{{typeRole, schemas.EdgeConnection}, {typeUser, schemas.EdgeIdentity}, {typeMember, schemas.EdgeIdentity}} {
+		role.Grantable = append(role.Grantable, schemas.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1],
 			Names: names, Privileged: serviceRoles(), PrivilegedPrivileges: []string{schemas.PrivilegeAdmin}, Grant: true, Revoke: true})
 	}
 	// Changing the accounts view changes what is read here. The planning script creates it in countersign.
 	inSystem := []string{"mysql.*", "sys.*", "performance_schema.*", "countersign.*"}
-	for _, g := range []connectors.GrantableType{
+	for _, g := range []schemas.GrantableType{
 		// Whatever holds everywhere holds in the database mysql, too, where the passwords' hashes are.
-		{Type: typeGlobal, Privileges: globalPrivileges(), Privileged: []string{"*"}, Names: connectors.NameRule{Pattern: `\*\.\*`},
+		{Type: typeGlobal, Privileges: globalPrivileges(), Privileged: []string{"*"}, Names: schemas.NameRule{Pattern: `\*\.\*`},
 			PrivilegedPrivileges: globalPrivileges(), Grant: true},
 		{Type: typeDatabase, Privileges: databasePrivileges(), Privileged: append(systemDatabases(), "countersign"), PrivilegedPrivileges: []string{grantOption}, Grant: true,
-			Names: connectors.NameRule{Pattern: plane + `{1,64}`}},
+			Names: schemas.NameRule{Pattern: plane + `{1,64}`}},
 		// A pattern may match databases that don't exist yet, so it can't be granted.
 		{Type: typePattern, Privileges: databasePrivileges(), Privileged: []string{"*"}, PrivilegedPrivileges: []string{grantOption},
-			Names: connectors.NameRule{Pattern: plane + `{1,64}`}},
+			Names: schemas.NameRule{Pattern: plane + `{1,64}`}},
 		{Type: typeTable, Privileges: tablePrivileges(), Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
 		{Type: typeColumn, Privileges: []string{"SELECT", "INSERT", "UPDATE", "REFERENCES"}, Privileged: inSystem, Grant: true, Names: names},
 		{Type: typeFunction, Privileges: routinePrivileges(), Default: []string{"EXECUTE"}, Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
@@ -220,11 +219,11 @@ func description() connectors.Description {
 		{Type: typePackage, Privileges: routinePrivileges(), Default: []string{"EXECUTE"}, Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
 		{Type: typePackageBody, Privileges: routinePrivileges(), Default: []string{"EXECUTE"}, Privileged: inSystem, PrivilegedPrivileges: []string{grantOption}, Grant: true, Names: names},
 	} {
-		g.Edge, g.Revoke = connectors.EdgeResource, true
+		g.Edge, g.Revoke = schemas.EdgeResource, true
 		role.Grantable = append(role.Grantable, g)
 	}
-	return connectors.Description{Name: "mysql", Title: "MySQL and MariaDB", Config: json.RawMessage(configSchema),
-		Types: []connectors.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
+	return schemas.Description{Name: "mysql", Title: "MySQL and MariaDB", Config: json.RawMessage(configSchema),
+		Types: []schemas.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
 }
 
 func routinePrivileges() []string {
@@ -232,12 +231,12 @@ func routinePrivileges() []string {
 }
 
 // narrow returns the description of one server: its dialect and its privileges.
-func (d dialect) narrow(version string, comments bool, shown map[string]bool) connectors.Description {
+func (d dialect) narrow(version string, comments bool, shown map[string]bool) schemas.Description {
 	out := description()
 	out.Version = version
 	role := &out.Types[0]
 	if d == mariaDB {
-		role.Names = connectors.NameRule{MaxBytes: 384, Pattern: plane + `{0,127}[^\x{0} \x{10000}-\x{10FFFF}]`, Reserved: role.Names.Reserved}
+		role.Names = schemas.NameRule{MaxBytes: 384, Pattern: plane + `{0,127}[^\x{0} \x{10000}-\x{10FFFF}]`, Reserved: role.Names.Reserved}
 	} else {
 		// Without an @ the host is %. With one, the host is explicit, and isn't % unless the user part has an @.
 		const user, last = `[^@\x{0}\x{10000}-\x{10FFFF}]{0,31}`, `[^@\x{0} \x{10000}-\x{10FFFF}]`
@@ -247,12 +246,12 @@ func (d dialect) narrow(version string, comments bool, shown map[string]bool) co
 	if !comments {
 		role.Payload, role.Update = json.RawMessage(noPayload), false
 	}
-	role.Grantable = slices.DeleteFunc(role.Grantable, func(g connectors.GrantableType) bool {
+	role.Grantable = slices.DeleteFunc(role.Grantable, func(g schemas.GrantableType) bool {
 		return d != mariaDB && (g.Type == typePackage || g.Type == typePackageBody)
 	})
 	for i := range role.Grantable {
 		g := &role.Grantable[i]
-		if g.Edge != connectors.EdgeResource {
+		if g.Edge != schemas.EdgeResource {
 			continue
 		}
 		has := func(p string) bool { return shown[p] }

@@ -244,21 +244,21 @@ func TestMySQL(t *testing.T) {
 	if _, ok := d.Types[0].Target(typePackage); ok {
 		t.Error("MySQL has no packages")
 	}
-	state, err := w.Read(t.Context(), connectors.Selection{})
+	state, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil || state.Incomplete != "" {
 		t.Fatalf("Read: %v %s", err, state.Incomplete)
 	}
-	held := func(typ, name, privilege string) connectors.Entitlement {
-		e := connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, Privilege: privilege}
+	held := func(typ, name, privilege string) schemas.Entitlement {
+		e := schemas.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, Privilege: privilege}
 		if strings.HasPrefix(name, "bob@") {
-			e.State = connectors.StateBlocked
+			e.State = schemas.StateBlocked
 		}
 		return e
 	}
-	role := func(name, comment, protected string, e ...connectors.Entitlement) connectors.Connection {
-		return connectors.Connection{Name: schemas.Name{Type: typeRole, SourceName: name}, Payload: map[string]any{"comment": comment}, Protected: protected, Entitlements: e}
+	role := func(name, comment, protected string, e ...schemas.Entitlement) schemas.Connection {
+		return schemas.Connection{Name: schemas.Name{Type: typeRole, SourceName: name}, Payload: map[string]any{"comment": comment}, Protected: protected, Entitlements: e}
 	}
-	want := []connectors.Connection{
+	want := []schemas.Connection{
 		role("engine", "", "countersign gets its own privileges from it"),
 		role("local@localhost", "", "", held("role", "reader", "MEMBER")),
 		role("reader", "it's for reports", "",
@@ -451,7 +451,7 @@ func TestCutAnswers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state, err := w.Read(t.Context(), connectors.Selection{})
+		state, err := w.Read(t.Context(), schemas.Selection{})
 		if err == nil && state.Incomplete == "" {
 			t.Errorf("%s: Read reports a complete state", name)
 		}

@@ -153,7 +153,7 @@ func (b *bench) must(t connectortest.TB, ops ...schemas.Operation) {
 // holds is what a role has, as type name privilege.
 func (b *bench) holds(t connectortest.TB, role string) []string {
 	t.Helper()
-	s, err := b.w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{{Type: "role", SourceName: role}}})
+	s, err := b.w.Read(t.Context(), schemas.Selection{Names: []schemas.Name{{Type: "role", SourceName: role}}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 {
 		t.Fatalf("Read of %s: %d connections, %v %s", role, len(s.Connections), err, s.Incomplete)
 	}
@@ -230,11 +230,11 @@ func testOrphan(t *testing.T, b *bench) {
 	b.exec(t, "INSERT INTO mysql.roles_mapping (Host, User, Role, Admin_option) VALUES ('%', 'ghost', '"+r+"', 'N')", "FLUSH PRIVILEGES")
 	t.Cleanup(func() { b.exec(t, "DELETE FROM mysql.roles_mapping WHERE User = 'ghost'", "FLUSH PRIVILEGES") })
 	b.want(t, other)
-	s, err := b.w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{{Type: "role", SourceName: r}}})
+	s, err := b.w.Read(t.Context(), schemas.Selection{Names: []schemas.Name{{Type: "role", SourceName: r}}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 {
 		t.Fatalf("Read: %+v, %v", s, err)
 	}
-	want := []connectors.Entitlement{{Target: schemas.Name{Type: "user", SourceName: "ghost@%"}, Privilege: "MEMBER", State: connectors.StateUnresolved}}
+	want := []schemas.Entitlement{{Target: schemas.Name{Type: "user", SourceName: "ghost@%"}, Privilege: "MEMBER", State: schemas.StateUnresolved}}
 	if diff := cmp.Diff(want, s.Connections[0].Entitlements); diff != "" {
 		t.Errorf("entitlements (-want +got):\n%s", diff)
 	}
@@ -484,7 +484,7 @@ func TestServerSettings(t *testing.T) {
 		ops = append(ops, b.create(r), b.grant(r, "database", sales, "SELECT"))
 	}
 	b.must(t, ops...)
-	s, err := b.w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"role": {b.Name("*")}}})
+	s, err := b.w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"role": {b.Name("*")}}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 20 {
 		t.Fatalf("Read: %d roles, %v %s, want 20", len(s.Connections), err, s.Incomplete)
 	}
@@ -525,7 +525,7 @@ func TestOwnAccounts(t *testing.T) {
 	}
 	defer reader.Close()
 	for what, x := range map[string]connectors.Reader{"writer": b.w, "reader": reader} {
-		s, err := x.Read(t.Context(), connectors.Selection{})
+		s, err := x.Read(t.Context(), schemas.Selection{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -606,7 +606,7 @@ func TestColumnsHidden(t *testing.T) {
 	if r, err = mysql.New().OpenReader(t.Context(), cfg); err != nil {
 		t.Fatalf("OpenReader with all columns: %v", err)
 	}
-	if _, err := r.Read(t.Context(), connectors.Selection{}); err != nil {
+	if _, err := r.Read(t.Context(), schemas.Selection{}); err != nil {
 		t.Errorf("Read: %v", err)
 	}
 	if err := r.Close(); err != nil {
@@ -724,7 +724,7 @@ func testViewPowerful(t *testing.T, b *bench) {
 			t.Fatal(err)
 		}
 		for typ, target := range map[string]string{"database": c.db, "table": c.db + ".accounts", "column": c.db + ".accounts.User", "procedure": c.db + ".p"} {
-			if g, _ := d.Types[0].Target(typ); !connectors.Match(g.Privileged, target) || connectors.Match(g.Privileged, b.Name("sales")+".accounts") {
+			if g, _ := d.Types[0].Target(typ); !schemas.Match(g.Privileged, target) || schemas.Match(g.Privileged, b.Name("sales")+".accounts") {
 				t.Errorf("view %q: %s %s is privileged by %v", c.view, typ, target, g.Privileged)
 			}
 		}
@@ -807,7 +807,7 @@ func testReadSeesOneMoment(t *testing.T, b *bench) {
 		}
 	})
 	for range 300 {
-		s, err := b.w.Read(t.Context(), connectors.Selection{})
+		s, err := b.w.Read(t.Context(), schemas.Selection{})
 		if err != nil || s.Incomplete != "" {
 			t.Errorf("Read: %v %s", err, s.Incomplete)
 			break
@@ -925,7 +925,7 @@ func testQuoting(t *testing.T, b *bench) {
 		ops = append(ops, b.create(n))
 	}
 	b.must(t, ops...)
-	s, err := b.w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"role": {b.Name("*")}}})
+	s, err := b.w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"role": {b.Name("*")}}})
 	if err != nil {
 		t.Fatal(err)
 	}

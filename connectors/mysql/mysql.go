@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Connector manages roles in MySQL and MariaDB.
@@ -23,7 +24,7 @@ var (
 func New() connectors.Connector { return Connector{} }
 
 // Describe returns the capabilities for both dialects.
-func (Connector) Describe() connectors.Description { return description() }
+func (Connector) Describe() schemas.Description { return description() }
 
 // OpenReader connects with the planning credential, in read-only sessions.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
@@ -87,7 +88,7 @@ type reader struct {
 	db       *sql.DB
 	dialect  dialect
 	// description is narrowed to the server.
-	description connectors.Description
+	description schemas.Description
 	// catalogue is the query for all accounts.
 	catalogue string
 	// self is the account of this session. others has the users, at any host, of the other connection string.
@@ -133,21 +134,21 @@ func (r *reader) Close() error {
 }
 
 // Describe returns the capabilities of this server.
-func (r *reader) Describe(context.Context) (connectors.Description, error) {
+func (r *reader) Describe(context.Context) (schemas.Description, error) {
 	return r.description, nil
 }
 
 // Read returns the selected roles, from one query for all accounts.
-func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	const op = "read"
 	c, err := r.load(ctx)
 	if err != nil {
-		return connectors.State{}, wrap(op, err)
+		return schemas.State{}, wrap(op, err)
 	}
 	return r.state(c, sel), nil
 }
 
 // Normalize adds the MEMBER that ADMIN implies, and sorts. Names are exact.
-func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
+func (r *reader) Normalize(s schemas.State) (schemas.State, error) {
 	return normalize(r.description, r.dialect, s)
 }

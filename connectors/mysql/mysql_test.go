@@ -288,9 +288,9 @@ func (a *application) admin(t connectortest.TB, role string) bool {
 }
 
 // SetIdentityState knows users whose account is locked or whose password has expired.
-func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state schemas.EntitlementState) bool {
 	t.Helper()
-	how := map[connectors.EntitlementState]string{connectors.StateExpired: " PASSWORD EXPIRE", connectors.StateBlocked: " ACCOUNT LOCK"}[state]
+	how := map[schemas.EntitlementState]string{schemas.StateExpired: " PASSWORD EXPIRE", schemas.StateBlocked: " ACCOUNT LOCK"}[state]
 	if n.Type != "user" || how == "" {
 		return false
 	}

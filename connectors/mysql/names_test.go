@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 func TestJoinName(t *testing.T) {
@@ -237,7 +237,7 @@ func FuzzCatalogue(f *testing.F) {
 			return
 		}
 		r := &reader{dialect: d, description: d.narrow("", d == mySQL, map[string]bool{"SELECT": true})}
-		state := r.state(c, connectors.Selection{})
+		state := r.state(c, schemas.Selection{})
 		for i, conn := range state.Connections {
 			if i > 0 && state.Connections[i-1].Name.Compare(conn.Name) >= 0 && d == mariaDB {
 				t.Errorf("%q is before %q", state.Connections[i-1].Name, conn.Name)

@@ -26,7 +26,7 @@ func (r *reader) protected(a *account) string {
 		return "countersign gets its own privileges from it"
 	case r.ours(a.id):
 		return "it is the account that countersign logs in with"
-	case connectors.Match(serviceRoles(), a.id.user):
+	case schemas.Match(serviceRoles(), a.id.user):
 		return "it belongs to the server or to the service that runs it"
 	case r.dialect == mySQL && !a.locked:
 		return "it has members and can log in: lock it (ALTER USER ... ACCOUNT LOCK) to have it managed as a role"
@@ -39,28 +39,28 @@ func (r *reader) guarded(a *account) string {
 	switch {
 	case r.ours(a.id):
 		return "it is the account that countersign logs in with"
-	case connectors.Match([]string{"mysql.*", "mariadb.*"}, a.id.user):
+	case schemas.Match([]string{"mysql.*", "mariadb.*"}, a.id.user):
 		return "it belongs to the server"
 	}
 	return ""
 }
 
 // state is the selected part of a catalogue.
-func (r *reader) state(c *catalogue, sel connectors.Selection) connectors.State {
-	state := connectors.State{Incomplete: c.incomplete}
+func (r *reader) state(c *catalogue, sel schemas.Selection) schemas.State {
+	state := schemas.State{Incomplete: c.incomplete}
 	selected := sel.Selector(nil)
-	found := map[accountID]*connectors.Connection{}
+	found := map[accountID]*schemas.Connection{}
 	for id, a := range c.accounts {
 		name := schemas.Name{Type: typeRole, SourceName: r.dialect.roleName(id)}
 		if !a.role || !selected(name) {
 			continue
 		}
-		conn := &connectors.Connection{Name: name, Protected: r.protected(a)}
+		conn := &schemas.Connection{Name: name, Protected: r.protected(a)}
 		if r.description.Types[0].Update {
 			conn.Payload = map[string]any{"comment": a.comment}
 		}
 		for h := range a.held {
-			conn.Entitlements = append(conn.Entitlements, connectors.Entitlement{Target: h.target(), Privilege: h.privilege})
+			conn.Entitlements = append(conn.Entitlements, schemas.Entitlement{Target: h.target(), Privilege: h.privilege})
 		}
 		found[id] = conn
 	}
@@ -89,9 +89,9 @@ func (r *reader) state(c *catalogue, sel connectors.Selection) connectors.State 
 		if at == nil {
 			continue
 		}
-		at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeMember, State: member.status()})
+		at.Entitlements = append(at.Entitlements, schemas.Entitlement{Target: target, Privilege: schemas.PrivilegeMember, State: member.status()})
 		if admin {
-			at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeAdmin, State: member.status()})
+			at.Entitlements = append(at.Entitlements, schemas.Entitlement{Target: target, Privilege: schemas.PrivilegeAdmin, State: member.status()})
 		}
 	}
 	if orphans > 0 {
@@ -106,7 +106,7 @@ func (r *reader) state(c *catalogue, sel connectors.Selection) connectors.State 
 
 // orphan lists a membership one end of which is not among the accounts: deleted by hand, or hidden by
 // config.accounts_view. It reports false if neither end is selected.
-func (r *reader) orphan(e edge, admin bool, found map[accountID]*connectors.Connection) bool {
+func (r *reader) orphan(e edge, admin bool, found map[accountID]*schemas.Connection) bool {
 	at, target := found[e.role], schemas.Name{Type: typeUser, SourceName: e.member.userName()}
 	switch {
 	case at == nil:
@@ -117,15 +117,15 @@ func (r *reader) orphan(e edge, admin bool, found map[accountID]*connectors.Conn
 	if at == nil {
 		return false
 	}
-	at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeMember, State: connectors.StateUnresolved})
+	at.Entitlements = append(at.Entitlements, schemas.Entitlement{Target: target, Privilege: schemas.PrivilegeMember, State: schemas.StateUnresolved})
 	if admin {
-		at.Entitlements = append(at.Entitlements, connectors.Entitlement{Target: target, Privilege: schemas.PrivilegeAdmin, State: connectors.StateUnresolved})
+		at.Entitlements = append(at.Entitlements, schemas.Entitlement{Target: target, Privilege: schemas.PrivilegeAdmin, State: schemas.StateUnresolved})
 	}
 	return true
 }
 
-func normalize(d connectors.Description, dia dialect, s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(d, s, func(c *connectors.Connection) error {
+func normalize(d schemas.Description, dia dialect, s schemas.State) (schemas.State, error) {
+	return connectors.NormalizeWith(d, s, func(c *schemas.Connection) error {
 		for _, e := range slices.Clone(c.Entitlements) {
 			if _, err := dia.object(e.Target); err != nil {
 				return err
@@ -191,13 +191,13 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if _, ok := typ.Target(q.Type); !ok {
 		return connectors.Page{}, &connectors.Error{Code: connectors.Invalid, Op: op, Message: "unknown type of target in " + r.dialect.String()}
 	}
-	return r.lister.Page(q, nil, func() ([]connectors.Item, error) {
+	return r.lister.Page(q, nil, func() ([]schemas.Item, error) {
 		items, err := r.items(ctx, q)
 		return items, wrap(op, err)
 	})
 }
 
-func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
+func (r *reader) items(ctx context.Context, q connectors.Query) ([]schemas.Item, error) {
 	wanted := func(string) bool { return true }
 	if q.Names != nil {
 		set := make(map[string]bool, len(q.Names))
@@ -206,10 +206,10 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 		}
 		wanted = func(n string) bool { return set[n] }
 	}
-	var out []connectors.Item
+	var out []schemas.Item
 	add := func(name, protected string) {
 		if wanted(name) {
-			out = append(out, connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, Protected: protected})
+			out = append(out, schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, Protected: protected})
 		}
 	}
 	switch q.Type {
@@ -233,7 +233,7 @@ func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.It
 				}
 				continue
 			}
-			i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: r.dialect.roleName(id)}}
+			i := schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: r.dialect.roleName(id)}}
 			if a.role {
 				i.Protected = r.protected(a)
 			}

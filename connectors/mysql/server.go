@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // look detects the server, its version and its privileges.
@@ -85,7 +86,7 @@ func (r *reader) look(ctx context.Context) error {
 
 // guardView marks the database of accounts_view and everything in it as privileged: changing the view changes what
 // countersign reads.
-func guardView(role *connectors.ConnectionType, db string) {
+func guardView(role *schemas.ConnectionType, db string) {
 	for i := range role.Grantable {
 		switch g := &role.Grantable[i]; g.Type {
 		case typeDatabase:

@@ -63,10 +63,10 @@ func TestSession(t *testing.T) {
 		}
 	}
 	server.Exec(t, fmt.Sprintf("KILL %d", first))
-	if _, err := r.Read(t.Context(), connectors.Selection{}); err != nil && connectors.CodeOf(err) != connectors.Unavailable {
+	if _, err := r.Read(t.Context(), schemas.Selection{}); err != nil && connectors.CodeOf(err) != connectors.Unavailable {
 		t.Errorf("Read after the session was killed: %v", err)
 	}
-	if _, err := r.Read(t.Context(), connectors.Selection{}); err != nil {
+	if _, err := r.Read(t.Context(), schemas.Selection{}); err != nil {
 		t.Errorf("Read with a new session: %v", err)
 	}
 	if second, again := session(); second == first || again != mode {
@@ -147,7 +147,7 @@ func BenchmarkRead(b *testing.B) {
 			r.queries = 0
 			b.ReportAllocs()
 			for b.Loop() {
-				s, err := r.Read(b.Context(), connectors.Selection{})
+				s, err := r.Read(b.Context(), schemas.Selection{})
 				if err != nil || s.Incomplete != "" || len(s.Connections) != n || len(s.Connections[n-1].Entitlements) != 2 {
 					b.Fatalf("%d roles, %v %s", len(s.Connections), err, s.Incomplete)
 				}

@@ -22,7 +22,7 @@ func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func
 	if err != nil {
 		return err
 	}
-	r := &run{writer: w, groupsByID: map[string]*group{}, made: map[string]bool{}, logins: map[string]*user{}, usersByID: map[string]*user{}}
+	r := newRun(w)
 	return connectors.Each(ctx, ops, checker, w.settings.now, report, func(ctx context.Context, o *schemas.Operation) (int, error) {
 		w.api.attempts = 0
 		err := connectors.During(o, r.early(o, r.do(ctx, o)))
@@ -42,6 +42,10 @@ type run struct {
 	appsKnown  bool
 	rulesRead  []rule
 	rulesKnown bool
+}
+
+func newRun(w *writer) *run {
+	return &run{writer: w, groupsByID: map[string]*group{}, made: map[string]bool{}, logins: map[string]*user{}, usersByID: map[string]*user{}}
 }
 
 func refuse(code connectors.Code, message string, dependents ...string) error {
@@ -231,13 +235,21 @@ func (r *run) update(ctx context.Context, o *schemas.Operation, g *group) error 
 	return nil
 }
 
-func (r *run) delete(ctx context.Context, g *group) error {
+// unruled refuses to delete a group that rules name.
+func (r *run) unruled(ctx context.Context, g *group) error {
 	rules, err := r.rules(ctx)
 	if err != nil {
 		return err
 	}
 	if named := r.naming(rules, func(u *rule) bool { return u.mentions(g) }); len(named) > 0 {
 		return refuse(connectors.Conflict, "group rules name the group, and a rule becomes permanently invalid when its group is deleted: change the rules first", named...)
+	}
+	return nil
+}
+
+func (r *run) delete(ctx context.Context, g *group) error {
+	if err := r.unruled(ctx, g); err != nil {
+		return err
 	}
 	if err := r.removing(ctx, "delete a group", groupPath(g.ID)); err != nil {
 		return err

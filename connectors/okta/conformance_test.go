@@ -129,10 +129,10 @@ func (o *organisation) Rename(_ connectortest.TB, n schemas.Name, word string) (
 	return to, true
 }
 
-func (o *organisation) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
+func (o *organisation) SetIdentityState(t connectortest.TB, n schemas.Name, state schemas.EntitlementState) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.user(n.SourceName).status = map[connectors.EntitlementState]string{connectors.StateInvited: "PROVISIONED", connectors.StateBlocked: "SUSPENDED", connectors.StateExpired: "PASSWORD_EXPIRED"}[state]
+	o.user(n.SourceName).status = map[schemas.EntitlementState]string{schemas.StateInvited: "PROVISIONED", schemas.StateBlocked: "SUSPENDED", schemas.StateExpired: "PASSWORD_EXPIRED"}[state]
 	return true
 }
 

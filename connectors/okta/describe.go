@@ -4,7 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 //go:embed plan.sh
@@ -73,22 +73,22 @@ func standardRoles() []string {
 func ownApplications() []string { return []string{"okta_browser_plugin", "okta_enduser", "saasure"} }
 
 // description returns the connector's abilities; without administrator roles if the installation leaves them out.
-func description(adminRoles bool) connectors.Description {
-	group := connectors.ConnectionType{
+func description(adminRoles bool) schemas.Description {
+	group := schemas.ConnectionType{
 		Name: typeGroup, Title: "Group", Payload: json.RawMessage(payloadSchema), Create: true, Update: true, Delete: true,
-		Names: connectors.NameRule{MaxBytes: 4 * 255, Pattern: namePattern},
-		Grantable: []connectors.GrantableType{
-			{Type: typeUser, Edge: connectors.EdgeIdentity, Privileges: []string{privilegeMember}, Default: []string{privilegeMember},
-				Names: connectors.NameRule{MaxBytes: 4 * 100, Pattern: `[^\p{C}\p{Z}]{1,100}`, FoldCase: true}, Grant: true, Revoke: true},
-			{Type: typeApplication, Edge: connectors.EdgeResource, Privileges: []string{privilegeAccess}, Default: []string{privilegeAccess},
-				Names: connectors.NameRule{MaxBytes: 4 * 100, Pattern: `[^\p{C}]{1,100}`}, Grant: true, Revoke: true},
+		Names: schemas.NameRule{MaxBytes: 4 * 255, Pattern: namePattern},
+		Grantable: []schemas.GrantableType{
+			{Type: typeUser, Edge: schemas.EdgeIdentity, Privileges: []string{privilegeMember}, Default: []string{privilegeMember},
+				Names: schemas.NameRule{MaxBytes: 4 * 100, Pattern: `[^\p{C}\p{Z}]{1,100}`, FoldCase: true}, Grant: true, Revoke: true},
+			{Type: typeApplication, Edge: schemas.EdgeResource, Privileges: []string{privilegeAccess}, Default: []string{privilegeAccess},
+				Names: schemas.NameRule{MaxBytes: 4 * 100, Pattern: `[^\p{C}]{1,100}`}, Grant: true, Revoke: true},
 		},
 	}
 	if adminRoles {
-		group.Grantable = append(group.Grantable, connectors.GrantableType{
-			Type: typeAdminRole, Edge: connectors.EdgeResource, Privileges: []string{privilegeAssigned}, Default: []string{privilegeAssigned},
-			Names: connectors.NameRule{Pattern: `[^\p{C}]+`}, Privileged: []string{"*"}, Grant: true, Revoke: true})
+		group.Grantable = append(group.Grantable, schemas.GrantableType{
+			Type: typeAdminRole, Edge: schemas.EdgeResource, Privileges: []string{privilegeAssigned}, Default: []string{privilegeAssigned},
+			Names: schemas.NameRule{Pattern: `[^\p{C}]+`}, Privileged: []string{"*"}, Grant: true, Revoke: true})
 	}
-	return connectors.Description{Name: "okta", Title: "Okta", NativeIDs: true, Config: json.RawMessage(configSchema),
-		Types: []connectors.ConnectionType{group}, PlanScript: planScript, ApplyScript: applyScript}
+	return schemas.Description{Name: "okta", Title: "Okta", NativeIDs: true, Config: json.RawMessage(configSchema),
+		Types: []schemas.ConnectionType{group}, PlanScript: planScript, ApplyScript: applyScript}
 }

@@ -61,10 +61,10 @@ func TestEmulator(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !connectors.Match(d.Types[0].Privileged, "t-00") {
+	if !schemas.Match(d.Types[0].Privileged, "t-00") {
 		t.Error("the server does not say who holds administrator roles, and its groups are ordinary ones")
 	}
-	all := connectors.Selection{Scope: map[string][]string{"group": {"t-*"}}}
+	all := schemas.Selection{Scope: map[string][]string{"group": {"t-*"}}}
 	state, err := w.Read(t.Context(), all)
 	if err != nil || len(state.Connections) != groups {
 		t.Fatalf("%d connections, %v, want %d", len(state.Connections), err, groups)
@@ -80,7 +80,7 @@ func TestEmulator(t *testing.T) {
 		t.Errorf("%d users, %v, want at least %d", len(page.Items), err, users)
 	}
 	page, err = w.List(t.Context(), connectors.Query{Type: "application"})
-	if err != nil || !slices.ContainsFunc(page.Items, func(i connectors.Item) bool { return i.SourceName == "Wiki" && i.Protected == "" }) {
+	if err != nil || !slices.ContainsFunc(page.Items, func(i schemas.Item) bool { return i.SourceName == "Wiki" && i.Protected == "" }) {
 		t.Errorf("applications %+v, %v, want Wiki among them", page.Items, err)
 	}
 
@@ -101,7 +101,7 @@ func TestEmulator(t *testing.T) {
 		t.Fatal(err)
 	}
 	twice(update, change("grant", made.SourceName, alice), change("grant", made.SourceName, bob))
-	want := []connectors.Entitlement{{Target: alice, Privilege: "MEMBER"}, {Target: bob, Privilege: "MEMBER", State: connectors.StateBlocked}}
+	want := []schemas.Entitlement{{Target: alice, Privilege: "MEMBER"}, {Target: bob, Privilege: "MEMBER", State: schemas.StateBlocked}}
 	got := read(t, w, made.SourceName)[0]
 	for i := range got.Entitlements {
 		got.Entitlements[i].TargetID = ""

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // FuzzNextPage holds what becomes of a Link header to what it may be: nothing, an error, or an address of the list.
@@ -52,7 +52,7 @@ func FuzzAnswers(f *testing.F) {
 		var a application
 		if json.Unmarshal(body, &g) == nil && g.whole() {
 			c := connection(&g)
-			if _, text := c.Payload["description"].(string); !text || !connectors.Match([]string{literal(c.SourceName)}, c.SourceName) {
+			if _, text := c.Payload["description"].(string); !text || !schemas.Match([]string{literal(c.SourceName)}, c.SourceName) {
 				t.Errorf("the group %+v has no description, or a pattern that is not its own", c)
 			}
 			if json.Unmarshal(body, &r) == nil && r.whole() {

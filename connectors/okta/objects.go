@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // The types of groups.
@@ -64,14 +64,14 @@ func (u *user) name() string { return fold(u.Profile.Login) }
 func fold(login string) string { return strings.ToLower(login) }
 
 // state returns the state of a user's memberships (Users, user status).
-func (u *user) state() connectors.EntitlementState {
+func (u *user) state() schemas.EntitlementState {
 	switch u.Status {
 	case "STAGED", "PROVISIONED":
-		return connectors.StateInvited
+		return schemas.StateInvited
 	case "SUSPENDED", "LOCKED_OUT", "DEPROVISIONED":
-		return connectors.StateBlocked
+		return schemas.StateBlocked
 	case "PASSWORD_EXPIRED":
-		return connectors.StateExpired
+		return schemas.StateExpired
 	}
 	return "" // ACTIVE, and RECOVERY, in which the user still has a session
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/rest"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Connector is the connector of Okta.
@@ -23,7 +24,7 @@ var (
 func New() connectors.Connector { return Connector{} }
 
 // Describe returns the connector's abilities.
-func (Connector) Describe() connectors.Description { return description(true) }
+func (Connector) Describe() schemas.Description { return description(true) }
 
 // OpenReader checks the config. The first call sends the first request.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {

@@ -97,9 +97,9 @@ func refused(t connectortest.TB, err error, code connectors.Code, words ...strin
 	}
 }
 
-func read(t connectortest.TB, r connectors.Reader, names ...string) []connectors.Connection {
+func read(t connectortest.TB, r connectors.Reader, names ...string) []schemas.Connection {
 	t.Helper()
-	var sel connectors.Selection
+	var sel schemas.Selection
 	for _, n := range names {
 		sel.Names = append(sel.Names, named("group", n))
 	}
@@ -111,7 +111,7 @@ func read(t connectortest.TB, r connectors.Reader, names ...string) []connectors
 }
 
 // holding are the targets of a connection with their ids, as text.
-func holding(c connectors.Connection) []string {
+func holding(c schemas.Connection) []string {
 	var out []string
 	for _, e := range c.Entitlements {
 		out = append(out, e.Target.String()+" "+e.TargetID)
@@ -413,8 +413,13 @@ func TestRules(t *testing.T) {
 				o.silent = c.silent
 			})
 			w := o.writer(t)
-			err := apply(t, w, change("revoke", "Sales", alice))
-			held := slices.ContainsFunc(read(t, w, "Sales")[0].Entitlements, func(e connectors.Entitlement) bool { return e.Target == alice })
+			op := change("revoke", "Sales", alice)
+			found, err := w.(connectors.Foreseer).Foresee(t.Context(), []schemas.Operation{op})
+			if err != nil || (len(found) == 1) != (c.code == connectors.Conflict) || c.code != "" && !strings.Contains(found[0].Message, "group rule Sales people") {
+				t.Errorf("foreseen: %v, %v", found, err)
+			}
+			err = apply(t, w, op)
+			held := slices.ContainsFunc(read(t, w, "Sales")[0].Entitlements, func(e schemas.Entitlement) bool { return e.Target == alice })
 			if c.code == "" {
 				if err != nil || held {
 					t.Errorf("got %v, held %v, want the member gone", err, held)
@@ -513,8 +518,8 @@ func TestLogins(t *testing.T) {
 	}
 	for _, q := range []connectors.Query{{Type: "user", Names: []string{gone.SourceName}}, {Type: "user", Names: []string{slash.SourceName, gone.SourceName}}, {Type: "user"}} {
 		p, err := w.List(t.Context(), q)
-		i := slices.IndexFunc(p.Items, func(i connectors.Item) bool { return i.Name == gone })
-		if err != nil || i < 0 || p.Items[i].State != connectors.StateBlocked {
+		i := slices.IndexFunc(p.Items, func(i schemas.Item) bool { return i.Name == gone })
+		if err != nil || i < 0 || p.Items[i].State != schemas.StateBlocked {
 			t.Errorf("List of %v: %+v, %v, want the deprovisioned user as blocked", q.Names, p.Items, err)
 		}
 	}
@@ -526,14 +531,14 @@ func TestUserStatus(t *testing.T) {
 	o := newOrganisation(t)
 	sales := named("group", "Sales")
 	o.AddConnection(t, sales)
-	want := map[string]connectors.EntitlementState{"ACTIVE": "", "RECOVERY": "", "STAGED": connectors.StateInvited, "PROVISIONED": connectors.StateInvited,
-		"SUSPENDED": connectors.StateBlocked, "LOCKED_OUT": connectors.StateBlocked, "DEPROVISIONED": connectors.StateBlocked, "PASSWORD_EXPIRED": connectors.StateExpired}
+	want := map[string]schemas.EntitlementState{"ACTIVE": "", "RECOVERY": "", "STAGED": schemas.StateInvited, "PROVISIONED": schemas.StateInvited,
+		"SUSPENDED": schemas.StateBlocked, "LOCKED_OUT": schemas.StateBlocked, "DEPROVISIONED": schemas.StateBlocked, "PASSWORD_EXPIRED": schemas.StateExpired}
 	for status := range want {
 		u := o.AddIdentity(t, "user", status)
 		o.Grant(t, schemas.Key{Connection: sales, Target: u})
 		o.set(func() { o.user(u.SourceName).status = status })
 	}
-	got := map[string]connectors.EntitlementState{}
+	got := map[string]schemas.EntitlementState{}
 	for _, e := range read(t, o.writer(t), "Sales")[0].Entitlements {
 		status, _, _ := strings.Cut(e.Target.SourceName, "@")
 		got[strings.ToUpper(status)] = e.State
@@ -568,7 +573,7 @@ func TestAdminRoles(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, powerful := range map[string]bool{"Sales": true, "Help*": true, "Helper": false, "Plain": false} {
-		if got := connectors.Match(d.Types[0].Privileged, name); got != powerful {
+		if got := schemas.Match(d.Types[0].Privileged, name); got != powerful {
 			t.Errorf("%s is privileged: %v, want %v (%q)", name, got, powerful, d.Types[0].Privileged)
 		}
 	}
@@ -627,7 +632,7 @@ func TestWithoutAdminRoles(t *testing.T) {
 		if _, ok := d.Types[0].Target("admin_role"); ok {
 			t.Error("the installation says that it gives roles")
 		}
-		if got := connectors.Match(d.Types[0].Privileged, "Plain"); got != mute {
+		if got := schemas.Match(d.Types[0].Privileged, "Plain"); got != mute {
 			t.Errorf("mute %v: an ordinary group is privileged: %v", mute, got)
 		}
 		// What is made in this Apply can be given members in it.
@@ -674,7 +679,7 @@ func TestCallsOfARead(t *testing.T) {
 				o.apps = append(o.apps, a)
 			}
 		})
-		s, err := o.writer(t).Read(t.Context(), connectors.Selection{Scope: map[string][]string{"group": {"t-*"}}})
+		s, err := o.writer(t).Read(t.Context(), schemas.Selection{Scope: map[string][]string{"group": {"t-*"}}})
 		if err != nil || len(s.Connections) != c.groups {
 			t.Fatalf("%d connections, %v", len(s.Connections), err)
 		}
@@ -702,7 +707,7 @@ func TestGoneWhileReading(t *testing.T) {
 		}
 		return false
 	})
-	s, err := o.writer(t).Read(t.Context(), connectors.Selection{Scope: map[string][]string{"group": {"t-*"}}})
+	s, err := o.writer(t).Read(t.Context(), schemas.Selection{Scope: map[string][]string{"group": {"t-*"}}})
 	if err != nil || len(s.Connections) != 2 || s.Connections[1].SourceName != "t-c" {
 		t.Errorf("got %+v, %v, want the two that are there", s, err)
 	}
@@ -715,7 +720,7 @@ func TestRateLimit(t *testing.T) {
 		o := newOrganisation(t)
 		o.AddConnection(t, named("group", "Sales"))
 		o.set(func() { o.limit, o.reset = "60", 5*time.Minute })
-		_, err := o.writer(t).Read(t.Context(), connectors.Selection{})
+		_, err := o.writer(t).Read(t.Context(), schemas.Selection{})
 		var e *connectors.Error
 		if !errors.As(err, &e) || e.Code != connectors.Unavailable || e.RetryAfter < 4*time.Minute || e.RetryAfter > 6*time.Minute {
 			t.Errorf("got %v, want %s for the rest of the window", err, connectors.Unavailable)
@@ -728,7 +733,7 @@ func TestRateLimit(t *testing.T) {
 			reset time.Duration
 		}{"more than a tenth is left": {"61", 5 * time.Minute}, "the end is no window's": {"0", time.Hour}, "no number": {"x", 5 * time.Minute}} {
 			o.set(func() { o.limit, o.reset = limit.left, limit.reset })
-			if _, err := o.writer(t).Read(t.Context(), connectors.Selection{}); err != nil {
+			if _, err := o.writer(t).Read(t.Context(), schemas.Selection{}); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
 		}
@@ -745,7 +750,7 @@ func TestRateLimit(t *testing.T) {
 			_, err := w.Write([]byte(`{"errorCode": "E0000047", "errorSummary": "API call exceeded rate limit due to too many requests."}`))
 			return err == nil
 		})
-		_, err = o.writer(t).Read(t.Context(), connectors.Selection{})
+		_, err = o.writer(t).Read(t.Context(), schemas.Selection{})
 		if !errors.As(err, &e) || e.Code != connectors.Unavailable || !e.Whole || e.RetryAfter < 4*time.Minute || !strings.Contains(e.Message, "E0000047") || n != 1 {
 			t.Errorf("got %v after %d calls, want %s for the rest of the window", err, n, connectors.Unavailable)
 		}
@@ -859,7 +864,7 @@ func TestServiceApp(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		_, err = r.Read(t.Context(), connectors.Selection{})
+		_, err = r.Read(t.Context(), schemas.Selection{})
 		refused(t, err, connectors.Denied)
 		if strings.Contains(err.Error(), "PRIVATE") || strings.Contains(err.Error(), "eyJ") {
 			t.Errorf("%s: the error holds a secret: %v", name, err)
@@ -885,7 +890,7 @@ func TestServiceAppWithDPoP(t *testing.T) {
 			_, err := w.Write([]byte(body))
 			return err == nil
 		})
-		_, err := o.writer(t).Read(t.Context(), connectors.Selection{})
+		_, err := o.writer(t).Read(t.Context(), schemas.Selection{})
 		refused(t, err, connectors.Denied, "DPoP")
 	}
 }
@@ -910,7 +915,7 @@ func TestCredentialForApplying(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = r.Read(t.Context(), connectors.Selection{})
+		_, err = r.Read(t.Context(), schemas.Selection{})
 		refused(t, err, connectors.Denied)
 		if len(seen) != 1 || !seen[credential] {
 			t.Errorf("asked with %v, want %s", seen, credential)
@@ -967,7 +972,7 @@ func BenchmarkRead(b *testing.B) {
 			calls := 0
 			for b.Loop() {
 				o.asked()
-				s, err := r.Read(b.Context(), connectors.Selection{Scope: map[string][]string{"group": {"t-*"}}})
+				s, err := r.Read(b.Context(), schemas.Selection{Scope: map[string][]string{"group": {"t-*"}}})
 				if err != nil || len(s.Connections) != n || len(s.Connections[0].Entitlements) != 2 {
 					b.Fatalf("%d connections, %v", len(s.Connections), err)
 				}

@@ -24,11 +24,11 @@ func (r *reader) Close() error {
 }
 
 // Describe marks the groups that hold administrator roles as privileged: their members become administrators.
-func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
+func (r *reader) Describe(ctx context.Context) (schemas.Description, error) {
 	d := description(r.settings.AdminRoles)
 	groups, err := r.api.groups(ctx, true)
 	if err != nil {
-		return connectors.Description{}, err
+		return schemas.Description{}, err
 	}
 	var powerful []string
 	for i := range groups {
@@ -52,8 +52,8 @@ func literal(name string) string {
 }
 
 // Normalize puts logins into lower case.
-func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(description(r.settings.AdminRoles), s, func(c *connectors.Connection) error {
+func (r *reader) Normalize(s schemas.State) (schemas.State, error) {
+	return connectors.NormalizeWith(description(r.settings.AdminRoles), s, func(c *schemas.Connection) error {
 		for i := range c.Entitlements {
 			if t := &c.Entitlements[i].Target; t.Type == typeUser {
 				t.SourceName = fold(t.SourceName)
@@ -64,22 +64,22 @@ func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
 }
 
 // Read lists the groups and asks about each selected one.
-func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	groups, err := r.api.groups(ctx, !r.settings.AdminRoles)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	selected := connectors.Selected(sel, nil)
 	groups = slices.DeleteFunc(groups, func(g group) bool {
 		return !selected(schemas.Name{Type: typeGroup, SourceName: g.Profile.Name}, g.ID)
 	})
-	state := connectors.State{Connections: make([]connectors.Connection, 0, len(groups))}
+	state := schemas.State{Connections: make([]schemas.Connection, 0, len(groups))}
 	if len(groups) == 0 {
 		return state, nil
 	}
 	applications, err := r.assigned(ctx, groups)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	for i := range groups {
 		g := &groups[i]
@@ -89,14 +89,14 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 		if err := r.complete(ctx, g, &c); absent(err) {
 			// It was deleted after the listing, or else it is unknown.
 			if still, err := r.api.group(ctx, g.ID); err != nil {
-				return connectors.State{}, err
+				return schemas.State{}, err
 			} else if still == nil {
 				continue
 			}
-			return connectors.State{}, &connectors.Error{Code: connectors.Unavailable, Op: "read a group", Err: err,
+			return schemas.State{}, &connectors.Error{Code: connectors.Unavailable, Op: "read a group", Err: err,
 				Message: "Okta shows the group " + c.String() + " in the list, but its members were not found"}
 		} else if err != nil {
-			return connectors.State{}, err
+			return schemas.State{}, err
 		}
 		state.Connections = append(state.Connections, c)
 	}
@@ -104,12 +104,12 @@ func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors
 	return state, nil
 }
 
-func connection(g *group) connectors.Connection {
+func connection(g *group) schemas.Connection {
 	description := ""
 	if g.Profile.Description != nil {
 		description = *g.Profile.Description
 	}
-	return connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.Profile.Name}, NativeID: g.ID,
+	return schemas.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.Profile.Name}, NativeID: g.ID,
 		Payload: map[string]any{"description": description}}
 }
 
@@ -135,14 +135,14 @@ func (r *reader) protected(g *group) string {
 }
 
 // complete adds members and roles.
-func (r *reader) complete(ctx context.Context, g *group, c *connectors.Connection) error {
+func (r *reader) complete(ctx context.Context, g *group, c *schemas.Connection) error {
 	members, err := r.api.members(ctx, g.ID)
 	if err != nil {
 		return err
 	}
 	for i := range members {
 		u := &members[i]
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeUser, SourceName: u.name()},
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: typeUser, SourceName: u.name()},
 			TargetID: u.ID, Privilege: privilegeMember, State: u.state()})
 	}
 	if !r.settings.AdminRoles {
@@ -153,21 +153,21 @@ func (r *reader) complete(ctx context.Context, g *group, c *connectors.Connectio
 		return err
 	}
 	for i := range roles {
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeAdminRole, SourceName: roles[i].name()},
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: typeAdminRole, SourceName: roles[i].name()},
 			TargetID: roles[i].key(), Privilege: privilegeAssigned})
 	}
 	return nil
 }
 
 // assigned returns the applications of groups, by the group's id, by the way with fewer calls.
-func (r *reader) assigned(ctx context.Context, groups []group) (map[string][]connectors.Entitlement, error) {
+func (r *reader) assigned(ctx context.Context, groups []group) (map[string][]schemas.Entitlement, error) {
 	applications, err := r.api.applications(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string][]connectors.Entitlement, len(groups))
+	out := make(map[string][]schemas.Entitlement, len(groups))
 	add := func(id string, a *application) {
-		out[id] = append(out[id], connectors.Entitlement{Target: schemas.Name{Type: typeApplication, SourceName: a.Label}, TargetID: a.ID, Privilege: privilegeAccess})
+		out[id] = append(out[id], schemas.Entitlement{Target: schemas.Name{Type: typeApplication, SourceName: a.Label}, TargetID: a.ID, Privilege: privilegeAccess})
 	}
 	if len(applications) > len(groups) {
 		for i := range groups {
@@ -213,14 +213,14 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if q.Type == typeUser {
 		same = fold
 	}
-	return r.lister.Page(q, same, func() ([]connectors.Item, error) { return r.items(ctx, q) })
+	return r.lister.Page(q, same, func() ([]schemas.Item, error) { return r.items(ctx, q) })
 }
 
 // items returns all items of a type, or at least those that the query names.
-func (r *reader) items(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
-	var items []connectors.Item
-	add := func(name, id string, state connectors.EntitlementState, protected string) {
-		items = append(items, connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: id, State: state,
+func (r *reader) items(ctx context.Context, q connectors.Query) ([]schemas.Item, error) {
+	var items []schemas.Item
+	add := func(name, id string, state schemas.EntitlementState, protected string) {
+		items = append(items, schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: id, State: state,
 			Protected: protected, Connection: q.Type == typeGroup})
 	}
 	switch q.Type {

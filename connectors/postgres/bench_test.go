@@ -9,6 +9,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/servers"
 	"github.com/countersign/countersign/connectors/postgres"
+	"github.com/countersign/countersign/schemas"
 )
 
 // BenchmarkRead reads roles that each have a member and a privilege. calls are the statements of one read that the
@@ -39,7 +40,7 @@ END LOOP; END $$`, made+1, made+500))
 					b.Error(err)
 				}
 			}()
-			sel := connectors.Selection{Scope: map[string][]string{"role": {"bench_*"}}}
+			sel := schemas.Selection{Scope: map[string][]string{"role": {"bench_*"}}}
 			before := statements(b, server)
 			for b.Loop() {
 				s, err := r.Read(b.Context(), sel)

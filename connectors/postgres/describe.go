@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -128,7 +127,7 @@ func powerfulRoles() []string {
 }
 
 // describe narrows the description to a server's version.
-func describe(number int) connectors.Description {
+func describe(number int) schemas.Description {
 	d := description()
 	if number < 170000 {
 		for i := range d.Types[0].Grantable {
@@ -139,9 +138,9 @@ func describe(number int) connectors.Description {
 	return d
 }
 
-func description() connectors.Description {
-	roleNames := connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`, Reserved: []string{"pg_*", "public", "none"}}
-	role := connectors.ConnectionType{
+func description() schemas.Description {
+	roleNames := schemas.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`, Reserved: []string{"pg_*", "public", "none"}}
+	role := schemas.ConnectionType{
 		Name: typeRole, Title: "Role", Payload: json.RawMessage(payloadSchema),
 		Create: true, Update: true, Delete: true, Reassign: true,
 		Names: roleNames, Privileged: powerfulRoles(),
@@ -150,13 +149,13 @@ func description() connectors.Description {
 	member := []string{"MEMBER", "ADMIN"}
 	for _, g := range []struct {
 		typ  string
-		edge connectors.Edge
-	}{{typeRole, connectors.EdgeConnection}, {typeUser, connectors.EdgeIdentity}, {typeMember, connectors.EdgeIdentity}} {
-		role.Grantable = append(role.Grantable, connectors.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1], Alias: typeRole,
-			Names: connectors.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
+		edge schemas.Edge
+	}{{typeRole, schemas.EdgeConnection}, {typeUser, schemas.EdgeIdentity}, {typeMember, schemas.EdgeIdentity}} {
+		role.Grantable = append(role.Grantable, schemas.GrantableType{Type: g.typ, Edge: g.edge, Privileges: member, Default: member[:1], Alias: typeRole,
+			Names: schemas.NameRule{MaxBytes: 63, Pattern: `[^\x00]+`}, Privileged: powerfulRoles(), PrivilegedPrivileges: []string{"ADMIN"}, Grant: true, Revoke: true})
 	}
 	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables} {
-		g := connectors.GrantableType{Type: typ, Edge: connectors.EdgeResource, Privileges: privileges(typ), Contains: contains(typ), Grant: true, Revoke: true}
+		g := schemas.GrantableType{Type: typ, Edge: schemas.EdgeResource, Privileges: privileges(typ), Contains: contains(typ), Grant: true, Revoke: true}
 		if typ != typeColumn && typ != typeSchemaTables {
 			g.ReadOnly = []string{schemas.PrivilegeOwner}
 		}
@@ -174,6 +173,6 @@ func description() connectors.Description {
 		}
 		role.Grantable = append(role.Grantable, g)
 	}
-	return connectors.Description{Name: "postgres", Title: "PostgreSQL", Reach: true, Config: json.RawMessage(configSchema),
-		Types: []connectors.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
+	return schemas.Description{Name: "postgres", Title: "PostgreSQL", Reach: true, Config: json.RawMessage(configSchema),
+		Types: []schemas.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
 }

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -43,7 +42,7 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7`)
 	held := map[coverage]map[string]bool{} // tables on which a grantee has a privilege
 	type item struct {
 		grantee *role
-		e       connectors.Entitlement
+		e       schemas.Entitlement
 		cover   coverage
 	}
 	var items []item
@@ -67,7 +66,7 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7`)
 			continue
 		}
 		priv = intern(priv)
-		it := item{grantee: g, e: connectors.Entitlement{Target: schemas.Name{Type: intern(typ), SourceName: intern(name)}, TargetID: nativeID(oid), Privilege: priv}}
+		it := item{grantee: g, e: schemas.Entitlement{Target: schemas.Name{Type: intern(typ), SourceName: intern(name)}, TargetID: nativeID(oid), Privilege: priv}}
 		if typ == typeTable || typ == typeView {
 			it.cover = coverage{intern(schema), grantee, priv}
 			if held[it.cover] == nil {
@@ -97,11 +96,11 @@ GROUP BY 1, 2, 3, 4, 5, 6, 7`)
 	}
 	for k, name := range full {
 		c := all[k.grantee].conn
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeSchemaTables, SourceName: name}, Privilege: k.privilege})
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: typeSchemaTables, SourceName: name}, Privilege: k.privilege})
 	}
 	for k, name := range part {
 		c := all[k.grantee].conn
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: typeSchemaTables, SourceName: name}, Privilege: k.privilege + partly})
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: typeSchemaTables, SourceName: name}, Privilege: k.privilege + partly})
 	}
 	return nil
 }

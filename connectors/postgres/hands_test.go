@@ -45,7 +45,7 @@ GRANT SELECT (id) ON sales.orders TO reader; GRANT INSERT ON sales.orders TO rea
 	if err := revoke("INSERT"); connectors.CodeOf(err) != connectors.Conflict || !strings.Contains(err.Error(), "erin") {
 		t.Errorf("revoking a privilege that was granted on: %v, want a conflict that names erin", err)
 	}
-	s, err := w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{role}})
+	s, err := w.Read(t.Context(), schemas.Selection{Names: []schemas.Name{role}})
 	if err != nil || len(s.Connections) != 1 {
 		t.Fatalf("Read: %+v, %v", s, err)
 	}

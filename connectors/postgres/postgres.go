@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Connector manages roles in PostgreSQL.
@@ -25,7 +26,7 @@ var (
 func New() connectors.Connector { return Connector{} }
 
 // Describe returns the capabilities of the connector.
-func (Connector) Describe() connectors.Description { return description() }
+func (Connector) Describe() schemas.Description { return description() }
 
 // OpenReader connects with the planning credential, in read-only sessions.
 func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
@@ -132,7 +133,7 @@ func (r *reader) notice(_ *pgconn.PgConn, n *pgconn.Notice) {
 func (r *reader) grantors() bool { return r.number >= 160000 }
 
 // Describe returns the capabilities of this server.
-func (r *reader) Describe(context.Context) (connectors.Description, error) {
+func (r *reader) Describe(context.Context) (schemas.Description, error) {
 	d := describe(r.number)
 	d.Version = r.version
 	return d, nil

@@ -210,9 +210,9 @@ func (a *application) hand(t connectortest.TB, verb, to string, k schemas.Key) {
 }
 
 // SetIdentityState knows users whose password has expired.
-func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state schemas.EntitlementState) bool {
 	t.Helper()
-	if state != connectors.StateExpired || n.Type != "user" {
+	if state != schemas.StateExpired || n.Type != "user" {
 		return false
 	}
 	a.exec(t, "ALTER ROLE "+quote(n.SourceName)+" VALID UNTIL '2001-01-01'")

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -18,10 +17,10 @@ const userSchema = `o.schema !~ '^pg_' AND o.schema <> 'information_schema'`
 
 // reach gives every role a connection: those that are not selected a foreign one, and PUBLIC too.
 func (r *reader) reach(all map[uint32]*role) {
-	all[public] = &role{name: publicName, conn: &connectors.Connection{Name: schemas.Name{Type: typeRole, SourceName: publicName}, Everyone: true, Foreign: true}}
+	all[public] = &role{name: publicName, conn: &schemas.Connection{Name: schemas.Name{Type: typeRole, SourceName: publicName}, Everyone: true, Foreign: true}}
 	for _, x := range all {
 		if x.conn == nil {
-			x.conn = &connectors.Connection{Name: schemas.Name{Type: typeRole, SourceName: x.name}, NativeID: nativeID(x.oid),
+			x.conn = &schemas.Connection{Name: schemas.Name{Type: typeRole, SourceName: x.name}, NativeID: nativeID(x.oid),
 				Protected: r.protected(x), Superuser: x.super, Foreign: true}
 		}
 		if x.login {
@@ -51,7 +50,7 @@ WHERE o.type <> 'column' AND o.owner = ANY($1::pg_catalog.oid[]) AND (o.owner >=
 			return err
 		}
 		c := all[owner].conn
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(oid), Privilege: schemas.PrivilegeOwner})
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: target, TargetID: nativeID(oid), Privilege: schemas.PrivilegeOwner})
 	}
 	return rows.Err()
 }
@@ -78,14 +77,14 @@ func (r *reader) impliedMembers(ctx context.Context, q querier, all map[uint32]*
 	holders := map[string]string{"pg_read_all_data": "READ ALL DATA", "pg_write_all_data": "WRITE ALL DATA", "pg_maintain": "MAINTAIN ALL DATA"}
 	for _, x := range all {
 		if p := holders[x.name]; p != "" {
-			x.conn.Entitlements = append(x.conn.Entitlements, connectors.Entitlement{Target: here, TargetID: nativeID(oid), Privilege: p})
+			x.conn.Entitlements = append(x.conn.Entitlements, schemas.Entitlement{Target: here, TargetID: nativeID(oid), Privilege: p})
 		}
 		if x.name == "pg_database_owner" && all[owner] != nil {
 			member := schemas.Name{Type: typeMember, SourceName: all[owner].name}
 			if all[owner].identity() {
 				member.Type = typeUser
 			}
-			x.conn.Entitlements = append(x.conn.Entitlements, connectors.Entitlement{Target: member, TargetID: nativeID(owner), Privilege: schemas.PrivilegeMember})
+			x.conn.Entitlements = append(x.conn.Entitlements, schemas.Entitlement{Target: member, TargetID: nativeID(owner), Privilege: schemas.PrivilegeMember})
 		}
 	}
 	return nil

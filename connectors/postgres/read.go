@@ -14,20 +14,20 @@ import (
 )
 
 // Read returns the roles that the selection names, in one snapshot.
-func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	const op = "read the roles"
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
 	tx, err := r.conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 	if err != nil {
-		return connectors.State{}, wrap(op, err)
+		return schemas.State{}, wrap(op, err)
 	}
 	state, err := r.read(ctx, tx, sel)
 	if rerr := rollback(ctx, tx); err == nil && rerr != nil {
 		err = rerr
 	}
 	if err != nil {
-		return connectors.State{}, wrap(op, err)
+		return schemas.State{}, wrap(op, err)
 	}
 	return state, nil
 }
@@ -49,7 +49,7 @@ type role struct {
 	expired                                                      bool
 	comment                                                      string
 	members                                                      int
-	conn                                                         *connectors.Connection // nil if not selected
+	conn                                                         *schemas.Connection // nil if not selected
 }
 
 const roleQuery = `SELECT r.oid, r.rolname, r.rolsuper, r.rolinherit, r.rolcreaterole, r.rolcreatedb, r.rolcanlogin, r.rolreplication, r.rolbypassrls,
@@ -92,9 +92,9 @@ func (r *reader) protected(x *role) string {
 	switch {
 	case x.super:
 		return "it is a superuser"
-	case connectors.Match([]string{"pg_*"}, x.name):
+	case schemas.Match([]string{"pg_*"}, x.name):
 		return "it belongs to the server"
-	case connectors.Match(protectedRoles(), x.name):
+	case schemas.Match(protectedRoles(), x.name):
 		return "it belongs to the service that runs the server"
 	case slices.Contains(r.own, x.name):
 		return "countersign logs in with it"
@@ -109,10 +109,10 @@ func (x *role) payload() map[string]any {
 
 func nativeID(oid uint32) string { return strconv.FormatUint(uint64(oid), 10) }
 
-func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) read(ctx context.Context, tx pgx.Tx, sel schemas.Selection) (schemas.State, error) {
 	all, err := roles(ctx, tx)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	selected := sel.Selector(nil)
 	// Most roles have the same attributes: share one payload among them.
@@ -125,10 +125,10 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 		}
 		return payloads[k]
 	}
-	var state connectors.State
+	var state schemas.State
 	for _, x := range all {
 		if name := (schemas.Name{Type: typeRole, SourceName: x.name}); selected(name) {
-			x.conn = &connectors.Connection{Name: name, NativeID: nativeID(x.oid),
+			x.conn = &schemas.Connection{Name: name, NativeID: nativeID(x.oid),
 				Payload: payload(x), Protected: r.protected(x), Superuser: x.super}
 		}
 	}
@@ -158,7 +158,7 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel connectors.Selection) 
 			state.Connections = append(state.Connections, *x.conn)
 		}
 	}
-	slices.SortFunc(state.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
+	slices.SortFunc(state.Connections, func(a, b schemas.Connection) int { return a.Name.Compare(b.Name) })
 	return state, nil
 }
 
@@ -213,13 +213,13 @@ func (r *reader) memberships(ctx context.Context, q querier, all map[uint32]*rol
 // are nobody's to remove.
 func (e edge) add() {
 	at, target := e.group, schemas.Name{Type: typeUser, SourceName: e.member.name}
-	id, status := e.member.oid, connectors.EntitlementState("")
+	id, status := e.member.oid, schemas.EntitlementState("")
 	switch {
 	case e.own:
 		at, target, id = e.member, schemas.Name{Type: typeRole, SourceName: e.group.name}, e.group.oid
 	case e.member.identity():
 		if e.member.expired {
-			status = connectors.StateExpired
+			status = schemas.StateExpired
 		}
 	case e.member.conn != nil && (!e.member.conn.Foreign || e.group.conn == nil || e.group.conn.Foreign):
 		at, target, id = e.member, schemas.Name{Type: typeRole, SourceName: e.group.name}, e.group.oid
@@ -229,9 +229,9 @@ func (e edge) add() {
 	if at.conn == nil {
 		return
 	}
-	at.conn.Entitlements = append(at.conn.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeMember, State: status, Switch: e.switching})
+	at.conn.Entitlements = append(at.conn.Entitlements, schemas.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeMember, State: status, Switch: e.switching})
 	if e.admin {
-		at.conn.Entitlements = append(at.conn.Entitlements, connectors.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeAdmin, State: status})
+		at.conn.Entitlements = append(at.conn.Entitlements, schemas.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeAdmin, State: status})
 	}
 }
 
@@ -243,14 +243,14 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	const op = "list"
 	ctx, cancel := context.WithTimeout(ctx, r.limit)
 	defer cancel()
-	return r.lister.Page(q, nil, func() ([]connectors.Item, error) {
+	return r.lister.Page(q, nil, func() ([]schemas.Item, error) {
 		items, err := r.list(ctx, q)
 		return items, wrap(op, err)
 	})
 }
 
-func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Item, error) {
-	var out []connectors.Item
+func (r *reader) list(ctx context.Context, q connectors.Query) ([]schemas.Item, error) {
+	var out []schemas.Item
 	switch q.Type {
 	case typeRole, typeUser, typeMember:
 		all, err := roles(ctx, r.conn)
@@ -265,11 +265,11 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 			if q.Type == typeUser && q.Names == nil && !x.identity() {
 				continue
 			}
-			i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: x.name}, NativeID: nativeID(x.oid), Protected: r.protected(x)}
+			i := schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: x.name}, NativeID: nativeID(x.oid), Protected: r.protected(x)}
 			if q.Type == typeUser {
 				i.Connection = !x.identity()
 				if x.expired {
-					i.State = connectors.StateExpired
+					i.State = schemas.StateExpired
 				}
 			}
 			out = append(out, i)
@@ -297,8 +297,8 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 		if err := rows.Scan(&name, &oid, &schema); err != nil {
 			return nil, err
 		}
-		i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: nativeID(oid)}
-		if connectors.Match([]string{"pg_*", "information_schema"}, schema) {
+		i := schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: name}, NativeID: nativeID(oid)}
+		if schemas.Match([]string{"pg_*", "information_schema"}, schema) {
 			i.Protected = "it belongs to the server"
 			if q.Names == nil {
 				continue
@@ -310,10 +310,10 @@ func (r *reader) list(ctx context.Context, q connectors.Query) ([]connectors.Ite
 }
 
 // Normalize sorts and adds the MEMBER that ADMIN implies. It keeps names, which are exact.
-func (r *reader) Normalize(s connectors.State) (connectors.State, error) { return normalize(s) }
+func (r *reader) Normalize(s schemas.State) (schemas.State, error) { return normalize(s) }
 
-func normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(description(), s, func(c *connectors.Connection) error {
+func normalize(s schemas.State) (schemas.State, error) {
+	return connectors.NormalizeWith(description(), s, func(c *schemas.Connection) error {
 		login, _ := c.Payload["login"].(bool)
 		for _, e := range slices.Clone(c.Entitlements) {
 			if login && e.Target.Type == typeRole {

@@ -261,7 +261,7 @@ func (a *applying) create(ctx context.Context, s *step) (int, error) {
 			m, err := a.writer.update(ctx, s, id)
 			return n + m, err
 		case code == connectors.Conflict && again == nil:
-			return n, s.refuse(connectors.Conflict, "the application reports that the name is taken but shows no such group; there may be one that differs in case or is hidden from this credential")
+			return n, connectors.Obstruct(s.Operation, "the other group", "the application reports that the name is taken but shows no such group; there may be one that differs in case or is hidden from this credential")
 		}
 	}
 	return n, err

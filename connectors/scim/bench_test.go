@@ -9,8 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/scim"
+	"github.com/countersign/countersign/schemas"
 )
 
 // fill makes n groups with a user of its own in each, by hand.
@@ -64,7 +64,7 @@ func BenchmarkRead(b *testing.B) {
 			before := scim.Calls(r)
 			b.ResetTimer()
 			for range b.N {
-				s, err := r.Read(b.Context(), connectors.Selection{})
+				s, err := r.Read(b.Context(), schemas.Selection{})
 				if err != nil || s.Incomplete != "" || len(s.Connections) != n || len(s.Connections[n/2].Entitlements) != 1 {
 					b.Fatalf("%d groups, incomplete: %q, %v", len(s.Connections), s.Incomplete, err)
 				}

@@ -204,9 +204,9 @@ func (a *application) Revoke(t connectortest.TB, k schemas.Key) {
 	a.patch(t, k, map[string]any{"op": "remove", "path": fmt.Sprintf("members[value eq %q]", a.id(t, k.Target))})
 }
 
-func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state connectors.EntitlementState) bool {
+func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state schemas.EntitlementState) bool {
 	t.Helper()
-	if state != connectors.StateBlocked {
+	if state != schemas.StateBlocked {
 		return false
 	}
 	path, _ := endpoint(n.Type)

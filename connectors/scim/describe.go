@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // The types of connections and of what they are given.
@@ -86,7 +86,7 @@ func payloadSchema(e external) json.RawMessage {
 }
 
 // Describe describes the connector with the widest of its profiles.
-func (Connector) Describe() connectors.Description {
+func (Connector) Describe() schemas.Description {
 	widest := generic()
 	widest.principals = true
 	d := describe(widest, rights{members: true, update: true})
@@ -104,25 +104,25 @@ func (Connector) Describe() connectors.Description {
 // rights lists the changes that an application supports.
 type rights struct{ members, update bool }
 
-func describe(p profile, can rights) connectors.Description {
-	member := func(typ string, edge connectors.Edge, names connectors.NameRule) connectors.GrantableType {
-		return connectors.GrantableType{Type: typ, Edge: edge, Privileges: []string{privilegeMember}, Default: []string{privilegeMember},
+func describe(p profile, can rights) schemas.Description {
+	member := func(typ string, edge schemas.Edge, names schemas.NameRule) schemas.GrantableType {
+		return schemas.GrantableType{Type: typ, Edge: edge, Privileges: []string{privilegeMember}, Default: []string{privilegeMember},
 			Names: names, Grant: can.members, Revoke: can.members}
 	}
 	users := anyName()
 	users.FoldCase = p.foldUsers
-	group := connectors.ConnectionType{Name: typeGroup, Title: "Group", Payload: payloadSchema(p.external), Create: true,
+	group := schemas.ConnectionType{Name: typeGroup, Title: "Group", Payload: payloadSchema(p.external), Create: true,
 		Update: can.update && p.external != externalNone, Delete: true, Names: p.names,
-		Grantable: []connectors.GrantableType{member(typeUser, connectors.EdgeIdentity, users)}}
+		Grantable: []schemas.GrantableType{member(typeUser, schemas.EdgeIdentity, users)}}
 	if p.nested {
 		target := p.names
 		target.Reserved = nil
-		group.Grantable = append(group.Grantable, member(typeGroup, connectors.EdgeMember, target))
+		group.Grantable = append(group.Grantable, member(typeGroup, schemas.EdgeMember, target))
 	}
 	if p.principals {
-		group.Grantable = append(group.Grantable, member(typePrincipal, connectors.EdgeIdentity, anyName()))
+		group.Grantable = append(group.Grantable, member(typePrincipal, schemas.EdgeIdentity, anyName()))
 	}
 	script := "# " + p.title + "\n#   " + p.token + ".\n"
-	return connectors.Description{Name: "scim", Title: "SCIM 2.0", NativeIDs: true, Config: configSchema(), Types: []connectors.ConnectionType{group},
+	return schemas.Description{Name: "scim", Title: "SCIM 2.0", NativeIDs: true, Config: configSchema(), Types: []schemas.ConnectionType{group},
 		PlanScript: script, ApplyScript: script}
 }

@@ -27,7 +27,7 @@ func TestNoListByCursor(t *testing.T) {
 				return ask(r)
 			}, membersByFilter, pagesByCursor(100))
 			b.seed("team", "ann")
-			if s, err := b.w.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
+			if s, err := b.w.Read(t.Context(), schemas.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
 				t.Errorf("%s answers %v: %+v, %v; want %s", path, body, s, err, connectors.Unavailable)
 			}
 		}
@@ -50,7 +50,7 @@ func TestNamesThatNobodyAnswersFor(t *testing.T) {
 		b := elimityBench(t, map[string]any{"profile": "snowflake"}, q, listsNothing, listsWithoutMembers)
 		b.seed("SALES")
 		b.seed("OPS")
-		s, err := b.w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"group": {"OPS", "SALES"}}})
+		s, err := b.w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"group": {"OPS", "SALES"}}})
 		if err == nil && s.Incomplete == "" {
 			t.Errorf("%s: %d groups, and the state is whole", name, len(s.Connections))
 		}
@@ -136,7 +136,7 @@ func TestPagesOfSomethingInBetween(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	s, err := r.Read(t.Context(), connectors.Selection{Names: []schemas.Name{groupNamed("team")}})
+	s, err := r.Read(t.Context(), schemas.Selection{Names: []schemas.Name{groupNamed("team")}})
 	if connectors.CodeOf(err) != connectors.Unavailable {
 		t.Errorf("%+v, %v; want %s", s, err, connectors.Unavailable)
 	}

@@ -18,14 +18,14 @@ func (r *reader) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if q.Type == typeUser {
 		same = r.fold
 	}
-	return r.lister.Page(q, same, func() ([]connectors.Item, error) {
+	return r.lister.Page(q, same, func() ([]schemas.Item, error) {
 		list, err := r.candidates(ctx, q)
-		var items []connectors.Item
+		var items []schemas.Item
 		for _, a := range list {
 			if a.name == "" {
 				continue
 			}
-			i := connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: a.name}, NativeID: a.id, State: a.state}
+			i := schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: a.name}, NativeID: a.id, State: a.state}
 			if q.Type == typeGroup {
 				i.Connection, i.Protected = true, r.protected(a.name)
 			}

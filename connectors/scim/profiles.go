@@ -4,7 +4,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // How an application shows who is in a group.
@@ -58,7 +58,7 @@ type profile struct {
 	// foldUsers means that user names are case-insensitive.
 	foldUsers bool
 	// names are the group names that the application keeps unchanged.
-	names connectors.NameRule
+	names schemas.NameRule
 	// token tells an administrator how to create the credential.
 	token string
 }
@@ -72,8 +72,8 @@ const plainOnly = `[a-zA-Z0-9._@+:/=,#-](?:[a-zA-Z0-9 ._@+:/=,#-]*[a-zA-Z0-9._@+
 // maxNameBytes is the longest name that fits into a filter's URL everywhere, even with every byte escaped.
 const maxNameBytes = 1024
 
-func anyName() connectors.NameRule {
-	return connectors.NameRule{MaxBytes: maxNameBytes, Pattern: plainNames}
+func anyName() schemas.NameRule {
+	return schemas.NameRule{MaxBytes: maxNameBytes, Pattern: plainNames}
 }
 
 // generic follows the RFC, and is used for applications without a profile.
@@ -151,7 +151,7 @@ func profiles() []profile {
 				"github.com/getsentry/sentry/blob/master/src/sentry/core/endpoints/scim/teams.py", // the name becomes a slug; PUT is refused; 100 operations a PATCH
 			}
 			p.put, p.external, p.shown = false, externalNone, 10_000
-			p.names = connectors.NameRule{MaxBytes: 50, Pattern: `[a-z0-9_-]*[a-z_][a-z0-9_-]*`}
+			p.names = schemas.NameRule{MaxBytes: 50, Pattern: `[a-z0-9_-]*[a-z_][a-z0-9_-]*`}
 			p.token = "Settings, Auth, with SCIM enabled: it shows the SCIM URL and a token that can do everything with members and teams"
 		}),
 		with(func(p *profile) {

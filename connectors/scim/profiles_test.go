@@ -16,7 +16,7 @@ import (
 // Each profile is tried on a server with the habits that it describes: the whole suite runs on those of AWS IAM
 // Identity Center and Databricks, and here is what differs in the others.
 
-func (b *bench) describe() connectors.ConnectionType {
+func (b *bench) describe() schemas.ConnectionType {
 	b.t.Helper()
 	d, err := b.w.Describe(b.t.Context())
 	if err != nil {
@@ -94,11 +94,11 @@ func TestProfileSnowflake(t *testing.T) {
 	b.holds("SALES EU", "user/BOB", "user/ann")
 	b.must(b.revoke("SALES EU", userNamed("BOB")))
 	b.holds("SALES EU", "user/ann")
-	s, err := b.w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"group": {"SALES", "SALES EU"}}})
+	s, err := b.w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"group": {"SALES", "SALES EU"}}})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 2 {
 		t.Errorf("a scope of names: %+v, %v", s, err)
 	}
-	for _, sel := range []connectors.Selection{{}, {Scope: map[string][]string{"group": {"SALES*"}}}} {
+	for _, sel := range []schemas.Selection{{}, {Scope: map[string][]string{"group": {"SALES*"}}}} {
 		if s, err := b.w.Read(t.Context(), sel); err != nil || !strings.Contains(s.Incomplete, "full names") {
 			t.Errorf("a scope of patterns: incomplete %q, %v", s.Incomplete, err)
 		}
@@ -178,7 +178,7 @@ func TestProfileAWS(t *testing.T) {
 	if got := calls.all.Load() - before; got < 120 || got > 125 {
 		t.Errorf("reading one group of 120 users took %d requests, want one for each user and a few", got)
 	}
-	s, err := b.w.Read(t.Context(), connectors.Selection{})
+	s, err := b.w.Read(t.Context(), schemas.Selection{})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 1 || len(s.Connections[0].Entitlements) != 120 {
 		t.Errorf("%+v, %v", s, err)
 	}
@@ -191,8 +191,8 @@ func TestProfileFolding(t *testing.T) {
 	b.seed("team", "ann@example.test")
 	b.must(b.grant("team", userNamed("Ann@Example.Test")))
 	b.holds("team", "user/ann@example.test")
-	s, err := b.w.Normalize(connectors.State{Connections: []connectors.Connection{{Name: groupNamed("team"),
-		Entitlements: []connectors.Entitlement{{Target: userNamed("Ann@Example.Test"), Privilege: "MEMBER"}}}}})
+	s, err := b.w.Normalize(schemas.State{Connections: []schemas.Connection{{Name: groupNamed("team"),
+		Entitlements: []schemas.Entitlement{{Target: userNamed("Ann@Example.Test"), Privilege: "MEMBER"}}}}})
 	if err != nil || s.Connections[0].Entitlements[0].Target != userNamed("ann@example.test") {
 		t.Errorf("Normalize: %+v, %v", s, err)
 	}

@@ -21,14 +21,14 @@ var _ connectors.Reader = (*reader)(nil)
 const few = 10
 
 // Describe narrows Connector.Describe to the profile and the application's ServiceProviderConfig.
-func (r *reader) Describe(ctx context.Context) (connectors.Description, error) {
+func (r *reader) Describe(ctx context.Context) (schemas.Description, error) {
 	return r.describe(ctx)
 }
 
-func (r *reader) describe(ctx context.Context) (connectors.Description, error) {
+func (r *reader) describe(ctx context.Context) (schemas.Description, error) {
 	m, err := r.manner(ctx)
 	if err != nil {
-		return connectors.Description{}, err
+		return schemas.Description{}, err
 	}
 	can := m.patch || m.put && r.settings.profile.members != membersByFilter
 	return describe(r.settings.profile, rights{members: can, update: can}), nil
@@ -41,8 +41,8 @@ func (r *reader) Close() error {
 }
 
 // Normalize folds user names if the application does. It is pure.
-func (r *reader) Normalize(s connectors.State) (connectors.State, error) {
-	return connectors.NormalizeWith(describe(r.settings.profile, rights{members: true, update: true}), s, func(c *connectors.Connection) error {
+func (r *reader) Normalize(s schemas.State) (schemas.State, error) {
+	return connectors.NormalizeWith(describe(r.settings.profile, rights{members: true, update: true}), s, func(c *schemas.Connection) error {
 		for i := range c.Entitlements {
 			if t := &c.Entitlements[i].Target; t.Type == typeUser {
 				t.SourceName = r.fold(t.SourceName)
@@ -61,25 +61,25 @@ func (r *reader) fold(name string) string {
 }
 
 // Read reads the groups and their members from lists, and with single requests whatever lists don't show.
-func (r *reader) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (r *reader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	v := view{reader: r, users: map[string]account{}, principals: map[string]account{}, names: map[string]string{}, asked: map[string]bool{}}
 	groups, err := v.groups(ctx, sel)
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	if groups, err = v.members(ctx, groups); err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	if err := v.resolve(ctx, groups); err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
-	var state connectors.State
+	var state schemas.State
 	for _, g := range groups {
 		state.Connections = append(state.Connections, v.connection(g))
 	}
 	state.Incomplete = v.incomplete
 	if v.nameless > 0 {
-		state.NotRead = []connectors.NotRead{{What: "group without a displayName", Count: v.nameless}}
+		state.NotRead = []schemas.NotRead{{What: "group without a displayName", Count: v.nameless}}
 	}
 	state.Sort()
 	return state, nil
@@ -117,7 +117,7 @@ func (v *view) single() bool {
 }
 
 // exact returns the group names of a selection, and whether it has names only.
-func exact(sel connectors.Selection) ([]string, bool) {
+func exact(sel schemas.Selection) ([]string, bool) {
 	var names []string
 	for _, n := range sel.Names {
 		if n.Type == typeGroup {
@@ -134,7 +134,7 @@ func exact(sel connectors.Selection) ([]string, bool) {
 	return slices.Compact(names), !sel.Everything()
 }
 
-func (v *view) groups(ctx context.Context, sel connectors.Selection) ([]group, error) {
+func (v *view) groups(ctx context.Context, sel schemas.Selection) ([]group, error) {
 	selected := sel.Selector(nil)
 	names, only := exact(sel)
 	ids := sel.IDs[typeGroup]
@@ -405,13 +405,13 @@ func (v *view) lookUp(ctx context.Context, id, kind string) error {
 
 // who returns a member's entitlement; known is false if it has to be looked up. A member that was looked up and not found
 // is unresolved: it is deactivated, hidden from the credential, or deleted, and still in the group.
-func (v *view) who(m member) (e connectors.Entitlement, known bool) {
+func (v *view) who(m member) (e schemas.Entitlement, known bool) {
 	id, kind := string(m.Value), m.kind()
-	entitlement := func(typ, name string, state connectors.EntitlementState) connectors.Entitlement {
+	entitlement := func(typ, name string, state schemas.EntitlementState) schemas.Entitlement {
 		if name == "" { // a request can't name it
 			typ, name = typeOther, id
 		}
-		return connectors.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: privilegeMember, State: state}
+		return schemas.Entitlement{Target: schemas.Name{Type: typ, SourceName: name}, TargetID: id, Privilege: privilegeMember, State: state}
 	}
 	user, isUser := v.users[id]
 	principal, isPrincipal := v.principals[id]
@@ -430,7 +430,7 @@ func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 	case isPrincipal && (kind == "" || kind == typePrincipal):
 		return entitlement(typePrincipal, principal.name, principal.state), true
 	case v.asked[id]:
-		e := entitlement(typeUser, id, connectors.StateUnresolved)
+		e := entitlement(typeUser, id, schemas.StateUnresolved)
 		if e.Foreign = true; kind == typeGroup && v.reader.settings.profile.nested || kind == typePrincipal && v.reader.settings.profile.principals {
 			e.Target.Type = kind
 		}
@@ -438,11 +438,11 @@ func (v *view) who(m member) (e connectors.Entitlement, known bool) {
 	case kind == typePrincipal && !v.reader.settings.profile.principals:
 		return entitlement(typeOther, id, ""), true
 	}
-	return connectors.Entitlement{}, false
+	return schemas.Entitlement{}, false
 }
 
-func (v *view) connection(g group) connectors.Connection {
-	c := connectors.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: v.reader.protected(g.name)}
+func (v *view) connection(g group) schemas.Connection {
+	c := schemas.Connection{Name: schemas.Name{Type: typeGroup, SourceName: g.name}, NativeID: g.id, Protected: v.reader.protected(g.name)}
 	if v.reader.settings.profile.external != externalNone {
 		c.Payload = map[string]any{"external_id": g.external}
 	}
@@ -452,8 +452,8 @@ func (v *view) connection(g group) connectors.Connection {
 	for _, m := range g.members {
 		e, known := v.who(m)
 		if !known {
-			e = connectors.Entitlement{Target: schemas.Name{Type: typeOther, SourceName: string(m.Value)}, TargetID: string(m.Value), Privilege: privilegeMember,
-				State: connectors.StateUnresolved, Foreign: true}
+			e = schemas.Entitlement{Target: schemas.Name{Type: typeOther, SourceName: string(m.Value)}, TargetID: string(m.Value), Privilege: privilegeMember,
+				State: schemas.StateUnresolved, Foreign: true}
 			v.lack("could not look up the names of all members")
 		}
 		c.Entitlements = append(c.Entitlements, e)
@@ -464,9 +464,9 @@ func (v *view) connection(g group) connectors.Connection {
 // protected returns why a group is never changed, or "".
 func (r *reader) protected(name string) string {
 	switch {
-	case connectors.Match(r.settings.Protected, name):
+	case schemas.Match(r.settings.Protected, name):
 		return "config.protected lists it"
-	case connectors.Match(r.settings.profile.names.Reserved, name):
+	case schemas.Match(r.settings.profile.names.Reserved, name):
 		return "the application reserves its name"
 	}
 	return ""

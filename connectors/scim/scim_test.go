@@ -115,9 +115,9 @@ func (b *bench) refused(code connectors.Code, o schemas.Operation) *connectors.E
 	return typed
 }
 
-func (b *bench) read(names ...string) connectors.State {
+func (b *bench) read(names ...string) schemas.State {
 	b.t.Helper()
-	var sel connectors.Selection
+	var sel schemas.Selection
 	for _, n := range names {
 		sel.Names = append(sel.Names, groupNamed(n))
 	}
@@ -258,7 +258,7 @@ func TestMembersOfSCIMMY(t *testing.T) {
 		t.Fatal("the server took the deleted one out by itself: a test of nothing")
 	}
 	b.holds("team", "user/"+gone.TargetID, "user/bob")
-	if e := b.read("team").Connections[0].Entitlements[0]; e.State != connectors.StateUnresolved || !e.Foreign || e.TargetID != gone.TargetID {
+	if e := b.read("team").Connections[0].Entitlements[0]; e.State != schemas.StateUnresolved || !e.Foreign || e.TargetID != gone.TargetID {
 		t.Errorf("the deleted one is %+v, want it unresolved, foreign and with its id", e)
 	}
 	o := b.revoke("team", userNamed("dan"))
@@ -411,7 +411,7 @@ func TestPaging(t *testing.T) {
 			for i := range 7 {
 				b.seed(fmt.Sprintf("g%d", i))
 			}
-			s, err := b.w.Read(t.Context(), connectors.Selection{})
+			s, err := b.w.Read(t.Context(), schemas.Selection{})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -433,7 +433,7 @@ func TestPagesThatEndAtTheEnd(t *testing.T) {
 	for i := range 6 {
 		b.seed(fmt.Sprintf("g%d", i))
 	}
-	s, err := b.w.Read(t.Context(), connectors.Selection{})
+	s, err := b.w.Read(t.Context(), schemas.Selection{})
 	if err != nil || s.Incomplete != "" || len(s.Connections) != 6 {
 		t.Errorf("%d groups, incomplete: %q, %v", len(s.Connections), s.Incomplete, err)
 	}
@@ -647,7 +647,7 @@ func TestMemberFilterIsIgnored(t *testing.T) {
 	}, pagesByCursor(100))
 	b.seed("team", "ann")
 	b.seed("crew")
-	if s, err := b.w.Read(t.Context(), connectors.Selection{}); err == nil {
+	if s, err := b.w.Read(t.Context(), schemas.Selection{}); err == nil {
 		t.Errorf("read %+v", s)
 	}
 	if err := b.apply(b.grant("team", userNamed("ann")))[0]; err == nil {
@@ -703,7 +703,7 @@ func TestCredentials(t *testing.T) {
 			r    connectors.Reader
 			want string
 		}{{r, c.plan}, {w, c.applyH}} {
-			if _, err := is.r.Read(t.Context(), connectors.Selection{}); err != nil {
+			if _, err := is.r.Read(t.Context(), schemas.Selection{}); err != nil {
 				t.Errorf("%s: %v", c.name, err)
 			}
 			if got := seen.Load(); got != is.want {
@@ -759,7 +759,7 @@ func TestOAuth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err = r.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Denied || strings.Contains(err.Error(), secretText) {
+	if _, err = r.Read(t.Context(), schemas.Selection{}); connectors.CodeOf(err) != connectors.Denied || strings.Contains(err.Error(), secretText) {
 		t.Errorf("got %v, want %s without the secret", err, connectors.Denied)
 	}
 	for name, oauth := range map[string]any{
@@ -801,7 +801,7 @@ func TestCertificates(t *testing.T) {
 		{"outside", "../ca.pem", connectors.Invalid}, {"missing", "none.pem", connectors.Invalid}} {
 		r, err := scim.New().OpenReader(t.Context(), app.with(map[string]any{"ca_file": c.ca}))
 		if err == nil {
-			_, err = r.Read(t.Context(), connectors.Selection{})
+			_, err = r.Read(t.Context(), schemas.Selection{})
 		}
 		if connectors.CodeOf(err) != c.code || (c.code == "") != (err == nil) {
 			t.Errorf("%s: %v, want %q", c.name, err, c.code)
@@ -879,7 +879,7 @@ func TestReadByName(t *testing.T) {
 	}
 	// A scope without patterns is names, too.
 	before = calls.all.Load()
-	s, err := b.w.Read(t.Context(), connectors.Selection{Scope: map[string][]string{"group": {"g7", "g8"}}})
+	s, err := b.w.Read(t.Context(), schemas.Selection{Scope: map[string][]string{"group": {"g7", "g8"}}})
 	if err != nil || len(s.Connections) != 2 {
 		t.Fatalf("%+v, %v", s, err)
 	}

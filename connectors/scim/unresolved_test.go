@@ -50,7 +50,7 @@ func TestPagesThatCountThemselves(t *testing.T) {
 		}
 		for typ, name := range map[string]string{"group": "g", "user": "u"} {
 			page, err := b.w.List(t.Context(), connectors.Query{Type: typ})
-			if got := slices.IndexFunc(page.Items, func(i connectors.Item) bool { return i.SourceName == fmt.Sprintf("%s%02d", name, n-1) }); err != nil || got < 0 {
+			if got := slices.IndexFunc(page.Items, func(i schemas.Item) bool { return i.SourceName == fmt.Sprintf("%s%02d", name, n-1) }); err != nil || got < 0 {
 				t.Errorf("List of each %s: %d items, %v, want the last of %d", typ, len(page.Items), err, n)
 			}
 		}
@@ -112,7 +112,7 @@ func TestGroupsWithoutName(t *testing.T) {
 	b.seed("nameless")
 	b.seed("team")
 	s := b.read()
-	if want := []connectors.NotRead{{What: "group without a displayName", Count: 1}}; !slices.Equal(s.NotRead, want) || len(s.Connections) != 1 {
+	if want := []schemas.NotRead{{What: "group without a displayName", Count: 1}}; !slices.Equal(s.NotRead, want) || len(s.Connections) != 1 {
 		t.Errorf("got %+v, want %v", s, want)
 	}
 }
@@ -142,14 +142,14 @@ func TestHiddenMembers(t *testing.T) {
 		id := c.Entitlements[1].TargetID
 		hidden.Store(id)
 		if incomplete != "" {
-			if _, err := b.w.Read(t.Context(), connectors.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
+			if _, err := b.w.Read(t.Context(), schemas.Selection{}); connectors.CodeOf(err) != connectors.Unavailable {
 				t.Errorf("status %d: got %v, want %s", status, err, connectors.Unavailable)
 			}
 			continue
 		}
 		b.holds("team", slices.Sorted(slices.Values([]string{"user/" + id, "user/ann"}))...)
-		want := connectors.Entitlement{Target: userNamed(id), TargetID: id, Privilege: "MEMBER", State: connectors.StateUnresolved, Foreign: true}
-		for _, s := range []connectors.State{b.read(), b.read("team")} {
+		want := schemas.Entitlement{Target: userNamed(id), TargetID: id, Privilege: "MEMBER", State: schemas.StateUnresolved, Foreign: true}
+		for _, s := range []schemas.State{b.read(), b.read("team")} {
 			if s.Incomplete != "" || !slices.Contains(s.Connections[0].Entitlements, want) {
 				t.Errorf("status %d: got %+v, want %+v", status, s, want)
 			}
@@ -165,7 +165,7 @@ func TestHiddenMembers(t *testing.T) {
 		delete(g, "meta")
 		g["displayName"] = "crew"
 		b.do(t, http.MethodPut, "Groups/"+url.PathEscape(c.NativeID), g)
-		s, err := b.w.Read(t.Context(), connectors.Selection{Names: []schemas.Name{groupNamed("team")}, IDs: map[string][]string{"group": {c.NativeID}}})
+		s, err := b.w.Read(t.Context(), schemas.Selection{Names: []schemas.Name{groupNamed("team")}, IDs: map[string][]string{"group": {c.NativeID}}})
 		if err != nil || len(s.Connections) != 1 || s.Connections[0].SourceName != "crew" {
 			t.Errorf("Read by id: got %+v, %v, want crew", s.Connections, err)
 		}

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Messages of RFC 7644 and the schema of RFC 7643 for groups.
@@ -141,7 +141,7 @@ func (g group) has(id string) bool {
 // account is a user, a service principal or the name of a group.
 type account struct {
 	id, name string
-	state    connectors.EntitlementState
+	state    schemas.EntitlementState
 }
 
 func (a account) key() (name, id string) { return a.name, a.id }
@@ -157,7 +157,7 @@ func decodeUser(b []byte) (account, error) {
 	}
 	a := account{id: string(v.ID), name: v.Name}
 	if v.Active != nil && !bool(*v.Active) {
-		a.state = connectors.StateBlocked
+		a.state = schemas.StateBlocked
 	}
 	return a, nil
 }
@@ -174,7 +174,7 @@ func decodePrincipal(b []byte) (account, error) {
 	}
 	a := account{id: string(v.ID), name: string(v.Name)}
 	if v.Active != nil && !bool(*v.Active) {
-		a.state = connectors.StateBlocked
+		a.state = schemas.StateBlocked
 	}
 	return a, nil
 }

@@ -3,7 +3,6 @@ package graph
 import (
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -78,9 +77,9 @@ func (g *Graph) above(o *schemas.Operation) []schemas.Access {
 	}
 	group := *o.Target
 	switch g.edge(o.Connection, o.Target.Type) {
-	case connectors.EdgeIdentity, connectors.EdgeMember:
+	case schemas.EdgeIdentity, schemas.EdgeMember:
 		group = o.Connection
-	case connectors.EdgeResource:
+	case schemas.EdgeResource:
 		return []schemas.Access{{Application: g.application, Target: group, Privilege: o.Privilege}}
 	}
 	out := []schemas.Access{{Application: g.application, Target: g.Name(group), Privilege: o.Privilege}}

@@ -3,7 +3,6 @@ package graph
 import (
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -96,7 +95,7 @@ func Effects(ops []schemas.Operation, before *Graph, after *Graph) (gained, lost
 func (g *Graph) source(o *schemas.Operation) schemas.Name {
 	if o.Kind != schemas.OperationDelete {
 		switch g.edge(o.Connection, o.Target.Type) {
-		case connectors.EdgeIdentity, connectors.EdgeMember:
+		case schemas.EdgeIdentity, schemas.EdgeMember:
 			return *o.Target
 		}
 	}

@@ -3,7 +3,6 @@ package graph
 import (
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -13,7 +12,7 @@ import (
 type Graph struct {
 	application string
 	// edges are what each connection type's grantable types make: a membership, or the use of a resource.
-	edges map[edgeType]connectors.Edge
+	edges map[edgeType]schemas.Edge
 	// aliases are the connection types that types of targets are, under the same names; contains are the parts of targets.
 	aliases  map[string]string
 	contains map[string][]schemas.Containment
@@ -64,8 +63,8 @@ func (r right) compare(o right) int {
 
 // New returns the graph of a state. Entitlements that are not in force (invited, blocked, expired)
 // count: they may come into force without us.
-func New(application string, description connectors.Description, state connectors.State) *Graph {
-	g := &Graph{application: application, edges: map[edgeType]connectors.Edge{}, aliases: map[string]string{}, contains: map[string][]schemas.Containment{},
+func New(application string, description schemas.Description, state schemas.State) *Graph {
+	g := &Graph{application: application, edges: map[edgeType]schemas.Edge{}, aliases: map[string]string{}, contains: map[string][]schemas.Containment{},
 		nodes: make(map[schemas.Name]*node, 2*len(state.Connections))}
 	for i := range description.Types {
 		for j := range description.Types[i].Grantable {
@@ -136,16 +135,16 @@ func (g *Graph) node(n schemas.Name) *node {
 	return at
 }
 
-func (g *Graph) edge(c schemas.Name, target string) connectors.Edge {
+func (g *Graph) edge(c schemas.Name, target string) schemas.Edge {
 	if edge, ok := g.edges[edgeType{c.Type, target}]; ok {
 		return edge
 	}
-	return connectors.EdgeResource
+	return schemas.EdgeResource
 }
 
 func (g *Graph) key(c, target schemas.Name, privilege string) edgeKey {
 	switch g.edge(c, target.Type) {
-	case connectors.EdgeIdentity, connectors.EdgeMember:
+	case schemas.EdgeIdentity, schemas.EdgeMember:
 		return edgeKey{g.Name(target), c, privilege}
 	}
 	return edgeKey{g.Name(c), target, privilege}
@@ -153,7 +152,7 @@ func (g *Graph) key(c, target schemas.Name, privilege string) edgeKey {
 
 func (g *Graph) set(c *node, target schemas.Name, privilege string, on bool) {
 	kind := g.edge(c.name, target.Type)
-	if kind == connectors.EdgeResource {
+	if kind == schemas.EdgeResource {
 		r := right{target, privilege}
 		i, ok := slices.BinarySearchFunc(c.uses, r, right.compare)
 		switch {
@@ -165,13 +164,13 @@ func (g *Graph) set(c *node, target schemas.Name, privilege string, on bool) {
 		return
 	}
 	member, group := g.node(target), c
-	if kind == connectors.EdgeIdentity && !member.foreign && !member.identity {
+	if kind == schemas.EdgeIdentity && !member.foreign && !member.identity {
 		member.identity = true
 		if member.name != target {
 			member.account = target
 		}
 	}
-	if kind == connectors.EdgeConnection {
+	if kind == schemas.EdgeConnection {
 		member, group = group, member
 	}
 	if privilege == schemas.PrivilegeMember {

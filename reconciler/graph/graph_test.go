@@ -6,15 +6,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/schemas"
 )
 
 // description has roles, which are granted to roles and users and may use tables.
-func description() connectors.Description {
-	return connectors.Description{Types: []connectors.ConnectionType{{Name: "role", Grantable: []connectors.GrantableType{
-		{Type: "table", Edge: connectors.EdgeResource}, {Type: "role", Edge: connectors.EdgeConnection}, {Type: "user", Edge: connectors.EdgeIdentity},
+func description() schemas.Description {
+	return schemas.Description{Types: []schemas.ConnectionType{{Name: "role", Grantable: []schemas.GrantableType{
+		{Type: "table", Edge: schemas.EdgeResource}, {Type: "role", Edge: schemas.EdgeConnection}, {Type: "user", Edge: schemas.EdgeIdentity},
 	}}}}
 }
 
@@ -24,12 +23,12 @@ func name(s string) schemas.Name {
 }
 
 // connection is written as "role/a table/t:SELECT user/x:MEMBER".
-func connection(s string) connectors.Connection {
+func connection(s string) schemas.Connection {
 	words := strings.Fields(s)
-	c := connectors.Connection{Name: name(words[0])}
+	c := schemas.Connection{Name: name(words[0])}
 	for _, w := range words[1:] {
 		target, privilege, _ := strings.Cut(w, ":")
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: name(target), Privilege: privilege})
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: name(target), Privilege: privilege})
 	}
 	return c
 }
@@ -44,7 +43,7 @@ func accessLine(a schemas.Access) string {
 
 func TestGraph(t *testing.T) {
 	t.Parallel()
-	g := graph.New("app", description(), connectors.State{Connections: []connectors.Connection{
+	g := graph.New("app", description(), schemas.State{Connections: []schemas.Connection{
 		connection("role/a role/b:MEMBER user/x:MEMBER user/z:ADMIN"), connection("role/b role/a:MEMBER role/c:MEMBER role/c:ADMIN table/t:SELECT"),
 		connection("role/c table/t:SELECT table/u:SELECT user/y:MEMBER"),
 	}})
@@ -75,7 +74,7 @@ func TestGraph(t *testing.T) {
 		t.Error("a name that is not there has access or members")
 	}
 	ops := []schemas.Operation{{ID: "1", Kind: schemas.OperationDelete, Connection: name("role/a")}}
-	after := graph.New("app", description(), connectors.State{Connections: []connectors.Connection{
+	after := graph.New("app", description(), schemas.State{Connections: []schemas.Connection{
 		connection("role/b role/c:MEMBER role/c:ADMIN table/t:SELECT"), connection("role/c table/t:SELECT table/u:SELECT user/y:MEMBER"),
 	}})
 	_, lost := graph.Effects(ops, g, after)

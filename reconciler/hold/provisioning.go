@@ -3,7 +3,6 @@ package hold
 import (
 	"fmt"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -11,7 +10,7 @@ import (
 type Fault struct{ Why, Fix string }
 
 // Unprovisionable returns the ways of provisioning that an application does not have, with the reason.
-func Unprovisionable(app *schemas.Application, forge string, d connectors.Description) map[schemas.Provisioning]Fault {
+func Unprovisionable(app *schemas.Application, forge string, d schemas.Description) map[schemas.Provisioning]Fault {
 	out := map[schemas.Provisioning]Fault{}
 	if app.Spec.Webhook() == nil {
 		out[schemas.ProvisioningWebhook] = Fault{"the application " + app.Name + " doesn't have a fulfilment.webhook", "an owner adds spec.fulfilment.webhook with url and secret"}

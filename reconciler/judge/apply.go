@@ -111,15 +111,13 @@ func (f *file) places(sequence int) []int {
 
 func control(f *file, d schemas.Document, sequence int) (index.Control, bool) {
 	c := index.Control{ID: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after}, Kind: d.Kind, Commit: sequence}
-	switch v := d.Value.(type) {
-	case *schemas.AdmissionSpec:
-		c.Admission = v
-	case *schemas.BudgetOverrideSpec:
-		c.BudgetOverride = v
-	case *schemas.AcknowledgementSpec:
-		c.Acknowledgement = v
-	default:
+	v, ok := d.Value.(schemas.Control)
+	if !ok {
 		return c, false
 	}
+	schemas.VisitControl(v,
+		func(v *schemas.AdmissionSpec) { c.Admission = v },
+		func(v *schemas.BudgetOverrideSpec) { c.BudgetOverride = v },
+		func(v *schemas.AcknowledgementSpec) { c.Acknowledgement = v })
 	return c, true
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -81,7 +80,7 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 
 // closure returns every connection whose documents affect who gains access: the seeds, their members at any depth,
 // the connections that these members belong to, and everything that those are nested in.
-func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.Name, desc connectors.Description) (map[schemas.Name]bool, error) {
+func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.Name, desc schemas.Description) (map[schemas.Name]bool, error) {
 	set := map[schemas.Name]bool{}
 	identities := map[schemas.Name]bool{}
 	// Down to the members,
@@ -116,7 +115,7 @@ func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.N
 }
 
 // nested adds to a set everything that those of it in up are nested in.
-func (e *Examination) nested(ctx context.Context, app string, set map[schemas.Name]bool, up []schemas.Name, desc connectors.Description) error {
+func (e *Examination) nested(ctx context.Context, app string, set map[schemas.Name]bool, up []schemas.Name, desc schemas.Description) error {
 	for len(up) > 0 {
 		n := up[0]
 		up = up[1:]
@@ -155,17 +154,17 @@ func (e *Examination) entries(ctx context.Context, app string, n schemas.Name, f
 	return nil
 }
 
-func (e *Examination) members(ctx context.Context, app string, n schemas.Name, desc connectors.Description) (members, identities []schemas.Name, err error) {
+func (e *Examination) members(ctx context.Context, app string, n schemas.Name, desc schemas.Description) (members, identities []schemas.Name, err error) {
 	typ, _ := desc.Type(n.Type)
 	err = e.entries(ctx, app, n, func(t schemas.Name) {
 		switch g, _ := typ.Target(t.Type); g.Edge {
-		case connectors.EdgeMember:
+		case schemas.EdgeMember:
 			members = append(members, t)
-		case connectors.EdgeIdentity:
+		case schemas.EdgeIdentity:
 			identities = append(identities, t)
 		}
 	})
-	if err != nil || !targeted(desc, n.Type, connectors.EdgeConnection) {
+	if err != nil || !targeted(desc, n.Type, schemas.EdgeConnection) {
 		return members, identities, err
 	}
 	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
@@ -174,7 +173,7 @@ func (e *Examination) members(ctx context.Context, app string, n schemas.Name, d
 	}
 	for _, c := range naming {
 		ct, _ := desc.Type(c.Type)
-		if g, ok := ct.Target(n.Type); ok && g.Edge == connectors.EdgeConnection {
+		if g, ok := ct.Target(n.Type); ok && g.Edge == schemas.EdgeConnection {
 			members = append(members, c)
 		}
 	}
@@ -183,21 +182,21 @@ func (e *Examination) members(ctx context.Context, app string, n schemas.Name, d
 
 // targeted reports whether connections have targets of a type with that edge. Without, nobody who mentions one need be
 // looked for: a popular role is mentioned by all its members.
-func targeted(desc connectors.Description, typ string, edge connectors.Edge) bool {
-	return slices.ContainsFunc(desc.Types, func(t connectors.ConnectionType) bool {
+func targeted(desc schemas.Description, typ string, edge schemas.Edge) bool {
+	return slices.ContainsFunc(desc.Types, func(t schemas.ConnectionType) bool {
 		g, ok := t.Target(typ)
 		return ok && g.Edge == edge
 	})
 }
 
-func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, desc connectors.Description) (groups []schemas.Name, err error) {
+func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, desc schemas.Description) (groups []schemas.Name, err error) {
 	typ, _ := desc.Type(n.Type)
 	err = e.entries(ctx, app, n, func(t schemas.Name) {
-		if g, _ := typ.Target(t.Type); g.Edge == connectors.EdgeConnection {
+		if g, _ := typ.Target(t.Type); g.Edge == schemas.EdgeConnection {
 			groups = append(groups, t)
 		}
 	})
-	if err != nil || !targeted(desc, n.Type, connectors.EdgeMember) {
+	if err != nil || !targeted(desc, n.Type, schemas.EdgeMember) {
 		return groups, err
 	}
 	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
@@ -206,7 +205,7 @@ func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, de
 	}
 	for _, c := range naming {
 		ct, _ := desc.Type(c.Type)
-		if g, ok := ct.Target(n.Type); ok && g.Edge == connectors.EdgeMember {
+		if g, ok := ct.Target(n.Type); ok && g.Edge == schemas.EdgeMember {
 			groups = append(groups, c)
 		}
 	}
@@ -214,7 +213,7 @@ func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, de
 }
 
 // foldPair folds the connections before and after the change.
-func (e *Examination) foldPair(ctx context.Context, app string, set map[schemas.Name]bool, desc connectors.Description, now time.Time) (before, after *plan.Desired, err error) {
+func (e *Examination) foldPair(ctx context.Context, app string, set map[schemas.Name]bool, desc schemas.Description, now time.Time) (before, after *plan.Desired, err error) {
 	var unchanged, was, is []*plan.Document
 	for n := range set {
 		k := index.ConnectionKey{Application: app, Name: n}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
@@ -38,15 +37,10 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 	}
 	for _, f := range e.files {
 		for _, d := range f.new {
-			switch v := d.Value.(type) {
-			case *schemas.Application:
-				j.checkApplication(e, f, d, v, apps, refuse)
-			case *schemas.Settings:
-				if v.Spec.Folders != e.trust.Settings.Spec.Folders {
-					e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: schemas.SeverityError, Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
-						Message: "the folders cannot be changed: files in the old folders would silently lose their effect", Fix: "keep the folders, or start a new access repository"})
-				}
-			}
+			// Requests come later, when all applications are known, and people with the trust that they are part of.
+			schemas.VisitContent(d.Value, nil,
+				func(v *schemas.Application) { j.checkApplication(e, f, d, v, apps, refuse) },
+				func(v *schemas.Settings) { e.checkFolders(f, d, v) }, nil, nil)
 		}
 	}
 	if err := j.checkRequests(ctx, e, apps, refuse); err != nil {
@@ -61,6 +55,15 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 		return j.checkTrust(ctx, e)
 	}
 	return nil
+}
+
+// checkFolders checks that the settings leave the folders as they are.
+func (e *Examination) checkFolders(f *file, d schemas.Document, v *schemas.Settings) {
+	if v.Spec.Folders == e.trust.Settings.Spec.Folders {
+		return
+	}
+	e.Errors = append(e.Errors, schemas.Finding{Code: "folders", Severity: schemas.SeverityError, Position: d.At("spec.folders"), Document: schemas.DocumentID{Path: f.path},
+		Message: "the folders cannot be changed: files in the old folders would silently lose their effect", Fix: "keep the folders, or start a new access repository"})
 }
 
 // checkApplication checks an application of the change against its connector, and puts it into apps.
@@ -132,7 +135,7 @@ func (j *Judge) checkRequests(ctx context.Context, e *Examination, apps map[stri
 
 // checkProvisioning refuses applications and settings under which operations could not be carried out, and returns a
 // function that lists the ways of provisioning that an application lacks.
-func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, connectors.Description) map[schemas.Provisioning]hold.Fault, error) {
+func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[string]*schemas.Application, refuse func(schemas.ErrorList)) (func(*schemas.Application, schemas.Description) map[schemas.Provisioning]hold.Fault, error) {
 	forge := e.trust.Settings.Spec.Forge.Kind
 	var settings *schemas.Document
 	for _, f := range e.files {
@@ -142,7 +145,7 @@ func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[
 			}
 		}
 	}
-	missing := func(app *schemas.Application, desc connectors.Description) map[schemas.Provisioning]hold.Fault {
+	missing := func(app *schemas.Application, desc schemas.Description) map[schemas.Provisioning]hold.Fault {
 		return hold.Unprovisionable(app, forge, desc)
 	}
 	changed := map[string]schemas.Document{}
@@ -194,7 +197,7 @@ func (j *Judge) checkProvisioning(ctx context.Context, e *Examination, apps map[
 }
 
 // checkNames checks a request's names by the application's rules.
-func (e *Examination) checkNames(f *file, d schemas.Document, v *schemas.Request, typ connectors.ConnectionType) {
+func (e *Examination) checkNames(f *file, d schemas.Document, v *schemas.Request, typ schemas.ConnectionType) {
 	bad := func(field string, err error) {
 		if err != nil {
 			e.Findings = append(e.Findings, schemas.Finding{Code: "name", Severity: schemas.SeverityError, Message: err.Error(), Position: d.At(field),

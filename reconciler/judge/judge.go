@@ -45,12 +45,12 @@ type Judge struct {
 	cache   trustCache
 	checker *strict.Checker
 	// described are the connectors' static descriptions.
-	described map[string]connectors.Description
+	described map[string]schemas.Description
 }
 
 // New returns a Judge. It opens nothing yet.
 func New(c Config) *Judge {
-	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]connectors.Description{}}
+	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]schemas.Description{}}
 }
 
 // Refresh drops cached answers of the forge, so that teams are read once for each pass.

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -32,7 +31,7 @@ func (e *Examination) Operations(application string) []schemas.Operation {
 }
 
 // Around returns the connections whose documents decide what identities of an application hold.
-func (e *Examination) Around(ctx context.Context, application string, identities []schemas.Name, description connectors.Description) (map[schemas.Name]bool, error) {
+func (e *Examination) Around(ctx context.Context, application string, identities []schemas.Name, description schemas.Description) (map[schemas.Name]bool, error) {
 	set := map[schemas.Name]bool{}
 	var up []schemas.Name
 	for _, id := range identities {

@@ -76,7 +76,7 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		}
 		for i := range max(len(f.old), len(f.new)) {
 			c := schemas.ChangedDocument{Path: f.path, Index: i, Merged: i < len(f.old)}
-			var was, is any
+			var was, is schemas.Content
 			if i < len(f.old) {
 				was = f.old[i].Value
 				c.Action, c.Line, c.Kind, c.Metadata = "deleted", f.old[i].Position.Line, f.old[i].Kind, f.old[i].Metadata
@@ -95,23 +95,25 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 			if now == nil {
 				now = was
 			}
-			switch v := now.(type) {
-			case *schemas.Request:
-				c.Request = v
-				touch(v.Application)
-				if b, ok := was.(*schemas.Request); ok && is != nil {
-					c.Before = b
-					touch(b.Application)
-				}
-			case *schemas.Application:
-				c.Application = policyApplication(v)
-				touch(v.Name)
-			case *schemas.AcknowledgementSpec:
-				// It is signed off as the held operations would be.
-				if v.Held != nil {
-					touch(v.Held.Application)
-				}
-			}
+			// Of settings, people and control documents, rules see the kind alone.
+			schemas.VisitContent(now,
+				func(v *schemas.Request) {
+					c.Request = v
+					touch(v.Application)
+					if b, ok := was.(*schemas.Request); ok && is != nil {
+						c.Before = b
+						touch(b.Application)
+					}
+				},
+				func(v *schemas.Application) {
+					c.Application = policyApplication(v)
+					touch(v.Name)
+				}, nil, nil, func(v schemas.Control) {
+					// An Acknowledgement of held operations is signed off as they would be.
+					if a, ok := v.(*schemas.AcknowledgementSpec); ok && a.Held != nil {
+						touch(a.Held.Application)
+					}
+				})
 			in.Change = append(in.Change, c)
 		}
 	}

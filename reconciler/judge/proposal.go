@@ -6,7 +6,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/signoff"
@@ -89,7 +88,7 @@ func (e *Examination) Touches(path string) bool { return e.fileOf(path) != nil }
 
 // Closure returns the connections of an application that affect who gains access by the change, given the nesting in an
 // installation with that description.
-func (e *Examination) Closure(ctx context.Context, application string, description connectors.Description) (map[schemas.Name]bool, error) {
+func (e *Examination) Closure(ctx context.Context, application string, description schemas.Description) (map[schemas.Name]bool, error) {
 	var seeds []schemas.Name
 	for _, f := range e.files {
 		for _, d := range slices.Concat(f.old, f.new) {
@@ -107,6 +106,6 @@ func (e *Examination) Closure(ctx context.Context, application string, descripti
 }
 
 // Fold returns the desired state of the connections before and after the change.
-func (e *Examination) Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description connectors.Description, now time.Time) (before, after *plan.Desired, err error) {
+func (e *Examination) Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description schemas.Description, now time.Time) (before, after *plan.Desired, err error) {
 	return e.foldPair(ctx, application, connections, description, now)
 }

@@ -96,14 +96,12 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 			return nil, fmt.Errorf("this version cannot decode an admitted file: %w", err)
 		}
 		for _, d := range docs {
-			switch v := d.Value.(type) {
-			case *schemas.Settings:
-				t.Settings = v
-			case *schemas.Application:
-				t.Applications[v.Name], t.policy[v.Name] = v, policyApplication(v)
-			case *schemas.People:
-				t.people = &v.Spec
-			}
+			schemas.VisitContent(d.Value, nil,
+				func(v *schemas.Application) {
+					t.Applications[v.Name], t.policy[v.Name] = v, policyApplication(v)
+				},
+				func(v *schemas.Settings) { t.Settings = v },
+				func(v *schemas.People) { t.people = &v.Spec }, nil)
 		}
 	}
 	if t.Settings == nil {
@@ -192,7 +190,7 @@ func (j *Judge) forge(ctx context.Context, t *Trust, signers []byte) (signoff.Fo
 }
 
 // Describe returns the static description of an application's connector.
-func (j *Judge) Describe(app *schemas.Application) (connectors.Description, error) {
+func (j *Judge) Describe(app *schemas.Application) (schemas.Description, error) {
 	if d, ok := j.described[app.Spec.Connector]; ok {
 		return d, nil
 	}
@@ -205,7 +203,7 @@ func (j *Judge) Describe(app *schemas.Application) (connectors.Description, erro
 		return d, nil
 	}
 	if err != nil {
-		return connectors.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
+		return schemas.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
 	d := c.Describe()
 	j.described[app.Spec.Connector] = d

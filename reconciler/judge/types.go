@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 	"github.com/countersign/countersign/schemas/jsonschema"
 )
@@ -14,18 +13,18 @@ import (
 // TypeErrors reports names in an application's scope, grantable and privileged that are not types of its connector. A
 // misspelt type there would silently restrict nothing: every identity could be granted, and no second sign-off asked for.
 // d is the application's document.
-func TypeErrors(d schemas.Document, spec *schemas.ApplicationSpec, desc connectors.Description) schemas.ErrorList {
+func TypeErrors(d schemas.Document, spec *schemas.ApplicationSpec, desc schemas.Description) schemas.ErrorList {
 	return slices.Concat(scopeErrors(d, spec, desc), listErrors(d, spec, desc))
 }
 
 // scopeErrors reports unknown types of the scope, whose keys are types of connections.
-func scopeErrors(d schemas.Document, spec *schemas.ApplicationSpec, desc connectors.Description) schemas.ErrorList {
+func scopeErrors(d schemas.Document, spec *schemas.ApplicationSpec, desc schemas.Description) schemas.ErrorList {
 	return typeErrors(d, "spec.scope", spec.Scope, connectionTypes(desc))
 }
 
 // listErrors reports unknown types of grantable, whose keys are types of targets, and of privileged, whose keys are
 // either.
-func listErrors(d schemas.Document, spec *schemas.ApplicationSpec, desc connectors.Description) schemas.ErrorList {
+func listErrors(d schemas.Document, spec *schemas.ApplicationSpec, desc schemas.Description) schemas.ErrorList {
 	targets := targetTypes(desc)
 	either := slices.Concat(connectionTypes(desc), targets)
 	slices.Sort(either)
@@ -56,7 +55,7 @@ func UnknownName(d schemas.Document, at, field, kind, name string, known []strin
 }
 
 // connectionTypes returns the types of connections, sorted.
-func connectionTypes(desc connectors.Description) []string {
+func connectionTypes(desc schemas.Description) []string {
 	var out []string
 	for i := range desc.Types {
 		out = append(out, desc.Types[i].Name)
@@ -66,7 +65,7 @@ func connectionTypes(desc connectors.Description) []string {
 }
 
 // targetTypes returns the types of everything that can be granted, sorted.
-func targetTypes(desc connectors.Description) []string {
+func targetTypes(desc schemas.Description) []string {
 	var out []string
 	for i := range desc.Types {
 		for j := range desc.Types[i].Grantable {

@@ -194,10 +194,16 @@ func (w *writer) verification(ctx context.Context, r *schemas.Record) {
 	case statusDiffers:
 		w.exec(ctx, `UPDATE fulfilments SET state = ?, changed = ? WHERE application = ? AND operation = ? AND state = ?`, status, r.Time.UTC().Format(timeKey), r.Application, o.ID, statusApplied)
 	}
-	if status == statusUnverifiable {
+	switch {
+	case status == statusUnverifiable:
 		// Its result is unknown, so it stays open, unless it was never tried.
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND untried`, r.Application, o.ID)
-	} else {
+	case (status == statusDiffers || status == statusPending) && len(o.Documents) > 0:
+		// The application accepted it, and doesn't show it yet: it stays open until it is seen.
+		d := o.Documents[0]
+		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ? AND NOT EXISTS
+  (SELECT 1 FROM operations WHERE path = ? AND idx = ? AND application = ? AND operation = ? AND outcome = ?)`, r.Application, o.ID, d.Path, d.Index, r.Application, o.ID, statusApplied)
+	default:
 		w.exec(ctx, `DELETE FROM open WHERE application = ? AND operation = ?`, r.Application, o.ID)
 	}
 	for _, d := range o.Documents {
@@ -214,7 +220,7 @@ func (w *writer) operation(ctx context.Context, r *schemas.Record, o *schemas.Op
 // submitted opens the row of an asking, in place of an earlier one.
 func (w *writer) submitted(ctx context.Context, r *schemas.Record, o *schemas.Operation, f *schemas.FulfilmentRecord) {
 	at := r.Time.UTC().Format(timeKey)
-	w.exec(ctx, `INSERT OR REPLACE INTO fulfilments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.Application, o.ID, f.Submission, FulfilmentSubmitting, at, at, r.Sequence, r.Run, w.json(f), w.json(o))
+	w.exec(ctx, `INSERT OR REPLACE INTO fulfilments VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, r.Application, o.ID, f.Submission, schemas.FulfilmentSubmitting, at, at, r.Sequence, r.Run, w.json(f), w.json(o))
 }
 
 // fulfilment applies an answer about an operation that somebody outside was asked for. An answer to an asking that was
@@ -224,9 +230,9 @@ func (w *writer) fulfilment(ctx context.Context, r *schemas.Record) {
 	state, from := string(status), ""
 	switch {
 	case status == statusFailed && f.Method == schemas.FulfilledByDelivery:
-		state, from = FulfilmentSubmitting, FulfilmentSubmitting
+		state, from = schemas.FulfilmentSubmitting, schemas.FulfilmentSubmitting
 	case status == statusPending && f.Method == schemas.FulfilledByAnswer:
-		from = FulfilmentSubmitting
+		from = schemas.FulfilmentSubmitting
 	}
 	const this = ` application = ? AND operation = ? AND submission = ? AND (? = '' OR state = ?)`
 	args := []any{r.Application, o.ID, f.Submission, from, from}

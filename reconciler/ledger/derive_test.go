@@ -166,6 +166,35 @@ func TestUnsettled(t *testing.T) {
 	}
 }
 
+// TestNotSeen keeps the intent of what the application accepted and doesn't show, until a read-back shows it.
+func TestNotSeen(t *testing.T) {
+	t.Parallel()
+	o := operation("a", schemas.OperationGrant, schemas.CauseRequest)
+	o.Documents = []schemas.DocumentID{{Path: "requests/a.yaml", Blob: "b"}}
+	for name, tt := range map[string]struct {
+		records []schemas.Record
+		want    int
+	}{
+		"accepted, not shown":      {[]schemas.Record{outcome("r1", o, statusApplied), verified("r1", o, statusDiffers)}, 1},
+		"accepted, pending":        {[]schemas.Record{outcome("r1", o, statusApplied), verified("r1", o, statusPending)}, 1},
+		"accepted, shown later":    {[]schemas.Record{outcome("r1", o, statusApplied), verified("r1", o, statusDiffers), verified("r2", o, statusVerified)}, 0},
+		"accepted, not needed now": {[]schemas.Record{outcome("r1", o, statusApplied), verified("r1", o, statusDiffers), verified("r2", o, schemas.VerificationSuperseded)}, 0},
+		"failed, not shown":        {[]schemas.Record{outcome("r1", o, statusFailed), verified("r1", o, statusDiffers)}, 0},
+		"never tried":              {[]schemas.Record{outcome("r1", o, statusBlocked), verified("r1", o, statusDiffers)}, 0},
+		"accepted, then failed":    {[]schemas.Record{outcome("r1", o, statusApplied), verified("r1", o, statusDiffers), intent("r2", o), outcome("r2", o, statusFailed), verified("r2", o, statusDiffers)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, _ := temp(t)
+			appendTo(t, l, intent("r1", o))
+			appendTo(t, l, tt.records...)
+			if got, err := l.Unsettled(t.Context(), app); err != nil || len(got) != tt.want {
+				t.Errorf("Unsettled() = %v, %v; want %d", got, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestRemovals(t *testing.T) {
 	t.Parallel()
 	member := operation("m", schemas.OperationRevoke, schemas.CauseUnmanaged)

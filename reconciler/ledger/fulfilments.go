@@ -12,7 +12,7 @@ import (
 
 // isOpen reports whether somebody outside is working on it.
 func isOpen(state string) bool {
-	return state == FulfilmentSubmitting || state == FulfilmentPending || state == FulfilmentApplied
+	return state == schemas.FulfilmentSubmitting || state == schemas.FulfilmentPending || state == schemas.FulfilmentApplied
 }
 
 // Fulfilment is an operation that somebody outside was asked for, by its last asking.

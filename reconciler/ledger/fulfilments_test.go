@@ -139,7 +139,7 @@ func TestOldLedger(t *testing.T) {
 			t.Fatal(err)
 		}
 		got, err := l.States(t.Context(), d)
-		if s := got[Key{"r.yaml", 0}]; err != nil || s.Verification != VerificationVerified {
+		if s := got[Key{"r.yaml", 0}]; err != nil || s.Verification != schemas.VerificationVerified {
 			t.Errorf("read-only %v: %+v, %v", readOnly, s, err)
 		}
 		if list, err := l.Fulfilments(t.Context(), ""); err != nil || len(list) > 0 {

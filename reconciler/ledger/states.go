@@ -31,7 +31,7 @@ func (l *Ledger) States(ctx context.Context, documents ...schemas.DocumentID) (m
 	for _, d := range documents {
 		k := Key{d.Path, d.Index}
 		blobs[k] = d.Blob
-		out[k] = State{Approval: ApprovalPending, Provisioning: ProvisioningNone, Verification: VerificationNone}
+		out[k] = State{Approval: schemas.ApprovalPending, Provisioning: schemas.ProvisioningNone, Verification: schemas.VerificationNone}
 	}
 	if l.db == nil {
 		return out, nil
@@ -149,21 +149,21 @@ func (t *tally) provisioning() schemas.ProvisioningState {
 	switch {
 	case operations == 0 && t.held == 0 && t.waiting == 0:
 		if withdrawn > 0 {
-			return ProvisioningWithdrawn
+			return schemas.ProvisioningWithdrawn
 		}
-		return ProvisioningNone
+		return schemas.ProvisioningNone
 	case applied == operations && t.held == 0 && t.waiting == 0:
-		return ProvisioningApplied
+		return schemas.ProvisioningApplied
 	case applied > 0:
-		return ProvisioningPartial
+		return schemas.ProvisioningPartial
 	case t.outcomes[statusFailed]+t.outcomes[statusCancelled] > 0:
-		return ProvisioningFailed
+		return schemas.ProvisioningFailed
 	case t.outcomes[statusBlocked] > 0:
-		return ProvisioningBlocked
+		return schemas.ProvisioningBlocked
 	case operations > 0 || t.waiting > 0:
-		return ProvisioningPending
+		return schemas.ProvisioningPending
 	}
-	return ProvisioningHeld
+	return schemas.ProvisioningHeld
 }
 
 func (t *tally) verification() schemas.VerificationState {
@@ -172,25 +172,25 @@ func (t *tally) verification() schemas.VerificationState {
 	operations := t.operations - t.outcomes[statusWithdrawn]
 	switch {
 	case t.overdue > 0:
-		return VerificationOverdue
+		return schemas.VerificationOverdue
 	case t.drifted > 0:
-		return VerificationDrifted
+		return schemas.VerificationDrifted
 	case operations == 0 && t.waiting > 0:
-		return VerificationPending
+		return schemas.VerificationPending
 	case operations == 0:
-		return VerificationNone
+		return schemas.VerificationNone
 	case verified == operations && t.held == 0 && t.waiting == 0 && attested > 0:
-		return VerificationAttested
+		return schemas.VerificationAttested
 	case verified == operations && t.held == 0 && t.waiting == 0:
-		return VerificationVerified
+		return schemas.VerificationVerified
 	case verified > 0:
-		return VerificationPartial
+		return schemas.VerificationPartial
 	case t.verifications[statusDiffers] > 0:
-		return VerificationDiffers
+		return schemas.VerificationDiffers
 	case t.verifications[statusUnverifiable] > 0:
-		return VerificationUnverifiable
+		return schemas.VerificationUnverifiable
 	}
-	return VerificationPending
+	return schemas.VerificationPending
 }
 
 type approval struct {
@@ -229,13 +229,13 @@ func approvalOf(verdicts []approval, blob string) schemas.ApprovalState {
 	}
 	switch {
 	case ever && present != "" && (blob == "" || present == blob):
-		return ApprovalAdmitted
+		return schemas.ApprovalAdmitted
 	case ever:
-		return ApprovalUndone
+		return schemas.ApprovalUndone
 	case quarantined:
-		return ApprovalQuarantined
+		return schemas.ApprovalQuarantined
 	}
-	return ApprovalPending
+	return schemas.ApprovalPending
 }
 
 // OperationState is the state of one operation of a document by its last intent, outcome and read-back.

@@ -23,8 +23,8 @@ type VerifyOptions struct {
 
 // Verify recomputes every hash, compares it with the chain and the head, and rebuilds the derived tables.
 // An error means that the ledger could not be read, never that it is invalid.
-func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, error) {
-	v := verifier{report: VerifyReport{Problems: []Problem{}}, options: o}
+func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (schemas.AuditVerification, error) {
+	v := verifier{report: schemas.AuditVerification{Problems: []schemas.AuditProblem{}}, options: o}
 	if l.db == nil {
 		v.conclude()
 		return v.report, nil
@@ -47,8 +47,8 @@ func (l *Ledger) Verify(ctx context.Context, o VerifyOptions) (VerifyReport, err
 
 // ReadVerified verifies the chain and calls fn for each record in order; both see the ledger as of one moment. The
 // report shows whether the chain is valid: fn gets the records also where it isn't. fn must not use the ledger.
-func (l *Ledger) ReadVerified(ctx context.Context, fn func(schemas.Record) error) (VerifyReport, error) {
-	v := verifier{report: VerifyReport{Problems: []Problem{}}}
+func (l *Ledger) ReadVerified(ctx context.Context, fn func(schemas.Record) error) (schemas.AuditVerification, error) {
+	v := verifier{report: schemas.AuditVerification{Problems: []schemas.AuditProblem{}}}
 	if l.db == nil {
 		return v.report, nil
 	}
@@ -62,13 +62,13 @@ func (l *Ledger) ReadVerified(ctx context.Context, fn func(schemas.Record) error
 }
 
 type verifier struct {
-	report  VerifyReport
+	report  schemas.AuditVerification
 	options VerifyOptions
 	found   bool // the head that was given
 }
 
 func (v *verifier) bad(sequence int64, format string, args ...any) {
-	v.report.Problems = append(v.report.Problems, Problem{Sequence: sequence, What: fmt.Sprintf(format, args...)})
+	v.report.Problems = append(v.report.Problems, schemas.AuditProblem{Sequence: sequence, What: fmt.Sprintf(format, args...)})
 }
 
 // chain checks each record by itself, its link to the previous one, and the end.

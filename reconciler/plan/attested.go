@@ -4,7 +4,6 @@ import (
 	"maps"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -52,16 +51,16 @@ func (a *Attested) Add(o *schemas.Operation, at time.Time) {
 // State is the assumed live state. Access that requests remove, and that nobody has reported as removed since they
 // asked (baseline tells), is taken to be there: it may have been given before anybody kept count. A connection that
 // requests assign to and do not create is taken to exist.
-func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem, bool)) connectors.State {
+func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem, bool)) schemas.State {
 	assert := assertion{}
 	settled := func(item, word string, docs []schemas.DocumentID) bool {
 		base, known := baseline(item)
 		return known && !assert.changed(base, known, word, docs)
 	}
-	out := map[schemas.Name]*connectors.Connection{}
-	of := func(n schemas.Name) *connectors.Connection {
+	out := map[schemas.Name]*schemas.Connection{}
+	of := func(n schemas.Name) *schemas.Connection {
 		if out[n] == nil {
-			out[n] = &connectors.Connection{Name: n, Payload: map[string]any{}}
+			out[n] = &schemas.Connection{Name: n, Payload: map[string]any{}}
 		}
 		return out[n]
 	}
@@ -73,7 +72,7 @@ func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem
 		l := of(n)
 		maps.Copy(l.Payload, c.payload)
 		for k := range c.has {
-			l.Entitlements = append(l.Entitlements, connectors.Entitlement{Target: k.Target, Privilege: k.Privilege})
+			l.Entitlements = append(l.Entitlements, schemas.Entitlement{Target: k.Target, Privilege: k.Privilege})
 		}
 	}
 	for _, c := range d.Connections {
@@ -103,11 +102,11 @@ func (a *Attested) State(d *Desired, baseline func(string) (schemas.BaselineItem
 			_, gone := a.done[item]
 			held := a.connections[c.Name] != nil && a.connections[c.Name].has[k]
 			if t.Cause == schemas.CauseRequest && !gone && !held && !settled(item, absentFor(t.Cause), t.Documents) {
-				l.Entitlements = append(l.Entitlements, connectors.Entitlement{Target: t.Target, Privilege: t.Privilege})
+				l.Entitlements = append(l.Entitlements, schemas.Entitlement{Target: t.Target, Privilege: t.Privilege})
 			}
 		}
 	}
-	s := connectors.State{}
+	s := schemas.State{}
 	for _, c := range out {
 		s.Connections = append(s.Connections, *c)
 	}

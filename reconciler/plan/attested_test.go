@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -53,13 +52,13 @@ func TestSameEffect(t *testing.T) {
 
 func TestSeen(t *testing.T) {
 	t.Parallel()
-	role := func(id string, entitlements ...connectors.Entitlement) connectors.Connection {
-		return connectors.Connection{Name: named("role", "a"), NativeID: id, Payload: map[string]any{"comment": "x"}, Entitlements: entitlements}
+	role := func(id string, entitlements ...schemas.Entitlement) schemas.Connection {
+		return schemas.Connection{Name: named("role", "a"), NativeID: id, Payload: map[string]any{"comment": "x"}, Entitlements: entitlements}
 	}
-	alice := connectors.Entitlement{Target: named("user", "alice"), TargetID: "1", Privilege: schemas.PrivilegeMember}
+	alice := schemas.Entitlement{Target: named("user", "alice"), TargetID: "1", Privilege: schemas.PrivilegeMember}
 	invited := alice
-	invited.State = connectors.StateInvited
-	live := func(c ...connectors.Connection) connectors.State { return connectors.State{Connections: c} }
+	invited.State = schemas.StateInvited
+	live := func(c ...schemas.Connection) schemas.State { return schemas.State{Connections: c} }
 	update := func(v string) *schemas.Operation {
 		o := opOf(schemas.OperationUpdate, "")
 		o.After = map[string]any{"comment": v}
@@ -71,7 +70,7 @@ func TestSeen(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		o    *schemas.Operation
-		live connectors.State
+		live schemas.State
 		want bool
 	}{
 		"created":                        {opOf(schemas.OperationCreate, ""), live(role("7")), true},

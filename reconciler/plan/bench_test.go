@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
@@ -13,7 +12,7 @@ import (
 
 // many is n connections with one creation and one assignment of three entitlements each, as admitted, as
 // live, and as remembered.
-func many(n int) (docs []*plan.Document, live connectors.State) {
+func many(n int) (docs []*plan.Document, live schemas.State) {
 	for i := range n {
 		role := fmt.Sprintf("reader_%06d", i)
 		path := fmt.Sprintf("requests/2026/11/%02d/%s.yaml", i%28+1, role)
@@ -29,13 +28,13 @@ func many(n int) (docs []*plan.Document, live connectors.State) {
 				Kind: schemas.KindConnectionCreation, Application: "app", Connection: ref, Payload: map[string]any{"login": false, "comment": "Readers"}}}},
 			&plan.Document{Place: schemas.Place{Commit: i, Path: path, Index: 1}, Current: &plan.Version{Blob: blob, Request: &schemas.Request{
 				Kind: schemas.KindConnectionAssignment, Application: "app", Connection: ref, Grants: entries}}})
-		c := connectors.Connection{Name: ref.Name(), NativeID: fmt.Sprint(i), Payload: map[string]any{"login": false, "comment": "Readers", "limit": -1}}
+		c := schemas.Connection{Name: ref.Name(), NativeID: fmt.Sprint(i), Payload: map[string]any{"login": false, "comment": "Readers", "limit": -1}}
 		for _, e := range entries {
 			p := "MEMBER"
 			if e.Type == "table" {
 				p = "SELECT"
 			}
-			c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: e.Name(), TargetID: e.SourceName, Privilege: p})
+			c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: e.Name(), TargetID: e.SourceName, Privilege: p})
 		}
 		sortEntitlements(c.Entitlements)
 		live.Connections = append(live.Connections, c)
@@ -87,9 +86,9 @@ func BenchmarkDiff(b *testing.B) {
 		}
 		in.Baseline = remembered(first)
 		run("same", in, 0)
-		in.Normalize = func(s connectors.State) (connectors.State, error) { return s, nil }
+		in.Normalize = func(s schemas.State) (schemas.State, error) { return s, nil }
 		run("same-normalized", in, 0)
-		in.Live, in.Baseline = connectors.State{}, nil
+		in.Live, in.Baseline = schemas.State{}, nil
 		run("all-new", in, 4*n)
 	}
 }
@@ -104,7 +103,7 @@ func BenchmarkEffects(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		before, after := graph.New("app", desc, connectors.State{}), graph.New("app", desc, connectors.State{})
+		before, after := graph.New("app", desc, schemas.State{}), graph.New("app", desc, schemas.State{})
 		for i := range res.Plan.Operations {
 			after.Apply(&res.Plan.Operations[i])
 		}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/schemas"
 )
@@ -22,8 +21,8 @@ import (
 //
 // Unknown state is taken to be there: a connection that is only assigned to or deleted
 // exists, and what is revoked was held.
-func Between(was, app *schemas.Application, description connectors.Description, before, after *Desired, now time.Time) Change {
-	held := func() connectors.State { return effective(was, description, StateOf(eventual(before), description)) }
+func Between(was, app *schemas.Application, description schemas.Description, before, after *Desired, now time.Time) Change {
+	held := func() schemas.State { return effective(was, description, StateOf(eventual(before), description)) }
 	from, to := before, after
 	if was != nil && (was == app || reflect.DeepEqual(was.Spec, app.Spec)) {
 		from, to = differing(before, after)
@@ -119,7 +118,7 @@ func boundedEntitlements(d *Desired) []graph.Bounded {
 // assume is the live state that a change is judged against: what the requests brought about before it, which
 // becomes part of it, and what they take to be there. first and second are before and after with what is
 // scheduled in force. supposed means that it differs from the former for somebody's access.
-func assume(assumed connectors.State, description connectors.Description, before, after, first, second *Desired) (_ connectors.State, supposed bool) {
+func assume(assumed schemas.State, description schemas.Description, before, after, first, second *Desired) (_ schemas.State, supposed bool) {
 	there := map[schemas.Name]int{}
 	for i, c := range assumed.Connections {
 		there[c.Name] = i
@@ -136,7 +135,7 @@ func assume(assumed connectors.State, description connectors.Description, before
 				continue
 			}
 			i, supposed = len(assumed.Connections), true
-			assumed.Connections = append(assumed.Connections, connectors.Connection{Name: c.Name})
+			assumed.Connections = append(assumed.Connections, schemas.Connection{Name: c.Name})
 		}
 		a := &assumed.Connections[i]
 		if c.Existence == Present {
@@ -156,7 +155,7 @@ func assume(assumed connectors.State, description connectors.Description, before
 			former = first.Connections[j].Tombstones
 			longer := growing(before.Connections[j], after.Connections[at])
 			n := len(a.Entitlements)
-			a.Entitlements = slices.DeleteFunc(a.Entitlements, func(e connectors.Entitlement) bool {
+			a.Entitlements = slices.DeleteFunc(a.Entitlements, func(e schemas.Entitlement) bool {
 				// A grant that was undone before its start was never there.
 				return longer[wordKey{e.Target, e.Privilege}] || !c.speaks(e)
 			})
@@ -165,27 +164,27 @@ func assume(assumed connectors.State, description connectors.Description, before
 		for _, t := range c.Tombstones {
 			if t.Cause == schemas.CauseRequest && !revoked(former, t) && !holds(a, t) {
 				supposed = true
-				a.Entitlements = append(a.Entitlements, connectors.Entitlement{Target: t.Target, TargetID: t.TargetID, Privilege: t.Privilege})
+				a.Entitlements = append(a.Entitlements, schemas.Entitlement{Target: t.Target, TargetID: t.TargetID, Privilege: t.Privilege})
 			}
 		}
 	}
-	slices.SortFunc(assumed.Connections, func(a, b connectors.Connection) int { return a.Name.Compare(b.Name) })
+	slices.SortFunc(assumed.Connections, func(a, b schemas.Connection) int { return a.Name.Compare(b.Name) })
 	return assumed, supposed
 }
 
 // speaks reports whether the entitlement is wanted or to be gone. Both lists are sorted.
-func (c *Connection) speaks(e connectors.Entitlement) bool {
-	_, wanted := slices.BinarySearchFunc(c.Entitlements, e, func(a Entitlement, e connectors.Entitlement) int {
+func (c *Connection) speaks(e schemas.Entitlement) bool {
+	_, wanted := slices.BinarySearchFunc(c.Entitlements, e, func(a Entitlement, e schemas.Entitlement) int {
 		return compareTarget(a.Target, a.Privilege, e.Target, e.Privilege)
 	})
-	_, buried := slices.BinarySearchFunc(c.Tombstones, e, func(a Tombstone, e connectors.Entitlement) int {
+	_, buried := slices.BinarySearchFunc(c.Tombstones, e, func(a Tombstone, e schemas.Entitlement) int {
 		return compareTarget(a.Target, a.Privilege, e.Target, e.Privilege)
 	})
 	return wanted || buried || c.Existence == Deleted || c.Existence == Undone
 }
 
 // Documented is the state that documents want, with what is scheduled in force.
-func Documented(d *Desired, description connectors.Description) connectors.State {
+func Documented(d *Desired, description schemas.Description) schemas.State {
 	return StateOf(eventual(d), description)
 }
 
@@ -253,8 +252,8 @@ func contains(a, b schemas.Window) bool {
 
 // effective is what of a wanted state an application lets take effect: connections in its scope, with what
 // may be granted. Without an application it is nothing.
-func effective(app *schemas.Application, description connectors.Description, s connectors.State) connectors.State {
-	var out connectors.State
+func effective(app *schemas.Application, description schemas.Description, s schemas.State) schemas.State {
+	var out schemas.State
 	if app == nil {
 		return out
 	}
@@ -263,7 +262,7 @@ func effective(app *schemas.Application, description connectors.Description, s c
 		if !InScope(app, c.Name) {
 			continue
 		}
-		c.Entitlements = slices.DeleteFunc(slices.Clone(c.Entitlements), func(e connectors.Entitlement) bool {
+		c.Entitlements = slices.DeleteFunc(slices.Clone(c.Entitlements), func(e schemas.Entitlement) bool {
 			target, ok := typ.Target(e.Target.Type)
 			return !ok || !Grantable(app, target, e.Target)
 		})
@@ -291,30 +290,30 @@ func revoked(former []Tombstone, t Tombstone) bool {
 	})
 }
 
-func holds(c *connectors.Connection, t Tombstone) bool {
-	return slices.ContainsFunc(c.Entitlements, func(e connectors.Entitlement) bool {
+func holds(c *schemas.Connection, t Tombstone) bool {
+	return slices.ContainsFunc(c.Entitlements, func(e schemas.Entitlement) bool {
 		return e.Target == t.Target && e.Privilege == t.Privilege
 	})
 }
 
 // StateOf is the state that the requests want, as if nothing else were there. Connections that only
 // assignments speak of are taken to exist.
-func StateOf(desired *Desired, description connectors.Description) connectors.State {
-	var s connectors.State
+func StateOf(desired *Desired, description schemas.Description) schemas.State {
+	var s schemas.State
 	known := newTypes(description)
 	for _, c := range desired.Connections {
 		if c.Existence == Deleted || c.Existence == Undone {
 			continue
 		}
-		out := connectors.Connection{Name: c.Name}
+		out := schemas.Connection{Name: c.Name}
 		if c.Existence == Present {
 			out.Payload = known.get(c.Type).complete(c.Payload)
 		}
 		if len(c.Entitlements) > 0 {
-			out.Entitlements = make([]connectors.Entitlement, len(c.Entitlements))
+			out.Entitlements = make([]schemas.Entitlement, len(c.Entitlements))
 		}
 		for i, e := range c.Entitlements {
-			out.Entitlements[i] = connectors.Entitlement{Target: e.Target, TargetID: e.TargetID, Privilege: e.Privilege}
+			out.Entitlements[i] = schemas.Entitlement{Target: e.Target, TargetID: e.TargetID, Privilege: e.Privilege}
 		}
 		s.Connections = append(s.Connections, out)
 	}

@@ -3,7 +3,6 @@ package plan
 import (
 	"encoding/json"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -12,14 +11,14 @@ import (
 type types struct{ list []*typeInfo }
 
 type typeInfo struct {
-	typ   *connectors.ConnectionType
+	typ   *schemas.ConnectionType
 	known bool
 	// defaults are the schema's properties that have one, parsed when first asked for.
 	defaults map[string]any
 	parsed   bool
 }
 
-func newTypes(d connectors.Description) types {
+func newTypes(d schemas.Description) types {
 	t := types{make([]*typeInfo, len(d.Types))}
 	for i := range d.Types {
 		t.list[i] = &typeInfo{typ: &d.Types[i], known: true}
@@ -34,11 +33,11 @@ func (t types) get(name string) *typeInfo {
 			return i
 		}
 	}
-	return &typeInfo{typ: &connectors.ConnectionType{Name: name}}
+	return &typeInfo{typ: &schemas.ConnectionType{Name: name}}
 }
 
 // target returns the grantable type of that name, nil when there is none.
-func (i *typeInfo) target(name string) *connectors.GrantableType {
+func (i *typeInfo) target(name string) *schemas.GrantableType {
 	for j := range i.typ.Grantable {
 		if g := &i.typ.Grantable[j]; g.Type == name {
 			return g
@@ -51,7 +50,7 @@ func (i *typeInfo) privileges(e *schemas.Entry, revoke bool) []string {
 	if t := i.target(e.Type); t != nil {
 		return privileges(t, true, e, revoke)
 	}
-	return privileges(&connectors.GrantableType{}, false, e, revoke)
+	return privileges(&schemas.GrantableType{}, false, e, revoke)
 }
 
 // payloadDefaults are the defaults of the type's payload.
@@ -84,7 +83,7 @@ func payloadDefaults(schema json.RawMessage) map[string]any {
 
 // CompletePayload fills in the defaults of the type's payload schema and drops what is null. A property
 // that is absent and without a default is left alone in the application, as is a null.
-func CompletePayload(typ connectors.ConnectionType, payload map[string]any) map[string]any {
+func CompletePayload(typ schemas.ConnectionType, payload map[string]any) map[string]any {
 	i := typeInfo{typ: &typ}
 	return i.complete(payload)
 }

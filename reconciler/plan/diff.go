@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -24,6 +23,7 @@ import (
 //	undone        there              made             delete, for an undo
 //	undone        there              adopted          nothing: it becomes unmanaged again
 //	undone        there              –                nothing; a finding
+//	any           by its id          present          renamed: never created again, a finding; removals are carried out
 //	unspecified   –                  any              a finding, when something is granted
 //	any           two of the name    any              a finding, unless source_id selects one
 //	any           protected          any              a finding
@@ -50,16 +50,16 @@ import (
 // Input is everything that a Diff depends on.
 type Input struct {
 	Application *schemas.Application
-	Description connectors.Description
+	Description schemas.Description
 	Desired     *Desired
 	// Live is what the application holds: at least every connection that Desired names, and for unmanaged
 	// access every connection in scope.
-	Live connectors.State
+	Live schemas.State
 	// Normalize is the connector's pure Normalize; nil leaves states as they are.
-	Normalize func(connectors.State) (connectors.State, error)
+	Normalize func(schemas.State) (schemas.State, error)
 	// Targets are what the application answered about the targets that are to be granted, and about the Lookups of a
 	// Diff before; a name that is missing does not exist. Nil means that nobody asked: every target is taken to exist.
-	Targets map[schemas.Name][]connectors.Item
+	Targets map[schemas.Name][]schemas.Item
 	// Baseline tells what was seen to be as desired before. Nil knows nothing.
 	Baseline func(item string) (schemas.BaselineItem, bool)
 	Now      time.Time
@@ -105,7 +105,7 @@ func diff(in Input, owned bool) Result {
 		}
 	}
 	for i := range d.items {
-		if it := &d.items[i]; it.open && it.found != nil {
+		if it := &d.items[i]; it.open && it.found != nil && !it.renamed {
 			d.leftovers(it.info, it.found)
 		}
 	}
@@ -122,9 +122,9 @@ type differ struct {
 	in       Input
 	owned    bool
 	types    types
-	live     []*connectors.Connection // sorted by name
-	edges    map[*connectors.Connection]*edges
-	byID     map[connectionID]*connectors.Connection // made when it is first asked for
+	live     []*schemas.Connection // sorted by name
+	edges    map[*schemas.Connection]*edges
+	byID     map[connectionID]*schemas.Connection // made when it is first asked for
 	items    []subject
 	made     map[schemas.Name]bool // connections that the plan creates; true when not as drift
 	grants   grantable
@@ -144,25 +144,31 @@ type subject struct {
 	want       map[string]any
 	has        bool // want is known
 	info       *typeInfo
-	found      *connectors.Connection // live
-	live       []*connectors.Connection
+	found      *schemas.Connection // live
+	live       []*schemas.Connection
 	base       schemas.BaselineItem
 	// known means that base is known, identity that the name had another id when it was verified and
 	// nothing was approved since.
 	known, identity bool
 	open            bool         // its entitlements are to be compared
 	missing         schemas.Name // the last target of a removal that was not found
+	// renamed means that found has another name than the requests, and was found by the remembered id. today is then the
+	// item of its present name, nil where no request names it.
+	renamed bool
+	today   *subject
+	// former is the connection with the remembered id where another one has the name now.
+	former *schemas.Connection
 }
 
 // sortedLive are the live connections by name, without those that were read only because nesting leads to them.
-func sortedLive(list []connectors.Connection) []*connectors.Connection {
-	out := make([]*connectors.Connection, 0, len(list))
+func sortedLive(list []schemas.Connection) []*schemas.Connection {
+	out := make([]*schemas.Connection, 0, len(list))
 	for i := range list {
 		if !list[i].Foreign {
 			out = append(out, &list[i])
 		}
 	}
-	byName := func(a, b *connectors.Connection) int { return a.Name.Compare(b.Name) }
+	byName := func(a, b *schemas.Connection) int { return a.Name.Compare(b.Name) }
 	if !slices.IsSortedFunc(out, byName) {
 		slices.SortStableFunc(out, byName)
 	}

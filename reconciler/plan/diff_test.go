@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -21,22 +20,22 @@ func TestDiff(t *testing.T) {
 	unmanaged := func(u schemas.Unmanaged) func(*world) {
 		return func(w *world) { w.app.Spec.Unmanaged = u }
 	}
-	targets := func(list ...connectors.Item) func(*world) {
+	targets := func(list ...schemas.Item) func(*world) {
 		return func(w *world) {
 			w.adjust = func(in *plan.Input) {
-				in.Targets = map[schemas.Name][]connectors.Item{}
+				in.Targets = map[schemas.Name][]schemas.Item{}
 				for _, i := range list {
 					in.Targets[i.Name] = append(in.Targets[i.Name], i)
 				}
 			}
 		}
 	}
-	cannot := func(change func(*connectors.ConnectionType)) func(*world) {
+	cannot := func(change func(*schemas.ConnectionType)) func(*world) {
 		return func(w *world) { change(&w.desc.Types[0]) }
 	}
 	guests := func(w *world) { w.app.Spec.Grantable["guest"] = []string{"*"} }
-	user := func(n, id string, state connectors.EntitlementState) connectors.Item {
-		return connectors.Item{Name: name(n), NativeID: id, State: state}
+	user := func(n, id string, state schemas.EntitlementState) schemas.Item {
+		return schemas.Item{Name: name(n), NativeID: id, State: state}
 	}
 	for _, tt := range []struct {
 		name  string
@@ -69,10 +68,10 @@ func TestDiff(t *testing.T) {
 		{"protected", nil, []string{"C role/a limit=1", "A role/a +user/x", "live role/a protected=builtin"}, []string{"! protected role/a"}},
 		{"an unknown type", nil, []string{"C group/a"}, []string{"! unknown-type group/a"}},
 		{"cannot create", nil, []string{"C team/a", "A team/a +user/x"}, []string{"! unsupported team/a"}},
-		{"cannot update", cannot(func(c *connectors.ConnectionType) { c.Update = false }), []string{"C role/a limit=1", "A role/a +user/x", "live role/a"},
+		{"cannot update", cannot(func(c *schemas.ConnectionType) { c.Update = false }), []string{"C role/a limit=1", "A role/a +user/x", "live role/a"},
 			[]string{"grant role/a user/x MEMBER, request", "! unsupported role/a"}},
 		{"cannot delete", nil, []string{"D team/a", "live team/a"}, []string{"! unsupported team/a"}},
-		{"cannot reassign", cannot(func(c *connectors.ConnectionType) { c.Reassign = false }), []string{"D role/a reassign=b", "live role/a"}, []string{"! unsupported role/a"}},
+		{"cannot reassign", cannot(func(c *schemas.ConnectionType) { c.Reassign = false }), []string{"D role/a reassign=b", "live role/a"}, []string{"! unsupported role/a"}},
 		{"an assignment to nothing", nil, []string{"A role/a +user/x"}, []string{"! no-connection role/a"}},
 		{"a revoke from nothing", nil, []string{"A role/a -user/x"}, []string{}},
 		{"a source_id that fits", nil, []string{"C role/a#7 limit=1", "live role/a#7"}, []string{"update role/a limit=1, request"}},
@@ -133,11 +132,11 @@ func TestDiff(t *testing.T) {
 		{"one of two by its id", targets(user("user/x", "7", ""), user("user/x", "8", "")), []string{"A role/a +user/x#8", "live role/a"},
 			[]string{"grant role/a user/x MEMBER, request"}},
 		{"an id that nobody has", targets(user("user/x", "7", "")), []string{"A role/a +user/x#8", "live role/a"}, []string{"! target-not-found role/a"}},
-		{"a protected target", targets(connectors.Item{Name: name("user/x"), Protected: "the machine's own"}), []string{"A role/a +user/x", "live role/a"}, []string{"! protected role/a"}},
-		{"an identity that is a connection", targets(connectors.Item{Name: name("user/x"), Connection: true}), []string{"A role/a +user/x", "live role/a"}, []string{"! not-an-identity role/a"}},
-		{"an identity that became one", targets(connectors.Item{Name: name("user/x"), Connection: true}), []string{"A role/a +user/x", "live role/a user/x:MEMBER"}, []string{"! not-an-identity role/a"}},
-		{"a blocked identity", targets(user("user/x", "7", connectors.StateBlocked)), []string{"A role/a +user/x", "live role/a"}, []string{"pending role/a user/x MEMBER, blocked"}},
-		{"an expired identity", targets(user("user/x", "7", connectors.StateExpired)), []string{"A role/a +user/x", "live role/a"}, []string{"pending role/a user/x MEMBER, expired"}},
+		{"a protected target", targets(schemas.Item{Name: name("user/x"), Protected: "the machine's own"}), []string{"A role/a +user/x", "live role/a"}, []string{"! protected role/a"}},
+		{"an identity that is a connection", targets(schemas.Item{Name: name("user/x"), Connection: true}), []string{"A role/a +user/x", "live role/a"}, []string{"! not-an-identity role/a"}},
+		{"an identity that became one", targets(schemas.Item{Name: name("user/x"), Connection: true}), []string{"A role/a +user/x", "live role/a user/x:MEMBER"}, []string{"! not-an-identity role/a"}},
+		{"a blocked identity", targets(user("user/x", "7", schemas.StateBlocked)), []string{"A role/a +user/x", "live role/a"}, []string{"pending role/a user/x MEMBER, blocked"}},
+		{"an expired identity", targets(user("user/x", "7", schemas.StateExpired)), []string{"A role/a +user/x", "live role/a"}, []string{"pending role/a user/x MEMBER, expired"}},
 		{"two in live of one name", nil, []string{"A role/a +user/x", "live role/a user/x:MEMBER#7 user/x:MEMBER#8"}, []string{"! ambiguous-name role/a"}},
 		{"one of them by its id", nil, []string{"A role/a +user/x#8", "live role/a user/x:MEMBER#7 user/x:MEMBER#8"}, []string{"unmanaged role/a user/x MEMBER"}},
 		{"another one by its id", nil, []string{"A role/a +user/x#9", "live role/a user/x:MEMBER#7"}, []string{"grant role/a user/x MEMBER, request", "unmanaged role/a user/x MEMBER"}},
@@ -219,6 +218,30 @@ func TestDiff(t *testing.T) {
 		{"a renamed table", nil, []string{"live role/a table/t:SELECT#7", "A role/a +table/t", "run", "live role/a table/u:SELECT#7 schema/s:SELECT#7", "A role/a -table/t"},
 			[]string{"revoke role/a table/u SELECT, request", "unmanaged role/a schema/s SELECT"}},
 
+		{"a renamed connection is no second one", nil, []string{"live role/a#7 user/x:MEMBER", "C role/a", "A role/a +user/x", "run", "live -role/a", "live role/b#7 user/x:MEMBER"},
+			[]string{"! renamed role/a"}},
+		{"what a renamed connection lost waits", nil, []string{"live role/a#7 user/x:MEMBER", "C role/a", "A role/a +user/x", "run", "live -role/a", "live role/b#7"},
+			[]string{"grant role/a user/x MEMBER, drift, held: identity", "! renamed role/a"}},
+		{"the end of a grant in a renamed connection", nil, []string{"live role/a#7 user/x:MEMBER", "C role/a", "A role/a +user/x@..2", "run", "day 2", "live -role/a", "live role/b#7 user/x:MEMBER"},
+			[]string{"revoke role/b user/x MEMBER, expiry", "! renamed role/a"}},
+		{"the end of a grant of a renamed user in a renamed connection", nil,
+			[]string{"live role/a#7 user/x:MEMBER#1", "A role/a +user/x@..2", "run", "day 2", "live -role/a", "live role/b#7 user/y:MEMBER#1"},
+			[]string{"revoke role/b user/y MEMBER, expiry", "! renamed role/a"}},
+		{"the end of a grant in a renamed connection whose name is taken", nil,
+			[]string{"live role/a#7 user/x:MEMBER", "A role/a +user/x@..2", "run", "day 2", "live role/b#7 user/x:MEMBER", "live role/a#8 user/x:MEMBER"},
+			[]string{"revoke role/a user/x MEMBER, expiry", "revoke role/b user/x MEMBER, expiry", "! other-id role/a"}},
+		{"the deletion of a renamed connection", nil, []string{"live role/a#7", "C role/a", "run", "live -role/a", "live role/b#7", "D role/a"}, []string{"delete role/b, request"}},
+		{"the undone creation of a renamed connection", nil, []string{"C role/a", "run", "live -role/a", "live role/b#1", "undo 1"}, []string{"delete role/b, undo"}},
+		{"a renamed connection that is requested under its new name", nil,
+			[]string{"live role/a#7 user/x:MEMBER", "C role/a", "A role/a +user/x", "run", "live -role/a", "live role/b#7 user/x:MEMBER", "C role/b", "A role/b +user/x", "undo 1", "undo 2"}, []string{}},
+		{"the former requests of a renamed connection", nil,
+			[]string{"live role/a#7 user/x:MEMBER user/y:MEMBER", "C role/a", "A role/a +user/x +user/y", "run", "live -role/a", "live role/b#7 user/x:MEMBER user/y:MEMBER", "C role/b", "A role/b +user/x", "A role/a -user/x -user/y"},
+			[]string{"revoke role/b user/y MEMBER, request", "! renamed role/a"}},
+		{"a deletion of the former name of a connection that is requested under its new name", nil,
+			[]string{"live role/a#7", "C role/a", "run", "live -role/a", "live role/b#7", "C role/b", "D role/a"}, []string{"! renamed role/a"}},
+		{"a connection renamed out of the scope", func(w *world) { w.app.Spec.Scope["role"] = []string{"a"} },
+			[]string{"live role/a#7 user/x:MEMBER", "C role/a", "A role/a +user/x@..2", "run", "day 2", "live -role/a", "live role/b#7 user/x:MEMBER"}, []string{"! renamed role/a", "! out-of-scope role/a"}},
+
 		// One membership from either end: role/m is a member of role/g, which role/g may call guest/m.
 		{"a revoke at the group of a grant at the member", guests, []string{"live role/g", "live role/m role/g:MEMBER", "A role/m +role/g", "run", "A role/g -guest/m"},
 			[]string{"revoke role/m role/g MEMBER, request"}},
@@ -273,7 +296,7 @@ func TestLookups(t *testing.T) {
 	if diff := cmp.Diff([]schemas.Name{name("user/X")}, res.Lookups); diff != "" {
 		t.Error(diff)
 	}
-	w.adjust = func(in *plan.Input) { in.Targets = map[schemas.Name][]connectors.Item{} }
+	w.adjust = func(in *plan.Input) { in.Targets = map[schemas.Name][]schemas.Item{} }
 	res = w.diff()
 	if len(res.Lookups) > 0 || len(res.Plan.Findings) != 1 || res.Plan.Findings[0].Message != "the revoke of user/X removed nothing: user/X doesn't exist in app (there is x)" {
 		t.Errorf("look-ups %v, findings %v", res.Lookups, res.Plan.Findings)
@@ -343,7 +366,7 @@ func TestDiffOfTwoConnectionsOfOneName(t *testing.T) {
 	} {
 		w := newWorld(t).steps(tt.request)
 		w.adjust = func(in *plan.Input) {
-			in.Live.Connections = []connectors.Connection{parseLive("role/a#7 user/x:MEMBER"), parseLive("role/a#8")}
+			in.Live.Connections = []schemas.Connection{parseLive("role/a#7 user/x:MEMBER"), parseLive("role/a#8")}
 		}
 		res := w.diff()
 		if diff := cmp.Diff(tt.want, lines(&res.Plan)); diff != "" {

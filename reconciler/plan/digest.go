@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -56,7 +55,7 @@ func Digest(plans []schemas.ApplicationPlan) (string, error) {
 }
 
 // LiveDigest is the SHA-256 (hex) over a live state: everything that a diff may depend on.
-func LiveDigest(s connectors.State) (string, error) {
+func LiveDigest(s schemas.State) (string, error) {
 	h := sha256.New()
 	buf := make([]byte, 0, 1024)
 	payloads := map[uintptr][]byte{} // connections that are alike share one

@@ -5,7 +5,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -43,7 +42,7 @@ func TestDigest(t *testing.T) {
 func TestLiveDigest(t *testing.T) {
 	t.Parallel()
 	digest := func(s string) string {
-		d, err := plan.LiveDigest(connectors.State{Connections: []connectors.Connection{parseLive(s)}})
+		d, err := plan.LiveDigest(schemas.State{Connections: []schemas.Connection{parseLive(s)}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +61,7 @@ func TestLiveDigest(t *testing.T) {
 
 func TestPrivileged(t *testing.T) {
 	t.Parallel()
-	typ := connectors.ConnectionType{
+	typ := schemas.ConnectionType{
 		Payload:          []byte(`{"properties":{"mfa":{"type":"boolean","default":true},"level":{"type":"integer","default":1}}}`),
 		PrivilegedFields: []string{"superuser", "mfa", "level"},
 	}
@@ -85,7 +84,7 @@ func TestPrivileged(t *testing.T) {
 	app := application()
 	app.Spec.Privileged = map[string][]string{"role": {"*_Admin"}}
 	for _, fold := range []bool{false, true} {
-		typ := connectors.ConnectionType{Names: connectors.NameRule{FoldCase: fold}}
+		typ := schemas.ConnectionType{Names: schemas.NameRule{FoldCase: fold}}
 		if got := plan.PrivilegedConnection(app, typ, name("role/DB_ADMIN")); got != fold {
 			t.Errorf("DB_ADMIN where case is folded (%v): privileged %v", fold, got)
 		}

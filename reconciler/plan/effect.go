@@ -4,7 +4,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -20,8 +19,8 @@ func equalAttributes(a, b map[string]any) bool { return maps.EqualFunc(a, b, equ
 
 // Seen reports whether the live state shows what an operation was to bring about. Of several of one name, an id decides;
 // without one nothing is seen.
-func Seen(o *schemas.Operation, live connectors.State) bool {
-	var found []*connectors.Connection
+func Seen(o *schemas.Operation, live schemas.State) bool {
+	var found []*schemas.Connection
 	for i := range live.Connections {
 		if c := &live.Connections[i]; c.Name == o.Connection && (o.NativeID == "" || c.NativeID == "" || c.NativeID == o.NativeID) {
 			found = append(found, c)
@@ -42,7 +41,7 @@ func Seen(o *schemas.Operation, live connectors.State) bool {
 		}
 		return true
 	case schemas.OperationGrant, schemas.OperationRevoke:
-		there := slices.ContainsFunc(c.Entitlements, func(e connectors.Entitlement) bool {
+		there := slices.ContainsFunc(c.Entitlements, func(e schemas.Entitlement) bool {
 			return e.Target == *o.Target && e.Privilege == o.Privilege && (o.TargetID == "" || e.TargetID == "" || e.TargetID == o.TargetID) &&
 				(o.Kind == schemas.OperationRevoke || e.State == "")
 		})

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -16,6 +15,7 @@ func (d *differ) entitlements(it *subject) {
 	e := &edges{}
 	if it.found != nil {
 		e = d.edgesOf(it.found)
+		e.next, e.loose, e.byID = 0, nil, nil // another item may have had them: that of the present name, where it was renamed
 	}
 	d.claim(it, e)
 	i, j := 0, 0
@@ -32,7 +32,7 @@ func (d *differ) entitlements(it *subject) {
 }
 
 // leftovers treats the live edges of a connection that no request is about, under any spelling.
-func (d *differ) leftovers(info *typeInfo, l *connectors.Connection) {
+func (d *differ) leftovers(info *typeInfo, l *schemas.Connection) {
 	e := d.edgesOf(l)
 	for k := range e.live {
 		if !e.taken[k] {
@@ -43,8 +43,8 @@ func (d *differ) leftovers(info *typeInfo, l *connectors.Connection) {
 
 // edges are the live entitlements of one connection, sorted. taken marks those that a request is about.
 type edges struct {
-	connection *connectors.Connection
-	live       []connectors.Entitlement
+	connection *schemas.Connection
+	live       []schemas.Entitlement
 	taken      []bool
 	// loose are the edges that no grant wants by today's name, and byID those of them by their target's id, made when
 	// it is first asked for. Usually there are none.
@@ -84,11 +84,11 @@ func (e *edges) take(start, end int) {
 	}
 }
 
-func compareLive(a, b connectors.Entitlement) int {
+func compareLive(a, b schemas.Entitlement) int {
 	return compareTarget(a.Target, a.Privilege, b.Target, b.Privilege)
 }
 
-func sortedEntitlements(list []connectors.Entitlement) []connectors.Entitlement {
+func sortedEntitlements(list []schemas.Entitlement) []schemas.Entitlement {
 	if slices.IsSortedFunc(list, compareLive) {
 		return list
 	}
@@ -99,7 +99,7 @@ func sortedEntitlements(list []connectors.Entitlement) []connectors.Entitlement 
 
 // pick returns the index of the entitlement with an id: of the only one when the id is "", and -1 where there is none.
 // ok is false when there are several and the id is "".
-func pick(have []connectors.Entitlement, id string) (at int, ok bool) {
+func pick(have []schemas.Entitlement, id string) (at int, ok bool) {
 	at = -1
 	for i := range have {
 		if id == "" || have[i].TargetID == "" || have[i].TargetID == id {
@@ -117,7 +117,7 @@ func (d *differ) ambiguous(c schemas.Name, docs []schemas.DocumentID, target sch
 	d.find(c, docs, schemas.SeverityError, "ambiguous-name", fmt.Sprintf("%s is ambiguous: %d have this name: %s", target, len(ids), strings.Join(ids, ", ")), "set source_id to the one you mean")
 }
 
-func targetIDs(have []connectors.Entitlement) []string {
+func targetIDs(have []schemas.Entitlement) []string {
 	var ids []string
 	for i := range have {
 		ids = append(ids, have[i].TargetID)
@@ -130,7 +130,7 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 	c, app := it.connection, d.in.Application
 	start, end := live.named(e.Target, e.Privilege)
 	at, ok := pick(live.live[start:end], e.TargetID)
-	var have *connectors.Entitlement
+	var have *schemas.Entitlement
 	if at >= 0 {
 		have = &live.live[start+at]
 		live.take(start+at, start+at+1)
@@ -151,7 +151,7 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 		d.find(c.Name, e.Documents, schemas.SeverityError, "unknown-privilege", fmt.Sprintf("unknown privilege %s on a %s", e.Privilege, e.Target.Type),
 			"the privileges are "+strings.Join(target.Privileges, ", "))
 		return
-	case target.Edge != connectors.EdgeResource && e.Target == c.Name:
+	case target.Edge != schemas.EdgeResource && e.Target == c.Name:
 		d.find(c.Name, e.Documents, schemas.SeverityError, "self-grant", c.String()+" cannot be a member of itself", "remove the grant")
 		return
 	case !d.grantable(target, e.Target):
@@ -166,7 +166,7 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 		switch {
 		case have.State != "":
 			d.pending(key, have.State)
-		case target.Edge == connectors.EdgeIdentity && d.nested(e.Target):
+		case target.Edge == schemas.EdgeIdentity && d.nested(e.Target):
 			d.notIdentity(c.Name, e)
 		case base.NativeID != "" && have.TargetID != "" && base.NativeID != have.TargetID && !d.assert.changed(base, known, present, e.Documents):
 			d.find(c.Name, e.Documents, schemas.SeverityError, "other-id", fmt.Sprintf("%s had id %s when %s was verified and has %s now", e.Target, base.NativeID, key, have.TargetID),
@@ -204,6 +204,7 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 		op.Cause = schemas.CauseStart
 	}
 	op.Privileged = PrivilegedGrant(app, *it.info.typ, *target, c.Name, e.Target, e.Privilege)
+	d.holdRenamed(op, it)
 	if verified {
 		d.holdIdentity(op, it.identity, it.base.NativeID, op.NativeID)
 		d.holdIdentity(op, base.NativeID != "" && id != "" && base.NativeID != id, base.NativeID, id)
@@ -217,7 +218,7 @@ func (d *differ) pending(key schemas.Key, state schemas.EntitlementState) {
 
 // nested reports whether the application was asked about the name and told that it has members of its own.
 func (d *differ) nested(n schemas.Name) bool {
-	return d.in.Targets != nil && slices.ContainsFunc(d.in.Targets[n], func(i connectors.Item) bool { return i.Connection })
+	return d.in.Targets != nil && slices.ContainsFunc(d.in.Targets[n], func(i schemas.Item) bool { return i.Connection })
 }
 
 func (d *differ) notIdentity(c schemas.Name, e *Entitlement) {
@@ -227,14 +228,14 @@ func (d *differ) notIdentity(c schemas.Name, e *Entitlement) {
 
 // target finds the one target that is meant, and its id where the application told. verified means that the grant was in
 // force once and nothing was approved since.
-func (d *differ) target(it *subject, e *Entitlement, target *connectors.GrantableType, key schemas.Key, verified bool) (id string, ok bool) {
+func (d *differ) target(it *subject, e *Entitlement, target *schemas.GrantableType, key schemas.Key, verified bool) (id string, ok bool) {
 	c := it.connection
 	if d.in.Targets == nil {
 		return e.TargetID, true
 	}
 	found := d.in.Targets[e.Target]
 	if e.TargetID != "" {
-		found = slices.DeleteFunc(slices.Clone(found), func(i connectors.Item) bool { return i.NativeID != e.TargetID })
+		found = slices.DeleteFunc(slices.Clone(found), func(i schemas.Item) bool { return i.NativeID != e.TargetID })
 	}
 	_, made := d.made[e.Target]
 	switch {
@@ -252,9 +253,9 @@ func (d *differ) target(it *subject, e *Entitlement, target *connectors.Grantabl
 		d.ambiguous(c.Name, e.Documents, e.Target, ids)
 	case found[0].Protected != "":
 		d.find(c.Name, e.Documents, schemas.SeverityError, "protected", fmt.Sprintf("%s is never given: %s", e.Target, found[0].Protected), "")
-	case target.Edge == connectors.EdgeIdentity && found[0].Connection:
+	case target.Edge == schemas.EdgeIdentity && found[0].Connection:
 		d.notIdentity(c.Name, e)
-	case found[0].State == connectors.StateBlocked || found[0].State == connectors.StateExpired:
+	case found[0].State == schemas.StateBlocked || found[0].State == schemas.StateExpired:
 		d.pending(key, found[0].State)
 	default:
 		return found[0].NativeID, true

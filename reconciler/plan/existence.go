@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -43,7 +42,7 @@ func (d *differ) identify(it *subject) bool {
 	}
 	live := it.live
 	if len(live) > 1 {
-		i := slices.IndexFunc(live, func(l *connectors.Connection) bool { return c.SourceID != "" && l.NativeID == c.SourceID })
+		i := slices.IndexFunc(live, func(l *schemas.Connection) bool { return c.SourceID != "" && l.NativeID == c.SourceID })
 		if i < 0 {
 			var ids []string
 			for _, l := range live {
@@ -65,6 +64,9 @@ func (d *differ) identify(it *subject) bool {
 		}
 	}
 	it.base, it.known = d.baseline(ConnectionItem(c.Name))
+	if !d.follow(it) {
+		return false
+	}
 	if it.known && hasWord(it.base.Token, present) {
 		d.known++
 		if it.found == nil {
@@ -78,7 +80,7 @@ func (d *differ) identify(it *subject) bool {
 		d.find(c.Name, docs, schemas.SeverityError, "protected", c.String()+" is never changed: "+it.found.Protected, "")
 		return false
 	}
-	it.identity = it.known && !hasWord(it.base.Token, absent) && it.base.NativeID != "" && it.found.NativeID != "" && it.base.NativeID != it.found.NativeID &&
+	it.identity = !it.renamed && it.known && !hasWord(it.base.Token, absent) && it.base.NativeID != "" && it.found.NativeID != "" && it.base.NativeID != it.found.NativeID &&
 		(c.Existence != Present || !d.assert.changed(it.base, it.known, present, c.Documents))
 	if it.identity && (c.Existence == Present || c.Existence == Unspecified) {
 		d.find(c.Name, docs, schemas.SeverityError, "other-id", fmt.Sprintf("%s had id %s when it was verified and has %s now", c.Name, it.base.NativeID, it.found.NativeID),
@@ -89,6 +91,9 @@ func (d *differ) identify(it *subject) bool {
 
 func (d *differ) present(it *subject) bool {
 	c, l, typ := it.connection, it.found, it.info.typ
+	if it.renamed {
+		return true // it is there, and is changed again once a request has its present name
+	}
 	if l == nil {
 		want := d.want(it)
 		if !typ.Create {
@@ -131,7 +136,20 @@ func (d *differ) absent(it *subject) bool {
 		if c.Existence == Deleted || it.known {
 			d.settle(ConnectionItem(c.Name), absent, c.Documents, "", it.base, it.known)
 		}
+		// What was to be taken from the connection went with it.
+		for i := range c.Tombstones {
+			t := &c.Tombstones[i]
+			item := EntitlementItem(schemas.Key{Connection: c.Name, Target: t.Target, Privilege: t.Privilege})
+			base, known := d.baseline(item)
+			d.settle(item, absentFor(t.Cause), t.Documents, "", base, known)
+		}
 		return false
+	}
+	if it.renamed && it.today != nil {
+		if c.Existence == Undone {
+			d.settle(ConnectionItem(c.Name), absent, c.Documents, "", it.base, it.known)
+		}
+		return true // the requests with its present name decide about it
 	}
 	if c.Existence == Undone && !d.owned {
 		switch {
@@ -153,7 +171,10 @@ func (d *differ) absent(it *subject) bool {
 			"leave reassign_to out, where it owns nothing or its owners hand that over by hand")
 		return false
 	}
-	op := d.op(schemas.OperationDelete, c.Name, c.Documents)
+	op := d.op(schemas.OperationDelete, l.Name, c.Documents)
+	if it.renamed {
+		op.WrittenConnection = &c.Name
+	}
 	op.NativeID, op.Before, op.ReassignTo, op.Provisioning = l.NativeID, l.Payload, c.ReassignTo, c.Provisioning
 	op.Privileged = PrivilegedConnection(d.in.Application, *typ, c.Name)
 	if c.Existence == Undone || c.Reverted {
@@ -177,7 +198,7 @@ func (d *differ) foreign(it *subject) bool {
 		}
 		return false
 	}
-	if !it.known || hasWord(it.base.Token, absent) {
+	if !it.renamed && (!it.known || hasWord(it.base.Token, absent)) {
 		d.settle(ConnectionItem(c.Name), foreign, nil, it.found.NativeID, it.base, it.known)
 	}
 	return true
@@ -185,6 +206,14 @@ func (d *differ) foreign(it *subject) bool {
 
 func (d *differ) unsupported(c schemas.Name, docs []schemas.DocumentID, what string) {
 	d.find(c, docs, schemas.SeverityError, "unsupported", d.in.Description.Title+" cannot "+what+" through this connector", "ask the application's owners to do it by hand")
+}
+
+// holdRenamed holds what would be given to a connection that has another name now.
+func (d *differ) holdRenamed(op *schemas.Operation, it *subject) {
+	if it.renamed {
+		op.Hold = schemas.HoldIdentity
+		op.HoldReason = fmt.Sprintf("%s is %s now: request it under that name", it.connection.Name, it.found.Name)
+	}
 }
 
 func (d *differ) holdIdentity(op *schemas.Operation, identity bool, was, is string) {
@@ -215,7 +244,7 @@ func (c *Connection) documents() []schemas.DocumentID {
 	return nil
 }
 
-func typeNames(desc connectors.Description) []string {
+func typeNames(desc schemas.Description) []string {
 	var names []string
 	for _, t := range desc.Types {
 		names = append(names, t.Name)

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -60,20 +59,20 @@ func (f *Folder) Add(docs ...*Document) { f.docs = append(f.docs, docs...) }
 // Fold returns what the documents want at the instant now. They are those of one application: a version that
 // is about another one must have been left out. The description gives the privileges that an entry without
 // any means and which targets are connections. Whatever decodes folds.
-func Fold(docs []*Document, description connectors.Description, now time.Time) *Desired {
+func Fold(docs []*Document, description schemas.Description, now time.Time) *Desired {
 	f := Folder{docs: docs}
 	return f.Fold(description, now)
 }
 
 // Fold is the fold of everything added so far.
-func (f *Folder) Fold(description connectors.Description, now time.Time) *Desired {
+func (f *Folder) Fold(description schemas.Description, now time.Time) *Desired {
 	out, _ := f.fold(description, now)
 	return out
 }
 
 // fold is Fold. merged reports whether a membership was written in several ways, so that one connection's statements
 // decide about another's.
-func (f *Folder) fold(description connectors.Description, now time.Time) (_ *Desired, merged bool) {
+func (f *Folder) fold(description schemas.Description, now time.Time) (_ *Desired, merged bool) {
 	x := folding{now: now, types: newTypes(description)}
 	groups := groupEvents(f.docs)
 	for i := range groups {

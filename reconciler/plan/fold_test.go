@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -154,7 +153,7 @@ func TestFoldIgnoresWhatIsNoRequest(t *testing.T) {
 		{}, {Current: &plan.Version{}}, {Former: []*plan.Version{nil, {}}},
 		{Current: &plan.Version{Request: &schemas.Request{Kind: schemas.KindApplication}}},
 	}
-	if got := plan.Fold(docs, connectors.Description{}, time.Time{}); len(got.Connections) != 0 {
+	if got := plan.Fold(docs, schemas.Description{}, time.Time{}); len(got.Connections) != 0 {
 		t.Errorf("got %v", wanted(got))
 	}
 }
@@ -187,7 +186,7 @@ func TestPrivileges(t *testing.T) {
 // A level brings those below it, and goes with any of them.
 func TestPrivilegesImplied(t *testing.T) {
 	t.Parallel()
-	typ := connectors.ConnectionType{Name: "team", Grantable: []connectors.GrantableType{{Type: "repository", Edge: connectors.EdgeResource,
+	typ := schemas.ConnectionType{Name: "team", Grantable: []schemas.GrantableType{{Type: "repository", Edge: schemas.EdgeResource,
 		Privileges: []string{"admin", "push", "pull", "custom"}, Default: []string{"pull"},
 		Implies: map[string][]string{"admin": {"push", "pull"}, "push": {"pull"}}}}}
 	for _, tt := range []struct {

@@ -38,6 +38,9 @@ func OperationItem(o *schemas.Operation) string {
 	case schemas.OperationUpdate:
 		return PayloadItem(o.Connection)
 	}
+	if o.WrittenConnection != nil {
+		return ConnectionItem(*o.WrittenConnection)
+	}
 	return ConnectionItem(o.Connection)
 }
 

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -54,7 +53,7 @@ func (d *differ) normalize() {
 		return
 	}
 	whole := d.states()
-	got, err := d.in.Normalize(connectors.State{Connections: whole})
+	got, err := d.in.Normalize(schemas.State{Connections: whole})
 	aligned := err == nil && len(got.Connections) == len(whole)
 	renamed := false
 	for i := range d.items {
@@ -72,27 +71,27 @@ func (d *differ) normalize() {
 
 // states are the desired connections as states: what is to be gone beside what is wanted, since both have
 // to be found in live state.
-func (d *differ) states() []connectors.Connection {
+func (d *differ) states() []schemas.Connection {
 	total := 0
 	for _, it := range d.items {
 		total += len(it.connection.Entitlements) + len(it.connection.Tombstones)
 	}
-	all := make([]connectors.Entitlement, 0, total)
-	out := make([]connectors.Connection, len(d.items))
+	all := make([]schemas.Entitlement, 0, total)
+	out := make([]schemas.Connection, len(d.items))
 	for i, it := range d.items {
 		c := it.connection
 		start := len(all)
 		for j, k := 0, 0; j < len(c.Entitlements) || k < len(c.Tombstones); {
 			if k == len(c.Tombstones) || j < len(c.Entitlements) &&
 				compareTarget(c.Entitlements[j].Target, c.Entitlements[j].Privilege, c.Tombstones[k].Target, c.Tombstones[k].Privilege) < 0 {
-				all = append(all, connectors.Entitlement{Target: c.Entitlements[j].Target, Privilege: c.Entitlements[j].Privilege})
+				all = append(all, schemas.Entitlement{Target: c.Entitlements[j].Target, Privilege: c.Entitlements[j].Privilege})
 				j++
 			} else {
-				all = append(all, connectors.Entitlement{Target: c.Tombstones[k].Target, Privilege: c.Tombstones[k].Privilege})
+				all = append(all, schemas.Entitlement{Target: c.Tombstones[k].Target, Privilege: c.Tombstones[k].Privilege})
 				k++
 			}
 		}
-		out[i] = connectors.Connection{Name: c.Name, Entitlements: all[start:len(all):len(all)]}
+		out[i] = schemas.Connection{Name: c.Name, Entitlements: all[start:len(all):len(all)]}
 		if c.Existence == Present {
 			out[i].Payload = it.info.complete(c.Payload)
 		}
@@ -101,7 +100,7 @@ func (d *differ) states() []connectors.Connection {
 }
 
 // sameConnection reports whether the connector gave back what it was given; empty and nil are the same.
-func sameConnection(a, b *connectors.Connection) bool {
+func sameConnection(a, b *schemas.Connection) bool {
 	if a.Name != b.Name || len(a.Payload) != len(b.Payload) || len(a.Entitlements) != len(b.Entitlements) {
 		return false
 	}
@@ -121,7 +120,7 @@ func sameConnection(a, b *connectors.Connection) bool {
 
 // spell asks for one connection's own form, and for that of each entry where they are not all as written.
 // It reports whether the connection has another name.
-func (d *differ) spell(it *subject, state connectors.Connection) bool {
+func (d *differ) spell(it *subject, state schemas.Connection) bool {
 	f := &form{name: it.connection.Name}
 	it.form = f
 	bare := state
@@ -144,7 +143,7 @@ func (d *differ) spell(it *subject, state connectors.Connection) bool {
 	}
 	f.refuses, f.aliases, f.to = map[wordKey]error{}, map[wordKey][]wordKey{}, map[wordKey]wordKey{}
 	for _, e := range state.Entitlements {
-		bare.Entitlements = []connectors.Entitlement{e}
+		bare.Entitlements = []schemas.Entitlement{e}
 		k := wordKey{e.Target, e.Privilege}
 		one, err := d.one(bare)
 		switch {
@@ -162,13 +161,13 @@ func (d *differ) spell(it *subject, state connectors.Connection) bool {
 	return c.Name != f.name
 }
 
-func (d *differ) one(c connectors.Connection) (connectors.Connection, error) {
-	got, err := d.in.Normalize(connectors.State{Connections: []connectors.Connection{c}})
+func (d *differ) one(c schemas.Connection) (schemas.Connection, error) {
+	got, err := d.in.Normalize(schemas.State{Connections: []schemas.Connection{c}})
 	if err != nil {
-		return connectors.Connection{}, err
+		return schemas.Connection{}, err
 	}
 	if len(got.Connections) != 1 {
-		return connectors.Connection{}, fmt.Errorf("the connector gave %d connections for one", len(got.Connections))
+		return schemas.Connection{}, fmt.Errorf("the connector gave %d connections for one", len(got.Connections))
 	}
 	return got.Connections[0], nil
 }

@@ -8,13 +8,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/plan"
+	"github.com/countersign/countersign/schemas"
 )
 
 // lower is an application that does not tell upper from lower case and refuses names with a bang.
-func lower(s connectors.State) (connectors.State, error) {
-	out := connectors.State{}
+func lower(s schemas.State) (schemas.State, error) {
+	out := schemas.State{}
 	for _, c := range s.Connections {
 		c.SourceName = strings.ToLower(c.SourceName)
 		if c.Payload["comment"] == "bad" {

@@ -21,7 +21,10 @@ func (d *differ) plan(op *schemas.Operation, word string, docs []schemas.Documen
 	}
 	id := OperationItem(op)
 	if op.WrittenTarget != nil || op.WrittenConnection != nil {
-		id = item(id, op.Connection.Type, op.Connection.SourceName, op.Target.Type, op.Target.SourceName) // beside that of the written name
+		id = item(id, op.Connection.Type, op.Connection.SourceName) // beside that of the written name
+		if op.Target != nil {
+			id = item(id, op.Target.Type, op.Target.SourceName)
+		}
 	}
 	op.ID = operationID(op.Application, op.Kind, id)
 	// A connection's entitlements went with it: when it is recreated, they are granted again.

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -12,7 +11,7 @@ import (
 // that the change leaves alone, before and after those of the others. It is Fold, twice, except that what
 // is the same on both sides is mostly the same pointer, which spares Between to compare it, and that
 // the second Next may be too early.
-func Pair(unchanged, before, after []*Document, description connectors.Description, now time.Time) (first, second *Desired) {
+func Pair(unchanged, before, after []*Document, description schemas.Description, now time.Time) (first, second *Desired) {
 	f := Folder{docs: slices.Concat(unchanged, before)}
 	first, merged := f.fold(description, now)
 	if !merged && len(first.Findings) == 0 && apart(first.Connections) && !deletes(unchanged) && !deletes(before) && !deletes(after) {

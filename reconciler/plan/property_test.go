@@ -10,7 +10,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -30,12 +29,12 @@ func draw(r *rapid.T, t *testing.T, foreign bool) *drawn {
 	d := &drawn{world: newWorld(t), r: r, roles: []string{"role/a", "role/b", "role/c"}, foreign: foreign}
 	// What is granted must be there, as a reconciler finds out before it applies.
 	d.adjust = func(in *plan.Input) {
-		in.Targets = map[schemas.Name][]connectors.Item{}
+		in.Targets = map[schemas.Name][]schemas.Item{}
 		for _, s := range []string{"user/x", "user/y", "table/t", "table/u"} {
-			in.Targets[name(s)] = []connectors.Item{{Name: name(s), NativeID: s}}
+			in.Targets[name(s)] = []schemas.Item{{Name: name(s), NativeID: s}}
 		}
 		for n, c := range d.live {
-			in.Targets[n] = []connectors.Item{{Name: n, NativeID: c.NativeID}}
+			in.Targets[n] = []schemas.Item{{Name: n, NativeID: c.NativeID}}
 		}
 	}
 	return d
@@ -221,7 +220,7 @@ func TestPropertyFoldIsTheRule(t *testing.T) {
 		}
 		state := plan.StateOf(d.fold(), d.desc)
 		for _, k := range []struct{ target, priv string }{{"user/x", "MEMBER"}, {"user/x", "ADMIN"}, {"table/t", "SELECT"}, {"table/t", "INSERT"}} {
-			got := len(state.Connections) > 0 && slices.ContainsFunc(state.Connections[0].Entitlements, func(e connectors.Entitlement) bool {
+			got := len(state.Connections) > 0 && slices.ContainsFunc(state.Connections[0].Entitlements, func(e schemas.Entitlement) bool {
 				return e.Target == name(k.target) && e.Privilege == k.priv
 			})
 			if want := naive(d.world, name(k.target), k.priv); got != want {
@@ -304,7 +303,7 @@ func TestPropertyIndependentRequestsCommute(t *testing.T) {
 	})
 }
 
-func bare(live map[schemas.Name]connectors.Connection) map[schemas.Name]connectors.Connection {
+func bare(live map[schemas.Name]schemas.Connection) map[schemas.Name]schemas.Connection {
 	out := maps.Clone(live)
 	for n, c := range out {
 		c.NativeID = ""
@@ -321,14 +320,14 @@ func bare(live map[schemas.Name]connectors.Connection) map[schemas.Name]connecto
 }
 
 // stated is the desired state without connections of which only revokes and what was undone speak.
-func stated(desired *plan.Desired, desc connectors.Description) []connectors.Connection {
-	return append([]connectors.Connection{}, slices.DeleteFunc(plan.StateOf(desired, desc).Connections, func(c connectors.Connection) bool {
+func stated(desired *plan.Desired, desc schemas.Description) []schemas.Connection {
+	return append([]schemas.Connection{}, slices.DeleteFunc(plan.StateOf(desired, desc).Connections, func(c schemas.Connection) bool {
 		return c.Payload == nil && len(c.Entitlements) == 0
 	})...)
 }
 
 // forgetAttributes leaves attributes out: a null leaves them as an undone request had them.
-func forgetAttributes(live map[schemas.Name]connectors.Connection) {
+func forgetAttributes(live map[schemas.Name]schemas.Connection) {
 	for n, c := range live {
 		c.Payload = nil
 		live[n] = c

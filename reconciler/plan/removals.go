@@ -5,14 +5,13 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
 // membership reports whether targets of a type are memberships.
 func (i *typeInfo) membership(targetType string) bool {
 	t := i.target(targetType)
-	return t != nil && t.Edge != connectors.EdgeResource
+	return t != nil && t.Edge != schemas.EdgeResource
 }
 
 // edgeClass tells ids of one kind from those of another, which an application may count by themselves: a membership by
@@ -22,9 +21,9 @@ func (i *typeInfo) edgeClass(targetType string) string {
 	switch {
 	case t == nil:
 		return targetType
-	case t.Edge == connectors.EdgeIdentity || t.Edge == connectors.EdgeMember:
-		return string(connectors.EdgeMember)
-	case t.Edge == connectors.EdgeConnection:
+	case t.Edge == schemas.EdgeIdentity || t.Edge == schemas.EdgeMember:
+		return string(schemas.EdgeMember)
+	case t.Edge == schemas.EdgeConnection:
 		return string(t.Edge)
 	}
 	return t.Type
@@ -66,7 +65,7 @@ func (d *differ) claim(it *subject, live *edges) {
 }
 
 // remembered reports whether a live edge is the one of a target whose id was remembered.
-func (d *differ) remembered(it *subject, l *connectors.Entitlement, target schemas.Name, privilege, id string) bool {
+func (d *differ) remembered(it *subject, l *schemas.Entitlement, target schemas.Name, privilege, id string) bool {
 	return id != "" && l.TargetID == id && l.Privilege == privilege &&
 		(l.Target.Type == target.Type || it.info.edgeClass(l.Target.Type) == it.info.edgeClass(target.Type))
 }
@@ -85,7 +84,7 @@ func (d *differ) renamed(it *subject, e *Entitlement, base schemas.BaselineItem,
 
 // vanished finds a verified grant whose target no longer exists. It keeps the grant in the plan, held, so that drift and
 // status show it.
-func (d *differ) vanished(it *subject, e *Entitlement, target *connectors.GrantableType) {
+func (d *differ) vanished(it *subject, e *Entitlement, target *schemas.GrantableType) {
 	c := it.connection
 	d.find(c.Name, e.Documents, schemas.SeverityError, "target-vanished", fmt.Sprintf("%s no longer exists in %s: %s on it was verified", e.Target, d.in.Application.Name, e.Privilege),
 		"create it again, or remove the grant")
@@ -121,6 +120,8 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 		switch {
 		case t.TargetID != "" && l.TargetID != "" && l.TargetID != t.TargetID:
 			continue // the request names another of the name
+		case it.wantedToday(d, it.found, l):
+			continue
 		case live.claimed[k] && base.NativeID != "" && base.NativeID != l.TargetID:
 			continue // the name was taken over by somebody who was granted it under another name
 		}
@@ -128,14 +129,15 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 	}
 	if id != "" {
 		for _, k := range live.withID(id) {
-			if l := &live.live[k]; (k < start || k >= end) && !live.claimed[k] && d.remembered(it, l, t.Target, t.Privilege, id) {
+			if l := &live.live[k]; (k < start || k >= end) && !live.claimed[k] && d.remembered(it, l, t.Target, t.Privilege, id) && !it.wantedToday(d, it.found, l) {
 				goes = append(goes, k)
 			}
 		}
 	}
 	undone := t.Cause == schemas.CauseUndo && !d.owned && (known && hasWord(base.Token, present) && !base.Made || !known && t.Scheduled)
+	former := !undone && d.takeFormer(it, t, id, base, known)
 	if len(goes) == 0 {
-		if !undone && d.takeMirrors(it, t, id, base, known) {
+		if former || !undone && d.takeMirrors(it, t, id, base, known) {
 			return
 		}
 		d.gone(it, t, base, known)
@@ -151,7 +153,7 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 }
 
 // take plans the removal of one live edge of a connection: the tombstone's, or another that lists the membership.
-func (d *differ) take(it *subject, t *Tombstone, at *connectors.Connection, l *connectors.Entitlement, base schemas.BaselineItem, known bool) {
+func (d *differ) take(it *subject, t *Tombstone, at *schemas.Connection, l *schemas.Entitlement, base schemas.BaselineItem, known bool) {
 	c, info := it.connection, d.types.get(at.Type)
 	target := info.target(l.Target.Type)
 	switch {
@@ -237,7 +239,7 @@ func (d *differ) found(it *subject, t *Tombstone, base schemas.BaselineItem, kno
 // revokes ADMIN too, which few had.
 func (d *differ) met(it *subject, target schemas.Name) bool {
 	c := it.connection
-	if it.found != nil && slices.ContainsFunc(it.found.Entitlements, func(l connectors.Entitlement) bool { return l.Target == target }) {
+	if it.found != nil && slices.ContainsFunc(it.found.Entitlements, func(l schemas.Entitlement) bool { return l.Target == target }) {
 		return true
 	}
 	verified := func(privilege string) bool {

@@ -3,7 +3,6 @@ package plan
 import (
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -11,7 +10,7 @@ import (
 type spelling struct{ connection, target schemas.Name }
 
 // canonical is the name of a target as a connection, where its type is another name for one.
-func canonical(g *connectors.GrantableType, n schemas.Name) schemas.Name {
+func canonical(g *schemas.GrantableType, n schemas.Name) schemas.Name {
 	if g.Alias != "" {
 		n.Type = g.Alias
 	}
@@ -22,29 +21,29 @@ func canonical(g *connectors.GrantableType, n schemas.Name) schemas.Name {
 // end, and under another type of the same member.
 func (t types) spellings(c, target schemas.Name) []spelling {
 	g := t.get(c.Type).target(target.Type)
-	if g == nil || g.Edge == connectors.EdgeResource {
+	if g == nil || g.Edge == schemas.EdgeResource {
 		return nil
 	}
 	member, group := canonical(g, target), c
-	if g.Edge == connectors.EdgeConnection {
+	if g.Edge == schemas.EdgeConnection {
 		member, group = c, canonical(g, target)
 	}
 	var out []spelling
-	add := func(at schemas.Name, g *connectors.GrantableType, n schemas.Name) {
+	add := func(at schemas.Name, g *schemas.GrantableType, n schemas.Name) {
 		if s := (spelling{at, schemas.Name{Type: g.Type, SourceName: n.SourceName}}); s != (spelling{c, target}) {
 			out = append(out, s)
 		}
 	}
 	from := t.get(member.Type)
 	for i := range from.typ.Grantable {
-		if g := &from.typ.Grantable[i]; g.Edge == connectors.EdgeConnection && canonical(g, schemas.Name{Type: g.Type}).Type == group.Type {
+		if g := &from.typ.Grantable[i]; g.Edge == schemas.EdgeConnection && canonical(g, schemas.Name{Type: g.Type}).Type == group.Type {
 			add(member, g, group)
 		}
 	}
 	to := t.get(group.Type)
 	for i := range to.typ.Grantable {
 		g := &to.typ.Grantable[i]
-		if (g.Edge == connectors.EdgeMember || g.Edge == connectors.EdgeIdentity) && canonical(g, schemas.Name{Type: g.Type}).Type == member.Type {
+		if (g.Edge == schemas.EdgeMember || g.Edge == schemas.EdgeIdentity) && canonical(g, schemas.Name{Type: g.Type}).Type == member.Type {
 			add(group, g, member)
 		}
 	}
@@ -54,7 +53,7 @@ func (t types) spellings(c, target schemas.Name) []spelling {
 // spelled reports whether a description has memberships that can be written in several ways.
 func (t types) spelled() bool {
 	return slices.ContainsFunc(t.list, func(i *typeInfo) bool {
-		return slices.ContainsFunc(i.typ.Grantable, func(g connectors.GrantableType) bool {
+		return slices.ContainsFunc(i.typ.Grantable, func(g schemas.GrantableType) bool {
 			return len(t.spellings(schemas.Name{Type: i.typ.Name}, schemas.Name{Type: g.Type, SourceName: " "})) > 0
 		})
 	})
@@ -174,7 +173,7 @@ func (d *differ) mirrors(it *subject, target schemas.Name, privilege, id string)
 	}
 	var out []mirror
 	for _, s := range list {
-		i, _ := slices.BinarySearchFunc(d.live, s.connection, func(l *connectors.Connection, n schemas.Name) int { return l.Compare(n) })
+		i, _ := slices.BinarySearchFunc(d.live, s.connection, func(l *schemas.Connection, n schemas.Name) int { return l.Compare(n) })
 		if i == len(d.live) || d.live[i].Name != s.connection || d.live[i].Protected != "" {
 			continue
 		}
@@ -189,9 +188,9 @@ func (d *differ) mirrors(it *subject, target schemas.Name, privilege, id string)
 }
 
 // liveWithID returns the live connection of a type with a native id, nil for none.
-func (d *differ) liveWithID(typ, id string) *connectors.Connection {
+func (d *differ) liveWithID(typ, id string) *schemas.Connection {
 	if d.byID == nil {
-		d.byID = map[connectionID]*connectors.Connection{}
+		d.byID = map[connectionID]*schemas.Connection{}
 		for _, l := range d.live {
 			if l.NativeID != "" {
 				d.byID[connectionID{l.Type, l.NativeID}] = l
@@ -239,14 +238,14 @@ func (d *differ) takeMirrors(it *subject, t *Tombstone, id string, base schemas.
 }
 
 // edgesOf returns the edges of a live connection, the same ones each time.
-func (d *differ) edgesOf(l *connectors.Connection) *edges {
+func (d *differ) edgesOf(l *schemas.Connection) *edges {
 	if e := d.edges[l]; e != nil {
 		return e
 	}
 	list := sortedEntitlements(l.Entitlements)
 	e := &edges{connection: l, live: list, taken: make([]bool, len(list))}
 	if d.edges == nil {
-		d.edges = map[*connectors.Connection]*edges{}
+		d.edges = map[*schemas.Connection]*edges{}
 	}
 	d.edges[l] = e
 	return e

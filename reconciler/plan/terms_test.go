@@ -6,7 +6,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -33,8 +32,8 @@ func TestTerms(t *testing.T) {
 	app := &schemas.Application{}
 	app.Name = "erp"
 	app.Spec.Scope, app.Spec.Grantable = map[string][]string{"role": {"*"}}, map[string][]string{"user": {"*"}}
-	description := connectors.Description{Types: []connectors.ConnectionType{{Name: "role",
-		Grantable: []connectors.GrantableType{{Type: "user", Edge: schemas.EdgeIdentity, Privileges: []string{schemas.PrivilegeMember}, Grant: true, Revoke: true}}}}}
+	description := schemas.Description{Types: []schemas.ConnectionType{{Name: "role",
+		Grantable: []schemas.GrantableType{{Type: "user", Edge: schemas.EdgeIdentity, Privileges: []string{schemas.PrivilegeMember}, Grant: true, Revoke: true}}}}}
 	desired := func(windows []schemas.Window) *Desired {
 		c := &Connection{Name: role, Documents: []schemas.DocumentID{{Path: "requests/a.yaml"}}}
 		for _, w := range windows {

@@ -3,12 +3,11 @@ package plan
 import (
 	"slices"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/schemas"
 )
 
 // leftover treats an entitlement that no request speaks of.
-func (d *differ) leftover(name schemas.Name, info *typeInfo, l *connectors.Connection, e *connectors.Entitlement) {
+func (d *differ) leftover(name schemas.Name, info *typeInfo, l *schemas.Connection, e *schemas.Entitlement) {
 	if d.in.Application.Spec.Unmanaged == schemas.UnmanagedIgnore {
 		return
 	}

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -24,15 +23,15 @@ func name(s string) schemas.Name {
 	return schemas.Name{Type: typ, SourceName: source}
 }
 
-func description() connectors.Description {
-	all := func(t connectors.GrantableType) connectors.GrantableType {
+func description() schemas.Description {
+	all := func(t schemas.GrantableType) schemas.GrantableType {
 		t.Grant, t.Revoke = true, true
 		return t
 	}
 	membership := []string{schemas.PrivilegeMember, schemas.PrivilegeAdmin}
-	return connectors.Description{
+	return schemas.Description{
 		Name: "sim", Title: "Simulation",
-		Types: []connectors.ConnectionType{
+		Types: []schemas.ConnectionType{
 			{
 				Name: "role", Create: true, Update: true, Delete: true, Reassign: true,
 				Payload: json.RawMessage(`{"type":"object","properties":{
@@ -40,23 +39,23 @@ func description() connectors.Description {
 					"superuser":{"type":"boolean"},"comment":{"type":"string"}}}`),
 				PrivilegedFields: []string{"superuser", "login"},
 				Privileged:       []string{"root"},
-				Grantable: []connectors.GrantableType{
-					all(connectors.GrantableType{Type: "table", Edge: connectors.EdgeResource, Privileges: []string{"SELECT", "INSERT"}, Default: []string{"SELECT"},
+				Grantable: []schemas.GrantableType{
+					all(schemas.GrantableType{Type: "table", Edge: schemas.EdgeResource, Privileges: []string{"SELECT", "INSERT"}, Default: []string{"SELECT"},
 						PrivilegedPrivileges: []string{"INSERT"}}),
-					all(connectors.GrantableType{Type: "schema", Edge: connectors.EdgeResource, Privileges: []string{"USAGE"}}),
-					all(connectors.GrantableType{Type: "role", Edge: connectors.EdgeConnection, Privileges: membership, Default: membership[:1],
+					all(schemas.GrantableType{Type: "schema", Edge: schemas.EdgeResource, Privileges: []string{"USAGE"}}),
+					all(schemas.GrantableType{Type: "role", Edge: schemas.EdgeConnection, Privileges: membership, Default: membership[:1],
 						Privileged: []string{"root"}}),
-					all(connectors.GrantableType{Type: "user", Edge: connectors.EdgeIdentity, Privileges: membership, Default: membership[:1]}),
-					all(connectors.GrantableType{Type: "guest", Edge: connectors.EdgeMember, Alias: "role", Privileges: membership, Default: membership[:1]}),
-					{Type: "frozen", Edge: connectors.EdgeResource, Privileges: []string{"READ"}, Default: []string{"READ"}},
+					all(schemas.GrantableType{Type: "user", Edge: schemas.EdgeIdentity, Privileges: membership, Default: membership[:1]}),
+					all(schemas.GrantableType{Type: "guest", Edge: schemas.EdgeMember, Alias: "role", Privileges: membership, Default: membership[:1]}),
+					{Type: "frozen", Edge: schemas.EdgeResource, Privileges: []string{"READ"}, Default: []string{"READ"}},
 				},
 			},
 			{
 				Name: "team", // neither made nor deleted by us
-				Grantable: []connectors.GrantableType{
-					all(connectors.GrantableType{Type: "team", Edge: connectors.EdgeMember, Privileges: membership[:1], Default: membership[:1]}),
-					all(connectors.GrantableType{Type: "user", Edge: connectors.EdgeIdentity, Privileges: membership[:1], Default: membership[:1]}),
-					all(connectors.GrantableType{Type: "table", Edge: connectors.EdgeResource, Privileges: []string{"SELECT"}, Default: []string{"SELECT"}}),
+				Grantable: []schemas.GrantableType{
+					all(schemas.GrantableType{Type: "team", Edge: schemas.EdgeMember, Privileges: membership[:1], Default: membership[:1]}),
+					all(schemas.GrantableType{Type: "user", Edge: schemas.EdgeIdentity, Privileges: membership[:1], Default: membership[:1]}),
+					all(schemas.GrantableType{Type: "table", Edge: schemas.EdgeResource, Privileges: []string{"SELECT"}, Default: []string{"SELECT"}}),
 				},
 			},
 		},
@@ -88,11 +87,11 @@ func application() *schemas.Application {
 type world struct {
 	t        testing.TB
 	app      *schemas.Application
-	desc     connectors.Description
+	desc     schemas.Description
 	now      time.Time
 	commit   int
 	docs     []*plan.Document
-	live     map[schemas.Name]connectors.Connection
+	live     map[schemas.Name]schemas.Connection
 	baseline map[string]schemas.BaselineItem
 	ids      int
 	adjust   func(*plan.Input)
@@ -101,7 +100,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	return &world{t: t, app: application(), desc: description(), now: day(0), rules: hold.Rules{Enforce: true},
-		live: map[schemas.Name]connectors.Connection{}, baseline: map[string]schemas.BaselineItem{}}
+		live: map[schemas.Name]schemas.Connection{}, baseline: map[string]schemas.BaselineItem{}}
 }
 
 func (w *world) steps(list ...string) *world {
@@ -260,10 +259,10 @@ func entry(t testing.TB, s string) schemas.Entry {
 }
 
 // parseLive reads name[#id] attribute=value … target:PRIVILEGE[#id][!state] … protected=why.
-func parseLive(s string) connectors.Connection {
+func parseLive(s string) schemas.Connection {
 	f := strings.Fields(s)
 	n, id, _ := strings.Cut(f[0], "#")
-	c := connectors.Connection{Name: name(n), NativeID: id, Payload: map[string]any{}}
+	c := schemas.Connection{Name: name(n), NativeID: id, Payload: map[string]any{}}
 	if c.Type == "role" {
 		c.Payload = map[string]any{"login": false, "limit": -1, "superuser": false, "comment": ""}
 	}
@@ -279,20 +278,20 @@ func parseLive(s string) connectors.Connection {
 		s, state, _ := strings.Cut(s, "!")
 		s, id, _ := strings.Cut(s, "#")
 		target, priv, _ := strings.Cut(s, ":")
-		c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: name(target), TargetID: id, Privilege: priv, State: connectors.EntitlementState(state)})
+		c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: name(target), TargetID: id, Privilege: priv, State: schemas.EntitlementState(state)})
 	}
 	sortEntitlements(c.Entitlements)
 	return c
 }
 
-func sortEntitlements(l []connectors.Entitlement) {
-	slices.SortStableFunc(l, func(a, b connectors.Entitlement) int {
+func sortEntitlements(l []schemas.Entitlement) {
+	slices.SortStableFunc(l, func(a, b schemas.Entitlement) int {
 		return schemas.Key{Target: a.Target, Privilege: a.Privilege}.Compare(schemas.Key{Target: b.Target, Privilege: b.Privilege})
 	})
 }
 
-func (w *world) state() connectors.State {
-	var s connectors.State
+func (w *world) state() schemas.State {
+	var s schemas.State
 	for _, n := range slices.SortedFunc(maps.Keys(w.live), schemas.Name.Compare) {
 		c := w.live[n]
 		c.Payload = maps.Clone(c.Payload)
@@ -345,7 +344,7 @@ func (w *world) run() plan.Result {
 func (w *world) drop(n schemas.Name) {
 	delete(w.live, n)
 	for k, c := range w.live {
-		c.Entitlements = slices.DeleteFunc(slices.Clone(c.Entitlements), func(e connectors.Entitlement) bool { return e.Target == n })
+		c.Entitlements = slices.DeleteFunc(slices.Clone(c.Entitlements), func(e schemas.Entitlement) bool { return e.Target == n })
 		w.live[k] = c
 	}
 }
@@ -369,7 +368,7 @@ func (w *world) apply(o *schemas.Operation) error {
 	if c.Protected != "" {
 		return fmt.Errorf("%s is protected", o.Connection)
 	}
-	i := slices.IndexFunc(c.Entitlements, func(e connectors.Entitlement) bool {
+	i := slices.IndexFunc(c.Entitlements, func(e schemas.Entitlement) bool {
 		return o.Target != nil && e.Target == *o.Target && e.Privilege == o.Privilege && (o.Kind == schemas.OperationGrant || e.TargetID == o.TargetID)
 	})
 	switch o.Kind {
@@ -383,7 +382,7 @@ func (w *world) apply(o *schemas.Operation) error {
 		if _, ok := w.live[*o.Target]; !ok && o.Target.Type == "role" {
 			return fmt.Errorf("%s is not there", *o.Target)
 		}
-		c.Entitlements = append(slices.Clone(c.Entitlements), connectors.Entitlement{Target: *o.Target, TargetID: o.TargetID, Privilege: o.Privilege})
+		c.Entitlements = append(slices.Clone(c.Entitlements), schemas.Entitlement{Target: *o.Target, TargetID: o.TargetID, Privilege: o.Privilege})
 		sortEntitlements(c.Entitlements)
 	case schemas.OperationRevoke:
 		if i < 0 {

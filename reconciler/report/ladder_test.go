@@ -44,7 +44,7 @@ func render(t *testing.T, v any, b bounds) string {
 // Each rung is used exactly from its own size on.
 func TestLadderAtTheLimit(t *testing.T) {
 	t.Parallel()
-	p := large(2, 70, 12, strings.Repeat("🦀", 150))
+	p := large(2, 55, 12, strings.Repeat("🦀", 135))
 	for i, b := range rungs[:len(rungs)-1] {
 		full, next := render(t, p, b), render(t, p, rungs[i+1])
 		if len(next) >= len(full) {
@@ -117,7 +117,7 @@ func TestNothingIsTooLarge(t *testing.T) {
 			for i := range p.Plan.Applications {
 				a := schemas.ApplicationOutcome{Application: unit, Plan: p.Plan.Applications[i], Error: strings.Repeat(unit+"\n", 9)}
 				a.Plan.Findings = p.Errors
-				for range 60 {
+				for range 6 {
 					a.Plan.Unmanaged = append(a.Plan.Unmanaged, p.Already...)
 					a.Plan.Pending = append(a.Plan.Pending, schemas.PendingEntitlement{Key: p.Already[0], State: schemas.EntitlementState(unit)})
 				}

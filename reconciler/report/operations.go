@@ -62,6 +62,26 @@ func (b *builder) subject(o *schemas.Operation) line {
 	return join(", ", parts...)
 }
 
+// written is what the request names, where the application has another name for it by now, or lists the membership at its
+// other end.
+func (b *builder) written(o *schemas.Operation) line {
+	if o.WrittenTarget == nil && o.WrittenConnection == nil {
+		return nil
+	}
+	k := schemas.Key{Connection: o.Connection, Privilege: o.Privilege}
+	if o.WrittenConnection != nil {
+		k.Connection = *o.WrittenConnection
+	}
+	if o.Target == nil {
+		return say("requested as {}", b.of(k.Connection))
+	}
+	k.Target = *o.Target
+	if o.WrittenTarget != nil {
+		k.Target = *o.WrittenTarget
+	}
+	return say("requested as {}", b.key(k))
+}
+
 // details are the differences of attributes that have no room in the row. Those of deletions are left out.
 func (b *builder) details(o *schemas.Operation) []line {
 	if o.Kind != schemas.OperationCreate && o.Kind != schemas.OperationUpdate || !b.complete {
@@ -174,6 +194,9 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 			effects = nil
 		} else if len(effects) == 0 && noEffect && o.Kind != schemas.OperationCreate && o.Kind != schemas.OperationUpdate {
 			effects = []line{say("no effective access changes").In(faint)}
+		}
+		if l := b.written(o); !l.Empty() {
+			r.More = append(r.More, l)
 		}
 		r.More = append(append(r.More, b.details(o)...), effects...)
 		if shared == nil {

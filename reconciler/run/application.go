@@ -30,7 +30,8 @@ type application struct {
 	next       time.Time // when a start or an expiry changes the desired state
 	release    release
 	remembered func(string) (schemas.BaselineItem, bool)
-	// interrupted are the operations of runs that were cut short between the intent and the read-back, by item.
+	// interrupted are the operations of earlier runs whose effect no read-back has shown, by item: a run was cut short, or
+	// the application accepted them and didn't show them.
 	interrupted map[string]schemas.Operation
 	// fulfilments are the operations that somebody outside was asked for; lookAgain is when to check on them, zero for never.
 	fulfilments *fulfilments
@@ -71,6 +72,9 @@ func (a *application) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if err := a.live.read(ctx, desired); err != nil {
+		return err
+	}
+	if _, err := a.live.follow(ctx, desired, a.remembered); err != nil {
 		return err
 	}
 	a.input = plan.Input{Desired: desired, Baseline: a.remembered, Now: now}
@@ -149,7 +153,7 @@ func (a *application) carryOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && len(a.interrupted) == 0 && done && a.release.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
+	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && a.stillOpen() && done && a.release.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
 		return nil // nothing to do, nothing to remember: the ledger stays as it is
 	}
 	digest, err := plan.Digest([]schemas.ApplicationPlan{a.outcome.Plan})
@@ -204,6 +208,33 @@ func (a *application) carryOut(ctx context.Context) error {
 	a.config.Step("verified")
 	a.scheduleNextLook()
 	return a.end(ctx, info, after)
+}
+
+// stillOpen reports whether what was read decides nothing about the intents that are open.
+func (a *application) stillOpen() bool {
+	if len(a.interrupted) == 0 {
+		return true
+	}
+	open := a.notSeen(&a.result)
+	for item, o := range a.interrupted {
+		if !open(item, &o) {
+			return false
+		}
+	}
+	return true
+}
+
+// notSeen returns a function that reports whether an intended effect is still missing in a plan, or waits for somebody.
+func (a *application) notSeen(seen *plan.Result) func(item string, o *schemas.Operation) bool {
+	missing := map[string]bool{}
+	for i := range seen.Plan.Operations {
+		missing[seen.Plan.Operations[i].ID] = true
+	}
+	pending := map[string]bool{}
+	for i := range seen.Plan.Pending {
+		pending[plan.EntitlementItem(seen.Plan.Pending[i].Key)] = true
+	}
+	return func(item string, o *schemas.Operation) bool { return missing[o.ID] || pending[item] }
 }
 
 // afterFailure reads back after a write that failed, since an answer may have been lost: the report shows the

@@ -54,7 +54,7 @@ func (a *application) classifyFulfilments() {
 	unknown := p.Incomplete != "" || a.result.Shrunken
 	seen := func(f *ledger.Fulfilment) bool {
 		// For an application that nobody can read, the answer itself is the evidence.
-		return plan.Seen(&f.Plan, a.live.state) && (a.live.attested == nil || f.State == ledger.FulfilmentApplied)
+		return plan.Seen(&f.Plan, a.live.state) && (a.live.attested == nil || f.State == schemas.FulfilmentApplied)
 	}
 	a.fulfilments.Review = fulfilment.Classify(a.app, a.fulfilments.Asked, a.fulfilments.Gone, seen, p, unknown, a.input.Now)
 	p.Findings = append(p.Findings, a.fulfilments.findings...)
@@ -88,7 +88,7 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 	tickets := map[string]bool{}
 	for _, id := range a.fulfilments.Seen {
 		f := a.fulfilments.Asked[id]
-		if f.State != ledger.FulfilmentApplied {
+		if f.State != schemas.FulfilmentApplied {
 			out := fulfilment.OutcomeOf(&f, schemas.FulfilmentApplied, schemas.FulfilledByRead, a.now())
 			out.Fulfilment.Message = "the application shows it"
 			if err := a.recordOutcome(ctx, &f, out, a.id); err != nil {
@@ -134,9 +134,9 @@ func (a *application) recordSeen(ctx context.Context, ours map[string]bool) erro
 // verified is the status of a read-back that shows the effect.
 func (a *application) verified() schemas.VerificationState {
 	if a.live.attested != nil {
-		return ledger.FulfilmentAttested
+		return schemas.FulfilmentAttested
 	}
-	return ledger.FulfilmentVerified
+	return schemas.FulfilmentVerified
 }
 
 // withdraw cancels operations that are no longer wanted. Where that fails, they stay as they are, and nothing else is
@@ -145,9 +145,9 @@ func (a *application) withdraw(ctx context.Context) error {
 	tickets := map[string]string{}
 	for _, id := range slices.Sorted(maps.Keys(a.fulfilments.Vanished)) {
 		f, why := a.fulfilments.Asked[id], a.fulfilments.Vanished[id]
-		out := fulfilment.OutcomeOf(&f, ledger.FulfilmentWithdrawn, schemas.FulfilledByPlan, a.now())
+		out := fulfilment.OutcomeOf(&f, schemas.FulfilmentWithdrawn, schemas.FulfilledByPlan, a.now())
 		out.Fulfilment.Message = why
-		open := f.State == ledger.FulfilmentSubmitting || f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentApplied
+		open := f.State == schemas.FulfilmentSubmitting || f.State == schemas.FulfilmentPending || f.State == schemas.FulfilmentApplied
 		if open && f.Via == schemas.ProvisioningWebhook {
 			switch err := a.cancelWebhook(ctx, &f, why); {
 			case errors.Is(err, errNotTold):
@@ -160,7 +160,7 @@ func (a *application) withdraw(ctx context.Context) error {
 		if err := a.recordOutcome(ctx, &f, out, a.id); err != nil {
 			return err
 		}
-		f.State = ledger.FulfilmentWithdrawn
+		f.State = schemas.FulfilmentWithdrawn
 		a.fulfilments.Asked[id] = f
 		a.outcome.Withdrawn = append(a.outcome.Withdrawn, f.Plan)
 		if f.Via == schemas.ProvisioningTicket && f.To != "" {
@@ -178,13 +178,13 @@ func (a *application) recordDiffering(ctx context.Context) error {
 	for _, id := range a.fulfilments.Differing {
 		f := a.fulfilments.Asked[id]
 		op := f.Plan
-		v := schemas.VerificationRecord{Operation: id, Status: ledger.FulfilmentDiffers, Before: op.Before, After: op.After}
+		v := schemas.VerificationRecord{Operation: id, Status: schemas.FulfilmentDiffers, Before: op.Before, After: op.After}
 		a.outcome.Verifications = append(a.outcome.Verifications, v)
 		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &op, Verification: &v, Note: "reported as done, not found in the application"}
 		if err := a.append(ctx, rec); err != nil {
 			return err
 		}
-		f.State = ledger.FulfilmentDiffers
+		f.State = schemas.FulfilmentDiffers
 		a.fulfilments.Asked[id] = f
 	}
 	return nil

@@ -101,7 +101,7 @@ func (a *application) submit(ctx context.Context, ops []schemas.Operation) (done
 		f, ok := a.fulfilments.Asked[o.ID]
 		token := a.result.Tokens[o.ID]
 		switch {
-		case ok && f.State == ledger.FulfilmentSubmitting && f.Via == o.Provisioning && plan.SameEffect(&f.Plan, o):
+		case ok && f.State == schemas.FulfilmentSubmitting && f.Via == o.Provisioning && plan.SameEffect(&f.Plan, o):
 			// The request may have arrived: it is sent again unchanged, to the webhook's current address.
 			if f.Via == schemas.ProvisioningWebhook {
 				f.To = fulfilment.HostOf(a.app.Spec.Webhook().URL)
@@ -114,10 +114,10 @@ func (a *application) submit(ctx context.Context, ops []schemas.Operation) (done
 			rec := schemas.FulfilmentRecord{Operation: o.ID, Submission: fulfilment.SubmissionOf(o, token, round), Round: round, Via: o.Provisioning, Token: token}
 			if o.Provisioning == schemas.ProvisioningWebhook {
 				rec.To = fulfilment.HostOf(a.app.Spec.Webhook().URL)
-			} else if ok && f.Via == o.Provisioning && !a.fulfilments.Gone[o.ID] && f.State != ledger.FulfilmentWithdrawn {
+			} else if ok && f.Via == o.Provisioning && !a.fulfilments.Gone[o.ID] && f.State != schemas.FulfilmentWithdrawn {
 				rec.To, rec.URL = f.To, f.URL // the same ticket is reopened
 			}
-			f = ledger.Fulfilment{FulfilmentRecord: rec, Application: a.app.Name, State: ledger.FulfilmentSubmitting, Since: now, Changed: now, Run: a.id, Plan: *o}
+			f = ledger.Fulfilment{FulfilmentRecord: rec, Application: a.app.Name, State: schemas.FulfilmentSubmitting, Since: now, Changed: now, Run: a.id, Plan: *o}
 		}
 		list = append(list, &f)
 	}
@@ -178,11 +178,11 @@ func (a *application) splitDependents(direct, others []schemas.Operation) (todo,
 func (a *application) scheduleNextLook() {
 	now := a.now()
 	for _, f := range a.fulfilments.Asked {
-		if f.Run != a.id || !fulfilment.Awaited(&f) || f.State == ledger.FulfilmentSubmitting {
+		if f.Run != a.id || !fulfilment.Awaited(&f) || f.State == schemas.FulfilmentSubmitting {
 			continue
 		}
 		at := now.Add(time.Minute)
-		if f.State == ledger.FulfilmentFailed {
+		if f.State == schemas.FulfilmentFailed {
 			at = now.Add(fulfilment.Grace(a.app, f.Round))
 		}
 		if a.lookAgain.IsZero() || at.Before(a.lookAgain) {

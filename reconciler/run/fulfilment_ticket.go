@@ -104,7 +104,7 @@ func (a *application) readTicket(ctx context.Context, to string) error {
 	if t != nil {
 		// Operations that were never written into the ticket are not part of it: nothing done there concerns them.
 		rows = slices.DeleteFunc(rows, func(f ledger.Fulfilment) bool {
-			return f.State == ledger.FulfilmentSubmitting && !fulfilment.Mentions(t.Body, f.Submission)
+			return f.State == schemas.FulfilmentSubmitting && !fulfilment.Mentions(t.Body, f.Submission)
 		})
 	}
 	open := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return fulfilment.Awaited(&f) })
@@ -121,7 +121,7 @@ func (a *application) readTicket(ctx context.Context, to string) error {
 		return nil
 	case !open && t.Open:
 		comment := ""
-		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return f.State == ledger.FulfilmentAttested }) {
+		if slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool { return f.State == schemas.FulfilmentAttested }) {
 			// The person who closed it reported it as done. That is the only evidence, and other operations may rely on it by now.
 			a.ticketFinding(rows, "ticket-reopened", fmt.Sprintf("the ticket %s was reopened after its operations were reported as done; they still count as done", to),
 				"if they are not done, revoke them in a request, and grant them again in another")
@@ -148,12 +148,12 @@ func (a *application) ticketFinding(rows []ledger.Fulfilment, code, message, fix
 // ticketOpen takes back an earlier closing, and restores a text that somebody changed.
 func (a *application) ticketOpen(ctx context.Context, tickets Tickets, t *forge.Ticket, rows []ledger.Fulfilment) error {
 	for _, f := range rows {
-		if f.State != ledger.FulfilmentFailed && f.State != ledger.FulfilmentApplied {
+		if f.State != schemas.FulfilmentFailed && f.State != schemas.FulfilmentApplied {
 			continue
 		}
 		out := fulfilment.OutcomeOf(&f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
 		out.Fulfilment.Message = "reopened"
-		back := f.State == ledger.FulfilmentApplied && a.live.attested != nil
+		back := f.State == schemas.FulfilmentApplied && a.live.attested != nil
 		if err := a.recordTicketOutcome(ctx, &f, out); err != nil {
 			return err
 		}
@@ -207,7 +207,7 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forg
 	why, known := a.mayClose(closing, rows)
 	// After a closing was accepted, a changed text doesn't contradict it: our own text changes when the owners do.
 	tampered := slices.ContainsFunc(rows, func(f ledger.Fulfilment) bool {
-		return f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentSubmitting
+		return f.State == schemas.FulfilmentPending || f.State == schemas.FulfilmentSubmitting
 	}) && fulfilment.Tampered(text.Body(), t.Body)
 	if why == "" && tampered {
 		// The person who closed it did what they read there.
@@ -224,7 +224,7 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forg
 			return err
 		}
 		for _, f := range rows {
-			if f.State == ledger.FulfilmentPending || f.State == ledger.FulfilmentSubmitting {
+			if f.State == schemas.FulfilmentPending || f.State == schemas.FulfilmentSubmitting {
 				out := fulfilment.OutcomeOf(&f, schemas.FulfilmentPending, schemas.FulfilledByTicket, a.now())
 				out.Fulfilment.Message = "closed, which does not count: " + why
 				if err := a.recordTicketOutcome(ctx, &f, out); err != nil {
@@ -235,7 +235,7 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forg
 		return nil
 	}
 	for _, f := range rows {
-		if f.State != ledger.FulfilmentPending && f.State != ledger.FulfilmentSubmitting {
+		if f.State != schemas.FulfilmentPending && f.State != schemas.FulfilmentSubmitting {
 			continue
 		}
 		out := fulfilment.OutcomeOf(&f, schemas.FulfilmentApplied, schemas.FulfilledByTicket, a.now())
@@ -293,8 +293,8 @@ func (a *application) ticketText(ctx context.Context, rows []ledger.Fulfilment) 
 		}
 		t.Document = fulfilment.LastDocument(&f.Plan)
 		t.Source = a.fulfilments.sources[t.Document].FulfilmentSource
-		t.Items = append(t.Items, fulfilment.Item{Submission: f.Submission, Operation: &f.Plan, Withdrawn: f.State == ledger.FulfilmentWithdrawn,
-			Done: f.State == ledger.FulfilmentVerified || f.State == ledger.FulfilmentAttested})
+		t.Items = append(t.Items, fulfilment.Item{Submission: f.Submission, Operation: &f.Plan, Withdrawn: f.State == schemas.FulfilmentWithdrawn,
+			Done: f.State == schemas.FulfilmentVerified || f.State == schemas.FulfilmentAttested})
 	}
 	return t, nil
 }
@@ -321,7 +321,7 @@ func (a *application) updateTicket(ctx context.Context, to, comment string) {
 			switch {
 			case fulfilment.Awaited(&f):
 				e.State = ""
-			case f.State != ledger.FulfilmentWithdrawn && e.State != "":
+			case f.State != schemas.FulfilmentWithdrawn && e.State != "":
 				e.State = forge.StateCompleted
 			}
 		}

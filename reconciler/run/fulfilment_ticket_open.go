@@ -40,7 +40,7 @@ func (a *application) openTickets(ctx context.Context, list []*ledger.Fulfilment
 				return errors.Join(err, ctx.Err())
 			}
 			for _, f := range groups[d] {
-				if f.State == ledger.FulfilmentSubmitting {
+				if f.State == schemas.FulfilmentSubmitting {
 					if err := a.reportOutcome(ctx, f, a.undelivered(f, started, 1, err)); err != nil {
 						return err
 					}

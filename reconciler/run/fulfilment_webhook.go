@@ -130,7 +130,7 @@ func (a *application) holdUntold(f *ledger.Fulfilment, err error) {
 var errNotTold = errors.New("they could not be notified")
 
 // unable returns the ways of provisioning that this run cannot use, and why.
-func (r *Runner) unable(app *schemas.Application, settings *schemas.Settings, d connectors.Description) map[schemas.Provisioning]string {
+func (r *Runner) unable(app *schemas.Application, settings *schemas.Settings, d schemas.Description) map[schemas.Provisioning]string {
 	out := map[schemas.Provisioning]string{}
 	for p, f := range hold.Unprovisionable(app, settings.Spec.Forge.Kind, d) {
 		out[p] = fmt.Sprintf("provisioning %s, and %s: %s", p, f.Why, f.Fix)

@@ -31,9 +31,9 @@ func (r *Runner) configure(app *schemas.Application, applying bool) (connectors.
 type liveApplication struct {
 	app         *schemas.Application
 	reader      connectors.Reader
-	description connectors.Description
-	state       connectors.State
-	complete    connectors.State // where state is a part, the state that it was taken from
+	description schemas.Description
+	state       schemas.State
+	complete    schemas.State // where state is a part, the state that it was taken from
 	// attested holds the operations reported as done, for an application that nothing can read; nil for others.
 	attested *plan.Attested
 }
@@ -81,7 +81,7 @@ func (l *liveApplication) readFrom(ctx context.Context, desired *plan.Desired, r
 	if l.attested != nil {
 		return nil // the diff asks, with the desired state
 	}
-	sel := connectors.Selection{Scope: l.app.Spec.Scope, Reach: reach}
+	sel := schemas.Selection{Scope: l.app.Spec.Scope, Reach: reach}
 	for _, c := range desired.Connections {
 		if !plan.InScope(l.app, c.Name) {
 			sel.Names = append(sel.Names, c.Name)
@@ -92,6 +92,50 @@ func (l *liveApplication) readFrom(ctx context.Context, desired *plan.Desired, r
 		return fmt.Errorf("read %s: %w", l.app.Name, err)
 	}
 	return nil
+}
+
+// follow reads the connections that requests name and that have another name now, by the ids that were remembered, and
+// returns their present names.
+func (l *liveApplication) follow(ctx context.Context, desired *plan.Desired, remembered func(string) (schemas.BaselineItem, bool)) (map[schemas.Name]bool, error) {
+	if l.attested != nil || !l.description.NativeIDs {
+		return nil, nil
+	}
+	byID := map[schemas.Name]schemas.Name{} // type and id to name
+	for i := range l.state.Connections {
+		c := &l.state.Connections[i]
+		byID[schemas.Name{Type: c.Type, SourceName: c.NativeID}] = c.Name
+	}
+	present := map[schemas.Name]bool{}
+	lost := map[string][]string{}
+	for _, c := range desired.Connections {
+		id := plan.RememberedID(c, remembered)
+		if id == "" {
+			continue
+		}
+		if n, ok := byID[schemas.Name{Type: c.Type, SourceName: id}]; !ok {
+			lost[c.Type] = append(lost[c.Type], id)
+		} else if n != c.Name {
+			present[n] = true
+		}
+	}
+	if len(lost) == 0 {
+		return present, nil
+	}
+	found, err := l.reader.Read(ctx, schemas.Selection{IDs: lost})
+	if err != nil {
+		return nil, fmt.Errorf("read %s by id: %w", l.app.Name, err)
+	}
+	for _, c := range found.Connections {
+		if slices.Contains(lost[c.Type], c.NativeID) {
+			l.state.Connections = append(l.state.Connections, c)
+			present[c.Name] = true
+		}
+	}
+	if l.state.Incomplete == "" {
+		l.state.Incomplete = found.Incomplete
+	}
+	slices.SortStableFunc(l.state.Connections, func(a, b schemas.Connection) int { return a.Compare(b.Name) })
+	return present, nil
 }
 
 // diff plans, looks up the targets of missing grants and of revokes that take nothing, and plans again with the answers.
@@ -125,7 +169,7 @@ func (l *liveApplication) diff(ctx context.Context, in plan.Input) (plan.Result,
 	if len(wanted) == 0 {
 		return res, nil
 	}
-	in.Targets = map[schemas.Name][]connectors.Item{}
+	in.Targets = map[schemas.Name][]schemas.Item{}
 	for _, typ := range slices.Sorted(maps.Keys(wanted)) {
 		q := connectors.Query{Type: typ, Names: slices.Sorted(maps.Keys(wanted[typ]))}
 		for {

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -18,13 +19,13 @@ import (
 // Proposal is the change that a preview is about. *judge.Examination is one.
 type Proposal interface {
 	// Closure returns the connections of an application that affect who gains what by the change.
-	Closure(ctx context.Context, application string, description connectors.Description) (map[schemas.Name]bool, error)
+	Closure(ctx context.Context, application string, description schemas.Description) (map[schemas.Name]bool, error)
 	// Fold returns the desired state of the connections before and after the change.
-	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description connectors.Description, now time.Time) (before, after *plan.Desired, err error)
+	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description schemas.Description, now time.Time) (before, after *plan.Desired, err error)
 	// Operations are the change's own, without regard to live state.
 	Operations(application string) []schemas.Operation
 	// Around returns the connections whose documents decide what identities hold.
-	Around(ctx context.Context, application string, identities []schemas.Name, description connectors.Description) (map[schemas.Name]bool, error)
+	Around(ctx context.Context, application string, identities []schemas.Name, description schemas.Description) (map[schemas.Name]bool, error)
 }
 
 // Foreseen is what a change would do to one application as it is now.
@@ -52,13 +53,13 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 			r.config.Logger.Warn("close the application", "application", app.Name, "error", err)
 		}
 	}()
-	set, err := live.readClosure(ctx, change)
-	if err != nil {
-		return nil, err
-	}
 	remembered, err := Baseline(ctx, base.Ledger, app.Name)
 	if err != nil {
 		return nil, &LedgerError{err}
+	}
+	set, err := live.readClosure(ctx, change, remembered)
+	if err != nil {
+		return nil, err
 	}
 	before, after, err := change.Fold(ctx, app.Name, set, live.description, now)
 	if err != nil {
@@ -93,6 +94,7 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 	hold.Operations(&out.Plan, hold.Rules{Limits: hold.Limits(judged, base.Settings), Shrunken: toBe.Shrunken, Enforce: true,
 		Outside: waiting.Holds, Unable: r.unable(judged, base.Settings, live.description)})
 	live.effects(out, asIs, toBe)
+	live.foresee(ctx, &out.Plan)
 	if out.ByLive, err = live.beyond(ctx, change, set, after, toBe.Plan.Operations, remembered, now); err != nil {
 		return nil, &LedgerError{err}
 	}
@@ -138,6 +140,25 @@ func (l *liveApplication) beyond(ctx context.Context, change Proposal, set map[s
 	return find(after), nil
 }
 
+// foresee adds a finding for each operation that the application is known to refuse. Failing to find that out keeps
+// nobody from reviewing the change.
+func (l *liveApplication) foresee(ctx context.Context, p *schemas.ApplicationPlan) {
+	f, ok := l.reader.(connectors.Foreseer)
+	if !ok || l.attested != nil {
+		return
+	}
+	direct := slices.DeleteFunc(slices.Clone(p.Operations), func(o schemas.Operation) bool { return o.Provisioning != schemas.ProvisioningDirect })
+	if len(direct) == 0 {
+		return
+	}
+	found, err := f.Foresee(ctx, direct)
+	if err != nil {
+		found = []schemas.Finding{{Code: "not-foreseen", Severity: schemas.SeverityWarning, Application: l.app.Name,
+			Message: fmt.Sprintf("what %s would refuse is unknown: %v", l.app.Name, err), Fix: "preview again, or look yourself"}}
+	}
+	p.Findings = append(p.Findings, found...)
+}
+
 // effects separates the change's operations from those that the base alone would need, and finds who gains and loses by
 // them.
 func (l *liveApplication) effects(out *Foreseen, asIs, toBe plan.Result) {
@@ -166,7 +187,7 @@ func (l *liveApplication) effects(out *Foreseen, asIs, toBe plan.Result) {
 }
 
 // readClosure reads the application, and leaves in the state the connections that affect the change.
-func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map[schemas.Name]bool, error) {
+func (l *liveApplication) readClosure(ctx context.Context, change Proposal, remembered func(string) (schemas.BaselineItem, bool)) (map[schemas.Name]bool, error) {
 	set, err := change.Closure(ctx, l.app.Name, l.description)
 	if err != nil {
 		return nil, err
@@ -178,12 +199,21 @@ func (l *liveApplication) readClosure(ctx context.Context, change Proposal) (map
 	if err := l.readFrom(ctx, names, true); err != nil {
 		return nil, err
 	}
+	present, err := l.follow(ctx, names, remembered)
+	if err != nil {
+		return nil, err
+	}
 	// The diff is about the change's connections; who gains what is asked of all that was read.
 	l.complete = l.state
-	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c connectors.Connection) bool { return !set[c.Name] || c.Foreign })
+	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c schemas.Connection) bool {
+		return !present[c.Name] && (!set[c.Name] || c.Foreign)
+	})
+	for i := range l.state.Connections {
+		l.state.Connections[i].Foreign = false // a request names it, under a former name
+	}
 	foreign := map[schemas.Name]bool{}
 	for i := range l.complete.Connections {
-		if c := &l.complete.Connections[i]; c.Foreign {
+		if c := &l.complete.Connections[i]; c.Foreign && !present[c.Name] {
 			foreign[c.Name] = true
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
@@ -12,8 +11,8 @@ import (
 
 // Reading is an application's live state, with its desired state.
 type Reading struct {
-	Description connectors.Description
-	State       connectors.State
+	Description schemas.Description
+	State       schemas.State
 	Desired     *plan.Desired
 	// Attested means that nothing can read the application: the state holds the operations reported as done.
 	Attested bool

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/graph"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/plan"
@@ -30,7 +29,7 @@ type Gains struct {
 // gains finds what the operations give beyond the documents. state is the live state as far as nesting leads, desired
 // what all documents want, remembered what was
 // verified before, and ops the operations in the order of their approval: each is judged on those before it.
-func gains(application string, description connectors.Description, state connectors.State, desired *plan.Desired, ops []*schemas.Operation, removals []schemas.Operation,
+func gains(application string, description schemas.Description, state schemas.State, desired *plan.Desired, ops []*schemas.Operation, removals []schemas.Operation,
 	remembered func(string) (schemas.BaselineItem, bool)) Gains {
 	out := Gains{Of: map[string]graph.Gain{}, Left: map[string][]schemas.Name{}}
 	wanted := plan.Documented(desired, description)
@@ -83,7 +82,7 @@ func gains(application string, description connectors.Description, state connect
 }
 
 // memberships are the live memberships in a connection, by key, each with the member.
-func memberships(description connectors.Description, state connectors.State, connection schemas.Name) map[schemas.Key]schemas.Name {
+func memberships(description schemas.Description, state schemas.State, connection schemas.Name) map[schemas.Key]schemas.Name {
 	out := map[schemas.Key]schemas.Name{}
 	for i := range state.Connections {
 		c := &state.Connections[i]
@@ -93,9 +92,9 @@ func memberships(description connectors.Description, state connectors.State, con
 			k := schemas.Key{Connection: c.Name, Target: e.Target, Privilege: e.Privilege}
 			switch target, _ := typ.Target(e.Target.Type); {
 			case e.Privilege != schemas.PrivilegeMember:
-			case c.Name == connection && (target.Edge == connectors.EdgeIdentity || target.Edge == connectors.EdgeMember):
+			case c.Name == connection && (target.Edge == schemas.EdgeIdentity || target.Edge == schemas.EdgeMember):
 				out[k] = e.Target
-			case e.Target == connection && target.Edge == connectors.EdgeConnection:
+			case e.Target == connection && target.Edge == schemas.EdgeConnection:
 				out[k] = c.Name
 			}
 		}
@@ -260,7 +259,7 @@ func peopleOf(directory People, application string, identities []schemas.Name) (
 }
 
 // privilegedRights names the powerful ones.
-func privilegedRights(app *schemas.Application, description connectors.Description, rights []schemas.Access) []string {
+func privilegedRights(app *schemas.Application, description schemas.Description, rights []schemas.Access) []string {
 	var out []string
 	for _, r := range rights {
 		if plan.PrivilegedAccess(app, description, r) {

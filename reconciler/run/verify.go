@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -100,7 +99,7 @@ func (a *application) verify(ctx context.Context, todo []schemas.Operation, ours
 					break
 				}
 			}
-			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == ledger.FulfilmentApplied {
+			if f, asked := a.fulfilments.Asked[o.ID]; asked && f.State == schemas.FulfilmentApplied {
 				f.State = string(v.Status)
 				a.fulfilments.Asked[o.ID] = f
 			}
@@ -168,7 +167,7 @@ func (a *application) foundInEffect(o *schemas.Operation) schemas.Record {
 	return schemas.Record{Type: schemas.RecordOutcome, Operation: o, Outcome: &out, Note: "the application did not confirm it, and the read-back shows it"}
 }
 
-// recover closes the intents of runs that were cut short: an intended effect that is there now was theirs.
+// recover closes the intents whose effect no read-back had shown: an intended effect that is there now was theirs.
 func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[string]bool) (map[string]bool, error) {
 	if len(a.interrupted) == 0 || a.outcome.Plan.Incomplete != "" || seen.Plan.Incomplete != "" {
 		return ours, nil
@@ -177,22 +176,15 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 	for _, s := range seen.Settled {
 		settled[s.Item] = s
 	}
-	differs := map[string]bool{}
-	for _, o := range seen.Plan.Operations {
-		differs[o.ID] = true
-	}
-	pending := map[string]bool{}
-	for _, p := range seen.Plan.Pending {
-		pending[plan.EntitlementItem(p.Key)] = true
-	}
+	open := a.notSeen(seen)
 	var records []schemas.Record
 	for _, item := range slices.Sorted(maps.Keys(a.interrupted)) {
 		o := a.interrupted[item]
-		if differs[o.ID] || pending[item] {
-			continue // held back now, or waiting for somebody: the intent stays open until it is carried out
+		if open(item, &o) {
+			continue // it isn't carried out or not shown: the intent stays open until it is seen
 		}
 		v := schemas.VerificationRecord{Operation: o.ID, Status: schemas.VerificationVerified, Before: o.Before, After: o.After}
-		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "an earlier run was cut short after its intent"}
+		rec := schemas.Record{Type: schemas.RecordVerification, Operation: &o, Verification: &v, Note: "the effect of an earlier run's intent is seen"}
 		items := []string{item}
 		if o.Kind == schemas.OperationCreate {
 			items = append(items, plan.PayloadItem(o.Connection))
@@ -205,7 +197,7 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 			}
 		}
 		if len(rec.Baseline) == 0 && !o.Removes() {
-			v.Status, rec.Note = schemas.VerificationDiffers, "an earlier run was cut short after its intent, and nothing wants it now"
+			v.Status, rec.Note = schemas.VerificationSuperseded, "the effect of an earlier run's intent was not seen, and nothing requires it now"
 		}
 		records = append(records, rec)
 	}
@@ -215,6 +207,9 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 func (a *application) readBack(ctx context.Context) (plan.Result, error) {
 	// The wanted state is that of the plan: an expiry that falls between is the next run's.
 	if err := a.live.read(ctx, a.input.Desired); err != nil {
+		return plan.Result{}, err
+	}
+	if _, err := a.live.follow(ctx, a.input.Desired, a.remembered); err != nil {
 		return plan.Result{}, err
 	}
 	return a.live.diff(ctx, a.input)

@@ -139,7 +139,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 // application.
 func checkTogether(all []schemas.Document, unread bool, registry connectors.Registry, fail func(schemas.ErrorList), refuse func(path, msg, fix string)) {
 	checker := strict.NewChecker()
-	apps := map[string]connectors.Description{}
+	apps := map[string]schemas.Description{}
 	unknown := map[string]bool{} // applications whose types are unknown, so that their requests cannot be checked
 	lacks := map[string]map[schemas.Provisioning]hold.Fault{}
 	forge := "local"
@@ -149,33 +149,35 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 		}
 	}
 	for _, d := range all {
-		switch v := d.Value.(type) {
-		case *schemas.Application:
-			c, ok := registry.Get(v.Spec.Connector)
-			if !ok {
-				fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("unknown connector %q", v.Spec.Connector),
-					Hint: fmt.Sprintf("the connectors are %s; if the connector is a separate program, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
-				unknown[v.Name] = true
-				continue
-			}
-			desc := c.Describe()
-			fail(checker.Config(d, desc.Config))
-			if own, is := c.(connectors.Configured); is {
-				var err error
-				if desc, err = own.DescribeConfig(v.Spec.Config); err != nil {
-					fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
+		schemas.VisitContent(d.Value, nil,
+			func(v *schemas.Application) {
+				c, ok := registry.Get(v.Spec.Connector)
+				if !ok {
+					fail(schemas.ErrorList{{Position: d.At("spec.connector"), Field: "spec.connector", Msg: fmt.Sprintf("unknown connector %q", v.Spec.Connector),
+						Hint: fmt.Sprintf("the connectors are %s; if the connector is a separate program, run with --exec %s=/path/to/program", strings.Join(registry.Names(), ", "), v.Spec.Connector)}})
 					unknown[v.Name] = true
-					continue
+					return
 				}
-			}
-			fail(judge.TypeErrors(d, &v.Spec, desc))
-			apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
-			fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
-		case *schemas.People:
-			if _, err := signoff.NewDirectory(v.Spec); err != nil {
-				refuse(d.Position.Path, err.Error(), "")
-			}
-		}
+				desc := c.Describe()
+				fail(checker.Config(d, desc.Config))
+				if own, is := c.(connectors.Configured); is {
+					var err error
+					if desc, err = own.DescribeConfig(v.Spec.Config); err != nil {
+						fail(schemas.ErrorList{{Position: d.At("spec.config"), Field: "spec.config", Msg: err.Error()}})
+						unknown[v.Name] = true
+						return
+					}
+				}
+				fail(judge.TypeErrors(d, &v.Spec, desc))
+				apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
+				fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
+			},
+			nil,
+			func(v *schemas.People) {
+				if _, err := signoff.NewDirectory(v.Spec); err != nil {
+					refuse(d.Position.Path, err.Error(), "")
+				}
+			}, nil)
 	}
 	for _, d := range all {
 		v, ok := d.Value.(*schemas.Request)
@@ -225,7 +227,7 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 }
 
 // wrongTarget returns the error for a type that cannot be granted to connections of typ.
-func wrongTarget(d schemas.Document, field, target string, typ connectors.ConnectionType, desc connectors.Description) schemas.Error {
+func wrongTarget(d schemas.Document, field, target string, typ schemas.ConnectionType, desc schemas.Description) schemas.Error {
 	for i := range desc.Types {
 		if _, known := desc.Types[i].Target(target); known {
 			return schemas.Error{Position: d.At(field), Field: field, Msg: fmt.Sprintf("a %s cannot be granted to a %s", target, typ.Name),
@@ -235,7 +237,7 @@ func wrongTarget(d schemas.Document, field, target string, typ connectors.Connec
 	return judge.UnknownName(d, field, field, "type", target, targetNames(typ))
 }
 
-func typeNames(desc connectors.Description) []string {
+func typeNames(desc schemas.Description) []string {
 	var names []string
 	for i := range desc.Types {
 		names = append(names, desc.Types[i].Name)
@@ -243,7 +245,7 @@ func typeNames(desc connectors.Description) []string {
 	return names
 }
 
-func targetNames(typ connectors.ConnectionType) []string {
+func targetNames(typ schemas.ConnectionType) []string {
 	var names []string
 	for _, g := range typ.Grantable {
 		names = append(names, g.Type)

@@ -22,17 +22,6 @@ type fieldPlan struct {
 // tags for each document would cost more than all the rest of assigning.
 type structPlans map[reflect.Type][]fieldPlan
 
-func newStructPlans() structPlans {
-	p := structPlans{}
-	for _, v := range []any{
-		schemas.Metadata{}, schemas.ConnectionCreationSpec{}, schemas.ConnectionAssignmentSpec{}, schemas.ConnectionDeletionSpec{}, schemas.ApplicationSpec{},
-		schemas.SettingsSpec{}, schemas.PeopleSpec{}, schemas.AdmissionSpec{}, schemas.BudgetOverrideSpec{}, schemas.AcknowledgementSpec{},
-	} {
-		p.add(reflect.TypeOf(v))
-	}
-	return p
-}
-
 func (p structPlans) add(t reflect.Type) {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()
@@ -140,15 +129,6 @@ func (p structPlans) set(to reflect.Value, from any) error {
 	return fmt.Errorf("the schema lets %s pass where %s belongs", typeName(from), to.Type())
 }
 
-// specOf decodes a document's spec into T.
-func specOf[T any](d *decoder, set *schemaSet, fields map[string]any) *T {
-	spec := new(T)
-	if err := set.plans.set(reflect.ValueOf(spec).Elem(), fields["spec"]); err != nil {
-		d.fail(d.root, nil, err.Error(), "this is a fault of countersign itself")
-	}
-	return spec
-}
-
 // assign fills in the document's metadata and value and checks what no schema can express.
 func (d *decoder) assign(set *schemaSet, doc *schemas.Document, fields map[string]any) {
 	if m, ok := fields["metadata"]; ok {
@@ -158,56 +138,5 @@ func (d *decoder) assign(set *schemaSet, doc *schemas.Document, fields map[strin
 		}
 		d.checkMetadata(&doc.Metadata)
 	}
-	switch doc.Kind {
-	case schemas.KindConnectionCreation:
-		s := specOf[schemas.ConnectionCreationSpec](d, set, fields)
-		doc.Value = d.checkRequest(&schemas.Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
-			Provisioning: s.Provisioning, Connection: s.Connection, Payload: s.Payload})
-	case schemas.KindConnectionAssignment:
-		s := specOf[schemas.ConnectionAssignmentSpec](d, set, fields)
-		doc.Value = d.checkRequest(&schemas.Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
-			Provisioning: s.Provisioning, Connection: s.Connection, Grants: s.Grants, Revokes: s.Revokes})
-	case schemas.KindConnectionDeletion:
-		s := specOf[schemas.ConnectionDeletionSpec](d, set, fields)
-		doc.Value = d.checkRequest(&schemas.Request{Kind: doc.Kind, Metadata: doc.Metadata, Application: s.Application,
-			Provisioning: s.Provisioning, Connection: s.Connection, ReassignTo: s.ReassignTo})
-	case schemas.KindApplication:
-		a := &schemas.Application{Name: doc.Metadata.Name, Spec: *specOf[schemas.ApplicationSpec](d, set, fields), Position: doc.Position}
-		a.Spec.SetDefaults()
-		d.checkApplication(&a.Spec)
-		doc.Value = a
-	case schemas.KindSettings:
-		s := &schemas.Settings{Spec: *specOf[schemas.SettingsSpec](d, set, fields), Position: doc.Position}
-		s.Spec.SetDefaults()
-		d.checkSettings(&s.Spec)
-		doc.Value = s
-	case schemas.KindPeople:
-		p := &schemas.People{Spec: *specOf[schemas.PeopleSpec](d, set, fields), Position: doc.Position}
-		d.checkPeople(&p.Spec)
-		doc.Value = p
-	case schemas.KindAdmission:
-		s := specOf[schemas.AdmissionSpec](d, set, fields)
-		if err := schemas.CheckPath(s.Path); err != nil {
-			d.failPath(err.Error(), "", "spec", "path")
-		}
-		doc.Value = s
-	case schemas.KindBudgetOverride:
-		s := specOf[schemas.BudgetOverrideSpec](d, set, fields)
-		if (s.Limits == schemas.LimitSet{}) {
-			d.failPath("names no limit (expected at least one of attributes, deletions, grants, members, revokes)", "", "spec", "limits")
-		}
-		doc.Value = s
-	case schemas.KindAcknowledgement:
-		s := specOf[schemas.AcknowledgementSpec](d, set, fields)
-		given := 0
-		for _, is := range []bool{s.RewrittenFrom != "", s.FirstRun != "", s.Held != nil} {
-			if is {
-				given++
-			}
-		}
-		if given != 1 {
-			d.failPath("acknowledges not exactly one thing (expected one of first_run, held, rewritten_from)", "write one document for each", "spec")
-		}
-		doc.Value = s
-	}
+	doc.Value = set.kinds[doc.Kind].decode(d, set, doc, fields)
 }

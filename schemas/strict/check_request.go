@@ -12,19 +12,23 @@ func (d *decoder) checkRequest(r *schemas.Request) *schemas.Request {
 	d.checkName(r.Connection.SourceName, "spec", "connection", "source_name")
 	d.checkName(r.Connection.SourceID, "spec", "connection", "source_id")
 	d.checkName(r.ReassignTo, "spec", "reassign_to")
-	if r.Kind == schemas.KindConnectionDeletion && r.ReassignTo != "" && r.ReassignTo == r.Connection.SourceName {
+	schemas.ByRequestKind(r.Kind, func(*schemas.Request) {}, d.checkAssignment, d.checkDeletion)(r)
+	return r
+}
+
+func (d *decoder) checkDeletion(r *schemas.Request) {
+	if r.ReassignTo != "" && r.ReassignTo == r.Connection.SourceName {
 		d.failPath("names the connection that is deleted", "name somebody else", "spec", "reassign_to")
 	}
-	if r.Kind != schemas.KindConnectionAssignment {
-		return r
-	}
+}
+
+func (d *decoder) checkAssignment(r *schemas.Request) {
 	if len(r.Grants) == 0 && len(r.Revokes) == 0 {
 		d.failPath("has neither grants nor revokes (expected one at least)", "", "spec")
 	}
 	d.checkEntries("grants", r.Grants)
 	d.checkEntries("revokes", r.Revokes)
 	d.checkTwice(r)
-	return r
 }
 
 func (d *decoder) checkEntries(list string, entries []schemas.Entry) {

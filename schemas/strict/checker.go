@@ -48,7 +48,7 @@ func (c *Checker) Payload(doc schemas.Document, schema []byte) schemas.ErrorList
 	if !ok {
 		return schemas.ErrorList{{Position: doc.Position, Msg: fmt.Sprintf("a %s document can't have a payload", doc.Kind)}}
 	}
-	if request.Kind != schemas.KindConnectionCreation {
+	if !schemas.ByRequestKind(request.Kind, true, false, false) {
 		return nil
 	}
 	return c.check(doc, schema, request.Payload, "payload", true)

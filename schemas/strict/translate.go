@@ -1,6 +1,8 @@
 package strict
 
 import (
+	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,6 +22,7 @@ type schemaSet struct {
 // kindSchema is the schema of a kind. The kind is the constant: text of the file would keep all of it in memory.
 type kindSchema struct {
 	*jsonschema.Schema
+	decoding
 	kind schemas.Kind
 }
 
@@ -29,9 +32,16 @@ var compiled = sync.OnceValues(func() (*schemaSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := &schemaSet{kinds: map[schemas.Kind]*kindSchema{}, plans: newStructPlans()}
+	set := &schemaSet{kinds: map[schemas.Kind]*kindSchema{}, plans: structPlans{}}
+	set.plans.add(reflect.TypeFor[schemas.Metadata]())
+	known := decodings()
 	for _, k := range schemas.DocumentKinds() {
-		set.kinds[k] = &kindSchema{published[string(k)], k}
+		decoding, ok := known[k]
+		if !ok {
+			return nil, fmt.Errorf("%s documents can't be decoded", k)
+		}
+		set.plans.add(decoding.spec)
+		set.kinds[k] = &kindSchema{published[string(k)], decoding, k}
 	}
 	return set, nil
 })

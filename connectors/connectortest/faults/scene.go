@@ -19,10 +19,10 @@ type scene struct {
 	*harness.Fixture
 	h     Harness
 	ops   []schemas.Operation
-	want  map[schemas.Name][]connectors.Entitlement // the connections' final entitlements
+	want  map[schemas.Name][]schemas.Entitlement // the connections' final entitlements
 	gone  []schemas.Name
-	other connectors.Connection // must not change
-	truth []connectors.Connection
+	other schemas.Connection // must not change
+	truth []schemas.Connection
 	// between is called before each call with a new client, which doesn't know earlier answers.
 	between func()
 }
@@ -47,9 +47,9 @@ func (s *scene) at(t harness.T) *scene {
 
 func newScene(t harness.T, h Harness) *scene {
 	t.Helper()
-	s := &scene{Fixture: harness.Start(t, h.Harness), h: h, between: func() {}, want: map[schemas.Name][]connectors.Entitlement{}}
-	i := slices.IndexFunc(s.Description.Types, func(typ connectors.ConnectionType) bool {
-		return typ.Create && slices.ContainsFunc(typ.Grantable, func(g connectors.GrantableType) bool { return g.Grant && g.Revoke })
+	s := &scene{Fixture: harness.Start(t, h.Harness), h: h, between: func() {}, want: map[schemas.Name][]schemas.Entitlement{}}
+	i := slices.IndexFunc(s.Description.Types, func(typ schemas.ConnectionType) bool {
+		return typ.Create && slices.ContainsFunc(typ.Grantable, func(g schemas.GrantableType) bool { return g.Grant && g.Revoke })
 	})
 	if i < 0 {
 		t.Skip("no connection can be created and granted")
@@ -69,8 +69,8 @@ func newScene(t harness.T, h Harness) *scene {
 
 	create := s.Create(made, s.Payload(typ.Name, 0))
 	s.ops = append(s.ops, create)
-	s.want[loser] = []connectors.Entitlement{harness.Entitlement(stays)}
-	s.want[kept] = []connectors.Entitlement{harness.Entitlement(stranger)}
+	s.want[loser] = []schemas.Entitlement{harness.Entitlement(stays)}
+	s.want[kept] = []schemas.Entitlement{harness.Entitlement(stranger)}
 	if typ.Update {
 		s.ops = append(s.ops, s.Update(kept, s.Payload(typ.Name, 1)))
 	}
@@ -148,7 +148,7 @@ func (s *scene) readAll(cfg connectors.Config, arm func()) {
 	}
 }
 
-func (s *scene) judgeRead(_ context.Context, state connectors.State, err error) {
+func (s *scene) judgeRead(_ context.Context, state schemas.State, err error) {
 	s.T.Helper()
 	switch {
 	case err != nil:
@@ -238,7 +238,7 @@ func (s *scene) done(op schemas.Operation) bool {
 	if c == nil {
 		return false
 	}
-	held := slices.ContainsFunc(c.Entitlements, func(e connectors.Entitlement) bool {
+	held := slices.ContainsFunc(c.Entitlements, func(e schemas.Entitlement) bool {
 		return s.Same(e.Target, *op.Target) && e.Privilege == op.Privilege
 	})
 	return held == (op.Kind == schemas.OperationGrant)

@@ -58,7 +58,7 @@ func ErrorFaults(err error) []string {
 }
 
 // StateFaults lists the faults in a state's form.
-func StateFaults(d connectors.Description, s connectors.State) []string {
+func StateFaults(d schemas.Description, s schemas.State) []string {
 	var faults []string
 	for i, c := range s.Connections {
 		if i > 0 && s.Connections[i-1].Name.Compare(c.Name) > 0 {
@@ -83,10 +83,10 @@ func StateFaults(d connectors.Description, s connectors.State) []string {
 			if j > 0 && c.Entitlements[j-1].Compare(e) >= 0 {
 				faults = append(faults, fmt.Sprintf("entitlements of %q are not sorted, or one is a duplicate: %q %s", c.Name, e.Target, e.Privilege))
 			}
-			if !slices.Contains([]connectors.EntitlementState{"", connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked, connectors.StateUnresolved}, e.State) {
+			if !slices.Contains([]schemas.EntitlementState{"", schemas.StateInvited, schemas.StateExpired, schemas.StateBlocked, schemas.StateUnresolved}, e.State) {
 				faults = append(faults, fmt.Sprintf("an entitlement of %q has the state %q", c.Name, e.State))
 			}
-			if e.State == connectors.StateUnresolved && !e.Foreign {
+			if e.State == schemas.StateUnresolved && !e.Foreign {
 				faults = append(faults, fmt.Sprintf("an unresolved entitlement of %q isn't foreign: %q", c.Name, e.Target))
 			}
 		}
@@ -98,8 +98,8 @@ func StateFaults(d connectors.Description, s connectors.State) []string {
 func Compare() []cmp.Option {
 	return []cmp.Option{
 		cmpopts.EquateEmpty(),
-		cmpopts.IgnoreFields(connectors.Connection{}, "NativeID"),
-		cmpopts.IgnoreFields(connectors.Entitlement{}, "TargetID"),
+		cmpopts.IgnoreFields(schemas.Connection{}, "NativeID"),
+		cmpopts.IgnoreFields(schemas.Entitlement{}, "TargetID"),
 		cmp.FilterPath(func(p cmp.Path) bool { return p.Last().Type() == nil || p.Last().Type().Kind().String() == "interface" },
 			cmp.Transformer("json", Plain)),
 	}

@@ -17,7 +17,7 @@ type Fixture struct {
 	Harness     Harness
 	App         Application
 	Writer      connectors.Writer
-	Description connectors.Description
+	Description schemas.Description
 
 	operations int // so far, for their ids
 }
@@ -56,8 +56,8 @@ func (f *Fixture) Name(typ, word string) schemas.Name {
 }
 
 // Scope selects everything that belongs to this application.
-func (f *Fixture) Scope() connectors.Selection {
-	s := connectors.Selection{Scope: map[string][]string{}}
+func (f *Fixture) Scope() schemas.Selection {
+	s := schemas.Selection{Scope: map[string][]string{}}
 	for _, typ := range f.Description.Types {
 		s.Scope[typ.Name] = []string{f.App.Name("*")}
 	}
@@ -70,7 +70,7 @@ func (f *Fixture) Payload(typ string, i int) map[string]any {
 }
 
 // Read reads a state that must be complete and well-formed.
-func (f *Fixture) Read(sel connectors.Selection) []connectors.Connection {
+func (f *Fixture) Read(sel schemas.Selection) []schemas.Connection {
 	f.T.Helper()
 	s, err := f.Writer.Read(f.T.Context(), sel)
 	if err != nil {
@@ -86,9 +86,9 @@ func (f *Fixture) Read(sel connectors.Selection) []connectors.Connection {
 }
 
 // One reads one connection; nil if it doesn't exist.
-func (f *Fixture) One(c schemas.Name) *connectors.Connection {
+func (f *Fixture) One(c schemas.Name) *schemas.Connection {
 	f.T.Helper()
-	list := f.Read(connectors.Selection{Names: []schemas.Name{c}})
+	list := f.Read(schemas.Selection{Names: []schemas.Name{c}})
 	switch {
 	case len(list) == 0:
 		return nil
@@ -105,7 +105,7 @@ func (f *Fixture) Same(a, b schemas.Name) bool {
 }
 
 // There reads a connection that must exist.
-func (f *Fixture) There(c schemas.Name) *connectors.Connection {
+func (f *Fixture) There(c schemas.Name) *schemas.Connection {
 	f.T.Helper()
 	got := f.One(c)
 	if got == nil {
@@ -123,9 +123,9 @@ func (f *Fixture) Gone(c schemas.Name) {
 }
 
 // Holds fails unless the connection has exactly these entitlements.
-func (f *Fixture) Holds(c schemas.Name, want ...connectors.Entitlement) {
+func (f *Fixture) Holds(c schemas.Name, want ...schemas.Entitlement) {
 	f.T.Helper()
-	state, err := f.Writer.Normalize(connectors.State{Connections: []connectors.Connection{{Name: c, Entitlements: want}}})
+	state, err := f.Writer.Normalize(schemas.State{Connections: []schemas.Connection{{Name: c, Entitlements: want}}})
 	if err != nil {
 		f.T.Fatalf("Normalize: %v", err)
 	}
@@ -135,7 +135,7 @@ func (f *Fixture) Holds(c schemas.Name, want ...connectors.Entitlement) {
 }
 
 // Make creates a connection, with the connector if it can.
-func (f *Fixture) Make(typ connectors.ConnectionType, word string) schemas.Name {
+func (f *Fixture) Make(typ schemas.ConnectionType, word string) schemas.Name {
 	f.T.Helper()
 	c := f.Name(typ.Name, word)
 	if typ.Create {
@@ -147,12 +147,12 @@ func (f *Fixture) Make(typ connectors.ConnectionType, word string) schemas.Name 
 }
 
 // Target creates a target for a grant. It returns false for resources that the harness can't create.
-func (f *Fixture) Target(g connectors.GrantableType, word string) (schemas.Name, bool) {
+func (f *Fixture) Target(g schemas.GrantableType, word string) (schemas.Name, bool) {
 	f.T.Helper()
 	switch g.Edge {
-	case connectors.EdgeResource:
+	case schemas.EdgeResource:
 		return f.App.AddResource(f.T, g.Type, word)
-	case connectors.EdgeIdentity:
+	case schemas.EdgeIdentity:
 		return f.App.AddIdentity(f.T, g.Type, word), true
 	}
 	c := f.Name(g.Type, word)
@@ -164,10 +164,10 @@ func (f *Fixture) Target(g connectors.GrantableType, word string) (schemas.Name,
 }
 
 // Somebody returns an entitlement that can be granted and revoked: the first of the type, members first.
-func (f *Fixture) Somebody(typ connectors.ConnectionType, c schemas.Name, word string) schemas.Key {
+func (f *Fixture) Somebody(typ schemas.ConnectionType, c schemas.Name, word string) schemas.Key {
 	f.T.Helper()
 	list := slices.Clone(typ.Grantable)
-	slices.SortStableFunc(list, func(a, b connectors.GrantableType) int { return rank(a.Edge) - rank(b.Edge) })
+	slices.SortStableFunc(list, func(a, b schemas.GrantableType) int { return rank(a.Edge) - rank(b.Edge) })
 	for _, g := range list {
 		if !g.Grant || !g.Revoke {
 			continue
@@ -180,13 +180,13 @@ func (f *Fixture) Somebody(typ connectors.ConnectionType, c schemas.Name, word s
 	return schemas.Key{}
 }
 
-func rank(e connectors.Edge) int {
-	return slices.Index([]connectors.Edge{connectors.EdgeIdentity, connectors.EdgeResource, connectors.EdgeMember, connectors.EdgeConnection}, e)
+func rank(e schemas.Edge) int {
+	return slices.Index([]schemas.Edge{schemas.EdgeIdentity, schemas.EdgeResource, schemas.EdgeMember, schemas.EdgeConnection}, e)
 }
 
 // Entitlement returns a key's entitlement, without its connection.
-func Entitlement(k schemas.Key) connectors.Entitlement {
-	return connectors.Entitlement{Target: k.Target, Privilege: k.Privilege}
+func Entitlement(k schemas.Key) schemas.Entitlement {
+	return schemas.Entitlement{Target: k.Target, Privilege: k.Privilege}
 }
 
 // Sweep revokes the unresolved members of a connection. The raw reference of a deleted account or group can outlive it: it
@@ -194,7 +194,7 @@ func Entitlement(k schemas.Key) connectors.Entitlement {
 func (f *Fixture) Sweep(c schemas.Name) {
 	f.T.Helper()
 	for _, e := range f.There(c).Entitlements {
-		if e.State == connectors.StateUnresolved {
+		if e.State == schemas.StateUnresolved {
 			op := f.Revoke(schemas.Key{Connection: c, Target: e.Target, Privilege: e.Privilege})
 			op.TargetID = e.TargetID
 			f.Twice(op)
@@ -203,9 +203,9 @@ func (f *Fixture) Sweep(c schemas.Name) {
 }
 
 // List gets all pages and checks their order.
-func (f *Fixture) List(q connectors.Query) []connectors.Item {
+func (f *Fixture) List(q connectors.Query) []schemas.Item {
 	f.T.Helper()
-	var items []connectors.Item
+	var items []schemas.Item
 	for range 10_000 {
 		p, err := f.Writer.List(f.T.Context(), q)
 		if err != nil {

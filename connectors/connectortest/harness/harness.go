@@ -75,7 +75,7 @@ type Broken struct {
 type IdentityStater interface {
 	// SetIdentityState puts an identity into the state invited, expired or blocked, or returns false if the
 	// application doesn't have that state.
-	SetIdentityState(t TB, name schemas.Name, state connectors.EntitlementState) bool
+	SetIdentityState(t TB, name schemas.Name, state schemas.EntitlementState) bool
 }
 
 // Owner is an Application in which connections own things that prevent their deletion.

@@ -5,8 +5,8 @@
 package suite
 
 import (
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/harness"
+	"github.com/countersign/countersign/schemas"
 )
 
 // Run checks a connector against the contract of package connectors.
@@ -58,7 +58,7 @@ func Run(t harness.T, h harness.Harness) {
 }
 
 // each runs a case for every connection type that satisfies a condition.
-func each(t harness.T, h harness.Harness, able func(connectors.ConnectionType) bool, run func(harness.T, *harness.Fixture, connectors.ConnectionType)) {
+func each(t harness.T, h harness.Harness, able func(schemas.ConnectionType) bool, run func(harness.T, *harness.Fixture, schemas.ConnectionType)) {
 	t.Helper()
 	some := false
 	for _, typ := range h.Connector.Describe().Types {
@@ -86,4 +86,4 @@ func each(t harness.T, h harness.Harness, able func(connectors.ConnectionType) b
 	}
 }
 
-func canCreate(c connectors.ConnectionType) bool { return c.Create }
+func canCreate(c schemas.ConnectionType) bool { return c.Create }

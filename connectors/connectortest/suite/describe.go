@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/harness"
+	"github.com/countersign/countersign/schemas"
 )
 
 // validate checks a Go value against a schema, by way of JSON.
@@ -64,7 +65,7 @@ func testDescribe(t harness.T, h harness.Harness) {
 	}
 }
 
-func checkPayloads(t harness.T, typ connectors.ConnectionType, payloads map[string][2]map[string]any) {
+func checkPayloads(t harness.T, typ schemas.ConnectionType, payloads map[string][2]map[string]any) {
 	t.Helper()
 	s, err := connectors.CompileSchema(typ.Payload)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 )
 
 func testForeign(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		theirs := f.Name(typ.Name, "theirs")
 		f.App.AddConnection(t, theirs)
 		in := f.Somebody(typ, theirs, "stranger")
@@ -77,7 +77,7 @@ func testIncomplete(t harness.T, h harness.Harness) {
 					t.Errorf("Close: %v", err)
 				}
 			}()
-			for name, sel := range map[string]connectors.Selection{"everything": {}, "scope": f.Scope(), "names": {Names: []schemas.Name{c}}} {
+			for name, sel := range map[string]schemas.Selection{"everything": {}, "scope": f.Scope(), "names": {Names: []schemas.Name{c}}} {
 				s, err := r.Read(t.Context(), sel)
 				if err == nil && s.Incomplete == "" {
 					t.Errorf("Read of %s isn't marked incomplete, with %d connections", name, len(s.Connections))
@@ -115,16 +115,16 @@ func testIncomplete(t harness.T, h harness.Harness) {
 }
 
 func testIdentityStates(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		s, ok := f.App.(harness.IdentityStater)
 		if !ok || !offers(f.App, "set_identity_state") {
 			t.Skip("identities don't have states")
 		}
 		for _, g := range typ.Grantable {
-			if g.Edge != connectors.EdgeIdentity || !g.Grant {
+			if g.Edge != schemas.EdgeIdentity || !g.Grant {
 				continue
 			}
-			for _, state := range []connectors.EntitlementState{connectors.StateInvited, connectors.StateExpired, connectors.StateBlocked} {
+			for _, state := range []schemas.EntitlementState{schemas.StateInvited, schemas.StateExpired, schemas.StateBlocked} {
 				c := f.Make(typ, "with_"+string(state)+"_"+g.Type)
 				plainly := f.App.AddIdentity(t, g.Type, "plainly_"+string(state))
 				who := f.App.AddIdentity(t, g.Type, "is_"+string(state))
@@ -140,7 +140,7 @@ func testIdentityStates(t harness.T, h harness.Harness) {
 				f.Twice(f.Grant(a), f.Grant(b))
 				got := f.There(c).Entitlements
 				for _, e := range got {
-					want := connectors.EntitlementState("")
+					want := schemas.EntitlementState("")
 					if e.Target == who {
 						want = state
 					}
@@ -159,9 +159,9 @@ func testIdentityStates(t harness.T, h harness.Harness) {
 }
 
 func testRemovedIdentity(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		for _, g := range typ.Grantable {
-			if g.Edge != connectors.EdgeIdentity || !g.Grant || !g.Revoke {
+			if g.Edge != schemas.EdgeIdentity || !g.Grant || !g.Revoke {
 				continue
 			}
 			c := f.Make(typ, "left_by_"+g.Type)
@@ -171,7 +171,7 @@ func testRemovedIdentity(t harness.T, h harness.Harness) {
 			f.Must(f.Grant(gone))
 			f.App.RemoveIdentity(t, leaver)
 			for _, e := range f.There(c).Entitlements {
-				if e.State != connectors.StateUnresolved {
+				if e.State != schemas.StateUnresolved {
 					t.Errorf("%q is still a member, and isn't unresolved", e.Target)
 				}
 			}

@@ -144,7 +144,7 @@ func (o *outside) can(what string) bool {
 	return false
 }
 
-func (o *outside) SetIdentityState(t harness.TB, name schemas.Name, state connectors.EntitlementState) bool {
+func (o *outside) SetIdentityState(t harness.TB, name schemas.Name, state schemas.EntitlementState) bool {
 	t.Helper()
 	return !o.do(t, schemas.ConnectorTest{Do: "set_identity_state", Name: &name, State: state}).Not
 }

@@ -13,7 +13,7 @@ import (
 // the old name must either remove the same entitlement or fail: it must never succeed without effect, and never
 // remove the entitlement of another object that has the name now.
 func testRenamed(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		if !f.Description.NativeIDs {
 			t.Skip("the description doesn't declare native_ids: names are the identity")
 		}
@@ -30,7 +30,7 @@ func testRenamed(t harness.T, h harness.Harness) {
 	})
 }
 
-func renamedTarget(t harness.T, f *harness.Fixture, r harness.Renamer, c schemas.Name, g connectors.GrantableType) {
+func renamedTarget(t harness.T, f *harness.Fixture, r harness.Renamer, c schemas.Name, g schemas.GrantableType) {
 	t.Helper()
 	before, ok := f.Target(g, "before_"+g.Type)
 	if !ok {
@@ -39,7 +39,7 @@ func renamedTarget(t harness.T, f *harness.Fixture, r harness.Renamer, c schemas
 	key := schemas.Key{Connection: c, Target: before, Privilege: single(g)}
 	f.Must(f.Grant(key))
 	id := only(t, f, c).TargetID
-	if id == "" && g.Edge != connectors.EdgeResource {
+	if id == "" && g.Edge != schemas.EdgeResource {
 		t.Errorf("a %s has no TargetID, although the description declares native_ids", g.Type)
 	}
 	if id == "" {
@@ -49,7 +49,7 @@ func renamedTarget(t harness.T, f *harness.Fixture, r harness.Renamer, c schemas
 	if !ok {
 		return
 	}
-	today := connectors.Entitlement{Target: after, Privilege: key.Privilege}
+	today := schemas.Entitlement{Target: after, Privilege: key.Privilege}
 	f.Holds(c, today)
 	if got := only(t, f, c).TargetID; got != id {
 		t.Errorf("the renamed %s has the id %q, want %q", g.Type, got, id)
@@ -75,10 +75,10 @@ func renamedTarget(t harness.T, f *harness.Fixture, r harness.Renamer, c schemas
 	stale = f.Revoke(key)
 	stale.TargetID = id
 	f.Try(stale)
-	f.Holds(c, connectors.Entitlement{Target: other, Privilege: key.Privilege})
+	f.Holds(c, schemas.Entitlement{Target: other, Privilege: key.Privilege})
 }
 
-func renamedConnection(t harness.T, f *harness.Fixture, r harness.Renamer, typ connectors.ConnectionType) {
+func renamedConnection(t harness.T, f *harness.Fixture, r harness.Renamer, typ schemas.ConnectionType) {
 	t.Helper()
 	before := f.Make(typ, "before")
 	key := f.Somebody(typ, before, "member")
@@ -92,7 +92,7 @@ func renamedConnection(t harness.T, f *harness.Fixture, r harness.Renamer, typ c
 	if !ok {
 		return
 	}
-	got := f.Read(connectors.Selection{IDs: map[string][]string{typ.Name: {id}}})
+	got := f.Read(schemas.Selection{IDs: map[string][]string{typ.Name: {id}}})
 	if len(got) != 1 || got[0].Name != after || got[0].NativeID != id {
 		t.Errorf("Read by id: %v, want %q with the id %q", got, after, id)
 	}
@@ -107,13 +107,13 @@ func renamedConnection(t harness.T, f *harness.Fixture, r harness.Renamer, typ c
 }
 
 // single returns a privilege that doesn't imply others.
-func single(g connectors.GrantableType) string {
+func single(g schemas.GrantableType) string {
 	i := slices.IndexFunc(g.Privileges, func(p string) bool { return len(g.Implies[p]) == 0 })
 	return g.Privileges[max(i, 0)]
 }
 
 // only returns the one entitlement of a connection.
-func only(t harness.T, f *harness.Fixture, c schemas.Name) connectors.Entitlement {
+func only(t harness.T, f *harness.Fixture, c schemas.Name) schemas.Entitlement {
 	t.Helper()
 	list := f.There(c).Entitlements
 	if len(list) != 1 {
@@ -125,13 +125,13 @@ func only(t harness.T, f *harness.Fixture, c schemas.Name) connectors.Entitlemen
 // testUnresolved hides a member from the connector. The member must stay in the state under a raw reference and must
 // be revocable by it, or else the read must not count as complete.
 func testUnresolved(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		hider, ok := f.App.(harness.Hider)
 		if !ok || !offers(f.App, "hide") {
 			t.Skip("the harness can't hide members")
 		}
 		for _, g := range typ.Grantable {
-			if g.Edge != connectors.EdgeIdentity || !g.Grant || !g.Revoke {
+			if g.Edge != schemas.EdgeIdentity || !g.Grant || !g.Revoke {
 				continue
 			}
 			c := f.Make(typ, "hides_"+g.Type)
@@ -141,7 +141,7 @@ func testUnresolved(t harness.T, h harness.Harness) {
 			if !hider.Hide(t, hidden.Target, true) {
 				continue
 			}
-			s, err := f.Writer.Read(t.Context(), connectors.Selection{Names: []schemas.Name{c}})
+			s, err := f.Writer.Read(t.Context(), schemas.Selection{Names: []schemas.Name{c}})
 			if err != nil || s.Incomplete != "" {
 				t.Logf("%s: the read is incomplete: %s %v", g.Type, s.Incomplete, err)
 				continue
@@ -151,8 +151,8 @@ func testUnresolved(t harness.T, h harness.Harness) {
 				t.Errorf("the read leaves out a %s that it can't name: %+v", g.Type, s.Connections)
 				continue
 			}
-			if e.Target != hidden.Target && (e.State != connectors.StateUnresolved || !e.Foreign) {
-				t.Errorf("%q has the state %q and foreign %v, want %q and true", e.Target, e.State, e.Foreign, connectors.StateUnresolved)
+			if e.Target != hidden.Target && (e.State != schemas.StateUnresolved || !e.Foreign) {
+				t.Errorf("%q has the state %q and foreign %v, want %q and true", e.Target, e.State, e.Foreign, schemas.StateUnresolved)
 			}
 			op := f.Revoke(schemas.Key{Connection: c, Target: e.Target, Privilege: e.Privilege})
 			op.TargetID = e.TargetID
@@ -165,7 +165,7 @@ func testUnresolved(t harness.T, h harness.Harness) {
 }
 
 // unresolved returns the entitlement of the one connection that isn't plain's.
-func unresolved(s connectors.State, plain schemas.Key) *connectors.Entitlement {
+func unresolved(s schemas.State, plain schemas.Key) *schemas.Entitlement {
 	if len(s.Connections) != 1 {
 		return nil
 	}

@@ -12,7 +12,7 @@ import (
 )
 
 func testCancellation(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		var ops []schemas.Operation
 		for i := range 40 {
 			ops = append(ops, f.Create(f.Name(typ.Name, fmt.Sprintf("c_%02d", i)), f.Payload(typ.Name, i%2)))
@@ -69,7 +69,7 @@ func testCancellation(t harness.T, h harness.Harness) {
 }
 
 func testTwoWriters(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		const writers, each = 2, 12
 		shared := f.Make(typ, "shared")
 		var keys [writers][]schemas.Key
@@ -99,9 +99,9 @@ func testTwoWriters(t harness.T, h harness.Harness) {
 				t.Errorf("writer %d: %v", i, err)
 			}
 		}
-		var want []connectors.Entitlement
+		var want []schemas.Entitlement
 		for i := range writers {
-			var mine []connectors.Entitlement
+			var mine []schemas.Entitlement
 			for _, k := range keys[i] {
 				want, mine = append(want, harness.Entitlement(k)), append(mine, harness.Entitlement(k))
 			}
@@ -146,7 +146,7 @@ func testClosed(t harness.T, h harness.Harness) {
 	typ := h.Connector.Describe().Types[0].Name
 	op := schemas.Operation{ID: "op", Kind: schemas.OperationDelete, Connection: schemas.Name{Type: typ, SourceName: app.Name("x")}}
 	_, describe := w.Describe(t.Context())
-	_, read := w.Read(t.Context(), connectors.Selection{})
+	_, read := w.Read(t.Context(), schemas.Selection{})
 	_, list := w.List(t.Context(), connectors.Query{Type: typ})
 	out, applied := harness.Apply(t.Context(), w, []schemas.Operation{op})
 	for name, err := range map[string]error{"Describe": describe, "Read": read, "List": list, "Apply": applied} {

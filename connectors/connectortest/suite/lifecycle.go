@@ -21,7 +21,7 @@ func testOpen(t harness.T, h harness.Harness) {
 	if err != nil {
 		t.Fatalf("OpenReader: %v", err)
 	}
-	if s, err := r.Read(t.Context(), connectors.Selection{}); err != nil || s.Incomplete != "" {
+	if s, err := r.Read(t.Context(), schemas.Selection{}); err != nil || s.Incomplete != "" {
 		t.Errorf("Read of everything: %v %s", err, s.Incomplete)
 	}
 	if err := r.Close(); err != nil {
@@ -39,7 +39,7 @@ func testOpen(t harness.T, h harness.Harness) {
 			}()
 			r, err := h.Connector.OpenReader(t.Context(), cfg)
 			if err == nil {
-				_, err = r.Read(t.Context(), connectors.Selection{})
+				_, err = r.Read(t.Context(), schemas.Selection{})
 				if cerr := r.Close(); cerr != nil {
 					t.Errorf("Close: %v", cerr)
 				}
@@ -71,7 +71,7 @@ func testOpen(t harness.T, h harness.Harness) {
 }
 
 func testCreate(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		for i := range f.Harness.Payloads[typ.Name] {
 			c := f.Name(typ.Name, fmt.Sprintf("made_%d", i))
 			f.Gone(c)
@@ -101,7 +101,7 @@ func testCreate(t harness.T, h harness.Harness) {
 }
 
 func testUpdate(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return c.Update }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		c := f.Make(typ, "changing")
 		bystander := f.Make(typ, "bystander")
 		want := f.Payload(typ.Name, 0)
@@ -138,7 +138,7 @@ func testUpdate(t harness.T, h harness.Harness) {
 }
 
 func testAbsentAttributes(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Update }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return c.Update }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		c := f.Make(typ, "kept")
 		f.Must(f.Update(c, f.Payload(typ.Name, 1)))
 		want := f.There(c)
@@ -160,7 +160,7 @@ func testAbsentAttributes(t harness.T, h harness.Harness) {
 }
 
 func testGrantRevoke(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		c := f.Make(typ, "holder")
 		for _, g := range typ.Grantable {
 			target, ok := f.Target(g, "given_"+g.Type)
@@ -192,11 +192,11 @@ func testGrantRevoke(t harness.T, h harness.Harness) {
 				f.Clear(c)
 			}
 			// All privileges at once; revoking one leaves the others.
-			if !g.Grant || !g.Revoke || len(g.Privileges) < 2 || g.Edge != connectors.EdgeResource {
+			if !g.Grant || !g.Revoke || len(g.Privileges) < 2 || g.Edge != schemas.EdgeResource {
 				continue
 			}
 			var ops []schemas.Operation
-			var want []connectors.Entitlement
+			var want []schemas.Entitlement
 			for _, p := range g.Privileges {
 				k := schemas.Key{Connection: c, Target: target, Privilege: p}
 				ops = append(ops, f.Grant(k))
@@ -212,7 +212,7 @@ func testGrantRevoke(t harness.T, h harness.Harness) {
 }
 
 func testDelete(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return c.Delete }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		empty := f.Make(typ, "empty")
 		f.Twice(f.Delete(empty))
 		f.Gone(empty)
@@ -220,7 +220,7 @@ func testDelete(t harness.T, h harness.Harness) {
 
 		// A deletion removes the connection's entitlements on both sides, and nothing else.
 		full, other := f.Make(typ, "full"), f.Make(typ, "other")
-		var keep []connectors.Entitlement
+		var keep []schemas.Entitlement
 		for _, g := range typ.Grantable {
 			if !g.Grant {
 				continue

@@ -22,7 +22,7 @@ func awkward() []string {
 }
 
 func testNames(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		var good []schemas.Name
 		folded := map[string]bool{}
 		for _, word := range awkward() {
@@ -84,7 +84,7 @@ func testNames(t harness.T, h harness.Harness) {
 		for i, c := range good {
 			f.Must(f.Delete(c))
 			// A granted target may be a connection of another type, which remains.
-			mine := connectors.Selection{Scope: map[string][]string{typ.Name: {f.App.Name("*")}}}
+			mine := schemas.Selection{Scope: map[string][]string{typ.Name: {f.App.Name("*")}}}
 			if got, want := len(f.Read(mine)), len(good)-i-1; got != want {
 				t.Fatalf("%d connections after deleting %q, want %d", got, c, want)
 			}
@@ -95,14 +95,14 @@ func testNames(t harness.T, h harness.Harness) {
 
 // testTargetNames grants targets with awkward names.
 func testTargetNames(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return len(c.Grantable) > 0 }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		c := f.Make(typ, "holder")
 		for _, g := range typ.Grantable {
 			if !g.Grant || !g.Revoke {
 				continue
 			}
 			var ops, undo []schemas.Operation
-			var want []connectors.Entitlement
+			var want []schemas.Entitlement
 			for _, word := range []string{`it's`, `two words`, `a;b`, `back\slash`, `100%`, `UPPER`, `Mixed`, `mixed`, `é`, `名前`, `select`, `$1`, `a-b`} {
 				// The harness creates connections and identities named Name(word); only names that the rule accepts
 				// are requested.

@@ -11,7 +11,7 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-func names(items []connectors.Item) []string {
+func names(items []schemas.Item) []string {
 	var list []string
 	for _, i := range items {
 		list = append(list, i.SourceName)
@@ -92,31 +92,31 @@ func testList(t harness.T, h harness.Harness) {
 }
 
 func testSelection(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		var ops []schemas.Operation
 		for _, word := range []string{"sales_a", "sales_b", "ops_a", "ops_b", "solo"} {
 			ops = append(ops, f.Create(f.Name(typ.Name, word), f.Payload(typ.Name, 0)))
 		}
 		f.Must(ops...)
-		pattern := func(p string) connectors.Selection {
-			return connectors.Selection{Scope: map[string][]string{typ.Name: {f.App.Name(p)}}}
+		pattern := func(p string) schemas.Selection {
+			return schemas.Selection{Scope: map[string][]string{typ.Name: {f.App.Name(p)}}}
 		}
 		both := pattern("sales_*")
 		both.Names = []schemas.Name{f.Name(typ.Name, "solo"), f.Name(typ.Name, "sales_a"), f.Name(typ.Name, "absent")}
 		for _, c := range []struct {
 			name string
-			sel  connectors.Selection
+			sel  schemas.Selection
 			want []string
 		}{
-			{"names", connectors.Selection{Names: []schemas.Name{f.Name(typ.Name, "solo"), f.Name(typ.Name, "ops_b"), f.Name(typ.Name, "solo")}}, []string{"ops_b", "solo"}},
-			{"absent", connectors.Selection{Names: []schemas.Name{f.Name(typ.Name, "absent")}}, nil},
+			{"names", schemas.Selection{Names: []schemas.Name{f.Name(typ.Name, "solo"), f.Name(typ.Name, "ops_b"), f.Name(typ.Name, "solo")}}, []string{"ops_b", "solo"}},
+			{"absent", schemas.Selection{Names: []schemas.Name{f.Name(typ.Name, "absent")}}, nil},
 			{"scope", pattern("sales_*"), []string{"sales_a", "sales_b"}},
 			{"scope of one character", pattern("?ps_a"), []string{"ops_a"}},
 			{"exact scope", pattern("solo"), []string{"solo"}},
 			{"scope that matches nothing", pattern("zzz_*"), nil},
 			{"names and scope", both, []string{"sales_a", "sales_b", "solo"}},
-			{"scope of another type", connectors.Selection{Scope: map[string][]string{"no_such_type": {"*"}}}, nil},
-			{"an empty scope of the type", connectors.Selection{Scope: map[string][]string{typ.Name: {}}}, nil},
+			{"scope of another type", schemas.Selection{Scope: map[string][]string{"no_such_type": {"*"}}}, nil},
+			{"an empty scope of the type", schemas.Selection{Scope: map[string][]string{typ.Name: {}}}, nil},
 			{"everything", f.Scope(), []string{"ops_a", "ops_b", "sales_a", "sales_b", "solo"}},
 		} {
 			var got, want []string
@@ -134,11 +134,11 @@ func testSelection(t harness.T, h harness.Harness) {
 }
 
 func testNormalize(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
-		var want connectors.State
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
+		var want schemas.State
 		var ops []schemas.Operation
 		for i, word := range []string{"b", "a"} {
-			c := connectors.Connection{Name: f.Name(typ.Name, word), Payload: f.Payload(typ.Name, i)}
+			c := schemas.Connection{Name: f.Name(typ.Name, word), Payload: f.Payload(typ.Name, i)}
 			ops = append(ops, f.Create(c.Name, c.Payload))
 			for _, g := range typ.Grantable {
 				if !g.Grant {
@@ -173,7 +173,7 @@ func testNormalize(t harness.T, h harness.Harness) {
 			t.Errorf("Normalize is not idempotent (-once +twice):\n%s", diff)
 		}
 		f.Must(ops...)
-		var sel connectors.Selection
+		var sel schemas.Selection
 		for _, c := range want.Connections {
 			sel.Names = append(sel.Names, c.Name)
 		}
@@ -181,28 +181,28 @@ func testNormalize(t harness.T, h harness.Harness) {
 			t.Errorf("the normalized state differs from the read state (-normalized +read):\n%s", diff)
 		}
 		// Absent attributes stay absent: a diff would take them for a change.
-		bare := connectors.State{Connections: []connectors.Connection{{Name: f.Name(typ.Name, "a")}}}
+		bare := schemas.State{Connections: []schemas.Connection{{Name: f.Name(typ.Name, "a")}}}
 		got, err := f.Writer.Normalize(bare)
 		if err != nil || len(got.Connections) != 1 || len(got.Connections[0].Payload) > 0 {
 			t.Errorf("Normalize of a connection without payload: %+v, %v", got, err)
 		}
 		for _, c := range []struct {
 			name string
-			c    connectors.Connection
+			c    schemas.Connection
 		}{
-			{"an unknown type", connectors.Connection{Name: schemas.Name{Type: "no_such_type", SourceName: "x"}}},
-			{"an unknown target type", connectors.Connection{Name: f.Name(typ.Name, "a"), Entitlements: []connectors.Entitlement{
+			{"an unknown type", schemas.Connection{Name: schemas.Name{Type: "no_such_type", SourceName: "x"}}},
+			{"an unknown target type", schemas.Connection{Name: f.Name(typ.Name, "a"), Entitlements: []schemas.Entitlement{
 				{Target: schemas.Name{Type: "no_such_type", SourceName: "x"}, Privilege: "x"}}}},
-			{"an empty name", connectors.Connection{Name: schemas.Name{Type: typ.Name}}},
-			{"an unknown attribute", connectors.Connection{Name: f.Name(typ.Name, "a"), Payload: map[string]any{"no_such_attribute": 1}}},
+			{"an empty name", schemas.Connection{Name: schemas.Name{Type: typ.Name}}},
+			{"an unknown attribute", schemas.Connection{Name: f.Name(typ.Name, "a"), Payload: map[string]any{"no_such_attribute": 1}}},
 		} {
-			if _, err := f.Writer.Normalize(connectors.State{Connections: []connectors.Connection{c.c}}); err == nil {
+			if _, err := f.Writer.Normalize(schemas.State{Connections: []schemas.Connection{c.c}}); err == nil {
 				t.Errorf("Normalize accepts %s", c.name)
 			}
 		}
 		for _, word := range awkward() {
 			c := f.Name(typ.Name, word)
-			_, err := f.Writer.Normalize(connectors.State{Connections: []connectors.Connection{{Name: c}}})
+			_, err := f.Writer.Normalize(schemas.State{Connections: []schemas.Connection{{Name: c}}})
 			if refused := typ.Names.Check(c.SourceName) != nil; refused && err == nil {
 				t.Errorf("Normalize accepts the name %q, which the rule refuses", c.SourceName)
 			} else if !refused && err != nil {

@@ -67,10 +67,10 @@ type reading struct {
 	c   connectors.Connector
 	cfg connectors.Config
 	r   connectors.Reader
-	d   connectors.Description
+	d   schemas.Description
 }
 
-func (f *reading) read(sel connectors.Selection) []connectors.Connection {
+func (f *reading) read(sel schemas.Selection) []schemas.Connection {
 	f.t.Helper()
 	s, err := f.r.Read(f.t.Context(), sel)
 	if err != nil {
@@ -95,36 +95,36 @@ func reducedOpen(t harness.T, f *reading) {
 }
 
 func reducedRead(t harness.T, f *reading) {
-	once := f.read(connectors.Selection{})
+	once := f.read(schemas.Selection{})
 	if len(once) == 0 {
 		t.Logf("the application has no connections: this run shows little")
 	}
-	if diff := cmp.Diff(once, f.read(connectors.Selection{}), harness.Compare()...); diff != "" {
+	if diff := cmp.Diff(once, f.read(schemas.Selection{}), harness.Compare()...); diff != "" {
 		t.Errorf("two reads differ (-first +second); does somebody else change the application?\n%s", diff)
 	}
 }
 
 func reducedSelection(t harness.T, f *reading) {
-	all := f.read(connectors.Selection{})
-	byType := map[string][]connectors.Connection{}
+	all := f.read(schemas.Selection{})
+	byType := map[string][]schemas.Connection{}
 	for _, c := range all {
 		byType[c.Type] = append(byType[c.Type], c)
 	}
-	check := func(what string, sel connectors.Selection, want []connectors.Connection) {
+	check := func(what string, sel schemas.Selection, want []schemas.Connection) {
 		t.Helper()
 		if diff := cmp.Diff(want, f.read(sel), harness.Compare()...); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", what, diff)
 		}
 	}
 	for _, typ := range f.d.Types {
-		check("scope * of "+typ.Name, connectors.Selection{Scope: map[string][]string{typ.Name: {"*"}}}, byType[typ.Name])
-		check("an empty scope", connectors.Selection{Scope: map[string][]string{typ.Name: {}}}, nil)
-		check("what is not there", connectors.Selection{Names: []schemas.Name{{Type: typ.Name, SourceName: "no such thing"}}}, nil)
+		check("scope * of "+typ.Name, schemas.Selection{Scope: map[string][]string{typ.Name: {"*"}}}, byType[typ.Name])
+		check("an empty scope", schemas.Selection{Scope: map[string][]string{typ.Name: {}}}, nil)
+		check("what is not there", schemas.Selection{Names: []schemas.Name{{Type: typ.Name, SourceName: "no such thing"}}}, nil)
 	}
 	if len(all) > 0 {
 		one := all[len(all)/2]
-		same := slices.DeleteFunc(slices.Clone(all), func(c connectors.Connection) bool { return c.Name != one.Name })
-		check("one by name", connectors.Selection{Names: []schemas.Name{one.Name, one.Name}}, same)
+		same := slices.DeleteFunc(slices.Clone(all), func(c schemas.Connection) bool { return c.Name != one.Name })
+		check("one by name", schemas.Selection{Names: []schemas.Name{one.Name, one.Name}}, same)
 	}
 }
 
@@ -136,9 +136,9 @@ func reducedList(t harness.T, f *reading) {
 			types[g.Type] = true
 		}
 	}
-	all := func(q connectors.Query) []connectors.Item {
+	all := func(q connectors.Query) []schemas.Item {
 		t.Helper()
-		var items []connectors.Item
+		var items []schemas.Item
 		for range 10_000 {
 			p, err := f.r.List(t.Context(), q)
 			if err != nil {
@@ -158,7 +158,7 @@ func reducedList(t harness.T, f *reading) {
 	}
 	for _, typ := range slices.Sorted(maps.Keys(types)) {
 		whole := all(connectors.Query{Type: typ})
-		if !slices.IsSortedFunc(whole, func(a, b connectors.Item) int { return strings.Compare(a.SourceName, b.SourceName) }) {
+		if !slices.IsSortedFunc(whole, func(a, b schemas.Item) int { return strings.Compare(a.SourceName, b.SourceName) }) {
 			t.Errorf("the list of %s is not sorted", typ)
 		}
 		if n := len(whole); n > 1 && n <= 2000 {
@@ -173,8 +173,8 @@ func reducedList(t harness.T, f *reading) {
 }
 
 func reducedNormalize(t harness.T, f *reading) {
-	var live connectors.State
-	for _, c := range f.read(connectors.Selection{}) {
+	var live schemas.State
+	for _, c := range f.read(schemas.Selection{}) {
 		typ, _ := f.d.Type(c.Type)
 		ok := typ.Names.Check(c.SourceName) == nil
 		for _, e := range c.Entitlements {
@@ -208,7 +208,7 @@ func reducedBadInput(t harness.T, f *reading) {
 	for _, typ := range f.d.Types {
 		for _, word := range awkward() {
 			c := schemas.Name{Type: typ.Name, SourceName: word}
-			_, err := f.r.Normalize(connectors.State{Connections: []connectors.Connection{{Name: c}}})
+			_, err := f.r.Normalize(schemas.State{Connections: []schemas.Connection{{Name: c}}})
 			if refused := typ.Names.Check(word) != nil; refused != (err != nil) {
 				t.Errorf("Normalize of the name %q: %v; does the rule refuse it: %v", word, err, refused)
 			}
@@ -230,13 +230,13 @@ func reducedBadInput(t harness.T, f *reading) {
 func reducedCancellation(t harness.T, f *reading) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := f.r.Read(ended, connectors.Selection{}); err == nil {
+	if _, err := f.r.Read(ended, schemas.Selection{}); err == nil {
 		t.Error("Read with an ended context has no error")
 	}
 	if _, err := f.r.List(ended, connectors.Query{Type: f.d.Types[0].Name}); err == nil {
 		t.Error("List with an ended context has no error")
 	}
-	f.read(connectors.Selection{})
+	f.read(schemas.Selection{})
 }
 
 func reducedClosed(t harness.T, f *reading) {
@@ -246,7 +246,7 @@ func reducedClosed(t harness.T, f *reading) {
 		}
 	}
 	_, describe := f.r.Describe(t.Context())
-	_, read := f.r.Read(t.Context(), connectors.Selection{})
+	_, read := f.r.Read(t.Context(), schemas.Selection{})
 	_, list := f.r.List(t.Context(), connectors.Query{Type: f.d.Types[0].Name})
 	for name, err := range map[string]error{"Describe": describe, "Read": read, "List": list} {
 		if err == nil {

@@ -12,7 +12,7 @@ import (
 )
 
 func testDeleteOwner(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Delete }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return c.Delete }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		owner, ok := f.App.(harness.Owner)
 		if !ok || !offers(f.App, "own") {
 			t.Skip("connections don't own anything")
@@ -67,7 +67,7 @@ func testProtected(t harness.T, h harness.Harness) {
 }
 
 func testBadInput(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		c := f.Make(typ, "good")
 		k := f.Somebody(typ, c, "somebody")
 		nobody := k
@@ -139,7 +139,7 @@ func testBadInput(t harness.T, h harness.Harness) {
 }
 
 func testDependents(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		k := f.Somebody(typ, f.Name(typ.Name, "second"), "somebody")
 		bad := f.Create(f.Name(typ.Name, "bad"), map[string]any{"no_such_attribute": true})
 		first := f.Create(f.Name(typ.Name, "first"), nil)

@@ -13,7 +13,7 @@ const beyondPages = 520
 
 // testBeyondPages creates more connections than a page has. Read and List must return all of them.
 func testBeyondPages(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		var ops, undo []schemas.Operation
 		var list []schemas.Name
 		for i := range beyondPages {
@@ -21,7 +21,7 @@ func testBeyondPages(t harness.T, h harness.Harness) {
 			list, ops, undo = append(list, c), append(ops, f.Create(c, nil)), append(undo, f.Delete(c))
 		}
 		f.Must(ops...)
-		for name, sel := range map[string]connectors.Selection{
+		for name, sel := range map[string]schemas.Selection{
 			"the scope": {Scope: map[string][]string{typ.Name: {f.App.Name("n_*")}}},
 			"all names": {Names: list},
 		} {

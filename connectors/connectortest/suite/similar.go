@@ -11,7 +11,7 @@ import (
 // testCase checks a connector that declares fold_case: the outside hand must reach a connection under another case.
 // Otherwise the application tells the two apart, and the connector merges access of different connections.
 func testCase(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Create && c.Names.FoldCase }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return c.Create && c.Names.FoldCase }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		if h.ExactCalls {
 			t.Skip("the application's requests need the exact case")
 		}
@@ -32,7 +32,7 @@ var similar = [][2]string{{"Mixed", "mixed"}, {"a_b", "axb"}, {"a%b", "a1b"}, {"
 // testSimilar grants one of two similar targets, and revokes the other, which must change nothing. It deletes one of
 // two similar connections, and the other must remain.
 func testSimilar(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		c := f.Make(typ, "holder")
 		for _, g := range typ.Grantable {
 			for _, pair := range similar {
@@ -50,12 +50,12 @@ func testSimilar(t harness.T, h harness.Harness) {
 }
 
 // refuses reports whether the rule refuses one of two names, or takes both for one.
-func refuses(f *harness.Fixture, rule connectors.NameRule, pair [2]string) bool {
+func refuses(f *harness.Fixture, rule schemas.NameRule, pair [2]string) bool {
 	a, b := f.App.Name(pair[0]), f.App.Name(pair[1])
 	return rule.Check(a) != nil || rule.Check(b) != nil || rule.FoldCase && strings.EqualFold(a, b)
 }
 
-func similarTargets(t harness.T, f *harness.Fixture, c schemas.Name, g connectors.GrantableType, pair [2]string) {
+func similarTargets(t harness.T, f *harness.Fixture, c schemas.Name, g schemas.GrantableType, pair [2]string) {
 	t.Helper()
 	absent, ok := f.Target(g, pair[0]+"-"+g.Type)
 	if !ok {
@@ -72,10 +72,10 @@ func similarTargets(t harness.T, f *harness.Fixture, c schemas.Name, g connector
 	f.Must(f.Revoke(key))
 }
 
-func similarConnections(t harness.T, f *harness.Fixture, typ connectors.ConnectionType, pair [2]string) {
+func similarConnections(t harness.T, f *harness.Fixture, typ schemas.ConnectionType, pair [2]string) {
 	t.Helper()
 	gone, stays := f.Make(typ, pair[0]), f.Make(typ, pair[1])
-	if got := f.Read(connectors.Selection{Names: []schemas.Name{gone}}); len(got) != 1 || got[0].Name != gone {
+	if got := f.Read(schemas.Selection{Names: []schemas.Name{gone}}); len(got) != 1 || got[0].Name != gone {
 		t.Errorf("Read of %q: %d connections, want this one", gone, len(got))
 	}
 	if typ.Delete {

@@ -8,21 +8,20 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/harness"
 	"github.com/countersign/countersign/schemas"
 )
 
 // testMany grants 1,000 entitlements in one Apply, and revokes them.
 func testMany(t harness.T, h harness.Harness) {
-	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, canCreate, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		const holders, held = 50, 20
 		var targets []schemas.Key
 		for i := range held {
 			targets = append(targets, f.Somebody(typ, schemas.Name{}, fmt.Sprintf("t_%02d", i)))
 		}
 		var ops, undo []schemas.Operation
-		var want []connectors.Entitlement
+		var want []schemas.Entitlement
 		for _, k := range targets {
 			want = append(want, harness.Entitlement(k))
 		}
@@ -47,7 +46,7 @@ func testMany(t harness.T, h harness.Harness) {
 				t.Fatalf("%s: %v", harness.Label(op), err)
 			}
 		}
-		got := f.Read(connectors.Selection{Names: list})
+		got := f.Read(schemas.Selection{Names: list})
 		if len(got) != holders {
 			t.Fatalf("%d connections, want %d", len(got), holders)
 		}
@@ -71,13 +70,13 @@ func testMany(t harness.T, h harness.Harness) {
 }
 
 // desired is a state by name; nil is an absent connection.
-type desired map[schemas.Name]*connectors.Connection
+type desired map[schemas.Name]*schemas.Connection
 
 // testTransitions goes through a series of desired states. At each, the smallest set of operations leads from the
 // live to the desired state; then both are equal, and the operations change nothing when repeated. Foreign
 // connections never change.
 func testTransitions(t harness.T, h harness.Harness) {
-	each(t, h, func(c connectors.ConnectionType) bool { return c.Create && c.Delete }, func(t harness.T, f *harness.Fixture, typ connectors.ConnectionType) {
+	each(t, h, func(c schemas.ConnectionType) bool { return c.Create && c.Delete }, func(t harness.T, f *harness.Fixture, typ schemas.ConnectionType) {
 		a, b := f.Name(typ.Name, "a"), f.Name(typ.Name, "b")
 		foreign := f.Name(typ.Name, "foreign")
 		f.App.AddConnection(t, foreign)
@@ -86,26 +85,26 @@ func testTransitions(t harness.T, h harness.Harness) {
 		theirs := f.There(foreign)
 
 		// Two entitlements of each kind that can be granted and revoked.
-		var first, second []connectors.Entitlement
+		var first, second []schemas.Entitlement
 		for _, g := range typ.Grantable {
 			if !g.Grant || !g.Revoke || g.Single && g.Type == typ.Name {
 				continue // a's only one is b, from which it inherits
 			}
-			for i, list := range []*[]connectors.Entitlement{&first, &second} {
+			for i, list := range []*[]schemas.Entitlement{&first, &second} {
 				if g.Single && i > 0 {
 					break
 				}
 				if target, ok := f.Target(g, fmt.Sprintf("x%d_%s", i, g.Type)); ok {
-					*list = append(*list, connectors.Entitlement{Target: target, Privilege: g.Privileges[min(i, len(g.Privileges)-1)]})
+					*list = append(*list, schemas.Entitlement{Target: target, Privilege: g.Privileges[min(i, len(g.Privileges)-1)]})
 				}
 			}
 		}
-		conn := func(n schemas.Name, payload int, lists ...[]connectors.Entitlement) *connectors.Connection {
-			return &connectors.Connection{Name: n, Payload: f.Payload(typ.Name, payload), Entitlements: slices.Concat(lists...)}
+		conn := func(n schemas.Name, payload int, lists ...[]schemas.Entitlement) *schemas.Connection {
+			return &schemas.Connection{Name: n, Payload: f.Payload(typ.Name, payload), Entitlements: slices.Concat(lists...)}
 		}
-		inherits := []connectors.Entitlement(nil)
+		inherits := []schemas.Entitlement(nil)
 		if g, ok := typ.Target(typ.Name); ok && g.Grant && g.Revoke {
-			inherits = []connectors.Entitlement{{Target: b, Privilege: g.Privileges[0]}}
+			inherits = []schemas.Entitlement{{Target: b, Privilege: g.Privileges[0]}}
 		}
 		p := 1 // the second payload, if it can be changed
 		if !typ.Update {
@@ -133,7 +132,7 @@ func testTransitions(t harness.T, h harness.Harness) {
 		for _, step := range steps {
 			ops := operationsTo(f, step.want)
 			f.Twice(ops...)
-			var want connectors.State
+			var want schemas.State
 			for _, c := range step.want {
 				if c != nil {
 					want.Connections = append(want.Connections, *c)
@@ -143,7 +142,7 @@ func testTransitions(t harness.T, h harness.Harness) {
 			if err != nil {
 				t.Fatalf("%s: Normalize: %v", step.name, err)
 			}
-			got := f.Read(connectors.Selection{Names: []schemas.Name{a, b}})
+			got := f.Read(schemas.Selection{Names: []schemas.Name{a, b}})
 			if diff := cmp.Diff(want.Connections, got, harness.Compare()...); diff != "" {
 				t.Fatalf("%s (-want +got):\n%s", step.name, diff)
 			}
@@ -160,8 +159,8 @@ func testTransitions(t harness.T, h harness.Harness) {
 // operationsTo returns the smallest set of operations from the live to the desired state, in the order of a plan.
 func operationsTo(f *harness.Fixture, want desired) []schemas.Operation {
 	f.T.Helper()
-	var sel connectors.Selection
-	var normal connectors.State
+	var sel schemas.Selection
+	var normal schemas.State
 	for _, n := range sorted(want) {
 		sel.Names = append(sel.Names, n)
 		if want[n] != nil {
@@ -172,7 +171,7 @@ func operationsTo(f *harness.Fixture, want desired) []schemas.Operation {
 	if err != nil {
 		f.T.Fatalf("Normalize: %v", err)
 	}
-	goal, live := map[schemas.Name]connectors.Connection{}, map[schemas.Name]connectors.Connection{}
+	goal, live := map[schemas.Name]schemas.Connection{}, map[schemas.Name]schemas.Connection{}
 	for _, c := range normal.Connections {
 		goal[c.Name] = c
 	}
@@ -234,8 +233,8 @@ func operationsTo(f *harness.Fixture, want desired) []schemas.Operation {
 
 func sorted(m desired) []schemas.Name { return slices.SortedFunc(maps.Keys(m), schemas.Name.Compare) }
 
-func has(list []connectors.Entitlement, e connectors.Entitlement) bool {
-	return slices.ContainsFunc(list, func(o connectors.Entitlement) bool {
+func has(list []schemas.Entitlement, e schemas.Entitlement) bool {
+	return slices.ContainsFunc(list, func(o schemas.Entitlement) bool {
 		return o.Target == e.Target && o.Privilege == e.Privilege
 	})
 }

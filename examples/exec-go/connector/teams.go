@@ -32,15 +32,15 @@ const payloadSchema = `{"type": "object", "properties": {
   "additionalProperties": false}`
 
 // Describe describes the connector. Names of teams are names of files.
-func (teams) Describe() connectors.Description {
-	names := connectors.NameRule{MaxBytes: 64, Pattern: `[a-z0-9][a-z0-9_-]*`, Reserved: []string{"users"}}
-	return connectors.Description{
+func (teams) Describe() schemas.Description {
+	names := schemas.NameRule{MaxBytes: 64, Pattern: `[a-z0-9][a-z0-9_-]*`, Reserved: []string{"users"}}
+	return schemas.Description{
 		Title: "Team files", Config: json.RawMessage(configSchema),
 		PlanScript: "setfacl -R -m u:countersign-plan:rX /srv/teams\n", ApplyScript: "setfacl -R -m u:countersign-apply:rwX /srv/teams\n",
-		Types: []connectors.ConnectionType{{
+		Types: []schemas.ConnectionType{{
 			Name: "team", Title: "Team", Payload: json.RawMessage(payloadSchema), Create: true, Update: true, Delete: true, Names: names,
 			Privileged: []string{"admins"},
-			Grantable: []connectors.GrantableType{{Type: "user", Edge: connectors.EdgeIdentity, Privileges: []string{"MEMBER"}, Default: []string{"MEMBER"},
+			Grantable: []schemas.GrantableType{{Type: "user", Edge: schemas.EdgeIdentity, Privileges: []string{"MEMBER"}, Default: []string{"MEMBER"},
 				Names: names, Grant: true, Revoke: true}},
 		}},
 	}
@@ -148,28 +148,28 @@ func (f *folder) all() (map[string]team, error) {
 func (f *folder) Close() error { return nil }
 
 // Describe returns the same description for every folder.
-func (f *folder) Describe(ctx context.Context) (connectors.Description, error) {
+func (f *folder) Describe(ctx context.Context) (schemas.Description, error) {
 	return teams{}.Describe(), connectors.Stopped(ctx, "describe")
 }
 
 // Read reads all files. They are small.
-func (f *folder) Read(ctx context.Context, sel connectors.Selection) (connectors.State, error) {
+func (f *folder) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
 	if err := connectors.Stopped(ctx, "read"); err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	list, err := f.all()
 	if err != nil {
-		return connectors.State{}, err
+		return schemas.State{}, err
 	}
 	selected := sel.Selector(nil)
-	var out connectors.State
+	var out schemas.State
 	for name, t := range list {
-		c := connectors.Connection{Name: schemas.Name{Type: "team", SourceName: name}, NativeID: t.ID, Payload: map[string]any{"comment": t.Comment}}
+		c := schemas.Connection{Name: schemas.Name{Type: "team", SourceName: name}, NativeID: t.ID, Payload: map[string]any{"comment": t.Comment}}
 		if !selected(c.Name) {
 			continue
 		}
 		for _, m := range t.Members {
-			c.Entitlements = append(c.Entitlements, connectors.Entitlement{Target: schemas.Name{Type: "user", SourceName: m}, Privilege: schemas.PrivilegeMember})
+			c.Entitlements = append(c.Entitlements, schemas.Entitlement{Target: schemas.Name{Type: "user", SourceName: m}, Privilege: schemas.PrivilegeMember})
 		}
 		out.Connections = append(out.Connections, c)
 	}
@@ -196,17 +196,17 @@ func (f *folder) List(ctx context.Context, q connectors.Query) (connectors.Page,
 	if err != nil {
 		return connectors.Page{}, err
 	}
-	var items []connectors.Item
+	var items []schemas.Item
 	for _, n := range names {
 		if q.Names == nil || slices.Contains(q.Names, n) {
-			items = append(items, connectors.Item{Name: schemas.Name{Type: q.Type, SourceName: n}, NativeID: ids[n], Connection: q.Type == "team"})
+			items = append(items, schemas.Item{Name: schemas.Name{Type: q.Type, SourceName: n}, NativeID: ids[n], Connection: q.Type == "team"})
 		}
 	}
 	return connectors.PageOf(items, q), nil
 }
 
 // Normalize changes nothing, because the files keep values as they are.
-func (f *folder) Normalize(s connectors.State) (connectors.State, error) {
+func (f *folder) Normalize(s schemas.State) (schemas.State, error) {
 	return connectors.NormalizeWith(teams{}.Describe(), s, nil)
 }
 

@@ -18,7 +18,7 @@ import (
 // AsOf returns the access that the records show at an instant (inclusive), sorted by application and item.
 // Access that no request ever mentioned is in no record, and so not here: only a read of the application
 // shows it.
-func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]Entitlement, error) {
+func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]schemas.AuditEntitlement, error) {
 	type place struct{ application, item string }
 	type seen struct {
 		schemas.BaselineItem
@@ -63,16 +63,16 @@ func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]Entitlement, er
 	slices.SortFunc(places, func(a, b place) int {
 		return cmp.Or(cmp.Compare(a.application, b.application), cmp.Compare(a.item, b.item))
 	})
-	out := make([]Entitlement, 0, len(places))
+	out := make([]schemas.AuditEntitlement, 0, len(places))
 	for _, p := range places {
 		s := items[p]
-		e := Entitlement{Application: p.application, NativeID: s.NativeID, Made: s.Made, Since: s.time, Sequence: s.sequence, Origin: OriginUnmanaged, Requests: []schemas.DocumentID{}}
+		e := schemas.AuditEntitlement{Application: p.application, NativeID: s.NativeID, Made: s.Made, Since: s.time, Sequence: s.sequence, Origin: schemas.OriginUnmanaged, Requests: []schemas.DocumentID{}}
 		if err := nameEntitlement(&e, p.item); err != nil {
 			return nil, fmt.Errorf("record %d: %w", s.sequence, err)
 		}
 		for _, m := range marks(s.Token) {
 			if d, ok := documents[m]; ok {
-				e.Origin = OriginRequest
+				e.Origin = schemas.OriginRequest
 				e.Requests = append(e.Requests, d)
 			}
 		}
@@ -92,7 +92,7 @@ func operationOf(r *schemas.Record) []schemas.Operation {
 }
 
 // nameEntitlement takes a baseline's item apart: c, p or e, and names, joined by a character that no name holds.
-func nameEntitlement(e *Entitlement, item string) error {
+func nameEntitlement(e *schemas.AuditEntitlement, item string) error {
 	parts := strings.Split(item, "\x1f")
 	switch {
 	case parts[0] == "e" && len(parts) == 6:

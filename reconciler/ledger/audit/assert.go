@@ -13,10 +13,10 @@ const expiryGrace = 24 * time.Hour
 
 type assertion struct {
 	name  string
-	value Truth
+	value schemas.Truth
 }
 
-func assertionsOf(r *ExportRow) []assertion {
+func assertionsOf(r *schemas.AuditRow) []assertion {
 	return []assertion{
 		{"approved_before_applied", r.ApprovedBeforeApplied}, {"approved_content_is_applied_content", r.ApprovedContentIsAppliedContent},
 		{"granted_equals_approved", r.GrantedEqualsApproved}, {"independent_approver", r.IndependentApprover},
@@ -25,22 +25,22 @@ func assertionsOf(r *ExportRow) []assertion {
 	}
 }
 
-func truth(b bool) Truth {
+func truth(b bool) schemas.Truth {
 	if b {
-		return True
+		return schemas.True
 	}
-	return False
+	return schemas.False
 }
 
 // weakest is false before unknown before true: an assertion about several documents is true if it is true of each.
-func weakest(of []Truth) Truth {
+func weakest(of []schemas.Truth) schemas.Truth {
 	switch {
-	case slices.Contains(of, False):
-		return False
-	case len(of) == 0 || slices.Contains(of, Unknown):
-		return Unknown
+	case slices.Contains(of, schemas.False):
+		return schemas.False
+	case len(of) == 0 || slices.Contains(of, schemas.Unknown):
+		return schemas.Unknown
 	}
-	return True
+	return schemas.True
 }
 
 // assert fills in the assertions. An operation that follows from no document (unmanaged access that an application's
@@ -48,7 +48,7 @@ func weakest(of []Truth) Truth {
 func (c *collector) assert(e *entry, chain bool) {
 	r := e.row
 	r.ChainOK = truth(chain)
-	var before, content, granted, independent, submitted []Truth
+	var before, content, granted, independent, submitted []schemas.Truth
 	for _, a := range e.authorities {
 		before = append(before, approvedBefore(r, a, chain))
 		content = append(content, approvedContent(r, a, chain))
@@ -64,7 +64,7 @@ func (c *collector) assert(e *entry, chain bool) {
 }
 
 // wasApplied reports whether the operation had an effect, according to the connector or the read-back.
-func wasApplied(r *ExportRow) bool {
+func wasApplied(r *schemas.AuditRow) bool {
 	return r.Operation != "" && (r.Outcome == statusApplied || r.Verification == statusVerified)
 }
 
@@ -72,30 +72,30 @@ func wasApplied(r *ExportRow) bool {
 // count, and each that counts is by a signature or the forge's own; false when the evidence has none. A bare
 // trailer doesn't prove who wrote it, and an anchor comes without evidence: those are unknown, and so is
 // everything where the chain does not hold.
-func approved(a *admitted, chain bool) Truth {
+func approved(a *admitted, chain bool) schemas.Truth {
 	switch {
 	case a == nil || !chain || a.record.Evidence == nil:
-		return Unknown
+		return schemas.Unknown
 	case a.record.Verdict == verdictQuarantined:
-		return False
+		return schemas.False
 	}
-	var all []Truth
+	var all []schemas.Truth
 	for _, p := range a.record.Evidence.Approvals {
 		switch {
 		case p.Counts && p.Authenticated:
-			all = append(all, True)
+			all = append(all, schemas.True)
 		case p.Counts:
-			all = append(all, Unknown)
+			all = append(all, schemas.Unknown)
 		}
 	}
 	if len(all) == 0 {
-		return False
+		return schemas.False
 	}
 	return weakest(all)
 }
 
 // lapse is the assertion about an effect whose verdict does not admit it: the effect proves it false.
-func lapse(r *ExportRow, a *admitted, chain bool) bool {
+func lapse(r *schemas.AuditRow, a *admitted, chain bool) bool {
 	return chain && wasApplied(r) && (a == nil || a.record.Verdict == verdictQuarantined)
 }
 
@@ -104,26 +104,26 @@ func lapse(r *ExportRow, a *admitted, chain bool) bool {
 // needs that, and no time that contradicts it. False: the verdict comes after the intent, an approval's time
 // after the beginning, nobody approved, or no verdict that admits it is on record. Unknown before anything is
 // applied.
-func approvedBefore(r *ExportRow, a *admitted, chain bool) Truth {
+func approvedBefore(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 	if lapse(r, a, chain) {
-		return False
+		return schemas.False
 	}
 	if !wasApplied(r) || r.IntentSequence == 0 {
-		return Unknown
+		return schemas.Unknown
 	}
 	ok := approved(a, chain)
-	if ok != True {
+	if ok != schemas.True {
 		return ok
 	}
 	if a.sequence > r.IntentSequence {
-		return False
+		return schemas.False
 	}
 	for _, p := range a.record.Evidence.Approvals {
 		if p.Counts && p.At != nil && r.Started != nil && p.At.After(*r.Started) {
-			return False
+			return schemas.False
 		}
 	}
-	return True
+	return schemas.True
 }
 
 // approvedContent: the operation names the blob of its document, and the verdict is of a commit that brought
@@ -131,15 +131,15 @@ func approvedBefore(r *ExportRow, a *admitted, chain bool) Truth {
 // what was previewed is that of what was merged; or, without previews, each is a signature, which covers the
 // commit with the blob in its tree. False: the digests differ, or no verdict that admits the blob is on
 // record. A review on a forge without previews is unknown: the branch may have moved after it.
-func approvedContent(r *ExportRow, a *admitted, chain bool) Truth {
+func approvedContent(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 	if lapse(r, a, chain) {
-		return False
+		return schemas.False
 	}
 	if !wasApplied(r) {
-		return Unknown
+		return schemas.Unknown
 	}
 	ok := approved(a, chain)
-	if ok != True {
+	if ok != schemas.True {
 		return ok
 	}
 	ev := a.record.Evidence
@@ -148,66 +148,66 @@ func approvedContent(r *ExportRow, a *admitted, chain bool) Truth {
 	}
 	for _, p := range ev.Approvals {
 		if p.Counts && (p.Method != "signature" || p.Commit != "" && p.Commit != a.record.Commit && p.Commit != ev.Head) {
-			return Unknown
+			return schemas.Unknown
 		}
 	}
-	return True
+	return schemas.True
 }
 
 // grantedEquals: the read-back showed what the operation was to bring about, and the operation follows from
 // approved documents. False: the read-back showed something else, or nobody approved what it showed.
-func grantedEquals(r *ExportRow, a *admitted, chain bool) Truth {
+func grantedEquals(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 	switch {
 	case lapse(r, a, chain):
-		return False
+		return schemas.False
 	case r.Operation == "":
-		return Unknown
+		return schemas.Unknown
 	case r.Verification == statusVerified:
 		return approved(a, chain)
 	case r.Verification == statusDiffers && r.Outcome == statusApplied:
-		return False
+		return schemas.False
 	}
-	return Unknown
+	return schemas.Unknown
 }
 
 // independentApprover: a vouched approval counts, and nobody whose approval counts made the change or gains
 // by it. Admission checks that already; here it is checked again. Authors that could not be attributed
 // make it unknown; a refused change without effect is not examined.
-func independentApprover(r *ExportRow, a *admitted, chain bool) Truth {
+func independentApprover(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 	if a != nil && a.record.Verdict == verdictQuarantined && !wasApplied(r) {
-		return Unknown
+		return schemas.Unknown
 	}
 	ok := approved(a, chain)
-	if ok != True {
+	if ok != schemas.True {
 		return ok
 	}
 	ev := a.record.Evidence
 	for _, p := range ev.Approvals {
 		same := func(who string) bool { return strings.EqualFold(who, p.Person) }
 		if p.Counts && (slices.ContainsFunc(ev.Authors, same) || slices.ContainsFunc(ev.Beneficiaries, same)) {
-			return False
+			return schemas.False
 		}
 	}
 	if len(ev.Unattributed) > 0 {
-		return Unknown
+		return schemas.Unknown
 	}
-	return True
+	return schemas.True
 }
 
 // rationale: the request gives its reason. For an undo, where a file goes, only the pull request's title
 // can give it; without one it is unknown. Unmanaged access comes without a request.
-func rationale(r *ExportRow) Truth {
+func rationale(r *schemas.AuditRow) schemas.Truth {
 	switch {
 	case r.RequestPath == "":
-		return Unknown
+		return schemas.Unknown
 	case r.Cause == string(schemas.CauseUndo):
 		if strings.TrimSpace(r.PullRequestTitle) == "" {
-			return Unknown
+			return schemas.Unknown
 		}
-		return True
+		return schemas.True
 	case r.RequestKind == "" && strings.TrimSpace(r.Reason) == "":
 		// A control file, or one that could not be read, doesn't need a reason.
-		return Unknown
+		return schemas.Unknown
 	}
 	return truth(strings.TrimSpace(r.Reason) != "")
 }
@@ -215,39 +215,39 @@ func rationale(r *ExportRow) Truth {
 // expired: a grant that had effect and has an expiry was seen gone within a day of it. False: it was
 // not, and nothing on record wants it beyond that. Unknown: no expiry, none due, or another document
 // wants the same access now.
-func (c *collector) expired(e *entry) Truth {
+func (c *collector) expired(e *entry) schemas.Truth {
 	r := e.row
 	if r.Kind != string(schemas.OperationGrant) || r.Expires == nil || !wasApplied(r) {
-		return Unknown
+		return schemas.Unknown
 	}
 	due := r.Expires.Add(expiryGrace)
 	switch {
 	case r.EndedAt != nil:
 		return truth(!r.EndedAt.After(due))
 	case !c.now.After(due):
-		return Unknown
+		return schemas.Unknown
 	}
 	token := c.tokens[[2]string{r.Application, itemOf(e.op.Key())}]
 	for _, mark := range marks(token) {
 		if !slices.ContainsFunc(r.Documents, func(d schemas.DocumentID) bool { return markOf(d) == mark }) {
-			return Unknown
+			return schemas.Unknown
 		}
 	}
-	return False
+	return schemas.False
 }
 
 // approvedSubmission: for an operation that somebody outside was asked for, the verdict precedes the intent to ask in
 // the chain. False: it comes after, nobody approved, or no verdict that admits it is on record. Unknown for operations
 // that nobody outside was asked for.
-func approvedSubmission(r *ExportRow, a *admitted, chain bool) Truth {
+func approvedSubmission(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 	if r.Submission == "" || r.IntentSequence == 0 || !chain {
-		return Unknown
+		return schemas.Unknown
 	}
 	if a == nil || a.record.Verdict == verdictQuarantined {
-		return False
+		return schemas.False
 	}
 	ok := approved(a, chain)
-	if ok == True {
+	if ok == schemas.True {
 		return truth(a.sequence < r.IntentSequence)
 	}
 	return ok
@@ -256,17 +256,17 @@ func approvedSubmission(r *ExportRow, a *admitted, chain bool) Truth {
 // independentFulfiller: the forge knows who reported it as done, and they neither made the request nor gain by it.
 // False: they do, which admits nothing and can only be a record that somebody else wrote. Unknown: a service or an
 // operator reported it, or the authors of the request are not on record.
-func (e *entry) independentFulfiller(chain bool) Truth {
+func (e *entry) independentFulfiller(chain bool) schemas.Truth {
 	r := e.row
 	if !chain || r.Outcome != statusApplied || r.FulfilledByMethod != schemas.FulfilledByTicket {
-		return Unknown
+		return schemas.Unknown
 	}
 	same := func(who string) bool { return strings.EqualFold(who, r.FulfilledBy) }
 	switch {
 	case slices.ContainsFunc(r.Requesters, same) || slices.ContainsFunc(r.Beneficiaries, same):
-		return False
+		return schemas.False
 	case e.independent == nil || !e.vouched:
-		return Unknown
+		return schemas.Unknown
 	}
 	return truth(*e.independent)
 }

@@ -28,7 +28,7 @@ type admitted struct {
 
 // entry is a row under construction.
 type entry struct {
-	row *ExportRow
+	row *schemas.AuditRow
 	op  *schemas.Operation // nil for a change without operation
 	// vouched means that a signature or the forge vouches for who fulfilled it; independent is the assertion about them.
 	vouched     bool
@@ -83,7 +83,7 @@ type collector struct {
 	tokens map[[2]string]string // the baseline, by application and item
 
 	files, bundles, versions map[string]bool
-	configuration            []ConfigurationChange
+	configuration            []schemas.AuditConfigurationChange
 }
 
 func newCollector(o ExportOptions, now time.Time) *collector {
@@ -166,7 +166,7 @@ func (c *collector) admission(r *schemas.Record) {
 			requests[f.Path] = true
 		}
 		if !requests[f.Path] && c.in(r.Time) && a.record.Verdict != verdictQuarantined {
-			c.configuration = append(c.configuration, ConfigurationChange{Sequence: r.Sequence, Time: r.Time, Commit: a.record.Commit,
+			c.configuration = append(c.configuration, schemas.AuditConfigurationChange{Sequence: r.Sequence, Time: r.Time, Commit: a.record.Commit,
 				Verdict: a.record.Verdict, Path: f.Path, Before: f.Before, After: f.After})
 		}
 	}
@@ -213,8 +213,8 @@ func (c *collector) quarantined(r *schemas.Record, a *admitted, requests map[str
 }
 
 // without is a row of a document without operation.
-func (c *collector) without(q schemas.RequestInfo, a *admitted, at time.Time) *ExportRow {
-	row := &ExportRow{Time: at, Sequence: a.sequence, Hash: a.hash, Application: q.Application, RequestPath: q.Document.Path,
+func (c *collector) without(q schemas.RequestInfo, a *admitted, at time.Time) *schemas.AuditRow {
+	row := &schemas.AuditRow{Time: at, Sequence: a.sequence, Hash: a.hash, Application: q.Application, RequestPath: q.Document.Path,
 		RequestIndex: q.Document.Index, RequestBlob: q.Document.Blob, Documents: []schemas.DocumentID{q.Document}}
 	if q.Connection != (schemas.Name{}) {
 		row.Connection = q.Connection.String()
@@ -282,14 +282,14 @@ func (c *collector) entry(r *schemas.Record, o *schemas.Operation) *entry {
 }
 
 func (c *collector) open(r *schemas.Record, o *schemas.Operation) *entry {
-	row := &ExportRow{State: statusPending, Time: r.Time, Sequence: r.Sequence, Hash: r.Hash, Run: r.Run, Operation: o.ID, Application: r.Application}
+	row := &schemas.AuditRow{State: statusPending, Time: r.Time, Sequence: r.Sequence, Hash: r.Hash, Run: r.Run, Operation: o.ID, Application: r.Application}
 	describeRow(row, o)
 	e := &entry{row: row, op: o}
 	c.entries = append(c.entries, e)
 	return e
 }
 
-func describeRow(r *ExportRow, o *schemas.Operation) {
+func describeRow(r *schemas.AuditRow, o *schemas.Operation) {
 	r.Connection, r.ConnectionID, r.Kind, r.Cause, r.TargetID = o.Connection.String(), o.NativeID, string(o.Kind), string(o.Cause), o.TargetID
 	r.Privilege, r.Privileged, r.Expires, r.Hold, r.HoldReason = o.Privilege, o.Privileged, o.Expires, string(o.Hold), o.HoldReason
 	if o.Target != nil {
@@ -302,17 +302,17 @@ func describeRow(r *ExportRow, o *schemas.Operation) {
 	}
 }
 
-func runRow(r *ExportRow, info *schemas.RunRecord) {
+func runRow(r *schemas.AuditRow, info *schemas.RunRecord) {
 	if info != nil {
 		r.Version, r.Connector, r.Credential, r.RunPlanDigest, r.LiveDigest = info.Version, info.Connector, info.Credential, info.PlanDigest, info.LiveDigest
 	}
 }
 
-func requestRow(r *ExportRow, q schemas.RequestInfo) {
+func requestRow(r *schemas.AuditRow, q schemas.RequestInfo) {
 	r.RequestKind, r.RequestName, r.Reason, r.Ticket = string(q.Kind), q.Metadata.Name, q.Metadata.Reason, q.Metadata.Ticket
 }
 
-func authoriseRow(r *ExportRow, a *admitted) {
+func authoriseRow(r *schemas.AuditRow, a *admitted) {
 	if a == nil {
 		return
 	}
@@ -372,7 +372,7 @@ func (c *collector) drifted(o *schemas.Operation, application string, at time.Ti
 }
 
 // finish joins the rows with their requests and verdicts, and sorts them.
-func (c *collector) finish(chain bool) []*ExportRow {
+func (c *collector) finish(chain bool) []*schemas.AuditRow {
 	for _, e := range c.entries {
 		if e.op == nil {
 			continue
@@ -392,7 +392,7 @@ func (c *collector) finish(chain bool) []*ExportRow {
 		}
 	}
 	c.idle()
-	var out []*ExportRow
+	var out []*schemas.AuditRow
 	for _, e := range c.entries {
 		if !c.of(e.row.Application) || !c.in(e.row.Time) {
 			continue
@@ -400,7 +400,7 @@ func (c *collector) finish(chain bool) []*ExportRow {
 		c.assert(e, chain)
 		out = append(out, e.row)
 	}
-	slices.SortStableFunc(out, func(a, b *ExportRow) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	slices.SortStableFunc(out, func(a, b *schemas.AuditRow) int { return cmp.Compare(a.Sequence, b.Sequence) })
 	return out
 }
 

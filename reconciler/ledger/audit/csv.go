@@ -7,13 +7,15 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // writeCSV writes RFC 4180 in UTF-8 with a header line. Its columns are the fields of ExportRow, lists and
 // objects as JSON. Every cell is quoted, so that no other separator than the comma ever parts one.
-func writeCSV(out io.Writer, rows []*ExportRow) error {
+func writeCSV(out io.Writer, rows []*schemas.AuditRow) error {
 	w := bufio.NewWriter(out)
-	names, err := columns(&ExportRow{})
+	names, err := columns(&schemas.AuditRow{})
 	if err != nil {
 		return err
 	}
@@ -45,7 +47,7 @@ func line(w *bufio.Writer, cells []string) {
 	w.WriteString("\r\n")
 }
 
-func fieldsOf(r *ExportRow) (map[string]json.RawMessage, error) {
+func fieldsOf(r *schemas.AuditRow) (map[string]json.RawMessage, error) {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, err
@@ -55,7 +57,7 @@ func fieldsOf(r *ExportRow) (map[string]json.RawMessage, error) {
 }
 
 // columns are the JSON names of the row's fields, in order.
-func columns(r *ExportRow) ([]string, error) {
+func columns(r *schemas.AuditRow) ([]string, error) {
 	b, err := json.Marshal(r)
 	if err != nil {
 		return nil, err

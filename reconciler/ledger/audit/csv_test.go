@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"unicode"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 func TestCell(t *testing.T) {
@@ -91,7 +93,7 @@ func FuzzCell(f *testing.F) {
 		}
 		// And it comes through RFC 4180 as one cell.
 		var out bytes.Buffer
-		if err := writeCSV(&out, []*ExportRow{{Reason: s}}); err != nil {
+		if err := writeCSV(&out, []*schemas.AuditRow{{Reason: s}}); err != nil {
 			t.Fatal(err)
 		}
 		lines, err := csv.NewReader(&out).ReadAll()

@@ -33,13 +33,13 @@ type ExportOptions struct {
 
 // Export writes one row for each operation and for each change without operations, sorted by
 // sequence, and returns the manifest. Rows and manifest are of one moment.
-func Export(ctx context.Context, l *ledger.Ledger, o ExportOptions) (Manifest, error) {
+func Export(ctx context.Context, l *ledger.Ledger, o ExportOptions) (schemas.AuditManifest, error) {
 	if o.Format == "" {
 		o.Format = "jsonl"
 	}
-	m := Manifest{APIVersion: schemas.APIVersion, Kind: "AuditManifest", Version: o.Version, At: l.Now(), Format: o.Format, Application: o.Application,
-		Since: orNull(o.Since), Until: orNull(o.Until), AsOf: orNull(o.AsOf), States: map[string]int{}, Problems: []ledger.Problem{},
-		Unreconciled: []string{}, Configuration: []ConfigurationChange{}, PolicyBundles: []string{}, Versions: []string{}, Exceptions: []Exception{}}
+	m := schemas.AuditManifest{APIVersion: schemas.APIVersion, Kind: "AuditManifest", Version: o.Version, At: l.Now(), Format: o.Format, Application: o.Application,
+		Since: orNull(o.Since), Until: orNull(o.Until), AsOf: orNull(o.AsOf), States: map[string]int{}, Problems: []schemas.AuditProblem{},
+		Unreconciled: []string{}, Configuration: []schemas.AuditConfigurationChange{}, PolicyBundles: []string{}, Versions: []string{}, Exceptions: []schemas.AuditException{}}
 	if o.Format != "jsonl" && o.Format != "csv" {
 		return m, fmt.Errorf("format: unknown value %q (expected jsonl or csv)", o.Format)
 	}
@@ -72,7 +72,7 @@ func orNull(t time.Time) *time.Time {
 	return &t
 }
 
-func summarise(m *Manifest, rows []*ExportRow, c *collector) {
+func summarise(m *schemas.AuditManifest, rows []*schemas.AuditRow, c *collector) {
 	m.Rows = len(rows)
 	waiting := map[string]bool{}
 	for _, r := range rows {
@@ -81,8 +81,8 @@ func summarise(m *Manifest, rows []*ExportRow, c *collector) {
 			waiting[r.RequestPath] = true
 		}
 		for _, a := range assertionsOf(r) {
-			if a.value == False {
-				m.Exceptions = append(m.Exceptions, Exception{Sequence: r.Sequence, Operation: r.Operation, RequestPath: r.RequestPath, Assertion: a.name})
+			if a.value == schemas.False {
+				m.Exceptions = append(m.Exceptions, schemas.AuditException{Sequence: r.Sequence, Operation: r.Operation, RequestPath: r.RequestPath, Assertion: a.name})
 			}
 		}
 	}
@@ -103,7 +103,7 @@ func sortedKeys(m map[string]bool) []string {
 	return out
 }
 
-func write(w io.Writer, format string, rows []*ExportRow) error {
+func write(w io.Writer, format string, rows []*schemas.AuditRow) error {
 	if format == "csv" {
 		return writeCSV(w, rows)
 	}

@@ -133,7 +133,7 @@ func golden(t *testing.T, name string, got []byte) {
 	}
 }
 
-func export(t testing.TB, l *ledger.Ledger, o ExportOptions) ([]ExportRow, Manifest) {
+func export(t testing.TB, l *ledger.Ledger, o ExportOptions) ([]schemas.AuditRow, schemas.AuditManifest) {
 	t.Helper()
 	var out bytes.Buffer
 	o.Out = &out
@@ -144,11 +144,11 @@ func export(t testing.TB, l *ledger.Ledger, o ExportOptions) ([]ExportRow, Manif
 	if m.SHA256 != digest(out.Bytes()) {
 		t.Errorf("the manifest has digest %s, the export %s", m.SHA256, digest(out.Bytes()))
 	}
-	var rows []ExportRow
+	var rows []schemas.AuditRow
 	dec := json.NewDecoder(&out)
 	dec.DisallowUnknownFields()
 	for dec.More() {
-		var r ExportRow
+		var r schemas.AuditRow
 		if err := dec.Decode(&r); err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func TestExportOfABrokenChain(t *testing.T) {
 		t.Errorf("the manifest says %v, %v", m.ChainOK, m.Problems)
 	}
 	for _, r := range rows {
-		if r.ChainOK != False || r.ApprovedBeforeApplied == True || r.IndependentApprover == True || r.ApprovedContentIsAppliedContent == True || r.GrantedEqualsApproved == True {
+		if r.ChainOK != schemas.False || r.ApprovedBeforeApplied == schemas.True || r.IndependentApprover == schemas.True || r.ApprovedContentIsAppliedContent == schemas.True || r.GrantedEqualsApproved == schemas.True {
 			t.Errorf("a broken chain proves something: %+v", r)
 		}
 	}
@@ -267,10 +267,10 @@ func TestExportOfACrash(t *testing.T) {
 
 func TestAssertions(t *testing.T) {
 	t.Parallel()
-	type values struct{ before, content, granted, independent, rationale, expired Truth }
+	type values struct{ before, content, granted, independent, rationale, expired schemas.Truth }
 	at := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 	o := operation("a", schemas.OperationGrant, schemas.CauseRequest, doc("r.yaml", "b1"))
-	yes := values{True, True, True, True, True, Unknown}
+	yes := values{schemas.True, schemas.True, schemas.True, schemas.True, schemas.True, schemas.Unknown}
 	admission := func(change func(*schemas.AdmissionRecord)) schemas.Record {
 		r := reviewed("c1", at, request("r.yaml", "b1", "r", "because"))
 		change(r.Admission)
@@ -308,21 +308,21 @@ func TestAssertions(t *testing.T) {
 		want    values
 	}{
 		"everything":                {with(good), at, yes},
-		"no verdict on record":      {applied, at, values{False, False, False, Unknown, Unknown, Unknown}},
-		"the verdict comes later":   {append(append([]schemas.Record{}, applied...), good), at, values{False, True, True, True, True, Unknown}},
-		"refused and applied":       {with(admission(func(a *schemas.AdmissionRecord) { a.Verdict = verdictQuarantined })), at, values{False, False, False, False, Unknown, Unknown}},
+		"no verdict on record":      {applied, at, values{schemas.False, schemas.False, schemas.False, schemas.Unknown, schemas.Unknown, schemas.Unknown}},
+		"the verdict comes later":   {append(append([]schemas.Record{}, applied...), good), at, values{schemas.False, schemas.True, schemas.True, schemas.True, schemas.True, schemas.Unknown}},
+		"refused and applied":       {with(admission(func(a *schemas.AdmissionRecord) { a.Verdict = verdictQuarantined })), at, values{schemas.False, schemas.False, schemas.False, schemas.False, schemas.Unknown, schemas.Unknown}},
 		"admitted, then refused":    {append([]schemas.Record{good, admission(func(a *schemas.AdmissionRecord) { a.Commit, a.Verdict = "c2", verdictQuarantined })}, applied...), at, yes},
-		"an anchor has no evidence": {with(admission(func(a *schemas.AdmissionRecord) { a.Verdict, a.Evidence = verdictAnchor, nil })), at, values{Unknown, Unknown, Unknown, Unknown, True, Unknown}},
-		"nobody approved":           {evidence(func(e *schemas.Evidence) { e.Approvals = nil }), at, values{False, False, False, False, True, Unknown}},
-		"nobody's counts":           {approval(func(a *schemas.Approval) { a.Counts = false }), at, values{False, False, False, False, True, Unknown}},
-		"a bare trailer":            {approval(func(a *schemas.Approval) { a.Authenticated, a.Method = false, "trailer" }), at, values{Unknown, Unknown, Unknown, Unknown, True, Unknown}},
+		"an anchor has no evidence": {with(admission(func(a *schemas.AdmissionRecord) { a.Verdict, a.Evidence = verdictAnchor, nil })), at, values{schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.True, schemas.Unknown}},
+		"nobody approved":           {evidence(func(e *schemas.Evidence) { e.Approvals = nil }), at, values{schemas.False, schemas.False, schemas.False, schemas.False, schemas.True, schemas.Unknown}},
+		"nobody's counts":           {approval(func(a *schemas.Approval) { a.Counts = false }), at, values{schemas.False, schemas.False, schemas.False, schemas.False, schemas.True, schemas.Unknown}},
+		"a bare trailer":            {approval(func(a *schemas.Approval) { a.Authenticated, a.Method = false, "trailer" }), at, values{schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.True, schemas.Unknown}},
 		"one of two a bare trailer": {evidence(func(e *schemas.Evidence) {
 			e.Approvals = append(e.Approvals, schemas.Approval{Person: "dan", Counts: true, Method: "trailer"})
-		}), at, values{Unknown, Unknown, Unknown, Unknown, True, Unknown}},
+		}), at, values{schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.True, schemas.Unknown}},
 		"without times":             {approval(func(a *schemas.Approval) { a.At = nil }), at, yes},
-		"approved after it began":   {approval(func(a *schemas.Approval) { a.At = ptr(at.Add(2 * time.Hour)) }), at, values{False, True, True, True, True, Unknown}},
-		"another content previewed": {evidence(func(e *schemas.Evidence) { e.PreviewDigest = ptr("other") }), at, values{True, False, True, True, True, Unknown}},
-		"no previews, reviews":      {evidence(func(e *schemas.Evidence) { e.PreviewDigest = nil }), at, values{True, Unknown, True, True, True, Unknown}},
+		"approved after it began":   {approval(func(a *schemas.Approval) { a.At = ptr(at.Add(2 * time.Hour)) }), at, values{schemas.False, schemas.True, schemas.True, schemas.True, schemas.True, schemas.Unknown}},
+		"another content previewed": {evidence(func(e *schemas.Evidence) { e.PreviewDigest = ptr("other") }), at, values{schemas.True, schemas.False, schemas.True, schemas.True, schemas.True, schemas.Unknown}},
+		"no previews, reviews":      {evidence(func(e *schemas.Evidence) { e.PreviewDigest = nil }), at, values{schemas.True, schemas.Unknown, schemas.True, schemas.True, schemas.True, schemas.Unknown}},
 		"no previews, signed": {evidence(func(e *schemas.Evidence) {
 			e.PreviewDigest = nil
 			e.Approvals[0].Method = "signature"
@@ -332,30 +332,30 @@ func TestAssertions(t *testing.T) {
 			e.PreviewDigest = nil
 			e.Approvals[0].Method = "signature"
 			e.Approvals[0].Commit = "c0"
-		}), at, values{True, Unknown, True, True, True, Unknown}},
-		"by its author":         {approval(func(a *schemas.Approval) { a.Person = "Alice" }), at, values{True, True, True, False, True, Unknown}},
-		"by who gains":          {approval(func(a *schemas.Approval) { a.Person = "carol" }), at, values{True, True, True, False, True, Unknown}},
-		"an author unknown":     {evidence(func(e *schemas.Evidence) { e.Unattributed = []string{"x@y"} }), at, values{True, True, True, Unknown, True, Unknown}},
-		"no reason":             {with(admission(func(a *schemas.AdmissionRecord) { a.Requests[0].Metadata.Reason = " " })), at, values{True, True, True, True, False, Unknown}},
-		"not applied":           {append([]schemas.Record{good}, ran(o, statusFailed, statusDiffers)...), at, values{Unknown, Unknown, Unknown, True, True, Unknown}},
-		"applied and not there": {append([]schemas.Record{good}, ran(o, statusApplied, statusDiffers)...), at, values{True, True, False, True, True, Unknown}},
-		"applied and not read":  {append([]schemas.Record{good}, ran(o, statusApplied, statusUnverifiable)...), at, values{True, True, Unknown, True, True, Unknown}},
-		"intent alone":          {[]schemas.Record{good, applied[0]}, at, values{Unknown, Unknown, Unknown, True, True, Unknown}},
+		}), at, values{schemas.True, schemas.Unknown, schemas.True, schemas.True, schemas.True, schemas.Unknown}},
+		"by its author":         {approval(func(a *schemas.Approval) { a.Person = "Alice" }), at, values{schemas.True, schemas.True, schemas.True, schemas.False, schemas.True, schemas.Unknown}},
+		"by who gains":          {approval(func(a *schemas.Approval) { a.Person = "carol" }), at, values{schemas.True, schemas.True, schemas.True, schemas.False, schemas.True, schemas.Unknown}},
+		"an author unknown":     {evidence(func(e *schemas.Evidence) { e.Unattributed = []string{"x@y"} }), at, values{schemas.True, schemas.True, schemas.True, schemas.Unknown, schemas.True, schemas.Unknown}},
+		"no reason":             {with(admission(func(a *schemas.AdmissionRecord) { a.Requests[0].Metadata.Reason = " " })), at, values{schemas.True, schemas.True, schemas.True, schemas.True, schemas.False, schemas.Unknown}},
+		"not applied":           {append([]schemas.Record{good}, ran(o, statusFailed, statusDiffers)...), at, values{schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.True, schemas.True, schemas.Unknown}},
+		"applied and not there": {append([]schemas.Record{good}, ran(o, statusApplied, statusDiffers)...), at, values{schemas.True, schemas.True, schemas.False, schemas.True, schemas.True, schemas.Unknown}},
+		"applied and not read":  {append([]schemas.Record{good}, ran(o, statusApplied, statusUnverifiable)...), at, values{schemas.True, schemas.True, schemas.Unknown, schemas.True, schemas.True, schemas.Unknown}},
+		"intent alone":          {[]schemas.Record{good, applied[0]}, at, values{schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.True, schemas.True, schemas.Unknown}},
 		"one of two documents refused": {append([]schemas.Record{good, admission(func(a *schemas.AdmissionRecord) {
 			a.Commit, a.Verdict, a.Changes[0] = "c2", verdictQuarantined, schemas.FileChange{Path: other.Path, After: other.Blob}
 			a.Requests = nil
-		})}, ran(two, statusApplied, statusVerified)...), at, values{False, False, False, False, True, Unknown}},
-		"unmanaged":             {append([]schemas.Record{good}, ran(operation("x", schemas.OperationRevoke, schemas.CauseUnmanaged), statusApplied, statusVerified)...), at, values{Unknown, Unknown, Unknown, Unknown, Unknown, Unknown}},
+		})}, ran(two, statusApplied, statusVerified)...), at, values{schemas.False, schemas.False, schemas.False, schemas.False, schemas.True, schemas.Unknown}},
+		"unmanaged":             {append([]schemas.Record{good}, ran(operation("x", schemas.OperationRevoke, schemas.CauseUnmanaged), statusApplied, statusVerified)...), at, values{schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.Unknown}},
 		"undo":                  {goneUnder("Take it back"), at, yes},
-		"undo without a title":  {goneUnder(""), at, values{True, True, True, True, Unknown, Unknown}},
+		"undo without a title":  {goneUnder(""), at, values{schemas.True, schemas.True, schemas.True, schemas.True, schemas.Unknown, schemas.Unknown}},
 		"expires later":         {append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), at, yes},
 		"expired a day ago":     {append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), at.Add(24 * time.Hour), yes},
-		"expired, and is there": {append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), at.Add(26 * time.Hour), values{True, True, True, True, True, False}},
-		"expired, never there":  {append([]schemas.Record{good}, ran(late, statusFailed, statusDiffers)...), at.Add(26 * time.Hour), values{Unknown, Unknown, Unknown, True, True, Unknown}},
-		"expired, and gone":     {append(append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), ran(off, statusApplied, statusVerified)...), at.Add(99 * time.Hour), values{True, True, True, True, True, True}},
+		"expired, and is there": {append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), at.Add(26 * time.Hour), values{schemas.True, schemas.True, schemas.True, schemas.True, schemas.True, schemas.False}},
+		"expired, never there":  {append([]schemas.Record{good}, ran(late, statusFailed, statusDiffers)...), at.Add(26 * time.Hour), values{schemas.Unknown, schemas.Unknown, schemas.Unknown, schemas.True, schemas.True, schemas.Unknown}},
+		"expired, and gone":     {append(append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), ran(off, statusApplied, statusVerified)...), at.Add(99 * time.Hour), values{schemas.True, schemas.True, schemas.True, schemas.True, schemas.True, schemas.True}},
 		"expired, wanted by another": {append(append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), schemas.Record{Type: schemas.RecordAdoption, Application: app,
 			Baseline: []schemas.BaselineItem{{Item: itemOf(late.Key()), Token: "present:" + markOf(doc("r.yaml", "b1")) + "," + markOf(other)}}}), at.Add(99 * time.Hour), yes},
-		"expired, gone, seen late": {append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), at.Add(99 * time.Hour), values{True, True, True, True, True, False}},
+		"expired, gone, seen late": {append([]schemas.Record{good}, ran(late, statusApplied, statusVerified)...), at.Add(99 * time.Hour), values{schemas.True, schemas.True, schemas.True, schemas.True, schemas.True, schemas.False}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -373,13 +373,13 @@ func TestAssertions(t *testing.T) {
 			}
 			r := rows[i]
 			got := values{r.ApprovedBeforeApplied, r.ApprovedContentIsAppliedContent, r.GrantedEqualsApproved, r.IndependentApprover, r.RationalePresent, r.ExpiredInTime}
-			if got != tt.want || r.ChainOK != True {
+			if got != tt.want || r.ChainOK != schemas.True {
 				t.Errorf("got %+v, want %+v (chain %s)", got, tt.want, r.ChainOK)
 			}
 			exceptions := 0
 			for _, r := range rows {
 				for _, a := range assertionsOf(&r) {
-					if a.value == False {
+					if a.value == schemas.False {
 						exceptions++
 					}
 				}
@@ -429,7 +429,7 @@ func TestAsOf(t *testing.T) {
 	t.Parallel()
 	l, c := quarter(t)
 	start := ledgertest.NewClock().Peek()
-	key := func(e Entitlement) string {
+	key := func(e schemas.AuditEntitlement) string {
 		s := e.Application + " " + e.Connection.String()
 		if e.Target != nil {
 			s += " " + e.Target.String() + " " + e.Privilege
@@ -472,7 +472,7 @@ func TestAsOf(t *testing.T) {
 		l, c := temp(t)
 		appendTo(t, l, schemas.Record{Type: schemas.RecordAdoption, Application: app, Baseline: []schemas.BaselineItem{{Item: "c\x1frole\x1fr", Token: "present:"}, {Item: "p\x1frole\x1fr", Token: "foreign:"}}})
 		got, err := AsOf(t.Context(), l, c.Peek())
-		if err != nil || len(got) != 1 || got[0].Origin != OriginUnmanaged || got[0].Kind != "connection" {
+		if err != nil || len(got) != 1 || got[0].Origin != schemas.OriginUnmanaged || got[0].Kind != "connection" {
 			t.Errorf("AsOf() = %+v, %v; want one connection, unmanaged", got, err)
 		}
 	})

@@ -35,12 +35,12 @@ func TestItemsArePlans(t *testing.T) {
 		if got, want := itemOf(k), plan.EntitlementItem(k); got != want {
 			r.Errorf("itemOf = %q, plan has %q", got, want)
 		}
-		for item, want := range map[string]Entitlement{
+		for item, want := range map[string]schemas.AuditEntitlement{
 			plan.ConnectionItem(k.Connection): {Kind: "connection", Connection: k.Connection},
 			plan.PayloadItem(k.Connection):    {Kind: "payload", Connection: k.Connection},
 			plan.EntitlementItem(k):           {Kind: "entitlement", Connection: k.Connection, Target: &k.Target, Privilege: k.Privilege},
 		} {
-			var got Entitlement
+			var got schemas.AuditEntitlement
 			if err := nameEntitlement(&got, item); err != nil {
 				r.Fatal(err)
 			}
@@ -120,7 +120,7 @@ func TestAsOfReadsPlansBaseline(t *testing.T) {
 				t.Errorf("AsOf = %+v, want the role, its payload and its member", got)
 			}
 			for _, e := range got {
-				if e.Connection != sales || e.Origin != OriginRequest || !slices.Equal(e.Requests, by) {
+				if e.Connection != sales || e.Origin != schemas.OriginRequest || !slices.Equal(e.Requests, by) {
 					t.Errorf("AsOf has %+v, want it of %v, asked for by %v", e, sales, asked)
 				}
 			}

@@ -64,16 +64,16 @@ func RecordAnswer(ctx context.Context, l *ledger.Ledger, a Answer, now time.Time
 	}
 	report := &schemas.FulfilReport{APIVersion: schemas.APIVersion, Kind: "Fulfil", Application: f.Application, Operation: f.Operation, Status: a.Status, By: Plain(a.By), At: now}
 	switch f.State {
-	case ledger.FulfilmentSubmitting, ledger.FulfilmentPending:
+	case schemas.FulfilmentSubmitting, schemas.FulfilmentPending:
 		if a.Status == schemas.FulfilmentPending {
 			return report, nil
 		}
-	case ledger.FulfilmentWithdrawn:
+	case schemas.FulfilmentWithdrawn:
 		if a.Status != schemas.FulfilmentApplied {
 			return report, nil
 		}
 		// Too late to stop: the effect is there, and must be taken back.
-	case ledger.FulfilmentFailed:
+	case schemas.FulfilmentFailed:
 		if a.Status != schemas.FulfilmentFailed {
 			return nil, fmt.Errorf("%w: failed. It is asked for again, under another id", ErrAnswered)
 		}

@@ -46,7 +46,7 @@ type Review struct {
 // Awaited reports whether an asking is still open: neither a read nor a withdrawal has ended it.
 func Awaited(f *ledger.Fulfilment) bool {
 	switch f.State {
-	case ledger.FulfilmentSubmitting, ledger.FulfilmentPending, ledger.FulfilmentApplied, ledger.FulfilmentFailed, ledger.FulfilmentDiffers:
+	case schemas.FulfilmentSubmitting, schemas.FulfilmentPending, schemas.FulfilmentApplied, schemas.FulfilmentFailed, schemas.FulfilmentDiffers:
 		return true
 	}
 	return false
@@ -126,17 +126,17 @@ func (o *Review) wanted(app *schemas.Application, f *ledger.Fulfilment, unknown 
 	switch {
 	case o.Gone[f.Operation]:
 		// Asked for again.
-	case f.State == ledger.FulfilmentPending:
+	case f.State == schemas.FulfilmentPending:
 		// The intervals grow.
 		age := now.Sub(f.Since)
 		wait(schemas.HoldPending, fmt.Sprintf("%s since %s", Where(f), Timestamp(f.Since)), now.Add(min(max(age/10, time.Minute), 30*time.Minute)))
-	case f.State == ledger.FulfilmentApplied && now.Before(until):
+	case f.State == schemas.FulfilmentApplied && now.Before(until):
 		wait(schemas.HoldPending, fmt.Sprintf("%s reported at %s that it is done; not found in the application yet, checking until %s", who, Timestamp(f.Changed), Timestamp(until)), until)
-	case f.State == ledger.FulfilmentApplied:
+	case f.State == schemas.FulfilmentApplied:
 		o.Differing = append(o.Differing, f.Operation)
-	case f.State == ledger.FulfilmentFailed && f.Via == schemas.ProvisioningTicket:
+	case f.State == schemas.FulfilmentFailed && f.Via == schemas.ProvisioningTicket:
 		wait(schemas.HoldDeclined, fmt.Sprintf("%s closed it as not planned at %s: reopen the issue, or undo the request", who, Timestamp(f.Changed)), now.Add(30*time.Minute))
-	case f.State == ledger.FulfilmentFailed && now.Before(until):
+	case f.State == schemas.FulfilmentFailed && now.Before(until):
 		wait(schemas.HoldDeclined, fmt.Sprintf("%s reported at %s that it failed%s; asked for again after %s", who, Timestamp(f.Changed), reason, Timestamp(until)), until)
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
 )
@@ -45,7 +44,7 @@ type Text struct {
 	Items       []Item
 	Closers     []string
 	// Description has the direction of memberships.
-	Description connectors.Description
+	Description schemas.Description
 }
 
 // Title names the application and the file.
@@ -118,11 +117,11 @@ func unticked(s string) string {
 }
 
 // Words describes an operation in a sentence. The description has the direction of memberships.
-func Words(o *schemas.Operation, d connectors.Description) string {
+func Words(o *schemas.Operation, d schemas.Description) string {
 	return words(o, d, func(s string) string { return s })
 }
 
-func words(o *schemas.Operation, d connectors.Description, text func(string) string) string {
+func words(o *schemas.Operation, d schemas.Description, text func(string) string) string {
 	name := func(n schemas.Name, id string) string {
 		s := text(n.Type) + " " + text(n.SourceName)
 		if id != "" {
@@ -164,7 +163,7 @@ func words(o *schemas.Operation, d connectors.Description, text func(string) str
 	if o.Privilege == schemas.PrivilegeMember || o.Privilege == schemas.PrivilegeAdmin {
 		member, of, as := target, c, "a member"
 		typ, _ := d.Type(o.Connection.Type)
-		if g, ok := typ.Target(o.Target.Type); ok && g.Edge == connectors.EdgeConnection {
+		if g, ok := typ.Target(o.Target.Type); ok && g.Edge == schemas.EdgeConnection {
 			member, of = c, target
 		}
 		if o.Privilege == schemas.PrivilegeAdmin {

@@ -157,7 +157,7 @@ func (o *auditEntitlementsOptions) run(ctx context.Context) error {
 			return err
 		}
 		if o.application != "" {
-			list = slices.DeleteFunc(list, func(e audit.Entitlement) bool { return e.Application != o.application })
+			list = slices.DeleteFunc(list, func(e schemas.AuditEntitlement) bool { return e.Application != o.application })
 		}
 		if o.format == formatJSON {
 			return report.JSON(o.Stdout, &schemas.AuditEntitlements{AsOf: at.UTC(), Entitlements: list})

@@ -17,6 +17,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/reconciler/report/layout"
+	"github.com/countersign/countersign/schemas"
 )
 
 // The formats of an export.
@@ -109,7 +110,7 @@ func (o *auditExportOptions) run(ctx context.Context) error {
 }
 
 // summarise prints what was exported in a few lines.
-func (o *auditExportOptions) summarise(m *audit.Manifest) {
+func (o *auditExportOptions) summarise(m *schemas.AuditManifest) {
 	var states []string
 	for _, s := range slices.Sorted(maps.Keys(m.States)) {
 		states = append(states, fmt.Sprintf("%d %s", m.States[s], s))

@@ -120,7 +120,7 @@ func (o *policyTestOptions) test(ctx context.Context) (err error) {
 }
 
 // printTests lists failed tests, then totals.
-func (o *policyTestOptions) printTests(rep *policy.TestReport) {
+func (o *policyTestOptions) printTests(rep *schemas.PolicyTestReport) {
 	for _, t := range rep.Results {
 		if t.Outcome == "pass" && !o.verbose {
 			continue

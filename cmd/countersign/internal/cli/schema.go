@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/schemas"
 	"github.com/countersign/countersign/schemas/jsonschema"
@@ -96,7 +95,7 @@ func (o *schemaOptions) run(ctx context.Context, args []string) error {
 }
 
 // describe prints what a connector can do, or its scripts.
-func (o *schemaOptions) describe(d connectors.Description) error {
+func (o *schemaOptions) describe(d schemas.Description) error {
 	if o.format == formatJSON {
 		return report.JSON(o.Stdout, &schemas.ConnectorReport{Description: d})
 	}
@@ -125,7 +124,7 @@ func (o *schemaOptions) describe(d connectors.Description) error {
 	return nil
 }
 
-func (o *schemaOptions) describeType(t connectors.ConnectionType) {
+func (o *schemaOptions) describeType(t schemas.ConnectionType) {
 	var can []string
 	for _, x := range []struct {
 		ok   bool
