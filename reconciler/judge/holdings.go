@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// holdings are the connections that rules ask about among those that people hold. Who gains something may hold
+// holdings are the connections that rules ask about among those that people hold. Somebody who gains may hold
 // thousands, and a change costs what it touches: only those that a set of duties names are fetched, unless rules of the
 // repository itself may look at any.
 type holdings struct {
