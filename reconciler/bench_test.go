@@ -99,6 +99,17 @@ func BenchmarkPreviewCold(b *testing.B) {
 	}
 }
 
+// BenchmarkPreviewColdHub is BenchmarkPreviewCold where every role is a member of one, by a merge each.
+func BenchmarkPreviewColdHub(b *testing.B) {
+	for _, n := range sizes[:2] {
+		b.Run(fmt.Sprintf("requests=%d", n), func(b *testing.B) {
+			repo := historytest.SyntheticOf(b, n, 1, historytest.Day, historytest.HubRequest)
+			pull(b, repo)
+			measure(b, func() { preview(b, open(b, repo, b.TempDir())) })
+		})
+	}
+}
+
 // BenchmarkPreviewWarm previews one new request where all merges were judged before: it should not depend on
 // how many there are.
 func BenchmarkPreviewWarm(b *testing.B) {

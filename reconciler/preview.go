@@ -64,11 +64,12 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 		return p, nil
 	}
 	p.Errors = append(p.Errors, change.Findings...)
-	incomplete, err := r.previewLive(ctx, p, b, change, o)
+	live := judge.Live{}
+	incomplete, err := r.previewLive(ctx, p, b, change, live, o)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.previewJudgement(ctx, p, change, o.PullRequest); err != nil {
+	if err := r.previewJudgement(ctx, p, change, live, o.PullRequest); err != nil {
 		return nil, err
 	}
 	switch {
@@ -88,8 +89,9 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 	return p, nil
 }
 
-// previewLive compares the change with the live applications. It reports whether something could not be read.
-func (r *Reconciler) previewLive(ctx context.Context, p *schemas.Preview, b *base, change *judge.Examination, o PreviewOptions) (incomplete bool, err error) {
+// previewLive compares the change with the live applications, and adds to live what it gives there beyond what documents
+// show. It reports whether something could not be read.
+func (r *Reconciler) previewLive(ctx context.Context, p *schemas.Preview, b *base, change *judge.Examination, live judge.Live, o PreviewOptions) (incomplete bool, err error) {
 	for i, name := range change.Affected {
 		if o.Application != "" && o.Application != name {
 			continue
@@ -107,7 +109,7 @@ func (r *Reconciler) previewLive(ctx context.Context, p *schemas.Preview, b *bas
 			continue
 		}
 		r.config.Progress("read "+name, i, len(change.Affected))
-		ap, err := r.previewApplication(ctx, p, b, change, name)
+		ap, err := r.previewApplication(ctx, p, b, change, live, name)
 		if err != nil {
 			return false, err
 		}
@@ -120,7 +122,7 @@ func (r *Reconciler) previewLive(ctx context.Context, p *schemas.Preview, b *bas
 }
 
 // previewApplication adds the change's effect on an application's live state to the preview.
-func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview, b *base, change *judge.Examination, name string) (*schemas.ApplicationPlan, error) {
+func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview, b *base, change *judge.Examination, live judge.Live, name string) (*schemas.ApplicationPlan, error) {
 	app := b.admitted.Trust.Applications[name]
 	// The change's version of the application counts, but the base decides where it connects.
 	judged := *change.After[name]
@@ -137,6 +139,7 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 			Operations: operations, Incomplete: err.Error()}, nil
 	}
 	p.Gained, p.Lost = append(p.Gained, f.Gained...), append(p.Lost, f.Lost...)
+	live[name] = liveEffect(f)
 	if len(f.Drift) > 0 {
 		p.Drift = append(p.Drift, schemas.ApplicationPlan{Application: name, Connector: f.Plan.Connector, Mode: f.Plan.Mode, Operations: f.Drift})
 	}
@@ -154,6 +157,32 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 	}
 	f.Plan.Findings, f.Plan.Unmanaged = nil, nil
 	return &f.Plan, nil
+}
+
+// liveEffect is what a change gives in a live application, in the terms of the judgement.
+func liveEffect(f *run.Foreseen) judge.LiveEffect {
+	out := judge.LiveEffect{Gained: map[string][]schemas.Name{}, Privileged: f.Privileged, Left: f.ByLive.Left, Holdings: map[schemas.Name][]schemas.Name{}}
+	hold := func(id schemas.Name) {
+		if _, done := out.Holdings[id]; done {
+			return
+		}
+		out.Holdings[id] = nil
+		for _, a := range f.ByLive.After.AccessOf(id) {
+			if a.Privilege == schemas.PrivilegeMember {
+				out.Holdings[id] = append(out.Holdings[id], a.Target)
+			}
+		}
+	}
+	for id, g := range f.ByLive.Of {
+		out.Gained[id] = g.Identities
+		for _, n := range g.Identities {
+			hold(n)
+		}
+	}
+	for _, a := range f.Gained {
+		hold(a.Identity)
+	}
+	return out
 }
 
 // atOnce leaves out of a change, live state apart, the grants that its terms list, and what only they give.
@@ -226,8 +255,8 @@ func alreadyThere(operations []schemas.Operation, live *schemas.ApplicationPlan,
 }
 
 // previewJudgement evaluates the policy and finds the sign-offs that are missing.
-func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, change *judge.Examination, pullRequest int) error {
-	j, err := r.judge.JudgeProposal(ctx, change, p.Base, p.Head, pullRequest, p.At)
+func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, change *judge.Examination, live judge.Live, pullRequest int) error {
+	j, err := r.judge.JudgeProposal(ctx, change, p.Base, p.Head, pullRequest, live, p.At)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,8 @@ type PolicyInput struct {
 	// it points to is not changed afterwards.
 	Applications map[string]*PolicyApplication `json:"applications"`
 	// Holdings are, for each identity that gains something, the connections it holds after the change,
-	// in effect, keyed by "application/type/source_name" of the identity.
+	// in effect, keyed by "application/type/source_name" of the identity. Where no rule of the repository's own asks for
+	// them, they are only those that a set of duties names.
 	Holdings map[string][]string `json:"holdings"`
 	// Affected is how many identities gain or lose effective access. The engine counts them.
 	Affected    int               `json:"affected"`

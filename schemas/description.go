@@ -25,6 +25,8 @@ type Description struct {
 	// NativeIDs means that connections and identities have ids that outlive their names. Without it the name is the
 	// identity.
 	NativeIDs bool `json:"native_ids,omitempty"`
+	// Reach means that a read can go beyond its selection, as Selection.Reach asks.
+	Reach bool `json:"reach,omitempty"`
 	// PlanScript and ApplyScript grant the least privileges for reading and for applying, ready to be run by an
 	// administrator of the application.
 	PlanScript  string `json:"plan_script" jsonschema:"minLength=1"`

@@ -59,6 +59,9 @@ const (
 // PrivilegeOwner is ownership of a resource. It is read and never granted.
 const PrivilegeOwner = "OWNER"
 
+// PrivilegeSuperuser is the use of everything, whatever is granted. It is shown and never granted.
+const PrivilegeSuperuser = "SUPERUSER"
+
 // DocumentID identifies a document in Git: the file's path from the repository's root, with
 // slashes, and the document's index in the file from 0. Blob is the file's Git blob hash.
 type DocumentID struct {

@@ -175,6 +175,8 @@ type AccessReport struct {
 // AccessEntry is one effective right with the entitlements that lead to it.
 type AccessEntry struct {
 	Access
+	// Everyone means that every identity of the application has it; the identity is then the connection of everyone.
+	Everyone bool `json:"everyone,omitempty"`
 	// Steps are the entitlements from the identity to the target, each with where it comes from.
 	Steps []AccessStep `json:"steps"`
 }

@@ -44,6 +44,7 @@ const (
 	HoldTarget    Hold = "target"    // the target of a verified grant no longer exists
 	HoldProvision Hold = "provision" // webhook or ticket, and nobody there who could be asked
 	HoldPending   Hold = "pending"   // somebody outside was asked and is at it, or what it needs is
+	HoldSignoff   Hold = "sign-off"  // somebody gains by live access that the sign-offs on record don't cover
 	HoldDeclined  Hold = "declined"  // somebody outside was asked, and reported a failure or a refusal
 )
 
@@ -127,6 +128,8 @@ type Access struct {
 	Privilege   string `json:"privilege"`
 	// Via are the connections from the identity to the target, in order.
 	Via []Name `json:"via,omitempty"`
+	// Switch means that the identity must switch to one of these connections first, as by SET ROLE.
+	Switch bool `json:"switch,omitempty"`
 }
 
 // Finding is something that a person should look at: it stops nothing but its own item.

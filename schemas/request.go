@@ -96,4 +96,12 @@ type AcknowledgementSpec struct {
 	RewrittenFrom string `yaml:"rewritten_from,omitempty" json:"rewritten_from,omitempty" jsonschema:"pattern=^[0-9a-f]{40}$" jsonschema_description:"The last admitted commit, which a rewritten branch no longer contains."`
 	// FirstRun names the application whose first run's removals are released.
 	FirstRun string `yaml:"first_run,omitempty" json:"first_run,omitempty" jsonschema:"maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application whose first run's removals may go ahead."`
+	// Held names operations that are held because of who gains by live access.
+	Held *HeldOperations `yaml:"held,omitempty" json:"held,omitempty" jsonschema_description:"Operations that wait for another sign-off because of who gains by live access."`
+}
+
+// HeldOperations names operations that are held for another sign-off.
+type HeldOperations struct {
+	Application string `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application that they change."`
+	Digest      string `yaml:"digest" json:"digest" jsonschema:"minLength=16,maxLength=64,pattern=^[0-9a-f]+$" jsonschema_description:"The digest that status and the report of the run show: of the commit and of who gains what."`
 }

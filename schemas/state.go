@@ -15,6 +15,10 @@ type Selection struct {
 	// IDs has native ids by type: connections with those ids are read too, whatever they are called now. Connectors
 	// without native ids ignore them.
 	IDs map[string][]string `json:"ids,omitempty"`
+	// Reach asks for what decides who has access besides: connections outside the selection as far as nesting leads, those
+	// of everyone, superusers, owners and accounts with access of their own. They are marked Foreign, and change nothing
+	// in what is read of those selected. Connectors that don't read further ignore it.
+	Reach bool `json:"reach,omitempty"`
 }
 
 // Everything reports whether the selection is of all that the connector can see.
@@ -80,6 +84,8 @@ type Connection struct {
 	Superuser bool `json:"superuser,omitempty"`
 	// Foreign means that the selection did not name it: it was read because nesting leads to it.
 	Foreign bool `json:"foreign,omitempty"`
+	// Account is the type of identity that the connection is too, under the same name: somebody can log in as it.
+	Account string `json:"account,omitempty" jsonschema:"maxLength=100"`
 	// Entitlements are sorted by target, then privilege, then target_id.
 	Entitlements []Entitlement `json:"entitlements,omitempty"`
 }
@@ -91,6 +97,8 @@ type Entitlement struct {
 	Privilege string `json:"privilege" jsonschema:"minLength=1,maxLength=1024"`
 	// State is absent when it is in force.
 	State EntitlementState `json:"state,omitempty" jsonschema:"enum=,enum=invited,enum=expired,enum=blocked,enum=unresolved"`
+	// Switch means that the member of this membership uses what it gives only after switching to it, as by SET ROLE.
+	Switch bool `json:"switch,omitempty"`
 	// Foreign means that the target can't be named or is outside the application's reach; it can be revoked.
 	Foreign bool `json:"foreign,omitempty"`
 }

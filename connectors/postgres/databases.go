@@ -126,6 +126,9 @@ func (r *reader) readDatabases(ctx context.Context, tx pgx.Tx, all map[uint32]*r
 		var left []schemas.NotRead
 		if err == nil {
 			if err = grants(ctx, q, all, d, i == 0); err == nil {
+				err = ownership(ctx, q, all, d, i == 0)
+			}
+			if err == nil {
 				left, err = unread(ctx, q, all, r.names(), i == 0)
 			}
 		}

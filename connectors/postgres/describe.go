@@ -3,6 +3,7 @@ package postgres
 import (
 	_ "embed"
 	"encoding/json"
+	"maps"
 	"slices"
 
 	"github.com/countersign/countersign/schemas"
@@ -94,6 +95,12 @@ func privileges(typ string) []string {
 	return nil
 }
 
+// allData are the privileges that the server's own roles have on every table, by the name that they have on the
+// database.
+func allData() map[string][]string {
+	return map[string][]string{"READ ALL DATA": {"SELECT"}, "WRITE ALL DATA": {"INSERT", "UPDATE", "DELETE"}, "MAINTAIN ALL DATA": {privilegeMaintain}}
+}
+
 // protectedRoles lists patterns for roles of the server and of managed services.
 func protectedRoles() []string {
 	return []string{"pg_*", "rds*", "cloudsql*", "azure_*", "azuresu", "alloydb*", "*superuser*"}
@@ -134,11 +141,21 @@ func description() schemas.Description {
 	for _, typ := range []string{typeDatabase, typeSchema, typeTable, typeView, typeSequence, typeFunction, typeColumn, typeSchemaTables, typeSchemaSequences,
 		typeSchemaFunctions, typeDefaultTables, typeDefaultSequences, typeDefaultFunctions, typeDefaultSchemas} {
 		g := schemas.GrantableType{Type: typ, Edge: schemas.EdgeResource, Privileges: privileges(typ), Grant: true, Revoke: true}
+		if within(typ) && typ != typeColumn && allOf(typ) == nil && defaultOf(typ) == nil || typ == typeDatabase {
+			g.ReadOnly = []string{schemas.PrivilegeOwner}
+		}
 		switch typ {
 		case typeFunction, typeSchemaFunctions, typeDefaultFunctions:
 			g.Default = []string{"EXECUTE"}
 		case typeDatabase, typeSchema, typeDefaultSchemas:
 			g.PrivilegedPrivileges = []string{"CREATE"}
+		case typeTable, typeView, typeSchemaTables, typeDefaultTables:
+			// A trigger runs its function as the next one who writes.
+			g.PrivilegedPrivileges = []string{"TRIGGER"}
+		}
+		if typ == typeDatabase {
+			g.ReadOnly = append(g.ReadOnly, slices.Sorted(maps.Keys(allData()))...)
+			g.Contains = []schemas.Containment{{Type: typeTable, Privileges: allData()}, {Type: typeView, Privileges: allData()}}
 		}
 		if f := allOf(typ); f != nil {
 			for _, part := range append([]string{f.def}, f.parts...) {
@@ -154,6 +171,6 @@ func description() schemas.Description {
 		}
 		role.Grantable = append(role.Grantable, g)
 	}
-	return schemas.Description{Name: "postgres", Title: "PostgreSQL", NativeIDs: true, Config: json.RawMessage(configSchema),
+	return schemas.Description{Name: "postgres", Title: "PostgreSQL", NativeIDs: true, Reach: true, Config: json.RawMessage(configSchema),
 		Types: []schemas.ConnectionType{role}, PlanScript: planScript, ApplyScript: applyScript}
 }

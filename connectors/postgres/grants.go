@@ -8,7 +8,7 @@ import (
 )
 
 // objectQuery lists every grantable object of a database by type, with its access list. sub is the number of a column,
-// otherwise 0. Callers leave out the owner's privileges and those of PUBLIC.
+// otherwise 0. Callers leave out the owner's privileges.
 const objectQuery = `
 SELECT CASE c.relkind WHEN 'S' THEN 'sequence' WHEN 'v' THEN 'view' WHEN 'm' THEN 'view' ELSE 'table' END AS type,
        format('%I.%I', n.nspname, c.relname) AS name, c.oid AS oid, 0 AS sub, c.relowner AS owner, c.relacl AS acl, n.nspname AS schema
@@ -45,16 +45,22 @@ func (i interner) one(s string) string {
 	return s
 }
 
-// grants adds to the selected roles what they hold on objects of a database (and on databases, for the first), what they get on objects that are created
-// later, and the schemas of which they hold all objects of a kind.
+// grants adds to the selected roles what they hold on objects of a database (and on databases, for the first), what they
+// get on objects that are created later, and the schemas of which they hold all objects of a kind. PUBLIC is among them as
+// role 0 where the read reaches further: it has privileges also on objects without an access list.
 func grants(ctx context.Context, q querier, all map[uint32]*role, in *database, first bool) error {
 	names := interner{}
 	cover, err := defaults(ctx, q, all, in, names)
 	if err != nil {
 		return err
 	}
+	acl, grantees := "o.acl", "x.grantee <> 0"
+	if all[public] != nil {
+		acl = `coalesce(o.acl, CASE o.type WHEN 'function' THEN acldefault('f', o.owner) WHEN 'database' THEN acldefault('d', o.owner) END)`
+		grantees = "(x.grantee <> 0 OR " + userSchema + ")"
+	}
 	rows, err := q.Query(ctx, `SELECT o.type, o.name, o.oid, o.sub, o.owner, o.schema, x.grantee, x.privilege_type, bool_or(x.is_grantable)
-FROM (`+objectQuery+`) o, LATERAL aclexplode(o.acl) x WHERE o.acl IS NOT NULL AND x.grantee <> 0 AND x.grantee <> o.owner
+FROM (`+objectQuery+`) o, LATERAL aclexplode(`+acl+`) x WHERE `+grantees+` AND x.grantee <> o.owner
 GROUP BY 1, 2, 3, 4, 5, 6, 7, 8`)
 	if err != nil {
 		return err

@@ -65,6 +65,9 @@ type reader struct {
 	number int
 	// usable is the SQL condition of a membership m whose member can use the role.
 	usable string
+	// inherited is that of a membership whose member uses the role without SET ROLE, if the member's own attribute allows
+	// it: from PostgreSQL 16 on that attribute is only the default for new memberships.
+	inherited string
 	// limit bounds one call, or one transaction of an Apply, even if the network drops answers.
 	limit  time.Duration
 	lister connectors.Lister
@@ -120,8 +123,9 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if err := r.findDatabases(ctx, s.Databases); err != nil {
 		return nil, errors.Join(wrap(opConnect, err), conn.Close(context.WithoutCancel(ctx)))
 	}
-	r.usable = "true"
+	r.usable, r.inherited = "true", "true"
 	if r.grantors() {
+		r.inherited = "m.inherit_option"
 		r.usable = "m.inherit_option OR m.set_option"
 	}
 	return r, nil

@@ -130,11 +130,19 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel schemas.Selection) (sc
 	for _, x := range all {
 		if name := (schemas.Name{Type: typeRole, SourceName: x.name}); selected(name, nativeID(x.oid)) {
 			x.conn = &schemas.Connection{Name: name, NativeID: nativeID(x.oid),
-				Payload: payload(x), Protected: r.protected(x)}
+				Payload: payload(x), Protected: r.protected(x), Superuser: x.super}
 		}
+	}
+	if sel.Reach {
+		r.reach(all)
 	}
 	if err := r.memberships(ctx, tx, all); err != nil {
 		return state, err
+	}
+	if sel.Reach {
+		if err := r.impliedMembers(ctx, tx, all); err != nil {
+			return state, err
+		}
 	}
 	if err := r.readDatabases(ctx, tx, all, &state); err != nil {
 		return state, err
@@ -153,6 +161,8 @@ func (r *reader) read(ctx context.Context, tx pgx.Tx, sel schemas.Selection) (sc
 type edge struct {
 	group, member *role
 	admin         bool
+	own           bool // the member is one of countersign's logins
+	switching     bool // the member uses the group only after SET ROLE
 }
 
 // memberships lists each membership once: at the group as a user, if the member can log in and doesn't have members;
@@ -160,7 +170,7 @@ type edge struct {
 // the roles that countersign logs in with: it needs them to work, and from PostgreSQL 16 on the creator of a role
 // always has one.
 func (r *reader) memberships(ctx context.Context, q querier, all map[uint32]*role) error {
-	rows, err := q.Query(ctx, `SELECT m.roleid, m.member, bool_or(m.admin_option), bool_or(`+r.usable+`) FROM pg_catalog.pg_auth_members m GROUP BY 1, 2`)
+	rows, err := q.Query(ctx, `SELECT m.roleid, m.member, bool_or(m.admin_option), bool_or(`+r.usable+`), bool_or(`+r.inherited+`) FROM pg_catalog.pg_auth_members m GROUP BY 1, 2`)
 	if err != nil {
 		return err
 	}
@@ -168,21 +178,22 @@ func (r *reader) memberships(ctx context.Context, q querier, all map[uint32]*rol
 	var edges []edge
 	for rows.Next() {
 		var g, m uint32
-		var admin, usable bool
-		if err := rows.Scan(&g, &m, &admin, &usable); err != nil {
+		var admin, usable, inherited bool
+		if err := rows.Scan(&g, &m, &admin, &usable, &inherited); err != nil {
 			return err
 		}
 		if all[g] == nil || all[m] == nil {
 			continue // a dangling id: it stops nothing else
 		}
-		if slices.Contains(r.own, all[m].name) {
+		own := slices.Contains(r.own, all[m].name)
+		if own && all[public] == nil {
 			continue
 		}
 		// A member with ADMIN alone doesn't use the role: it is an administrator who created an account.
-		if usable {
+		if usable && !own {
 			all[g].members++
 		}
-		edges = append(edges, edge{all[g], all[m], admin})
+		edges = append(edges, edge{all[g], all[m], admin, own, all[public] != nil && !(inherited && (r.grantors() || all[m].inherit))})
 	}
 	if err := rows.Err(); err != nil {
 		return err
@@ -193,16 +204,19 @@ func (r *reader) memberships(ctx context.Context, q querier, all map[uint32]*rol
 	return nil
 }
 
-// add lists the membership at one of its ends.
+// add lists the membership at one of its ends. Those of countersign's own logins are never listed at the group: they
+// are nobody's to remove.
 func (e edge) add() {
 	at, target := e.group, schemas.Name{Type: typeUser, SourceName: e.member.name}
 	id, status := e.member.oid, schemas.EntitlementState("")
 	switch {
+	case e.own:
+		at, target, id = e.member, schemas.Name{Type: typeRole, SourceName: e.group.name}, e.group.oid
 	case e.member.identity():
 		if e.member.expired {
 			status = schemas.StateExpired
 		}
-	case e.member.conn != nil:
+	case e.member.conn != nil && (!e.member.conn.Foreign || e.group.conn == nil || e.group.conn.Foreign):
 		at, target, id = e.member, schemas.Name{Type: typeRole, SourceName: e.group.name}, e.group.oid
 	default:
 		target.Type = typeMember
@@ -210,7 +224,7 @@ func (e edge) add() {
 	if at.conn == nil {
 		return
 	}
-	at.conn.Entitlements = append(at.conn.Entitlements, schemas.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeMember, State: status})
+	at.conn.Entitlements = append(at.conn.Entitlements, schemas.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeMember, State: status, Switch: e.switching})
 	if e.admin {
 		at.conn.Entitlements = append(at.conn.Entitlements, schemas.Entitlement{Target: target, TargetID: nativeID(id), Privilege: schemas.PrivilegeAdmin, State: status})
 	}

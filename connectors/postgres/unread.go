@@ -29,8 +29,8 @@ FROM pg_catalog.pg_shdepend s, (SELECT oid FROM pg_catalog.pg_database WHERE dat
 WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype IN ('a', 'o', 'r')
   -- the databases of the application speak each for itself, the first one for the cluster too
   AND (s.dbid = here.oid OR $2 AND s.dbid NOT IN (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname::text = ANY($1)))
-  -- what is read: privileges on objects here, and those on new ones but types
-  AND NOT (s.deptype = 'a' AND s.dbid IN (0, here.oid) AND s.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,
+  -- what is read: ownership of objects here, privileges on them, and those on new ones but types
+  AND NOT (s.deptype IN ('a', 'o') AND s.dbid IN (0, here.oid) AND s.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass,
     'pg_catalog.pg_namespace'::pg_catalog.regclass, 'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_database'::pg_catalog.regclass))
   AND NOT (s.classid = 'pg_catalog.pg_default_acl'::pg_catalog.regclass AND (s.deptype = 'o' OR s.dbid = here.oid AND EXISTS (
     SELECT FROM pg_catalog.pg_default_acl a WHERE a.oid = s.objid AND a.defaclobjtype IN ('r', 'S', 'f', 'n'))))

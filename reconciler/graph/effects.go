@@ -104,7 +104,7 @@ func (g *Graph) source(o *schemas.Operation) schemas.Name {
 
 // behind are the identities whose access may run through what the operation is about.
 func (g *Graph) behind(o *schemas.Operation) []schemas.Name {
-	at := g.nodes[g.source(o)]
+	at := g.find(g.source(o))
 	if at == nil {
 		return nil
 	}
@@ -116,7 +116,7 @@ func (g *Graph) behind(o *schemas.Operation) []schemas.Name {
 	for _, n := range from {
 		for _, m := range g.walk(n, (*node).members) {
 			if m.identity {
-				out = append(out, m.name)
+				out = append(out, m.label())
 			}
 		}
 	}
@@ -157,7 +157,7 @@ func (s *steps) first(a *schemas.Access) int {
 			found(i, ok)
 		}
 	}
-	from := a.Identity
+	from := s.graph.Name(a.Identity)
 	for _, n := range a.Via {
 		look(from, n, schemas.PrivilegeMember)
 		from = n

@@ -84,7 +84,7 @@ func (g *Graph) windowsOf(list []Bounded) map[edgeKey][]schemas.Window {
 func instants(id schemas.Name, before, after *Graph, now time.Time) []time.Time {
 	out := []time.Time{now}
 	for _, g := range []*Graph{before, after} {
-		from := g.nodes[id]
+		from := g.find(id)
 		if from == nil {
 			continue
 		}

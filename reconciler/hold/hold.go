@@ -80,7 +80,7 @@ func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 	if r.Shrunken && !incomplete {
 		p.Incomplete = shrunken
 	}
-	holdDependents(p)
+	Dependents(p)
 	// A removal that somebody outside was asked for may happen at any moment: it leaves less of the budget for others.
 	var total, begun Counts
 	byRequest := map[string]Counts{}
@@ -128,7 +128,7 @@ func Operations(p *schemas.ApplicationPlan, r Rules) Counts {
 			o.Hold, o.HoldReason, o.HoldExplained = schemas.HoldBudget, why+": an owner raises spec.limits, or admits a BudgetOverride", true
 		}
 	}
-	holdDependents(p)
+	Dependents(p)
 	return Counts{}
 }
 
@@ -157,7 +157,8 @@ func holdOne(p *schemas.ApplicationPlan, o *schemas.Operation, r Rules, incomple
 	return schemas.HoldNone, "", false
 }
 
-func holdDependents(p *schemas.ApplicationPlan) {
+// Dependents holds the operations that depend on a held one.
+func Dependents(p *schemas.ApplicationPlan) {
 	held := map[string]schemas.Hold{}
 	for i := range p.Operations {
 		o := &p.Operations[i]

@@ -18,6 +18,9 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 	for k := range seeds {
 		byApp[k.Application] = append(byApp[k.Application], k.Name)
 	}
+	for app, names := range e.heirs() {
+		byApp[app] = append(byApp[app], names...)
+	}
 	for name, app := range e.After {
 		// A changed scope or grantable may activate or deactivate any request of the application.
 		if was := e.trust.Applications[name]; was == nil || !reflect.DeepEqual(was.Spec, app.Spec) {
@@ -52,6 +55,7 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 			return err
 		}
 		e.folded += len(set)
+		e.descriptions[name] = desc
 		b, a, err := e.foldPair(ctx, name, set, desc, now)
 		if err != nil {
 			return err
@@ -107,13 +111,17 @@ func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.N
 		}
 	}
 	// and up to everything that they are nested in.
-	up := slices.Collect(maps.Keys(set))
+	return set, e.nested(ctx, app, set, slices.Collect(maps.Keys(set)), desc)
+}
+
+// nested adds to a set everything that those of it in up are nested in.
+func (e *Examination) nested(ctx context.Context, app string, set map[schemas.Name]bool, up []schemas.Name, desc schemas.Description) error {
 	for len(up) > 0 {
 		n := up[0]
 		up = up[1:]
 		groups, err := e.groups(ctx, app, n, desc)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, g := range groups {
 			if !set[g] {
@@ -122,7 +130,7 @@ func (e *Examination) closure(ctx context.Context, app string, seeds []schemas.N
 			}
 		}
 	}
-	return set, nil
+	return nil
 }
 
 // entries calls fn with every entry of a connection's documents, before and after the change.
@@ -156,8 +164,8 @@ func (e *Examination) members(ctx context.Context, app string, n schemas.Name, d
 			identities = append(identities, t)
 		}
 	})
-	if err != nil {
-		return nil, nil, err
+	if err != nil || !targeted(desc, n.Type, schemas.EdgeConnection) {
+		return members, identities, err
 	}
 	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
 	if err != nil {
@@ -172,6 +180,15 @@ func (e *Examination) members(ctx context.Context, app string, n schemas.Name, d
 	return members, identities, nil
 }
 
+// targeted reports whether connections have targets of a type with that edge. Without, nobody who mentions one need be
+// looked for: a popular role is mentioned by all its members.
+func targeted(desc schemas.Description, typ string, edge schemas.Edge) bool {
+	return slices.ContainsFunc(desc.Types, func(t schemas.ConnectionType) bool {
+		g, ok := t.Target(typ)
+		return ok && g.Edge == edge
+	})
+}
+
 func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, desc schemas.Description) (groups []schemas.Name, err error) {
 	typ, _ := desc.Type(n.Type)
 	err = e.entries(ctx, app, n, func(t schemas.Name) {
@@ -179,8 +196,8 @@ func (e *Examination) groups(ctx context.Context, app string, n schemas.Name, de
 			groups = append(groups, t)
 		}
 	})
-	if err != nil {
-		return nil, err
+	if err != nil || !targeted(desc, n.Type, schemas.EdgeMember) {
+		return groups, err
 	}
 	naming, err := e.head.Mentioning(ctx, index.ConnectionKey{Application: app, Name: n})
 	if err != nil {

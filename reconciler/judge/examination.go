@@ -57,6 +57,8 @@ type Examination struct {
 	admits []schemas.FileChange
 	// desired is the desired state before and after the change, by application.
 	desired map[string][2]*plan.Desired
+	// descriptions are the connectors' static descriptions, by affected application.
+	descriptions map[string]schemas.Description
 	// left counts the members that connections still have when they are deleted, by operation.
 	left map[string]int
 	// folded is the number of connections folded.
@@ -81,7 +83,7 @@ type proposal struct {
 // examine decodes the changed files and folds them over the base.
 func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in proposal) (*Examination, error) {
 	e := &Examination{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded, settled: in.known,
-		Changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}}
+		Changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}, descriptions: map[string]schemas.Description{}}
 	for _, c := range in.changes {
 		if err := j.examineFile(ctx, e, c.Path, c.After); err != nil {
 			return nil, err

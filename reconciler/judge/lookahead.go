@@ -32,8 +32,10 @@ const (
 	// coldAfter is the number of merges after which this run counts as building the index rather than updating it. Most
 	// allocations are then short-lived, and collecting garbage less often saves a seventh of the time for some memory.
 	coldAfter, coldGC = 512, 200
-	// saveEvery is the number of verdicts kept in memory before they are saved.
+	// saveEvery is the number of verdicts kept in memory before they are saved, saveAfter how long they are kept: a run
+	// that is interrupted goes on from there.
 	saveEvery = 2000
+	saveAfter = 20 * time.Second
 )
 
 // prepared is a commit of the branch with everything about it that can be read without judging it.
@@ -129,6 +131,9 @@ type lookahead struct {
 	// examined counts examined merges; percentage is the garbage collector's former setting, if it was raised.
 	examined, percentage int
 
+	// saved is when verdicts were saved last, or the walk began.
+	saved time.Time
+
 	slots   chan struct{}
 	judging sync.WaitGroup
 }
@@ -156,7 +161,7 @@ func (j *Judge) walk(ctx context.Context, x *index.Index, l *ledger.Ledger, to s
 	if x.Head.Tip == to {
 		return nil
 	}
-	a := &lookahead{judge: j, index: x, ledger: l, limit: maxAhead, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	a := &lookahead{judge: j, index: x, ledger: l, limit: maxAhead, saved: j.config.Now(), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	if _, a.known, err = l.LastAdmission(ctx); err != nil {
 		return err
 	}
@@ -386,7 +391,8 @@ func (a *lookahead) settle(ctx context.Context) error {
 			return fmt.Errorf("commit %s: %w", short(w.commit.Hash), err)
 		}
 	}
-	if len(a.index.Verdicts) >= saveEvery {
+	if n := len(a.index.Verdicts); n >= saveEvery || n > 0 && a.judge.config.Now().Sub(a.saved) >= saveAfter {
+		a.saved = a.judge.config.Now()
 		return a.index.Save(ctx)
 	}
 	return nil

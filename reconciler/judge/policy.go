@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/countersign/countersign/reconciler/index"
@@ -24,12 +23,22 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 				continue
 			}
 			seen[id] = true
-			p, ok := e.trust.Directory.Identity(app, a.Identity.SourceName)
-			// Where people approve with an account, a person known only by an address could be any of them.
-			if ok = ok && (e.trust.Settings.Spec.Forge.Kind == "local" || !strings.Contains(p, "@")); ok {
+			if p, ok := e.owner(app, a.Identity); ok {
 				people = append(people, p)
 			} else {
 				unknown = append(unknown, id)
+			}
+		}
+	}
+	// An heir receives what a deleted connection owns.
+	for app, heirs := range e.heirs() {
+		for _, h := range heirs {
+			if after := e.Changes[app].After; after != nil {
+				for _, id := range after.Members(h) {
+					if p, ok := e.owner(app, id); ok {
+						people = append(people, p)
+					}
+				}
 			}
 		}
 	}
@@ -39,7 +48,7 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 }
 
 // input returns the policy input for the change.
-func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, now time.Time) schemas.PolicyInput {
+func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, live Live, now time.Time) schemas.PolicyInput {
 	in := schemas.PolicyInput{
 		APIVersion: schemas.APIVersion, Phase: phase, Now: now,
 		Change: []schemas.ChangedDocument{}, ControlFiles: []string{}, Plan: []schemas.PolicyOperation{},
@@ -99,7 +108,12 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 				func(v *schemas.Application) {
 					c.Application = policyApplication(v)
 					touch(v.Name)
-				}, nil, nil, nil)
+				}, nil, nil, func(v schemas.Control) {
+					// An Acknowledgement of held operations is signed off as they would be.
+					if a, ok := v.(*schemas.AcknowledgementSpec); ok && a.Held != nil {
+						touch(a.Held.Application)
+					}
+				})
 			in.Change = append(in.Change, c)
 		}
 	}
@@ -107,20 +121,36 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		touch(app)
 		ch := e.Changes[app]
 		for i := range ch.Operations {
-			in.Plan = append(in.Plan, e.policyOperation(app, &ch.Operations[i], ch))
+			in.Plan = append(in.Plan, e.policyOperation(app, &ch.Operations[i], live[app]))
 		}
-		for _, a := range ch.Gained {
-			k := app + "/" + a.Identity.String()
-			if _, done := in.Holdings[k]; done {
-				continue
-			}
-			held := []string{}
-			for _, x := range ch.After.AccessOf(a.Identity) {
-				if x.Privilege == schemas.PrivilegeMember {
-					held = append(held, app+"/"+x.Target.String())
+		hold := func(id schemas.Name, held []schemas.Name) {
+			list := in.Holdings[app+"/"+id.String()]
+			for _, n := range held {
+				if c := app + "/" + n.String(); e.trust.holdings.asked(c) {
+					list = append(list, c)
 				}
 			}
-			in.Holdings[k] = held
+			slices.Sort(list)
+			in.Holdings[app+"/"+id.String()] = orEmpty(slices.Compact(list))
+		}
+		for id, held := range live[app].Holdings {
+			hold(id, held)
+		}
+		done := map[schemas.Name]bool{}
+		for _, a := range ch.Gained {
+			if done[a.Identity] {
+				continue
+			}
+			done[a.Identity] = true
+			var held []schemas.Name
+			if !e.trust.holdings.none() {
+				for _, x := range ch.After.AccessOf(a.Identity) {
+					if x.Privilege == schemas.PrivilegeMember {
+						held = append(held, x.Target)
+					}
+				}
+			}
+			hold(a.Identity, held)
 		}
 	}
 	return in
@@ -133,13 +163,15 @@ func orEmpty(l []string) []string {
 	return l
 }
 
-func (e *Examination) policyOperation(app string, o *schemas.Operation, ch plan.Change) schemas.PolicyOperation {
+func (e *Examination) policyOperation(app string, o *schemas.Operation, live LiveEffect) schemas.PolicyOperation {
 	p := schemas.PolicyOperation{
 		Kind: o.Kind, Application: app, Connection: o.Connection, Target: o.Target, Privilege: o.Privilege, Privileged: o.Privileged,
 		Expires: o.Expires, After: o.After, Gained: o.Gained, Lost: o.Lost,
 	}
 	if o.Privileged {
 		p.PrivilegedWhy = "listed by the connector or the application"
+	} else if why := e.privilegedWhy(app, o, live); why != "" {
+		p.Privileged, p.PrivilegedWhy = true, why
 	}
 	for i := len(o.Documents) - 1; i >= 0; i-- {
 		doc := o.Documents[i]
@@ -170,7 +202,7 @@ func (e *Examination) policyOperation(app string, o *schemas.Operation, ch plan.
 		p.Path, p.Index = o.Documents[0].Path, o.Documents[0].Index
 	}
 	if o.Kind == schemas.OperationDelete {
-		p.Members = e.left[o.ID]
+		p.Members = e.left[o.ID] + len(live.Left[o.ID])
 	}
 	return p
 }

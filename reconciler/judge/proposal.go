@@ -56,8 +56,9 @@ func (j *Judge) conflicts(ctx context.Context, e *Examination, base string, file
 	return nil
 }
 
-// JudgeProposal asks policy which sign-offs the change from base to head needs, and which it already has.
-func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head string, pullRequest int, now time.Time) (*Judgement, error) {
+// JudgeProposal asks policy which sign-offs the change from base to head needs, and which it already has. live is what it
+// gives in the live applications, as far as they were read.
+func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head string, pullRequest int, live Live, now time.Time) (*Judgement, error) {
 	commits, err := j.config.Repository.CommitsBetween(ctx, e.fork, head)
 	if err != nil {
 		return nil, fmt.Errorf("read the change's commits: %w", err)
@@ -66,7 +67,7 @@ func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head st
 	if err != nil {
 		return nil, err
 	}
-	judgement, err := j.judge(ctx, e, "preview", base, head, ev, now)
+	judgement, err := j.judge(ctx, e, "preview", base, head, ev, live, now)
 	if err != nil {
 		return &Judgement{PolicyError: err}, nil
 	}

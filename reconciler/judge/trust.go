@@ -30,6 +30,7 @@ type Trust struct {
 	people       *schemas.PeopleSpec
 	forge        signoff.Forge
 	engine       *policy.Engine
+	holdings     holdings
 }
 
 // trustCache keeps the last Trust, because most consecutive changes are judged by the same one.
@@ -112,6 +113,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	if err := t.directoryOf(ctx, modules, data); err != nil {
 		return nil, err
 	}
+	t.holdings = holdingsOf(modules, data)
 	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Isolate: j.config.Isolate, Logger: j.config.Logger}); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}

@@ -23,15 +23,17 @@ type Judgement struct {
 }
 
 // judge asks policy which sign-offs the change needs and checks the evidence against them.
-func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, headCommit string, ev schemas.Evidence, now time.Time) (*Judgement, error) {
+func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, headCommit string, ev schemas.Evidence, live Live, now time.Time) (*Judgement, error) {
 	people, unknown := e.beneficiaries()
+	people, _ = e.gainers(live, people)
 	ev.ContentDigest = e.Digest
 	ev.Beneficiaries = people
 	signoffs := signoff.Independent(ev, e.trust.Directory, people)
-	decision, err := e.trust.engine.Evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, now))
+	decision, err := e.trust.engine.Evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, live, now))
 	if err != nil {
 		return nil, fmt.Errorf("could not evaluate policy, which denies the change: %w", err)
 	}
+	decision.Required = append(decision.Required, e.second(live)...)
 	v := signoff.Judge(signoff.JudgeInput{
 		Evidence: ev, Required: decision.Required, Beneficiaries: people, UnknownBeneficiaries: unknown, Directory: e.trust.Directory, Now: now,
 	})
@@ -95,7 +97,7 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	if err != nil {
 		return fmt.Errorf("read its approvals: %w", err)
 	}
-	judgement, err := j.judge(ctx, e, "merge", c.Parent, c.Hash, ev, now)
+	judgement, err := j.judge(ctx, e, "merge", c.Parent, c.Hash, ev, nil, now)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -183,6 +183,11 @@ func (c *Connection) speaks(e schemas.Entitlement) bool {
 	return wanted || buried || c.Existence == Deleted || c.Existence == Undone
 }
 
+// Documented is the state that documents want, with what is scheduled in force.
+func Documented(d *Desired, description schemas.Description) schemas.State {
+	return StateOf(eventual(d), description)
+}
+
 // eventual is the desired state with what is scheduled in force.
 func eventual(d *Desired) *Desired {
 	if !slices.ContainsFunc(d.Connections, func(c *Connection) bool { return len(c.Scheduled) > 0 }) {

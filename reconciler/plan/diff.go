@@ -164,10 +164,13 @@ type subject struct {
 	former *schemas.Connection
 }
 
+// sortedLive are the live connections by name, without those that were read only because nesting leads to them.
 func sortedLive(list []schemas.Connection) []*schemas.Connection {
-	out := make([]*schemas.Connection, len(list))
+	out := make([]*schemas.Connection, 0, len(list))
 	for i := range list {
-		out[i] = &list[i]
+		if !list[i].Foreign {
+			out = append(out, &list[i])
+		}
 	}
 	byName := func(a, b *schemas.Connection) int { return a.Name.Compare(b.Name) }
 	if !slices.IsSortedFunc(out, byName) {

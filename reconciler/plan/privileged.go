@@ -53,3 +53,25 @@ func PrivilegedGrant(app *schemas.Application, typ schemas.ConnectionType, targe
 		powerful(target.Names, app.Spec.Privileged[t.Type], t) ||
 		slices.Contains(target.PrivilegedPrivileges, privilege)
 }
+
+// PrivilegedAccess reports whether an effective right is powerful: by what it is a membership in, or by its target or
+// privilege wherever it may be granted.
+func PrivilegedAccess(app *schemas.Application, description schemas.Description, a schemas.Access) bool {
+	if a.Privilege == schemas.PrivilegeSuperuser {
+		return true
+	}
+	for _, typ := range description.Types {
+		if typ.Name == a.Target.Type && PrivilegedConnection(app, typ, a.Target) {
+			return true
+		}
+		target, ok := typ.Target(a.Target.Type)
+		if !ok || slices.Contains(target.ReadOnly, a.Privilege) {
+			continue
+		}
+		if powerful(target.Names, target.Privileged, a.Target) || powerful(target.Names, app.Spec.Privileged[a.Target.Type], a.Target) ||
+			slices.Contains(target.PrivilegedPrivileges, a.Privilege) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -15,7 +17,7 @@ func (d *differ) leftover(name schemas.Name, info *typeInfo, l *schemas.Connecti
 	}
 	d.out.Plan.Unmanaged = append(d.out.Plan.Unmanaged, key)
 	target := info.target(e.Target.Type)
-	if d.in.Application.Spec.Unmanaged != schemas.UnmanagedRevoke || target == nil || !target.Revoke {
+	if d.in.Application.Spec.Unmanaged != schemas.UnmanagedRevoke || target == nil || !target.Revoke || slices.Contains(target.ReadOnly, e.Privilege) {
 		return
 	}
 	op := d.op(schemas.OperationRevoke, name, nil)

@@ -11,17 +11,21 @@ import (
 func (b *builder) access(r *schemas.AccessReport) document {
 	d := document{Icon: layout.MarkIdle}
 	type who struct {
-		app string
-		id  schemas.Name
+		app      string
+		id       schemas.Name
+		everyone bool
 	}
 	rights := map[who][]*schemas.AccessEntry{}
 	var order []who
-	unmanaged := 0
+	unmanaged, everyone := 0, 0
 	for i := range r.Entries {
 		e := &r.Entries[i]
-		w := who{e.Application, e.Identity}
+		w := who{e.Application, e.Identity, e.Everyone}
 		if _, ok := rights[w]; !ok {
 			order = append(order, w)
+			if e.Everyone {
+				everyone++
+			}
 		}
 		rights[w] = append(rights[w], e)
 		if slices.ContainsFunc(e.Steps, func(s schemas.AccessStep) bool { return s.Origin == "unmanaged" }) {
@@ -36,7 +40,14 @@ func (b *builder) access(r *schemas.AccessReport) document {
 	case len(r.Entries) == 0:
 		d.Title = say("Nobody has this access.")
 	default:
-		d.Title = say("{} held by {}", plural(len(r.Entries), "right", "rights"), plural(len(order), "identity", "identities"))
+		by := plural(len(order)-everyone, "identity", "identities")
+		switch {
+		case everyone == len(order):
+			by = say("everyone")
+		case everyone > 0:
+			by = say("everyone and {}", by)
+		}
+		d.Title = say("{} held by {}", plural(len(r.Entries), "right", "rights"), by)
 		if unmanaged > 0 {
 			d.Title = say("{}; {} through access that was never requested", d.Title, unmanaged)
 		}
@@ -72,6 +83,10 @@ func (b *builder) access(r *schemas.AccessReport) document {
 	flat := table{Head: []literal{"Identity", "Privilege", "Target", "Through", "Why"}}
 	for _, w := range order {
 		t := table{Head: []literal{"Privilege", "Target", "Through"}}
+		who := say("{} in {}", b.of(w.id), name(w.app))
+		if w.everyone {
+			who = say("everyone, as {}", who)
+		}
 		for _, e := range rights[w] {
 			if left == 0 {
 				break
@@ -83,8 +98,11 @@ func (b *builder) access(r *schemas.AccessReport) document {
 				via = append(via, b.of(v))
 			}
 			through := join(" → ", via...)
+			if e.Switch {
+				through = say("{} (after switching to it)", through)
+			}
 			if b.markdown {
-				flat.Rows = append(flat.Rows, row{Cells: []line{say("{} in {}", b.of(w.id), name(w.app)), say("{}", name(e.Privilege)), b.of(e.Target), through, b.steps(e.Steps)}})
+				flat.Rows = append(flat.Rows, row{Cells: []line{who, say("{}", name(e.Privilege)), b.of(e.Target), through, b.steps(e.Steps)}})
 				continue
 			}
 			if !through.Empty() {
@@ -93,7 +111,7 @@ func (b *builder) access(r *schemas.AccessReport) document {
 			t.Rows = append(t.Rows, row{Mark: layout.MarkInfo, Cells: []line{say("{}", name(e.Privilege)), b.of(e.Target), through}, More: b.reasons(e.Steps)})
 		}
 		if len(t.Rows) > 0 {
-			d.Blocks = append(d.Blocks, section{Title: say("{} in {}", b.of(w.id), name(w.app)), Blocks: []block{t}})
+			d.Blocks = append(d.Blocks, section{Title: who, Blocks: []block{t}})
 		}
 	}
 	if len(flat.Rows) > 0 {
@@ -121,7 +139,7 @@ func (b *builder) reasons(steps []schemas.AccessStep) []line {
 func (b *builder) steps(steps []schemas.AccessStep) line {
 	l := b.reasons(steps)
 	if len(l) == 0 {
-		return say("unknown")
+		return say("superuser")
 	}
 	return join("; then ", l...)
 }

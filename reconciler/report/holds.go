@@ -52,6 +52,8 @@ func release(h schemas.Hold) literal {
 		return "released by a run that can read everything"
 	case schemas.HoldFirstRun:
 		return "released by an owner's Acknowledgement"
+	case schemas.HoldSignoff:
+		return "released by another owner's sign-off of an Acknowledgement"
 	case schemas.HoldBudget:
 		return "released by higher limits or a BudgetOverride"
 	case schemas.HoldDrift:

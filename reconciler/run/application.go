@@ -97,7 +97,11 @@ func (a *application) holdBack(ctx context.Context) error {
 	a.release = release
 	rules.Outside, rules.Unable = a.fulfilments.Holds, a.unable(a.app, a.base.Settings, a.live.description)
 	a.lookAgain = a.fulfilments.LookAgain
-	a.pass.removed = a.pass.removed.Add(hold.Operations(&a.outcome.Plan, rules))
+	counts := hold.Operations(&a.outcome.Plan, rules)
+	if err := a.holdUnsigned(ctx); err != nil {
+		return err
+	}
+	a.pass.removed = a.pass.removed.Add(counts)
 	overdue(&a.outcome.Plan)
 	a.outcome.Remaining = len(a.outcome.Plan.Operations)
 	return nil

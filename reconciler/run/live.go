@@ -73,10 +73,15 @@ func (l *liveApplication) attest(ctx context.Context, led *ledger.Ledger) error 
 
 // read reads the connections that the scope covers or the requests name.
 func (l *liveApplication) read(ctx context.Context, desired *plan.Desired) error {
+	return l.readFrom(ctx, desired, false)
+}
+
+// readFrom is read; with reach also what decides who has access besides.
+func (l *liveApplication) readFrom(ctx context.Context, desired *plan.Desired, reach bool) error {
 	if l.attested != nil {
 		return nil // the diff asks, with the desired state
 	}
-	sel := schemas.Selection{Scope: l.app.Spec.Scope}
+	sel := schemas.Selection{Scope: l.app.Spec.Scope, Reach: reach}
 	for _, c := range desired.Connections {
 		if !plan.InScope(l.app, c.Name) {
 			sel.Names = append(sel.Names, c.Name)

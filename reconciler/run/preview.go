@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -21,6 +22,10 @@ type Proposal interface {
 	Closure(ctx context.Context, application string, description schemas.Description) (map[schemas.Name]bool, error)
 	// Fold returns the desired state of the connections before and after the change.
 	Fold(ctx context.Context, application string, connections map[schemas.Name]bool, description schemas.Description, now time.Time) (before, after *plan.Desired, err error)
+	// Operations are the change's own, without regard to live state.
+	Operations(application string) []schemas.Operation
+	// Around returns the connections whose documents decide what identities hold.
+	Around(ctx context.Context, application string, identities []schemas.Name, description schemas.Description) (map[schemas.Name]bool, error)
 }
 
 // Foreseen is what a change would do to one application as it is now.
@@ -30,6 +35,9 @@ type Foreseen struct {
 	Drift []schemas.Operation
 	// Gained and Lost are the effects of the plan.
 	Gained, Lost []schemas.Access
+	// ByLive is what the change gives beyond what documents show; Privileged are the powerful rights among it, by operation.
+	ByLive     Gains
+	Privileged map[string][]string
 }
 
 // Preview compares the change's desired state with its base's, both against the live state. app is the
@@ -87,7 +95,49 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 		Outside: waiting.Holds, Unable: r.unable(judged, base.Settings, live.description)})
 	live.effects(out, asIs, toBe)
 	live.foresee(ctx, &out.Plan)
+	if out.ByLive, err = live.beyond(ctx, change, set, after, toBe.Plan.Operations, remembered, now); err != nil {
+		return nil, &LedgerError{err}
+	}
+	out.Privileged = map[string][]string{}
+	for id, g := range out.ByLive.Of {
+		out.Privileged[id] = privilegedRights(judged, live.description, g.Rights)
+	}
 	return out, nil
+}
+
+// beyond finds what the change's operations give beyond the documents. set are the connections folded in after.
+func (l *liveApplication) beyond(ctx context.Context, change Proposal, set map[schemas.Name]bool, after *plan.Desired, planned []schemas.Operation,
+	remembered func(string) (schemas.BaselineItem, bool), now time.Time) (Gains, error) {
+	own := slices.Clone(change.Operations(l.app.Name))
+	var ops []*schemas.Operation
+	for i := range own {
+		ops = append(ops, &own[i])
+	}
+	find := func(desired *plan.Desired) Gains {
+		return gains(l.app.Name, l.description, l.complete, desired, ops, planned, remembered)
+	}
+	found := find(after)
+	var identities []schemas.Name
+	for _, g := range found.Of {
+		identities = append(identities, g.Identities...)
+	}
+	if len(identities) == 0 {
+		return found, nil
+	}
+	// Other documents may give these people all of it already.
+	around, err := change.Around(ctx, l.app.Name, identities, l.description)
+	if err != nil {
+		return found, err
+	}
+	all := maps.Clone(set)
+	maps.Copy(all, around)
+	if len(all) == len(set) {
+		return found, nil
+	}
+	if _, after, err = change.Fold(ctx, l.app.Name, all, l.description, now); err != nil {
+		return found, err
+	}
+	return find(after), nil
 }
 
 // foresee adds a finding for each operation that the application is known to refuse. Failing to find that out keeps
@@ -146,7 +196,7 @@ func (l *liveApplication) readClosure(ctx context.Context, change Proposal, reme
 	for n := range set {
 		names.Connections = append(names.Connections, &plan.Connection{Name: n})
 	}
-	if err := l.read(ctx, names); err != nil {
+	if err := l.readFrom(ctx, names, true); err != nil {
 		return nil, err
 	}
 	present, err := l.follow(ctx, names, remembered)
@@ -155,6 +205,18 @@ func (l *liveApplication) readClosure(ctx context.Context, change Proposal, reme
 	}
 	// The diff is about the change's connections; who gains what is asked of all that was read.
 	l.complete = l.state
-	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c schemas.Connection) bool { return !set[c.Name] && !present[c.Name] })
+	l.state.Connections = slices.DeleteFunc(slices.Clone(l.state.Connections), func(c schemas.Connection) bool {
+		return !present[c.Name] && (!set[c.Name] || c.Foreign)
+	})
+	for i := range l.state.Connections {
+		l.state.Connections[i].Foreign = false // a request names it, under a former name
+	}
+	foreign := map[schemas.Name]bool{}
+	for i := range l.complete.Connections {
+		if c := &l.complete.Connections[i]; c.Foreign && !present[c.Name] {
+			foreign[c.Name] = true
+		}
+	}
+	l.state.NotRead = slices.DeleteFunc(slices.Clone(l.state.NotRead), func(n schemas.NotRead) bool { return foreign[n.Connection] })
 	return set, nil
 }

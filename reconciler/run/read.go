@@ -26,7 +26,7 @@ func (r *Runner) Read(ctx context.Context, l *ledger.Ledger, app *schemas.Applic
 	}
 	defer func() { err = errors.Join(err, live.reader.Close()) }()
 	desired := plan.Fold(docs, live.description, r.now())
-	if err := live.read(ctx, desired); err != nil {
+	if err := live.readFrom(ctx, desired, true); err != nil {
 		return nil, err
 	}
 	out := &Reading{Description: live.description, State: live.state, Desired: desired}

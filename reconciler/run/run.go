@@ -51,12 +51,16 @@ type Documents interface {
 	All(ctx context.Context, application string) ([]*plan.Document, error)
 	// File returns the control file at a path; nil when there is none.
 	File(ctx context.Context, path string) (*index.File, error)
+	// Verdict returns the verdict on a commit that the ledger doesn't have yet.
+	Verdict(ctx context.Context, commit string) (schemas.AdmissionRecord, bool, error)
 }
 
 // People resolves people's names. *signoff.Directory implements it.
 type People interface {
 	// Canonical is the one name of a person, whichever of their logins is given.
 	Canonical(login string) string
+	// Identity returns whose identity a name is in an application.
+	Identity(application, name string) (person string, ok bool)
 	// Speaks reports whether a login is among owners, which may be teams.
 	Speaks(login string, owners []string) bool
 }

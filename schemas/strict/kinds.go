@@ -66,8 +66,14 @@ func decodings() map[schemas.Kind]decoding {
 			return s
 		}),
 		schemas.KindAcknowledgement: spec(func(d *decoder, _ *schemas.Document, s *schemas.AcknowledgementSpec) schemas.Content {
-			if (s.RewrittenFrom == "") == (s.FirstRun == "") {
-				d.failPath("acknowledges not exactly one thing (expected one of first_run, rewritten_from)", "write one document for each", "spec")
+			given := 0
+			for _, is := range []bool{s.RewrittenFrom != "", s.FirstRun != "", s.Held != nil} {
+				if is {
+					given++
+				}
+			}
+			if given != 1 {
+				d.failPath("acknowledges not exactly one thing (expected one of first_run, held, rewritten_from)", "write one document for each", "spec")
 			}
 			return s
 		}),

@@ -20,8 +20,8 @@ func testDeleteOwner(t harness.T, h harness.Harness) {
 		c := f.Make(typ, "owner")
 		k := f.Somebody(typ, c, "member")
 		f.Must(f.Grant(k))
-		before := f.There(c)
 		owner.Own(t, c)
+		before := f.There(c)
 		op := f.Delete(c)
 		err := f.Refused(op, connectors.Conflict)
 		if len(err.Dependents) == 0 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"strings"
 	"testing"
 	"time"
 )
@@ -26,12 +27,18 @@ const perDay = 33
 // and an assignment of one membership and one table privilege.
 func Synthetic(t testing.TB, merges, requestsPerMerge int, layout Layout) string {
 	t.Helper()
+	return SyntheticOf(t, merges, requestsPerMerge, layout, SyntheticRequest)
+}
+
+// SyntheticOf is Synthetic with other requests: request returns the content of the n-th file, from 1.
+func SyntheticOf(t testing.TB, merges, requestsPerMerge int, layout Layout, request func(n int) string) string {
+	t.Helper()
 	r := &Repo{Dir: t.TempDir(), Now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), t: t}
 	r.Git("init", "-q", "--bare", "-b", "main")
 	in, out := io.Pipe()
 	go func() {
 		w := bufio.NewWriterSize(out, 1<<20)
-		writeSynthetic(w, r.Now, merges, requestsPerMerge, layout)
+		writeSynthetic(w, r.Now, merges, requestsPerMerge, layout, request)
 		if err := w.Flush(); err != nil {
 			out.CloseWithError(err)
 			return
@@ -49,7 +56,7 @@ func Synthetic(t testing.TB, merges, requestsPerMerge int, layout Layout) string
 	return r.Dir
 }
 
-func writeSynthetic(w *bufio.Writer, start time.Time, merges, requestsPerMerge int, layout Layout) {
+func writeSynthetic(w *bufio.Writer, start time.Time, merges, requestsPerMerge int, layout Layout, content func(n int) string) {
 	data := func(s string) { fmt.Fprintf(w, "data %d\n%s\n", len(s), s) }
 	file := func(path, content string) {
 		fmt.Fprintf(w, "M 100644 inline %s\n", path)
@@ -74,7 +81,7 @@ func writeSynthetic(w *bufio.Writer, start time.Time, merges, requestsPerMerge i
 		fmt.Fprintf(w, "from :%d\n", tip)
 		for range requestsPerMerge {
 			request++
-			file(fmt.Sprintf("%s/r%05d.yaml", folder, request), SyntheticRequest(request))
+			file(fmt.Sprintf("%s/r%05d.yaml", folder, request), content(request))
 		}
 		at = at.Add(10 * time.Minute)
 		fmt.Fprintf(w, "commit refs/heads/main\nmark :%d\nauthor %s %d +0000\ncommitter %s %d +0000\n", merge, bob, at.Unix(), bob, at.Unix())
@@ -82,7 +89,7 @@ func writeSynthetic(w *bufio.Writer, start time.Time, merges, requestsPerMerge i
 		fmt.Fprintf(w, "from :%d\nmerge :%d\n", tip, branch)
 		// fast-import starts from the first parent's tree: the merge's content is written again.
 		for n := request - requestsPerMerge + 1; n <= request; n++ {
-			file(fmt.Sprintf("%s/r%05d.yaml", folder, n), SyntheticRequest(n))
+			file(fmt.Sprintf("%s/r%05d.yaml", folder, n), content(n))
 		}
 		tip = merge
 	}
@@ -109,6 +116,20 @@ spec:
     - {type: table, source_name: s%02[3]d.t%02[2]d, privileges: [SELECT]}
     - {type: user, source_name: u%02[2]d}
 `, n, n%100, n%100)
+}
+
+// HubRequest is the content of the n-th request file where every role is a member of one, r00000, which the first creates.
+func HubRequest(n int) string {
+	hub := ""
+	if n == 1 {
+		hub = `apiVersion: countersign.dev/v1
+kind: ConnectionCreation
+metadata: {name: hub, reason: Everybody reads the calendar}
+spec: {application: warehouse, connection: {type: role, source_name: r00000}}
+---
+`
+	}
+	return hub + strings.Replace(SyntheticRequest(n), fmt.Sprintf("{type: user, source_name: u%02d}", n%100), "{type: role, source_name: r00000}", 1)
 }
 
 func syntheticControl() [][2]string {
@@ -141,7 +162,7 @@ spec:
   config: {dsn: {env: WAREHOUSE_PLAN_DSN}, apply_dsn: {env: WAREHOUSE_APPLY_DSN}}
   owners: [user:bob@acme.test]
   scope: {role: ["r*"]}
-  grantable: {user: ["*"], schema: ["s*"], table: ["s*"]}
+  grantable: {user: ["*"], role: ["r*"], schema: ["s*"], table: ["s*"]}
   mode: full
   drift: {mode: report, schedule: "*/15 * * * *"}
 `},

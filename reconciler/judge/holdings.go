@@ -1,0 +1,55 @@
+package judge
+
+import (
+	"regexp"
+	"strings"
+)
+
+// holdings are the connections that rules ask about among those that people hold. Somebody who gains may hold
+// thousands, and a change costs what it touches: only those that a set of duties names are fetched, unless rules of the
+// repository itself may look at any.
+type holdings struct {
+	all   bool
+	named map[string]bool // application/type/source_name
+}
+
+// word finds input as a variable, with the character after it.
+var word = regexp.MustCompile(`\binput\b(.?)`)
+
+// holdingsOf reads which holdings the repository's rules and data ask about.
+func holdingsOf(modules map[string][]byte, data map[string]any) holdings {
+	h := holdings{named: map[string]bool{}}
+	for _, m := range modules {
+		if strings.Contains(string(m), "holdings") {
+			h.all = true
+		}
+		for _, found := range word.FindAllStringSubmatch(string(m), -1) {
+			// Without a name after it, a rule may look at any part of the input.
+			h.all = h.all || found[1] != "."
+		}
+	}
+	h.collect(data["separation_of_duties"])
+	return h
+}
+
+// collect takes every string of a value: of a set of duties, its connections and its name.
+func (h *holdings) collect(v any) {
+	switch v := v.(type) {
+	case string:
+		h.named[v] = true
+	case []any:
+		for _, x := range v {
+			h.collect(x)
+		}
+	case map[string]any:
+		for _, x := range v {
+			h.collect(x)
+		}
+	}
+}
+
+// asked reports whether rules ask about a connection, named with its application.
+func (h holdings) asked(connection string) bool { return h.all || h.named[connection] }
+
+// none reports whether rules ask about no connection at all.
+func (h holdings) none() bool { return !h.all && len(h.named) == 0 }
