@@ -195,7 +195,7 @@ func objectsIn(ctx context.Context, q querier, oids []uint32) (map[inSchema]*con
 	var union []string
 	for _, f := range families() {
 		if f.all != "" {
-			union = append(union, "SELECT '"+f.all+"' AS kind, x.schema, x.oid, x.owner, x.name FROM ("+f.objects+") x")
+			union = append(union, "SELECT '"+f.all+"' AS kind, x.schema, x.oid, x.owner, x.name FROM ("+f.objects+") x WHERE x.schema = ANY($1)")
 		}
 	}
 	query := `SELECT w.kind, n.oid, n.nspowner, coalesce(o.oid, 0), coalesce(o.owner, 0), coalesce(o.name, '')

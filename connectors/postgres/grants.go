@@ -54,7 +54,7 @@ func grants(ctx context.Context, q querier, all map[uint32]*role, in *database, 
 	if err != nil {
 		return err
 	}
-	acl, grantees := "o.acl", "x.grantee <> 0"
+	acl, grantees := "o.acl", "o.acl IS NOT NULL AND x.grantee <> 0"
 	if all[public] != nil {
 		acl = `coalesce(o.acl, CASE o.type WHEN 'function' THEN acldefault('f', o.owner) WHEN 'database' THEN acldefault('d', o.owner) END)`
 		grantees = "(x.grantee <> 0 OR " + userSchema + ")"
