@@ -27,8 +27,8 @@ type Gains struct {
 }
 
 // gains finds what the operations give beyond the documents. state is the live state as far as nesting leads, desired
-// what all documents want, remembered what was
-// verified before, and ops the operations in the order of their approval: each is judged on those before it.
+// what all documents want, remembered what was verified before, and ops the operations in the order of their approval: each
+// is judged on those before it.
 func gains(application string, description schemas.Description, state schemas.State, desired *plan.Desired, ops []*schemas.Operation, removals []schemas.Operation,
 	remembered func(string) (schemas.BaselineItem, bool)) Gains {
 	out := Gains{Of: map[string]graph.Gain{}, Left: map[string][]schemas.Name{}}
