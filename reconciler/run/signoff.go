@@ -94,7 +94,8 @@ func memberships(description schemas.Description, state schemas.State, connectio
 			case e.Privilege != schemas.PrivilegeMember:
 			case c.Name == connection && (target.Edge == schemas.EdgeIdentity || target.Edge == schemas.EdgeMember):
 				out[k] = e.Target
-			case e.Target == connection && target.Edge == schemas.EdgeConnection:
+			case e.Target == connection && target.Edge == schemas.EdgeConnection && c.Protected == "":
+				// Protected ones are the server's, or countersign's own credential, which is a member of what it made.
 				out[k] = c.Name
 			}
 		}
