@@ -16,6 +16,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"github.com/santhosh-tekuri/jsonschema/v6/kind"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // Bind puts a config's values into settings, a pointer to a struct whose fields have the names of the schema's
@@ -30,7 +32,7 @@ import (
 // finds that.
 func Bind(cfg Config, schema json.RawMessage, settings any) error {
 	into := reflect.ValueOf(settings).Elem()
-	form, err := configForms.of(formKey{string(schema), into.Type()}, func() (configForm, error) { return newConfigForm(schema, into.Type()) })
+	form, err := configForms.Of(formKey{string(schema), into.Type()}, func() (configForm, error) { return newConfigForm(schema, into.Type()) })
 	if err != nil {
 		return err
 	}
@@ -69,7 +71,7 @@ type formKey struct {
 }
 
 // configForms keeps them, since every opening of a connector binds its config.
-var configForms kept[formKey, configForm]
+var configForms schemas.Kept[formKey, configForm]
 
 func newConfigForm(schema json.RawMessage, settings reflect.Type) (configForm, error) {
 	var form configForm

@@ -47,11 +47,11 @@ func (s outline) defaultOf(name string) (any, bool) {
 // CompileSchema compiles a schema as draft 2020-12 and asserts formats. It fetches nothing. The result is shared with
 // other callers: don't change it.
 func CompileSchema(schema json.RawMessage) (*jsonschema.Schema, error) {
-	return compiledSchemas.of(string(schema), func() (*jsonschema.Schema, error) { return compileSchema(schema) })
+	return compiledSchemas.Of(string(schema), func() (*jsonschema.Schema, error) { return compileSchema(schema) })
 }
 
 // compiledSchemas keeps the schemas that were compiled: a connector has a few, and each opening and Apply uses them.
-var compiledSchemas kept[string, *jsonschema.Schema]
+var compiledSchemas schemas.Kept[string, *jsonschema.Schema]
 
 func compileSchema(schema json.RawMessage) (*jsonschema.Schema, error) {
 	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(schema))

@@ -273,7 +273,7 @@ func (m *model) list() []string {
 	return out
 }
 
-// decide is the rule for one edge: it is wanted when a grant that stands and has not ended comes after the last revoke.
+// decide is the rule for one edge: it is wanted when a grant that is neither undone nor ended comes after the last revoke.
 // Otherwise cause tells why it is to be gone, "" if no request names it.
 func (m *model) decide(e string) (wanted bool, cause string) {
 	revoked, expired, undone := false, false, false

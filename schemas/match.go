@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
-	"sync"
 	"unicode/utf8"
 )
 
@@ -24,7 +23,7 @@ func (r NameRule) Check(name string) error {
 	if r.Pattern == "" {
 		return nil
 	}
-	re, err := namePatterns.compile(r.Pattern)
+	re, err := namePatterns.Of(r.Pattern, func() (*regexp.Regexp, error) { return regexp.Compile(`\A(?:` + r.Pattern + `)\z`) })
 	if err != nil {
 		return fmt.Errorf("the connector's name pattern does not compile: %w", err)
 	}
@@ -35,33 +34,7 @@ func (r NameRule) Check(name string) error {
 }
 
 // namePatterns keeps the patterns that were compiled: a connector has a few, and checks thousands of names with them.
-var namePatterns patternCache
-
-// patternCache is safe for concurrent use.
-type patternCache struct {
-	mu       sync.Mutex
-	compiled map[string]*regexp.Regexp
-}
-
-// maxPatterns bounds the cache: a process that runs for years meets descriptions that change.
-const maxPatterns = 1000
-
-func (c *patternCache) compile(pattern string) (*regexp.Regexp, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if re := c.compiled[pattern]; re != nil {
-		return re, nil
-	}
-	re, err := regexp.Compile(`\A(?:` + pattern + `)\z`)
-	if err != nil {
-		return nil, err
-	}
-	if c.compiled == nil || len(c.compiled) >= maxPatterns {
-		c.compiled = map[string]*regexp.Regexp{}
-	}
-	c.compiled[pattern] = re
-	return re, nil
-}
+var namePatterns Kept[string, *regexp.Regexp]
 
 // Match reports whether a name matches one of the glob patterns. A star matches any run of characters, also
 // none, also slashes and dots; a question mark one character; a backslash takes the next character as it

@@ -148,8 +148,6 @@ WHERE r.rolname::text = ANY($1) AND NOT pg_catalog.pg_has_role($2, r.oid, 'MEMBE
 	return err
 }
 
-// OFFSET 0 keeps the functions below from being asked about objects of another kind, at which they fail.
-
 // mayGrant is the condition that a role may grant a privilege on an object, by the object's type: $3 is the role.
 func mayGrant(typ string) string {
 	const option = ", w.privilege || ' WITH GRANT OPTION')"
@@ -229,6 +227,8 @@ func collectRefused(rows pgx.Rows, err error) (map[[2]string][]string, error) {
 	return out, rows.Err()
 }
 
+// refusedObjects and refusedParts select the objects with OFFSET 0, so that the privilege functions aren't asked about
+// objects of another kind, at which they fail.
 func refusedObjects(ctx context.Context, q querier, typ string, names, privileges []string, credential string) (map[[2]string][]string, error) {
 	return collectRefused(q.Query(ctx, `SELECT w.name, w.privilege, r.rolname::text FROM unnest($1::text[], $2::text[]) w(name, privilege)
 JOIN (SELECT * FROM (`+objectQuery+`) a WHERE a.type = $4 AND a.name = ANY($1) OFFSET 0) o ON o.name = w.name JOIN pg_catalog.pg_roles r ON r.oid = o.owner WHERE NOT `+mayGrant(typ),

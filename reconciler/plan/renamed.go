@@ -36,9 +36,7 @@ func (d *differ) follow(it *subject) bool {
 		return true
 	}
 	it.found, it.renamed = l, true
-	if i, ok := slices.BinarySearchFunc(d.items, l.Name, func(s subject, n schemas.Name) int { return s.connection.Compare(n) }); ok {
-		it.today = &d.items[i]
-	}
+	it.today = d.subjectOf(l.Name)
 	if c.Existence == Present || c.Existence == Unspecified || it.today != nil && c.Existence == Deleted {
 		fix := "request it under its present name and remove the requests for the former one, or give it its former name again"
 		if it.today != nil {
@@ -54,13 +52,20 @@ func (d *differ) follow(it *subject) bool {
 	return true
 }
 
+// subjectOf returns the subject of a connection's name, nil where no request names it.
+func (d *differ) subjectOf(n schemas.Name) *subject {
+	i, ok := slices.BinarySearchFunc(d.items, n, func(s subject, n schemas.Name) int { return s.connection.Compare(n) })
+	if !ok {
+		return nil
+	}
+	return &d.items[i]
+}
+
 // wantedToday reports whether requests with the present name of a renamed connection grant a live edge of it.
 func (it *subject) wantedToday(d *differ, at *schemas.Connection, l *schemas.Entitlement) bool {
 	today := it.today
 	if today == nil && at == it.former {
-		if i, ok := slices.BinarySearchFunc(d.items, at.Name, func(s subject, n schemas.Name) int { return s.connection.Compare(n) }); ok {
-			today = &d.items[i]
-		}
+		today = d.subjectOf(at.Name)
 	}
 	return today != nil && slices.ContainsFunc(today.connection.Entitlements, func(e Entitlement) bool {
 		return e.Target == l.Target && e.Privilege == l.Privilege

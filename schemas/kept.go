@@ -1,18 +1,18 @@
-package connectors
+package schemas
 
 import "sync"
 
 // maxKept bounds what is kept: a process that runs for years meets descriptions that change.
 const maxKept = 1000
 
-// kept remembers results that depend on their key alone. Errors aren't kept. It is safe for concurrent use.
-type kept[K comparable, V any] struct {
+// Kept remembers results that depend on their key alone. Errors aren't kept. It is safe for concurrent use.
+type Kept[K comparable, V any] struct {
 	mu      sync.Mutex
 	results map[K]V
 }
 
-// of returns the result for a key, made by make unless it is kept.
-func (k *kept[K, V]) of(key K, make func() (V, error)) (V, error) {
+// Of returns the result for a key, made by make unless it is kept.
+func (k *Kept[K, V]) Of(key K, make func() (V, error)) (V, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if v, ok := k.results[key]; ok {

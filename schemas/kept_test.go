@@ -1,4 +1,4 @@
-package connectors
+package schemas
 
 import (
 	"errors"
@@ -7,10 +7,10 @@ import (
 
 func TestKept(t *testing.T) {
 	t.Parallel()
-	var k kept[int, int]
+	var k Kept[int, int]
 	made := 0
 	of := func(key int, err error) (int, error) {
-		return k.of(key, func() (int, error) { made++; return -key, err })
+		return k.Of(key, func() (int, error) { made++; return -key, err })
 	}
 	refused := errors.New("refused")
 	for range 2 {
