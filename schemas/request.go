@@ -96,6 +96,8 @@ type AcknowledgementSpec struct {
 	RewrittenFrom string `yaml:"rewritten_from,omitempty" json:"rewritten_from,omitempty" jsonschema:"pattern=^[0-9a-f]{40}$" jsonschema_description:"The last admitted commit, which a rewritten branch no longer contains."`
 	// FirstRun names the application whose first run's removals are released.
 	FirstRun string `yaml:"first_run,omitempty" json:"first_run,omitempty" jsonschema:"maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application whose first run's removals may go ahead."`
+	// FutureRecord is the hash of the ledger's last record, whose time is in the future.
+	FutureRecord string `yaml:"future_record,omitempty" json:"future_record,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$" jsonschema_description:"The hash of the ledger's last record, if its time is wrong and in the future."`
 	// Held names operations that are held because of who gains by live access.
 	Held *HeldOperations `yaml:"held,omitempty" json:"held,omitempty" jsonschema_description:"Operations that wait for another sign-off because of who gains by live access."`
 	// Rebind names an application that was restored: its names are bound to the ids that they have now.
