@@ -67,13 +67,13 @@ func decodings() map[schemas.Kind]decoding {
 		}),
 		schemas.KindAcknowledgement: spec(func(d *decoder, _ *schemas.Document, s *schemas.AcknowledgementSpec) schemas.Content {
 			given := 0
-			for _, is := range []bool{s.RewrittenFrom != "", s.FirstRun != "", s.Held != nil} {
+			for _, is := range []bool{s.RewrittenFrom != "", s.FirstRun != "", s.Held != nil, s.Rejudged != nil, s.UnsignedLedger != nil} {
 				if is {
 					given++
 				}
 			}
 			if given != 1 {
-				d.failPath("acknowledges not exactly one thing (expected one of first_run, held, rewritten_from)", "write one document for each", "spec")
+				d.failPath("acknowledges not exactly one thing (expected one of first_run, held, rejudged, rewritten_from, unsigned_ledger)", "write one document for each", "spec")
 			}
 			return s
 		}),

@@ -30,6 +30,7 @@ const (
 	headPrefix    = "countersign.dev/ledger/"
 	leasePrefix   = "countersign.dev/lease/"
 	witnessPrefix = "countersign.dev/witness/"
+	rotatePrefix  = "countersign.dev/rotation/"
 )
 
 // Key is the operator's private key. Its text is a secret; String hides it. It is safe for concurrent use.
@@ -181,6 +182,24 @@ func (p *Public) OpenLease(signed string) (string, error) {
 		return "", ErrSignature
 	}
 	return strings.TrimSuffix(claim, "\n"), nil
+}
+
+// SignRotation lets another key sign what follows a head.
+func (k *Key) SignRotation(h Head, next *Public) (string, error) {
+	return k.sign(rotatePrefix + h.Text() + next.String() + "\n")
+}
+
+// OpenRotation verifies that this key let next sign what follows a head, and returns that head.
+func (p *Public) OpenRotation(signed string, next *Public) (Head, error) {
+	text, err := p.open(signed)
+	if err != nil {
+		return Head{}, err
+	}
+	h, err := ParseHead(strings.TrimPrefix(text, rotatePrefix))
+	if err != nil || text != rotatePrefix+h.Text()+next.String()+"\n" {
+		return Head{}, ErrSignature
+	}
+	return h, nil
 }
 
 // witnessHash is how much of a hash a short statement has: a status at a forge has room for 140 characters.

@@ -81,6 +81,22 @@ func TestKinds(t *testing.T) {
 	if _, err := k.Public().Open(lease); err == nil {
 		t.Error("a lease passes for a head")
 	}
+	next, other := newKey(t).Public(), newKey(t).Public()
+	rotation, err := k.SignRotation(head, next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := k.Public().OpenRotation(rotation, next); err != nil || got != head {
+		t.Errorf("rotation: %v, %v", got, err)
+	}
+	for _, bad := range []struct {
+		by, next *seal.Public
+		text     string
+	}{{k.Public(), other, rotation}, {next, next, rotation}, {k.Public(), next, signed}, {k.Public(), next, strings.Replace(rotation, "\n12\n", "\n13\n", 1)}} {
+		if _, err := bad.by.OpenRotation(bad.text, bad.next); err == nil {
+			t.Errorf("a rotation is verified for another key, by another key or of another head: %s", bad.text)
+		}
+	}
 	line, err := k.SignShort(head)
 	if err != nil {
 		t.Fatal(err)
