@@ -259,3 +259,23 @@ FROM removals WHERE application = ? AND time >= ?`, application, ceil(since).For
 	}
 	return c, nil
 }
+
+// LastRecord returns the last record's sequence, hash and time alone; the zero Record for an empty ledger.
+func (l *Ledger) LastRecord(ctx context.Context) (schemas.Record, error) {
+	var r schemas.Record
+	if l.db == nil {
+		return r, nil
+	}
+	var at string
+	err := l.db.QueryRowContext(ctx, `SELECT sequence, hash, time FROM records ORDER BY sequence DESC LIMIT 1`).Scan(&r.Sequence, &r.Hash, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, nil
+	}
+	if err == nil {
+		r.Time, err = time.Parse(timeKey, at)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read the ledger's last record: %w", err)
+	}
+	return r, nil
+}
