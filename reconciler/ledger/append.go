@@ -77,6 +77,9 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 		if err := Check(&r); err != nil {
 			return nil, fmt.Errorf("record %d of %d: %w", i+1, len(records), err)
 		}
+		if l.config.Clean != nil {
+			r = l.config.Clean(r)
+		}
 		legible(&r)
 		out[i] = r
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/countersign/countersign/schemas"
 	"modernc.org/sqlite" // also the driver "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 )
@@ -55,6 +56,8 @@ type Config struct {
 	// Replicate keeps records elsewhere before they are kept here: records that it cannot keep are not appended. It is
 	// never behind this file, and may be ahead by the records of one Append, which Import adds. nil is nowhere.
 	Replicate func(context.Context, Batch) error
+	// Clean takes secrets out of a record before it is written; nil changes nothing.
+	Clean func(schemas.Record) schemas.Record
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 	// Logger takes warnings; nil discards them.
@@ -115,7 +118,7 @@ func (l *Ledger) open(ctx context.Context) error {
 			return err
 		}
 		// Made here, so that nobody else can read it from the first moment on.
-		f, err := os.OpenFile(l.config.Path, os.O_CREATE|os.O_RDWR, 0o600)
+		f, err := os.OpenFile(l.config.Path, os.O_CREATE|os.O_RDWR|noFollow, 0o600)
 		if err != nil {
 			return err
 		}

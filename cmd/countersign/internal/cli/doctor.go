@@ -49,7 +49,7 @@ func (o *doctorOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	_, branch, err := o.ownBranch(repo)
+	_, branch, err := o.branch(repo)
 	if err != nil {
 		return err
 	}
