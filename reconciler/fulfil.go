@@ -37,7 +37,11 @@ func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilRep
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	return fulfilment.RecordAnswer(ctx, l, a, r.now())
+	report, err := fulfilment.RecordAnswer(ctx, l, a, r.now())
+	if err != nil {
+		return nil, err
+	}
+	return report, r.leave(context.WithoutCancel(ctx), l)
 }
 
 // ResolveSecrets replaces references to secrets by the secrets; run.ResolveSecrets has the contract.

@@ -82,6 +82,8 @@ type Ledger struct {
 	derived int
 	// origin is the commit where trust in the ledger's repository starts, once it is known.
 	origin atomic.Value
+	// trusted is the key that the head is verified with; nil while nothing is signed.
+	trusted atomic.Pointer[seal.Public]
 	// proven means that every record was proven since the file was last written by somebody else, written that records were
 	// added since.
 	proven, written atomic.Bool

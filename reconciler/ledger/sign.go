@@ -151,6 +151,9 @@ func (l *Ledger) Authenticate(ctx context.Context, a Authority) error {
 	if a.Operator == nil && l.config.Key != nil {
 		a.Operator = l.config.Key.Public()
 	}
+	if err := l.trust(a); err != nil {
+		return err
+	}
 	sequence, hash, err := l.Head(ctx)
 	if err != nil || sequence == 0 {
 		return err
@@ -175,6 +178,7 @@ func (l *Ledger) Authenticate(ctx context.Context, a Authority) error {
 			return err
 		}
 	}
+	l.trusted.Store(key)
 	h, err := openHead(key, note, sequence, hash)
 	if err != nil || h.Origin == a.Anchor {
 		return err
@@ -185,6 +189,19 @@ func (l *Ledger) Authenticate(ctx context.Context, a Authority) error {
 		}
 	}
 	return &AlarmError{What: fmt.Sprintf("it is of a repository where trust starts at %.8s, and here it starts at %.8s", h.Origin, a.Anchor)}
+}
+
+// trust takes the key of an authority, for a ledger that has no records which change it.
+func (l *Ledger) trust(a Authority) error {
+	key := a.Operator
+	if key == nil && a.PublicKey != "" {
+		var err error
+		if key, err = seal.ParsePublic(a.PublicKey); err != nil {
+			return fmt.Errorf("the settings of the anchor: ledger.public_key: %w", err)
+		}
+	}
+	l.trusted.Store(key)
+	return nil
 }
 
 // keys are the records of keys, in order.
