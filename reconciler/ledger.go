@@ -7,7 +7,6 @@ import (
 
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
-	"github.com/countersign/countersign/reconciler/ledger/seal"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -177,13 +176,3 @@ func (r *Reconciler) leave(ctx context.Context, l *ledger.Ledger) error {
 	}
 	return nil
 }
-
-// LedgerTrust describes how the ledger is protected, for doctor, status and audit verify: in one line each.
-func LedgerTrust(signed bool, public string) string {
-	if signed {
-		return "signed by " + public
-	}
-	return "not signed: no settings name a key (countersign audit new-key makes one)"
-}
-
-var _ = seal.ErrSignature
