@@ -181,6 +181,8 @@ type Approval struct {
 	// Named means that the settings name this bot as one whose approval counts.
 	Named  bool `json:"named,omitempty"`
 	Counts bool `json:"counts"`
+	// For are the requirements that it is counted for, each a code and what it asks.
+	For []string `json:"for,omitempty"`
 	// Why explains why it does not count.
 	Why string `json:"why,omitempty"`
 }

@@ -47,6 +47,7 @@ type Judge struct {
 	config  Config
 	cache   trustCache
 	checker *strict.Checker
+	tags    tagCache
 	// described are the connectors' static descriptions.
 	described map[string]schemas.Description
 	// anchored are the settings of the anchor.
@@ -98,6 +99,7 @@ func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitt
 
 // openIndex opens the index and brings it to the commit, judging commits that are not judged yet.
 func (j *Judge) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*index.Index, error) {
+	j.tags.forget()
 	path := filepath.Join(j.config.State, "index.db")
 	for range 5 {
 		x, err := index.Open(ctx, path)
