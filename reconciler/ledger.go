@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -175,4 +176,101 @@ func (r *Reconciler) leave(ctx context.Context, l *ledger.Ledger) error {
 		return fmt.Errorf("leave the ledger's head with its witness: %w", err)
 	}
 	return nil
+}
+
+// trust tells how a ledger is protected. What a witness can't say is 0.
+func (r *Reconciler) trust(ctx context.Context, l *ledger.Ledger) (schemas.LedgerTrust, error) {
+	out := schemas.LedgerTrust{Witnesses: []schemas.LedgerWitness{}}
+	note, err := l.Note(ctx)
+	if err != nil {
+		return out, err
+	}
+	if key := l.Trusted(); key != nil && note != "" {
+		out.Signed, out.PublicKey = true, key.String()
+	}
+	for _, w := range append([]Witness{reference{r.config.Repository}}, r.others()...) {
+		k := schemas.LedgerWitness{Name: w.Name()}
+		statement, err := w.Last(ctx)
+		if err != nil {
+			r.config.Logger.WarnContext(ctx, "could not ask a witness of the ledger", "witness", w.Name(), "error", err)
+		}
+		if h, err := seal.ParseHead(statement); err == nil {
+			k.Sequence = h.Sequence
+		}
+		out.Witnesses = append(out.Witnesses, k)
+	}
+	return out, nil
+}
+
+// VerifyLedger recomputes every hash and every derived table, and proves who signed the head of the ledger of the branch
+// that the revision is on. Problems are in the report; an error means that it could not be verified.
+func (r *Reconciler) VerifyLedger(ctx context.Context, to string, o ledger.VerifyOptions) (_ schemas.AuditVerification, err error) {
+	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: r.config.Replica == nil, Now: r.clock.now, Logger: r.config.Logger}
+	l, err := ledger.Open(ctx, c)
+	if err != nil {
+		return schemas.AuditVerification{}, err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if r.config.Replica != nil {
+		if err := r.config.Replica.Pull(ctx, l); err != nil {
+			return schemas.AuditVerification{}, err
+		}
+	}
+	rep, err := l.Verify(ctx, o)
+	if err != nil {
+		return rep, err
+	}
+	tip, err := r.config.Repository.Resolve(to)
+	if err != nil {
+		return rep, err
+	}
+	anchor, settings, err := r.judge.Anchor(ctx, tip)
+	if errors.Is(err, ErrNoAnchor) {
+		anchor, settings = "", &schemas.SettingsSpec{} // nothing is trusted yet
+	} else if err != nil {
+		return rep, err
+	}
+	err = r.authenticate(ctx, l, anchor, settings)
+	var alarm *ledger.AlarmError
+	if errors.As(err, &alarm) {
+		rep.Problems = append(rep.Problems, schemas.AuditProblem{What: alarm.What})
+	} else if err != nil {
+		return rep, err
+	}
+	rep.Trust, err = r.trust(ctx, l)
+	if len(rep.Problems) > 0 {
+		rep.Trust.Signed, rep.Trust.PublicKey = false, ""
+	}
+	return rep, err
+}
+
+// LedgerChecks tell, for doctor, how the ledger is protected.
+func (r *Reconciler) LedgerChecks(ctx context.Context, to string) (_ []schemas.Check, err error) {
+	b, err := r.open(ctx, to, true)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, b.close()) }()
+	t, err := r.trust(ctx, b.ledger)
+	if err != nil {
+		return nil, err
+	}
+	key := schemas.Check{State: schemas.CheckOK, Name: "ledger key", Detail: "the ledger is signed by " + t.PublicKey}
+	switch named := b.admitted.Trust.Settings.Spec.Ledger.PublicKey; {
+	case t.Signed:
+	case named != "":
+		key.Detail = "the next run signs the ledger, which is empty, by " + named
+	default:
+		key = schemas.Check{State: schemas.CheckUnknown, Name: "ledger key", Detail: "the ledger is not signed, since the settings name no key: whoever can write it can make up records",
+			Fix: "countersign audit new-key"}
+	}
+	out := []schemas.Check{key}
+	for _, w := range t.Witnesses {
+		c := schemas.Check{State: schemas.CheckOK, Name: "ledger witness", Detail: fmt.Sprintf("%s knows of record %d", w.Name, w.Sequence)}
+		if w.Sequence == 0 {
+			c.Detail = w.Name + " knows of no ledger yet"
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }

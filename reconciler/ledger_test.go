@@ -145,9 +145,13 @@ func TestLedgerAlarms(t *testing.T) {
 			line := w.value(`SELECT body FROM records WHERE type = 'admission' AND body LIKE '%bob@acme.test%' LIMIT 1`)
 			w.sql(`UPDATE records SET body = '` + regexp.MustCompile(`"personal":\{.*?\}\},`).ReplaceAllString(line, "") + `' WHERE body = '` + line + `'`)
 		}, "a text that names a person"},
-		"a record removed":   {func(_ *testing.T, w *world) { w.sql(`DELETE FROM records WHERE sequence = 5`) }, "missing"},
-		"records exchanged":  {func(_ *testing.T, w *world) { w.sql(`UPDATE records SET sequence = 999 WHERE sequence = 5`, `UPDATE records SET sequence = 5 WHERE sequence = 6`, `UPDATE records SET sequence = 6 WHERE sequence = 999`) }, "moved"},
-		"a record twice":     {func(_ *testing.T, w *world) { w.sql(`INSERT INTO records SELECT sequence + 1, type, application, run, time, hash, body FROM records WHERE sequence = ` + last) }, "moved"},
+		"a record removed": {func(_ *testing.T, w *world) { w.sql(`DELETE FROM records WHERE sequence = 5`) }, "missing"},
+		"records exchanged": {func(_ *testing.T, w *world) {
+			w.sql(`UPDATE records SET sequence = 999 WHERE sequence = 5`, `UPDATE records SET sequence = 5 WHERE sequence = 6`, `UPDATE records SET sequence = 6 WHERE sequence = 999`)
+		}, "moved"},
+		"a record twice": {func(_ *testing.T, w *world) {
+			w.sql(`INSERT INTO records SELECT sequence + 1, type, application, run, time, hash, body FROM records WHERE sequence = ` + last)
+		}, "moved"},
 		"the end cut off":    {func(_ *testing.T, w *world) { w.sql(`DELETE FROM records WHERE sequence = ` + last) }, "cut off"},
 		"a derived table":    {func(_ *testing.T, w *world) { w.sql(`UPDATE admissions SET sequence = 2`) }, "does not follow"},
 		"not a database":     {func(t *testing.T, w *world) { overwrite(t, w.db(), "hello") }, "."},
@@ -442,7 +446,7 @@ func TestRestart(t *testing.T) {
 	if _, err := w.open().Restart(t.Context(), "main"); err == nil || !strings.Contains(err.Error(), "move it away") {
 		t.Errorf("a restart of a ledger that is there: %v", err)
 	}
-	w.tamper("authz", "g, dave, sales_reader")   // was revoked
+	w.tamper("authz", "g, dave, sales_reader")                                                  // was revoked
 	w.overwrite("authz", strings.Replace(w.content("authz"), "g, gina, sales_reader\n", "", 1)) // was granted
 	held := func() string {
 		t.Helper()

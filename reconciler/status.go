@@ -49,7 +49,8 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 		}
 		return a.Document.Index - b.Document.Index
 	})
-	return report, nil
+	report.Ledger, err = r.trust(ctx, b.ledger)
+	return report, err
 }
 
 // origins fills in the commit and the pull request of requests.

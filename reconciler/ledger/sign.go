@@ -81,6 +81,9 @@ func (l *Ledger) Origin() string {
 	return s
 }
 
+// Trusted is the key that Authenticate verified the head with; nil where nothing is signed.
+func (l *Ledger) Trusted() *seal.Public { return l.trusted.Load() }
+
 // permission says whether records may follow the last one, and of which origin the ledger is.
 type permission func(ctx context.Context, w *writer, last int64, previous string) (origin string, err error)
 

@@ -142,6 +142,7 @@ type app struct {
 	Environment
 	repo, state, anchor, format, application string
 	branchName, ledgerBranch, ledgerAnchor   string
+	ledgerKeyFile                            string
 	execs, execArgs, execEnv                 []string
 	verbose                                  bool
 	lastProgress                             time.Time

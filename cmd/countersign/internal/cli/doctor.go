@@ -23,10 +23,11 @@ func newDoctorCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check the repository's rules on GitHub",
-		Long: `Reads the branch's rulesets and lists gaps: reviews that survive a push, bypass
-lists, force pushes, statuses that aren't required. countersign checks every
-change again at the merge, so a gap costs time and noise, not access. Nothing
-is changed.
+		Long: `Checks who signs the ledger, and who would notice that it was put back. On
+GitHub, it reads the branch's rulesets, and those of the ledger's branch, and
+lists gaps: reviews that survive a push, bypass lists, force pushes, statuses
+that aren't required. countersign checks every change again at the merge, so a
+gap costs time and noise, not access. Nothing is changed.
 
 Exit codes: 0 no gaps; 1 an error, or a gap.
 ` + forgeHelp,
@@ -45,22 +46,29 @@ func (o *doctorOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	s, err := o.site(ctx, r, repo)
+	_, at, err := o.ownBranch(repo)
 	if err != nil {
 		return err
 	}
-	_, branch, err := o.ownBranch(repo)
+	conf, err := r.Configuration(ctx, at)
 	if err != nil {
 		return err
 	}
-	conf, err := r.Configuration(ctx, branch)
+	checks, err := r.LedgerChecks(ctx, at)
 	if err != nil {
 		return err
 	}
-	checks, err := s.client.Examine(ctx, forge.Examination{Settings: conf.Settings, LedgerBranch: o.ledgerBranch,
-		File: func(ctx context.Context, path string) (string, error) { return fileOn(ctx, repo, branch, path) }})
-	if err != nil {
-		return err
+	if conf.Settings.Forge.Kind != localForge {
+		s, err := o.site(ctx, r, repo)
+		if err != nil {
+			return err
+		}
+		more, err := s.client.Examine(ctx, forge.Examination{Settings: conf.Settings, LedgerBranch: o.ledgerBranch,
+			File: func(ctx context.Context, path string) (string, error) { return fileOn(ctx, repo, at, path) }})
+		if err != nil {
+			return err
+		}
+		checks = append(more, checks...)
 	}
 	if err := o.print(&schemas.DoctorReport{Checks: checks}); err != nil {
 		return err
