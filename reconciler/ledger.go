@@ -40,7 +40,10 @@ func (w reference) Leave(_ context.Context, statement string) error {
 
 // openLedger opens the ledger, brings it up to date, and proves its records. Whose it is, authenticate finds out.
 func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (_ *ledger.Ledger, err error) {
-	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Key: r.config.LedgerKey, Now: r.clock.now, Logger: r.config.Logger}
+	if err := CheckState(r.config.State); err != nil {
+		return nil, err
+	}
+	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Key: r.config.LedgerKey, Now: r.clock.now, Logger: r.config.Logger, Clean: r.cleanRecord}
 	if r.config.Replica != nil {
 		// Readers also need the records of other runs.
 		c.ReadOnly, c.Replicate = readOnly && r.pulled, r.config.Replica.Replicate
@@ -261,7 +264,7 @@ func (r *Reconciler) LedgerChecks(ctx context.Context, to string) (_ []schemas.C
 	case named != "":
 		key.Detail = "the next run signs the ledger, which is empty, by " + named
 	default:
-		key = schemas.Check{State: schemas.CheckUnknown, Name: "ledger key", Detail: "the ledger is not signed, since the settings name no key: whoever can write it can make up records",
+		key = schemas.Check{State: schemas.CheckUnknown, Name: "ledger key", Detail: "the ledger is not signed, since the settings name no key: anybody who can write it can make up records",
 			Fix: "countersign audit new-key"}
 	}
 	out := []schemas.Check{key}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
@@ -40,6 +41,9 @@ type Config struct {
 	Witnesses []Witness
 	// Connectors are those that applications may name. Required.
 	Connectors connectors.Registry
+	// Secrets resolves the secrets that applications refer to, and takes them out of reports, records and logs; nil
+	// allows none.
+	Secrets *secrets.Store
 	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
 	Anchor string
 	// Version is the program's version. The first run of a version removes nothing that no document names.
@@ -107,13 +111,17 @@ func New(c Config) (*Reconciler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Secrets == nil {
+		c.Secrets = secrets.New(secrets.Config{})
+	}
+	c.Logger = slog.New(c.Secrets.Handler(c.Logger.Handler()))
 	c.Progress = oneAtATime(c.Progress)
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
 	t := &clock{system: c.Now}
 	r := &Reconciler{config: c, clock: t,
-		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), State: c.State, Version: c.Version, Tickets: c.Tickets,
+		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), Secrets: c.Secrets, State: c.State, Version: c.Version, Tickets: c.Tickets,
 			RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
 	}
 	r.judge = judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, Forge: c.Forge, Isolate: c.Isolate,
@@ -142,6 +150,14 @@ func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") 
 // now is the instant in UTC, with the precision that JSON keeps.
 func (r *Reconciler) now() time.Time { return r.clock.now() }
 
+// CheckState refuses a state folder that isn't safe to write in: of another user, or with links that lead elsewhere.
+func CheckState(dir string) error {
+	if err := history.CheckFolder(dir, "leases", "ledger.git"); err != nil {
+		return fmt.Errorf("the state: %w", err)
+	}
+	return nil
+}
+
 // alone keeps other runs away during a pass, where runs share a ledger.
 func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() error, err error) {
 	if r.config.Replica == nil {
@@ -149,6 +165,9 @@ func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() e
 	}
 	if r.pulled, r.questioned = false, false; readOnly {
 		return func() error { return nil }, nil
+	}
+	if err := CheckState(r.config.State); err != nil {
+		return nil, err
 	}
 	free, err := r.config.Replica.Acquire(ctx, maxWaitForRun)
 	if err != nil {

@@ -49,8 +49,10 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 		}
 		return a.Document.Index - b.Document.Index
 	})
-	report.Ledger, err = r.trust(ctx, b.ledger)
-	return report, err
+	if report.Ledger, err = r.trust(ctx, b.ledger); err != nil {
+		return nil, err
+	}
+	return clean(r, report), nil
 }
 
 // origins fills in the commit and the pull request of requests.

@@ -38,7 +38,7 @@ func IsAlarm(err error) bool {
 
 var (
 	// ErrNoKey means that a ledger is signed, and this run has no key to sign with.
-	ErrNoKey = errors.New("the ledger is signed, and this run has no key: set COUNTERSIGN_LEDGER_KEY or COUNTERSIGN_LEDGER_KEY_FILE, or give --ledger-key")
+	ErrNoKey = errors.New("the ledger is signed, and this run lacks the key: set COUNTERSIGN_LEDGER_KEY or COUNTERSIGN_LEDGER_KEY_FILE, or give --ledger-key")
 	// ErrUnsigned means that this run has a key, and the ledger has records that nobody signed.
 	ErrUnsigned = errors.New("the ledger has records and isn't signed, and this run has a key: an owner acknowledges its head, then countersign audit take-over signs it")
 )
@@ -270,7 +270,7 @@ func (l *Ledger) Rotate(ctx context.Context, next *seal.Key) error {
 		return err
 	}
 	if sequence == 0 {
-		return errors.New("the ledger has no records yet: put the new key in the settings and into the environment")
+		return errors.New("the ledger is empty: put the new key in the settings and into the environment")
 	}
 	note, err := l.Note(ctx)
 	if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/reconciler"
-	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/ledger/seal"
@@ -37,7 +36,7 @@ func newAuditCommand(a *app) *cobra.Command {
 
 // withLedger opens the ledger for reading.
 func (a *app) withLedger(ctx context.Context, fn func(*ledger.Ledger) error) (err error) {
-	repo, err := history.Open(a.repo)
+	repo, err := a.openRepository()
 	if err != nil {
 		return err
 	}
@@ -145,7 +144,7 @@ func (o *auditVerifyOptions) own(ctx context.Context) (rep schemas.AuditVerifica
 		return rep, err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	to, err := o.branch(ctx, repo)
+	_, to, err := o.branch(repo)
 	if err != nil {
 		return rep, err
 	}

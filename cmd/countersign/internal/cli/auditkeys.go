@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/reconciler"
-	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/report/layout"
 )
 
@@ -26,7 +25,8 @@ func newAuditNewKeyCommand(a *app) *cobra.Command {
 		Short: "Make a key that signs the ledger",
 		Long: `Writes a private key that only its owner can read, and prints the public key for
 countersign.yaml. Without --file, the key goes to the state folder, where apply
-finds it. Never commit it: whoever has it can make up what was approved.`,
+finds it. Never commit it: with it, anybody can make up
+what was approved.`,
 		Example: "  countersign audit new-key\n  countersign audit new-key --file /etc/countersign/ledger.key",
 		Args:    cobra.NoArgs,
 		RunE:    func(*cobra.Command, []string) error { return o.newKey() },
@@ -40,7 +40,7 @@ finds it. Never commit it: whoever has it can make up what was approved.`,
 func (o *auditKeyOptions) newKey() error {
 	path := o.file
 	if path == "" {
-		repo, err := history.Open(o.repo)
+		repo, err := o.openRepository()
 		if err != nil {
 			return err
 		}
@@ -75,14 +75,14 @@ applied. Give the present key as for apply, and the new one with --new-key.`,
 	return c
 }
 
-// branchTip opens the reconciler for what is recorded about the branch by hand.
+// withReconciler opens the reconciler for what is recorded about the branch by hand.
 func (o *auditKeyOptions) withReconciler(ctx context.Context, do func(r *reconciler.Reconciler, to string) error) (err error) {
 	r, repo, err := o.open(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	to, err := o.branch(ctx, repo)
+	_, to, err := o.branch(repo)
 	if err != nil {
 		return err
 	}

@@ -126,7 +126,7 @@ func (o *initOptions) withKey(settings string) (string, error) {
 		return "", err
 	}
 	if public == "" {
-		fmt.Fprint(o.Stdout, "no key     this is no Git repository yet: countersign audit new-key makes one later\n")
+		fmt.Fprint(o.Stdout, "no key     not a Git repository yet: countersign audit new-key makes one later\n")
 		return settings, nil
 	}
 	if path != "" {

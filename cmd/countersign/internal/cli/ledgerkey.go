@@ -106,11 +106,14 @@ func newLedgerKey(path string) (public string, err error) {
 }
 
 // firstKey returns the public half of the key of a repository that begins, and where the private one is. It makes one
-// unless there is one; "" where there is no place for it, since the folder is in no Git repository yet.
+// unless there is one; "" where the folder isn't in a Git repository yet.
 func (a *app) firstKey() (public, path string, err error) {
-	repo, err := history.Open(a.repo)
-	if err != nil {
+	repo, err := a.openRepository()
+	if errors.Is(err, history.ErrNoRepository) {
 		return "", "", nil
+	}
+	if err != nil {
+		return "", "", err
 	}
 	state := a.stateDir(repo)
 	if err := repo.Close(); err != nil {
