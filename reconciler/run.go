@@ -79,7 +79,7 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	if !o.DryRun {
 		err = errors.Join(err, r.remember(report, readOnly))
 	}
-	return report, err
+	return clean(r, report), err
 }
 
 // ExitCode decides the exit code of a run; run.CodeOf has the table. With difference, a read-only run returns 2 where

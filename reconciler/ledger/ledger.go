@@ -19,6 +19,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/countersign/countersign/reconciler/ledger/seal"
+	"github.com/countersign/countersign/schemas"
 )
 
 const (
@@ -63,6 +64,8 @@ type Config struct {
 	Replicate func(context.Context, Batch) error
 	// Key signs each head; nil leaves a ledger unsigned, and appends nothing to a signed one.
 	Key *seal.Key
+	// Clean takes secrets out of a record before it is written; nil changes nothing.
+	Clean func(schemas.Record) schemas.Record
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 	// Random salts commitments; nil is crypto/rand.
@@ -133,7 +136,7 @@ func (l *Ledger) open(ctx context.Context) error {
 			return err
 		}
 		// Made here, so that nobody else can read it from the first moment on.
-		f, err := os.OpenFile(l.config.Path, os.O_CREATE|os.O_RDWR, 0o600)
+		f, err := os.OpenFile(l.config.Path, os.O_CREATE|os.O_RDWR|noFollow, 0o600)
 		if err != nil {
 			return err
 		}
