@@ -40,7 +40,7 @@ func arrows() map[string][]string {
 		"reconciler/signoff":       {"reconciler/forge", "reconciler/history", "schemas"},
 		"reconciler/ledger":        {"reconciler/ledger/seal", "schemas"},
 		"reconciler/ledger/seal":   {},
-		"reconciler/ledger/audit":  {"reconciler/ledger", "schemas"},
+		"reconciler/ledger/audit":  {"reconciler/ledger", "reconciler/ledger/seal", "schemas"},
 		"reconciler/ledger/branch": {"reconciler/ledger", "reconciler/ledger/seal"},
 		"reconciler/report":        {"reconciler/report/layout", "reconciler/report/redact", "schemas"},
 		"reconciler/report/redact": {"schemas"},
