@@ -311,6 +311,7 @@ func (d *differ) found(it *subject, t *Tombstone, base schemas.BaselineItem, kno
 		message += " (there is " + strings.Join(near, ", ") + ")"
 	}
 	d.find(c.Name, t.Documents, schemas.SeverityError, "no-effect", message, "correct the name in a new request and remove this one")
+	d.about(t.Target)
 	return false
 }
 
