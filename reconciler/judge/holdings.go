@@ -1,8 +1,11 @@
 package judge
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // holdings are the connections that rules ask about among those that people hold. Somebody who gains may hold
@@ -46,6 +49,16 @@ func (h *holdings) collect(v any) {
 			h.collect(x)
 		}
 	}
+}
+
+// dutiesOf reads the sets of connections that are kept apart. The policy's own check refuses what has another form.
+func dutiesOf(data map[string]any) []schemas.Duty {
+	var out []schemas.Duty
+	raw, err := json.Marshal(data["separation_of_duties"])
+	if err != nil || json.Unmarshal(raw, &out) != nil {
+		return nil
+	}
+	return out
 }
 
 // asked reports whether rules ask about a connection, named with its application.
