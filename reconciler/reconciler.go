@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
@@ -32,6 +33,9 @@ type Config struct {
 	Replica Replica
 	// Connectors are those that applications may name. Required.
 	Connectors connectors.Registry
+	// Secrets resolves the secrets that applications refer to, and takes them out of reports, records and logs; nil
+	// allows none.
+	Secrets *secrets.Store
 	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
 	Anchor string
 	// Version is the program's version. The first run of a version removes nothing that no document names.
@@ -75,6 +79,7 @@ const maxWaitForRun = 15 * time.Minute
 // Reconciler turns admitted requests into access. Its methods may be called one at a time. Close it.
 type Reconciler struct {
 	config Config
+	clock  *clock
 	judge  *judge.Judge
 	runner *run.Runner
 	// pulled means that the ledger has what the replica had when this pass began.
@@ -95,15 +100,20 @@ func New(c Config) (*Reconciler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Secrets == nil {
+		c.Secrets = secrets.New(secrets.Config{})
+	}
+	c.Logger = slog.New(c.Secrets.Handler(c.Logger.Handler()))
 	c.Progress = oneAtATime(c.Progress)
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
-	return &Reconciler{config: c,
+	t := &clock{system: c.Now}
+	return &Reconciler{config: c, clock: t,
 		judge: judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, Forge: c.Forge, Isolate: c.Isolate,
-			Now: c.Now, Logger: c.Logger, Progress: c.Progress}),
-		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), State: c.State, Version: c.Version, Tickets: c.Tickets,
-			RetryWait: c.RetryWait, Now: c.Now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
+			Now: t.now, Logger: c.Logger, Progress: c.Progress}),
+		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), Secrets: c.Secrets, State: c.State, Version: c.Version, Tickets: c.Tickets,
+			RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
 	}, nil
 }
 
@@ -126,23 +136,49 @@ func oneAtATime(tell func(string, int, int)) func(string, int, int) {
 func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") }
 
 // now is the instant in UTC, with the precision that JSON keeps.
-func (r *Reconciler) now() time.Time { return r.config.Now().UTC().Truncate(time.Microsecond) }
+func (r *Reconciler) now() time.Time { return r.clock.now() }
+
+// CheckState refuses a state folder that isn't safe to write in: of another user, or with links that lead elsewhere.
+func CheckState(dir string) error {
+	if err := history.CheckFolder(dir, "leases", "ledger.git"); err != nil {
+		return fmt.Errorf("the state: %w", err)
+	}
+	return nil
+}
 
 func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Ledger, error) {
-	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Now: r.config.Now, Logger: r.config.Logger}
+	if err := CheckState(r.config.State); err != nil {
+		return nil, err
+	}
+	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Now: r.clock.now, Logger: r.config.Logger, Clean: r.cleanRecord}
 	if r.config.Replica == nil {
-		return ledger.Open(ctx, c)
+		l, err := ledger.Open(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return r.followed(ctx, l)
 	}
 	// Readers also need the records of other runs.
 	c.ReadOnly, c.Replicate = readOnly && r.pulled, r.config.Replica.Replicate
 	l, err := ledger.Open(ctx, c)
-	if err != nil || r.pulled {
-		return l, err
+	if err != nil {
+		return nil, err
+	}
+	if r.pulled {
+		return r.followed(ctx, l)
 	}
 	if err := r.config.Replica.Pull(ctx, l); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	r.pulled = true
+	return r.followed(ctx, l)
+}
+
+// followed lets the clock follow a ledger.
+func (r *Reconciler) followed(ctx context.Context, l *ledger.Ledger) (*ledger.Ledger, error) {
+	if err := r.clock.follow(ctx, l); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	return l, nil
 }
 
@@ -153,6 +189,9 @@ func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() e
 	}
 	if r.pulled = false; readOnly {
 		return func() error { return nil }, nil
+	}
+	if err := CheckState(r.config.State); err != nil {
+		return nil, err
 	}
 	free, err := r.config.Replica.Acquire(ctx, maxWaitForRun)
 	if err != nil {

@@ -48,7 +48,7 @@ func (o *doctorOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	_, branch, err := o.ownBranch(repo)
+	_, branch, err := o.branch(repo)
 	if err != nil {
 		return err
 	}
