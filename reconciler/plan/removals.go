@@ -326,7 +326,10 @@ func (d *differ) met(it *subject, target schemas.Name) bool {
 		_, known := d.baseline(EntitlementItem(schemas.Key{Connection: c.Name, Target: target, Privilege: privilege}))
 		return known
 	}
-	return slices.ContainsFunc(c.Tombstones, func(t Tombstone) bool { return t.Target == target && verified(t.Privilege) }) ||
+	// A privilege that ended otherwise than by a revoke was granted, and this run settles it.
+	return slices.ContainsFunc(c.Tombstones, func(t Tombstone) bool {
+		return t.Target == target && (verified(t.Privilege) || !t.Revoked && !t.Scheduled)
+	}) ||
 		slices.ContainsFunc(c.Entitlements, func(e Entitlement) bool { return e.Target == target && verified(e.Privilege) })
 }
 
