@@ -28,7 +28,7 @@ lists, force pushes, statuses that aren't required. countersign checks every
 change again at the merge, so a gap costs time and noise, not access.
 
 Reads the applications too, and lists those whose scopes overlap on one server,
-and whoever is a member of the account that countersign logs in with. Nothing is
+and the members of the accounts that countersign logs in with. Nothing is
 changed.
 
 Exit codes: 0 no gaps; 1 an error, or a gap.
