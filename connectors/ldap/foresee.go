@@ -11,7 +11,7 @@ import (
 var _ connectors.Foreseer = (*reader)(nil)
 
 // Foresee finds groups that can't be made, because the folder for new ones is missing, another entry has their DN or no
-// gidNumber is free, and removals of a group's last member where the placeholder can't stand in.
+// gidNumber is free, and removals of a group's last member where the placeholder can't be used.
 func (r *reader) Foresee(ctx context.Context, ops []schemas.Operation) ([]schemas.Finding, error) {
 	w := &writer{reader: r}
 	var out []schemas.Finding

@@ -229,7 +229,7 @@ func (d *differ) gone(it *subject, t *Tombstone, base schemas.BaselineItem, know
 }
 
 // hidden reports whether a removal that takes nothing may have its edge all the same: beside it is a member that can't be
-// named, and the ids don't show that it is another one. Whoever is seen under the name, with the remembered id, isn't hidden.
+// named, and the ids don't show that it is another one. A target that is seen under the name, with the remembered id, isn't hidden.
 func (d *differ) hidden(it *subject, t *Tombstone, base schemas.BaselineItem) bool {
 	if d.owned || it.found == nil || !it.info.membership(t.Target.Type) {
 		return false

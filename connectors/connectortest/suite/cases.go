@@ -31,7 +31,7 @@ func Run(t harness.T, h harness.Harness) {
 		{"dependents", testDependents},
 		{"cancellation", testCancellation},
 		{"names", testNames},
-		{"reading writes nothing", testReadingWritesNothing},
+		{"read only", testReadingWritesNothing},
 		{"foreign entries", testForeign},
 		{"incomplete read", testIncomplete},
 		{"identity states", testIdentityStates},

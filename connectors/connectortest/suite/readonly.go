@@ -69,7 +69,7 @@ func readEverything(t harness.T, h harness.Harness, f *harness.Fixture, typ sche
 		s, err := r.Read(t.Context(), sel)
 		if err != nil {
 			t.Errorf("Read: %v", err)
-		} else if _, err := r.Normalize(s); err != nil && !sel.Reach { // what is read besides may have names of the application's own
+		} else if _, err := r.Normalize(s); err != nil && !sel.Reach { // connections read because of Reach may have reserved names
 			t.Errorf("Normalize: %v", err)
 		}
 	}

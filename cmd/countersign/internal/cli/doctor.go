@@ -30,7 +30,7 @@ time and noise, not access.
 
 Checks who signs the ledger, and who would notice that it was put back. Reads the
 applications too, and lists those whose scopes overlap on one server, and the
-members of the account that countersign logs in with. Nothing is changed.
+members of the accounts that countersign logs in with. Nothing is changed.
 
 Exit codes: 0 no gaps; 1 an error, or a gap.
 ` + forgeHelp,
