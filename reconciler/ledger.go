@@ -96,7 +96,10 @@ func (r *Reconciler) authenticate(ctx context.Context, l *ledger.Ledger, anchor 
 			return err
 		}
 	}
-	r.questioned = true
+	if err := r.questionForge(ctx, l, anchor, settings); err != nil {
+		return err
+	}
+	r.questioned = r.tip != ""
 	return nil
 }
 
@@ -170,6 +173,7 @@ func (r *Reconciler) leave(ctx context.Context, l *ledger.Ledger) error {
 	if last, err := own.Last(ctx); err == nil && last == statement {
 		return nil
 	}
+	r.leaveAtForge(ctx, statement)
 	for _, w := range r.others() {
 		if err := w.Leave(ctx, statement); err != nil {
 			r.config.Logger.WarnContext(ctx, "could not tell a witness how the ledger ends", "witness", w.Name(), "error", err)
@@ -190,6 +194,9 @@ func (r *Reconciler) trust(ctx context.Context, l *ledger.Ledger) (schemas.Ledge
 	}
 	if key := l.Trusted(); key != nil && note != "" {
 		out.Signed, out.PublicKey = true, key.String()
+	}
+	if r.heads != nil {
+		out.Witnesses = append(out.Witnesses, schemas.LedgerWitness{Name: "a status of a commit at the forge", Sequence: r.heads.known})
 	}
 	for _, w := range append([]Witness{reference{r.config.Repository}}, r.others()...) {
 		k := schemas.LedgerWitness{Name: w.Name()}
@@ -233,6 +240,7 @@ func (r *Reconciler) VerifyLedger(ctx context.Context, to string, o ledger.Verif
 	} else if err != nil {
 		return rep, err
 	}
+	r.tip = tip
 	err = r.authenticate(ctx, l, anchor, settings)
 	var alarm *ledger.AlarmError
 	if errors.As(err, &alarm) {
