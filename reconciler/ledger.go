@@ -43,7 +43,7 @@ func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (_ *ledger.L
 	if err := CheckState(r.config.State); err != nil {
 		return nil, err
 	}
-	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Key: r.config.LedgerKey, Now: r.clock.now, Logger: r.config.Logger, Clean: r.cleanRecord}
+	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Key: r.config.LedgerKey, Now: r.clock.now, Random: r.config.Random, Logger: r.config.Logger, Clean: r.cleanRecord}
 	if r.config.Replica != nil {
 		// Readers also need the records of other runs.
 		c.ReadOnly, c.Replicate = readOnly && r.pulled, r.config.Replica.Replicate
@@ -185,7 +185,7 @@ func (r *Reconciler) leave(ctx context.Context, l *ledger.Ledger) error {
 	return nil
 }
 
-// trust tells how a ledger is protected. What a witness can't say is 0.
+// trust tells how a ledger is protected. A witness that can't be asked has 0.
 func (r *Reconciler) trust(ctx context.Context, l *ledger.Ledger) (schemas.LedgerTrust, error) {
 	out := schemas.LedgerTrust{Witnesses: []schemas.LedgerWitness{}}
 	note, err := l.Note(ctx)

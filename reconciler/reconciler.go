@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +62,8 @@ type Config struct {
 	Isolate func(context.Context) (*exec.Cmd, error)
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
+	// Random salts the records of the ledger; nil is crypto/rand.
+	Random io.Reader
 	// Logger takes diagnostics; nil discards them.
 	Logger *slog.Logger
 	// Progress is called with the progress of a long job, by one goroutine at a time; nil ignores it. total is 0

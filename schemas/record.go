@@ -69,7 +69,7 @@ type PersonalText struct {
 	Pseudonym string `json:"pseudonym,omitempty"`
 }
 
-// KeyRecord says which key signs the ledger from here on, and on whose word.
+// KeyRecord names the key that signs the ledger from here on, and on whose word.
 type KeyRecord struct {
 	PublicKey string `json:"public_key"`
 	// Former is the key before, which signed Statement; "" where the ledger wasn't signed before.

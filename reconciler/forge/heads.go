@@ -7,6 +7,6 @@ import "context"
 type Heads interface {
 	// LeaveHead leaves a statement of at most 140 characters at a commit.
 	LeaveHead(ctx context.Context, commit, statement string) error
-	// HeadsAt returns the statements at a commit, the newest first: the last few hundred, whoever left them.
+	// HeadsAt returns the statements at a commit, the newest first: the last few hundred, by anybody.
 	HeadsAt(ctx context.Context, commit string) ([]string, error)
 }
