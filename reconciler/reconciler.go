@@ -35,7 +35,7 @@ type Config struct {
 	Replica Replica
 	// LedgerKey is the operator's key, which signs the ledger. nil is none: then settings must name none.
 	LedgerKey *seal.Key
-	// LedgerPublicKey is the key that the operator trusts where there is no LedgerKey; nil takes it from the settings of the
+	// LedgerPublicKey is the key that the operator trusts without a LedgerKey; nil takes it from the settings of the
 	// anchor and the rotations since.
 	LedgerPublicKey *seal.Public
 	// Heads opens the place at the settings' forge where the ledger's head is left too; nil is none.

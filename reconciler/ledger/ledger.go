@@ -28,7 +28,7 @@ const (
 	// layoutVersion is the version of records and head. A file of a later one is not touched.
 	layoutVersion = 2
 	// derivedVersion is the version of the derived tables. They are rebuilt when it differs.
-	derivedVersion = 3
+	derivedVersion = 4
 	// unfulfilled is the version before anybody outside was asked for anything: the tables are the same but for that
 	// one, and can be read.
 	unfulfilled = 1

@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -231,15 +230,17 @@ func newAuditEntitlementsCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "entitlements",
 		Short: "List the entitlements recorded at a point in time",
-		Long: `Lists the connections and entitlements that a read-back had verified by then.
-Access that was never requested isn't recorded; countersign access shows it as
-it is now.`,
+		Long: `Lists the connections and entitlements that were in place then, judged by the
+last complete read before: what was verified, or found as requested, and what a
+read showed that nobody requested. The JSON names those reads, and what they
+don't cover.`,
 		Example: "  countersign audit entitlements\n  countersign audit entitlements --as-of 2026-06-30 --format json",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return o.run(c.Context()) },
 	}
 	c.Flags().StringVar(&o.asOf, "as-of", "", "the `INSTANT` or day (default: now)")
 	a.applicationFlag(c)
+	connectorFlagsIgnored(c)
 	formatFlag(c, &a.format, formatText, formatJSON)
 	a.ledgerFlags(c)
 	return c
@@ -254,20 +255,23 @@ func (o *auditEntitlementsOptions) run(ctx context.Context) error {
 		}
 	}
 	return o.withLedger(ctx, func(l *ledger.Ledger) error {
-		list, err := audit.AsOf(ctx, l, at)
+		list, err := audit.AsOf(ctx, l, at, o.application)
 		if err != nil {
 			return err
 		}
-		if o.application != "" {
-			list = slices.DeleteFunc(list, func(e schemas.AuditEntitlement) bool { return e.Application != o.application })
-		}
 		if o.format == formatJSON {
-			return report.JSON(o.Stdout, &schemas.AuditEntitlements{AsOf: at.UTC(), Entitlements: list})
+			return report.JSON(o.Stdout, &list)
 		}
-		for _, e := range list {
+		for _, r := range list.Reads {
+			fmt.Fprintf(o.Stdout, "%s: as of the complete read of %s\n", report.Safe(r.Application), r.At.UTC().Format(time.RFC3339))
+		}
+		for _, e := range list.Entitlements {
 			what := e.Connection.String()
 			if e.Target != nil {
 				what += "  " + e.Privilege + " on " + e.Target.String()
+			}
+			if e.Origin == schemas.OriginUnmanaged {
+				what += "  (no request)"
 			}
 			fmt.Fprintf(o.Stdout, "%s  %-11s %s  since %s\n", report.Safe(e.Application), e.Kind, report.Safe(what), e.Since.UTC().Format(time.RFC3339))
 		}
