@@ -16,7 +16,12 @@ type AlarmError struct {
 	What string
 	// Fix is what an operator can do.
 	Fix string
+	// Err is the error that shows it; nil for none.
+	Err error
 }
+
+// Unwrap returns Err.
+func (e *AlarmError) Unwrap() error { return e.Err }
 
 // Error describes what was found and what to do.
 func (e *AlarmError) Error() string {
