@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os/exec"
 	"path/filepath"
@@ -34,9 +35,11 @@ type Config struct {
 	Replica Replica
 	// LedgerKey is the operator's key, which signs the ledger. nil is none: then settings must name none.
 	LedgerKey *seal.Key
-	// LedgerPublicKey is the key that the operator trusts where there is no LedgerKey; nil takes it from the settings of the
+	// LedgerPublicKey is the key that the operator trusts without a LedgerKey; nil takes it from the settings of the
 	// anchor and the rotations since.
 	LedgerPublicKey *seal.Public
+	// Heads opens the place at the settings' forge where the ledger's head is left too; nil is none.
+	Heads func(context.Context, schemas.SettingsSpec) (forge.Heads, error)
 	// Witnesses know the ledger's last head, besides the reference of the repository.
 	Witnesses []Witness
 	// Connectors are those that applications may name. Required.
@@ -59,6 +62,8 @@ type Config struct {
 	Isolate func(context.Context) (*exec.Cmd, error)
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
+	// Random salts the records of the ledger; nil is crypto/rand.
+	Random io.Reader
 	// Logger takes diagnostics; nil discards them.
 	Logger *slog.Logger
 	// Progress is called with the progress of a long job, by one goroutine at a time; nil ignores it. total is 0
@@ -93,6 +98,9 @@ type Reconciler struct {
 	// pulled means that the ledger has what the replica had when this pass began, questioned that other witnesses than the
 	// repository's reference were asked since.
 	pulled, questioned bool
+	// heads is the witness at the forge, once it is open; tip is the commit of the branch that a run works on.
+	heads *atForge
+	tip   string
 	// restarting means that a ledger may begin although a witness knows of one.
 	restarting bool
 }
@@ -197,6 +205,9 @@ func (r *Reconciler) open(ctx context.Context, revision string, readOnly bool) (
 			err = errors.Join(err, b.close())
 		}
 	}()
+	if r.tip = ""; !readOnly {
+		r.tip = b.tip
+	}
 	if b.ledger, err = r.openLedger(ctx, readOnly); err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // Restart begins a ledger in the place of one that was lost, for a revision of the branch. Every change up to there is
-// judged again. What follows from these verdicts is held, application by application, until an owner of the settings
+// judged again. The operations that follow are held, application by application, until an owner of the settings
 // acknowledges it.
 func (r *Reconciler) Restart(ctx context.Context, to string) (_ *schemas.RestartRecord, err error) {
 	release, err := r.alone(ctx, false)

@@ -119,7 +119,7 @@ func leaves(v any, key string) []string {
 	return out
 }
 
-// marker lines of PEM files are no secrets.
+// marker lines of PEM files aren't secrets.
 var marker = regexp.MustCompile(`^-+(BEGIN|END) [A-Z0-9 ]+-+$`)
 
 func formsOf(s string) []form {

@@ -71,7 +71,7 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 	}
 }
 
-// claim is what a lease says; false for one that isn't countersign's, which an operator's key tells.
+// claim returns the text of a lease; false for one that isn't countersign's, which an operator's key tells.
 func (b *Branch) claim(lease plumbing.Hash) (string, bool) {
 	c, err := b.repo.CommitObject(lease)
 	if err != nil {
