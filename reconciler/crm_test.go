@@ -22,9 +22,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/connectors/connectortest/servers"
 	"github.com/countersign/countersign/connectors/postgres"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/history/historytest"

@@ -144,7 +144,7 @@ func (ev *Evidence) whyNotSeen(ctx context.Context, r *gh.PullRequestReview, num
 		case err != nil:
 			return "", err
 		case node.IsZero():
-			return "it is not of this content: the reviewed commit's preview shows other content, or was never published", nil
+			return "it is not of this content: the reviewed commit's preview shows other content or not all of it, or was never published", nil
 		case at.After(node):
 			return "", nil
 		}

@@ -19,6 +19,14 @@ const previewContext = "countersign/preview"
 // evidence of a preview is in the description of its status.
 var described = regexp.MustCompile(`^pull request #([0-9]+), content ([0-9a-f]{64})$`)
 
+// lacking is the description of a status that takes the evidence back: the preview's comment was replaced by one that
+// doesn't show everything.
+var lacking = regexp.MustCompile(`^pull request #([0-9]+), the preview doesn't show everything$`)
+
+func describeLacking(number int) string {
+	return fmt.Sprintf("pull request #%d, the preview doesn't show everything", number)
+}
+
 func describeStatus(number int, digest string) string {
 	return fmt.Sprintf("pull request #%d, content %s", number, digest)
 }
@@ -33,7 +41,7 @@ func (ev *Evidence) previewedAt(ctx context.Context, commit string, number int, 
 	return list[len(list)-1].at, nil
 }
 
-// published is one preview of a pull request.
+// published is one preview of a pull request; its digest is "" where it took the evidence of earlier ones back.
 type published struct {
 	digest string
 	at     time.Time
@@ -71,14 +79,21 @@ func (ev *Evidence) previewed(ctx context.Context, commit string, number int) ([
 func previews(statuses []*gh.RepoStatus, number int, publisher string) []published {
 	var out []published
 	for _, s := range statuses {
-		if s.GetContext() != previewContext || s.GetState() != "success" || !strings.EqualFold(s.GetCreator().GetLogin(), publisher) || s.CreatedAt == nil {
+		if s.GetContext() != previewContext || !strings.EqualFold(s.GetCreator().GetLogin(), publisher) || s.CreatedAt == nil {
 			continue
 		}
-		m := described.FindStringSubmatch(s.GetDescription())
+		form, digest := described, ""
+		if s.GetState() != "success" {
+			form = lacking
+		}
+		m := form.FindStringSubmatch(s.GetDescription())
 		if m == nil || m[1] != strconv.Itoa(number) {
 			continue
 		}
-		out = append(out, published{m[2], s.GetCreatedAt().Time})
+		if s.GetState() == "success" {
+			digest = m[2]
+		}
+		out = append(out, published{digest, s.GetCreatedAt().Time})
 	}
 	slices.SortStableFunc(out, func(a, b published) int { return a.at.Compare(b.at) })
 	return out

@@ -110,8 +110,13 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 					touch(v.Name)
 				}, nil, nil, func(v schemas.Control) {
 					// An Acknowledgement of held operations is signed off as they would be.
-					if a, ok := v.(*schemas.AcknowledgementSpec); ok && a.Held != nil {
-						touch(a.Held.Application)
+					if a, ok := v.(*schemas.AcknowledgementSpec); ok {
+						if a.Held != nil {
+							touch(a.Held.Application)
+						}
+						if a.Rebind != nil { // and one that rebinds an application by that application's owners
+							touch(a.Rebind.Application)
+						}
 					}
 				})
 			in.Change = append(in.Change, c)

@@ -12,9 +12,9 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/manual"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
@@ -56,6 +56,7 @@ spec:
     - {emails: [erin@home.test], identities: {authz: [erin]}}
     - {login: frank, emails: [frank@acme.test]}
     - {login: dora, emails: [dora@acme.test], identities: {hr: [dora]}}
+    - {login: eve, emails: [eve@acme.test]}
 `
 
 const settings = `apiVersion: countersign.dev/v1
