@@ -104,6 +104,9 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	change := j.change(e.trust, p, e.Digest)
 	change.Instant = now
 	ev, err := e.trust.forge.Evidence(ctx, change)
+	if err == nil {
+		err = j.addWriters(ctx, e, c.Parent, &ev)
+	}
 	if err != nil {
 		return fmt.Errorf("read its approvals: %w", err)
 	}

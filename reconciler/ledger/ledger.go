@@ -62,10 +62,10 @@ type Config struct {
 	// Replicate keeps records elsewhere before they are kept here: records that it cannot keep are not appended. It is
 	// never behind this file, and may be ahead by the records of one Append, which Import adds. nil is nowhere.
 	Replicate func(context.Context, Batch) error
-	// Clean takes secrets out of a record before it is written; nil changes nothing.
-	Clean func(schemas.Record) schemas.Record
 	// Key signs each head; nil leaves a ledger unsigned, and appends nothing to a signed one.
 	Key *seal.Key
+	// Clean takes secrets out of a record before it is written; nil changes nothing.
+	Clean func(schemas.Record) schemas.Record
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 	// Random salts commitments; nil is crypto/rand.
