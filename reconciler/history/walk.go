@@ -425,6 +425,8 @@ func (d *differ) at(tree, path string) (Entry, error) {
 
 var (
 	errForm = errors.New("it doesn't have the form that Git writes")
+	// ErrOdd means that a commit or a tree can't be read strictly, and never will be.
+	ErrOdd = errForm
 	// errLimit means that a tree is larger than anything that a repository needs.
 	errLimit = errors.New("that is not a repository, but an attack on its readers")
 )
