@@ -39,8 +39,8 @@ type Config struct {
 	// Directory is the access repository's folder, for connectors whose application is a file in reach of a relative
 	// path; or "".
 	Directory string
-	// Epoch grows with each run: whoever writes to an application that knows a greater one lost it to a later run, and
-	// writes nothing. 0 is not checked.
+	// Epoch grows with each run. A writer whose application knows a greater one has lost it to a later run, and writes
+	// nothing. 0 is not checked.
 	Epoch  int64
 	Now    func() time.Time // never nil
 	Logger *slog.Logger     // never nil

@@ -22,7 +22,7 @@ func prepareSelf() error {
 }
 
 // dropCapabilities keeps a child that runs as root from what reads the memory of other processes. The caller is locked
-// to its thread, which must not be used for anything else afterwards. Who isn't root has none of them, and can't drop any.
+// to its thread, which must not be used for anything else afterwards. Other users have none of them, and can't drop any.
 func dropCapabilities() {
 	if os.Geteuid() != 0 {
 		return
@@ -32,7 +32,7 @@ func dropCapabilities() {
 	}
 }
 
-// stat is what proc_pid_stat(5) says about a process.
+// stat has the fields of proc_pid_stat(5) that are used here.
 type stat struct {
 	state                  byte
 	parent, group, session int
@@ -149,7 +149,7 @@ func collect(pid int) {
 	}
 }
 
-// killFamily kills a child and all that it started. What is started meanwhile is killed too.
+// killFamily kills a child and all that it started, also meanwhile.
 func killFamily(pid int, mark string) {
 	killGroup(pid)
 	for range 100 {

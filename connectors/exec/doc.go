@@ -44,6 +44,6 @@
 // started. Operations without an outcome by then are unknown until they are read back; its output can't affect
 // anything but its own application's state. Its environment is Config.Env alone, and its config arrives on standard
 // input alone. On Linux, its memory and the number of its processes are bounded, processes that left its group end with
-// it, and it can't read this program's environment or memory in /proc, not even as root. What it can do as its user, it
-// can: run untrusted connectors as another user (Config.User), or in a container of their own.
+// it, and it can't read this program's environment or memory in /proc, not even as root. Nothing else
+// that its user may do is prevented: run untrusted connectors as another user (Config.User), or in a container.
 package exec

@@ -141,7 +141,7 @@ func (p *process) supervise(cmd *osexec.Cmd, user *User, started chan<- error) {
 	watched := make(chan struct{})
 	go p.watch(watched)
 	err = reap(cmd, func() {
-		// What it leaves behind is killed too.
+		// Kill its descendants, too.
 		p.life.Lock()
 		killFamily(p.pid, p.mark)
 		p.reaped = true

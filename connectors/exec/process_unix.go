@@ -17,7 +17,7 @@ func isolate(cmd *osexec.Cmd, user *User) {
 	}
 }
 
-// prepareSelf does nothing: other processes of the user can't read this one's environment, or there is no way to stop them.
+// prepareSelf does nothing: other processes of the user can't read this one's environment, or it can't be prevented.
 func prepareSelf() error { return nil }
 
 func dropCapabilities() {}
