@@ -351,13 +351,16 @@ func TestMalformed(t *testing.T) {
 		for _, isolated := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%v", name, isolated), func(t *testing.T) {
 				t.Parallel()
-				c := Config{Modules: map[string][]byte{"policy/a.rego": []byte("package countersign\n\n" + tt.rule + "\n")}}
+				c := Config{Admitted: true, Modules: map[string][]byte{"policy/a.rego": []byte("package countersign\n\n" + tt.rule + "\n")}}
 				if isolated {
 					c.Isolate = reexec
 				}
 				d, err := engine(t, c).Evaluate(t.Context(), small())
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Fatalf("got %v, %v; want an error with %q", d, err, tt.want)
+				}
+				if strings.Contains(tt.want, "expected an object") && !strings.Contains(err.Error(), "policy/a.rego:3") {
+					t.Errorf("%v does not name the rule", err)
 				}
 				if d.Rules != 0 || d.APIVersion != "" {
 					t.Errorf("a decision beside the error: %+v", d)
@@ -435,7 +438,7 @@ func TestLibraryStands(t *testing.T) {
 		"another definition": "package countersign\n\ndeny contains {\"code\": \"A\", \"msg\": \"x\"} if false\n\nmanifest := {}\n\ninterested := set()\n\nreasoned(_) := true\n\ndecision := {\"deny\": set()}\n",
 		"with":               "package countersign\n\ndeny contains {\"code\": \"A\", \"msg\": \"x\"} if {\n\tinput.plan == [] with input.plan as [] with data.reason as {\"min_length\": 0}\n\tfalse\n}\n",
 	} {
-		d, err := engine(t, Config{Modules: map[string][]byte{"policy/a.rego": []byte(text)}}).Evaluate(t.Context(), in)
+		d, err := engine(t, Config{Admitted: true, Modules: map[string][]byte{"policy/a.rego": []byte(text)}}).Evaluate(t.Context(), in)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if diff := cmp.Diff([]string{"CS-101", "CS-160"}, codes(d.Denials)); diff != "" {

@@ -75,6 +75,9 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	if !o.DryRun {
 		err = errors.Join(err, r.remember(report, readOnly))
 	}
+	if waits := b.admitted.Unjudged; waits != nil {
+		err = errors.Join(err, waits)
+	}
 	return report, err
 }
 

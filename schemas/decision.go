@@ -31,7 +31,7 @@ type PolicyInput struct {
 
 // ChangedDocument is one document that a change adds, modifies or deletes.
 type ChangedDocument struct {
-	// Action is added, modified or deleted.
+	// Action is added, modified, deleted, or reformatted: the file changed, and what the document says did not.
 	Action string `json:"action"`
 	Path   string `json:"path"`
 	Index  int    `json:"index"`
@@ -62,10 +62,10 @@ type PolicyOperation struct {
 	// PrivilegedWhy names what makes it so.
 	PrivilegedWhy string         `json:"privileged_why,omitempty"`
 	Expires       *time.Time     `json:"expires,omitempty"`
-	Path          string         `json:"path,omitempty"`
+	Path          string         `json:"path"`
 	Index         int            `json:"index"`
 	Line          int            `json:"line"`
-	Field         string         `json:"field,omitempty"`
+	Field         string         `json:"field"`
 	After         map[string]any `json:"after,omitempty"`
 	Gained        []Access       `json:"gained,omitempty"`
 	Lost          []Access       `json:"lost,omitempty"`

@@ -47,6 +47,10 @@ type Judge struct {
 	tags    tagCache
 	// described are the connectors' static descriptions.
 	described map[string]schemas.Description
+	// unjudged is the first commit of the last walk that could not be judged.
+	unjudged *UnjudgedError
+	// strict refuses rules that an older version would have taken.
+	strict bool
 }
 
 // New returns a Judge. It opens nothing yet.
@@ -73,11 +77,14 @@ func (j *Judge) now() time.Time { return j.config.Now().UTC().Truncate(time.Micr
 type Admitted struct {
 	*index.Index
 	Trust *Trust
+	// Unjudged is set if a passing fault kept commits from being judged.
+	Unjudged *UnjudgedError
 }
 
 // Admit judges all commits up to a commit of the branch that are not judged yet, and returns the admitted state there.
 // Verdicts are taken from the ledger where it has them; new ones are not recorded (RecordVerdicts does that).
 func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitted, error) {
+	j.unjudged = nil
 	x, err := j.openIndex(ctx, l, to)
 	if err != nil {
 		return nil, err
@@ -86,7 +93,7 @@ func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitt
 	if err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
-	return &Admitted{Index: x, Trust: t}, nil
+	return &Admitted{Index: x, Trust: t, Unjudged: j.unjudged}, nil
 }
 
 // openIndex opens the index and brings it to the commit, judging commits that are not judged yet.

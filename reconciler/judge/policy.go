@@ -74,6 +74,7 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 			in.ControlFiles = append(in.ControlFiles, f.path)
 			continue
 		}
+		formatted := f.formatted()
 		for i := range max(len(f.old), len(f.new)) {
 			c := schemas.ChangedDocument{Path: f.path, Index: i, Merged: i < len(f.old)}
 			var was, is schemas.Content
@@ -83,11 +84,14 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 			}
 			if i < len(f.new) {
 				is = f.new[i].Value
-				if was != nil && reflect.DeepEqual(was, is) {
+				if was != nil && !formatted && sameContent(&f.old[i], &f.new[i]) {
 					continue
 				}
 				c.Action, c.Line, c.Kind, c.Metadata = "added", f.new[i].Position.Line, f.new[i].Kind, f.new[i].Metadata
-				if was != nil {
+				switch {
+				case formatted:
+					c.Action = "reformatted"
+				case was != nil:
 					c.Action = "modified"
 				}
 			}
@@ -159,6 +163,20 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		}
 	}
 	return in
+}
+
+// sameContent reports whether two versions of a document say the same.
+func sameContent(a, b *schemas.Document) bool {
+	return a.Kind == b.Kind && a.Metadata == b.Metadata && reflect.DeepEqual(a.Value, b.Value)
+}
+
+// formatted reports whether a file was changed without changing any document of it: comments, quoting, line ends, empty
+// documents.
+func (f *file) formatted() bool {
+	if f.before == "" || f.after == "" || len(f.new) == 0 {
+		return false
+	}
+	return slices.EqualFunc(f.old, f.new, func(a, b schemas.Document) bool { return sameContent(&a, &b) })
 }
 
 func orEmpty(l []string) []string {

@@ -2,7 +2,9 @@ package judge
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +31,12 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 	ev.ContentDigest = e.Digest
 	ev.Beneficiaries = people
 	signoffs := signoff.Independent(ev, e.trust.Directory, people)
-	decision, err := e.trust.engine.Evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, live, now))
+	evaluate := e.trust.engine.Evaluate
+	if e.onlyPolicy() {
+		// No rule of the repository decides about the rules of the repository, or a bad one could never be taken back.
+		evaluate = e.trust.engine.EvaluateLibrary
+	}
+	decision, err := evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, live, now))
 	if err != nil {
 		return nil, fmt.Errorf("could not evaluate policy, which denies the change: %w", err)
 	}
@@ -42,6 +49,11 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 		v.Reasons = append(v.Reasons, strings.TrimSpace(fmt.Sprintf("%s denies: %s %s", d.Code, d.Msg, at(d))))
 	}
 	return &Judgement{Verdict: v, Decision: &decision}, nil
+}
+
+// onlyPolicy reports whether the change is about files of the policy folder and nothing else.
+func (e *Examination) onlyPolicy() bool {
+	return len(e.files) > 0 && !slices.ContainsFunc(e.files, func(f *file) bool { return f.class != schemas.ClassPolicy })
 }
 
 // owners returns the owners, in the base, of the applications that the change touches.
@@ -114,6 +126,9 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if passing(err) {
+		return &UnjudgedError{Commit: c.Hash, Err: err}
+	}
 	if err != nil {
 		// Fail closed: a change that policy could not judge is not admitted.
 		j.config.Logger.Error("could not evaluate policy", "commit", c.Hash, "error", err)
@@ -123,6 +138,13 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	}
 	record.Evidence, record.Decision, record.Unmet = &judgement.Verdict.Evidence, judgement.Decision, judgement.Verdict.Unmet
 	record.Reasons = judgement.Verdict.Reasons
+	// What the preview calls invalid is not admitted, whoever signed it off: policy has seen nothing of it.
+	for _, f := range e.Findings {
+		if f.Severity == schemas.SeverityError {
+			judgement.Verdict.Admitted = false
+			record.Reasons = append(record.Reasons, findingsError([]schemas.Finding{f}).Error())
+		}
+	}
 	if record.PlanDigest, err = e.planDigest(); err != nil {
 		return err
 	}
@@ -183,7 +205,8 @@ func (j *Judge) RecordVerdicts(ctx context.Context, x *index.Index, l *ledger.Le
 		if seen, _, err := x.Verdict(ctx, last.Commit); err != nil {
 			return nil, err
 		} else if seen.Commit == last.Commit {
-			from = seen.Sequence + 1
+			// A commit whose judgement had to wait may be older than the last one on record.
+			from = min(seen.Sequence+1, x.Head.Recorded)
 		}
 	}
 	var fresh []schemas.AdmissionRecord
@@ -215,6 +238,12 @@ func (j *Judge) RecordVerdicts(ctx context.Context, x *index.Index, l *ledger.Le
 	}
 	if err != nil {
 		return nil, fmt.Errorf("record the verdicts: %w", err)
+	}
+	if record && !x.Held() {
+		x.Head.Recorded = x.Head.Sequence + 1
+		if err := x.Save(ctx); err != nil && !errors.Is(err, index.ErrChanged) {
+			return nil, err
+		}
 	}
 	return fresh, nil
 }
