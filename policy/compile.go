@@ -236,6 +236,15 @@ func parseOwn(files map[string][]byte, admitted bool) (ownRules, schemas.ErrorLi
 		own.modules[p], own.sources[p] = m, files[p]
 	}
 	if len(files) > 0 && own.rules == 0 && len(faults) == 0 {
+		for _, p := range slices.Sorted(maps.Keys(own.modules)) {
+			for _, r := range own.modules[p].Rules {
+				if packageName(own.modules[p]) == rootPackage {
+					faults = append(faults, unreadRule(p, r))
+				}
+			}
+		}
+	}
+	if len(files) > 0 && own.rules == 0 && len(faults) == 0 {
 		p := slices.Sorted(maps.Keys(files))[0]
 		faults = append(faults, schemas.Error{
 			Position: schemas.Position{Path: p}, Msg: "the policy files do not contain a rule, so nothing would be evaluated",

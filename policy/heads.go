@@ -151,11 +151,15 @@ func checkUnread(c *ast.Compiler, own map[string]*ast.Module) schemas.ErrorList 
 				continue
 			}
 			reported[name] = true
-			faults = append(faults, schemas.Error{Position: position(path, r.Location), Msg: name + " is not a decision, and no decision uses it, so it has no effect",
-				Hint: "the decisions are deny, warn and require_signoff; what only tests need belongs in a file that ends in _test.rego"})
+			faults = append(faults, unreadRule(path, r))
 		}
 	}
 	return faults
+}
+
+func unreadRule(path string, r *ast.Rule) schemas.Error {
+	return schemas.Error{Position: position(path, r.Location), Msg: ruleName(r) + " is not a decision, and no decision uses it, so it has no effect",
+		Hint: "the decisions are deny, warn and require_signoff; what only tests need belongs in a file that ends in _test.rego"}
 }
 
 func ruleName(r *ast.Rule) string { return strings.Trim(r.Head.Ref()[0].String(), `"`) }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
@@ -41,12 +42,16 @@ type Config struct {
 
 // Judge judges changes. It is not safe for concurrent use. The caller must Close it.
 type Judge struct {
-	config  Config
-	cache   trustCache
-	checker *strict.Checker
-	tags    tagCache
-	// described are the connectors' static descriptions.
-	described map[string]schemas.Description
+	config     Config
+	cache      trustCache
+	checker    *strict.Checker
+	tags       tagCache
+	describing sync.Mutex // guards what follows
+	// described are the connectors' static descriptions, configured those of applications where they depend on the
+	// configuration.
+	described  map[string]schemas.Description
+	configured map[*schemas.Application]schemas.Description
+
 	// unjudged is the first commit of the last walk that could not be judged.
 	unjudged *UnjudgedError
 	// strict refuses rules that an older version would have taken.
@@ -55,7 +60,7 @@ type Judge struct {
 
 // New returns a Judge. It opens nothing yet.
 func New(c Config) *Judge {
-	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]schemas.Description{}}
+	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]schemas.Description{}, configured: map[*schemas.Application]schemas.Description{}}
 }
 
 // Refresh drops cached answers of the forge, so that teams are read once for each pass.

@@ -213,26 +213,39 @@ func (j *Judge) forge(ctx context.Context, t *Trust, signers []byte) (signoff.Fo
 	return j.config.Forge(ctx, s)
 }
 
-// Describe returns the static description of an application's connector.
+// Describe returns the description of an application by its connector and configuration, without opening it. It is safe
+// for concurrent use.
 func (j *Judge) Describe(app *schemas.Application) (schemas.Description, error) {
+	j.describing.Lock()
+	defer j.describing.Unlock()
 	if d, ok := j.described[app.Spec.Connector]; ok {
 		return d, nil
 	}
+	if d, ok := j.configured[app]; ok {
+		return d, nil
+	}
 	c, err := j.config.Connectors.Find(app.Spec.Connector)
-	if own, is := c.(connectors.Configured); err == nil && is {
+	if err != nil {
+		return schemas.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
+	}
+	if own, is := c.(connectors.Configured); is {
 		d, err := own.DescribeConfig(app.Spec.Config)
 		if err != nil {
 			return d, fmt.Errorf("application %s: %w", app.Name, err)
 		}
+		if len(j.configured) >= maxConfigured {
+			clear(j.configured)
+		}
+		j.configured[app] = d
 		return d, nil
-	}
-	if err != nil {
-		return schemas.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
 	d := c.Describe()
 	j.described[app.Spec.Connector] = d
 	return d, nil
 }
+
+// maxConfigured limits the descriptions of applications that are kept.
+const maxConfigured = 1024
 
 // Names returns the names of the applications, sorted.
 func (t *Trust) Names() []string {

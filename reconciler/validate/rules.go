@@ -138,4 +138,3 @@ func privilegedEntry(app *schemas.Application, typ schemas.ConnectionType, req *
 		return plan.PrivilegedGrant(app, typ, target, req.Connection.Name(), g.Name(), p)
 	})
 }
-
