@@ -18,8 +18,8 @@ func resultFields(set string) (known, required []string) {
 	return []string{"code", "msg", "path", "line", "field", "fix"}, []string{"code", "msg"}
 }
 
-// checkHead reports results of a rule that could never be read, as far as they are written out. What a rule computes is
-// checked when it is evaluated.
+// checkHead reports results of a rule that could never be read, as far as they are written out. Computed results are
+// checked when they are evaluated.
 func checkHead(set string, r *ast.Rule, fail func(loc *ast.Location, msg, hint string)) {
 	example := `write: ` + set + ` contains {"code": "ACME-1", "msg": "…"} if {…}`
 	if set == "require_signoff" {
@@ -117,7 +117,7 @@ func isPrincipal(who string) bool {
 	return (kind == "user" || kind == "team") && strings.TrimSpace(name) != ""
 }
 
-// checkUnread finds rules of package countersign that no decision uses, such as allow. Whoever wrote one believes that it
+// checkUnread finds rules of package countersign that no decision uses, such as allow. Its author believes that it
 // decides something.
 func checkUnread(c *ast.Compiler, own map[string]*ast.Module) schemas.ErrorList {
 	used := map[*ast.Rule]bool{}
@@ -158,7 +158,7 @@ func checkUnread(c *ast.Compiler, own map[string]*ast.Module) schemas.ErrorList 
 }
 
 func unreadRule(path string, r *ast.Rule) schemas.Error {
-	return schemas.Error{Position: position(path, r.Location), Msg: ruleName(r) + " is not a decision, and no decision uses it, so it has no effect",
+	return schemas.Error{Position: position(path, r.Location), Msg: ruleName(r) + " is not a decision, and no decision uses it, so it does nothing",
 		Hint: "the decisions are deny, warn and require_signoff; what only tests need belongs in a file that ends in _test.rego"}
 }
 

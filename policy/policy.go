@@ -49,8 +49,8 @@ type Config struct {
 	Modules map[string][]byte
 	// Data is the decoded data file; see ParseData. It may be nil.
 	Data map[string]any
-	// Admitted is set for rules that are in effect already. Faults by which some rules have no effect, or fail when they are
-	// evaluated, are then no errors: an older version took them, and refusing all of them would stop everything.
+	// Admitted is set for rules that are in effect already. Only faults that keep all rules from being
+	// evaluated are then errors: an older version took the others, and refusing the rules would stop everything.
 	Admitted bool
 	// Timeout limits one evaluation of the library, and one of the own rules, in CPU time of the evaluating process. By
 	// the clock it may take ten times as long. 0 is DefaultTimeout.
@@ -227,8 +227,8 @@ func count(in *schemas.PolicyInput) {
 		index int
 	}
 	operations := make(map[document]int, len(in.Change))
-	affected := make(map[string]bool, len(in.Holdings))
-	for k := range in.Holdings {
+	affected := make(map[string]bool, len(in.Identities))
+	for k := range in.Identities {
 		affected[k] = true
 	}
 	for i := range in.Plan {

@@ -53,7 +53,7 @@ func walkDirect(t *ast.Term, visit func(ast.Ref)) {
 	}).Walk(t)
 }
 
-// variableTypes returns the types of variables that stand for parts of the input.
+// variableTypes returns the types of variables that are bound to parts of the input.
 func variableTypes(body ast.Body) map[ast.Var]reflect.Type {
 	types := map[ast.Var]reflect.Type{}
 	bind := func(variable, value *ast.Term, element bool) {

@@ -16,10 +16,14 @@ type PolicyInput struct {
 	// Applications are those that the change touches, by name. An engine keeps what it made of each pointer: what
 	// it points to is not changed afterwards.
 	Applications map[string]*PolicyApplication `json:"applications"`
-	// Holdings are, for each identity that gains something, the connections it holds after the change,
-	// in effect, keyed by "application/type/source_name" of the identity. Where no rule of the repository's own asks for
-	// them, they are only those that a set of duties names.
+	// Holdings are, for each person who gains something, the connections that the person holds after the change, in effect,
+	// with all identities in all applications. An identity that nobody is known to own has a key of its own:
+	// "application/type/source_name". Where no rule of the repository's own asks for them, they are only those that a set of
+	// duties names.
 	Holdings map[string][]string `json:"holdings"`
+	// Identities are the identities that gain something, as "application/type/source_name", with the person who owns each;
+	// "" for unknown.
+	Identities map[string]string `json:"identities"`
 	// Affected is how many identities gain or lose effective access. The engine counts them.
 	Affected    int               `json:"affected"`
 	PullRequest PolicyPullRequest `json:"pull_request"`

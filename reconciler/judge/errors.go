@@ -36,7 +36,7 @@ func (e *RewrittenError) Error() string {
 }
 
 // UnjudgedError is returned beside a result when commits could not be judged because of a passing fault of the policy's
-// evaluation. They have no effect and no verdict, and the next run judges them; the commits after them were judged.
+// evaluation. They take no effect and get no verdict, and the next run judges them; the commits after them were judged.
 type UnjudgedError struct {
 	// Commit is the first of them.
 	Commit string
@@ -45,7 +45,7 @@ type UnjudgedError struct {
 
 // Error names the commit and the fault.
 func (e *UnjudgedError) Error() string {
-	return fmt.Sprintf("commit %s is not judged yet, and has no effect until a later run has judged it: %v", short(e.Commit), e.Err)
+	return fmt.Sprintf("commit %s is not judged yet, and takes no effect until a later run has judged it: %v", short(e.Commit), e.Err)
 }
 
 // Unwrap returns the fault.

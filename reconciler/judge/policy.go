@@ -48,11 +48,11 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 }
 
 // input returns the policy input for the change.
-func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, live Live, now time.Time) schemas.PolicyInput {
+func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, persons *persons, live Live, now time.Time) schemas.PolicyInput {
 	in := schemas.PolicyInput{
 		APIVersion: schemas.APIVersion, Phase: phase, Now: now,
 		Change: []schemas.ChangedDocument{}, ControlFiles: []string{}, Plan: []schemas.PolicyOperation{},
-		Applications: map[string]*schemas.PolicyApplication{}, Holdings: map[string][]string{},
+		Applications: map[string]*schemas.PolicyApplication{}, Holdings: persons.holdings, Identities: persons.of,
 		Signoffs: signoffs,
 		Settings: schemas.PolicySettings{Owners: e.trust.Settings.Spec.Owners, Tickets: e.trust.Settings.Spec.Tickets},
 		PullRequest: schemas.PolicyPullRequest{Number: ev.PullRequest, Title: ev.Title, Contributors: orEmpty(ev.Authors),
@@ -132,40 +132,11 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		for i := range ch.Operations {
 			in.Plan = append(in.Plan, e.policyOperation(app, &ch.Operations[i], live[app]))
 		}
-		hold := func(id schemas.Name, held []schemas.Name) {
-			list := in.Holdings[app+"/"+id.String()]
-			for _, n := range held {
-				if c := app + "/" + n.String(); e.trust.holdings.asked(c) {
-					list = append(list, c)
-				}
-			}
-			slices.Sort(list)
-			in.Holdings[app+"/"+id.String()] = orEmpty(slices.Compact(list))
-		}
-		for id, held := range live[app].Holdings {
-			hold(id, held)
-		}
-		done := map[schemas.Name]bool{}
-		for _, a := range ch.Gained {
-			if done[a.Identity] {
-				continue
-			}
-			done[a.Identity] = true
-			var held []schemas.Name
-			if !e.trust.holdings.none() {
-				for _, x := range ch.After.AccessOf(a.Identity) {
-					if x.Privilege == schemas.PrivilegeMember {
-						held = append(held, x.Target)
-					}
-				}
-			}
-			hold(a.Identity, held)
-		}
 	}
 	return in
 }
 
-// sameContent reports whether two versions of a document say the same.
+// sameContent reports whether two versions of a document are equal.
 func sameContent(a, b *schemas.Document) bool {
 	return a.Kind == b.Kind && a.Metadata == b.Metadata && reflect.DeepEqual(a.Value, b.Value)
 }

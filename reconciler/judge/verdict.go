@@ -31,12 +31,16 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 	ev.ContentDigest = e.Digest
 	ev.Beneficiaries = people
 	signoffs := signoff.Independent(ev, e.trust.Directory, people)
+	persons, err := j.persons(ctx, e, live, now)
+	if err != nil {
+		return nil, err
+	}
 	evaluate := e.trust.engine.Evaluate
 	if e.onlyPolicy() {
 		// No rule of the repository decides about the rules of the repository, or a bad one could never be taken back.
 		evaluate = e.trust.engine.EvaluateLibrary
 	}
-	decision, err := evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, live, now))
+	decision, err := evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, persons, live, now))
 	if err != nil {
 		return nil, fmt.Errorf("could not evaluate policy, which denies the change: %w", err)
 	}
@@ -138,7 +142,7 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	}
 	record.Evidence, record.Decision, record.Unmet = &judgement.Verdict.Evidence, judgement.Decision, judgement.Verdict.Unmet
 	record.Reasons = judgement.Verdict.Reasons
-	// What the preview calls invalid is not admitted, whoever signed it off: policy has seen nothing of it.
+	// An invalid change is not admitted, with any sign-off: policy has not seen its operations.
 	for _, f := range e.Findings {
 		if f.Severity == schemas.SeverityError {
 			judgement.Verdict.Admitted = false

@@ -75,7 +75,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 				refuse(p, "is a symbolic link in place of control files", "use regular files in regular folders")
 			}
 			if fix := schemas.UnreadFile(p, settings); fix != "" {
-				refuse(p, "is not read: it has no effect", fix)
+				refuse(p, "is not read, so it does nothing", fix)
 			}
 			return nil
 		}
