@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,16 +48,20 @@ func (e *Engine) Try(ctx context.Context) (schemas.ErrorList, error) {
 		return nil, nil
 	}
 	var faults schemas.ErrorList
-	for name, in := range samples() {
-		_, err := e.Evaluate(ctx, in)
+	all := samples()
+	known := map[schemas.Position]bool{}
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		_, err := e.Evaluate(ctx, all[name])
 		switch {
 		case err == nil:
 		case errors.Is(err, ErrTimeout), errors.Is(err, ErrChild), errors.Is(err, ErrClosed), ctx.Err() != nil:
 			return nil, err
 		default:
 			f := schemas.Error{Msg: fmt.Sprintf("on a sample (%s): %v", name, err), Hint: "countersign policy test runs rules on inputs of your own"}
-			f.Position = ruleIn(err.Error(), e.modules)
-			faults = append(faults, f)
+			if f.Position = ruleIn(err.Error(), e.modules); !known[f.Position] {
+				known[f.Position] = true
+				faults = append(faults, f)
+			}
 		}
 	}
 	return faults.Sort(), nil

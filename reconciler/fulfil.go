@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/reconciler/run/fulfilment"
 	"github.com/countersign/countersign/schemas"
 )
@@ -40,10 +39,7 @@ func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilRep
 	return fulfilment.RecordAnswer(ctx, l, a, r.now())
 }
 
-// ResolveSecrets replaces references to secrets by the secrets; run.ResolveSecrets has the contract.
-func ResolveSecrets(config map[string]any, applying bool) (map[string]any, error) {
-	return run.ResolveSecrets(config, applying)
-}
-
 // Secret resolves one reference to a secret. The errors name the reference, never its value.
-func Secret(ref schemas.SecretReference) (connectors.Secret, error) { return run.Secret(ref) }
+func (r *Reconciler) Secret(ref schemas.SecretReference) (connectors.Secret, error) {
+	return r.config.Secrets.Secret(ref)
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
@@ -32,6 +33,9 @@ type Config struct {
 	Replica Replica
 	// Connectors are those that applications may name. Required.
 	Connectors connectors.Registry
+	// Secrets resolves the secrets that applications refer to, and takes them out of reports, records and logs; nil
+	// allows none.
+	Secrets *secrets.Store
 	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
 	Anchor string
 	// Version is the program's version. The first run of a version removes nothing that no document names.
@@ -96,6 +100,10 @@ func New(c Config) (*Reconciler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Secrets == nil {
+		c.Secrets = secrets.New(secrets.Config{})
+	}
+	c.Logger = slog.New(c.Secrets.Handler(c.Logger.Handler()))
 	c.Progress = oneAtATime(c.Progress)
 	if c.Step == nil {
 		c.Step = func(string) {}
@@ -104,7 +112,7 @@ func New(c Config) (*Reconciler, error) {
 	return &Reconciler{config: c, clock: t,
 		judge: judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, Forge: c.Forge, Isolate: c.Isolate,
 			Now: t.now, Logger: c.Logger, Progress: c.Progress}),
-		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), State: c.State, Version: c.Version, Tickets: c.Tickets,
+		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), Secrets: c.Secrets, State: c.State, Version: c.Version, Tickets: c.Tickets,
 			RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
 	}, nil
 }
@@ -130,8 +138,19 @@ func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") 
 // now is the instant in UTC, with the precision that JSON keeps.
 func (r *Reconciler) now() time.Time { return r.clock.now() }
 
+// CheckState refuses a state folder that isn't safe to write in: of another user, or with links that lead elsewhere.
+func CheckState(dir string) error {
+	if err := history.CheckFolder(dir, "leases", "ledger.git"); err != nil {
+		return fmt.Errorf("the state: %w", err)
+	}
+	return nil
+}
+
 func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Ledger, error) {
-	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Now: r.clock.now, Logger: r.config.Logger}
+	if err := CheckState(r.config.State); err != nil {
+		return nil, err
+	}
+	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Now: r.clock.now, Logger: r.config.Logger, Clean: r.cleanRecord}
 	if r.config.Replica == nil {
 		l, err := ledger.Open(ctx, c)
 		if err != nil {
@@ -170,6 +189,9 @@ func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() e
 	}
 	if r.pulled = false; readOnly {
 		return func() error { return nil }, nil
+	}
+	if err := CheckState(r.config.State); err != nil {
+		return nil, err
 	}
 	free, err := r.config.Replica.Acquire(ctx, maxWaitForRun)
 	if err != nil {

@@ -78,7 +78,7 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	if waits := b.admitted.Unjudged; waits != nil {
 		err = errors.Join(err, waits)
 	}
-	return report, err
+	return clean(r, report), err
 }
 
 // ExitCode decides the exit code of a run; run.CodeOf has the table. With difference, a read-only run returns 2 where

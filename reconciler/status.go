@@ -49,7 +49,7 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 		}
 		return a.Document.Index - b.Document.Index
 	})
-	return report, nil
+	return clean(r, report), nil
 }
 
 // origins fills in the commit and the pull request of requests.

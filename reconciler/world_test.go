@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/history/historytest"
@@ -199,7 +200,7 @@ func (w *world) open() *reconciler.Reconciler {
 		w.t.Fatal(err)
 	}
 	now := w.Now
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica})
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica})
 	if err != nil {
 		w.t.Fatal(err)
 	}

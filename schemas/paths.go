@@ -168,7 +168,10 @@ func UnreadFile(file string, s *SettingsSpec) string {
 	case below(folders.Policy, file):
 		return "name it *.rego for rules; data belongs in " + folders.Policy + "/data.yaml; move anything else out of the folder"
 	case below(folders.Requests, file), below(folders.Applications, file):
-		return "name it *.yaml, or move it out of the folder"
+		lower := strings.ToLower(base)
+		if strings.Contains(lower, ".yaml") || strings.Contains(lower, ".yml") || strings.HasSuffix(lower, ".json") {
+			return "name it *.yaml, or move it out of the folder"
+		}
 	case !strings.Contains(file, "/"):
 		for _, known := range []string{SettingsPath, PeoplePath} {
 			stem := strings.TrimSuffix(known, ".yaml")

@@ -162,7 +162,9 @@ type ApplicationPlan struct {
 	Incomplete string `json:"incomplete,omitempty"`
 	// NotRead counts what exists and is not part of the live state.
 	NotRead []NotRead `json:"not_read,omitempty"`
-	ReadAt  time.Time `json:"read_at,omitzero"`
+	// NotManaged counts access that exists and that nobody can request, such as ownership.
+	NotManaged []NotRead `json:"not_managed,omitempty"`
+	ReadAt     time.Time `json:"read_at,omitzero"`
 	// LiveDigest is the digest of the live state that the plan was made from.
 	LiveDigest string `json:"live_digest,omitempty"`
 	// Attested means that the live state is what fulfillers reported, since nothing can be read: drift is unknown.

@@ -40,15 +40,28 @@ type Repository struct {
 	commits recent[*Commit]
 }
 
-// Open finds the repository that holds dir: a work tree, a folder in one, a linked work tree or a bare
-// clone. A shallow clone is refused with ErrShallow. The environment's GIT_ variables are ignored.
-func Open(dir string) (*Repository, error) {
-	at, err := filepath.Abs(dir)
+// Open opens the repository at dir: a work tree, a folder in one, a linked work tree or a bare clone. A shallow clone
+// is refused with ErrShallow, one of another user with ErrOwner. The environment's GIT_ variables are ignored.
+func Open(dir string) (*Repository, error) { return find(dir, true) }
+
+// Discover is Open for a folder that nobody named, such as the current one: a bare repository is refused with ErrBare.
+// A work tree may contain one as ordinary files of a colleague's branch.
+func Discover(dir string) (*Repository, error) { return find(dir, false) }
+
+// ErrBare means that a bare repository was found and not named.
+var ErrBare = errors.New("it is a bare repository that was not named")
+
+func find(dir string, named bool) (*Repository, error) {
+	start, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find the repository: %w", err)
 	}
+	at := start
 	for {
 		gitDir, workTree, err := gitDirAt(at)
+		if err == nil && gitDir != "" && workTree == "" && !(named && at == start) {
+			err = fmt.Errorf("%w; if you trust it, name it with --repo %s", ErrBare, at)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("open the repository at %s: %w", at, err)
 		}
@@ -98,6 +111,9 @@ func gitDirAt(at string) (gitDir, workTree string, err error) {
 }
 
 func open(gitDir, workTree string) (*Repository, error) {
+	if err := checkOwner(gitDir, workTree); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(gitDir, "HEAD")); err != nil {
 		return nil, fmt.Errorf("it is not a Git directory: %w", err)
 	}
@@ -111,6 +127,11 @@ func open(gitDir, workTree string) (*Repository, error) {
 		}
 	case !errors.Is(err, os.ErrNotExist):
 		return nil, err
+	}
+	if common != gitDir {
+		if err := checkOwner(common, "", workTree); err != nil {
+			return nil, err
+		}
 	}
 	info, err := os.Stat(filepath.Join(common, "shallow"))
 	switch {

@@ -30,6 +30,9 @@ type Config struct {
 	Anchor string
 	// Forge opens the forge that the settings name; nil supports only the local forge.
 	Forge func(context.Context, schemas.SettingsSpec) (signoff.Forge, error)
+	// Authenticate proves that a ledger is the one of the repository where trust starts at a commit with these settings.
+	// It is called before a verdict of the ledger is used; nil believes all.
+	Authenticate func(ctx context.Context, l *ledger.Ledger, anchor string, settings *schemas.SettingsSpec) error
 	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them in this process.
 	Isolate func(context.Context) (*exec.Cmd, error)
 	// Now is the clock.
@@ -56,6 +59,11 @@ type Judge struct {
 	unjudged *UnjudgedError
 	// strict refuses rules that an older version would have taken.
 	strict bool
+	// anchored are the settings of the anchor.
+	anchored struct {
+		commit   string
+		settings *schemas.Settings
+	}
 }
 
 // New returns a Judge. It opens nothing yet.

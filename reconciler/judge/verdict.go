@@ -142,12 +142,9 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	}
 	record.Evidence, record.Decision, record.Unmet = &judgement.Verdict.Evidence, judgement.Decision, judgement.Verdict.Unmet
 	record.Reasons = judgement.Verdict.Reasons
-	// An invalid change is not admitted, with any sign-off: policy has not seen its operations.
-	for _, f := range e.Findings {
-		if f.Severity == schemas.SeverityError {
-			judgement.Verdict.Admitted = false
-			record.Reasons = append(record.Reasons, findingsError([]schemas.Finding{f}).Error())
-		}
+	for _, reason := range e.invalid() {
+		judgement.Verdict.Admitted = false
+		record.Reasons = append(record.Reasons, reason)
 	}
 	if record.PlanDigest, err = e.planDigest(); err != nil {
 		return err
@@ -156,6 +153,18 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 		record.Verdict = VerdictAdmitted
 	}
 	return nil
+}
+
+// invalid explains why the preview calls the change's own documents invalid. Such a change is not admitted, with any
+// sign-off: policy has not seen its operations. A request that another one has said meanwhile does no harm.
+func (e *Examination) invalid() []string {
+	var out []string
+	for _, f := range e.Findings {
+		if f.Severity == schemas.SeverityError && f.Code != plan.CodeTwice && e.fileOf(f.Document.Path) != nil {
+			out = append(out, findingsError([]schemas.Finding{f}).Error())
+		}
+	}
+	return out
 }
 
 // rangeOf returns the combined change of several commits of the branch. Unlike the digest of one commit, the digest is

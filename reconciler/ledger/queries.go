@@ -39,7 +39,7 @@ func (l *Ledger) admission(ctx context.Context, query string, args ...any) (*sch
 	}
 	var r schemas.Record
 	if err == nil {
-		err = json.Unmarshal([]byte(body), &r)
+		err = decode([]byte(body), &r)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("read a verdict: %w", err)
@@ -203,7 +203,7 @@ JOIN records b ON b.sequence = r.sequence LEFT JOIN records e ON e.sequence = r.
 			return err
 		}
 		var r schemas.Record
-		if err := json.Unmarshal(begin, &r); err != nil {
+		if err := decode(begin, &r); err != nil {
 			return err
 		}
 		found = true
@@ -212,7 +212,7 @@ JOIN records b ON b.sequence = r.sequence LEFT JOIN records e ON e.sequence = r.
 			return nil
 		}
 		var e schemas.Record
-		if err := json.Unmarshal(end, &e); err != nil {
+		if err := decode(end, &e); err != nil {
 			return err
 		}
 		out.Ended, out.EndedAt, out.Counts = true, e.Time, e.RunInfo.Counts

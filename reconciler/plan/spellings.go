@@ -221,6 +221,15 @@ func (d *differ) heldByMirror(it *subject, e *Entitlement, base schemas.Baseline
 	if list[0].edges.connection != it.found {
 		id = list[0].edges.connection.NativeID
 	}
+	verified := known && !d.assert.changed(base, known, present, e.Documents)
+	switch g := it.info.target(e.Target.Type); {
+	case verified && base.NativeID != "" && id != "" && base.NativeID != id:
+		d.otherID(it, e, key, base.NativeID, id)
+		return true
+	case !verified && !d.owned && g != nil && g.Edge == schemas.EdgeIdentity:
+		d.notIdentity(it.connection.Name, e) // its members would gain unseen
+		return true
+	}
 	d.settle(EntitlementItem(key), present, e.Documents, id, base, known)
 	return true
 }

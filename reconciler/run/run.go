@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
@@ -22,6 +23,8 @@ type Config struct {
 	// Connectors are those that applications may name. Directory is the base of their relative paths.
 	Connectors connectors.Registry
 	Directory  string
+	// Secrets resolves the secrets that applications refer to.
+	Secrets *secrets.Store
 	// State is the folder of the leases.
 	State string
 	// Version is the program's version. The first run of a version removes nothing that no document names.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
@@ -106,7 +107,7 @@ func (w *world) runner(holder string) server.Pass {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Replica: b, Connectors: registry, Version: "1", Now: w.now,
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Replica: b, Connectors: registry, Version: "1", Now: w.now,
 		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Evidence(s) }})
 	if err != nil {
 		w.t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/manual"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
@@ -251,7 +252,7 @@ func (w *world) reconciler() *reconciler.Reconciler {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: "1", Now: w.now,
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: "1", Now: w.now,
 		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Evidence(s) },
 		Tickets: func(_ context.Context, s schemas.Forge, _ string) (reconciler.Tickets, error) {
 			return w.client.Tickets(s.Publisher), nil

@@ -25,7 +25,8 @@ type Configuration struct {
 	Directory    *signoff.Directory
 	Applications map[string]*schemas.Application
 	// Types returns the types of connections of an application; false if they are unknown.
-	Types  func(application string) ([]string, bool)
+	Types func(application string) ([]string, bool)
+	// Engine has the rules; nil if they cannot be evaluated.
 	Engine *policy.Engine
 	// Data is the policy's data, with its file.
 	Data        map[string]any
@@ -35,9 +36,11 @@ type Configuration struct {
 
 // Check returns what is wrong, each at its place. An error means that the rules could not be tried now.
 func (c *Configuration) Check(ctx context.Context) (schemas.ErrorList, error) {
-	list := c.owners()
+	list := append(c.owners(), policy.Locate(c.duties(), c.DataPath, c.DataContent)...)
+	if c.Engine == nil {
+		return list.Sort(), nil
+	}
 	list = append(list, c.mentions()...)
-	list = append(list, policy.Locate(c.duties(), c.DataPath, c.DataContent)...)
 	tried, err := c.Engine.Try(ctx)
 	return append(list, tried...).Sort(), err
 }

@@ -27,14 +27,17 @@ type rules struct {
 }
 
 // check returns the faults of the rules, and of what the configuration asks of people.
-func (r *rules) check(ctx context.Context) (schemas.ErrorList, error) {
+func (r *rules) check(ctx context.Context) (_ schemas.ErrorList, err error) {
 	engine, err := policy.New(policy.Config{Modules: r.modules, Data: r.data})
 	var compile *policy.CompileError
-	if errors.As(err, &compile) {
-		return policy.Locate(compile.Errors, r.dataPath, r.dataContent), nil
-	}
-	if err != nil {
+	var list schemas.ErrorList
+	switch {
+	case errors.As(err, &compile):
+		list = policy.Locate(compile.Errors, r.dataPath, r.dataContent)
+	case err != nil:
 		return nil, err
+	default:
+		defer func() { err = errors.Join(err, engine.Close()) }()
 	}
 	c := soundness.Configuration{Settings: r.settings, People: &schemas.PeopleSpec{}, Applications: map[string]*schemas.Application{}, Types: r.types,
 		Engine: engine, Data: r.data, DataPath: r.dataPath, DataContent: r.dataContent}
@@ -43,16 +46,16 @@ func (r *rules) check(ctx context.Context) (schemas.ErrorList, error) {
 			func(*schemas.Settings) { c.At = d.At }, func(v *schemas.People) { c.People = &v.Spec }, nil)
 	}
 	if c.At == nil {
-		return nil, engine.Close() // without settings, nothing says who is asked
+		return list, nil // without settings, it is unknown who is asked
 	}
-	if c.Directory, err = signoff.NewDirectory(*c.People); err != nil {
-		return nil, engine.Close() // reported beside the people
+	if c.Directory, _ = signoff.NewDirectory(*c.People); c.Directory == nil {
+		return list, nil // reported beside the people
 	}
-	list, err := c.Check(ctx)
+	more, err := c.Check(ctx)
 	if errors.Is(err, policy.ErrTimeout) {
-		list, err = append(list, schemas.Error{Position: schemas.Position{Path: r.settings.Folders.WithDefaults().Policy}, Msg: "on a sample: " + err.Error(), Hint: "make the rule cheaper"}), nil
+		more, err = append(more, schemas.Error{Position: schemas.Position{Path: r.settings.Folders.WithDefaults().Policy}, Msg: "on a sample: " + err.Error(), Hint: "make the rule cheaper"}), nil
 	}
-	return list, errors.Join(err, engine.Close())
+	return append(list, more...), err
 }
 
 // types returns the types of connections of an application; false if its connector or configuration is not valid.

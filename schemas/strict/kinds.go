@@ -77,7 +77,9 @@ func decodings() map[schemas.Kind]decoding {
 				{"future_record", s.FutureRecord != ""},
 				{"held", s.Held != nil},
 				{"rebind", s.Rebind != nil},
+				{"rejudged", s.Rejudged != nil},
 				{"rewritten_from", s.RewrittenFrom != ""},
+				{"unsigned_ledger", s.UnsignedLedger != nil},
 			} {
 				names = append(names, of.name)
 				if of.is {

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/reconciler"
-	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/report"
@@ -32,7 +31,7 @@ func newAuditCommand(a *app) *cobra.Command {
 
 // withLedger opens the ledger for reading.
 func (a *app) withLedger(ctx context.Context, fn func(*ledger.Ledger) error) (err error) {
-	repo, err := history.Open(a.repo)
+	repo, err := a.openRepository()
 	if err != nil {
 		return err
 	}

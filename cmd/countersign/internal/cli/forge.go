@@ -49,7 +49,7 @@ type site struct {
 
 // site finds the forge of the settings that are trusted, which are those of the branch.
 func (a *app) site(ctx context.Context, r *reconciler.Reconciler, repo *history.Repository) (*site, error) {
-	name, ref, err := a.ownBranch(repo)
+	name, ref, err := a.branch(repo)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (a *app) replica(ctx context.Context, repo *history.Repository) (reconciler
 		return nil, nil
 	}
 	c := branch.Config{Dir: filepath.Join(a.stateDir(repo), "ledger.git"), Name: a.ledgerBranch, Anchor: a.ledgerAnchor, Now: a.Now, Logger: a.logger(), Progress: a.progress, Holder: a.holder()}
-	_, ref, err := a.ownBranch(repo)
+	_, ref, err := a.branch(repo)
 	if err != nil {
 		return nil, err
 	}
