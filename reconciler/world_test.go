@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,6 +34,8 @@ type world struct {
 	stores         string
 	faults         map[string]*fault
 	replica        reconciler.Replica // nil for none
+	// isolate starts the child for rules of the repository's own; nil evaluates them here.
+	isolate func(context.Context) (*exec.Cmd, error)
 	landed         int
 }
 
@@ -200,7 +203,7 @@ func (w *world) open() *reconciler.Reconciler {
 		w.t.Fatal(err)
 	}
 	now := w.Now
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica})
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica, Isolate: w.isolate})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -392,6 +395,8 @@ type fault struct {
 	open, read, readBack error
 	// state changes what was read.
 	state func(*schemas.State)
+	// describe changes how the installation describes itself.
+	describe func(*schemas.Description)
 	// apply fails an operation; what depends on it is blocked.
 	apply func(*schemas.Operation) error
 	// lost carries out that many operations, reports none, and fails as if the connection broke.
@@ -431,6 +436,14 @@ type flakyReader struct {
 	connectors.Reader
 	fault *fault
 	reads int
+}
+
+func (r *flakyReader) Describe(ctx context.Context) (schemas.Description, error) {
+	d, err := r.Reader.Describe(ctx)
+	if err == nil && r.fault.describe != nil {
+		r.fault.describe(&d)
+	}
+	return d, err
 }
 
 func (r *flakyReader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {
