@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/schemas"
 )
@@ -74,6 +75,10 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	report.Next, report.Again = result.Next, result.Again
 	if !o.DryRun {
 		err = errors.Join(err, r.remember(report, readOnly))
+	}
+	// The last use of the index, which cannot be read if another process has written it meanwhile.
+	if saved := b.admitted.Save(ctx); saved != nil && !errors.Is(saved, index.ErrChanged) {
+		err = errors.Join(err, saved)
 	}
 	if waits := b.admitted.Unjudged; waits != nil {
 		err = errors.Join(err, waits)

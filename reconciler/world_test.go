@@ -36,7 +36,7 @@ type world struct {
 	replica        reconciler.Replica // nil for none
 	// isolate starts the child for rules of the repository's own; nil evaluates them here.
 	isolate func(context.Context) (*exec.Cmd, error)
-	landed         int
+	landed  int
 }
 
 func frank() historytest.Person { return historytest.Person{Name: "Frank", Email: "frank@acme.test"} }

@@ -270,7 +270,15 @@ func (j *Judge) checkTrust(ctx context.Context, e *Examination) error {
 	t, err := sub.readTrust(ctx, probe)
 	if err == nil && !e.settled {
 		var list schemas.ErrorList
-		if list, err = sub.check(ctx, t); err == nil {
+		if list, err = sub.check(ctx, t); err == nil && len(list) > 0 {
+			// The change is to blame for what it brings, not for what was so before.
+			var before schemas.ErrorList
+			before, err = j.check(ctx, e.trust)
+			list = slices.DeleteFunc(list, func(x schemas.Error) bool {
+				return slices.ContainsFunc(before, func(b schemas.Error) bool { return b.Field == x.Field && b.Msg == x.Msg })
+			})
+		}
+		if err == nil {
 			err = list.Err()
 		}
 	}

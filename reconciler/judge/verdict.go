@@ -2,7 +2,6 @@ package judge
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -254,9 +253,6 @@ func (j *Judge) RecordVerdicts(ctx context.Context, x *index.Index, l *ledger.Le
 	}
 	if record && !x.Held() {
 		x.Head.Recorded = x.Head.Sequence + 1
-		if err := x.Save(ctx); err != nil && !errors.Is(err, index.ErrChanged) {
-			return nil, err
-		}
 	}
 	return fresh, nil
 }
