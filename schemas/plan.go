@@ -45,6 +45,7 @@ const (
 	HoldProvision Hold = "provision" // webhook or ticket, and nobody there who could be asked
 	HoldPending   Hold = "pending"   // somebody outside was asked and is at it, or what it needs is
 	HoldSignoff   Hold = "sign-off"  // somebody gains by live access that the sign-offs on record don't cover
+	HoldRejudged  Hold = "rejudged"  // its request was judged again after the ledger was lost
 	HoldDeclined  Hold = "declined"  // somebody outside was asked, and reported a failure or a refusal
 )
 

@@ -48,11 +48,11 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 }
 
 // input returns the policy input for the change.
-func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, persons *persons, live Live, now time.Time) schemas.PolicyInput {
+func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, holders *holders, live Live, now time.Time) schemas.PolicyInput {
 	in := schemas.PolicyInput{
 		APIVersion: schemas.APIVersion, Phase: phase, Now: now,
 		Change: []schemas.ChangedDocument{}, ControlFiles: []string{}, Plan: []schemas.PolicyOperation{},
-		Applications: map[string]*schemas.PolicyApplication{}, Holdings: persons.holdings, Identities: persons.of,
+		Applications: map[string]*schemas.PolicyApplication{}, Holdings: holders.holdings, Identities: holders.of,
 		Signoffs: signoffs,
 		Settings: schemas.PolicySettings{Owners: e.trust.Settings.Spec.Owners, Tickets: e.trust.Settings.Spec.Tickets},
 		PullRequest: schemas.PolicyPullRequest{Number: ev.PullRequest, Title: ev.Title, Contributors: orEmpty(ev.Authors),

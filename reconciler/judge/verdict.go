@@ -30,7 +30,7 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 	ev.ContentDigest = e.Digest
 	ev.Beneficiaries = people
 	signoffs := signoff.Independent(ev, e.trust.Directory, people)
-	persons, err := j.persons(ctx, e, live, now)
+	holders, err := j.holders(ctx, e, live, now)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 		// No rule of the repository decides about the rules of the repository, or a bad one could never be taken back.
 		evaluate = e.trust.engine.EvaluateLibrary
 	}
-	decision, err := evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, persons, live, now))
+	decision, err := evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, holders, live, now))
 	if err != nil {
 		return nil, fmt.Errorf("could not evaluate policy, which denies the change: %w", err)
 	}
@@ -87,6 +87,9 @@ func (e *Examination) record(c *history.Commit) *schemas.AdmissionRecord {
 			if v, ok := d.Value.(*schemas.Request); ok {
 				r.Requests = append(r.Requests, schemas.RequestInfo{Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
 					Kind: d.Kind, Metadata: d.Metadata, Application: v.Application, Connection: v.Connection.Name()})
+			}
+			if v, ok := d.Value.(*schemas.AcknowledgementSpec); ok && v.Exception != nil {
+				r.Accepts = append(r.Accepts, schemas.AcceptedException{Exception: v.Exception.ID, Owner: v.Exception.Owner, Reason: d.Metadata.Reason, Path: f.path})
 			}
 		}
 	}
@@ -139,6 +142,13 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 		record.Reasons = append(record.Reasons, err.Error())
 		return nil
 	}
+	messages := []string{c.Message}
+	for _, m := range p.merged {
+		messages = append(messages, m.Message)
+	}
+	rationale := history.Rationale(messages...)
+	record.Rationale = &rationale
+	judgement.Verdict.Evidence.Persons = persons(&judgement.Verdict.Evidence, e.trust.Directory)
 	record.Evidence, record.Decision, record.Unmet = &judgement.Verdict.Evidence, judgement.Decision, judgement.Verdict.Unmet
 	record.Reasons = judgement.Verdict.Reasons
 	for _, reason := range e.invalid() {
@@ -161,6 +171,22 @@ func (e *Examination) invalid() []string {
 	for _, f := range e.Findings {
 		if f.Severity == schemas.SeverityError && f.Code != plan.CodeTwice && e.fileOf(f.Document.Path) != nil {
 			out = append(out, findingsError([]schemas.Finding{f}).Error())
+		}
+	}
+	return out
+}
+
+// persons lists the people behind names in the evidence that are not a person's first, sorted.
+func persons(ev *schemas.Evidence, d *signoff.Directory) []schemas.PersonName {
+	names := slices.Concat(ev.Authors, ev.Beneficiaries)
+	for i := range ev.Approvals {
+		names = append(names, ev.Approvals[i].Person)
+	}
+	slices.Sort(names)
+	var out []schemas.PersonName
+	for _, n := range slices.Compact(names) {
+		if id := d.Canonical(n); id != "" && id != n {
+			out = append(out, schemas.PersonName{Name: n, Person: id})
 		}
 	}
 	return out

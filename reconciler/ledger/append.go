@@ -226,6 +226,10 @@ func Check(r *schemas.Record) error {
 		if r.Finding == nil {
 			missing = "finding"
 		}
+	case schemas.RecordObservation:
+		if r.Observation == nil || r.Application == "" {
+			missing = "observation and application"
+		}
 	}
 	if missing != "" {
 		return fmt.Errorf("a record of type %s requires %s", r.Type, missing)

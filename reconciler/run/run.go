@@ -109,6 +109,8 @@ type Result struct {
 	// Next is when a start or an expiry changes the desired state. Again is when to check again on the operations that
 	// somebody outside was asked for; nil for never.
 	Next, Again *time.Time
+	// Observations are what a read-only pass saw of each application that it could read completely.
+	Observations []Observation
 }
 
 // Once is one pass over the applications, each by itself. The result is complete even where an error is returned
@@ -123,6 +125,9 @@ func (r *Runner) Once(ctx context.Context, base Base, o Options) (Result, error)
 			a.outcome.Error = a.err.Error()
 		}
 		out.Applications = append(out.Applications, *a.outcome)
+		if a.observed != nil {
+			out.Observations = append(out.Observations, *a.observed)
+		}
 		out.Next, out.Again = earlier(out.Next, a.next), earlier(out.Again, a.lookAgain)
 	}
 	if err == nil {

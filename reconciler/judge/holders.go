@@ -10,8 +10,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// persons are the people who gain something, for rules about what one person holds.
-type persons struct {
+// holders are the people who gain something, for rules about what one person holds.
+type holders struct {
 	// of maps the identities that gain something, as application/type/source_name, to their owner; "" for unknown.
 	of map[string]string
 	// holdings are the connections that each person is in after the change, in effect, over all applications. An identity
@@ -20,21 +20,21 @@ type persons struct {
 }
 
 // holder returns the key of an identity's holdings.
-func (p *persons) holder(identity string) string {
+func (p *holders) holder(identity string) string {
 	if person := p.of[identity]; person != "" {
 		return person
 	}
 	return identity
 }
 
-func (p *persons) hold(who string, connections ...string) {
+func (p *holders) hold(who string, connections ...string) {
 	p.holdings[who] = append(p.holdings[who], connections...)
 }
 
-// persons finds what the people who gain something hold after the change, as far as rules ask for it: by documents in all
+// holders finds what the people who gain something hold after the change, as far as rules ask for it: by documents in all
 // applications, and by live state where it was read.
-func (j *Judge) persons(ctx context.Context, e *Examination, live Live, now time.Time) (*persons, error) {
-	p := &persons{of: map[string]string{}, holdings: map[string][]string{}}
+func (j *Judge) holders(ctx context.Context, e *Examination, live Live, now time.Time) (*holders, error) {
+	p := &holders{of: map[string]string{}, holdings: map[string][]string{}}
 	add := func(app string, id schemas.Name) string {
 		key := app + "/" + id.String()
 		if _, done := p.of[key]; !done {
@@ -88,7 +88,7 @@ func (j *Judge) persons(ctx context.Context, e *Examination, live Live, now time
 }
 
 // heldElsewhere adds what a person's identities hold by documents, in each application that rules ask about.
-func (j *Judge) heldElsewhere(ctx context.Context, e *Examination, p *persons, who string, live Live, asked func(string, []schemas.Name) []string, now time.Time) error {
+func (j *Judge) heldElsewhere(ctx context.Context, e *Examination, p *holders, who string, live Live, asked func(string, []schemas.Name) []string, now time.Time) error {
 	for app, names := range e.trust.Directory.IdentitiesOf(who) {
 		described := e.After[app]
 		if described == nil || !e.trust.holdings.about(app) {
