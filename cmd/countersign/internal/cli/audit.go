@@ -24,7 +24,7 @@ func newAuditCommand(a *app) *cobra.Command {
 		Args:    noSuchCommand,
 		RunE:    showHelp,
 	}
-	c.AddCommand(newAuditVerifyCommand(a), newAuditExportCommand(a), newAuditEntitlementsCommand(a))
+	c.AddCommand(newAuditVerifyCommand(a), newAuditExportCommand(a), newAuditEntitlementsCommand(a), newAuditPackageCommand(a))
 	return c
 }
 
