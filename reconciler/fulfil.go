@@ -36,7 +36,11 @@ func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilRep
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	return fulfilment.RecordAnswer(ctx, l, a, r.now())
+	report, err := fulfilment.RecordAnswer(ctx, l, a, r.now())
+	if err != nil {
+		return nil, err
+	}
+	return report, r.leave(context.WithoutCancel(ctx), l)
 }
 
 // Secret resolves one reference to a secret. The errors name the reference, never its value.

@@ -49,6 +49,9 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 		}
 		return a.Document.Index - b.Document.Index
 	})
+	if report.Ledger, err = r.trust(ctx, b.ledger); err != nil {
+		return nil, err
+	}
 	return clean(r, report), nil
 }
 

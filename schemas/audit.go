@@ -294,6 +294,23 @@ type AuditVerification struct {
 	// Head is the hash of the last record, "" for an empty ledger.
 	Head     string         `json:"head"`
 	Problems []AuditProblem `json:"problems"`
+	// Trust tells by whom it is signed, and who would notice that it was put back.
+	Trust LedgerTrust `json:"trust"`
+}
+
+// LedgerTrust tells how a ledger is protected.
+type LedgerTrust struct {
+	Signed bool `json:"signed"`
+	// PublicKey is the key that signs it; "" for none.
+	PublicKey string          `json:"public_key"`
+	Witnesses []LedgerWitness `json:"witnesses"`
+}
+
+// LedgerWitness knows the last head of a ledger, and isn't where the ledger is.
+type LedgerWitness struct {
+	Name string `json:"name"`
+	// Sequence is the last record that it knows of; 0 for none.
+	Sequence int64 `json:"sequence"`
 }
 
 // AuditEntitlements is the answer of countersign audit entitlements.

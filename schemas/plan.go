@@ -45,6 +45,7 @@ const (
 	HoldProvision Hold = "provision" // webhook or ticket, and nobody there who could be asked
 	HoldPending   Hold = "pending"   // somebody outside was asked and is at it, or what it needs is
 	HoldSignoff   Hold = "sign-off"  // somebody gains by live access that the sign-offs on record don't cover
+	HoldRejudged  Hold = "rejudged"  // its request was judged again after the ledger was lost
 	HoldDeclined  Hold = "declined"  // somebody outside was asked, and reported a failure or a refusal
 )
 
@@ -140,9 +141,10 @@ type Finding struct {
 	Fix      string     `json:"fix,omitempty"`
 	Document DocumentID `json:"document,omitzero"`
 	Position Position   `json:"position,omitzero"`
-	// Application and Connection are set where the finding is about one.
+	// Application, Connection and Target are set where the finding is about one.
 	Application string `json:"application,omitempty"`
 	Connection  Name   `json:"connection,omitzero"`
+	Target      Name   `json:"target,omitzero"`
 }
 
 // ApplicationPlan is what one application needs.

@@ -126,7 +126,7 @@ type RejudgedOperations struct {
 // UnsignedLedger names the end of a ledger, as countersign audit verify prints it.
 type UnsignedLedger struct {
 	PublicKey string `yaml:"public_key" json:"public_key" jsonschema:"maxLength=200,pattern=^countersign-ledger[+][0-9a-f]{8}[+][A-Za-z0-9+/=]+$" jsonschema_description:"The public key that signs it from then on."`
-	Records   int64  `yaml:"records" json:"records" jsonschema:"minimum=1" jsonschema_description:"The number of its records."`
+	Records   int    `yaml:"records" json:"records" jsonschema:"minimum=1" jsonschema_description:"The number of its records."`
 	Head      string `yaml:"head" json:"head" jsonschema:"pattern=^[0-9a-f]{64}$" jsonschema_description:"The hash of the last one."`
 }
 

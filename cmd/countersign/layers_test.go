@@ -28,7 +28,9 @@ func arrows() map[string][]string {
 			"connectors/exec", "connectors/connectortest/suite", "examples", "schemas", "schemas/strict", "schemas/jsonschema"},
 		"reconciler": {"reconciler/forge", "reconciler/judge", "reconciler/run", "reconciler/run/fulfilment", "reconciler/validate", "reconciler/index", "reconciler/plan", "reconciler/graph",
 			"reconciler/history", "reconciler/signoff", "reconciler/ledger", "reconciler/ledger/seal", "connectors", "connectors/secrets", "schemas"},
-		"reconciler/graph": {"schemas"},
+		"reconciler/graph":   {"reconciler/ordered", "schemas"},
+		"reconciler/ordered": {},
+		"reconciler/excerpt": {"reconciler/plan", "reconciler/graph", "reconciler/ordered", "schemas"},
 		// The effect of a change is who gains and loses access.
 		"reconciler/plan":              {"reconciler/graph", "schemas"},
 		"reconciler/hold":              {"reconciler/plan", "schemas"},
@@ -49,7 +51,7 @@ func arrows() map[string][]string {
 		"reconciler/server": {"reconciler", "reconciler/forge", "reconciler/report", "reconciler/run/fulfilment", "schemas"},
 		// Judging opens no application and runs nothing; running is handed what was judged, and knows neither Git nor policy.
 		// Errors about names suggest the nearest one as errors about fields do: jsonschema has that.
-		"reconciler/judge": {"reconciler/history", "reconciler/index", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/ledger", "policy", "connectors",
+		"reconciler/judge": {"reconciler/history", "reconciler/index", "reconciler/excerpt", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/ledger", "policy", "connectors",
 			"schemas", "schemas/strict", "schemas/jsonschema"},
 		"reconciler/run": {"reconciler/forge", "reconciler/index", "reconciler/plan", "reconciler/graph", "reconciler/hold", "reconciler/ledger", "reconciler/run/fulfilment", "connectors", "connectors/secrets", "schemas"},
 		// Webhooks are posted by the client that connectors to JSON APIs share: it knows when sending again helps and harms nothing.

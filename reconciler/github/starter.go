@@ -35,7 +35,12 @@ func (starter) Files(dir string) ([]forge.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []forge.File{{Path: codeownersPath, Content: owners}, {Path: ".github/countersign-ruleset.json", Content: string(rules) + "\n"}}
+	ledger, err := json.MarshalIndent(ledgerRuleset(), "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	out := []forge.File{{Path: codeownersPath, Content: owners}, {Path: ".github/countersign-ruleset.json", Content: string(rules) + "\n"},
+		{Path: ledgerRulesetPath, Content: string(ledger) + "\n"}}
 	for _, name := range []string{"preview", "review", "apply", "drift"} {
 		file := "countersign-" + name + ".yml"
 		content, err := workflows.ReadFile("starter/" + file)
@@ -72,6 +77,9 @@ Next: put your own people, owners and application in these files, then
   git add . && git commit -m "Begin access as code" && git push
 On GitHub:
   import .github/countersign-ruleset.json (Settings, Rules, Rulesets, Import a ruleset)
+  import .github/countersign-ledger-ruleset.json too, and put the App on its bypass list
+  put the ledger's private key into the environment access-apply, as the secret
+  COUNTERSIGN_LEDGER_KEY (on this machine it is in ledger.key, see above)
   make the environments access-preview and access-apply, for the default branch alone, with their secrets
   pin the action in .github/workflows to a commit, and set forge.publisher to the account that publishes previews
   countersign doctor        lists what is left to do
@@ -149,6 +157,18 @@ func handles(principals []string) string {
 	}
 	slices.Sort(out)
 	return strings.Join(slices.Compact(out), " ")
+}
+
+// ledgerRulesetPath is the file of the rules for the branches of the ledger and its lease.
+const ledgerRulesetPath = ".github/countersign-ledger-ruleset.json"
+
+// ledgerRuleset closes the branches of the ledger to everybody. Whoever imports it puts the App on the bypass list: its
+// number isn't known here.
+func ledgerRuleset() map[string]any {
+	type m = map[string]any
+	return m{"name": "countersign ledger", "target": "branch", "enforcement": "active", "bypass_actors": []any{},
+		"conditions": m{"ref_name": m{"include": []string{"refs/heads/" + forge.LedgerBranch + "*"}, "exclude": []string{}}},
+		"rules":      []any{m{"type": "creation"}, m{"type": "update"}, m{"type": "deletion"}, m{"type": "non_fast_forward"}}}
 }
 
 // ruleset is what Settings, Rules, Rulesets, Import takes.

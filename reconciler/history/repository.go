@@ -24,6 +24,8 @@ var (
 	ErrNoRevision = errors.New("revision not found (run git fetch, or name another)")
 	// ErrOffLine means that a walk cannot begin at a commit, since it is not on the first-parent line.
 	ErrOffLine = errors.New("it is not on the first-parent line")
+	// ErrNoRepository means that a folder is in none.
+	ErrNoRepository = errors.New("is in no Git repository; make one with git init, or name it with --repo")
 	// ErrShallow means that a clone lacks its older commits.
 	ErrShallow = errors.New("it is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)")
 )
@@ -73,7 +75,7 @@ func find(dir string, named bool) (*Repository, error) {
 			return r, nil
 		}
 		if at == filepath.Dir(at) {
-			return nil, fmt.Errorf("%s is in no Git repository; make one with git init, or name it with --repo", dir)
+			return nil, fmt.Errorf("%s %w", dir, ErrNoRepository)
 		}
 		at = filepath.Dir(at)
 	}

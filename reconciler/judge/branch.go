@@ -232,6 +232,22 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 	return nil
 }
 
+// Anchor finds the commit where trust starts on the way to a commit, and its settings, without judging anything.
+func (j *Judge) Anchor(ctx context.Context, to string) (string, *schemas.SettingsSpec, error) {
+	x, err := index.Open(ctx, "")
+	if err != nil {
+		return "", nil, err
+	}
+	if err := j.anchor(ctx, x, to); err != nil {
+		return "", nil, errors.Join(err, x.Close())
+	}
+	settings, err := j.settingsOf(ctx, x.Head.Anchor)
+	if err = errors.Join(err, x.Close()); err != nil {
+		return "", nil, err
+	}
+	return x.Head.Anchor, &settings.Spec, nil
+}
+
 // authenticate proves that the ledger is this repository's.
 func (j *Judge) authenticate(ctx context.Context, l *ledger.Ledger, anchor string) error {
 	if j.config.Authenticate == nil {

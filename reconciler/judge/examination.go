@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/excerpt"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
@@ -55,7 +56,9 @@ type Examination struct {
 	restored []*index.File
 	// admits are the quarantined files that Admissions of this change admit.
 	admits []schemas.FileChange
-	// desired is the desired state before and after the change, by application.
+	// worlds are what the documents want before the change, as far as earlier changes asked, and then after it.
+	worlds map[string]*excerpt.World
+	// desired is the desired state before and after the change, by application, as far as the change touches it.
 	desired map[string][2]*plan.Desired
 	// descriptions are the connectors' static descriptions, by affected application.
 	descriptions map[string]schemas.Description
@@ -78,6 +81,8 @@ type proposal struct {
 	now      time.Time
 	// known is set for a change that already has a verdict: its effect on access is not computed again.
 	known bool
+	// worlds are those before the change, nil for none. They are not changed.
+	worlds map[string]*excerpt.World
 }
 
 // examine decodes the changed files and folds them over the base.
@@ -112,6 +117,7 @@ func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in pro
 	if in.known {
 		return e, nil
 	}
+	e.worlds = in.worlds
 	return e, j.between(ctx, e, seeds, in.now)
 }
 
@@ -268,12 +274,31 @@ func orNone(blob string) string {
 func (e *Examination) Place(f schemas.Finding) schemas.Finding {
 	for _, x := range e.files {
 		if x.path == f.Document.Path && f.Document.Index < len(x.new) {
-			f.Position = x.new[f.Document.Index].Position
+			f.Position = placeIn(x.new[f.Document.Index], &f)
 			return f
 		}
 	}
 	f.Position = schemas.Position{Path: f.Document.Path}
 	return f
+}
+
+// placeIn is the line of the name that a finding is about, or that of the document.
+func placeIn(d schemas.Document, f *schemas.Finding) schemas.Position {
+	req, ok := d.Value.(*schemas.Request)
+	if !ok {
+		return d.Position
+	}
+	for list, entries := range map[string][]schemas.Entry{"grants": req.Grants, "revokes": req.Revokes} {
+		for i := range entries {
+			if f.Target.SourceName != "" && entries[i].Name() == f.Target {
+				return d.At(fmt.Sprintf("spec.%s[%d].source_name", list, i))
+			}
+		}
+	}
+	if f.Code == "no-connection" {
+		return d.At("spec.connection.source_name")
+	}
+	return d.Position
 }
 
 func (e *Examination) fileOf(p string) *file {

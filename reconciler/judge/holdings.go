@@ -1,8 +1,11 @@
 package judge
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // holdings are the connections that rules ask about among those that people hold. Somebody who gains may hold
@@ -48,8 +51,29 @@ func (h *holdings) collect(v any) {
 	}
 }
 
+// dutiesOf reads the sets of connections that are kept apart. The policy's own check refuses what has another form.
+func dutiesOf(data map[string]any) []schemas.Duty {
+	var out []schemas.Duty
+	raw, err := json.Marshal(data["separation_of_duties"])
+	if err != nil || json.Unmarshal(raw, &out) != nil {
+		return nil
+	}
+	return out
+}
+
 // asked reports whether rules ask about a connection, named with its application.
 func (h holdings) asked(connection string) bool { return h.all || h.named[connection] }
+
+// of returns the connections of an application that rules ask about; all means any of them.
+func (h holdings) of(application string) (asked []schemas.Name, all bool) {
+	for n := range h.named {
+		rest, ok := strings.CutPrefix(n, application+"/")
+		if typ, name, split := strings.Cut(rest, "/"); ok && split {
+			asked = append(asked, schemas.Name{Type: typ, SourceName: name})
+		}
+	}
+	return asked, h.all
+}
 
 // none reports whether rules ask about no connection at all.
 func (h holdings) none() bool { return !h.all && len(h.named) == 0 }

@@ -26,11 +26,13 @@ type Trust struct {
 	Settings     *schemas.Settings
 	Applications map[string]*schemas.Application
 	Directory    *signoff.Directory
-	policy       map[string]*schemas.PolicyApplication // the applications in the form of the policy input
-	people       *schemas.PeopleSpec
-	forge        signoff.Forge
-	engine       *policy.Engine
-	holdings     holdings
+	// Duties are the sets of connections that policy keeps apart.
+	Duties   []schemas.Duty
+	policy   map[string]*schemas.PolicyApplication // the applications in the form of the policy input
+	people   *schemas.PeopleSpec
+	forge    signoff.Forge
+	engine   *policy.Engine
+	holdings holdings
 }
 
 // trustCache keeps the last Trust, because most consecutive changes are judged by the same one.
@@ -113,7 +115,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	if err := t.directoryOf(ctx, modules, data); err != nil {
 		return nil, err
 	}
-	t.holdings = holdingsOf(modules, data)
+	t.holdings, t.Duties = holdingsOf(modules, data), dutiesOf(data)
 	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Isolate: j.config.Isolate, Logger: j.config.Logger}); err != nil {
 		return nil, fmt.Errorf("policy: %w", err)
 	}

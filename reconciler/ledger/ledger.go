@@ -85,6 +85,8 @@ type Ledger struct {
 	derived int
 	// origin is the commit where trust in the ledger's repository starts, once it is known.
 	origin atomic.Value
+	// trusted is the key that the head is verified with; nil while nothing is signed.
+	trusted atomic.Pointer[seal.Public]
 	// proven means that every record was proven since the file was last written by somebody else, written that records were
 	// added since.
 	proven, written atomic.Bool
@@ -122,6 +124,9 @@ func Open(ctx context.Context, c Config) (*Ledger, error) {
 		c.Logger.WarnContext(ctx, "the ledger can be opened by others than its owner", "path", c.Path, "mode", info.Mode().Perm().String())
 	}
 	if err := l.open(ctx); err != nil {
+		if damaged(err) {
+			err = &AlarmError{What: "it is damaged: " + err.Error()}
+		}
 		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", c.Path, err), l.Close())
 	}
 	return l, nil
@@ -212,6 +217,11 @@ func (l *Ledger) version(ctx context.Context) (version int, err error) {
 		return 0, fmt.Errorf("%w (layout %d, this one knows %d): use that version", ErrNewer, version, layoutVersion)
 	}
 	return version, nil
+}
+
+func damaged(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) || errors.Is(err, ErrForeign)
 }
 
 func busy(err error) bool {

@@ -29,6 +29,7 @@ type application struct {
 	outcome    *schemas.ApplicationOutcome
 	next       time.Time // when a start or an expiry changes the desired state
 	release    release
+	again      rejudgement
 	rebound    rebinding
 	remembered func(string) (schemas.BaselineItem, bool)
 	// interrupted are the operations of earlier runs whose effect no read-back has shown, by item: a run was cut short, or
@@ -114,9 +115,18 @@ func (a *application) holdBack(ctx context.Context) error {
 		return err
 	}
 	a.release = release
+	again, err := a.rejudged(ctx)
+	if err != nil {
+		return err
+	}
+	if again.note != "" {
+		rules.FirstRun = false // the same owners have seen all of it
+	}
+	a.again = again
 	rules.Outside, rules.Unable = a.fulfilments.Holds, a.unable(a.app, a.base.Settings, a.live.description)
 	a.lookAgain = a.fulfilments.LookAgain
 	counts := hold.Operations(&a.outcome.Plan, rules)
+	again.hold(&a.outcome.Plan)
 	if err := a.holdUnsigned(ctx); err != nil {
 		return err
 	}
@@ -172,7 +182,7 @@ func (a *application) carryOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && a.stillOpen() && done && a.release.note == "" && a.rebound.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
+	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && a.stillOpen() && done && a.release.note == "" && a.again.note == "" && a.rebound.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
 		return a.observe(ctx, &a.result) // nothing to do: the ledger stays as it is, unless the read showed something new
 	}
 	digest, err := plan.Digest([]schemas.ApplicationPlan{a.outcome.Plan})
@@ -182,6 +192,9 @@ func (a *application) carryOut(ctx context.Context) error {
 	info := &schemas.RunRecord{Version: a.config.Version, Connector: a.app.Spec.Connector, Credential: credentialName(a.app), Tip: a.base.Tip,
 		PlanDigest: digest, LiveDigest: a.outcome.Plan.LiveDigest, Operations: len(todo), Held: len(a.outcome.Plan.Operations) - len(todo)}
 	records := []schemas.Record{{Type: schemas.RecordRun, RunInfo: info}}
+	if a.again.note != "" {
+		records = append(records, schemas.Record{Type: schemas.RecordAcknowledged, Note: a.again.note})
+	}
 	if a.release.note != "" {
 		records = append(records, schemas.Record{Type: schemas.RecordAcknowledged, Note: a.release.note})
 	}

@@ -78,6 +78,8 @@ type Base struct {
 	Settings     *schemas.Settings
 	Applications map[string]*schemas.Application
 	People       People
+	// Duties are the sets of connections that policy keeps apart.
+	Duties []schemas.Duty
 }
 
 // Options configures a pass.

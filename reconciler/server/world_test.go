@@ -19,6 +19,7 @@ import (
 	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
 	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 	"github.com/countersign/countersign/reconciler/server"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
@@ -37,6 +38,8 @@ type world struct {
 	app   *githubtest.App
 	// client speaks as the App.
 	client *github.Client
+	// key signs the ledger of runners; nil doesn't.
+	key *seal.Key
 	// step is told of each step of an apply; nil is not.
 	step func(string)
 	// spec are further lines of the application.

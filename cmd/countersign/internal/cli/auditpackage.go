@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/ledger/audit"
 	"github.com/countersign/countersign/reconciler/ledger/audit/pack"
@@ -72,10 +71,10 @@ func (o *auditPackageOptions) run(ctx context.Context) (err error) {
 	if err := asOfMoment(o.asOf, &options); err != nil {
 		return err
 	}
-	if options.Key, err = publicKeyFromEnvironment(); err != nil {
+	if options.Key, err = o.proofKey(); err != nil {
 		return err
 	}
-	repo, err := history.Open(o.repo)
+	repo, err := o.openRepository()
 	if err != nil {
 		return err
 	}

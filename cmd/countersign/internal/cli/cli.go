@@ -144,6 +144,7 @@ type app struct {
 	Environment
 	repo, state, anchor, format, application string
 	branchName, ledgerBranch, ledgerAnchor   string
+	ledgerKeyFile                            string
 	execs, execArgs, execEnv                 []string
 	allowed                                  []string // patterns of secrets
 	secrets                                  *secrets.Store

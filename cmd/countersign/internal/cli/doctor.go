@@ -22,14 +22,15 @@ func newDoctorCommand(a *app) *cobra.Command {
 	o := &doctorOptions{app: a}
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check the repository's rules on GitHub, and the applications",
-		Long: `Reads the branch's rulesets and lists gaps: reviews that survive a push, bypass
-lists, force pushes, statuses that aren't required. countersign checks every
-change again at the merge, so a gap costs time and noise, not access.
+		Short: "Check the repository's rules on GitHub, the ledger and the applications",
+		Long: `Reads the branch's rulesets, and those of the ledger's branch, and lists gaps:
+reviews that survive a push, bypass lists, force pushes, statuses that aren't
+required. countersign checks every change again at the merge, so a gap costs
+time and noise, not access.
 
-Reads the applications too, and lists those whose scopes overlap on one server,
-and whoever is a member of the account that countersign logs in with. Nothing is
-changed.
+Checks who signs the ledger, and who would notice that it was put back. Reads the
+applications too, and lists those whose scopes overlap on one server, and the
+members of the account that countersign logs in with. Nothing is changed.
 
 Exit codes: 0 no gaps; 1 an error, or a gap.
 ` + forgeHelp,
@@ -68,6 +69,11 @@ func (o *doctorOptions) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	own, err := r.LedgerChecks(ctx, branch)
+	if err != nil {
+		return err
+	}
+	checks = append(checks, own...)
 	applications, err := r.Check(ctx, branch)
 	if err != nil {
 		return err

@@ -58,11 +58,16 @@ func (a *app) ledgerFlags(c *cobra.Command) {
 	a.repositoryFlag(c)
 	inGroup(c, groupState, func(f *pflag.FlagSet) {
 		f.StringVar(&a.branchName, "branch", "", "the `BRANCH` whose merges take effect (default: main, whatever the checkout is)")
-		f.StringVar(&a.state, "state", "", "`DIR` of the ledger and the index (default: $COUNTERSIGN_STATE, or countersign/ inside the Git directory)")
+		a.stateFlag(f)
+		f.StringVar(&a.ledgerKeyFile, "ledger-key", "", "`FILE` of the private key that signs the ledger (default: $COUNTERSIGN_LEDGER_KEY, $COUNTERSIGN_LEDGER_KEY_FILE, or ledger.key in the state folder)")
 		f.StringVar(&a.ledgerBranch, "ledger-branch", "", "also keep the ledger on this `BRANCH` of the access repository, for ephemeral runners: "+branch.DefaultName)
 		f.StringVar(&a.ledgerAnchor, "ledger-anchor", "", "full `HASH` of a commit that the ledger's branch must contain")
 	})
 	a.verboseFlag(c)
+}
+
+func (a *app) stateFlag(f *pflag.FlagSet) {
+	f.StringVar(&a.state, "state", "", "`DIR` of the ledger and the index (default: $COUNTERSIGN_STATE, or countersign/ inside the Git directory)")
 }
 
 // reconcilerFlags adds the flags of commands that judge changes or read applications.

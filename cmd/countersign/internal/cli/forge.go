@@ -86,7 +86,11 @@ func (a *app) replica(ctx context.Context, repo *history.Repository) (reconciler
 	if a.ledgerBranch == "" {
 		return nil, nil
 	}
-	c := branch.Config{Dir: filepath.Join(a.stateDir(repo), "ledger.git"), Name: a.ledgerBranch, Anchor: a.ledgerAnchor, Now: a.Now, Logger: a.logger(), Progress: a.progress, Holder: a.holder()}
+	key, err := a.ledgerKey(a.stateDir(repo))
+	if err != nil {
+		return nil, err
+	}
+	c := branch.Config{Key: key, Dir: filepath.Join(a.stateDir(repo), "ledger.git"), Name: a.ledgerBranch, Anchor: a.ledgerAnchor, Now: a.Now, Logger: a.logger(), Progress: a.progress, Holder: a.holder()}
 	_, ref, err := a.branch(repo)
 	if err != nil {
 		return nil, err

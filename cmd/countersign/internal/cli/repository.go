@@ -27,8 +27,16 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	if err != nil {
 		return nil, nil, err
 	}
+	key, err := a.ledgerKey(a.stateDir(repo))
+	if err != nil {
+		return nil, nil, err
+	}
+	public, err := a.ledgerPublicKey()
+	if err != nil {
+		return nil, nil, err
+	}
 	r, err := reconciler.New(reconciler.Config{
-		Repository: repo, Replica: replica, State: a.stateDir(repo), Connectors: registry, Secrets: a.secretStore(), Anchor: a.anchor, Version: programVersion(),
+		Repository: repo, Replica: replica, LedgerKey: key, LedgerPublicKey: public, State: a.stateDir(repo), Connectors: registry, Secrets: a.secretStore(), Anchor: a.anchor, Version: programVersion(),
 		Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
