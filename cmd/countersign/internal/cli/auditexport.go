@@ -100,7 +100,7 @@ func (o *auditExportOptions) run(ctx context.Context) (err error) {
 	if err := asOfMoment(o.asOf, &options); err != nil {
 		return err
 	}
-	if options.Key, err = publicKeyFromEnvironment(); err != nil {
+	if options.Key, err = o.proofKey(); err != nil {
 		return err
 	}
 	return o.withLedger(ctx, func(l *ledger.Ledger) (err error) {
@@ -190,18 +190,20 @@ func connectorFlagsIgnored(c *cobra.Command) {
 	}
 }
 
-// publicKeyVariable names the operator's public key of the ledger.
-const publicKeyVariable = "COUNTERSIGN_LEDGER_PUBLIC_KEY"
-
-// publicKeyFromEnvironment is the key that signatures are proven with; nil for none.
-func publicKeyFromEnvironment() (*seal.Public, error) {
-	text := os.Getenv(publicKeyVariable)
-	if text == "" {
-		return nil, nil
+// proofKey is the key that the ledger's signature is proven with: the operator's public key, or that of this run's own;
+// nil for none.
+func (a *app) proofKey() (*seal.Public, error) {
+	public, err := a.ledgerPublicKey()
+	if err != nil || public != nil {
+		return public, err
 	}
-	key, err := seal.ParsePublic(text)
+	repo, err := a.openRepository()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", publicKeyVariable, err)
+		return nil, err
 	}
-	return key, nil
+	own, err := a.ledgerKey(a.stateDir(repo))
+	if err != nil || own == nil {
+		return nil, err
+	}
+	return own.Public(), nil
 }
