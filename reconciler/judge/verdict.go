@@ -170,7 +170,7 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 }
 
 // invalid explains why the preview calls the change's own documents invalid. Such a change is not admitted, with any
-// sign-off: policy has not seen its operations. A request that another one has said meanwhile does no harm.
+// sign-off: policy has not seen its operations. A duplicate of a request that was merged meanwhile does no harm.
 func (e *Examination) invalid() []string {
 	var out []string
 	for _, f := range e.Findings {
