@@ -79,12 +79,14 @@ func (c *Client) publishEvidence(ctx context.Context, p forge.Publication, last 
 	}
 	was := previews(statuses, p.Number, p.Publisher)
 	if lastIs(was, digest) && len(last) > 0 {
-		// Nothing else was head in between: the comment was about this very state before.
-		if m, ok := parseMarker(last[0].GetBody()); ok && m.head == head && m.digest == digest {
-			return nil
+		// Nothing else was head in between: the comment was about this very state before, and is as we wrote it.
+		m, ok := parseMarker(last[0].GetBody())
+		edited, err := c.edited(ctx, p.Number, p.Publisher, was[len(was)-1].at)
+		if err != nil || ok && m.head == head && m.digest == digest && !edited {
+			return err
 		}
 	}
-	return c.status(ctx, head, forge.Status{Name: previewContext, State: forge.StatusSuccess, Text: describeStatus(p.Number, digest)}, p.URL)
+	return c.status(ctx, head, forge.Status{Name: previewContext, State: forge.StatusSuccess, Text: describeStatus(p.Number, digest, p.Body)}, p.URL)
 }
 
 func (c *Client) statuses(ctx context.Context, commit string) ([]*gh.RepoStatus, error) {

@@ -402,3 +402,19 @@ func (d *differ) at(tree, path string) (Entry, error) {
 }
 
 var errForm = errors.New("it doesn't have the form that Git writes")
+
+// At returns what a commit has at each of the paths: the zero Entry for nothing or a folder.
+func (r *Repository) At(commit string, paths []string) (map[string]Entry, error) {
+	c, err := r.Commit(commit)
+	if err != nil {
+		return nil, err
+	}
+	d := differ{r: r}
+	out := make(map[string]Entry, len(paths))
+	for _, p := range paths {
+		if out[p], err = d.at(c.Tree, p); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -51,6 +51,8 @@ type Examination struct {
 	sequence   int
 	decoded    decodedFiles // files decoded in advance, may be nil
 	files      []*file
+	// changes are the control files that Git shows as changed, admitted or not.
+	changes []history.Change
 	// restored are files whose content on the branch is again the admitted content.
 	restored []*index.File
 	// admits are the quarantined files that Admissions of this change admit.
@@ -82,7 +84,7 @@ type proposal struct {
 
 // examine decodes the changed files and folds them over the base.
 func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in proposal) (*Examination, error) {
-	e := &Examination{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded, settled: in.known,
+	e := &Examination{base: base, head: base.Fork(), trust: t, changes: in.changes, sequence: in.sequence, decoded: in.decoded, settled: in.known,
 		Changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}, descriptions: map[string]schemas.Description{}}
 	for _, c := range in.changes {
 		if err := j.examineFile(ctx, e, c.Path, c.After); err != nil {

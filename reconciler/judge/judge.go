@@ -41,8 +41,10 @@ type Config struct {
 
 // Judge judges changes. It is not safe for concurrent use. The caller must Close it.
 type Judge struct {
-	config  Config
-	cache   trustCache
+	config Config
+	cache  trustCache
+	// ledger is the one of the operation under way.
+	ledger  *ledger.Ledger
 	checker *strict.Checker
 	// described are the connectors' static descriptions.
 	described map[string]schemas.Description
@@ -77,6 +79,7 @@ type Admitted struct {
 // Admit judges all commits up to a commit of the branch that are not judged yet, and returns the admitted state there.
 // Verdicts are taken from the ledger where it has them; new ones are not recorded (RecordVerdicts does that).
 func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitted, error) {
+	j.ledger = l
 	x, err := j.openIndex(ctx, l, to)
 	if err != nil {
 		return nil, err

@@ -63,7 +63,8 @@ func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head st
 	if err != nil {
 		return nil, fmt.Errorf("read the change's commits: %w", err)
 	}
-	ev, err := e.trust.forge.Pending(ctx, signoff.Pending{Head: head, Commits: commits, Digest: e.Digest, PullRequest: pullRequest, Directory: e.trust.Directory})
+	ev, err := e.trust.forge.Pending(ctx, signoff.Pending{Head: head, Commits: commits, Digest: e.Digest, PullRequest: pullRequest, Directory: e.trust.peopleOf(j),
+		Clone: j.clone(&e.trust.Settings.Spec, base, e.changes, e.Digest)})
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,8 @@ type world struct {
 	step func(string)
 	// spec are further lines of the application.
 	spec string
+	// anchor is where trust starts; "" is where the settings were added.
+	anchor string
 	// skew is how far the clock of countersign is ahead of GitHub's.
 	skew time.Duration
 }
@@ -131,7 +133,7 @@ func bareWorld(t *testing.T) *world {
 
 func (w *world) speak(c github.Config) *github.Client {
 	w.t.Helper()
-	c.Repository, c.URL, c.MinWait, c.MaxWait, c.Now = "acme/access", w.API, time.Millisecond, 5*time.Second, w.now
+	c.Repository, c.URL, c.ServerURL, c.MinWait, c.MaxWait, c.Now = "acme/access", w.API, w.Git, time.Millisecond, 5*time.Second, w.now
 	c.Transport = w.Server
 	client, err := github.New(c)
 	if err != nil {
@@ -139,6 +141,12 @@ func (w *world) speak(c github.Config) *github.Client {
 	}
 	return client
 }
+
+// fault is an answer in place of GitHub's.
+type fault = githubtest.Fault
+
+// workflow speaks as a workflow's own token.
+func (w *world) workflow() *github.Client { return w.speak(github.Config{Token: w.Workflow(w.repo)}) }
 
 func (w *world) now() time.Time { return w.Server.Now().Add(w.skew) }
 
@@ -250,7 +258,7 @@ func (w *world) reconciler() *reconciler.Reconciler {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: "1", Now: w.now,
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: "1", Anchor: w.anchor, Now: w.now,
 		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Evidence(s) },
 		Tickets: func(_ context.Context, s schemas.Forge, _ string) (reconciler.Tickets, error) {
 			return w.client.Tickets(s.Publisher), nil

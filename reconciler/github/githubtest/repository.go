@@ -32,6 +32,7 @@ type Repository struct {
 	rulesets []any
 	last     int // number of a pull request or issue
 	unsigned bool
+	unseen   int // the answer to requests for pushes
 }
 
 type pull struct {
@@ -68,6 +69,9 @@ type issue struct {
 	// reason is why it is in its state, events are how it came there.
 	reason string
 	events []issueEvent
+	// texts are the edits of the text, deleted are comments that are gone.
+	texts   []edit
+	deleted []deletion
 }
 
 type issueEvent struct{ name, login, commit, at string }
@@ -76,6 +80,7 @@ type comment struct {
 	id               int64
 	login, body      string
 	created, updated string
+	edits            []edit
 }
 
 type check struct {
