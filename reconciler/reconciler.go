@@ -75,6 +75,7 @@ const maxWaitForRun = 15 * time.Minute
 // Reconciler turns admitted requests into access. Its methods may be called one at a time. Close it.
 type Reconciler struct {
 	config Config
+	clock  *clock
 	judge  *judge.Judge
 	runner *run.Runner
 	// pulled means that the ledger has what the replica had when this pass began.
@@ -99,11 +100,12 @@ func New(c Config) (*Reconciler, error) {
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
-	return &Reconciler{config: c,
+	t := &clock{system: c.Now}
+	return &Reconciler{config: c, clock: t,
 		judge: judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, Forge: c.Forge, Isolate: c.Isolate,
-			Now: c.Now, Logger: c.Logger, Progress: c.Progress}),
+			Now: t.now, Logger: c.Logger, Progress: c.Progress}),
 		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), State: c.State, Version: c.Version, Tickets: c.Tickets,
-			RetryWait: c.RetryWait, Now: c.Now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
+			RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
 	}, nil
 }
 
@@ -126,23 +128,38 @@ func oneAtATime(tell func(string, int, int)) func(string, int, int) {
 func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") }
 
 // now is the instant in UTC, with the precision that JSON keeps.
-func (r *Reconciler) now() time.Time { return r.config.Now().UTC().Truncate(time.Microsecond) }
+func (r *Reconciler) now() time.Time { return r.clock.now() }
 
 func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Ledger, error) {
-	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Now: r.config.Now, Logger: r.config.Logger}
+	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Now: r.clock.now, Logger: r.config.Logger}
 	if r.config.Replica == nil {
-		return ledger.Open(ctx, c)
+		l, err := ledger.Open(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		return r.followed(ctx, l)
 	}
 	// Readers also need the records of other runs.
 	c.ReadOnly, c.Replicate = readOnly && r.pulled, r.config.Replica.Replicate
 	l, err := ledger.Open(ctx, c)
-	if err != nil || r.pulled {
-		return l, err
+	if err != nil {
+		return nil, err
+	}
+	if r.pulled {
+		return r.followed(ctx, l)
 	}
 	if err := r.config.Replica.Pull(ctx, l); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	r.pulled = true
+	return r.followed(ctx, l)
+}
+
+// followed lets the clock follow a ledger.
+func (r *Reconciler) followed(ctx context.Context, l *ledger.Ledger) (*ledger.Ledger, error) {
+	if err := r.clock.follow(ctx, l); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	return l, nil
 }
 

@@ -43,6 +43,13 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, b.close()) }()
+	controls, err := b.admitted.Controls(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.checkClock(ctx, b.ledger, controls); err != nil {
+		return nil, err
+	}
 	report := &schemas.RunReport{APIVersion: schemas.APIVersion, Kind: "Apply", Tip: b.tip, DryRun: o.DryRun, Enforce: o.Enforce, At: r.now(),
 		Admissions: []schemas.AdmissionRecord{}, Applications: []schemas.ApplicationOutcome{}}
 	if o.Drift {
@@ -56,10 +63,6 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 		report.Admissions = append(report.Admissions, fresh...)
 	}
 	if report.Quarantined, err = b.admitted.Quarantined(ctx); err != nil {
-		return nil, err
-	}
-	controls, err := b.admitted.Controls(ctx)
-	if err != nil {
 		return nil, err
 	}
 	names, err := b.names(o.Application)

@@ -140,6 +140,10 @@ type RuleResult struct {
 	Fix   string `json:"fix,omitempty"`
 }
 
+// CodeLiveMembers is the code of the core's requirement of a second sign-off where identities gain that nobody is known to
+// own.
+const CodeLiveMembers = "live-members"
+
 // Requirement is a sign-off that a change needs: Count different people out of those that From names.
 type Requirement struct {
 	Code  string   `json:"code"`

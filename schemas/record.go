@@ -18,6 +18,10 @@ const (
 	RecordAcknowledged RecordType = "acknowledged"
 	// RecordHeld lists the operations that a run shows and does not carry out, in full, as an intent does.
 	RecordHeld RecordType = "held"
+	// RecordKey names the key that signs this record and those after it.
+	RecordKey RecordType = "key"
+	// RecordRestart begins a ledger in the place of one that was lost.
+	RecordRestart RecordType = "restart"
 )
 
 // Record is one line of the ledger. Which of the parts are set depends on the type.
@@ -43,12 +47,48 @@ type Record struct {
 	Finding      *Finding            `json:"finding,omitempty"`
 	// Baseline is what this record establishes as seen in the application, for verification and adoption.
 	Baseline []BaselineItem `json:"baseline,omitempty"`
+	Key      *KeyRecord     `json:"key,omitempty"`
+	Restart  *RestartRecord `json:"restart,omitempty"`
 	Note     string         `json:"note,omitempty"`
 
+	// Commitments is how many texts that name a person have a salted commitment in their place. Personal are these texts,
+	// by commitment. Both are set as a record is kept.
+	Commitments int                     `json:"commitments,omitempty"`
+	Personal    map[string]PersonalText `json:"personal,omitempty"`
+
 	// Previous is the hash of the record before, Hash the SHA-256 (hex) over the canonical JSON (RFC 8785)
-	// of this record without Hash.
+	// of this record without Hash and Personal.
 	Previous string `json:"previous"`
 	Hash     string `json:"hash"`
+}
+
+// PersonalText is what a commitment stands for: a text with its salt, or a pseudonym in its place.
+type PersonalText struct {
+	Salt      string `json:"salt,omitempty"`
+	Text      string `json:"text,omitempty"`
+	Pseudonym string `json:"pseudonym,omitempty"`
+}
+
+// KeyRecord says which key signs the ledger from here on, and on whose word.
+type KeyRecord struct {
+	PublicKey string `json:"public_key"`
+	// Former is the key before, which signed Statement; "" where the ledger wasn't signed before.
+	Former    string `json:"former,omitempty"`
+	Statement string `json:"statement,omitempty"`
+	// Document is the Acknowledgement by which an owner of the settings accepted the unsigned records before.
+	Document DocumentID `json:"document,omitzero"`
+	Commit   string     `json:"commit,omitempty"`
+}
+
+// RestartRecord tells of the ledger that was lost, as far as its witness knew it. Changes up to a commit are judged again,
+// and what follows from them is held until an owner acknowledges it.
+type RestartRecord struct {
+	// Commit is the tip of the branch then, CommitSequence its place on the first-parent line.
+	Commit         string `json:"commit"`
+	CommitSequence int    `json:"commit_sequence"`
+	// LastSequence and Head are the last record's of the lost ledger, by its witness; 0 and "" for none.
+	LastSequence int64  `json:"last_sequence,omitempty"`
+	Head         string `json:"head,omitempty"`
 }
 
 // AdmissionRecord is the verdict on one first-parent commit, kept for good: it is not judged again.
@@ -99,6 +139,8 @@ type FileChange struct {
 	Path   string `json:"path"`
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
+	// Class is the file's class, in previews.
+	Class FileClass `json:"class,omitempty"`
 }
 
 // Evidence is who made a change and who approved it, as the forge tells it. A nil pointer is unknown, never true.
@@ -133,8 +175,8 @@ type Evidence struct {
 // Approval is one person's approval and whether it counts.
 type Approval struct {
 	Person string `json:"person"`
-	// AccountID is the id of the person's account on the forge; 0 where the forge has none. A login may change hands.
-	AccountID int64 `json:"account_id,omitempty"`
+	// AccountID is the id of the person's account on the forge; "" where the forge has none. A login may change hands.
+	AccountID string `json:"account_id,omitempty"`
 	// Capacities are the principals that the person spoke for at the merge.
 	Capacities []string `json:"capacities,omitempty"`
 	// At is when, by the forge's clock; nil where the forge has none.
@@ -147,6 +189,8 @@ type Approval struct {
 	// Named means that the settings name this bot as one whose approval counts.
 	Named  bool `json:"named,omitempty"`
 	Counts bool `json:"counts"`
+	// For are the requirements that it is counted for, each a code and what it asks.
+	For []string `json:"for,omitempty"`
 	// Why explains why it does not count.
 	Why string `json:"why,omitempty"`
 }

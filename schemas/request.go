@@ -96,8 +96,36 @@ type AcknowledgementSpec struct {
 	RewrittenFrom string `yaml:"rewritten_from,omitempty" json:"rewritten_from,omitempty" jsonschema:"pattern=^[0-9a-f]{40}$" jsonschema_description:"The last admitted commit, which a rewritten branch no longer contains."`
 	// FirstRun names the application whose first run's removals are released.
 	FirstRun string `yaml:"first_run,omitempty" json:"first_run,omitempty" jsonschema:"maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application whose first run's removals may go ahead."`
+	// FutureRecord is the hash of the ledger's last record, whose time is in the future.
+	FutureRecord string `yaml:"future_record,omitempty" json:"future_record,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$" jsonschema_description:"The hash of the ledger's last record, if its time is wrong and in the future."`
 	// Held names operations that are held because of who gains by live access.
 	Held *HeldOperations `yaml:"held,omitempty" json:"held,omitempty" jsonschema_description:"Operations that wait for another sign-off because of who gains by live access."`
+	// Rebind names an application that was restored: its names are bound to the ids that they have now.
+	Rebind *Rebinding `yaml:"rebind,omitempty" json:"rebind,omitempty" jsonschema_description:"A restored application, whose names have other ids than before: whoever has a name now is taken for the one that was approved."`
+	// Rejudged names what is held because it was judged again after the ledger was lost.
+	Rejudged *RejudgedOperations `yaml:"rejudged,omitempty" json:"rejudged,omitempty" jsonschema_description:"Operations that wait because their requests were judged again after the ledger was lost."`
+	// UnsignedLedger names the end of a ledger that nobody signed yet.
+	UnsignedLedger *UnsignedLedger `yaml:"unsigned_ledger,omitempty" json:"unsigned_ledger,omitempty" jsonschema_description:"A ledger without signatures that countersign audit take-over may sign."`
+}
+
+// Rebinding names an application whose names are bound to other ids than they were verified with.
+type Rebinding struct {
+	Application string `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application that was restored."`
+	Digest      string `yaml:"digest" json:"digest" jsonschema:"minLength=16,maxLength=64,pattern=^[0-9a-f]+$" jsonschema_description:"The digest that the report of the run shows: of the names, and of their ids before and now."`
+}
+
+// RejudgedOperations names operations that are held after the ledger was lost.
+type RejudgedOperations struct {
+	Application string `yaml:"application" json:"application" jsonschema:"minLength=1,maxLength=64,pattern=^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" jsonschema_description:"The application that they change."`
+	Commit      string `yaml:"commit" json:"commit" jsonschema:"pattern=^[0-9a-f]{40}$" jsonschema_description:"The commit up to which everything was judged again, as the report of the run shows it."`
+	Digest      string `yaml:"digest" json:"digest" jsonschema:"minLength=16,maxLength=64,pattern=^[0-9a-f]+$" jsonschema_description:"The digest of what is held, as the report of the run shows it."`
+}
+
+// UnsignedLedger names the end of a ledger, as countersign audit verify prints it.
+type UnsignedLedger struct {
+	PublicKey string `yaml:"public_key" json:"public_key" jsonschema:"maxLength=200,pattern=^countersign-ledger[+][0-9a-f]{8}[+][A-Za-z0-9+/=]+$" jsonschema_description:"The public key that signs it from then on."`
+	Records   int64  `yaml:"records" json:"records" jsonschema:"minimum=1" jsonschema_description:"The number of its records."`
+	Head      string `yaml:"head" json:"head" jsonschema:"pattern=^[0-9a-f]{64}$" jsonschema_description:"The hash of the last one."`
 }
 
 // HeldOperations names operations that are held for another sign-off.

@@ -16,7 +16,13 @@ type SettingsSpec struct {
 	AllowedSigners string   `yaml:"allowed_signers,omitempty" json:"allowed_signers,omitempty" jsonschema:"maxLength=1024" jsonschema_description:"For the local forge: the file in this repository that lists whose SSH keys count (ssh-keygen's allowed signers format)."`
 	Owners         []string `yaml:"owners" json:"owners" jsonschema:"minItems=1" jsonschema_description:"Who signs off changes of settings, applications, people and policy: user:LOGIN-OR-EMAIL or team:NAME."`
 	Limits         Limits   `yaml:"limits,omitempty" json:"limits,omitempty" jsonschema_description:"The removal budget of every application that sets none of its own."`
+	Ledger         Ledger   `yaml:"ledger,omitempty" json:"ledger,omitzero" jsonschema_description:"Who signs the record of what was admitted and done."`
 	Tickets        string   `yaml:"tickets,omitempty" json:"tickets,omitempty" jsonschema:"maxLength=500" jsonschema_description:"A regular expression (RE2) that every ticket must match; given, a ticket is required."`
+}
+
+// Ledger configures the record of what was admitted and done.
+type Ledger struct {
+	PublicKey string `yaml:"public_key,omitempty" json:"public_key,omitempty" jsonschema:"maxLength=200,pattern=^countersign-ledger[+][0-9a-f]{8}[+][A-Za-z0-9+/=]+$,example=countersign-ledger+2f1c9a04+AYJz3nL1mM0m3nYt0k2kqLw5k0vYc5mVw3F1v2b9Qx7G" jsonschema_description:"The public half of the key that signs the ledger, as countersign audit new-key prints it. A run needs the private half: COUNTERSIGN_LEDGER_KEY, COUNTERSIGN_LEDGER_KEY_FILE or --ledger-key. Without a key here, the ledger is not signed."`
 }
 
 // Folders are paths from the repository's root, with slashes, without one at the end.

@@ -76,6 +76,20 @@ type Change struct {
 	// Range returns the n commits of the first-parent line that end with last. A rebase lands one pull request as
 	// several commits.
 	Range func(ctx context.Context, last string, n int) (Landing, error)
+	// Tags returns the annotated tags that name a commit, as they are at the judgement.
+	Tags func(ctx context.Context, commit string) ([]*history.Tag, error)
+	// Same reports whether the change from base to head is what the commit brought to the branch, for the first time, and
+	// why not.
+	Same func(ctx context.Context, base, head string) (same bool, why string, err error)
+}
+
+// Landed returns the earliest that the commit can have landed, in UTC.
+func (c *Change) Landed() time.Time {
+	at := c.Commit.CommittedAt
+	if c.Instant.After(at) {
+		at = c.Instant
+	}
+	return at.UTC()
 }
 
 // Pending is a change that is not merged yet.

@@ -19,6 +19,9 @@ type Publication struct {
 	Publisher string
 	// Evidence means that this preview may prove what reviewers saw: it is complete, against live state.
 	Evidence bool
+	// Lacking is why approvals of the Body can't count: it hides or leaves out who gains or loses, or something privileged.
+	// It is "" where the Body shows all of that.
+	Lacking string
 	// StatusOn is a commit that gets the statuses for rules as well: a merge queue's; "" for none.
 	StatusOn string
 	// URL leads to the run that made it; "" for none.
@@ -85,9 +88,13 @@ func PolicyStatus(p *schemas.Preview) Status {
 	return Status{PolicyStatusName, state, text}
 }
 
-// SignoffStatus returns the status that succeeds when a preview's change has the sign-offs that it needs.
-func SignoffStatus(p *schemas.Preview) Status {
+// SignoffStatus returns the status that succeeds when a preview's change has the sign-offs that it needs. lacking is
+// Publication.Lacking.
+func SignoffStatus(p *schemas.Preview, lacking string) Status {
 	state, text := StatusPending, "waits for a preview without errors"
+	if lacking != "" && (p.Verdict == schemas.VerdictReady || p.Verdict == schemas.VerdictSignoff) {
+		return Status{SignoffStatusName, state, "approvals of this preview don't count: " + lacking}
+	}
 	switch p.Verdict {
 	case schemas.VerdictNothing:
 		state, text = StatusSuccess, "nothing to sign off"

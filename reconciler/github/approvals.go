@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,7 +34,7 @@ func (v *view) approvals(ctx context.Context, e *schemas.Evidence) error {
 	}
 	for _, r := range latest(reviews, v.merged) {
 		at := r.GetSubmittedAt().Time
-		a := schemas.Approval{Person: r.GetUser().GetLogin(), AccountID: r.GetUser().GetID(), At: &at, Commit: r.GetCommitID(), Authenticated: true, Method: "review"}
+		a := schemas.Approval{Person: r.GetUser().GetLogin(), AccountID: strconv.FormatInt(r.GetUser().GetID(), 10), At: &at, Commit: r.GetCommitID(), Authenticated: true, Method: "review"}
 		if a.Why, err = v.ev.account(ctx, r.GetUser()); err != nil {
 			return err
 		}

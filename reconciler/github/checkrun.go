@@ -26,7 +26,7 @@ func (c *Client) check(ctx context.Context, p forge.Publication) error {
 	if s := forge.PolicyStatus(p.Preview); s.State != forge.StatusSuccess {
 		conclusion, title = "failure", s.Text
 	} else if p.Preview.Verdict == schemas.VerdictSignoff {
-		title = forge.SignoffStatus(p.Preview).Text
+		title = forge.SignoffStatus(p.Preview, p.Lacking).Text
 	}
 	notes := annotations(p.Preview)
 	output := &gh.CheckRunOutput{Title: &title, Summary: gh.String(p.Body), Annotations: notes[:min(len(notes), maxAnnotations)]}

@@ -19,11 +19,20 @@ const previewContext = "countersign/preview"
 // evidence of a preview is in the description of its status. Older versions published no digest of the comment.
 var described = regexp.MustCompile(`^pull request #([0-9]+), content ([0-9a-f]{64})(?:, shown ([0-9a-f]{32}))?$`)
 
+// lacking is the description of a status that takes the evidence back: the preview's comment was replaced by one that
+// doesn't show everything.
+var lacking = regexp.MustCompile(`^pull request #([0-9]+), the preview doesn't show everything$`)
+
+func describeLacking(number int) string {
+	return fmt.Sprintf("pull request #%d, the preview doesn't show everything", number)
+}
+
 func describeStatus(number int, digest, body string) string {
 	return fmt.Sprintf("pull request #%d, content %s, shown %s", number, digest, bodyDigest(body))
 }
 
-// published is one preview of a pull request: the digest of what it was of, that of the comment, and when.
+// published is one preview of a pull request: the digest of what it was of, that of the comment, and when. digest is ""
+// where it took the evidence of earlier ones back.
 type published struct {
 	digest, shown string
 	at            time.Time
@@ -58,14 +67,21 @@ func (v *view) previewed(ctx context.Context, commit string) ([]published, error
 func previews(statuses []*gh.RepoStatus, number int, publisher string) []published {
 	var out []published
 	for _, s := range statuses {
-		if s.GetContext() != previewContext || s.GetState() != "success" || !strings.EqualFold(s.GetCreator().GetLogin(), publisher) || s.CreatedAt == nil {
+		if s.GetContext() != previewContext || !strings.EqualFold(s.GetCreator().GetLogin(), publisher) || s.CreatedAt == nil {
 			continue
 		}
-		m := described.FindStringSubmatch(s.GetDescription())
+		form, digest, shown := described, "", ""
+		if s.GetState() != "success" {
+			form = lacking
+		}
+		m := form.FindStringSubmatch(s.GetDescription())
 		if m == nil || m[1] != strconv.Itoa(number) {
 			continue
 		}
-		out = append(out, published{m[2], m[3], s.GetCreatedAt().Time})
+		if s.GetState() == "success" {
+			digest, shown = m[2], m[3]
+		}
+		out = append(out, published{digest, shown, s.GetCreatedAt().Time})
 	}
 	slices.SortStableFunc(out, func(a, b published) int { return a.at.Compare(b.at) })
 	return out

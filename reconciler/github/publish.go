@@ -57,7 +57,7 @@ func (c *Client) Publish(ctx context.Context, p forge.Publication) (*forge.Publi
 		if on == "" {
 			continue
 		}
-		for _, s := range []forge.Status{forge.PolicyStatus(p.Preview), forge.SignoffStatus(p.Preview)} {
+		for _, s := range []forge.Status{forge.PolicyStatus(p.Preview), forge.SignoffStatus(p.Preview, p.Lacking)} {
 			if err := c.status(ctx, on, s, p.URL); err != nil {
 				return nil, err
 			}
@@ -69,7 +69,7 @@ func (c *Client) Publish(ctx context.Context, p forge.Publication) (*forge.Publi
 // publishEvidence publishes the status that proves what was previewed, once for each state of the head. Publishing it
 // again for the same state would void the approvals given since.
 func (c *Client) publishEvidence(ctx context.Context, p forge.Publication, last []*gh.IssueComment) error {
-	if !p.Evidence || p.Preview.Verdict == schemas.VerdictNothing {
+	if !p.Evidence && p.Lacking == "" || p.Preview.Verdict == schemas.VerdictNothing {
 		return nil
 	}
 	head, digest := p.Preview.Head, p.Preview.ContentDigest
@@ -78,6 +78,13 @@ func (c *Client) publishEvidence(ctx context.Context, p forge.Publication, last 
 		return err
 	}
 	was := previews(statuses, p.Number, p.Publisher)
+	if !p.Evidence || p.Lacking != "" {
+		// The comment shows something else than before: what was published for this head is no longer what reviewers see.
+		if len(was) == 0 || lastIs(was, "") {
+			return nil
+		}
+		return c.status(ctx, head, forge.Status{Name: previewContext, State: forge.StatusFailure, Text: describeLacking(p.Number)}, p.URL)
+	}
 	if lastIs(was, digest) && len(last) > 0 {
 		// Nothing else was head in between: the comment was about this very state before, and is as we wrote it.
 		m, ok := parseMarker(last[0].GetBody())

@@ -118,7 +118,7 @@ func (v *view) whyNotSeen(ctx context.Context, r *gh.PullRequestReview) (why str
 			why, err := v.whyNotSince(ctx, r, *before)
 			return why, *before, err
 		case before != nil:
-			return "it is not of this content: the reviewed commit's preview shows other content", shown, nil
+			return "it is not of this content: the reviewed commit's preview shows other content or not all of it", shown, nil
 		}
 		c, _, err := v.ev.client.api.Git.GetCommit(ctx, v.ev.client.owner, v.ev.client.name, commit)
 		if err != nil {

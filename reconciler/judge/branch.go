@@ -28,6 +28,9 @@ var errFound = errors.New("found")
 // that the ledger already contains are not made again.
 func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, to string) error {
 	if x.Head.Tip == to && (j.config.Anchor == "" || x.Head.Anchor == j.config.Anchor) {
+		if err := j.authenticate(ctx, l, x.Head.Anchor); err != nil {
+			return err
+		}
 		return j.checkRewritten(ctx, x, l, to)
 	}
 	reset := x.Head.Tip != "" && j.config.Anchor != "" && x.Head.Anchor != j.config.Anchor
@@ -47,11 +50,17 @@ func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, t
 			return err
 		}
 	}
+	if err := j.authenticate(ctx, l, x.Head.Anchor); err != nil {
+		return err
+	}
 	err := j.walk(ctx, x, l, to)
 	if errors.Is(err, history.ErrOffLine) {
 		// The index's tip is reachable only through another parent of a merge: the first-parent line has changed.
 		x.Reset()
 		if err = j.anchor(ctx, x, to); err == nil {
+			err = j.authenticate(ctx, l, x.Head.Anchor)
+		}
+		if err == nil {
 			err = j.walk(ctx, x, l, to)
 		}
 	}
@@ -184,25 +193,11 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 	if found == nil {
 		return ErrNoAnchor
 	}
-	files, err := j.config.Repository.Snapshot(ctx, found.Hash, settingsOnly{})
+	settings, err := j.settingsOf(ctx, found.Hash)
 	if err != nil {
 		return err
 	}
-	if len(files) != 1 || files[0].Mode != regularFile {
-		return fmt.Errorf("the anchor %s does not contain %s as a regular file", short(found.Hash), schemas.SettingsPath)
-	}
-	content, err := j.config.Repository.Blob(files[0].Blob, schemas.MaxFileBytes)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", schemas.SettingsPath, err)
-	}
-	docs, errs := strict.Decode(schemas.SettingsPath, content)
-	if err := errs.Err(); err != nil {
-		return fmt.Errorf("the settings of the anchor are invalid: %w", err)
-	}
-	settings, ok := docs[0].Value.(*schemas.Settings)
-	if !ok {
-		return fmt.Errorf("%s does not contain Settings", schemas.SettingsPath)
-	}
+	var files []history.File
 	if files, err = j.config.Repository.Snapshot(ctx, found.Hash, ControlFiles{&settings.Spec}); err != nil {
 		return err
 	}
@@ -235,6 +230,46 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 	x.Head = index.Head{Tip: found.Hash, Sequence: sequence, Anchor: found.Hash, Instant: found.CommittedAt.Unix()}
 	x.Verdicts = append(x.Verdicts, *record)
 	return nil
+}
+
+// authenticate proves that the ledger is this repository's.
+func (j *Judge) authenticate(ctx context.Context, l *ledger.Ledger, anchor string) error {
+	if j.config.Authenticate == nil {
+		return nil
+	}
+	settings, err := j.settingsOf(ctx, anchor)
+	if err != nil {
+		return err
+	}
+	return j.config.Authenticate(ctx, l, anchor, &settings.Spec)
+}
+
+// settingsOf reads the settings of the anchor.
+func (j *Judge) settingsOf(ctx context.Context, anchor string) (*schemas.Settings, error) {
+	if j.anchored.commit == anchor {
+		return j.anchored.settings, nil
+	}
+	files, err := j.config.Repository.Snapshot(ctx, anchor, settingsOnly{})
+	if err != nil {
+		return nil, err
+	}
+	if len(files) != 1 || files[0].Mode != regularFile {
+		return nil, fmt.Errorf("the anchor %s does not contain %s as a regular file", short(anchor), schemas.SettingsPath)
+	}
+	content, err := j.config.Repository.Blob(files[0].Blob, schemas.MaxFileBytes)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", schemas.SettingsPath, err)
+	}
+	docs, errs := strict.Decode(schemas.SettingsPath, content)
+	if err := errs.Err(); err != nil {
+		return nil, fmt.Errorf("the settings of the anchor are invalid: %w", err)
+	}
+	settings, ok := docs[0].Value.(*schemas.Settings)
+	if !ok {
+		return nil, fmt.Errorf("%s does not contain Settings", schemas.SettingsPath)
+	}
+	j.anchored.commit, j.anchored.settings = anchor, settings
+	return settings, nil
 }
 
 type findingList []schemas.Finding

@@ -21,6 +21,8 @@ import (
 // regularFile is the only allowed mode of a control file: not a link, executable or submodule.
 const regularFile = 0o100644
 
+const executableFile = 0o100755
+
 // file is one control file of a change, as admitted and as the change leaves it.
 type file struct {
 	path   string
@@ -152,7 +154,7 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 	if was != nil {
 		f.before = was.Admitted
 	}
-	if f.before == f.after && (after.Blob == "" || after.Mode == regularFile) {
+	if f.before == f.after && (after.Blob == "" || allowed(class, after.Mode)) {
 		if was != nil {
 			back := *was
 			back.Raw, back.Quarantine, back.Reasons = f.after, "", nil
@@ -165,9 +167,12 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 		e.fail(p, err.Error(), "")
 		return nil
 	}
-	if after.Blob != "" && after.Mode != regularFile {
+	if after.Blob != "" && !allowed(class, after.Mode) {
 		e.fail(p, "is "+modeName(after.Mode), "control files must be regular files: run git update-index --chmod=-x, or replace the link with its content")
 		return nil
+	}
+	if class == schemas.ClassAutomation {
+		return nil // its content is GitHub's to read
 	}
 	if f.before != "" {
 		if f.old, err = j.decode(e, f, f.before, false); err != nil {
@@ -182,13 +187,18 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 	return nil
 }
 
+// allowed reports whether a control file may have a mode. Scripts that workflows run are executable.
+func allowed(class schemas.FileClass, mode uint32) bool {
+	return mode == regularFile || mode == executableFile && class == schemas.ClassAutomation
+}
+
 func modeName(mode uint32) string {
 	switch mode {
 	case 0o120000:
 		return "a symbolic link"
 	case 0o160000:
 		return "a submodule"
-	case 0o100755:
+	case executableFile:
 		return "executable"
 	}
 	return fmt.Sprintf("of mode %o", mode)

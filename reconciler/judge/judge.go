@@ -29,6 +29,9 @@ type Config struct {
 	Anchor string
 	// Forge opens the forge that the settings name; nil supports only the local forge.
 	Forge func(context.Context, schemas.SettingsSpec) (signoff.Forge, error)
+	// Authenticate proves that a ledger is the one of the repository where trust starts at a commit with these settings.
+	// It is called before a verdict of the ledger is used; nil believes all.
+	Authenticate func(ctx context.Context, l *ledger.Ledger, anchor string, settings *schemas.SettingsSpec) error
 	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them in this process.
 	Isolate func(context.Context) (*exec.Cmd, error)
 	// Now is the clock.
@@ -46,8 +49,14 @@ type Judge struct {
 	// ledger is the one of the operation under way.
 	ledger  *ledger.Ledger
 	checker *strict.Checker
+	tags    tagCache
 	// described are the connectors' static descriptions.
 	described map[string]schemas.Description
+	// anchored are the settings of the anchor.
+	anchored struct {
+		commit   string
+		settings *schemas.Settings
+	}
 }
 
 // New returns a Judge. It opens nothing yet.
@@ -93,6 +102,7 @@ func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitt
 
 // openIndex opens the index and brings it to the commit, judging commits that are not judged yet.
 func (j *Judge) openIndex(ctx context.Context, l *ledger.Ledger, to string) (*index.Index, error) {
+	j.tags.forget()
 	path := filepath.Join(j.config.State, "index.db")
 	for range 5 {
 		x, err := index.Open(ctx, path)

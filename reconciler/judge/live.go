@@ -98,7 +98,7 @@ func (e *Examination) second(live Live) []schemas.Requirement {
 			if len(names) > 5 {
 				names = append(slices.Clone(names[:5]), fmt.Sprintf("%d more", len(unknown)-5))
 			}
-			out = append(out, schemas.Requirement{Code: "live-members", From: a.Spec.Owners, Count: 2,
+			out = append(out, schemas.Requirement{Code: schemas.CodeLiveMembers, From: a.Spec.Owners, Count: 2,
 				Why: fmt.Sprintf("members whom no request names and nobody is known to own gain by it: %s", strings.Join(names, ", "))})
 		}
 	}

@@ -116,6 +116,8 @@ type lookahead struct {
 	trust  *Trust
 	// known is set if the ledger contains verdicts.
 	known bool
+	// floor is the time of the ledger's last record in Unix seconds: no new verdict is made as of a time before it.
+	floor int64
 
 	// waiting are the merges that were examined and are not settled yet, oldest first; layer and head are the state of
 	// the index if each verdict is as assumed.
@@ -164,6 +166,11 @@ func (j *Judge) walk(ctx context.Context, x *index.Index, l *ledger.Ledger, to s
 	a := &lookahead{judge: j, index: x, ledger: l, limit: maxAhead, saved: j.config.Now(), slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	if _, a.known, err = l.LastAdmission(ctx); err != nil {
 		return err
+	}
+	if last, err := l.LastRecord(ctx); err != nil {
+		return err
+	} else if last.Sequence > 0 {
+		a.floor = last.Time.Unix()
 	}
 	if a.trust, err = j.readTrust(ctx, x.Layer); err != nil {
 		return err
@@ -264,7 +271,8 @@ func (a *lookahead) begin(ctx context.Context, p *prepared) error {
 	c := p.commit
 	w := &waiting{prepared: p, head: a.head, admits: true, verdict: make(chan struct{})}
 	w.head.Tip, w.head.Sequence = c.Hash, a.head.Sequence+1
-	// The pusher chooses commit dates, so the time is never before the previous commit's and never ahead of the clock.
+	// The pusher chooses commit dates, so the time is never before the previous commit's and never ahead of the clock;
+	// for a new verdict it isn't before the ledger's last record either.
 	w.head.Instant = min(max(a.head.Instant, c.CommittedAt.Unix()), a.judge.now().Unix())
 	if err := a.examine(ctx, w); err != nil {
 		return fmt.Errorf("commit %s: %w", short(c.Hash), err)
@@ -282,13 +290,17 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 		close(w.verdict)
 		return nil
 	}
-	now := time.Unix(w.head.Instant, 0).UTC()
-	in := proposal{changes: c.Changes, decoded: w.decoded, sequence: w.head.Sequence, now: now}
+	in := proposal{changes: c.Changes, decoded: w.decoded, sequence: w.head.Sequence}
 	if a.known {
 		if w.record, in.known, err = a.ledger.Admission(ctx, c.Hash); err != nil {
 			return err
 		}
 	}
+	if !in.known {
+		w.head.Instant = min(max(w.head.Instant, a.floor), a.judge.now().Unix())
+	}
+	now := time.Unix(w.head.Instant, 0).UTC()
+	in.now = now
 	if w.examination, err = a.judge.examine(ctx, a.layer, a.trust, in); err != nil {
 		return err
 	}

@@ -70,7 +70,7 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		}
 	}
 	for _, f := range e.files {
-		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners {
+		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners || f.class == schemas.ClassAutomation {
 			in.ControlFiles = append(in.ControlFiles, f.path)
 			continue
 		}
@@ -110,8 +110,13 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 					touch(v.Name)
 				}, nil, nil, func(v schemas.Control) {
 					// An Acknowledgement of held operations is signed off as they would be.
-					if a, ok := v.(*schemas.AcknowledgementSpec); ok && a.Held != nil {
-						touch(a.Held.Application)
+					if a, ok := v.(*schemas.AcknowledgementSpec); ok {
+						if a.Held != nil {
+							touch(a.Held.Application)
+						}
+						if a.Rebind != nil { // and one that rebinds an application by that application's owners
+							touch(a.Rebind.Application)
+						}
 					}
 				})
 			in.Change = append(in.Change, c)

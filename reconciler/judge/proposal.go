@@ -79,7 +79,7 @@ func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head st
 func (e *Examination) Files() []schemas.FileChange {
 	out := []schemas.FileChange{}
 	for _, f := range e.files {
-		out = append(out, schemas.FileChange{Path: f.path, Before: f.before, After: f.after})
+		out = append(out, schemas.FileChange{Path: f.path, Before: f.before, After: f.after, Class: f.class})
 	}
 	return out
 }

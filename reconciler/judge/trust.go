@@ -67,7 +67,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	var data map[string]any
 	var signers []byte
 	for _, f := range files {
-		if f.Admitted == "" {
+		if f.Admitted == "" || f.Class == string(schemas.ClassAutomation) {
 			continue
 		}
 		content, err := j.config.Repository.Blob(f.Admitted, schemas.MaxFileBytes)

@@ -35,13 +35,22 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 	}
 	decision.Required = append(decision.Required, e.second(live)...)
 	v := signoff.Judge(signoff.JudgeInput{
-		Evidence: ev, Required: decision.Required, Beneficiaries: people, UnknownBeneficiaries: unknown, Directory: e.trust.Directory, Now: now,
+		Evidence: ev, Required: decision.Required, Beneficiaries: people, UnknownBeneficiaries: unknown, Directory: e.trust.Directory, Owners: e.owners(), Now: now,
 	})
 	for _, d := range decision.Denials {
 		v.Admitted = false
 		v.Reasons = append(v.Reasons, strings.TrimSpace(fmt.Sprintf("%s denies: %s %s", d.Code, d.Msg, at(d))))
 	}
 	return &Judgement{Verdict: v, Decision: &decision}, nil
+}
+
+// owners returns the owners, in the base, of the applications that the change touches.
+func (e *Examination) owners() map[string][]string {
+	out := map[string][]string{}
+	for name, app := range e.trust.Applications {
+		out[name] = app.Spec.Owners
+	}
+	return out
 }
 
 func at(d schemas.RuleResult) string {
@@ -92,8 +101,9 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 		record.Reasons = append(record.Reasons, "could not read its commits: "+p.mergedErr.Error())
 		return nil
 	}
-	ev, err := e.trust.forge.Evidence(ctx, signoff.Change{Commit: c, Merged: p.merged, Digest: e.Digest, Instant: now,
-		Directory: e.trust.peopleOf(j), Clone: j.clone(&e.trust.Settings.Spec, c.Parent, e.changes, e.Digest), Range: j.rangeOf(&e.trust.Settings.Spec)})
+	change := j.change(e.trust, p, e.Digest)
+	change.Instant, change.Clone = now, j.clone(&e.trust.Settings.Spec, c.Parent, e.changes, e.Digest)
+	ev, err := e.trust.forge.Evidence(ctx, change)
 	if err != nil {
 		return fmt.Errorf("read its approvals: %w", err)
 	}

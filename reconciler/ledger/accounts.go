@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/countersign/countersign/schemas"
@@ -15,8 +15,9 @@ func (l *Ledger) Account(ctx context.Context, login string) (id int64, err error
 		return 0, nil
 	}
 	// An underscore in a login matches any character here; the records are decoded to be sure.
-	rows, err := l.db.QueryContext(ctx, `SELECT body FROM records WHERE type = ? AND body LIKE ? ORDER BY sequence`,
-		string(schemas.RecordAdmission), `%"person":"`+strings.ReplaceAll(login, "%", "_")+`"%`)
+	name := strings.ReplaceAll(login, "%", "_") + `"%`
+	rows, err := l.db.QueryContext(ctx, `SELECT body FROM records WHERE type = ? AND (body LIKE ? OR body LIKE ?) ORDER BY sequence`,
+		string(schemas.RecordAdmission), `%"text":"`+name, `%"person":"`+name)
 	if err != nil {
 		return 0, fmt.Errorf("look for the account of %s: %w", login, err)
 	}
@@ -31,15 +32,15 @@ func (l *Ledger) Account(ctx context.Context, login string) (id int64, err error
 			return 0, err
 		}
 		var r schemas.Record
-		if err := json.Unmarshal([]byte(body), &r); err != nil {
+		if err := decode([]byte(body), &r); err != nil {
 			return 0, fmt.Errorf("read the sign-offs of %s: %w", login, err)
 		}
 		if r.Admission == nil || r.Admission.Evidence == nil {
 			continue
 		}
 		for _, a := range r.Admission.Evidence.Approvals {
-			if a.Counts && a.AccountID != 0 && strings.EqualFold(a.Person, login) {
-				return a.AccountID, nil
+			if a.Counts && a.AccountID != "" && strings.EqualFold(a.Person, login) {
+				return strconv.ParseInt(a.AccountID, 10, 64)
 			}
 		}
 	}

@@ -2,12 +2,13 @@ package ledger
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"iter"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -19,9 +20,11 @@ type Batch struct {
 	// First and Last are sequences, Head is the hash of the last record.
 	First, Last int64
 	Head        string
-	// Lines are the records, each the canonical JSON (RFC 8785) that its hash is the SHA-256 of. The field previous of
-	// the one after is that hash.
+	// Lines are the records, each in canonical JSON (RFC 8785). A record's hash, which the field previous of the one after
+	// has, is the SHA-256 of that without the member personal.
 	Lines []string
+	// Note is the signed note of the head; "" for a ledger that isn't signed.
+	Note string
 }
 
 // body is a record as it is kept.
@@ -32,7 +35,7 @@ type body struct {
 
 // encoded chains the records on to the last one and encodes them, one ahead of the other, in a goroutine of its
 // own: it takes about as long as SQLite does. A record may be read once its body came. Call stop at the end.
-func encoded(records []schemas.Record, last int64, previous string, now time.Time) (bodies <-chan body, stop func()) {
+func encoded(records []schemas.Record, last int64, previous string, now time.Time, random io.Reader) (bodies <-chan body, stop func()) {
 	out, done := make(chan body, 64), make(chan struct{})
 	go func() {
 		defer close(out)
@@ -40,13 +43,13 @@ func encoded(records []schemas.Record, last int64, previous string, now time.Tim
 			r := &records[i]
 			last++
 			r.APIVersion, r.Sequence, r.Time, r.Previous, r.Hash = schemas.APIVersion, last, now, previous, ""
-			b, err := bodyOf(r)
+			hashed, kept, err := bodyOf(r, random)
 			if err == nil {
-				r.Hash = hashOf(b)
+				r.Hash = hashText(hashed)
 				previous = r.Hash
 			}
 			select {
-			case out <- body{string(b), err}:
+			case out <- body{string(kept), err}:
 			case <-done:
 				return
 			}
@@ -66,6 +69,11 @@ func encoded(records []schemas.Record, last int64, previous string, now time.Tim
 // in. When it returns without error they are on the disk; with one, none of them is, unless it was the
 // commit itself that failed. The records given are left as they are.
 func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schemas.Record, error) {
+	return l.add(ctx, l.config.Key, l.maySign, records)
+}
+
+// add is Append with the key that signs the head, and with what allows to go on from the last record.
+func (l *Ledger) add(ctx context.Context, key *seal.Key, may permission, records []schemas.Record) ([]schemas.Record, error) {
 	if len(records) == 0 {
 		return nil, nil
 	}
@@ -86,7 +94,11 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 		if err := w.tx.QueryRowContext(ctx, `SELECT sequence, hash FROM head`).Scan(&last, &previous); err != nil {
 			return fmt.Errorf("read the head: %w", err)
 		}
-		bodies, stop := encoded(out, last, previous, l.config.nowUTC())
+		origin, err := may(ctx, w, last, previous)
+		if err != nil {
+			return err
+		}
+		bodies, stop := encoded(out, last, previous, l.config.nowUTC(), l.config.Random)
 		defer stop()
 		batch := Batch{First: last + 1}
 		for i := range out {
@@ -102,7 +114,9 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 				batch.Lines = append(batch.Lines, b.text)
 			}
 		}
-		w.exec(ctx, `UPDATE head SET sequence = ?, hash = ?`, last, previous)
+		if batch.Note, err = l.sign(ctx, w, key, seal.Head{Origin: origin, Sequence: last, Hash: previous}); err != nil {
+			return err
+		}
 		if l.config.Replicate == nil || w.err != nil {
 			return nil
 		}
@@ -118,9 +132,9 @@ func (l *Ledger) Append(ctx context.Context, records ...schemas.Record) ([]schem
 // ErrForeignRecord means that a record made elsewhere does not follow the last one here.
 var ErrForeignRecord = errors.New("the record does not follow the last one of this ledger")
 
-// Import adds records that were made elsewhere, as Batch has them, in one transaction. Lines that are here already
-// must be the same ones; the rest must follow. After an error, nothing was added.
-func (l *Ledger) Import(ctx context.Context, lines iter.Seq2[string, error]) error {
+// Import adds records that were made elsewhere, as Batch has them, in one transaction, with the note of the last one's
+// head. Lines that are here already must be the same ones; the rest must follow. After an error, nothing was added.
+func (l *Ledger) Import(ctx context.Context, lines iter.Seq2[string, error], note string) error {
 	if l.config.ReadOnly || l.db == nil {
 		return ErrReadOnly
 	}
@@ -136,7 +150,7 @@ func (l *Ledger) Import(ctx context.Context, lines iter.Seq2[string, error]) err
 				return err
 			}
 			var r schemas.Record
-			if err := json.Unmarshal([]byte(line), &r); err != nil {
+			if err := decode([]byte(line), &r); err != nil {
 				return fmt.Errorf("after record %d: a line is not a record: %w: %w", last, err, ErrForeignRecord)
 			}
 			hash := hashOf([]byte(line))
@@ -159,7 +173,7 @@ func (l *Ledger) Import(ctx context.Context, lines iter.Seq2[string, error]) err
 			w.derive(ctx, &r)
 		}
 		if last > from {
-			w.exec(ctx, `UPDATE head SET sequence = ?, hash = ?`, last, previous)
+			l.head(ctx, w, last, previous, note)
 		}
 		return nil
 	})
@@ -196,6 +210,14 @@ func Check(r *schemas.Record) error {
 	case schemas.RecordVerification:
 		if r.Operation == nil || r.Verification == nil {
 			missing = "operation or verification"
+		}
+	case schemas.RecordKey:
+		if r.Key == nil || r.Key.PublicKey == "" {
+			missing = "key"
+		}
+	case schemas.RecordRestart:
+		if r.Restart == nil || r.Restart.Commit == "" {
+			missing = "restart"
 		}
 	case schemas.RecordFinding:
 		if r.Finding == nil {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/rand"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -32,7 +33,7 @@ func BenchmarkBody(b *testing.B) {
 	records := outcomes(100)
 	for b.Loop() {
 		for i := range records {
-			if _, err := bodyOf(&records[i]); err != nil {
+			if _, _, err := bodyOf(&records[i], rand.Reader); err != nil {
 				b.Fatal(err)
 			}
 		}

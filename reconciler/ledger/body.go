@@ -6,25 +6,33 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/schemas"
 )
 
-// unhashed is a record without its hash: the field here hides that of the record.
+// unhashed is a record without its hash and without what is added as it is kept: the fields here hide those of the record.
 type unhashed struct {
 	schemas.Record
-	Hash any `json:"hash,omitempty"`
+	Hash        any `json:"hash,omitempty"`
+	Commitments any `json:"commitments,omitempty"`
+	Personal    any `json:"personal,omitempty"`
 }
 
-// bodyOf is the text that is hashed and kept: the canonical JSON (RFC 8785) of a record without its hash.
-func bodyOf(r *schemas.Record) ([]byte, error) {
-	return canonical(unhashed{Record: *r})
+// bodyOf is the text that is hashed, and the one that is kept: the canonical JSON (RFC 8785) of a record without its hash,
+// with commitments in the place of texts that name a person, and the same with these texts beside it.
+func bodyOf(r *schemas.Record, random io.Reader) (hashed, kept []byte, err error) {
+	plain, err := canonical(unhashed{Record: *r})
+	if err != nil {
+		return nil, nil, err
+	}
+	return commit(plain, personalTexts(r), random)
 }
 
-func hashOf(body []byte) string {
-	sum := sha256.Sum256(body)
+func hashText(text []byte) string {
+	sum := sha256.Sum256(text)
 	return hex.EncodeToString(sum[:])
 }
 

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"math"
@@ -69,7 +70,7 @@ func TestBodyOf(t *testing.T) {
 	t.Parallel()
 	r := schemas.Record{APIVersion: schemas.APIVersion, Sequence: 2, Time: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), Type: schemas.RecordFinding,
 		Note: "n", Previous: "00", Hash: "must not be in it"}
-	got, err := bodyOf(&r)
+	got, _, err := bodyOf(&r, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func TestBodyOf(t *testing.T) {
 func TestBodyRefusesInexactNumbers(t *testing.T) {
 	t.Parallel()
 	r := schemas.Record{Type: schemas.RecordIntent, Planned: []schemas.Operation{{ID: "x", After: map[string]any{"limit": int64(1) << 60}}}}
-	if _, err := bodyOf(&r); !errors.Is(err, schemas.ErrInexact) {
+	if _, _, err := bodyOf(&r, rand.Reader); !errors.Is(err, schemas.ErrInexact) {
 		t.Errorf("bodyOf() error %v, want %v", err, schemas.ErrInexact)
 	}
 	if !strings.HasPrefix(hashOf(nil), "e3b0c442") {

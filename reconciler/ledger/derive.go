@@ -292,7 +292,7 @@ func (w *writer) fill(ctx context.Context, q querier) error {
 			return err
 		}
 		var r schemas.Record
-		if err := json.Unmarshal(body, &r); err != nil {
+		if err := decode(body, &r); err != nil {
 			return fmt.Errorf("record %d is damaged: %w", sequence, err)
 		}
 		if hashOf(body) != hash || r.Previous != previous || r.Sequence != sequence {

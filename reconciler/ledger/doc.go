@@ -7,16 +7,19 @@
 //
 // # What the chain proves
 //
-// A record's hash is the SHA-256 of its canonical JSON (RFC 8785) without the field hash; previous is the hash of the
-// previous record, and "" in the first. Anyone who can write the file can build another chain, or cut off its end: no
-// file can prove by itself that it is complete. So every export prints the head and the number of records; keep them
-// elsewhere, and give them to Verify later. A file beside the database wouldn't help: anyone who can write one can write
-// the other.
+// A record's hash is the SHA-256 of its canonical JSON (RFC 8785) without the fields hash and personal; previous is the
+// hash of the previous record, and "" in the first. Anyone who can write the file can build another chain. So the head is
+// signed with the operator's key (package seal), which isn't where the ledger is. Anyone can put an older ledger back,
+// with its signature, or remove it: no file can prove by itself that it is complete. So the last head is also left with a
+// witness outside of it (Check), and every export prints the head and the number of records.
+//
+// Prove recomputes every hash. It remembers, in a file beside the database, how the database was when that was done, and
+// does it again when the database was changed by anybody else.
 //
 // # Secrets
 //
 // Operations contain no secrets: connectors take them by reference, and a secret payload isn't an attribute. The ledger
 // records what it is given and can't tell a secret from other text.
 //
-// It may import schemas.
+// It may import ledger/seal and schemas.
 package ledger

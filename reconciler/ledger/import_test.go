@@ -51,7 +51,7 @@ func TestImportIsTheSameLedger(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time changes nothing
-		if err := l.Import(t.Context(), lines(text)); err != nil {
+		if err := l.Import(t.Context(), lines(text), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -59,11 +59,11 @@ func TestImportIsTheSameLedger(t *testing.T) {
 	if err != nil || rep.Records != 3 || len(rep.Problems) > 0 {
 		t.Errorf("Verify = %+v, %v", rep, err)
 	}
-	other := strings.Replace(text, `"message":"m"`, `"message":"n"`, 1)
+	other := strings.Replace(text, `"code":"x"`, `"code":"y"`, 1)
 	if other == text {
 		t.Fatal("the second record is not there")
 	}
-	if err := l.Import(t.Context(), lines(other)); !errors.Is(err, ledger.ErrForeignRecord) {
+	if err := l.Import(t.Context(), lines(other), ""); !errors.Is(err, ledger.ErrForeignRecord) {
 		t.Errorf("another second record: %v", err)
 	}
 	if err := l.Close(); err != nil {
@@ -85,7 +85,7 @@ func FuzzImport(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ierr := l.Import(t.Context(), lines(text))
+		ierr := l.Import(t.Context(), lines(text), "")
 		rep, err := l.Verify(t.Context(), ledger.VerifyOptions{ChainOnly: true})
 		if err != nil {
 			t.Fatal(err)

@@ -2,25 +2,30 @@ package ledger
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"modernc.org/sqlite" // also the driver "sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 )
 
 const (
 	// applicationID marks a file as a ledger ("cslg"), so that no other database is ever written to.
 	applicationID = 0x63736c67
 	// layoutVersion is the version of records and head. A file of a later one is not touched.
-	layoutVersion = 1
+	layoutVersion = 2
 	// derivedVersion is the version of the derived tables. They are rebuilt when it differs.
 	derivedVersion = 3
 	// unfulfilled is the version before anybody outside was asked for anything: the tables are the same but for that
@@ -42,6 +47,7 @@ CREATE TABLE head (one INTEGER PRIMARY KEY CHECK (one = 1), sequence INTEGER NOT
 INSERT INTO head VALUES (1, 0, '');
 CREATE TRIGGER head_grows BEFORE UPDATE ON head WHEN NEW.sequence <= OLD.sequence BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 CREATE TRIGGER head_stays BEFORE DELETE ON head BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
+CREATE TABLE signature (one INTEGER PRIMARY KEY CHECK (one = 1), note TEXT NOT NULL);
 CREATE TABLE derived (one INTEGER PRIMARY KEY CHECK (one = 1), version INTEGER NOT NULL);
 INSERT INTO derived VALUES (1, 0);
 `
@@ -55,8 +61,12 @@ type Config struct {
 	// Replicate keeps records elsewhere before they are kept here: records that it cannot keep are not appended. It is
 	// never behind this file, and may be ahead by the records of one Append, which Import adds. nil is nowhere.
 	Replicate func(context.Context, Batch) error
+	// Key signs each head; nil leaves a ledger unsigned, and appends nothing to a signed one.
+	Key *seal.Key
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
+	// Random salts commitments; nil is crypto/rand.
+	Random io.Reader
 	// Logger takes warnings; nil discards them.
 	Logger *slog.Logger
 }
@@ -70,6 +80,11 @@ type Ledger struct {
 	db     *sql.DB // nil for a read-only ledger without a file
 	// derived is the version of the tables.
 	derived int
+	// origin is the commit where trust in the ledger's repository starts, once it is known.
+	origin atomic.Value
+	// proven means that every record was proven since the file was last written by somebody else, written that records were
+	// added since.
+	proven, written atomic.Bool
 }
 
 var (
@@ -88,6 +103,9 @@ func Open(ctx context.Context, c Config) (*Ledger, error) {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
@@ -145,6 +163,11 @@ func (l *Ledger) open(ctx context.Context) error {
 			return err
 		}
 		if err := l.write(ctx, create); err != nil {
+			return err
+		}
+	}
+	if version == 1 && !l.config.ReadOnly {
+		if err := l.write(ctx, beginSigning); err != nil {
 			return err
 		}
 	}
@@ -211,7 +234,13 @@ func (l *Ledger) Close() error {
 	if l.db == nil {
 		return nil
 	}
-	return l.db.Close()
+	if err := l.db.Close(); err != nil {
+		return err
+	}
+	if l.proven.Load() && l.written.Load() {
+		l.leaveMark()
+	}
+	return nil
 }
 
 // write calls fn in a transaction that holds the write lock.
@@ -227,6 +256,7 @@ func (l *Ledger) write(ctx context.Context, fn func(context.Context, *writer) er
 	}
 	if err == nil {
 		if err = tx.Commit(); err == nil {
+			l.written.Store(true)
 			return nil
 		}
 		err = fmt.Errorf("commit: %w", err)

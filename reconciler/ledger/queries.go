@@ -39,7 +39,7 @@ func (l *Ledger) admission(ctx context.Context, query string, args ...any) (*sch
 	}
 	var r schemas.Record
 	if err == nil {
-		err = json.Unmarshal([]byte(body), &r)
+		err = decode([]byte(body), &r)
 	}
 	if err != nil {
 		return nil, false, fmt.Errorf("read a verdict: %w", err)
@@ -203,7 +203,7 @@ JOIN records b ON b.sequence = r.sequence LEFT JOIN records e ON e.sequence = r.
 			return err
 		}
 		var r schemas.Record
-		if err := json.Unmarshal(begin, &r); err != nil {
+		if err := decode(begin, &r); err != nil {
 			return err
 		}
 		found = true
@@ -212,7 +212,7 @@ JOIN records b ON b.sequence = r.sequence LEFT JOIN records e ON e.sequence = r.
 			return nil
 		}
 		var e schemas.Record
-		if err := json.Unmarshal(end, &e); err != nil {
+		if err := decode(end, &e); err != nil {
 			return err
 		}
 		out.Ended, out.EndedAt, out.Counts = true, e.Time, e.RunInfo.Counts
@@ -258,4 +258,24 @@ FROM removals WHERE application = ? AND time >= ?`, application, ceil(since).For
 		return Counts{}, fmt.Errorf("count the removals from %s: %w", application, err)
 	}
 	return c, nil
+}
+
+// LastRecord returns the last record's sequence, hash and time alone; the zero Record for an empty ledger.
+func (l *Ledger) LastRecord(ctx context.Context) (schemas.Record, error) {
+	var r schemas.Record
+	if l.db == nil {
+		return r, nil
+	}
+	var at string
+	err := l.db.QueryRowContext(ctx, `SELECT sequence, hash, time FROM records ORDER BY sequence DESC LIMIT 1`).Scan(&r.Sequence, &r.Hash, &at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, nil
+	}
+	if err == nil {
+		r.Time, err = time.Parse(timeKey, at)
+	}
+	if err != nil {
+		return r, fmt.Errorf("read the ledger's last record: %w", err)
+	}
+	return r, nil
 }

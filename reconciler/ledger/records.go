@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,7 +38,7 @@ func (l *Ledger) Records(ctx context.Context, f Filter, fn func(schemas.Record) 
 	from := max(f.FromSequence, 1)
 	for {
 		var batch []schemas.Record
-		err := stream(ctx, l.db, ` WHERE sequence >= ?`+where+` ORDER BY sequence LIMIT ?`, append(append([]any{from}, args...), page), func(r schemas.Record) error {
+		err := stream(ctx, l.db, ` WHERE sequence >= ?`+where+` ORDER BY sequence LIMIT ?`, append(append([]any{from}, args...), page), decode, func(r schemas.Record) error {
 			batch = append(batch, r)
 			return nil
 		})
@@ -90,8 +89,8 @@ func (f Filter) where() (string, []any) {
 
 func ceil(t time.Time) time.Time { return t.UTC().Add(time.Microsecond - 1).Truncate(time.Microsecond) }
 
-// stream calls fn for records as they are read. fn must not use q.
-func stream(ctx context.Context, q querier, rest string, args []any, fn func(schemas.Record) error) error {
+// stream calls fn for records as they are read, by decode. fn must not use q.
+func stream(ctx context.Context, q querier, rest string, args []any, decode func([]byte, any) error, fn func(schemas.Record) error) error {
 	return rows(ctx, q, `SELECT sequence, hash, body FROM records`+rest, args, func(s *sql.Rows) error {
 		var hash string
 		var body sql.RawBytes
@@ -100,7 +99,7 @@ func stream(ctx context.Context, q querier, rest string, args []any, fn func(sch
 			return err
 		}
 		var r schemas.Record
-		if err := json.Unmarshal(body, &r); err != nil {
+		if err := decode(body, &r); err != nil {
 			return fmt.Errorf("record %d is damaged: %w", sequence, err)
 		}
 		r.Sequence, r.Hash = sequence, hash

@@ -61,7 +61,8 @@ type Input struct {
 	// Normalize is the connector's pure Normalize; nil leaves states as they are.
 	Normalize func(schemas.State) (schemas.State, error)
 	// Targets are what the application answered about the targets that are to be granted, and about the Lookups of a
-	// Diff before; a name that is missing does not exist. Nil means that nobody asked: every target is taken to exist.
+	// Diff before; a name that is missing, or has no items, does not exist. Nil means that nobody asked: every target is
+	// taken to exist.
 	Targets map[schemas.Name][]schemas.Item
 	// Baseline tells what was seen to be as desired before. Nil knows nothing.
 	Baseline func(item string) (schemas.BaselineItem, bool)
@@ -77,9 +78,13 @@ type Result struct {
 	Settled []schemas.BaselineItem
 	// Tokens are the tokens that the plan's operations settle, by operation id.
 	Tokens map[string]string
-	// Lookups are targets of revokes that took nothing and were never verified: whether they exist decides. A Diff with
-	// Targets has none.
+	// Lookups are targets whose existence decides, of revokes that took nothing and were never verified, and whose ids do,
+	// for Rebound. A Diff with the answers in Targets has none.
 	Lookups []schemas.Name
+	// OtherIDs counts the names that have another id than they were verified with, so that nothing is given to them.
+	// Rebound is then what the baseline would be with the ids of today's names.
+	OtherIDs int
+	Rebound  []Rebound
 	// Shrunken means that most of what was there at the last verification is gone from the live state.
 	Shrunken bool
 }
@@ -113,6 +118,9 @@ func diff(in Input, owned bool) Result {
 		}
 	}
 	d.unmanaged(spoken)
+	if d.out.OtherIDs > 0 {
+		d.rebinding()
+	}
 	d.findUnread()
 	d.depend()
 	d.brake()

@@ -191,6 +191,28 @@ func TestDiff(t *testing.T) {
 		{"another identity that lost the grant", targets(user("user/x", "8", "")), []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a"},
 			[]string{"grant role/a user/x MEMBER, drift, held: identity"}},
 
+		// A restored application, in which every name has another id.
+		{"a restore, the roles alone", nil, []string{"C role/a", "A role/a +user/x", "run", "live role/a#99", "rebind user/x"}, []string{"grant role/a user/x MEMBER, request"}},
+		{"a restore with its members", nil, []string{"C role/a", "live role/a#5 user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a#99 user/x:MEMBER#8", "rebind"}, []string{}},
+		{"a restore without its members", targets(user("user/x", "8", "")), []string{"live role/a#5 user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a#99", "rebind user/x#8"},
+			[]string{"grant role/a user/x MEMBER, request"}},
+		{"a restore without one of the members", targets(), []string{"live role/a#5 user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a#99", "rebind"},
+			[]string{"grant role/a user/x MEMBER, drift, held: target", "! target-vanished role/a"}},
+		{"a restore without one who comes later", targets(user("user/x", "9", "")), []string{"live role/a#5 user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a#99", "rebind"},
+			[]string{"grant role/a user/x MEMBER, drift, held: identity"}},
+		{"a revoke of one who is gone after a restore", func(w *world) {
+			targets()(w)
+			w.desc.NativeIDs = true
+		}, []string{"live role/a#5 user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a#99", "rebind", "A role/a -user/x"},
+			[]string{"! unverifiable role/a"}},
+		{"a change by hand beside a restore", targets(user("user/y", "7", "")), []string{"live role/a#5 user/y:MEMBER#7", "A role/a +user/y", "run",
+			"live role/b#5 user/z:MEMBER#9", "A role/b +user/z", "run", "live role/b#6 user/z:MEMBER#9", "live role/a#5", "rebind user/y#7"}, []string{"grant role/a user/y MEMBER, drift"}},
+		{"a restore that reuses the ids of others", nil, []string{"C role/a", "C role/b", "live role/a#5 user/x:MEMBER#7", "live role/b#6 user/y:MEMBER#8", "A role/a +user/x", "A role/b +user/y", "run",
+			"live role/a#6 user/x:MEMBER#8", "live role/b#5 user/y:MEMBER#7", "rebind", "A role/a -user/x"}, []string{"revoke role/a user/x MEMBER, request"}},
+		{"a removal before a restore that gives its id to another", targets(user("user/x", "8", "")), []string{"live role/a#5 user/x:MEMBER#7", "A role/a +user/x", "run", "A role/a -user/x", "run",
+			"live role/a#6 user/y:MEMBER#7", "rebind user/x#8"}, []string{"unmanaged role/a user/y MEMBER"}},
+		{"a deletion after a restore", nil, []string{"C role/a", "run", "live role/a#99", "D role/a", "rebind"}, []string{"delete role/a, request"}},
+
 		// Names that change while the id stays.
 		{"a grant of a renamed user is in force", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/y:MEMBER#7"}, []string{"! renamed role/a"}},
 		{"a grant of a user that became a group", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a guest/x:MEMBER#7"}, []string{"! renamed role/a"}},

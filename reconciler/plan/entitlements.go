@@ -185,6 +185,7 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 		case base.NativeID != "" && have.TargetID != "" && base.NativeID != have.TargetID && !d.assert.changed(base, known, present, e.Documents):
 			d.find(c.Name, e.Documents, schemas.SeverityError, "other-id", fmt.Sprintf("%s had id %s when %s was verified and has %s now", e.Target, base.NativeID, key, have.TargetID),
 				"approve it again in a new request, or revoke it")
+			d.out.OtherIDs++
 		default:
 			d.settle(name, present, e.Documents, have.TargetID, base, known)
 			for _, written := range it.form.written(e.Target, e.Privilege) {

@@ -82,6 +82,9 @@ func (d *differ) identify(it *subject) bool {
 	}
 	it.identity = !it.renamed && it.known && !hasWord(it.base.Token, absent) && it.base.NativeID != "" && it.found.NativeID != "" && it.base.NativeID != it.found.NativeID &&
 		(c.Existence != Present || !d.assert.changed(it.base, it.known, present, c.Documents))
+	if it.identity {
+		d.out.OtherIDs++
+	}
 	if it.identity && (c.Existence == Present || c.Existence == Unspecified) {
 		d.find(c.Name, docs, schemas.SeverityError, "other-id", fmt.Sprintf("%s had id %s when it was verified and has %s now", c.Name, it.base.NativeID, it.found.NativeID),
 			"find out who replaced it, and approve it again with a ConnectionCreation")
@@ -219,6 +222,7 @@ func (d *differ) holdRenamed(op *schemas.Operation, it *subject) {
 
 func (d *differ) holdIdentity(op *schemas.Operation, identity bool, was, is string) {
 	if identity {
+		d.out.OtherIDs++
 		op.Hold = schemas.HoldIdentity
 		op.HoldReason = fmt.Sprintf("the name had id %s when it was verified and has %s now: approve it again in a new request", was, is)
 		op.HoldExplained = true

@@ -178,6 +178,9 @@ func (d *differ) revoke(it *subject, t *Tombstone, live *edges) {
 	}
 	if len(wanted) == 0 && len(goes) == 0 {
 		// The target as such isn't in force, and some of its parts are.
+		if lost(id) {
+			id = ""
+		}
 		d.take(it, t, it.found, &schemas.Entitlement{Target: t.Target, TargetID: id, Privilege: t.Privilege}, base, known)
 	}
 }
@@ -228,7 +231,7 @@ func (d *differ) gone(it *subject, t *Tombstone, base schemas.BaselineItem, know
 // found reports whether a removal that takes nothing has a target. A name that was verified before needs no look-up,
 // unless the application has ids and none was remembered: then nobody can tell who had the access.
 func (d *differ) found(it *subject, t *Tombstone, base schemas.BaselineItem, known bool) bool {
-	forgotten := d.in.Description.NativeIDs && known && hasWord(base.Token, present) && base.NativeID == "" && t.TargetID == "" &&
+	forgotten := d.in.Description.NativeIDs && known && hasWord(base.Token, present) && (base.NativeID == "" || lost(base.NativeID)) && t.TargetID == "" &&
 		it.info.membership(t.Target.Type)
 	if d.owned || !forgotten && (known || !t.Revoked) || it.info.target(t.Target.Type) == nil {
 		return true

@@ -12,7 +12,7 @@ func RememberedID(c *Connection, baseline func(item string) (schemas.BaselineIte
 	if c.SourceID != "" || baseline == nil {
 		return c.SourceID
 	}
-	if base, known := baseline(ConnectionItem(c.Name)); known && !hasWord(base.Token, absent) {
+	if base, known := baseline(ConnectionItem(c.Name)); known && !hasWord(base.Token, absent) && !lost(base.NativeID) {
 		return base.NativeID
 	}
 	return ""

@@ -133,6 +133,24 @@ func (w *world) step(s string) {
 		w.run()
 	case "forget":
 		clear(w.baseline)
+	case "rebind": // what an owner's Acknowledgement after a restore does; the arguments are who exists: type/name#id
+		in := w.input()
+		in.Targets = map[schemas.Name][]schemas.Item{}
+		for _, s := range f[1:] {
+			s, id, _ := strings.Cut(s, "#")
+			in.Targets[name(s)] = []schemas.Item{{Name: name(s), NativeID: id}}
+		}
+		for res := plan.Diff(in); ; res = plan.Diff(in) {
+			if len(res.Lookups) == 0 {
+				for _, r := range res.Rebound {
+					w.baseline[r.Item] = r.BaselineItem
+				}
+				return
+			}
+			for _, n := range res.Lookups {
+				in.Targets[n] = nil // nobody has that name
+			}
+		}
 	case "live":
 		if gone, ok := strings.CutPrefix(f[1], "-"); ok {
 			w.drop(name(gone))

@@ -152,6 +152,9 @@ func sameJSON(a, b any) bool { return canonical(a) == canonical(b) }
 // structured reports whether an attribute is better shown by its differences than as a value.
 func structured(before, after any) bool {
 	for _, v := range []any{before, after} {
+		if s, ok := v.(string); ok && len(s) > maxDifference {
+			return true
+		}
 		switch parsed(v).(type) {
 		case map[string]any, []any:
 			if len(canonical(v)) > longValue {

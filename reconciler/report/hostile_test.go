@@ -156,6 +156,10 @@ func checkHostile(t *testing.T, name string, hostile any, plain, markdown string
 		if g, w := ownMarks.FindString(l), ownMarks.FindString(want[i]); g != w {
 			t.Errorf("%s: line begins with %q, want %q: %q", name, g, w, l)
 		}
+		// A pipe ends a table's cell inside code as well.
+		if g, w := strings.Count(l, "|"), strings.Count(want[i], "|"); strings.HasPrefix(l, "|") && g != w {
+			t.Errorf("%s: a row with %d pipes, want %d: %q", name, g, w, l)
+		}
 		rest, ok := withoutCode(l)
 		if !ok {
 			t.Fatalf("%s: backticks without an end in %q", name, l)

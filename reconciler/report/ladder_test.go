@@ -34,7 +34,7 @@ func large(apps, n, denials int, unit string) *schemas.Preview {
 
 func render(t *testing.T, v any, b bounds) string {
 	t.Helper()
-	d, words, err := build(v, Options{}, b)
+	d, words, _, err := build(v, Options{}, b)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestLadderAtTheLimit(t *testing.T) {
 			limit int
 			want  string
 		}{{len(full) - 1, next}, {len(full), full}, {len(full) + 1, full}} {
-			got, err := ladder(p, Options{}, c.limit)
+			got, _, err := ladder(p, Options{}, c.limit)
 			if err != nil {
 				t.Fatal(err)
 			}

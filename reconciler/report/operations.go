@@ -56,7 +56,10 @@ func (b *builder) subject(o *schemas.Operation) line {
 			parts = append(parts, say("{}: {} → unset", name(k), value(o.Before[k])))
 		}
 	}
-	if n := len(parts) - b.list; n > 0 {
+	if n := len(parts) - b.list; n > 0 && !(b.everyone && o.Privileged) {
+		if o.Privileged {
+			b.lacking.fields += n
+		}
 		return say("{}, and {} more", join(", ", parts[:b.list]...), n)
 	}
 	return join(", ", parts...)
@@ -191,8 +194,9 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 	shared := common(ops)
 	sorted := byDanger(ops, p.rank)
 	for i, o := range sorted {
-		if i == b.rows {
-			break
+		if i >= b.rows && !(b.everyone && matters(o)) {
+			b.skip(o)
+			continue
 		}
 		r := row{Mark: operationMark(o), Cells: make([]line, len(operationColumns))}
 		r.Cells[columnOperation], r.Cells[columnConnection], r.Cells[columnWhat] = word(o.Kind), b.of(o.Connection), b.subject(o)
@@ -252,6 +256,9 @@ func (b *builder) changes(ops []schemas.Operation, noEffect bool, p progress) []
 // connections is the table of operations counted by connection, for when there is no room for each.
 func (b *builder) connections(ops []schemas.Operation) []block {
 	if !b.tables {
+		for i := range ops {
+			b.skip(&ops[i])
+		}
 		n, _, _ := tally([]schemas.ApplicationPlan{{Operations: ops}}, nil)
 		return []block{para(say("{}; --format json lists all", counts(n)))}
 	}
@@ -286,8 +293,11 @@ func (b *builder) connections(ops []schemas.Operation) []block {
 	}
 	t := table{Head: []literal{"Connection", "Operations", "Identities", "Risk", "State"}}
 	for i, g := range order {
-		if i == b.rows {
-			break
+		if i >= b.rows {
+			if !b.complete {
+				b.lacking.operations += g.kinds[schemas.OperationDelete]
+			}
+			continue
 		}
 		r := row{Mark: layout.MarkChange, Cells: []line{b.of(g.name), counts(g.kinds), nil, nil, nil}}
 		if g.danger == 0 {
@@ -324,7 +334,7 @@ func (b *builder) connections(ops []schemas.Operation) []block {
 func (b *builder) privileged(ops []schemas.Operation) []block {
 	var list []schemas.Operation
 	for i := range ops {
-		if ops[i].Privileged {
+		if ops[i].Privileged || b.everyone && matters(&ops[i]) {
 			list = append(list, ops[i])
 		}
 	}
@@ -332,13 +342,14 @@ func (b *builder) privileged(ops []schemas.Operation) []block {
 		return nil
 	}
 	if !b.complete {
+		b.lacking.operations += len(list) // their attributes aren't shown
 		return []block{items{entry(layout.MarkWarn, say("{} not shown one by one: run countersign preview to see them before you sign off", plural(len(list), "privileged operation is", "privileged operations are")).In(caution))}}
 	}
 	single := *b
 	single.grouped = false
 	blocks := single.changes(list, false, progress{})
 	out := blocks[:1]
-	if n := len(list) - b.rows; n > 0 {
+	if n := len(list) - b.rows; n > 0 && !b.everyone {
 		out = append(out, para(more(n, "privileged operations")))
 	}
 	return out

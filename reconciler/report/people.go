@@ -49,14 +49,38 @@ func (b *builder) byPerson(p *schemas.Preview) []block {
 		groups = append(groups, g)
 	}
 	var out items
+	names := max(b.names, 3)
+	if b.everyone {
+		names = 0
+	}
 	for i, g := range groups {
-		if i == b.rows {
-			out = append(out, entry(layout.MarkInfo, more(len(groups)-i, "people or groups of people")))
-			break
+		if i >= b.rows && !b.everyone {
+			b.lacking.people += len(g.who)
+			if i == b.rows {
+				out = append(out, entry(layout.MarkInfo, more(len(groups)-i, "people or groups of people")))
+			}
+			continue
 		}
-		out = append(out, entry(layout.MarkInfo, say("{} {}", list(g.who, max(b.names, 3)), g.effect)))
+		if names > 0 {
+			b.lacking.people += max(0, len(g.who)-names)
+		}
+		out = append(out, entry(layout.MarkInfo, say("{} {}", list(g.who, names), g.effect)))
+	}
+	for i := range people {
+		if x := &people[i]; !b.fits(x.identity) || !b.fits(targets(x)...) {
+			b.lacking.people++
+		}
 	}
 	return blocksOf(out)
+}
+
+// targets are what a person's access is to.
+func targets(x *person) []schemas.Name {
+	var out []schemas.Name
+	for _, a := range slices.Concat(x.lost, x.gained, x.scheduled, x.prolonged) {
+		out = append(out, a.Target)
+	}
+	return out
 }
 
 // peopleOf collects the effects of a preview by identity: those of the change as a whole, and of single operations where

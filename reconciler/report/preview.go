@@ -12,6 +12,7 @@ import (
 // before the operations; at a terminal the end is what is read first.
 func (b *builder) preview(p *schemas.Preview) document {
 	d := document{}
+	b.hide(p)
 	d.Icon, d.Title = b.verdict(p)
 	d.Next = b.previewNext(p)
 	add := func(title line, blocks ...block) {
@@ -31,6 +32,9 @@ func (b *builder) preview(p *schemas.Preview) document {
 	}
 	if p.Verdict == schemas.VerdictInvalid || b.markdown {
 		problems()
+	}
+	if files := b.automation(p); len(files) > 0 {
+		d.Blocks = append(d.Blocks, files)
 	}
 	if unread := b.unread(p); len(unread) > 0 {
 		d.Blocks = append(d.Blocks, unread)
@@ -61,11 +65,16 @@ func (b *builder) preview(p *schemas.Preview) document {
 // applications adds what the change does in each application.
 func (b *builder) applications(p *schemas.Preview, add func(line, ...block), d *document) {
 	for i := range p.Plan.Applications {
-		if i == b.rows {
-			d.Blocks = append(d.Blocks, para(more(len(p.Plan.Applications)-i, "applications")))
-			break
-		}
 		a := &p.Plan.Applications[i]
+		if i >= b.rows && !b.everyone {
+			for j := range a.Operations {
+				b.skip(&a.Operations[j])
+			}
+			if i == b.rows {
+				d.Blocks = append(d.Blocks, para(more(len(p.Plan.Applications)-i, "applications")))
+			}
+			continue
+		}
 		live := p.Live && a.Incomplete == "" && !a.ReadAt.IsZero()
 		blocks := append(b.changes(a.Operations, live, progress{apart: b.markdown}), b.terms(a.Application, p.Terms)...)
 		if len(blocks) == 0 {
@@ -90,11 +99,13 @@ func (b *builder) others(p *schemas.Preview, d *document) {
 		return
 	}
 	var blocks []block
+	beside := *b
+	beside.everyone, beside.lacking = false, &lacking{} // nobody approves it here
 	for i := range p.Drift {
 		if i == b.rows {
 			break
 		}
-		blocks = append(blocks, section{Title: say("{}", name(p.Drift[i].Application)), Blocks: b.changes(p.Drift[i].Operations, false, progress{})})
+		blocks = append(blocks, section{Title: say("{}", name(p.Drift[i].Application)), Blocks: beside.changes(p.Drift[i].Operations, false, progress{})})
 	}
 	if b.markdown {
 		apps = nil // a summary has no foreign names
@@ -168,6 +179,25 @@ func withTerms(p *schemas.Preview, apps []line) []line {
 		}
 	}
 	return apps
+}
+
+// automation lists the changed files that can change what runs countersign, which no plan shows.
+func (b *builder) automation(p *schemas.Preview) items {
+	var out items
+	for i := range p.Files {
+		f := &p.Files[i]
+		switch {
+		case f.Class != schemas.ClassAutomation:
+			continue
+		case len(out) == b.list:
+			return append(out, entry(layout.MarkWarn, say("and more files of this kind").In(bad)))
+		case f.After == "":
+			out = append(out, entry(layout.MarkWarn, say("deletes {}, which can change what runs countersign", name(f.Path))))
+		default:
+			out = append(out, entry(layout.MarkWarn, say("changes {}, which can change what runs countersign", name(f.Path)), say("Read it: no plan shows what it does.")))
+		}
+	}
+	return out
 }
 
 func (b *builder) unread(p *schemas.Preview) items {

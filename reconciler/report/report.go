@@ -25,7 +25,7 @@ type Options struct {
 // ValidateReport, DoctorReport, FulfilReport, ConnectorList, ConformanceReport, Plan, ApplicationPlan or Decision, or a slice of
 // ApplicationPlan or Finding. Anything else is an error.
 func Text(w io.Writer, v any, o Options) error {
-	d, words, err := build(v, o, textBounds)
+	d, words, _, err := build(v, o, textBounds)
 	if err != nil {
 		return err
 	}
@@ -35,11 +35,17 @@ func Text(w io.Writer, v any, o Options) error {
 // Markdown writes what Text does as GitHub's Markdown, in at most 60,000 bytes: what does not fit is left out
 // step by step, beginning with what a reviewer misses least. The headline, the sign-offs and the denials stay.
 func Markdown(w io.Writer, v any, o Options) error {
-	s, err := ladder(v, o, budget)
+	s, _, err := ladder(v, o, budget)
 	if err != nil {
 		return err
 	}
 	return write(w, s)
+}
+
+// Comment returns the Markdown of a preview for its pull request. lacking is why approvals of it can't count: who gains or
+// loses, or something privileged, is hidden or has no room. It is "" where all of that is shown.
+func Comment(p *schemas.Preview, o Options) (text, lacking string, err error) {
+	return ladder(p, o, budget)
 }
 
 func write(w io.Writer, s string) error {
@@ -52,15 +58,15 @@ func write(w io.Writer, s string) error {
 // builder makes documents within bounds.
 type builder struct {
 	bounds
-	words *redact.Redaction
+	words   *redact.Redaction
+	lacking *lacking
 }
 
-func build(v any, o Options, bo bounds) (document, *redact.Redaction, error) {
-	b := &builder{bounds: bo}
+func build(v any, o Options, bo bounds) (d document, words *redact.Redaction, lack string, err error) {
+	b := &builder{bounds: bo, lacking: &lacking{}}
 	if o.Redact {
 		b.words = redact.New(v)
 	}
-	var d document
 	switch v := v.(type) {
 	case *schemas.Preview:
 		d = b.preview(v)
@@ -91,9 +97,15 @@ func build(v any, o Options, bo bounds) (document, *redact.Redaction, error) {
 	case *schemas.Decision:
 		d = b.decisionOnly(v)
 	default:
-		return document{}, nil, fmt.Errorf("no text or Markdown form for %T", v)
+		return document{}, nil, "", fmt.Errorf("no text or Markdown form for %T", v)
 	}
-	return d, b.words, nil
+	if _, ok := v.(*schemas.Preview); ok && b.markdown { // nothing else is approved
+		if lack = b.lacking.explain(); lack != "" {
+			notice := items{entry(layout.MarkStop, say("Approvals of this preview don't count: {}", word(lack)).In(bad))}
+			d.Blocks = append([]block{notice}, d.Blocks...)
+		}
+	}
+	return d, b.words, lack, nil
 }
 
 // more is the sentence for what a bound leaves out.

@@ -33,6 +33,12 @@ func given(p *schemas.Preview, r schemas.Requirement) int {
 	}
 	n := 0
 	for _, a := range p.Evidence.Approvals {
+		if a.Counts && a.For != nil {
+			if slices.Contains(a.For, r.Code+": "+r.Why) {
+				n++
+			}
+			continue
+		}
 		if a.Counts && slices.ContainsFunc(a.Capacities, func(c string) bool {
 			return slices.ContainsFunc(r.From, func(f string) bool { return samePrincipal(f, c) })
 		}) {

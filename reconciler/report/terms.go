@@ -90,8 +90,9 @@ func (b *builder) terms(application string, all []schemas.TermChange) []block {
 	})
 	t := table{Head: []literal{"Change", "Risk", "Connection", "What", "When"}, More: "Effect"}
 	for i, c := range list {
-		if i == b.rows {
-			break
+		if i >= b.rows && !b.everyone {
+			b.lacking.terms++
+			continue
 		}
 		kind := kindOfTerm(c)
 		r := row{Mark: layout.MarkChange, Cells: []line{say("{}", termWords[kind].verb), nil, b.of(c.Connection), b.what(c.Privilege, c.Target), nil}}

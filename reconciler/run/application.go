@@ -29,6 +29,7 @@ type application struct {
 	outcome    *schemas.ApplicationOutcome
 	next       time.Time // when a start or an expiry changes the desired state
 	release    release
+	rebound    rebinding
 	remembered func(string) (schemas.BaselineItem, bool)
 	// interrupted are the operations of earlier runs whose effect no read-back has shown, by item: a run was cut short, or
 	// the application accepted them and didn't show them.
@@ -80,6 +81,11 @@ func (a *application) prepare(ctx context.Context) (err error) {
 	a.input = plan.Input{Desired: desired, Baseline: a.remembered, Now: now}
 	if a.result, err = a.live.diff(ctx, a.input); err != nil {
 		return err
+	}
+	if a.result.OtherIDs > 0 {
+		if err := a.rebind(ctx); err != nil {
+			return err
+		}
 	}
 	a.outcome.Plan = a.result.Plan
 	a.outcome.Plan.ReadAt = now
@@ -153,7 +159,7 @@ func (a *application) carryOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && a.stillOpen() && done && a.release.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
+	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && a.stillOpen() && done && a.release.note == "" && a.rebound.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
 		return nil // nothing to do, nothing to remember: the ledger stays as it is
 	}
 	digest, err := plan.Digest([]schemas.ApplicationPlan{a.outcome.Plan})
@@ -166,7 +172,7 @@ func (a *application) carryOut(ctx context.Context) error {
 	if a.release.note != "" {
 		records = append(records, schemas.Record{Type: schemas.RecordAcknowledged, Note: a.release.note})
 	}
-	if err := a.append(ctx, records...); err != nil {
+	if err := a.append(ctx, append(records, a.rebound.records()...)...); err != nil {
 		return err
 	}
 	a.config.Step("run")

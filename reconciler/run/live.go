@@ -150,46 +150,65 @@ func (l *liveApplication) diff(ctx context.Context, in plan.Input) (plan.Result,
 		res.Plan.Attested = true
 		return res, nil // nobody can be asked what exists
 	}
-	wanted := map[string]map[string]bool{}
-	want := func(n schemas.Name) {
-		if wanted[n.Type] == nil {
-			wanted[n.Type] = map[string]bool{}
+	for {
+		wanted := map[string]map[string]bool{}
+		want := func(n schemas.Name) {
+			if _, asked := in.Targets[n]; asked {
+				return
+			}
+			if wanted[n.Type] == nil {
+				wanted[n.Type] = map[string]bool{}
+			}
+			wanted[n.Type][n.SourceName] = true
 		}
-		wanted[n.Type][n.SourceName] = true
-	}
-	for i := range res.Plan.Operations {
-		o := &res.Plan.Operations[i]
-		if o.Kind == schemas.OperationGrant {
-			want(*o.Target)
+		for i := range res.Plan.Operations {
+			o := &res.Plan.Operations[i]
+			if o.Kind == schemas.OperationGrant {
+				want(*o.Target)
+			}
 		}
+		for _, n := range res.Lookups {
+			want(n)
+		}
+		if len(wanted) == 0 {
+			return res, nil
+		}
+		if in.Targets == nil {
+			in.Targets = map[schemas.Name][]schemas.Item{}
+		}
+		if err := l.lookUp(ctx, wanted, in.Targets); err != nil {
+			return res, err
+		}
+		res = plan.Diff(in)
 	}
-	for _, n := range res.Lookups {
-		want(n)
-	}
-	if len(wanted) == 0 {
-		return res, nil
-	}
-	in.Targets = map[schemas.Name][]schemas.Item{}
+}
+
+// lookUp asks what exists of the wanted names, by type, and adds it to what was found. Names that nothing has are there
+// without items.
+func (l *liveApplication) lookUp(ctx context.Context, wanted map[string]map[string]bool, found map[schemas.Name][]schemas.Item) error {
 	for _, typ := range slices.Sorted(maps.Keys(wanted)) {
 		q := connectors.Query{Type: typ, Names: slices.Sorted(maps.Keys(wanted[typ]))}
+		for _, n := range q.Names {
+			found[schemas.Name{Type: typ, SourceName: n}] = nil
+		}
 		for {
 			page, err := l.reader.List(ctx, q)
 			if err != nil {
-				return res, fmt.Errorf("look up what is granted in %s: %w", l.app.Name, err)
+				return fmt.Errorf("look up what is granted in %s: %w", l.app.Name, err)
 			}
 			for _, i := range page.Items {
-				in.Targets[i.Name] = append(in.Targets[i.Name], i)
+				found[i.Name] = append(found[i.Name], i)
 			}
 			if page.Next == "" {
 				break
 			}
 			if page.Next == q.Cursor {
-				return res, fmt.Errorf("look up what is granted in %s: the pages do not end", l.app.Name)
+				return fmt.Errorf("look up what is granted in %s: the pages do not end", l.app.Name)
 			}
 			q.Cursor = page.Next
 		}
 	}
-	return plan.Diff(in), nil
+	return nil
 }
 
 // Baseline returns what the ledger remembers of an application, by item.

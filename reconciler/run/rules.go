@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/reconciler/hold"
-	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
@@ -57,13 +56,9 @@ func (p *pass) rules(ctx context.Context, app *schemas.Application, res plan.Res
 
 // acknowledged finds an admitted Acknowledgement for the application that no earlier run used.
 func (p *pass) acknowledged(ctx context.Context, app string) (string, error) {
-	used := map[string]bool{}
-	err := p.base.Ledger.Records(ctx, ledger.Filter{Application: app, Types: []schemas.RecordType{schemas.RecordAcknowledged}}, func(r schemas.Record) error {
-		used[r.Note] = true
-		return nil
-	})
+	used, err := p.usedAcknowledgements(ctx, app)
 	if err != nil {
-		return "", fmt.Errorf("read the acknowledgements: %w", err)
+		return "", err
 	}
 	for _, c := range p.base.Controls {
 		if c.Acknowledgement == nil || c.Acknowledgement.FirstRun != app {
@@ -88,4 +83,17 @@ func (p *pass) acknowledged(ctx context.Context, app string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// usedAcknowledgements are the notes of those that earlier runs over an application used.
+func (p *pass) usedAcknowledgements(ctx context.Context, app string) (map[string]bool, error) {
+	list, err := p.base.Ledger.Acknowledgements(ctx, app)
+	if err != nil {
+		return nil, fmt.Errorf("read the acknowledgements: %w", err)
+	}
+	used := map[string]bool{}
+	for i := range list {
+		used[list[i].Note] = true
+	}
+	return used, nil
 }

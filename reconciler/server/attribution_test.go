@@ -105,18 +105,18 @@ func TestWhoMadeIt(t *testing.T) {
 			merge(w, n)
 		}},
 		{name: "an approver whom people.yaml does not know", reason: "people.yaml does not know the account", play: func(w *world, b string) {
-			w.User("eve")
-			w.repo.Level("write", "eve")
+			w.User("zoe")
+			w.repo.Level("write", "zoe")
 			n := w.ask(b, benign(b))
 			w.preview(n)
-			w.repo.Review(n, "eve", "APPROVED")
+			w.repo.Review(n, "zoe", "APPROVED")
 			w.repo.Merge(n, "merge", "carol")
 		}},
 		{name: "an ordinary request after all that", play: func(w *world, b string) { w.land(b, benign(b)) }},
 		// By the ledger, bob is the account that signed off until now.
 		{name: "another account has taken an owner's login", reason: "is on record for it", play: func(w *world, b string) {
 			w.Rename("bob", "bob-acme")
-			w.Rename("eve", "bob")
+			w.Rename("zoe", "bob")
 			n := w.ask(b, evil(b))
 			w.preview(n)
 			w.repo.Review(n, "bob", "APPROVED")
@@ -136,7 +136,7 @@ func TestWhoMadeIt(t *testing.T) {
 func TestAccountsOnRecord(t *testing.T) {
 	t.Parallel()
 	w := bareWorld(t)
-	for _, login := range []string{"bob-ops", "eve"} {
+	for _, login := range []string{"bob-ops", "zoe"} {
 		w.User(login)
 		w.repo.Level("write", login)
 	}

@@ -77,12 +77,12 @@ func (p Preview) Run(ctx context.Context) (*schemas.Preview, *forge.Published, e
 	if err != nil {
 		return nil, nil, err
 	}
-	body, err := Pass{Redact: p.Redact}.markdown(preview)
+	body, lacking, err := report.Comment(preview, report.Options{Redact: p.Redact})
 	if err != nil {
 		return preview, nil, err
 	}
-	out, err := p.Forge.Publish(ctx, forge.Publication{Number: p.Number, Preview: preview, Body: body, Publisher: publisher, StatusOn: p.StatusOn, URL: p.URL,
-		Evidence: !blind && (preview.Verdict == schemas.VerdictReady || preview.Verdict == schemas.VerdictSignoff || preview.Verdict == schemas.VerdictDenied)})
+	out, err := p.Forge.Publish(ctx, forge.Publication{Number: p.Number, Preview: preview, Body: body, Publisher: publisher, StatusOn: p.StatusOn, URL: p.URL, Lacking: lacking,
+		Evidence: !blind && lacking == "" && (preview.Verdict == schemas.VerdictReady || preview.Verdict == schemas.VerdictSignoff || preview.Verdict == schemas.VerdictDenied)})
 	return preview, out, err
 }
 

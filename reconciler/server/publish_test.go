@@ -452,11 +452,11 @@ func TestWorkflowToken(t *testing.T) {
 func TestTeams(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	// Eve is in the team at GitHub, which people.yaml does not list.
-	w.User("eve")
-	w.repo.Level("write", "eve")
-	w.Team("acme/data", "eve", "alice")
-	n := w.ask("owners", files{"applications/authz.yaml": w.application("team:acme/data"), "people.yaml": people + "    - {login: eve, emails: [eve@acme.test]}\n"})
+	// Zoe is in the team at GitHub, which people.yaml does not list.
+	w.User("zoe")
+	w.repo.Level("write", "zoe")
+	w.Team("acme/data", "zoe", "alice")
+	n := w.ask("owners", files{"applications/authz.yaml": w.application("team:acme/data"), "people.yaml": people + "    - {login: zoe, emails: [zoe@acme.test]}\n"})
 	w.preview(n)
 	for _, who := range []string{"bob", "carol"} {
 		w.repo.Review(n, who, "APPROVED")
@@ -470,7 +470,7 @@ func TestTeams(t *testing.T) {
 	if got := w.repo.Requested(n); !cmp.Equal(got, []string{"team data"}) {
 		t.Errorf("reviews are requested of %q", got)
 	}
-	w.repo.Review(n, "eve", "APPROVED")
+	w.repo.Review(n, "zoe", "APPROVED")
 	w.repo.Merge(n, "merge", "frank")
 	if got := verdicts(w.apply()); got != "admitted" {
 		t.Errorf("approved by the team: %s", got)
@@ -478,7 +478,7 @@ func TestTeams(t *testing.T) {
 	// Whoever left the team when it is judged has no say, and a team with nobody left is no team.
 	n = w.ask("more", files{"requests/more.yaml": creation("more")})
 	w.preview(n)
-	w.repo.Review(n, "eve", "APPROVED")
+	w.repo.Review(n, "zoe", "APPROVED")
 	w.repo.Merge(n, "merge", "frank")
 	w.Team("acme/data", "alice")
 	if got := verdicts(w.apply()); !strings.Contains(got, "0 of 1 sign-offs from team:acme/data") || !strings.Contains(got, "alice authored part of this change") {
@@ -566,7 +566,7 @@ func TestAForgeThatIsDownIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Team("acme/data", "bob")
-	n := w.ask("owners", files{"applications/authz.yaml": w.application("team:acme/data"), "people.yaml": people + "    - {login: eve, emails: [eve@acme.test]}\n"})
+	n := w.ask("owners", files{"applications/authz.yaml": w.application("team:acme/data"), "people.yaml": people + "    - {login: zoe, emails: [zoe@acme.test]}\n"})
 	w.preview(n)
 	for _, who := range []string{"bob", "carol"} {
 		w.repo.Review(n, who, "APPROVED")

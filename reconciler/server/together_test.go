@@ -164,19 +164,37 @@ func TestAPullRequestOf301Files(t *testing.T) {
 	}
 }
 
-// TestRedacted leaves out who the identities are, wherever it is told.
+// TestRedacted leaves out who the identities are, wherever it is told. Approvals of a preview that hides them don't count,
+// and neither do earlier previews of the same head prove what reviewers see then.
 func TestRedacted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	n := w.ask("reader", files{"requests/access.yaml": grant("base", user("dave"))})
-	p := server.Preview{Reconciler: w.reconciler(), Forge: w.client, Fetch: w.fetch, Branch: "refs/heads/main", BranchSpec: mainSpec, Number: n, Redact: true}
-	if _, _, err := p.Run(t.Context()); err != nil {
-		t.Fatal(err)
+	p := server.Preview{Reconciler: w.reconciler(), Forge: w.client, Fetch: w.fetch, Branch: "refs/heads/main", BranchSpec: mainSpec, Number: n}
+	preview := func() *schemas.Preview {
+		t.Helper()
+		out, _, err := p.Run(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
 	}
-	if got := w.comment(n); strings.Contains(got, "dave") {
-		t.Errorf("the comment names the identity:\n%s", got)
+	preview()
+	p.Redact = true
+	preview()
+	if got := w.comment(n); strings.Contains(got, "dave") || !strings.Contains(got, "don't count: it hides who gains or loses access") {
+		t.Errorf("the comment names the identity, or doesn't explain that approvals don't count:\n%s", got)
 	}
 	w.repo.Review(n, "bob", "APPROVED")
+	if out := preview(); out.Verdict != schemas.VerdictSignoff {
+		t.Errorf("approved with the names hidden, the preview is %s", out.Verdict)
+	}
+	p.Redact = false
+	preview()
+	w.repo.Review(n, "bob", "APPROVED")
+	if out := preview(); out.Verdict != schemas.VerdictReady {
+		t.Errorf("approved with the names shown, the preview is %s", out.Verdict)
+	}
 	w.repo.Merge(n, "merge", "carol")
 	pass := server.Pass{Reconciler: w.reconciler(), Options: reconciler.RunOptions{To: "refs/heads/main"}, Forge: w.client, Redact: true}
 	if _, err := pass.Run(t.Context()); err != nil {

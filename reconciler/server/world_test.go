@@ -57,6 +57,7 @@ spec:
     - {emails: [erin@home.test], identities: {authz: [erin]}}
     - {login: frank, emails: [frank@acme.test]}
     - {login: dora, emails: [dora@acme.test], identities: {hr: [dora]}}
+    - {login: eve, emails: [eve@acme.test]}
 `
 
 const settings = `apiVersion: countersign.dev/v1

@@ -16,13 +16,14 @@
 //     integrator looks the same as someone else's amended commit. The author and the co-authors made the change; a
 //     different committer is the integrator and answers for all of it. To have the branch's own commits checked,
 //     merge without squashing.
-//   - signed: the approval is the signature of the landing commit, by a key of the allowed signers that belongs to
-//     its committer. Trailers are listed and never count.
+//   - signed: names in a commit are only claims, so each commit that made the change must be signed by a key of the
+//     allowed signers, and whoever that key belongs to is an author, whatever names the commit has. A commit that is not
+//     signed has an unknown author. An approval is the signature of a merge by its committer, or a signed tag, one per
+//     approver, on the reviewed commit (the merge's second parent, or the commit itself where it has one parent). The
+//     tag's message names the commit of the branch on top of which the change was reviewed (Base: HASH), must be there
+//     when the merge is judged, and is good for one merge. Trailers are listed and never count.
 //   - unauthenticated: Approved-by trailers of the landing commit count without proof and are recorded as
 //     unauthenticated. Those of the branch's commits never count.
-//
-// Anyone who can push may claim any name in a commit. The signer of a commit with a valid signature therefore counts
-// as an author too, whatever names the commit claims.
 //
 // It may import forge, history and schemas.
 package signoff

@@ -17,7 +17,9 @@ type JudgeInput struct {
 	// Beneficiaries are the people who gain access; UnknownBeneficiaries are gaining identities not mapped to anyone.
 	Beneficiaries, UnknownBeneficiaries []string
 	Directory                           *Directory
-	Now                                 time.Time
+	// Owners are the owners of the applications that the change touches, by application.
+	Owners map[string][]string
+	Now    time.Time
 }
 
 // Verdict is the result of a judgement.
@@ -62,26 +64,7 @@ func Judge(in JudgeInput) Verdict {
 			v.Reasons = append(v.Reasons, fmt.Sprintf("%s's approval does not count: %s", a.Person, a.Why))
 		}
 	}
-	barred := barredPeople(in.Evidence, in.Directory, in.Beneficiaries)
-	for _, r := range in.Required {
-		var who []string
-		for _, s := range v.Signoffs {
-			if slices.ContainsFunc(r.From, func(p string) bool { return speaks(s.Capacities, p) }) {
-				who = append(who, s.Person)
-			}
-		}
-		need := max(r.Count, 1)
-		if len(who) >= need {
-			continue
-		}
-		v.Unmet = append(v.Unmet, r)
-		v.Reasons = append(v.Reasons, fmt.Sprintf("%s: %d of %d sign-offs from %s (%s)", r.Code, len(who), need, strings.Join(r.From, ", "), r.Why))
-		if reason := unmeetable(r, need, who, in.Directory, barred); reason != "" {
-			if !slices.Contains(v.Blocking, reason) { // two applications may have the same owners
-				v.Blocking = append(v.Blocking, reason)
-			}
-		}
-	}
+	v.requirements(&in)
 	v.Reasons = append(v.Reasons, v.Blocking...)
 	v.Admitted = len(v.Unmet) == 0 && len(v.Blocking) == 0
 	if v.Admitted {
@@ -90,10 +73,64 @@ func Judge(in JudgeInput) Verdict {
 	return v
 }
 
-// unmeetable explains why too few people are left to meet a requirement, or returns "" if there are enough. The
-// directory may not know all members of a team that only the forge has, so its members who signed off count too.
-func unmeetable(r schemas.Requirement, need int, who []string, d *Directory, barred map[string]string) string {
-	var left, out []string
+// requirements compares the sign-offs that count with the requirements.
+func (v *Verdict) requirements(in *JudgeInput) {
+	barred := barredPeople(in.Evidence, in.Directory, in.Beneficiaries)
+	may := make(crowd, len(in.Required))
+	for i, r := range in.Required {
+		for _, s := range v.Signoffs {
+			if slices.ContainsFunc(r.From, func(p string) bool { return speaks(s.Capacities, p) }) {
+				may[i] = append(may[i], s.Person)
+			}
+		}
+	}
+	counted := seats(in.Required, in.Owners, may)
+	block := func(reason string) {
+		if reason != "" && !slices.Contains(v.Blocking, reason) { // two applications may have the same owners
+			v.Blocking = append(v.Blocking, reason)
+		}
+	}
+	possible := make(crowd, len(in.Required))
+	each := true
+	for i := range in.Required {
+		r := &in.Required[i]
+		var out []string
+		possible[i], out = eligible(r, may[i], in.Directory, barred)
+		each = each && len(possible[i]) >= need(r)
+		if have := len(counted[i]); have < need(r) {
+			v.Unmet = append(v.Unmet, *r)
+			v.Reasons = append(v.Reasons, fmt.Sprintf("%s: %d of %d sign-offs from %s (%s)%s", r.Code, have, need(r), strings.Join(r.From, ", "), r.Why, elsewhere(i, in.Required, may, counted)))
+			block(unmeetable(r, possible[i], out))
+		}
+	}
+	if each && len(v.Unmet) > 0 {
+		block(tooFew(in.Required, seats(in.Required, in.Owners, possible)))
+	}
+	of := purposes(in.Required, counted)
+	for i := range v.Evidence.Approvals {
+		if a := &v.Evidence.Approvals[i]; a.Counts {
+			a.For = of[in.Directory.Canonical(a.Person)]
+		}
+	}
+}
+
+// tooFew explains that requirements which could each be met cannot be met together, or returns "".
+func tooFew(required []schemas.Requirement, counted crowd) string {
+	var codes []string
+	for i := range required {
+		if len(counted[i]) < need(&required[i]) {
+			codes = append(codes, fmt.Sprintf("%s (%s)", required[i].Code, required[i].Why))
+		}
+	}
+	if len(codes) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("too few people may sign off: different requirements need different people, and nobody is left for %s", strings.Join(codes, ", "))
+}
+
+// eligible returns the people who may meet a requirement, and those who may not, each with the reason. The directory may
+// not know all members of a team that only the forge has, so its members who signed off count too.
+func eligible(r *schemas.Requirement, who []string, d *Directory, barred map[string]string) (left, out []string) {
 	for _, p := range r.From {
 		for _, id := range d.Eligible(p) {
 			if why, no := barred[id]; no {
@@ -105,19 +142,22 @@ func unmeetable(r schemas.Requirement, need int, who []string, d *Directory, bar
 	}
 	left = append(left, who...)
 	slices.Sort(left)
-	left = slices.Compact(left)
-	if len(left) >= need {
+	slices.Sort(out)
+	return slices.Compact(left), slices.Compact(out)
+}
+
+// unmeetable explains why too few people are left to meet a requirement, or returns "" if there are enough.
+func unmeetable(r *schemas.Requirement, left, out []string) string {
+	if len(left) >= need(r) {
 		return ""
 	}
-	slices.Sort(out)
-	out = slices.Compact(out)
 	why := "no one else is listed"
 	if len(out) > 0 {
 		why = strings.Join(out, "; ")
 	}
 	signoffs := "1 sign-off"
-	if need != 1 {
-		signoffs = fmt.Sprintf("%d sign-offs", need)
+	if n := need(r); n != 1 {
+		signoffs = fmt.Sprintf("%d sign-offs", n)
 	}
 	return fmt.Sprintf("%s requires %s from %s, but only %d of them may sign off: %s", r.Code, signoffs, strings.Join(r.From, ", "), len(left), why)
 }
@@ -164,6 +204,9 @@ func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.A
 			a.Why = fmt.Sprintf("%s does not know the account: add it to the person who has it", schemas.PeoplePath)
 		case no:
 			a.Why = "the approver " + why
+		case !a.Named && !d.Known(a.Person):
+			// It may be a second account of somebody who made the change or gains by it.
+			a.Why = "nobody in " + schemas.PeoplePath + " has this account or address: add it to that person, in a separate change"
 		case seen[id]:
 			a.Why = "the same person has already approved"
 		default:

@@ -2,6 +2,7 @@ package signoff
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,7 +44,7 @@ func NewLocal(c LocalConfig) (*Local, error) {
 }
 
 // Evidence reads the commits, by the rules of the package comment.
-func (l *Local) Evidence(_ context.Context, c Change) (schemas.Evidence, error) {
+func (l *Local) Evidence(ctx context.Context, c Change) (schemas.Evidence, error) {
 	merge := len(c.Commit.Parents) > 1
 	e := schemas.Evidence{Forge: "local", ContentDigest: c.Digest, Approvals: []schemas.Approval{}, MergedBy: fold(c.Commit.Committer.Email)}
 	if at := c.Commit.CommittedAt; !at.IsZero() {
@@ -59,22 +60,13 @@ func (l *Local) Evidence(_ context.Context, c Change) (schemas.Evidence, error) 
 			addPerson(&e, p)
 		}
 	}
-	if a, ok := l.signature(c, e.Authors); ok {
+	if a, ok := l.signature(c, &e); ok {
 		e.Approvals = append(e.Approvals, a)
 	}
-	for _, t := range history.Trailers(c.Commit.Message) {
-		if !strings.EqualFold(t.Key, "Approved-by") {
-			continue
-		}
-		a := schemas.Approval{Person: address(history.PersonOf(t.Value)), Commit: c.Commit.Hash, Method: "trailer"}
-		switch {
-		case a.Person == "":
-			a.Person, a.Why = strings.TrimSpace(t.Value), "it needs an e-mail address that identifies a person: write Approved-by: Name <address>"
-		case !l.c.Unauthenticated:
-			a.Why = "a trailer counts only with signoff: unauthenticated; here the approver signs the commit that lands the change"
-		}
-		e.Approvals = append(e.Approvals, a)
+	if err := l.tags(ctx, c, &e); err != nil {
+		return e, err
 	}
+	e.Approvals = append(e.Approvals, l.trailers(c.Commit)...)
 	tidy(&e)
 	return e, nil
 }
@@ -97,27 +89,36 @@ func tidy(e *schemas.Evidence) {
 	}
 }
 
-// contributors adds the people who made the commits. landing is the commit that lands the change, if there is one: its
-// signer approves it, and if it has one parent, its committer is the integrator.
+// contributors adds the people who made the commits. landing is the commit that lands the change, if there is one: a merge
+// is approved by its signer, and the committer of one with one parent is the integrator.
 func (l *Local) contributors(e *schemas.Evidence, commits []*history.Commit, landing *history.Commit) {
 	for _, c := range commits {
 		lands := landing != nil && c.Hash == landing.Hash
 		addPerson(e, c.Author)
-		if !lands || len(c.Parents) > 1 {
+		if !lands || len(c.Parents) > 1 || !l.c.Unauthenticated {
 			addPerson(e, c.Committer)
 		}
 		for _, p := range history.CoAuthors(c.Message) {
 			addPerson(e, p)
 		}
-		if lands || c.Signature == "" {
+		if l.c.Unauthenticated && (lands || c.Signature == "") {
 			continue
 		}
-		// Names are only claims, but a valid signature is proof. An invalid one changes nothing.
-		if s, err := verify(l.signers, c, c.CommittedAt); err == nil {
+		// Names are only claims, but a valid signature is proof.
+		s, err := signature{}, errUnsigned
+		if c.Signature != "" {
+			s, err = verify(l.signers, c, c.CommittedAt)
+		}
+		switch {
+		case err == nil:
 			e.Authors = append(e.Authors, s.people...)
+		case !l.c.Unauthenticated:
+			e.Unattributed = append(e.Unattributed, fmt.Sprintf("commit %s: %v", c.Hash[:min(len(c.Hash), 8)], err))
 		}
 	}
 }
+
+var errUnsigned = errors.New("it is not signed, and who made it is only known by the signature (git commit -S, or git rebase --exec 'git commit --amend --no-edit -S')")
 
 func addPerson(e *schemas.Evidence, p history.Person) {
 	if a := address(p); a != "" {
@@ -163,39 +164,49 @@ func isAlnum(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// signature returns the approval by the signer of the landing commit.
-func (l *Local) signature(c Change, authors []string) (schemas.Approval, bool) {
+// signature returns the approval by the signer of a merge. The signer of a commit with one parent made that commit.
+func (l *Local) signature(c Change, e *schemas.Evidence) (schemas.Approval, bool) {
 	commit := c.Commit
 	if commit.Signature == "" || l.c.Unauthenticated && len(l.signers) == 0 {
 		return schemas.Approval{}, false
 	}
-	person := address(commit.Committer)
-	a := schemas.Approval{Person: person, Commit: commit.Hash, Method: "signature"}
-	if person == "" {
-		a.Person, a.Why = strings.TrimSpace(commit.Committer.Name+" <"+commit.Committer.Email+">"), "the committer's address does not identify a person"
-		return a, true
+	s, err := verify(l.signers, commit, c.Landed())
+	a := l.approval(&c, commit.Committer, "committer", s, err, e.Authors)
+	a.Commit, a.Method = commit.Hash, "signature"
+	instant := commit.CommittedAt.UTC().Truncate(time.Second)
+	if a.Authenticated {
+		a.At = &instant
 	}
-	at := commit.CommittedAt
-	if c.Instant.After(at) {
-		at = c.Instant
+	if len(commit.Parents) < 2 && a.Why == "" && !l.c.Unauthenticated {
+		a.Why = "the signature shows who made the commit: somebody else signs it off by signing its merge, or a tag on it"
 	}
-	s, err := verify(l.signers, commit, at.UTC())
+	return a, true
+}
+
+// approval returns the approval of who signed an object. by is who the object says that it is, in that role.
+func (l *Local) approval(c *Change, by history.Person, role string, s signature, err error, authors []string) schemas.Approval {
+	person := address(by)
+	a := schemas.Approval{Person: person}
 	switch {
+	case person == "":
+		a.Person, a.Why = strings.TrimSpace(by.Name+" <"+by.Email+">"), fmt.Sprintf("the %s's address does not identify a person", role)
+		return a
 	case err != nil:
 		a.Why = err.Error()
-		return a, true
+		return a
 	case !slices.Contains(s.people, person):
-		// The signer must be the committer.
-		a.Why = fmt.Sprintf("the signing key belongs to %s, but the committer is %s", strings.Join(s.people, ", "), person)
-		return a, true
+		a.Why = fmt.Sprintf("the signing key belongs to %s, but the %s is %s", strings.Join(s.people, ", "), role, person)
+		return a
 	}
 	a.Authenticated = true
-	instant := commit.CommittedAt.UTC().Truncate(time.Second)
-	a.At = &instant
+	same := func(a, b string) bool { return a == b }
+	if c.Directory != nil {
+		same = func(a, b string) bool { return c.Directory.Canonical(a) == c.Directory.Canonical(b) }
+	}
 	for _, other := range s.people {
-		if other != person && slices.Contains(authors, other) {
+		if other != person && slices.ContainsFunc(authors, func(author string) bool { return same(author, other) }) {
 			a.Why = fmt.Sprintf("the signing key also belongs to %s, who made the change", other)
 		}
 	}
-	return a, true
+	return a
 }

@@ -132,11 +132,15 @@ func TestLocalTrailers(t *testing.T) {
 		{"an approval in the middle of the message", func(r *Repo) {
 			ask(r, CommitOptions{})
 			r.Land(Merge, MergeOptions{Message: "Merge\n\nApproved-by: Bob <bob@acme.test>\n\nand that is all"}, "a")
-		}, both, nil, nil},
+		}, both, nil, []string{"bob@acme.test trailer: the line Approved-by is not at the end of the message: put all of them in the last paragraphs, with nothing else in them"}},
+		{"approvals in paragraphs of their own", func(r *Repo) {
+			ask(r, CommitOptions{})
+			r.Land(Merge, MergeOptions{Message: "Merge\n\nWhy not\n\nApproved-by: Bob <bob@acme.test>\n\nApproved-by: Carol <carol@acme.test>"}, "a")
+		}, both, nil, []string{"bob@acme.test trailer", "carol@acme.test trailer"}},
 		{"an approval for a title", func(r *Repo) {
 			ask(r, CommitOptions{})
 			r.Land(Merge, MergeOptions{Message: "Approved-by: Bob <bob@acme.test>"}, "a")
-		}, both, nil, nil},
+		}, both, nil, []string{"bob@acme.test trailer: the line Approved-by is not at the end of the message: put all of them in the last paragraphs, with nothing else in them"}},
 		{"approvals that are none", func(r *Repo) {
 			ask(r, CommitOptions{})
 			r.Land(Merge, MergeOptions{Trailers: []string{"Approved-by: Bob", "Approved-by: Bob <bob@host>", "Approved-by: GitHub <noreply@github.com>", "Approved-by: B <b@acme.test> really"}}, "a")
@@ -179,7 +183,13 @@ func TestLocalTrailers(t *testing.T) {
 
 func TestLocalSignatures(t *testing.T) {
 	t.Parallel()
-	bob, other := NewKey(t), NewKey(t)
+	alice, bob, other := NewKey(t), NewKey(t), NewKey(t)
+	ask := func(r *Repo, o CommitOptions) {
+		if o.Key == nil {
+			o.Key = alice
+		}
+		ask(r, o)
+	}
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -216,12 +226,15 @@ func TestLocalSignatures(t *testing.T) {
 		{name: "squash", signers: line, build: func(r *Repo) {
 			ask(r, CommitOptions{})
 			r.Land(Squash, MergeOptions{Author: Alice(), Key: bob}, "a")
-		}, want: []string{"bob@acme.test signature authenticated"}},
+		}, want: []string{"bob@acme.test signature authenticated: the signature shows who made the commit"}, authors: []string{"alice@acme.test", "bob@acme.test"}},
 		{name: "each commit of a rebase", signers: line, build: func(r *Repo) { ask(r, CommitOptions{}); r.Land(Rebase, MergeOptions{Key: bob}, "a") },
-			want: []string{"bob@acme.test signature authenticated"}},
+			want: []string{"bob@acme.test signature authenticated: the signature shows who made the commit"}, authors: []string{"alice@acme.test", "bob@acme.test"}},
+		{name: "one's own commit under another's name", signers: line, build: func(r *Repo) {
+			r.Write("requests/a.yaml", "x").Commit(CommitOptions{Author: Carol(), Committer: Bob(), Key: bob})
+		}, want: []string{"bob@acme.test signature authenticated: the signature shows who made the commit"}, authors: []string{"bob@acme.test", "carol@acme.test"}},
 		{name: "one's own commit", signers: line, build: func(r *Repo) {
 			r.Write("requests/a.yaml", "x").Commit(CommitOptions{Author: Bob(), Key: bob})
-		}, want: []string{"bob@acme.test signature authenticated"}, authors: []string{"bob@acme.test"}},
+		}, want: []string{"bob@acme.test signature authenticated: the signature shows who made the commit"}, authors: []string{"bob@acme.test"}},
 		{name: "no signature", signers: line, build: land(nil)},
 		{name: "a trailer instead", signers: line, build: func(r *Repo) {
 			ask(r, CommitOptions{})
@@ -244,10 +257,8 @@ func TestLocalSignatures(t *testing.T) {
 		{name: "a key that is the author's too", signers: line + "\nalice@acme.test " + bob.Public(), build: land(bob),
 			want: []string{"the signing key also belongs to alice@acme.test, who made the change"}},
 		{name: "a branch that the approver signed under another's name", signers: line, build: func(r *Repo) {
-			ask(r, CommitOptions{})
-			r.Checkout("a")
-			r.Git("reset", "-q", "--soft", r.Sign(r.Head(), bob))
-			r.Checkout("main").Land(Merge, MergeOptions{Key: bob}, "a")
+			ask(r, CommitOptions{Key: bob})
+			r.Land(Merge, MergeOptions{Key: bob}, "a")
 		}, want: []string{"bob@acme.test signature authenticated"}, authors: []string{"alice@acme.test", "bob@acme.test"}},
 		{name: "PGP", signers: line, build: func(r *Repo) {
 			ask(r, CommitOptions{})
@@ -270,7 +281,7 @@ func TestLocalSignatures(t *testing.T) {
 			t.Parallel()
 			repo := begun(t)
 			tt.build(repo)
-			e := evidence(t, repo, signoff.LocalConfig{AllowedSigners: []byte("# who counts\n\n" + tt.signers + "\n"), AllowedSignersPath: "signers"}, tt.instant)
+			e := evidence(t, repo, signoff.LocalConfig{AllowedSigners: []byte("# who counts\n\nalice@acme.test " + alice.Public() + "\n" + tt.signers + "\n"), AllowedSignersPath: "signers"}, tt.instant)
 			got := approvals(e)
 			if len(got) != len(tt.want) {
 				t.Fatalf("approvals = %q, want %q", got, tt.want)
@@ -324,6 +335,9 @@ func TestLocalAgreesWithGit(t *testing.T) {
 	repo.Git("-c", "user.name=Bob", "commit", "-q", "--amend", "--no-edit", "--reset-author", "-S")
 	// Carol's environment committed it; the key is Bob's.
 	e := evidence(t, repo, signoff.LocalConfig{AllowedSigners: []byte(signers), AllowedSignersPath: "signers"}, time.Time{})
+	if len(e.Unattributed) != 1 {
+		t.Errorf("unattributed = %q, want the commit of the branch, which is not signed", e.Unattributed)
+	}
 	if got := approvals(e); len(got) != 1 || !strings.Contains(got[0], "belongs to bob@acme.test, but the committer is carol@acme.test") {
 		t.Errorf("approvals = %q, want a signature that holds and is not the committer's", got)
 	}

@@ -43,16 +43,21 @@ type signature struct {
 
 // verify checks a commit's signature against the signers at an instant.
 func verify(signers []signer, c *history.Commit, at time.Time) (signature, error) {
-	armored := strings.TrimSpace(c.Signature)
+	return verifyObject(signers, "commit", c.Signature, c.Payload, at)
+}
+
+// verifyObject checks the signature of a commit or tag against the signers at an instant.
+func verifyObject(signers []signer, kind, armored string, payload []byte, at time.Time) (signature, error) {
+	armored = strings.TrimSpace(armored)
 	if !strings.HasPrefix(armored, "-----BEGIN SSH SIGNATURE-----") {
-		return signature{}, errors.New("the commit's signature is not an SSH signature (set git config gpg.format ssh)")
+		return signature{}, fmt.Errorf("the %s's signature is not an SSH signature (set git config gpg.format ssh)", kind)
 	}
 	if !strings.HasSuffix(armored, "-----END SSH SIGNATURE-----") || strings.Count(armored, "-----BEGIN") != 1 {
-		return signature{}, errors.New("the commit's signature has more than one part")
+		return signature{}, fmt.Errorf("the %s's signature has more than one part", kind)
 	}
 	sig, err := sshsig.Unarmor([]byte(armored))
 	if err != nil {
-		return signature{}, fmt.Errorf("the commit's signature cannot be read: %w", err)
+		return signature{}, fmt.Errorf("the %s's signature cannot be read: %w", kind, err)
 	}
 	out := signature{key: sig.PublicKey}
 	named := false
@@ -69,13 +74,13 @@ func verify(signers []signer, c *history.Commit, at time.Time) (signature, error
 	case !named:
 		return signature{}, fmt.Errorf("the signing key %s is not in the allowed signers", ssh.FingerprintSHA256(sig.PublicKey))
 	case len(out.people) == 0:
-		return signature{}, fmt.Errorf("the signing key %s is not valid for commits at %s", ssh.FingerprintSHA256(sig.PublicKey), at.Format(time.RFC3339))
+		return signature{}, fmt.Errorf("the signing key %s is not valid for %ss at %s", ssh.FingerprintSHA256(sig.PublicKey), kind, at.Format(time.RFC3339))
 	}
 	if sig.Signature.Format == ssh.KeyAlgoRSA {
-		return signature{}, errors.New("the commit's signature uses SHA-1")
+		return signature{}, fmt.Errorf("the %s's signature uses SHA-1", kind)
 	}
-	if err := sshsig.Verify(bytes.NewReader(c.Payload), sig, sig.PublicKey, sig.HashAlgorithm, namespace); err != nil {
-		return signature{}, fmt.Errorf("the commit's signature is invalid: %w", err)
+	if err := sshsig.Verify(bytes.NewReader(payload), sig, sig.PublicKey, sig.HashAlgorithm, namespace); err != nil {
+		return signature{}, fmt.Errorf("the %s's signature is invalid: %w", kind, err)
 	}
 	slices.Sort(out.people)
 	out.people = slices.Compact(out.people)

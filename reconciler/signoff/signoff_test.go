@@ -17,7 +17,7 @@ func people() schemas.PeopleSpec {
 		People: []schemas.Person{
 			{Login: "alice", Emails: []string{"alice@acme.test", "Alice@Home.Test", "1+alice@users.noreply.github.com"}, Identities: map[string][]string{"warehouse": {"alice", "alice_admin"}}},
 			{Login: "bob", Emails: []string{"bob@acme.test"}, Identities: map[string][]string{"warehouse": {"bob"}, "corp": {"alice"}}},
-			{Emails: []string{"carol@acme.test"}},
+			{Emails: []string{"carol@acme.test"}}, {Emails: []string{"erin@acme.test"}},
 		},
 		Teams: map[string][]string{"acme/data": {"Bob", "carol@acme.test", "dave@acme.test", "bob@acme.test"}, "acme/empty": {}, "acme/alice": {"alice"}},
 	}
@@ -106,9 +106,20 @@ func TestJudge(t *testing.T) {
 		}
 		return out
 	}
-	owners := schemas.Requirement{Code: "owners", From: []string{"team:acme/data"}, Count: 1, Why: "bob's team owns it"}
-	two := schemas.Requirement{Code: "privileged", From: []string{"team:acme/data", "user:erin@acme.test"}, Count: 2, Why: "it is privileged"}
-	carol := schemas.Requirement{Code: "settings", From: []string{"user:carol@acme.test"}, Count: 1, Why: "the settings change"}
+	owners := schemas.Requirement{Code: "CS-owners", From: []string{"team:acme/data"}, Count: 1, Why: "bob's team owns it"}
+	two := schemas.Requirement{Code: "CS-privileged", From: []string{"team:acme/data", "user:erin@acme.test"}, Count: 2, Why: "it is privileged"}
+	carol := schemas.Requirement{Code: "CS-settings", From: []string{"user:carol@acme.test"}, Count: 1, Why: "the settings change"}
+	manager := schemas.Requirement{Code: "A-1", From: []string{"user:carol@acme.test", "user:erin@acme.test"}, Count: 1, Why: "stage 1"}
+	manager2 := manager
+	manager2.Why = "stage 1 again"
+	security := schemas.Requirement{Code: "A-1", From: []string{"team:acme/data"}, Count: 1, Why: "stage 2"}
+	crm := schemas.Requirement{Code: "A-2", From: []string{"user:bob", "user:erin@acme.test"}, Count: 1, Why: "crm"}
+	crm2 := crm
+	crm2.Why = "crm again"
+	erp := schemas.Requirement{Code: "A-2", From: []string{"user:carol@acme.test", "user:erin@acme.test"}, Count: 1, Why: "erp"}
+	onlyCarol := schemas.Requirement{Code: "A-4", From: []string{"user:carol@acme.test"}, Count: 1, Why: "first"}
+	onlyCarol2 := onlyCarol
+	onlyCarol2.Why = "again"
 	tests := []struct {
 		name               string
 		authors            []string // alice@acme.test unless set
@@ -125,7 +136,7 @@ func TestJudge(t *testing.T) {
 		{name: "an owner approves", approvals: by("bob@acme.test"), admitted: true, counts: []string{"bob"}},
 		{name: "by an alias", approvals: by("BOB"), admitted: true, counts: []string{"bob"}},
 		{name: "nobody approves", reasons: []string{"owners: 0 of 1 sign-offs from team:acme/data (bob's team owns it)"}, unmet: 1},
-		{name: "a stranger approves", approvals: by("eve@acme.test"), counts: []string{"eve@acme.test"}, reasons: []string{"owners: 0 of 1"}, unmet: 1},
+		{name: "a stranger approves", approvals: by("eve@acme.test"), reasons: []string{"nobody in people.yaml has this account or address", "owners: 0 of 1"}, unmet: 1},
 		{name: "the author approves", authors: []string{"bob@acme.test"}, approvals: by("bob@acme.test"), unmet: 1,
 			reasons: []string{"bob@acme.test's approval does not count: the approver authored part of this change", "owners: 0 of 1"}},
 		{name: "the author under another address", authors: []string{"alice@home.test"}, approvals: by("alice@acme.test"), unmet: 1, unforgiving: 1,
@@ -157,6 +168,18 @@ func TestJudge(t *testing.T) {
 			reasons: []string{"the same person has already approved", "privileged: 1 of 2"}},
 		{name: "two are needed and two approve", required: []schemas.Requirement{two}, approvals: by("bob", "erin@acme.test"), admitted: true, counts: []string{"bob", "erin@acme.test"}},
 		{name: "one person serves two requirements", required: []schemas.Requirement{owners, carol}, approvals: by("carol@acme.test"), admitted: true, counts: []string{"carol@acme.test"}},
+		{name: "one person serves two requirements of the repository", required: []schemas.Requirement{manager, security}, approvals: by("carol@acme.test"), counts: []string{"carol@acme.test"}, unmet: 1,
+			reasons: []string{"carol@acme.test's sign-off is counted for A-1 (stage 1), and different requirements need different people"}},
+		{name: "two people serve two requirements of the repository, whoever comes first", required: []schemas.Requirement{manager, security}, approvals: by("carol@acme.test", "bob"), admitted: true, counts: []string{"carol@acme.test", "bob"}},
+		{name: "the repository's requirement beside the library's", required: []schemas.Requirement{owners, manager}, approvals: by("carol@acme.test"), admitted: true, counts: []string{"carol@acme.test"}},
+		{name: "two stages of the same people", required: []schemas.Requirement{manager, manager2}, approvals: by("carol@acme.test"), counts: []string{"carol@acme.test"}, unmet: 1,
+			reasons: []string{"A-1: 0 of 1"}},
+		{name: "the repository asks the owners of two applications", required: []schemas.Requirement{crm, erp}, approvals: by("erin@acme.test"), admitted: true, counts: []string{"erin@acme.test"}},
+		{name: "the repository asks the owners of two applications and security", required: []schemas.Requirement{crm, erp, security}, approvals: by("erin@acme.test", "carol@acme.test"), admitted: true,
+			counts: []string{"erin@acme.test", "carol@acme.test"}},
+		{name: "the owners of one application twice", required: []schemas.Requirement{crm, erp, crm2}, approvals: by("erin@acme.test"), counts: []string{"erin@acme.test"}, unmet: 1, reasons: []string{"A-2: 0 of 1"}},
+		{name: "requirements that one person alone could meet", required: []schemas.Requirement{onlyCarol, onlyCarol2}, approvals: by("carol@acme.test"), counts: []string{"carol@acme.test"}, unmet: 1, unforgiving: 1,
+			reasons: []string{"A-4: 0 of 1", "too few people may sign off: different requirements need different people, and nobody is left for A-4 (again)"}},
 		{name: "one requirement of two is met", required: []schemas.Requirement{owners, carol}, approvals: by("bob"), counts: []string{"bob"}, unmet: 1, reasons: []string{"settings: 0 of 1"}},
 		{name: "a count of zero is one", required: []schemas.Requirement{{Code: "c", From: []string{"user:bob"}}}, unmet: 1, reasons: []string{"c: 0 of 1"}},
 		{name: "an empty team", required: []schemas.Requirement{{Code: "c", From: []string{"team:acme/empty"}, Count: 1}}, approvals: by("bob"), counts: []string{"bob"}, unmet: 1, unforgiving: 1,
@@ -174,7 +197,8 @@ func TestJudge(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			in := signoff.JudgeInput{Evidence: schemas.Evidence{Authors: []string{"alice@acme.test"}, Approvals: tt.approvals, Unattributed: tt.unattributed},
-				Required: []schemas.Requirement{owners}, Beneficiaries: tt.beneficiaries, UnknownBeneficiaries: tt.unknown, Directory: directory(t), Now: at}
+				Required: []schemas.Requirement{owners}, Beneficiaries: tt.beneficiaries, UnknownBeneficiaries: tt.unknown, Directory: directory(t),
+				Owners: map[string][]string{"crm": {"user:erin@acme.test", "user:bob"}, "erp": erp.From}, Now: at}
 			if tt.authors != nil {
 				in.Evidence.Authors = tt.authors
 			}

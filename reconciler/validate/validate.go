@@ -61,7 +61,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 			return ctx.Err()
 		}
 		if d.IsDir() {
-			if p != "." && !keep.Dir(p) {
+			if p != "." && !keep.Holds(p) {
 				return fs.SkipDir
 			}
 			return nil
@@ -72,6 +72,9 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 				refuse(p, "is a symbolic link in place of control files", "use regular files in regular folders")
 			}
 			return nil
+		}
+		if class == schemas.ClassAutomation {
+			return nil // GitHub reads it
 		}
 		report.Files++
 		if err := schemas.CheckPath(p); err != nil {

@@ -53,7 +53,7 @@ func publishedSchemas() []published {
 		{"People", "People", "Who is who on the forge, in commits and in each application: people.yaml.", bare[schemas.PeopleSpec]{}, true, false},
 		{"Admission", "Admission", "Admits quarantined content as it is.", envelope[schemas.Metadata, schemas.AdmissionSpec]{}, true, false},
 		{"BudgetOverride", "BudgetOverride", "Lifts the removal budget of one application until an instant.", envelope[schemas.Metadata, schemas.BudgetOverrideSpec]{}, true, false},
-		{"Acknowledgement", "Acknowledgement", "Accepts what only a person may accept: a rewritten branch, or the removals of a first run.", envelope[schemas.Metadata, schemas.AcknowledgementSpec]{}, true, false},
+		{"Acknowledgement", "Acknowledgement", "Accepts what only a person may accept: a rewritten branch, the removals of a first run, operations held for another sign-off, or the new ids of a restored application.", envelope[schemas.Metadata, schemas.AcknowledgementSpec]{}, true, false},
 		{"plan", "Plan", "The ordered operations that take the applications from live to desired.", schemas.Plan{}, false, false},
 		{"decision", "Decision", "The decision of policy about a change.", schemas.Decision{}, false, false},
 		{"policy-input", "PolicyInput", "What a policy sees as input.", schemas.PolicyInput{}, false, false},

@@ -313,6 +313,26 @@ func TestBounds(t *testing.T) {
 	}
 }
 
+// TestTwinAmongManyKeys covers mappings with so many keys that they are looked up in a map.
+func TestTwinAmongManyKeys(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ last, want string }{
+		{"k100", ""},
+		{"k7", "duplicate key"},
+		{"K7", "differs from another only by case or Unicode form"},
+	} {
+		var payload strings.Builder
+		for i := range 100 {
+			fmt.Fprintf(&payload, "    k%d: v\n", i)
+		}
+		_, errs := Decode("requests/a.yaml", []byte("apiVersion: countersign.dev/v1\nkind: ConnectionCreation\nmetadata: {name: a}\nspec:\n  application: w\n"+
+			"  connection: {type: role, source_name: r}\n  payload:\n"+payload.String()+"    "+c.last+": v\n"))
+		if got := fmt.Sprint(errs); (len(errs) > 0) != (c.want != "") || !strings.Contains(got, c.want) {
+			t.Errorf("last key %s: got %s, want %q", c.last, got, c.want)
+		}
+	}
+}
+
 func TestManyErrorsAreBounded(t *testing.T) {
 	t.Parallel()
 	_, errs := Decode("requests/a.yaml", bytes.Repeat([]byte("\u202e\n"), 5000))

@@ -2,6 +2,7 @@ package strict
 
 import (
 	"reflect"
+	"strings"
 
 	"github.com/countersign/countersign/schemas"
 )
@@ -67,13 +68,26 @@ func decodings() map[schemas.Kind]decoding {
 		}),
 		schemas.KindAcknowledgement: spec(func(d *decoder, _ *schemas.Document, s *schemas.AcknowledgementSpec) schemas.Content {
 			given := 0
-			for _, is := range []bool{s.RewrittenFrom != "", s.FirstRun != "", s.Held != nil} {
-				if is {
+			var names []string
+			for _, of := range []struct {
+				name string
+				is   bool
+			}{
+				{"first_run", s.FirstRun != ""},
+				{"future_record", s.FutureRecord != ""},
+				{"held", s.Held != nil},
+				{"rebind", s.Rebind != nil},
+				{"rejudged", s.Rejudged != nil},
+				{"rewritten_from", s.RewrittenFrom != ""},
+				{"unsigned_ledger", s.UnsignedLedger != nil},
+			} {
+				names = append(names, of.name)
+				if of.is {
 					given++
 				}
 			}
 			if given != 1 {
-				d.failPath("acknowledges not exactly one thing (expected one of first_run, held, rewritten_from)", "write one document for each", "spec")
+				d.failPath("acknowledges not exactly one thing (expected one of "+strings.Join(names, ", ")+")", "write one document for each", "spec")
 			}
 			return s
 		}),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	validator "github.com/santhosh-tekuri/jsonschema/v6"
+	"golang.org/x/text/unicode/norm"
 	"gopkg.in/yaml.v3"
 	"pgregory.net/rapid"
 
@@ -206,7 +207,9 @@ func TestGeneratedIsDecoded(t *testing.T) {
 		typ := rapid.StringMatching(`[a-z][a-z0-9_]{0,10}`)
 		source := rapid.OneOf(rapid.StringMatching(`[ -~]{1,30}`), rapid.String(), rapid.SampledFrom([]string{"yes", "null", "1", "0x10", "2027-01-31", "<<", "*", "&a", "!b", "ü", "- x", "a: b", "#"})).
 			Filter(func(s string) bool {
-				return s != "" && len([]rune(s)) <= 1024 && schemas.NameFault(s) == "" && exact(s)
+				// The writer escapes some characters as hexadecimal: an accent behind one would join its last letter.
+				written, err := yaml.Marshal(s)
+				return s != "" && len([]rune(s)) <= 1024 && schemas.NameFault(s) == "" && exact(s) && err == nil && norm.NFC.IsNormal(written)
 			})
 		var entries []map[string]any
 		seen := map[string]bool{}

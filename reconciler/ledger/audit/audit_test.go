@@ -37,7 +37,7 @@ var (
 
 func openAt(t testing.TB, path string, now func() time.Time) *ledger.Ledger {
 	t.Helper()
-	l, err := ledger.Open(t.Context(), ledger.Config{Path: path, Now: now})
+	l, err := ledger.Open(t.Context(), ledger.Config{Path: path, Now: now, Random: ledgertest.Random()})
 	if err != nil {
 		t.Fatal(err)
 	}

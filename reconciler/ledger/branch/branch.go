@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strconv"
 	"time"
 
 	gogit "github.com/go-git/go-git/v5"
 	"github.com/go-git/go-git/v5/plumbing"
 
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 )
 
 // DefaultName is the branch.
@@ -29,6 +31,8 @@ type Config struct {
 	Name string
 	// Anchor is a commit that the branch must contain; "" is none.
 	Anchor string
+	// Key is the operator's key: it signs the lease, and what the branch has must be signed by it. nil is none.
+	Key *seal.Key
 	// Holder names the holder of the lease, for people.
 	Holder string
 	// Lease is how long a lease may go unrenewed before another run takes it over; 0 is five minutes.
@@ -54,6 +58,10 @@ type Branch struct {
 	// lease is the one that this process holds; the zero hash for none.
 	lease   plumbing.Hash
 	renewed time.Time
+	// claimed is when the newest lease that was seen was taken, by its holder's clock: older ones are put back by somebody.
+	claimed time.Time
+	// unwitnessed means that the remote doesn't let this run move the witness's reference.
+	unwitnessed bool
 }
 
 // New checks the configuration. It opens nothing.
@@ -93,6 +101,10 @@ func (b *Branch) ref() plumbing.ReferenceName { return plumbing.NewBranchReferen
 func (b *Branch) leaseRef() plumbing.ReferenceName {
 	return plumbing.NewBranchReferenceName(b.config.Name + "-lease")
 }
+
+// witness is the reference of the remote that is moved with the branch, so that a branch that is deleted or put back is
+// noticed, and nothing of it is lost.
+const witness = plumbing.ReferenceName("refs/countersign/head")
 
 // trusted is the reference of the clone that remembers the last valid tip.
 const trusted = plumbing.ReferenceName("refs/countersign/trusted")
@@ -145,7 +157,11 @@ func (b *Branch) Pull(ctx context.Context, l *ledger.Ledger) error {
 	if err != nil {
 		return err
 	}
-	if err := l.Import(ctx, b.records(ctx, commits)); err != nil {
+	note, err := b.signed(ctx, l, tip)
+	if err != nil {
+		return err
+	}
+	if err := l.Import(ctx, b.records(ctx, commits), note); err != nil {
 		if errors.Is(err, ledger.ErrForeignRecord) {
 			return b.foreign(ctx, l, tip, err)
 		}
@@ -157,6 +173,68 @@ func (b *Branch) Pull(ctx context.Context, l *ledger.Ledger) error {
 	b.tip = tip
 	return b.repo.Storer.SetReference(plumbing.NewHashReference(trusted, tip))
 }
+
+// signed is the note of a commit, which the run's own key must have signed, unless nothing of the ledger is signed: then
+// its authority decides whether that may be.
+func (b *Branch) signed(ctx context.Context, l *ledger.Ledger, tip plumbing.Hash) (string, error) {
+	c, err := b.repo.CommitObject(tip)
+	if err != nil {
+		return "", &AlteredError{Commit: tip.String(), What: "it cannot be read: " + err.Error()}
+	}
+	m := message.FindStringSubmatch(c.Message)
+	if m == nil {
+		return "", &AlteredError{Commit: tip.String(), What: "its message is not the ledger's"}
+	}
+	had, err := l.Note(ctx)
+	if err != nil || m[4] == "" && had == "" {
+		return "", err
+	}
+	if b.config.Key == nil {
+		return m[4], nil // a reader: the ledger's authority has the key
+	}
+	h, err := b.config.Key.Public().Open(m[4])
+	if err != nil || fmt.Sprint(h.Sequence) != m[2] || h.Hash != m[3] {
+		return "", &AlteredError{Commit: tip.String(), What: "it isn't signed by this run's key"}
+	}
+	return m[4], nil
+}
+
+// Name names the branch as a witness of what was recorded.
+func (b *Branch) Name() string { return "the reference " + string(witness) + " of the remote" }
+
+// Last returns the note of the head that the remote's witness knows; "" for none. Anyone who can push can move it: the
+// note is believed when it is signed.
+func (b *Branch) Last(ctx context.Context) (string, error) {
+	if err := b.open(); err != nil {
+		return "", err
+	}
+	tip, err := b.remoteTip(ctx, witness)
+	if err != nil || tip.IsZero() {
+		return "", err
+	}
+	c, err := b.repo.CommitObject(tip)
+	if errors.Is(err, plumbing.ErrObjectNotFound) {
+		return "", nil // something else
+	}
+	if err != nil {
+		return "", err
+	}
+	m := message.FindStringSubmatch(c.Message)
+	if m == nil {
+		return "", nil
+	}
+	if m[4] != "" {
+		return m[4], nil
+	}
+	last, err := strconv.ParseInt(m[2], 10, 64)
+	if err != nil {
+		return "", nil
+	}
+	return seal.Head{Sequence: last, Hash: m[3]}.Text(), nil
+}
+
+// Leave does nothing: each push moves the witness.
+func (b *Branch) Leave(context.Context, string) error { return nil }
 
 // foreign distinguishes an altered branch from a different ledger.
 func (b *Branch) foreign(ctx context.Context, l *ledger.Ledger, tip plumbing.Hash, err error) error {
@@ -205,11 +283,22 @@ func (b *Branch) begin(ctx context.Context, l *ledger.Ledger) error {
 		tip, batch = next, ledger.Batch{}
 		return err
 	}
-	err := l.Lines(ctx, 1, func(sequence int64, hash, line string) error {
+	note, err := l.Note(ctx)
+	if err != nil {
+		return err
+	}
+	last, _, err := l.Head(ctx)
+	if err != nil {
+		return err
+	}
+	err = l.Lines(ctx, 1, func(sequence int64, hash, line string) error {
 		if len(batch.Lines) == 0 {
 			batch.First = sequence
 		}
 		batch.Last, batch.Head, batch.Lines = sequence, hash, append(batch.Lines, line)
+		if sequence == last {
+			batch.Note = note
+		}
 		if len(batch.Lines) < maxPush {
 			return nil
 		}

@@ -5,7 +5,7 @@
 //
 // Each commit has the previous one as its only parent and adds one file, YYYY/MM/DD/SEQUENCE.jsonl, named after its
 // first record. Each line is a record: the canonical JSON that its hash is the SHA-256 of, with the previous line's hash
-// in the field previous. So the files in order are one chain, which sha256sum can follow.
+// in the field previous. So the files in order are one chain. The commit's message has the signed note of the head.
 //
 // # How it is written
 //

@@ -32,4 +32,10 @@ func (e *RewrittenError) Error() string {
 	return fmt.Sprintf("the ledger's branch was rewritten: it was at %s and is at %s, which does not follow from it; nothing is written until the branch is put back", short(e.Was), short(e.Is))
 }
 
+// LedgerAlarm marks it as an alarm about the ledger.
+func (*AlteredError) LedgerAlarm() {}
+
+// LedgerAlarm marks it as an alarm about the ledger.
+func (*RewrittenError) LedgerAlarm() {}
+
 func short(hash string) string { return hash[:min(8, len(hash))] }

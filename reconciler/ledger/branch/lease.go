@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/go-git/go-git/v5/plumbing"
@@ -29,11 +30,20 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 		if err != nil {
 			return nil, err
 		}
-		if is != seen {
-			seen, since = is, b.config.Watch()
+		ours := b.ours(is)
+		if is != seen && (seen.IsZero() || b.newer(is)) {
+			since = b.config.Watch()
 		}
-		if is.IsZero() || b.config.Watch().Sub(since) >= b.config.Lease {
-			if !is.IsZero() {
+		seen = is
+		if !ours || b.config.Watch().Sub(since) >= b.config.Lease {
+			switch {
+			case is.IsZero():
+			case !ours:
+				b.config.Logger.Warn("somebody else put a lease in the way that is not countersign's", "lease", is.String())
+				if b.config.Watch().Sub(began) >= wait {
+					return nil, fmt.Errorf("%w: somebody keeps pushing to %s; protect it with a ruleset", ErrLeased, b.leaseRef().Short())
+				}
+			default:
 				b.config.Logger.Warn("taking over the lease of a run that crashed", "lease", is.String())
 			}
 			ok, err := b.take(ctx, is)
@@ -61,13 +71,43 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 	}
 }
 
-// holder names the holder of a lease.
-func (b *Branch) holder(lease plumbing.Hash) string {
+// claim is what a lease says; false for one that isn't countersign's, which an operator's key tells.
+func (b *Branch) claim(lease plumbing.Hash) (string, bool) {
 	c, err := b.repo.CommitObject(lease)
 	if err != nil {
-		return short(lease.String())
+		return short(lease.String()), b.config.Key == nil && !lease.IsZero()
 	}
-	return c.Message
+	if b.config.Key == nil {
+		return c.Message, true
+	}
+	text, err := b.config.Key.Public().OpenLease(c.Message)
+	return text, err == nil
+}
+
+func (b *Branch) ours(lease plumbing.Hash) bool {
+	_, ok := b.claim(lease)
+	return ok
+}
+
+// newer reports whether a lease was taken after all those seen before. An old one that somebody puts back keeps nobody out
+// for longer.
+func (b *Branch) newer(lease plumbing.Hash) bool {
+	text, ok := b.claim(lease)
+	if !ok || b.config.Key == nil {
+		return ok
+	}
+	at, err := time.Parse(time.RFC3339Nano, text[strings.LastIndexByte(text, ' ')+1:])
+	if err != nil || !at.After(b.claimed) {
+		return false
+	}
+	b.claimed = at
+	return true
+}
+
+// holder names the holder of a lease.
+func (b *Branch) holder(lease plumbing.Hash) string {
+	text, _ := b.claim(lease)
+	return text
 }
 
 // take puts a lease of ours in the place of the one that was seen. It is a commit of its own, so that each renewal is
@@ -80,6 +120,11 @@ func (b *Branch) take(ctx context.Context, from plumbing.Hash) (bool, error) {
 	now := time.Now().UTC()
 	by := object.Signature{Name: "countersign", Email: "countersign@localhost.invalid", When: now}
 	c := &object.Commit{TreeHash: tree, Author: by, Committer: by, Message: fmt.Sprintf("lease: %s at %s", b.config.Holder, now.Format(time.RFC3339Nano))}
+	if b.config.Key != nil {
+		if c.Message, err = b.config.Key.SignLease(c.Message); err != nil {
+			return false, fmt.Errorf("sign the lease: %w", err)
+		}
+	}
 	next, err := b.store(plumbing.CommitObject, func(w io.Writer) error { return encode(w, c) })
 	if err != nil {
 		return false, err
@@ -112,11 +157,18 @@ func (b *Branch) renew(ctx context.Context) error {
 	if b.lease.IsZero() || b.config.Watch().Sub(b.renewed) < b.config.Lease/3 {
 		return nil
 	}
-	ok, err := b.take(ctx, b.lease)
-	if err == nil && !ok {
-		err = ErrMoved
+	for from := b.lease; ; {
+		ok, err := b.take(ctx, from)
+		if err != nil || ok {
+			return err
+		}
+		if from, err = b.remoteTip(ctx, b.leaseRef()); err != nil {
+			return err
+		}
+		if from.IsZero() || b.ours(from) {
+			return ErrMoved
+		}
 	}
-	return err
 }
 
 func (b *Branch) release(ctx context.Context) error {

@@ -24,8 +24,8 @@ const (
 	maxLine = 64 << 20
 )
 
-// message of a commit: which records it holds, and the hash of the last.
-var message = regexp.MustCompile(`^ledger: records ([0-9]+) to ([0-9]+)\n\nhead ([0-9a-f]{64})\n?$`)
+// message of a commit: which records it holds, the hash of the last, and the signed note of that head.
+var message = regexp.MustCompile(`^ledger: records ([0-9]+) to ([0-9]+)\n\nhead ([0-9a-f]{64})\n?(?:\n(countersign\.dev/ledger/(?s:.+)))?$`)
 
 // line are the commits that hold records after a sequence, oldest first. On the way from the tip there must be the one
 // that is known, each commit must have one parent, and the first none.

@@ -103,7 +103,7 @@ func (b *Branch) push(ctx context.Context, next plumbing.Hash) error {
 			case <-time.After(wait):
 			}
 		}
-		err := b.pushRef(ctx, local, b.ref(), b.tip)
+		err := b.pushRef(ctx, local, b.ref(), b.tip, b.besides(local)...)
 		if err == nil {
 			b.tip = next
 			return b.repo.Storer.SetReference(plumbing.NewHashReference(trusted, next))
@@ -117,6 +117,10 @@ func (b *Branch) push(ctx context.Context, next plumbing.Hash) error {
 		case err != nil:
 			failed = errors.Join(failed, err)
 		case is == next:
+			if !b.unwitnessed {
+				b.unwitnessed = true
+				b.config.Logger.Warn("the remote may not have taken the witness of the ledger", "reference", string(witness), "error", failed)
+			}
 			b.tip = next
 			return b.repo.Storer.SetReference(plumbing.NewHashReference(trusted, next))
 		case is != b.tip:
@@ -126,9 +130,17 @@ func (b *Branch) push(ctx context.Context, next plumbing.Hash) error {
 	return fmt.Errorf("push to the ledger's branch: %w", failed)
 }
 
+// besides are the references that are moved with the branch.
+func (b *Branch) besides(local plumbing.ReferenceName) []config.RefSpec {
+	if b.unwitnessed {
+		return nil
+	}
+	return []config.RefSpec{config.RefSpec("+" + string(local) + ":" + string(witness))}
+}
+
 // pushRef moves a reference of the remote from what it was read to be; the zero hash is not there. A zero from makes it,
 // an empty local removes it. The server refuses when it is at something else by then.
-func (b *Branch) pushRef(ctx context.Context, local, to plumbing.ReferenceName, from plumbing.Hash) error {
+func (b *Branch) pushRef(ctx context.Context, local, to plumbing.ReferenceName, from plumbing.Hash, besides ...config.RefSpec) error {
 	auth, err := b.auth(ctx)
 	if err != nil {
 		return err
@@ -141,6 +153,7 @@ func (b *Branch) pushRef(ctx context.Context, local, to plumbing.ReferenceName, 
 		}
 		o.RequireRemoteRefs = []config.RefSpec{config.RefSpec(from.String() + ":" + string(to))}
 	}
+	o.RefSpecs = append(o.RefSpecs, besides...)
 	err = b.remote().PushContext(ctx, o)
 	if errors.Is(err, gogit.NoErrAlreadyUpToDate) {
 		return nil

@@ -30,6 +30,9 @@ func (b *Branch) commit(parent plumbing.Hash, batch ledger.Batch) (plumbing.Hash
 	}
 	var root *object.Tree
 	c := &object.Commit{Message: fmt.Sprintf("ledger: records %d to %d\n\nhead %s\n", batch.First, batch.Last, batch.Head)}
+	if batch.Note != "" {
+		c.Message += "\n" + batch.Note
+	}
 	if !parent.IsZero() {
 		c.ParentHashes = []plumbing.Hash{parent}
 		p, err := b.repo.CommitObject(parent)

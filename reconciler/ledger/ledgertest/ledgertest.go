@@ -5,6 +5,8 @@ package ledgertest
 
 import (
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -41,6 +43,9 @@ func (c *Clock) Peek() time.Time {
 	defer c.mu.Unlock()
 	return c.now
 }
+
+// Random returns bytes that are the same each time, for records whose hashes a test knows.
+func Random() io.Reader { return rand.NewChaCha8([32]byte{}) }
 
 // Application is the application of all records here.
 const Application = "warehouse"

@@ -228,12 +228,12 @@ func breakComments(s string) string {
 }
 
 // prose is a foreign sentence: words that cannot mean anything to Markdown stay as they are, every other word
-// is code.
+// is code, without the punctuation around it. A command with a flag is one piece of code.
 func (m *markdown) prose(s string) string {
 	var out, pending []string
-	flush := func() {
+	flush := func(closing string) {
 		if len(pending) > 0 {
-			out = append(out, m.code(strings.Join(pending, " ")))
+			out = append(out, m.code(strings.Join(pending, " "))+closing)
 			pending = nil
 		}
 	}
@@ -241,13 +241,23 @@ func (m *markdown) prose(s string) string {
 		switch {
 		case w == "":
 		case harmless(w):
-			flush()
+			flush("")
 			out = append(out, w)
 		default:
-			pending = append(pending, w)
+			if n := len(out); len(pending) == 0 && strings.HasPrefix(w, "--") && n >= 2 && out[n-2] == "countersign" {
+				pending, out = out[n-2:n:n], out[:n-2]
+			}
+			core := strings.TrimRight(w, ",;:?.")
+			if core == "" {
+				core = w
+			}
+			pending = append(pending, core)
+			if core != w {
+				flush(w[len(core):])
+			}
 		}
 	}
-	flush()
+	flush("")
 	if len(out) == 0 {
 		return "(empty)"
 	}
