@@ -218,7 +218,7 @@ func (b *base) close() (err error) {
 func (b *base) runs(controls []index.Control) run.Base {
 	t := b.admitted.Trust
 	return run.Base{Tip: b.tip, Ledger: b.ledger, Documents: b.admitted, Controls: controls,
-		Settings: t.Settings, Applications: t.Applications, People: t.Directory}
+		Settings: t.Settings, Applications: t.Applications, People: t.Directory, Unread: t.Unread()}
 }
 
 // names are the applications that a question is about, sorted: all where only is "".

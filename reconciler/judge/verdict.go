@@ -101,6 +101,9 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 		record.Reasons = append(record.Reasons, "could not read its commits: "+p.mergedErr.Error())
 		return nil
 	}
+	if e.trust.unread != nil {
+		return e.trust.unread
+	}
 	change := j.change(e.trust, p, e.Digest)
 	change.Instant, change.Clone = now, j.clone(&e.trust.Settings.Spec, c.Parent, e.changes, e.Digest)
 	ev, err := e.trust.forge.Evidence(ctx, change)

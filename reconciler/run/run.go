@@ -75,6 +75,8 @@ type Base struct {
 	Settings     *schemas.Settings
 	Applications map[string]*schemas.Application
 	People       People
+	// Unread is why it can't be told who is in which team; nil where it can.
+	Unread error
 }
 
 // Options configures a pass.

@@ -160,7 +160,7 @@ func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]for
 		}
 		q.Body = b.String()
 	}
-	out = append(out, q)
+	out = append(out, q, alarmTopic("ledger", ""), alarmTopic("rewritten", ""))
 	for i := range rep.Applications {
 		a := &rep.Applications[i]
 		t := forge.Topic{Key: "drift " + a.Application, Title: "Drift in " + a.Application, Labels: []string{"drift"}}

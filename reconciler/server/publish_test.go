@@ -566,13 +566,14 @@ func TestAForgeThatIsDownIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.Team("acme/data", "bob")
-	n := w.ask("owners", files{"applications/authz.yaml": w.application("team:acme/data"), "people.yaml": people + "    - {login: zoe, emails: [zoe@acme.test]}\n"})
+	n := w.ask("owners", files{"applications/authz.yaml": w.application("team:acme/data")})
 	w.preview(n)
 	for _, who := range []string{"bob", "carol"} {
 		w.repo.Review(n, who, "APPROVED")
 	}
 	w.repo.Merge(n, "merge", "frank")
-	for _, path := range []string{"/teams/", "/reviews", "/pulls", "/statuses", "/activity", "/users/"} {
+	down := func(path string) {
+		t.Helper()
 		w.Fail(func(r *http.Request) *githubtest.Fault {
 			if strings.Contains(r.URL.Path, path) {
 				return &githubtest.Fault{Status: 503, Body: "down"}
@@ -582,10 +583,21 @@ func TestAForgeThatIsDownIsNoVerdict(t *testing.T) {
 		if rep, err := w.tryApply(reconciler.RunOptions{}); err == nil {
 			t.Errorf("with %s down the run ends well: %s", path, verdicts(rep))
 		}
+		w.Fail(nil)
 	}
-	w.Fail(nil)
+	for _, path := range []string{"/reviews", "/pulls", "/statuses", "/activity", "/users/", "/graphql"} {
+		down(path)
+	}
 	if got := verdicts(w.apply()); got != "admitted" {
 		t.Errorf("when GitHub is up again: %s", got)
+	}
+	n = w.ask("reader", files{"requests/reader.yaml": creation("reader")})
+	w.preview(n)
+	w.repo.Review(n, "bob", "APPROVED")
+	w.repo.Merge(n, "merge", "frank")
+	down("/teams/")
+	if got := verdicts(w.apply()); got != "admitted" {
+		t.Errorf("when the team can be read again: %s", got)
 	}
 }
 

@@ -143,8 +143,11 @@ func (w *world) speak(c github.Config) *github.Client {
 	return client
 }
 
-// fault is an answer in place of GitHub's.
-type fault = githubtest.Fault
+// fault is an answer in place of GitHub's, and reportOf is that of a run.
+type (
+	fault    = githubtest.Fault
+	reportOf = schemas.RunReport
+)
 
 // workflow speaks as a workflow's own token.
 func (w *world) workflow() *github.Client { return w.speak(github.Config{Token: w.Workflow(w.repo)}) }
