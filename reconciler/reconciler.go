@@ -34,6 +34,8 @@ type Config struct {
 	Connectors connectors.Registry
 	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
 	Anchor string
+	// MaxFiles is how many control files one change may have; 0 is 200.
+	MaxFiles int
 	// Version is the program's version. The first run of a version removes nothing that no document names.
 	Version string
 	// Forge opens the forge that the settings name; nil serves only the local one, which needs none opened.
@@ -102,7 +104,7 @@ func New(c Config) (*Reconciler, error) {
 	}
 	t := &clock{system: c.Now}
 	return &Reconciler{config: c, clock: t,
-		judge: judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, Forge: c.Forge, Isolate: c.Isolate,
+		judge: judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, MaxFiles: c.MaxFiles, Forge: c.Forge, Isolate: c.Isolate,
 			Now: t.now, Logger: c.Logger, Progress: c.Progress}),
 		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), State: c.State, Version: c.Version, Tickets: c.Tickets,
 			RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),

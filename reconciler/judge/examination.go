@@ -55,6 +55,8 @@ type Examination struct {
 	files      []*file
 	// changes are the control files that Git shows as changed, admitted or not.
 	changes []history.Change
+	// unread means that the change has too many files to be read.
+	unread bool
 	// restored are files whose content on the branch is again the admitted content.
 	restored []*index.File
 	// admits are the quarantined files that Admissions of this change admit.
@@ -88,12 +90,16 @@ type proposal struct {
 func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in proposal) (*Examination, error) {
 	e := &Examination{base: base, head: base.Fork(), trust: t, changes: in.changes, sequence: in.sequence, decoded: in.decoded, settled: in.known,
 		Changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}, descriptions: map[string]schemas.Description{}}
+	e.unread = !in.known && len(in.changes) > j.config.MaxFiles
 	for _, c := range in.changes {
 		if err := j.examineFile(ctx, e, c.Path, c.After); err != nil {
 			return nil, err
 		}
 	}
-	if err := j.admissions(ctx, e); err != nil {
+	if e.unread {
+		e.Errors = []schemas.Finding{{Code: "refused", Severity: schemas.SeverityError, Message: fmt.Sprintf("the change has %d control files (at most %d)", len(in.changes), j.config.MaxFiles),
+			Fix: "split it; the operator can allow more with COUNTERSIGN_MAX_FILES"}}
+	} else if err := j.admissions(ctx, e); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(e.files, func(a, b *file) int { return strings.Compare(a.path, b.path) })
@@ -171,8 +177,8 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 		e.fail(p, "is "+modeName(after.Mode), "control files must be regular files: run git update-index --chmod=-x, or replace the link with its content")
 		return nil
 	}
-	if class == schemas.ClassAutomation {
-		return nil // its content is GitHub's to read
+	if class == schemas.ClassAutomation || e.unread {
+		return nil // workflows are GitHub's to read
 	}
 	if f.before != "" {
 		if f.old, err = j.decode(e, f, f.before, false); err != nil {

@@ -34,6 +34,8 @@ type Config struct {
 	Authenticate func(ctx context.Context, l *ledger.Ledger, anchor string, settings *schemas.SettingsSpec) error
 	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them in this process.
 	Isolate func(context.Context) (*exec.Cmd, error)
+	// MaxFiles is how many control files one change may have; 0 is DefaultMaxFiles.
+	MaxFiles int
 	// Now is the clock.
 	Now func() time.Time
 	// Logger takes diagnostics.
@@ -59,8 +61,14 @@ type Judge struct {
 	}
 }
 
+// DefaultMaxFiles is how many control files one change may have: nobody reviews more.
+const DefaultMaxFiles = 200
+
 // New returns a Judge. It opens nothing yet.
 func New(c Config) *Judge {
+	if c.MaxFiles == 0 {
+		c.MaxFiles = DefaultMaxFiles
+	}
 	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]schemas.Description{}}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
@@ -26,11 +27,29 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	if err != nil {
 		return nil, nil, err
 	}
+	limit, err := a.maxFiles()
+	if err != nil {
+		return nil, nil, err
+	}
 	r, err := reconciler.New(reconciler.Config{
+		MaxFiles:   limit,
 		Repository: repo, Replica: replica, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
 		Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
+}
+
+// maxFiles is how many control files one change may have, where the operator allows more than the default.
+func (a *app) maxFiles() (int, error) {
+	text := a.Getenv("COUNTERSIGN_MAX_FILES")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("COUNTERSIGN_MAX_FILES: %q is not a number of files (expected at least 1)", text)
+	}
+	return n, nil
 }
 
 func (a *app) stateDir(repo *history.Repository) string {
