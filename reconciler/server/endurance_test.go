@@ -132,3 +132,36 @@ func TestNotReady(t *testing.T) {
 	}
 	s.stop()
 }
+
+// TestToldLater has GitHub take nothing while something is applied and something is quarantined. A later pass tells both,
+// and nothing twice.
+func TestToldLater(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	n := w.land("reader", benign("reader"))
+	w.push("main", "alice", benign("direct"))
+	direct := w.git(w.work, "rev-parse", "HEAD")
+	w.Fail(func(r *http.Request) *fault {
+		if r.Method != http.MethodGet && !strings.Contains(r.URL.Path, "access_tokens") && !strings.HasSuffix(r.URL.Path, "/graphql") {
+			return &fault{Status: http.StatusNotImplemented, Body: "{}"}
+		}
+		return nil
+	})
+	if _, err := w.tryApply(reconciler.RunOptions{}); err == nil || !strings.Contains(err.Error(), "which a later pass tries again") {
+		t.Errorf("a pass that could tell nothing: %v", err)
+	}
+	w.Fail(nil)
+	merged := w.repo.Run("rev-list", "--min-parents=2", "-1", "main")
+	for range 2 {
+		w.apply()
+		if got := w.comment(n); !strings.Contains(got, "Applied and verified") {
+			t.Errorf("the comment still is:\n%.300s", got)
+		}
+		if got := w.repo.Deployments(merged); len(got) != 1 {
+			t.Errorf("deployments = %q", got)
+		}
+		if got := w.repo.CommitComments(direct); len(got) != 1 {
+			t.Errorf("the quarantined commit has %d comments", len(got))
+		}
+	}
+}
