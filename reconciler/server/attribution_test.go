@@ -91,6 +91,17 @@ func TestWhoMadeIt(t *testing.T) {
 				return f
 			})
 		}},
+		{name: "GitHub lists fewer commits than it counts", reason: "of which GitHub lists 0 of 1", play: func(w *world, b string) {
+			n := w.ask(b, benign(b))
+			w.preview(n)
+			merge(w, n)
+			w.Fail(func(r *http.Request) (f *fault) {
+				if strings.HasSuffix(r.URL.Path, "/commits") {
+					f = &fault{Status: 200, Body: "[]"}
+				}
+				return f
+			})
+		}},
 		{name: "more pushes than are read", reason: "more than 20000", play: func(w *world, b string) {
 			n := w.ask(b, benign(b))
 			w.preview(n)

@@ -171,6 +171,23 @@ func TestWhatReviewersSaw(t *testing.T) {
 			w.repo.Merge(n, "merge", "alice")
 			w.Fail(endless("/statuses"))
 		}},
+		{name: "merged into another branch, which was pushed to main", reason: "it came by no pull request", play: func(w *world, b string) {
+			n := w.ask(b, evil(b))
+			w.preview(n)
+			w.repo.Review(n, "bob", "APPROVED")
+			w.repo.Run("branch", "side", "main")
+			w.repo.Retarget(n, "side")
+			w.repo.Run("update-ref", "refs/heads/main", w.repo.Merge(n, "merge", "alice"))
+		}},
+		{name: "GitHub suspended the approver", reason: "the account is suspended", play: func(w *world, b string) {
+			w.land(b, benign(b))
+			w.Fail(func(r *http.Request) *fault {
+				if !strings.HasSuffix(r.URL.Path, "/users/bob") {
+					return nil
+				}
+				return &fault{Status: 200, Body: `{"login":"bob","id":1,"type":"User","suspended_at":"2026-11-23T09:00:00Z"}`}
+			})
+		}},
 		{name: "an ordinary request after all that", play: func(w *world, b string) { w.land(b, benign(b)) }},
 	})
 }
