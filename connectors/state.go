@@ -14,7 +14,7 @@ import (
 // nil changes nothing), and sorts. Errors of each are wrapped as Invalid, with the connection's name.
 func NormalizeWith(d schemas.Description, s schemas.State, each func(*schemas.Connection) error) (schemas.State, error) {
 	attributes := map[string]map[string]bool{}
-	out := schemas.State{Incomplete: s.Incomplete, NotRead: s.NotRead, Unread: s.Unread, Connections: slices.Clone(s.Connections)}
+	out := schemas.State{Incomplete: s.Incomplete, NotRead: s.NotRead, NotManaged: s.NotManaged, Unread: s.Unread, Connections: slices.Clone(s.Connections)}
 	for i := range out.Connections {
 		c := &out.Connections[i]
 		refuse := func(format string, args ...any) (schemas.State, error) {

@@ -3,8 +3,10 @@ package connectors
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // CAFile is the setting ca_file: a PEM file of the authorities that may have signed the server's certificate. They
@@ -34,20 +36,32 @@ func (c Config) TLS(file CAFile, plain string) (*tls.Config, error) {
 	return out, nil
 }
 
+// maxConfigFile is the limit on a file that a setting names, in bytes: the certificates of a system have 300 KiB.
+const maxConfigFile = 4 << 20
+
+func readWithin(root *os.Root, path string) ([]byte, error) {
+	f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	b, err := readRegular(f, maxConfigFile)
+	return b, errors.Join(err, f.Close())
+}
+
 // readFile reads the file that a setting names. A relative path stays within Directory: files in Git choose it.
 func (c Config) readFile(field, path string) ([]byte, error) {
 	var content []byte
 	var err error
 	switch {
 	case filepath.IsAbs(path):
-		content, err = os.ReadFile(filepath.Clean(path))
+		content, err = ReadFile(path, maxConfigFile)
 	case c.Directory == "" || !filepath.IsLocal(path):
 		return nil, c.Invalid(field, "the path is outside the access repository (expected an absolute path, or one within it)")
 	default:
 		var root *os.Root
 		if root, err = os.OpenRoot(c.Directory); err == nil {
 			defer root.Close() // only read
-			content, err = root.ReadFile(path)
+			content, err = readWithin(root, path)
 		}
 	}
 	if err != nil {

@@ -36,7 +36,7 @@ func (r *Reconciler) Access(ctx context.Context, o AccessOptions) (_ *schemas.Ac
 			report.Incomplete[name] = err.Error()
 		}
 	}
-	return report, nil
+	return clean(r, report), nil
 }
 
 func (r *Reconciler) accessOf(ctx context.Context, b *base, app *schemas.Application, o AccessOptions, report *schemas.AccessReport) error {

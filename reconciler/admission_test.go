@@ -272,7 +272,7 @@ func TestBaseMoves(t *testing.T) {
 			}
 			w.wantHolds("authz", append(quiet(), tc.holds...)...)
 			// Who judges all merges in one go comes to the same verdict.
-			w.state = t.TempDir()
+			w.lose()
 			wantVerdict(t, w.run(), c, verdict)
 			w.wantHolds("authz", append(quiet(), tc.holds...)...)
 		})

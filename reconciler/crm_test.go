@@ -24,6 +24,7 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/servers"
 	"github.com/countersign/countersign/connectors/postgres"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/history/historytest"
@@ -249,7 +250,7 @@ func (w *crm) open() *reconciler.Reconciler {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: "1", Now: func() time.Time { return w.Now }, RetryWait: time.Millisecond, Step: w.step})
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: "1", Now: func() time.Time { return w.Now }, RetryWait: time.Millisecond, Step: w.step})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func TestFirstRunOfALedger(t *testing.T) {
 			reports := make([]*schemas.RunReport, 2)
 			var runs sync.WaitGroup
 			for i := range reports {
-				w.state = t.TempDir()
+				w.elsewhere()
 				r := w.open()
 				run := func() {
 					var err error
@@ -155,7 +155,7 @@ func TestAcknowledgementOfALostLedger(t *testing.T) {
 	clean := append(quiet(), "sales_reader: dave")
 	w.wantHolds("authz", clean...)
 	w.tamper("authz", "g, erin, sales_reader")
-	w.state = t.TempDir()
+	w.lose()
 	const held = "revoke sales_reader erin member (unmanaged) held: first-run"
 	for range 2 {
 		wantPlan(t, outcome(t, w.run(), "authz").Plan.Operations, held)

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/countersign/countersign/connectors"
-	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/reconciler/run/fulfilment"
 	"github.com/countersign/countersign/schemas"
 )
@@ -37,13 +36,14 @@ func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilRep
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, l.Close()) }()
-	return fulfilment.RecordAnswer(ctx, l, a, r.now())
-}
-
-// ResolveSecrets replaces references to secrets by the secrets; run.ResolveSecrets has the contract.
-func ResolveSecrets(config map[string]any, applying bool) (map[string]any, error) {
-	return run.ResolveSecrets(config, applying)
+	report, err := fulfilment.RecordAnswer(ctx, l, a, r.now())
+	if err != nil {
+		return nil, err
+	}
+	return report, r.leave(context.WithoutCancel(ctx), l)
 }
 
 // Secret resolves one reference to a secret. The errors name the reference, never its value.
-func Secret(ref schemas.SecretReference) (connectors.Secret, error) { return run.Secret(ref) }
+func (r *Reconciler) Secret(ref schemas.SecretReference) (connectors.Secret, error) {
+	return r.config.Secrets.Secret(ref)
+}

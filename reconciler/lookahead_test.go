@@ -21,8 +21,9 @@ func TestJudgingAheadIsJudgingEachInTurn(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, files{"requests/first.yaml": creation("authz", "r0")})
 			commits := randomHistory(w, rand.New(rand.NewPCG(seed, 1)), 50)
-			turn := *w
-			turn.state = t.TempDir()
+			turn, clone := *w, *w.Repo
+			turn.Repo = &clone
+			turn.elsewhere()
 			admitted, quarantined := 0, 0
 			var each []schemas.AdmissionRecord
 			for _, c := range commits {

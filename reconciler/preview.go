@@ -86,7 +86,7 @@ func (r *Reconciler) Preview(ctx context.Context, o PreviewOptions) (_ *schemas.
 	default:
 		p.Verdict = schemas.VerdictReady
 	}
-	return p, nil
+	return clean(r, p), nil
 }
 
 // previewLive compares the change with the live applications, and adds to live what it gives there beyond what documents

@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/judge"
 	"github.com/countersign/countersign/reconciler/ledger"
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
@@ -30,8 +32,18 @@ type Config struct {
 	State string
 	// Replica keeps the ledger elsewhere as well, for ephemeral runners; nil is nowhere.
 	Replica Replica
+	// LedgerKey is the operator's key, which signs the ledger. nil is none: then settings must name none.
+	LedgerKey *seal.Key
+	// LedgerPublicKey is the key that the operator trusts where there is no LedgerKey; nil takes it from the settings of the
+	// anchor and the rotations since.
+	LedgerPublicKey *seal.Public
+	// Witnesses know the ledger's last head, besides the reference of the repository.
+	Witnesses []Witness
 	// Connectors are those that applications may name. Required.
 	Connectors connectors.Registry
+	// Secrets resolves the secrets that applications refer to, and takes them out of reports, records and logs; nil
+	// allows none.
+	Secrets *secrets.Store
 	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
 	Anchor string
 	// MaxFiles is how many control files one change may have; 0 is 200.
@@ -80,8 +92,11 @@ type Reconciler struct {
 	clock  *clock
 	judge  *judge.Judge
 	runner *run.Runner
-	// pulled means that the ledger has what the replica had when this pass began.
-	pulled bool
+	// pulled means that the ledger has what the replica had when this pass began, questioned that other witnesses than the
+	// repository's reference were asked since.
+	pulled, questioned bool
+	// restarting means that a ledger may begin although a witness knows of one.
+	restarting bool
 }
 
 // New checks the configuration. It opens nothing.
@@ -98,17 +113,22 @@ func New(c Config) (*Reconciler, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Secrets == nil {
+		c.Secrets = secrets.New(secrets.Config{})
+	}
+	c.Logger = slog.New(c.Secrets.Handler(c.Logger.Handler()))
 	c.Progress = oneAtATime(c.Progress)
 	if c.Step == nil {
 		c.Step = func(string) {}
 	}
 	t := &clock{system: c.Now}
-	return &Reconciler{config: c, clock: t,
-		judge: judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, MaxFiles: c.MaxFiles, Forge: c.Forge, Isolate: c.Isolate,
-			Now: t.now, Logger: c.Logger, Progress: c.Progress}),
-		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), State: c.State, Version: c.Version, Tickets: c.Tickets,
+	r := &Reconciler{config: c, clock: t,
+		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), Secrets: c.Secrets, State: c.State, Version: c.Version, Tickets: c.Tickets,
 			RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
-	}, nil
+	}
+	r.judge = judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, MaxFiles: c.MaxFiles, Forge: c.Forge, Isolate: c.Isolate,
+		Authenticate: r.authenticate, Now: t.now, Logger: c.Logger, Progress: c.Progress})
+	return r, nil
 }
 
 // Close ends the policy engine's child process.
@@ -132,37 +152,12 @@ func LedgerPath(state string) string { return filepath.Join(state, "ledger.db") 
 // now is the instant in UTC, with the precision that JSON keeps.
 func (r *Reconciler) now() time.Time { return r.clock.now() }
 
-func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (*ledger.Ledger, error) {
-	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Now: r.clock.now, Logger: r.config.Logger}
-	if r.config.Replica == nil {
-		l, err := ledger.Open(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		return r.followed(ctx, l)
+// CheckState refuses a state folder that isn't safe to write in: of another user, or with links that lead elsewhere.
+func CheckState(dir string) error {
+	if err := history.CheckFolder(dir, "leases", "ledger.git"); err != nil {
+		return fmt.Errorf("the state: %w", err)
 	}
-	// Readers also need the records of other runs.
-	c.ReadOnly, c.Replicate = readOnly && r.pulled, r.config.Replica.Replicate
-	l, err := ledger.Open(ctx, c)
-	if err != nil {
-		return nil, err
-	}
-	if r.pulled {
-		return r.followed(ctx, l)
-	}
-	if err := r.config.Replica.Pull(ctx, l); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	r.pulled = true
-	return r.followed(ctx, l)
-}
-
-// followed lets the clock follow a ledger.
-func (r *Reconciler) followed(ctx context.Context, l *ledger.Ledger) (*ledger.Ledger, error) {
-	if err := r.clock.follow(ctx, l); err != nil {
-		return nil, errors.Join(err, l.Close())
-	}
-	return l, nil
+	return nil
 }
 
 // alone keeps other runs away during a pass, where runs share a ledger.
@@ -170,8 +165,11 @@ func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() e
 	if r.config.Replica == nil {
 		return func() error { return nil }, nil
 	}
-	if r.pulled = false; readOnly {
+	if r.pulled, r.questioned = false, false; readOnly {
 		return func() error { return nil }, nil
+	}
+	if err := CheckState(r.config.State); err != nil {
+		return nil, err
 	}
 	free, err := r.config.Replica.Acquire(ctx, maxWaitForRun)
 	if err != nil {
@@ -186,6 +184,8 @@ type base struct {
 	tip      string
 	ledger   *ledger.Ledger
 	admitted *judge.Admitted
+	// leave tells the witnesses how the ledger ends; nil for a reader.
+	leave func() error
 }
 
 // open opens the admitted documents at a revision of the branch, and judges new commits first. Close it.
@@ -202,13 +202,21 @@ func (r *Reconciler) open(ctx context.Context, revision string, readOnly bool) (
 	if b.ledger, err = r.openLedger(ctx, readOnly); err != nil {
 		return nil, err
 	}
-	b.admitted, err = r.judge.Admit(ctx, b.ledger, b.tip)
+	if b.admitted, err = r.judge.Admit(ctx, b.ledger, b.tip); err != nil {
+		return b, err
+	}
+	if err = r.checkKey(ctx, b.ledger, &b.admitted.Trust.Settings.Spec, readOnly); err == nil && !readOnly {
+		b.leave = func() error { return r.leave(context.WithoutCancel(ctx), b.ledger) }
+	}
 	return b, err
 }
 
 func (b *base) close() (err error) {
 	if b.admitted != nil {
 		err = b.admitted.Close()
+	}
+	if b.leave != nil {
+		err = errors.Join(err, b.leave())
 	}
 	if b.ledger != nil {
 		err = errors.Join(err, b.ledger.Close())

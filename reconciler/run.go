@@ -3,6 +3,7 @@ package reconciler
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/schemas"
@@ -72,12 +73,57 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	result, err := r.runner.Once(ctx, b.runs(controls), run.Options{Applications: names, ReadOnly: readOnly, Drift: o.Drift, Enforce: o.Enforce})
 	report.Applications = append(report.Applications, result.Applications...)
 	report.Next, report.Again = result.Next, result.Again
+	if readOnly && !o.DryRun {
+		r.recordObservations(ctx, b, result.Observations)
+	}
 	if !o.DryRun {
 		err = errors.Join(err, r.remember(report, readOnly))
 	}
-	return report, err
+	return clean(r, report), err
 }
 
 // ExitCode decides the exit code of a run; run.CodeOf has the table. With difference, a read-only run returns 2 where
 // applications differ from the approved state.
 func ExitCode(r *schemas.RunReport, difference bool) int { return int(run.CodeOf(r, difference)) }
+
+// maxWaitToRecord is how long a drift report waits for another run, where runs share a ledger.
+const maxWaitToRecord = time.Minute
+
+// recordObservations keeps what a drift report saw, as far as it is new. A report that can't write, such as that of a
+// reader, is a report all the same: the log has the reason, and the next run that writes records what it sees.
+func (r *Reconciler) recordObservations(ctx context.Context, b *base, list []run.Observation) {
+	if len(list) == 0 {
+		return
+	}
+	head, _, err := b.ledger.Head(ctx)
+	if err == nil && head == 0 {
+		return // nothing is on record yet, and a report begins no ledger
+	}
+	if err == nil {
+		err = r.writeObservations(ctx, b, list)
+	}
+	if err != nil {
+		r.config.Logger.WarnContext(ctx, "could not record the differences: the next apply does", "error", err)
+	}
+}
+
+func (r *Reconciler) writeObservations(ctx context.Context, b *base, list []run.Observation) (err error) {
+	changed, err := r.runner.Unrecorded(ctx, b.ledger, list)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	if r.config.Replica != nil {
+		free, err := r.config.Replica.Acquire(ctx, maxWaitToRecord)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, free(context.WithoutCancel(ctx))) }()
+		r.pulled = false
+	}
+	l, err := r.openLedger(ctx, false)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, l.Close()) }()
+	return r.runner.RecordObservations(ctx, l, changed)
+}

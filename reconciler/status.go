@@ -49,7 +49,10 @@ func (r *Reconciler) Status(ctx context.Context, to, application string) (_ *sch
 		}
 		return a.Document.Index - b.Document.Index
 	})
-	return report, nil
+	if report.Ledger, err = r.trust(ctx, b.ledger); err != nil {
+		return nil, err
+	}
+	return clean(r, report), nil
 }
 
 // origins fills in the commit and the pull request of requests.

@@ -332,6 +332,7 @@ func webhookCrash(t *testing.T, w *crm) {
 	}
 	// A ledger that was lost asks under the same id once more.
 	w.state = t.TempDir()
+	w.Git("update-ref", "-d", reconciler.WitnessReference)
 	w.mustRun()
 	if got := w.deliveries(); len(got) != 1 || got[0].id != ids[0] {
 		t.Errorf("without a ledger it asks as %v, want %s", got, ids[0])

@@ -16,9 +16,11 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/history/historytest"
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -32,6 +34,8 @@ type world struct {
 	stores         string
 	faults         map[string]*fault
 	replica        reconciler.Replica // nil for none
+	key            *seal.Key          // nil for none
+	public         *seal.Public       // nil for none
 	landed         int
 }
 
@@ -199,7 +203,8 @@ func (w *world) open() *reconciler.Reconciler {
 		w.t.Fatal(err)
 	}
 	now := w.Now
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica})
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica,
+		LedgerKey: w.key, LedgerPublicKey: w.public})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -217,6 +222,21 @@ func (w *world) forget() {
 	if err := os.Remove(filepath.Join(w.state, "index.db")); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// lose loses the ledger, and everything that knows of it.
+func (w *world) lose() {
+	w.t.Helper()
+	w.state = w.t.TempDir()
+	w.Git("update-ref", "-d", reconciler.WitnessReference)
+}
+
+// elsewhere makes the reconcilers opened from here on those of another machine, with a clone of its own.
+func (w *world) elsewhere() {
+	w.t.Helper()
+	dir := filepath.Join(w.t.TempDir(), "clone")
+	w.Git("clone", "-q", "--bare", w.Dir, dir)
+	w.Dir, w.state = dir, w.t.TempDir()
 }
 
 // try is one pass over main.

@@ -17,10 +17,14 @@ const (
 type AuditRow struct {
 	// State is verified, attested (reported as done, and no read can show it), withdrawn, pending (a read-back that waits for somebody, or an intent without outcome), differs,
 	// unverifiable, applied (not read back yet), failed, blocked, cancelled or held. Without an operation it is
-	// quarantined, waiting (admitted, and nothing done yet), adopted (already in place) or undone.
+	// quarantined, waiting (admitted, and nothing done yet), adopted (already in place), undone, or observed (changed
+	// by hand, as a read showed).
 	State AuditState `json:"state"`
-	// Time is that of the row's first record: each row lies in one period for good.
+	// Time is that of the row's first record.
 	Time time.Time `json:"time"`
+	// EffectiveAt is when it took effect: the end of the operation that the application carried out, else the read that
+	// showed it; null where it did not. A row lies in the period of EffectiveAt, without one in that of Time.
+	EffectiveAt *time.Time `json:"effective_at"`
 	// Identity. Sequence and Hash are of the row's last record.
 	Sequence         int64        `json:"sequence"`
 	Hash             string       `json:"hash"`
@@ -46,6 +50,7 @@ type AuditRow struct {
 	RequestName   string        `json:"request_name"`
 	Reason        string        `json:"reason"`
 	Ticket        string        `json:"ticket"`
+	ChangeReason  string        `json:"change_reason"` // the commits' own: a Reason trailer, or the text below the subject
 	Expires       *time.Time    `json:"expires"`
 	Application   string        `json:"application"`
 	Connection    string        `json:"connection"`
@@ -88,13 +93,20 @@ type AuditRow struct {
 	Connector  string        `json:"connector"`
 	Credential string        `json:"credential"` // its name
 	Hold       Hold          `json:"hold"`
-	HoldReason string        `json:"hold_reason"`
-	Attempts   int           `json:"attempts"`
+	HoldReason string        `json:"hold_reason"` // why it is held, or why an admitted request waits
+	Attempts   int           `json:"attempts"`    // in all runs together
+	Runs       int           `json:"runs"`        // how many runs planned it
 	Started    *time.Time    `json:"started"`
 	Finished   *time.Time    `json:"finished"`
 	Outcome    OutcomeStatus `json:"outcome"`
 	Error      string        `json:"error"`
 	ErrorCode  string        `json:"error_code"`
+	// Failures counts the attempts that failed, FirstFailedAt and LastFailedAt are when the first and the last ended, and
+	// FirstError is the first one's error.
+	Failures      int        `json:"failures"`
+	FirstFailedAt *time.Time `json:"first_failed_at"`
+	LastFailedAt  *time.Time `json:"last_failed_at"`
+	FirstError    string     `json:"first_error"`
 
 	// Fulfilment: whom it was given to, and who reported its result. Empty for what countersign carried out.
 	Provisioning      Provisioning     `json:"provisioning"`
@@ -112,9 +124,21 @@ type AuditRow struct {
 	Verification VerificationState `json:"verification"`
 	VerifiedAt   *time.Time        `json:"verified_at"`
 
-	// Afterlife: the verified operation that took this one back, and when it was first found changed.
+	// Observation, of access and changes that no operation made: Sighting is unmanaged, returned, missing or changed.
+	// FirstSeenAt is the first complete read that showed it, LastSeenAt the last one on record. LiveBeforeApproval is
+	// true where a read showed the access before its request was admitted, and unknown where it was found in place
+	// afterwards.
+	Sighting           SightingKind `json:"sighting"`
+	FirstSeenAt        *time.Time   `json:"first_seen_at"`
+	LastSeenAt         *time.Time   `json:"last_seen_at"`
+	Foreign            bool         `json:"foreign"` // the member is from outside the application, or can't be named there
+	LiveBeforeApproval Truth        `json:"live_before_approval"`
+
+	// Afterlife: how and when it ended, the verified operation that ended it (operation@run), and when it was first found
+	// changed.
 	EndedBy    string     `json:"ended_by"`
 	EndedCause Cause      `json:"ended_cause"`
+	EndedHow   EndedHow   `json:"ended_how"`
 	EndedAt    *time.Time `json:"ended_at"`
 	DriftedAt  *time.Time `json:"drifted_at"`
 
@@ -128,6 +152,10 @@ type AuditRow struct {
 	ApprovedBeforeSubmitted         Truth `json:"approved_before_submitted"`
 	IndependentFulfiller            Truth `json:"independent_fulfiller"`
 	ChainOK                         Truth `json:"chain_ok"`
+	// ProofComplete is true when signature, chain, evidence and read-back are all on record. ProofMissing lists those of
+	// them that are not.
+	ProofComplete Truth    `json:"proof_complete"`
+	ProofMissing  []string `json:"proof_missing"`
 }
 
 // AuditManifest describes the population that was exported, so that its completeness can be checked.
@@ -138,10 +166,12 @@ type AuditManifest struct {
 	At          time.Time `json:"at"`
 	Format      string    `json:"format"`
 	Application string    `json:"application"` // "" is all
-	// Since is inclusive, Until exclusive, by the time of a row's first record; null is open.
-	Since *time.Time `json:"since"`
-	Until *time.Time `json:"until"`
-	// AsOf leaves out every record after it; null is none.
+	// Since is inclusive, Until exclusive; null is open. Period describes in words which instant of a row decides.
+	Since  *time.Time `json:"since"`
+	Until  *time.Time `json:"until"`
+	Period string     `json:"period"`
+	// AsOf is the time of the last record that counts: At, Head and the rows are of that moment, so that the same
+	// export can be made again from a longer ledger.
 	AsOf *time.Time `json:"as_of"`
 	Rows int        `json:"rows"`
 	// States counts the rows by state.
@@ -164,8 +194,12 @@ type AuditManifest struct {
 	// PolicyBundles and Versions are those that judged and ran in the period, sorted.
 	PolicyBundles []string `json:"policy_bundles"`
 	Versions      []string `json:"versions"`
-	// Exceptions are the assertions that are false.
+	// Reads are the last complete reads of the applications, sorted.
+	Reads []AuditRead `json:"reads"`
+	// Exceptions are what a person should look at: the assertions that are false, and what was out of order. Open counts
+	// those that have not ended and that nobody accepted.
 	Exceptions []AuditException `json:"exceptions"`
+	Open       int              `json:"open_exceptions"`
 	// SHA256 is the digest of the exported bytes.
 	SHA256 string `json:"sha256"`
 }
@@ -181,12 +215,66 @@ type AuditConfigurationChange struct {
 	After    string           `json:"after"`
 }
 
-// AuditException is an assertion that is false.
+// ExceptionKind is the kind of an exception.
+type ExceptionKind string
+
+// The kinds of exceptions.
+const (
+	ExceptionAssertion    ExceptionKind = "assertion"              // an assertion about a row is false
+	ExceptionQuarantined  ExceptionKind = "quarantined"            // a change was merged without the sign-offs that it needs
+	ExceptionSelfApproved ExceptionKind = "self-approved"          // an author, or somebody who gains, tried to approve
+	ExceptionLater        ExceptionKind = "admitted later"         // quarantined content was admitted afterwards
+	ExceptionBudget       ExceptionKind = "held over the budget"   // more removals than the limits allow
+	ExceptionOverdue      ExceptionKind = "overdue expiry"         // past its end, and not seen gone
+	ExceptionFailing      ExceptionKind = "long failure"           // failed for longer than a day
+	ExceptionBefore       ExceptionKind = "access before approval" // live before its request was admitted
+	ExceptionByHand       ExceptionKind = "changed by hand"        // a read showed a change that no operation made
+	ExceptionUnsigned     ExceptionKind = "unsigned period"        // no signature covers the records
+)
+
+// AuditException is one thing that a person should look at.
 type AuditException struct {
+	// ID stays the same in every export.
+	ID          string        `json:"id"`
+	Kind        ExceptionKind `json:"kind"`
+	Application string        `json:"application"`
+	// The text of What describes it in words, Who lists those who did it, and Why is the reason on record.
+	What string    `json:"what"`
+	Who  []string  `json:"who"`
+	At   time.Time `json:"at"`
+	Why  string    `json:"why"`
+	// EndedAt and EndedHow are when and how it ended; null and "" while it lasts.
+	EndedAt  *time.Time `json:"ended_at"`
+	EndedHow EndedHow   `json:"ended_how"`
+	// Accepted is the document by which an owner accepts it; null for none. Open means that it lasts and is not accepted.
+	Accepted *AuditAcceptance `json:"accepted"`
+	Open     bool             `json:"open"`
+	// Sequence, Operation and RequestPath identify the row, Assertion what is false about it.
 	Sequence    int64  `json:"sequence"`
 	Operation   string `json:"operation"`
 	RequestPath string `json:"request_path"`
 	Assertion   string `json:"assertion"`
+}
+
+// AuditAcceptance is who accepts an exception, and why.
+type AuditAcceptance struct {
+	Owner  string    `json:"owner"`
+	Reason string    `json:"reason"`
+	Path   string    `json:"path"`
+	At     time.Time `json:"at"`
+	// By are the people whose approvals of the document count.
+	By []string `json:"by"`
+}
+
+// AuditRead is the last complete read of an application that is on record.
+type AuditRead struct {
+	Application string    `json:"application"`
+	At          time.Time `json:"at"`
+	Sequence    int64     `json:"sequence"`
+	// NotRead counts what exists there and is never read. UnmanagedIgnored means that the application ignores access
+	// that no request mentions, so that it is not listed.
+	NotRead          []NotRead `json:"not_read"`
+	UnmanagedIgnored bool      `json:"unmanaged_ignored"`
 }
 
 // AuditProblem is one place where the ledger does not hold.
@@ -206,6 +294,23 @@ type AuditVerification struct {
 	// Head is the hash of the last record, "" for an empty ledger.
 	Head     string         `json:"head"`
 	Problems []AuditProblem `json:"problems"`
+	// Trust tells by whom it is signed, and who would notice that it was put back.
+	Trust LedgerTrust `json:"trust"`
+}
+
+// LedgerTrust tells how a ledger is protected.
+type LedgerTrust struct {
+	Signed bool `json:"signed"`
+	// PublicKey is the key that signs it; "" for none.
+	PublicKey string          `json:"public_key"`
+	Witnesses []LedgerWitness `json:"witnesses"`
+}
+
+// LedgerWitness knows the last head of a ledger, and isn't where the ledger is.
+type LedgerWitness struct {
+	Name string `json:"name"`
+	// Sequence is the last record that it knows of; 0 for none.
+	Sequence int64 `json:"sequence"`
 }
 
 // AuditEntitlements is the answer of countersign audit entitlements.
@@ -214,10 +319,13 @@ type AuditEntitlements struct {
 	Kind         string             `json:"kind"` // AuditEntitlements
 	AsOf         time.Time          `json:"as_of"`
 	Entitlements []AuditEntitlement `json:"entitlements"`
+	// Reads are the last complete reads before AsOf, by which the entitlements are judged. An application without one is
+	// not listed: nothing is known of its live state.
+	Reads []AuditRead `json:"reads"`
 }
 
-// AuditEntitlement is access that somebody or something had at an instant, by the records: the last read-back up to
-// then showed it as desired.
+// AuditEntitlement is access that somebody or something had at an instant, by the records: the last complete read up to
+// then showed it.
 type AuditEntitlement struct {
 	Application string `json:"application"`
 	Connection  Name   `json:"connection"`
@@ -233,6 +341,12 @@ type AuditEntitlement struct {
 	Sequence int64     `json:"sequence"`
 	// Origin is request, or unmanaged where no admitted request on record asks for it.
 	Origin Origin `json:"origin"`
+	// Source is where the answer comes from: operation, adoption or read.
+	Source AuditSource `json:"source"`
+	// Sighting is unmanaged or returned for access that no admitted request asks for, changed for a payload whose
+	// attributes differ from the approved ones, else "".
+	Sighting SightingKind `json:"sighting"`
+	Foreign  bool         `json:"foreign"` // the member is from outside the application, or can't be named there
 	// Requests are the documents that ask for it, sorted.
 	Requests []DocumentID `json:"requests"`
 }

@@ -13,9 +13,13 @@ type Description struct {
 	Title string `json:"title" jsonschema:"minLength=1,maxLength=200"`
 	// Version is the application's, once it was opened.
 	Version string `json:"version,omitempty" jsonschema:"maxLength=200"`
-	// Server identifies the server, where several applications may be on one and share its connections: in PostgreSQL the
-	// cluster, whose roles all databases have. It is known once the application was opened.
+	// Server identifies the installation whose connections the application's are, as far as its address tells: in
+	// PostgreSQL the cluster, whose roles all databases have. Two applications must not manage the same connections of one.
+	// It is known once the application was opened.
 	Server string `json:"server,omitempty" jsonschema:"maxLength=200"`
+	// Credentials are the accounts that countersign logs in with, where the application has accounts of their own for them.
+	// They are known once the application was opened.
+	Credentials []Name `json:"credentials,omitempty" jsonschema:"maxItems=10"`
 	// Config is the JSON Schema (draft 2020-12, closed) of spec.config. "x-secret": true marks a secret.
 	Config json.RawMessage `json:"config" jsonschema:"type=object"`
 	// Types are the types of connections, sorted by name.

@@ -136,6 +136,8 @@ type StatusReport struct {
 	Requests    []RequestStatus   `json:"requests"`
 	Quarantined []QuarantinedFile `json:"quarantined"`
 	At          time.Time         `json:"at"`
+	// Ledger tells how the record of all this is protected.
+	Ledger LedgerTrust `json:"ledger"`
 }
 
 // RequestStatus is one request on the three axes.

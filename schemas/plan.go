@@ -45,6 +45,7 @@ const (
 	HoldProvision Hold = "provision" // webhook or ticket, and nobody there who could be asked
 	HoldPending   Hold = "pending"   // somebody outside was asked and is at it, or what it needs is
 	HoldSignoff   Hold = "sign-off"  // somebody gains by live access that the sign-offs on record don't cover
+	HoldRejudged  Hold = "rejudged"  // its request was judged again after the ledger was lost
 	HoldDeclined  Hold = "declined"  // somebody outside was asked, and reported a failure or a refusal
 )
 
@@ -162,7 +163,9 @@ type ApplicationPlan struct {
 	Incomplete string `json:"incomplete,omitempty"`
 	// NotRead counts what exists and is not part of the live state.
 	NotRead []NotRead `json:"not_read,omitempty"`
-	ReadAt  time.Time `json:"read_at,omitzero"`
+	// NotManaged counts access that exists and that nobody can request, such as ownership.
+	NotManaged []NotRead `json:"not_managed,omitempty"`
+	ReadAt     time.Time `json:"read_at,omitzero"`
 	// LiveDigest is the digest of the live state that the plan was made from.
 	LiveDigest string `json:"live_digest,omitempty"`
 	// Attested means that the live state is what fulfillers reported, since nothing can be read: drift is unknown.

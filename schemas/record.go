@@ -18,6 +18,9 @@ const (
 	RecordAcknowledged RecordType = "acknowledged"
 	// RecordHeld lists the operations that a run shows and does not carry out, in full, as an intent does.
 	RecordHeld RecordType = "held"
+	// RecordObservation is what a complete read of an application showed beside what was verified, as far as it differs
+	// from the observation before.
+	RecordObservation RecordType = "observation"
 	// RecordKey names the key that signs this record and those after it.
 	RecordKey RecordType = "key"
 	// RecordRestart begins a ledger in the place of one that was lost.
@@ -45,6 +48,7 @@ type Record struct {
 	Outcome      *OutcomeRecord      `json:"outcome,omitempty"`
 	Verification *VerificationRecord `json:"verification,omitempty"`
 	Finding      *Finding            `json:"finding,omitempty"`
+	Observation  *ObservationRecord  `json:"observation,omitempty"`
 	// Baseline is what this record establishes as seen in the application, for verification and adoption.
 	Baseline []BaselineItem `json:"baseline,omitempty"`
 	Key      *KeyRecord     `json:"key,omitempty"`
@@ -110,6 +114,11 @@ type AdmissionRecord struct {
 	PlanDigest string `json:"plan_digest,omitempty"`
 	// Admits are quarantined files that an Admission document of this commit admits.
 	Admits []FileChange `json:"admits,omitempty"`
+	// Rationale is the reason that the commits give: a Reason trailer, or else the text below the subject. "" is none;
+	// nil where it was not recorded.
+	Rationale *string `json:"rationale,omitempty"`
+	// Accepts are the exceptions of an audit that documents of this commit accept.
+	Accepts []AcceptedException `json:"accepts,omitempty"`
 }
 
 // RequestInfo is what an auditor asks of a request, beside what it does.
@@ -130,6 +139,8 @@ type BaselineItem struct {
 	Token string `json:"token"`
 	// Made means that an operation of ours made it so; false is adopted: it was so already.
 	Made bool `json:"made"`
+	// Expires is when the requests end an entitlement that is present, nil for one without expiry.
+	Expires *time.Time `json:"expires,omitempty"`
 	// NativeID is the id that the target's name had.
 	NativeID string `json:"native_id,omitempty"`
 }
@@ -168,8 +179,16 @@ type Evidence struct {
 	Alarms   []string   `json:"alarms,omitempty"`
 	MergedAt *time.Time `json:"merged_at,omitempty"`
 	MergedBy string     `json:"merged_by,omitempty"`
+	// Persons are the people behind names above that are not a person's first: one person may have several.
+	Persons []PersonName `json:"persons,omitempty"`
 	// Problems are why no approval can admit this, as the forge tells: for example, it came without a pull request.
 	Problems []string `json:"problems,omitempty"`
+}
+
+// PersonName is a name in the evidence and the first name of the person who has it.
+type PersonName struct {
+	Name   string `json:"name"`
+	Person string `json:"person"`
 }
 
 // Approval is one person's approval and whether it counts.

@@ -100,6 +100,8 @@ type AcknowledgementSpec struct {
 	FutureRecord string `yaml:"future_record,omitempty" json:"future_record,omitempty" jsonschema:"pattern=^[0-9a-f]{64}$" jsonschema_description:"The hash of the ledger's last record, if its time is wrong and in the future."`
 	// Held names operations that are held because of who gains by live access.
 	Held *HeldOperations `yaml:"held,omitempty" json:"held,omitempty" jsonschema_description:"Operations that wait for another sign-off because of who gains by live access."`
+	// Exception names an exception of an audit that is accepted.
+	Exception *ExceptionRef `yaml:"exception,omitempty" json:"exception,omitempty" jsonschema_description:"An exception of an audit that is accepted, for the reason that the metadata gives."`
 	// Rebind names an application that was restored: its names are bound to the ids that they have now.
 	Rebind *Rebinding `yaml:"rebind,omitempty" json:"rebind,omitempty" jsonschema_description:"A restored application, whose names have other ids than before: whoever has a name now is taken for the one that was approved."`
 	// Rejudged names what is held because it was judged again after the ledger was lost.
@@ -124,8 +126,14 @@ type RejudgedOperations struct {
 // UnsignedLedger names the end of a ledger, as countersign audit verify prints it.
 type UnsignedLedger struct {
 	PublicKey string `yaml:"public_key" json:"public_key" jsonschema:"maxLength=200,pattern=^countersign-ledger[+][0-9a-f]{8}[+][A-Za-z0-9+/=]+$" jsonschema_description:"The public key that signs it from then on."`
-	Records   int64  `yaml:"records" json:"records" jsonschema:"minimum=1" jsonschema_description:"The number of its records."`
+	Records   int    `yaml:"records" json:"records" jsonschema:"minimum=1" jsonschema_description:"The number of its records."`
 	Head      string `yaml:"head" json:"head" jsonschema:"pattern=^[0-9a-f]{64}$" jsonschema_description:"The hash of the last one."`
+}
+
+// ExceptionRef names an exception of an audit, and who is responsible for it.
+type ExceptionRef struct {
+	ID    string `yaml:"id" json:"id" jsonschema:"pattern=^[0-9a-f]{16}$" jsonschema_description:"The exception's id, as the manifest of an audit lists it."`
+	Owner string `yaml:"owner" json:"owner" jsonschema:"minLength=1,maxLength=253" jsonschema_description:"Who is responsible for the accepted exception."`
 }
 
 // HeldOperations names operations that are held for another sign-off.

@@ -50,6 +50,9 @@ type State struct {
 	Incomplete string `json:"incomplete,omitempty"`
 	// NotRead counts what exists and is not part of the state.
 	NotRead []NotRead `json:"not_read,omitempty"`
+	// NotManaged counts access that exists and that nobody can request: what the selected connections own, and what
+	// everybody may use. A read that reaches further has it in full.
+	NotManaged []NotRead `json:"not_managed,omitempty"`
 	// Unread are parts of the application that could not be read. Entitlements there are unknown; all others are known.
 	Unread []Unread `json:"unread,omitempty"`
 }
@@ -60,7 +63,7 @@ type Unread struct {
 	Reason string `json:"reason" jsonschema:"minLength=1,maxLength=4000"`
 }
 
-// NotRead is a kind of access that exists in the application and is not part of a state.
+// NotRead is a kind of access that exists in the application and is only counted.
 type NotRead struct {
 	// What names the kind, such as "default privilege".
 	What  string `json:"what" jsonschema:"minLength=1,maxLength=200"`

@@ -145,6 +145,31 @@ const (
 	AuditWaiting     AuditState = "waiting" // admitted, and nothing done yet
 	AuditAdopted     AuditState = "adopted" // already in place
 	AuditUndone      AuditState = "undone"  // admitted once; its file has gone since, or has other content
+	// AuditObserved is a change by hand: a read showed it, and no operation of countersign made it.
+	AuditObserved AuditState = "observed"
+)
+
+// EndedHow is how what a row shows came to its end.
+type EndedHow string
+
+// The ways in which a row ends.
+const (
+	EndedByOperation EndedHow = "operation"        // a verified operation of countersign
+	EndedByHand      EndedHow = "by hand"          // a read showed it gone, and no operation of countersign did it
+	EndedConnection  EndedHow = "connection"       // the connection went, and everything granted to it
+	EndedReplaced    EndedHow = "replaced"         // other approved requests grant the same now
+	EndedApproved    EndedHow = "approved"         // access by hand that a request approved later
+	EndedUnwanted    EndedHow = "no longer wanted" // a later plan doesn't have the operation
+)
+
+// AuditSource is where an answer about an instant takes an entitlement from.
+type AuditSource string
+
+// The sources of entitlements as of an instant.
+const (
+	SourceOperation AuditSource = "operation" // an operation of countersign, read back
+	SourceAdoption  AuditSource = "adoption"  // a read found it in place, as requested
+	SourceRead      AuditSource = "read"      // a read showed it, and no admitted request asks for it
 )
 
 // AuditItem is what an entitlement of an audit is about.

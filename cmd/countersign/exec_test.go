@@ -37,10 +37,20 @@ var teamfiles = sync.OnceValues(func() (string, error) {
 	return built, nil
 })
 
+// groupfile is the folder of the example's connector in Python, copied once: a program in the work tree isn't run.
+var groupfile = sync.OnceValues(func() (string, error) {
+	dir, err := ofProcess()
+	if err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, "groupfile")
+	return to, os.CopyFS(to, os.DirFS("../../examples/exec-python/connector"))
+})
+
 // execPrograms are the connectors of the examples, by folder.
 func execPrograms(t *testing.T) map[string]execProgram {
 	t.Helper()
-	python, err := filepath.Abs("../../examples/exec-python/connector")
+	python, err := groupfile()
 	if err != nil {
 		t.Fatal(err)
 	}

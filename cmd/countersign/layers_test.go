@@ -24,11 +24,13 @@ func arrows() map[string][]string {
 		"cmd/countersign/guides": {},
 		// One file of the command line, forges.go, names the forges; all others know them as package forge has them.
 		"cmd/countersign/internal/cli": {"cmd/countersign/guides", "reconciler", "reconciler/forge", "reconciler/github", "reconciler/history", "reconciler/ledger", "reconciler/ledger/audit",
-			"reconciler/ledger/branch", "reconciler/ledger/seal", "reconciler/report", "reconciler/report/layout", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin",
+			"reconciler/ledger/branch", "reconciler/ledger/seal", "reconciler/report", "reconciler/report/layout", "reconciler/server", "reconciler/signoff", "policy", "connectors", "connectors/all", "connectors/casbin", "connectors/secrets",
 			"connectors/exec", "connectors/connectortest/suite", "examples", "schemas", "schemas/strict", "schemas/jsonschema"},
 		"reconciler": {"reconciler/forge", "reconciler/judge", "reconciler/run", "reconciler/run/fulfilment", "reconciler/validate", "reconciler/index", "reconciler/plan", "reconciler/graph",
-			"reconciler/history", "reconciler/signoff", "reconciler/ledger", "reconciler/ledger/seal", "connectors", "schemas"},
-		"reconciler/graph": {"schemas"},
+			"reconciler/history", "reconciler/signoff", "reconciler/ledger", "reconciler/ledger/seal", "connectors", "connectors/secrets", "schemas"},
+		"reconciler/graph":   {"reconciler/ordered", "schemas"},
+		"reconciler/ordered": {},
+		"reconciler/excerpt": {"reconciler/plan", "reconciler/graph", "reconciler/ordered", "schemas"},
 		// The effect of a change is who gains and loses access.
 		"reconciler/plan":          {"reconciler/graph", "schemas"},
 		"reconciler/hold":          {"reconciler/plan", "schemas"},
@@ -38,7 +40,7 @@ func arrows() map[string][]string {
 		"reconciler/signoff":       {"reconciler/forge", "reconciler/history", "schemas"},
 		"reconciler/ledger":        {"reconciler/ledger/seal", "schemas"},
 		"reconciler/ledger/seal":   {},
-		"reconciler/ledger/audit":  {"reconciler/ledger", "schemas"},
+		"reconciler/ledger/audit":  {"reconciler/ledger", "reconciler/ledger/seal", "schemas"},
 		"reconciler/ledger/branch": {"reconciler/ledger", "reconciler/ledger/seal"},
 		"reconciler/report":        {"reconciler/report/layout", "reconciler/report/redact", "schemas"},
 		"reconciler/report/redact": {"schemas"},
@@ -48,17 +50,19 @@ func arrows() map[string][]string {
 		"reconciler/server": {"reconciler", "reconciler/forge", "reconciler/report", "reconciler/run/fulfilment", "schemas"},
 		// Judging opens no application and runs nothing; running is handed what was judged, and knows neither Git nor policy.
 		// Errors about names suggest the nearest one as errors about fields do: jsonschema has that.
-		"reconciler/judge": {"reconciler/history", "reconciler/index", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/ledger", "policy", "connectors",
+		"reconciler/judge": {"reconciler/history", "reconciler/index", "reconciler/excerpt", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/ledger", "policy", "connectors",
 			"schemas", "schemas/strict", "schemas/jsonschema"},
-		"reconciler/run": {"reconciler/forge", "reconciler/index", "reconciler/plan", "reconciler/graph", "reconciler/hold", "reconciler/ledger", "reconciler/run/fulfilment", "connectors", "schemas"},
+		"reconciler/run": {"reconciler/forge", "reconciler/index", "reconciler/plan", "reconciler/graph", "reconciler/hold", "reconciler/ledger", "reconciler/run/fulfilment", "connectors", "connectors/secrets", "schemas"},
 		// Webhooks are posted by the client that connectors to JSON APIs share: it knows when sending again helps and harms nothing.
 		"reconciler/run/fulfilment": {"reconciler/ledger", "reconciler/plan", "reconciler/hold", "reconciler/report", "connectors", "connectors/rest", "schemas"},
 		// A work tree is checked by the same rules as a merge, without anything being admitted.
-		"reconciler/validate":        {"reconciler/judge", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas", "schemas/strict"},
-		"policy":                     {"policy/encode", "schemas", "schemas/jsonschema"},
-		"policy/encode":              {"schemas"},
-		"connectors":                 {"schemas"},
-		"connectors/exec":            {"connectors", "schemas", "schemas/strict"},
+		"reconciler/validate": {"reconciler/judge", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas", "schemas/strict"},
+		"policy":              {"policy/encode", "schemas", "schemas/jsonschema"},
+		"policy/encode":       {"schemas"},
+		"connectors":          {"schemas"},
+		// The texts of a program that was given secrets are cleaned of them.
+		"connectors/exec":            {"connectors", "connectors/secrets", "schemas", "schemas/strict"},
+		"connectors/secrets":         {"connectors", "schemas"},
 		"connectors/rest":            {"connectors"},
 		"examples":                   {},
 		"examples/exec-go/connector": {"connectors", "connectors/exec", "schemas"},

@@ -23,6 +23,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv("TEST_BE_COUNTERSIGN") != "" || (len(os.Args) > 1 && os.Args[1] == "policy-child") {
 		countersign()
 	}
+	// The secrets that the tests' applications may use.
+	if err := os.Setenv("COUNTERSIGN_SECRETS", "TEST_*,FOUR_*,/*"); err != nil {
+		panic(err)
+	}
 	testscript.Main(cleaned{m}, map[string]func(){"countersign": countersign})
 }
 

@@ -180,7 +180,7 @@ func (w *world) runWith(env cli.Environment, args ...string) result {
 	var out, errs bytes.Buffer
 	env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), &out, &errs
 	env.Now = func() time.Time { return w.now }
-	env.Getenv = func(string) string { return "" }
+	env.Getenv = secretsOnly
 	env.Executable = testExecutable
 	if env.Width == 0 {
 		env.Width = 80
@@ -240,3 +240,11 @@ spec:
   scope: {role: ["*"]}
   grantable: {user: ["*"], object: ["sales.*"], role: ["*"]}
 `
+
+// secretsOnly is an environment with the secrets of the tests' applications and nothing else.
+func secretsOnly(name string) string {
+	if name == "COUNTERSIGN_SECRETS" || strings.HasPrefix(name, "TEST_") || strings.HasPrefix(name, "FOUR_") {
+		return os.Getenv(name)
+	}
+	return ""
+}

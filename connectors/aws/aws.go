@@ -191,6 +191,7 @@ func (r *reader) Close() error {
 func (r *reader) Describe(ctx context.Context) (schemas.Description, error) {
 	d := describe()
 	d.Version = "2010-05-08" // of the API
+	d.Server = connectors.Server(string(r.settings.Endpoint), r.settings.Account)
 	if err := r.privileged(ctx, &d); err != nil {
 		return schemas.Description{}, err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -27,6 +26,9 @@ func (s snapshot) same(info os.FileInfo) bool {
 
 // load reads the file. If another program is writing it in place, as casbin's SavePolicy does, load retries a few
 // times, so that half a file never passes for the complete one.
+// maxFile is the limit on a policy or a model in bytes: a million rules have 50 MB.
+const maxFile = 256 << 20
+
 func load(path, op string) (snapshot, error) {
 	for range 5 {
 		s, torn, err := loadOnce(path)
@@ -41,7 +43,7 @@ func load(path, op string) (snapshot, error) {
 }
 
 func loadOnce(path string) (s snapshot, torn bool, err error) {
-	f, err := os.Open(filepath.Clean(path))
+	f, err := connectors.OpenFile(path)
 	if err != nil {
 		return s, false, err
 	}
@@ -56,7 +58,7 @@ func loadOnce(path string) (s snapshot, torn bool, err error) {
 	if !s.info.Mode().IsRegular() {
 		return s, false, errIrregular
 	}
-	if s.content, err = io.ReadAll(f); err != nil {
+	if s.content, err = connectors.ReadAtMost(f, maxFile); err != nil {
 		return s, false, err
 	}
 	after, err := f.Stat()

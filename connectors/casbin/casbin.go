@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -85,7 +83,7 @@ func loadModel(directory, name string) (model.Model, error) {
 		if err != nil {
 			return nil, pathFault(op, "config.model", err)
 		}
-		content, err := os.ReadFile(filepath.Clean(path))
+		content, err := connectors.ReadFile(path, maxFile)
 		if err != nil {
 			return nil, pathFault(op, "config.model", err)
 		}

@@ -24,7 +24,9 @@ var _ connectors.Reader = (*reader)(nil)
 func (r *reader) Close() error { return nil }
 
 func (r *reader) Describe(context.Context) (schemas.Description, error) {
-	return describe(r.settings.Actions), nil
+	d := describe(r.settings.Actions)
+	d.Server = connectors.Server("file", r.settings.path)
+	return d, nil
 }
 
 func (r *reader) store(op string) (*store, error) {

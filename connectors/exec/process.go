@@ -12,13 +12,13 @@ import (
 	"os"
 	osexec "os/exec"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/schemas"
 	"github.com/countersign/countersign/schemas/strict"
 )
@@ -28,7 +28,7 @@ type process struct {
 	name    string
 	limits  Limits
 	logger  *slog.Logger
-	secrets *strings.Replacer
+	secrets *secrets.Redactor
 
 	in       *os.File // our end of its standard input
 	out, err *os.File
@@ -52,11 +52,11 @@ type process struct {
 }
 
 // start starts a child. It lives until close or kill, even after ctx ends.
-func start(ctx context.Context, c *Config, secrets []string) (*process, error) {
+func start(ctx context.Context, c *Config, known []string) (*process, error) {
 	if err := connectors.Stopped(ctx, "start the connector "+c.Name); err != nil {
 		return nil, err
 	}
-	p := &process{name: c.Name, limits: c.Limits, logger: c.Logger.With("connector", c.Name), secrets: replacer(secrets),
+	p := &process{name: c.Name, limits: c.Limits, logger: c.Logger.With("connector", c.Name), secrets: redactor(known),
 		logged: make(chan struct{}), ended: make(chan struct{})}
 	fail := func(err error) (*process, error) {
 		return nil, &connectors.Error{Code: connectors.Unavailable, Op: "start the connector " + c.Name,
@@ -219,7 +219,7 @@ const (
 
 // say makes a child's text safe to show: without the secrets that it was given, without control characters, and short.
 func (p *process) say(s string, limit int) string {
-	s = plain(p.secrets.Replace(s))
+	s = plain(p.secrets.Redact(s))
 	if len(s) > limit {
 		s = strings.ToValidUTF8(s[:limit], "") + "…"
 	}
@@ -232,31 +232,14 @@ func plain(s string) string {
 	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }
 
-// replacer takes secrets out of texts: as they are, as JSON writes them, and each line of those that have several.
-func replacer(secrets []string) *strings.Replacer {
-	var all []string
-	for _, s := range secrets {
-		forms := append([]string{s}, strings.FieldsFunc(s, func(r rune) bool { return r == '\n' || r == '\r' })...)
-		for _, form := range forms {
-			if b, err := json.Marshal(form); err == nil {
-				forms = append(forms, string(b[1:len(b)-1]))
-			}
-		}
-		all = append(all, forms...)
+// redactor takes secrets out of texts.
+func redactor(known []string) *secrets.Redactor {
+	r := &secrets.Redactor{}
+	for _, s := range known {
+		r.Add(s)
 	}
-	// A part of another secret comes after it, or the rest of that secret would remain.
-	slices.SortFunc(all, func(a, b string) int { return len(b) - len(a) })
-	var pairs []string
-	for _, s := range all {
-		if len(s) >= minSecret {
-			pairs = append(pairs, s, "REDACTED")
-		}
-	}
-	return strings.NewReplacer(pairs...)
+	return r
 }
-
-// minSecret is the shortest secret that is replaced: shorter ones would cut words apart.
-const minSecret = 4
 
 // violation is an answer that the protocol does not allow.
 func (p *process) violation(format string, args ...any) error {

@@ -320,7 +320,7 @@ func (s *session) Normalize(in schemas.State) (schemas.State, error) {
 	if err := flush(); err != nil {
 		return schemas.State{}, err
 	}
-	return connectors.NormalizeWith(s.description, schemas.State{Connections: changed, Incomplete: in.Incomplete, NotRead: in.NotRead}, s.imply)
+	return connectors.NormalizeWith(s.description, schemas.State{Connections: changed, Incomplete: in.Incomplete, NotRead: in.NotRead, NotManaged: in.NotManaged}, s.imply)
 }
 
 // imply adds the privileges that others imply by the description.

@@ -118,7 +118,7 @@ func open(cfg connectors.Config, apply bool) (*reader, error) {
 	if root, ok := strings.CutSuffix(strings.TrimSuffix(string(s.URL), "/"), "/api/v3"); ok {
 		c.graphql = root + "/api/graphql"
 	}
-	return &reader{client: c, invite: s.Invite, roles: s.OrganisationRoles}, nil
+	return &reader{client: c, invite: s.Invite, roles: s.OrganisationRoles, server: connectors.Server(string(s.URL), strings.ToLower(s.Organisation))}, nil
 }
 
 // appToken authorises requests with the token of an App's installation, which is renewed before it expires.

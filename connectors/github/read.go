@@ -29,7 +29,7 @@ type reader struct {
 	// once described is set.
 	custom           []string
 	exact, described bool
-	version          string
+	version, server  string
 	// viewer is the credential's account; bot means that it is an App. Both are known once a team was read.
 	viewer string
 	lister connectors.Lister
@@ -47,6 +47,7 @@ func (r *reader) Describe(ctx context.Context) (schemas.Description, error) {
 	}
 	d := describe(r.custom, r.roles)
 	d.Version = r.version
+	d.Server = r.server
 	return d, nil
 }
 

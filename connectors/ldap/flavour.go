@@ -61,6 +61,7 @@ func (r *reader) classify() error {
 	r.class.nested = k != posixKind
 	r.description = description(k)
 	r.description.Version = r.root.vendor
+	r.description.Server = connectors.Server(r.settings.URL.address, strings.Join(r.settings.BaseDN.rdns, ",")) // groups are named within their base
 	return nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
@@ -94,6 +96,8 @@ type reader struct {
 	// self is the account of this session. others has the users, at any host, of the other connection string.
 	self   accountID
 	others map[string]bool
+	// address is the server's, from the connection string in use.
+	address string
 	// active has the roles that are enabled in this session.
 	active map[string]bool
 	// mandatory has the roles that MySQL grants to every account (mandatory_roles).
@@ -116,6 +120,7 @@ func open(ctx context.Context, cfg connectors.Config, apply bool) (*reader, erro
 	if other != nil && other.config.User != used.config.User {
 		r.others[other.config.User] = true
 	}
+	r.address = used.config.Addr
 	if r.db, err = used.open(!apply); err != nil {
 		return nil, err
 	}
@@ -135,7 +140,12 @@ func (r *reader) Close() error {
 
 // Describe returns the capabilities of this server.
 func (r *reader) Describe(context.Context) (schemas.Description, error) {
-	return r.description, nil
+	d := r.description
+	d.Server = connectors.Server(r.address)
+	for _, user := range append([]string{r.self.user}, slices.Sorted(maps.Keys(r.others))...) {
+		d.Credentials = append(d.Credentials, schemas.Name{Type: typeUser, SourceName: user})
+	}
+	return d, nil
 }
 
 // Read returns the selected roles, from one query for all accounts.

@@ -26,6 +26,7 @@ func (r *reader) Close() error {
 // Describe marks the groups that hold administrator roles as privileged: their members become administrators.
 func (r *reader) Describe(ctx context.Context) (schemas.Description, error) {
 	d := description(r.settings.AdminRoles)
+	d.Server = connectors.Server(string(r.settings.URL))
 	groups, err := r.api.groups(ctx, true)
 	if err != nil {
 		return schemas.Description{}, err

@@ -123,7 +123,7 @@ func (r *reader) readDatabases(ctx context.Context, tx pgx.Tx, all map[uint32]*r
 				q = other
 			}
 		}
-		var left []schemas.NotRead
+		var left, besides []schemas.NotRead
 		if err == nil {
 			if err = grants(ctx, q, all, d, i == 0); err == nil {
 				err = ownership(ctx, q, all, d, i == 0)
@@ -131,13 +131,16 @@ func (r *reader) readDatabases(ctx context.Context, tx pgx.Tx, all map[uint32]*r
 			if err == nil {
 				left, err = unread(ctx, q, all, r.names(), i == 0)
 			}
+			if err == nil && all[public] == nil {
+				besides, err = notManaged(ctx, q, all, i == 0)
+			}
 		}
 		if other != nil {
 			err = errors.Join(err, rollback(ctx, other))
 		}
 		switch {
 		case err == nil:
-			state.NotRead = append(state.NotRead, left...)
+			state.NotRead, state.NotManaged = append(state.NotRead, left...), append(state.NotManaged, besides...)
 		case i == 0 || ctx.Err() != nil:
 			return err
 		default:
@@ -149,7 +152,7 @@ func (r *reader) readDatabases(ctx context.Context, tx pgx.Tx, all map[uint32]*r
 			state.Unread = append(state.Unread, schemas.Unread{Prefix: d.prefix, Reason: wrap("read the database "+d.name, err).Error()})
 		}
 	}
-	state.NotRead = sumNotRead(state.NotRead)
+	state.NotRead, state.NotManaged = sumNotRead(state.NotRead), sumNotRead(state.NotManaged)
 	return nil
 }
 

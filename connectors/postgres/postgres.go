@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -156,5 +157,10 @@ func (r *reader) grantors() bool { return r.number >= 160000 }
 func (r *reader) Describe(context.Context) (schemas.Description, error) {
 	d := describe(r.number)
 	d.Version, d.Server = r.version, r.cluster
+	for _, name := range r.own {
+		if n := (schemas.Name{Type: typeUser, SourceName: name}); !slices.Contains(d.Credentials, n) {
+			d.Credentials = append(d.Credentials, n)
+		}
+	}
 	return d, nil
 }

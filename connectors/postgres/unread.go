@@ -60,6 +60,44 @@ func unread(ctx context.Context, q querier, all map[uint32]*role, databases []st
 	return out, rows.Err()
 }
 
+// notManaged counts what the selected roles own and what PUBLIC may use in a database, beside the server's own objects.
+// Neither can be requested, and a read that reaches further lists both.
+func notManaged(ctx context.Context, q querier, all map[uint32]*role, first bool) ([]schemas.NotRead, error) {
+	rows, err := q.Query(ctx, `SELECT s.refobjid, pg_catalog.count(*)
+FROM pg_catalog.pg_shdepend s, (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) here
+WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass AND s.deptype = 'o' AND (s.dbid = here.oid OR $1 AND s.dbid = 0)
+  AND s.classid IN ('pg_catalog.pg_class'::pg_catalog.regclass, 'pg_catalog.pg_namespace'::pg_catalog.regclass,
+    'pg_catalog.pg_proc'::pg_catalog.regclass, 'pg_catalog.pg_database'::pg_catalog.regclass) GROUP BY 1
+UNION ALL
+SELECT 0, pg_catalog.count(*) FROM (`+objectQuery+`) o
+CROSS JOIN LATERAL pg_catalog.aclexplode(coalesce(o.acl, CASE o.type WHEN 'function' THEN pg_catalog.acldefault('f', o.owner)
+  WHEN 'database' THEN pg_catalog.acldefault('d', o.owner) END)) x
+WHERE x.grantee = 0 AND `+userSchema+` AND (o.type <> 'database' OR $1)`, first)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []schemas.NotRead
+	for rows.Next() {
+		var oid uint32
+		n := schemas.NotRead{What: "privilege of PUBLIC"}
+		if err := rows.Scan(&oid, &n.Count); err != nil {
+			return nil, err
+		}
+		if oid != public {
+			if x := all[oid]; x == nil || x.conn == nil || x.conn.Protected != "" {
+				continue
+			} else {
+				n.What, n.Connection = "owned object", x.conn.Name
+			}
+		}
+		if n.Count > 0 {
+			out = append(out, n)
+		}
+	}
+	return out, rows.Err()
+}
+
 // sumNotRead sorts, and adds up what several databases have of one kind.
 func sumNotRead(list []schemas.NotRead) []schemas.NotRead {
 	slices.SortFunc(list, func(a, b schemas.NotRead) int {

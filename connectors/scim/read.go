@@ -31,7 +31,9 @@ func (r *reader) describe(ctx context.Context) (schemas.Description, error) {
 		return schemas.Description{}, err
 	}
 	can := m.patch || m.put && r.settings.profile.members != membersByFilter
-	return describe(r.settings.profile, rights{members: can, update: can}), nil
+	d := describe(r.settings.profile, rights{members: can, update: can})
+	d.Server = connectors.Server(string(r.settings.URL))
+	return d, nil
 }
 
 // Close ends the connections.

@@ -6,10 +6,14 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
+// LedgerBranch is the branch that the ledger is kept on, unless the operator names another.
+const LedgerBranch = "countersign/ledger"
+
 // Examination is what a repository's rules are compared with.
 type Examination struct {
 	Settings schemas.SettingsSpec
-	// LedgerBranch is the branch that the ledger is kept on; "" for none.
+	// LedgerBranch is the branch that the ledger is kept on; "" is LedgerBranch. It is looked at in any case: a run that
+	// keeps the ledger there believes what it finds.
 	LedgerBranch string
 	// File returns a file of the branch; "" where there is none.
 	File func(ctx context.Context, path string) (string, error)

@@ -40,7 +40,7 @@ func (v *view) approvals(ctx context.Context, e *schemas.Evidence) error {
 		}
 		a.Named = a.Why == "" && r.GetUser().GetType() != "User"
 		if a.Why == "" && !a.Named {
-			if a.Person, a.Why, err = v.who(ctx, r.GetUser()); err != nil {
+			if a.Person, a.Why, err = v.loginOf(ctx, r.GetUser()); err != nil {
 				return err
 			}
 		}

@@ -79,8 +79,8 @@ func (ev *Evidence) mayAuthor(login string) bool {
 	return slices.ContainsFunc(ev.settings.AuthorBots, func(b string) bool { return strings.EqualFold(b, login) })
 }
 
-// who returns the login of the person behind an account, by its id where people.yaml has it, and why that can't be told.
-func (v *view) who(ctx context.Context, u *gh.User) (login, why string, err error) {
+// loginOf returns the login of the person behind an account, by its id where people.yaml has it, and why that can't be told.
+func (v *view) loginOf(ctx context.Context, u *gh.User) (login, why string, err error) {
 	login = u.GetLogin()
 	switch {
 	case isGone(u):
@@ -106,7 +106,7 @@ func (v *view) who(ctx context.Context, u *gh.User) (login, why string, err erro
 
 // account adds who did something, by the account.
 func (v *view) account(ctx context.Context, e *schemas.Evidence, u *gh.User, what string) error {
-	login, why, err := v.who(ctx, u)
+	login, why, err := v.loginOf(ctx, u)
 	if why == "" && err == nil {
 		e.Authors = append(e.Authors, login)
 	} else if err == nil {

@@ -1,6 +1,7 @@
 package github
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -26,7 +27,7 @@ const codeownersPath = ".github/CODEOWNERS"
 // Examine compares the repository's rules with those that countersign relies on. Anything that GitHub lets through is
 // still judged at the merge: a gap there costs time and noise, not access.
 func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.Check, error) {
-	s, ledger := in.Settings, in.LedgerBranch
+	s, ledger := in.Settings, cmp.Or(in.LedgerBranch, forge.LedgerBranch)
 	codeowners, err := in.File(ctx, codeownersPath)
 	if err != nil {
 		return nil, err
@@ -119,17 +120,17 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 			add(len(*set.Bypass) == 0, "bypass", fmt.Sprintf("ruleset %q: %d may bypass it", set.Name, len(*set.Bypass)), "empty the bypass list: what an administrator merges without approval is quarantined all the same")
 		}
 	}
-	if ledger != "" {
+	for _, name := range []string{ledger, ledger + "-lease"} {
 		var rules []rule
-		if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(ledger)), &rules); err != nil {
-			return nil, c.explain("read the rules of "+ledger, err)
+		if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(name)), &rules); err != nil {
+			return nil, c.explain("read the rules of "+name, err)
 		}
 		kinds := map[string]bool{}
 		for _, r := range rules {
 			kinds[r.Type] = true
 		}
-		add(kinds["update"] && kinds["non_fast_forward"] && kinds["deletion"], "ledger", "only who may bypass them can push to "+ledger+" and rewrite it",
-			"make a ruleset for "+ledger+"* that restricts updates, deletions and force pushes, with the App alone on its bypass list: who can push there can make up what was done")
+		add(kinds["creation"] && kinds["update"] && kinds["non_fast_forward"] && kinds["deletion"], "ledger", "only those who may bypass the rules can push to "+name+", rewrite or delete it",
+			"import "+ledgerRulesetPath+" (countersign init --github writes it) and put the App alone on its bypass list: "+name+" must be closed to everybody else")
 	}
 	catchAll := slices.ContainsFunc(strings.Split(codeowners, "\n"), func(l string) bool { return len(strings.Fields(l)) > 1 && strings.Fields(l)[0] == "*" })
 	add(catchAll, "CODEOWNERS", "there is an owner for every path", "add a line \"* @owners\" to .github/CODEOWNERS: a path without owner satisfies the rule by itself (countersign init --github writes one)")

@@ -26,7 +26,7 @@ type view struct {
 	// merged is when the pull request was merged; the zero instant is that it was not.
 	merged time.Time
 
-	contents map[string]string // by commit; "" for one that nobody can read any more
+	contents map[string]string // by commit; "" for one that can no longer be read
 	fetched  bool              // the pull request's reference was brought into the clone
 	previews map[string][]published
 	// pushes are those to the head branch, newest first; unseen is why GitHub doesn't show them.
@@ -162,6 +162,9 @@ func (v *view) whyNotSince(ctx context.Context, r *gh.PullRequestReview, shown p
 	} else if why, err := v.otherHead(ctx, shown.at); why != "" || err != nil {
 		return why, err
 	}
+	if ok, err := v.untouched(ctx, shown); ok || err != nil {
+		return "", err
+	}
 	if err := v.lookForTampering(ctx); err != nil {
 		return "", err
 	}
@@ -195,6 +198,18 @@ func (v *view) otherHead(ctx context.Context, since time.Time) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// untouched reports whether the comment is as it was when a preview was published: nobody changed it since. Where it was
+// changed, by us or by others, GraphQL tells by whom.
+func (v *view) untouched(ctx context.Context, shown published) (bool, error) {
+	ours, err := v.ev.client.sticky(ctx, v.pull.GetNumber(), v.ev.settings.Publisher)
+	if err != nil || len(ours) == 0 {
+		return false, err
+	}
+	m, _ := parseMarker(ours[0].GetBody())
+	_, body, _ := strings.Cut(ours[0].GetBody(), "\n")
+	return m.digest == shown.digest && bodyDigest(body) == shown.shown && !ours[0].GetUpdatedAt().After(shown.at), nil
 }
 
 func (v *view) lookForTampering(ctx context.Context) (err error) {

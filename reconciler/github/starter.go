@@ -36,7 +36,12 @@ func (starter) Files(dir string) ([]forge.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := []forge.File{{Path: codeownersPath, Content: owners}, {Path: ".github/countersign-ruleset.json", Content: string(rules) + "\n"}}
+	ledger, err := json.MarshalIndent(ledgerRuleset(), "", "  ")
+	if err != nil {
+		return nil, err
+	}
+	out := []forge.File{{Path: codeownersPath, Content: owners}, {Path: ".github/countersign-ruleset.json", Content: string(rules) + "\n"},
+		{Path: ledgerRulesetPath, Content: string(ledger) + "\n"}}
 	for _, name := range []string{"preview", "review", "apply", "drift"} {
 		file := "countersign-" + name + ".yml"
 		content, err := workflows.ReadFile("starter/" + file)
@@ -73,13 +78,16 @@ Next: put your own people, owners and application in these files, then
   git add . && git commit -m "Begin access as code" && git push
 On GitHub:
   import .github/countersign-ruleset.json (Settings, Rules, Rulesets, Import a ruleset)
+  import .github/countersign-ledger-ruleset.json too, and put the App on its bypass list
+  put the ledger's private key into the environment access-apply, as the secret
+  COUNTERSIGN_LEDGER_KEY (on this machine it is in ledger.key, see above)
   make the environments access-preview and access-apply, for the default branch alone, with their secrets
   make a GitHub App, install it in the repository, and set forge.publisher to its account
 ` + pinning() + `  countersign doctor        lists what is left to do
 `
 }
 
-// unknownRevision is no commit: GitHub refuses it until somebody has put a real one in its place.
+// unknownRevision names nothing: GitHub refuses it until somebody has put a real one in its place.
 const unknownRevision = "0000000000000000000000000000000000000000"
 
 // revision is the commit that this program was built from, or unknownRevision. The workflows run the action of that commit:
@@ -183,6 +191,18 @@ func handles(principals []string) string {
 	}
 	slices.Sort(out)
 	return strings.Join(slices.Compact(out), " ")
+}
+
+// ledgerRulesetPath is the file of the rules for the branches of the ledger and its lease.
+const ledgerRulesetPath = ".github/countersign-ledger-ruleset.json"
+
+// ledgerRuleset closes the branches of the ledger to everybody. Whoever imports it puts the App on the bypass list: its
+// number isn't known here.
+func ledgerRuleset() map[string]any {
+	type m = map[string]any
+	return m{"name": "countersign ledger", "target": "branch", "enforcement": "active", "bypass_actors": []any{},
+		"conditions": m{"ref_name": m{"include": []string{"refs/heads/" + forge.LedgerBranch + "*"}, "exclude": []string{}}},
+		"rules":      []any{m{"type": "creation"}, m{"type": "update"}, m{"type": "deletion"}, m{"type": "non_fast_forward"}}}
 }
 
 // ruleset is what Settings, Rules, Rulesets, Import takes.

@@ -33,7 +33,7 @@ func (c *Client) ReadDelivery(header http.Header, body io.Reader, secret []byte)
 	mac := hmac.New(sha256.New, secret)
 	var kept bytes.Buffer
 	if event == "issues" {
-		// The other events say enough by their name.
+		// The name of the other events is enough.
 		_, err = io.CopyN(io.MultiWriter(mac, &kept), body, maxIssueEvent)
 	}
 	if err == nil {

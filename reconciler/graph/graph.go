@@ -108,15 +108,9 @@ func New(application string, description schemas.Description, state schemas.Stat
 	return g
 }
 
-// find returns the node of a name; nil when there is none. An identity that is a connection too is that connection.
-func (g *Graph) find(n schemas.Name) *node {
-	if alias, ok := g.aliases[n.Type]; ok {
-		if at := g.nodes[schemas.Name{Type: alias, SourceName: n.SourceName}]; at != nil && (at.exists || g.nodes[n] == nil) {
-			return at
-		}
-	}
-	return g.nodes[n]
-}
+// find returns the node of a name; nil when there is none. A name of a type that is another one for connections is the
+// node of the connection that it would be, whether there is one or not.
+func (g *Graph) find(n schemas.Name) *node { return g.nodes[g.canonical(n)] }
 
 // Name is the name under which the graph has an identity: that of the connection that it is too, or its own.
 func (g *Graph) Name(n schemas.Name) schemas.Name {
@@ -129,8 +123,8 @@ func (g *Graph) Name(n schemas.Name) schemas.Name {
 func (g *Graph) node(n schemas.Name) *node {
 	at := g.find(n)
 	if at == nil {
-		at = &node{name: n}
-		g.nodes[n] = at
+		at = &node{name: g.canonical(n)}
+		g.nodes[at.name] = at
 	}
 	return at
 }

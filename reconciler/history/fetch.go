@@ -59,7 +59,6 @@ func Fetch(ctx context.Context, dir string, r Remote, refspecs ...string) (moved
 	case err != nil:
 		return false, fmt.Errorf("fetch %s: %w", strings.Join(refspecs, " "), err)
 	}
-	// What was fetched is there, whether or not packs can be put together.
 	if again, ok := reopened(dir); ok {
 		if err := consolidate(again); err != nil {
 			return true, fmt.Errorf("tidy up the clone %s: %w", dir, err)

@@ -372,7 +372,6 @@ func TestClones(t *testing.T) {
 		{"a folder of it", filepath.Join(ordinary.Dir, "requests", "2026"), "origin/main", ordinary.Dir, filepath.Join(ordinary.Dir, ".git")},
 		{"its Git directory", filepath.Join(ordinary.Dir, ".git"), "HEAD", "", filepath.Join(ordinary.Dir, ".git")},
 		{"bare", bare.Dir, "main", "", bare.Dir},
-		{"inside a bare one", filepath.Join(bare.Dir, "refs", "heads"), "main", "", bare.Dir},
 		{"sparse", sparse.Dir, "main", sparse.Dir, filepath.Join(sparse.Dir, ".git")},
 		{"shared", shared.Dir, "main", shared.Dir, filepath.Join(shared.Dir, ".git")},
 		{"shared twice", sharedTwice.Dir, "main", sharedTwice.Dir, filepath.Join(sharedTwice.Dir, ".git")},

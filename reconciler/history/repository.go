@@ -22,10 +22,12 @@ var (
 	ErrNotFound = errors.New("object not found in the repository")
 	// ErrNoRevision means that a revision names nothing here.
 	ErrNoRevision = errors.New("revision not found (run git fetch, or name another)")
-	// ErrNoMergeBase means that two commits have no merge base, or more than one.
+	// ErrNoMergeBase means that two commits lack a merge base, or have several.
 	ErrNoMergeBase = errors.New("there is not one merge base")
 	// ErrOffLine means that a walk cannot begin at a commit, since it is not on the first-parent line.
 	ErrOffLine = errors.New("it is not on the first-parent line")
+	// ErrNoRepository means that a folder is in none.
+	ErrNoRepository = errors.New("is in no Git repository; make one with git init, or name it with --repo")
 	// ErrShallow means that a clone lacks its older commits.
 	ErrShallow = errors.New("it is a shallow clone, whose history cannot be judged: git fetch --unshallow (in a workflow: fetch-depth: 0)")
 )
@@ -42,15 +44,28 @@ type Repository struct {
 	commits recent[*Commit]
 }
 
-// Open finds the repository that holds dir: a work tree, a folder in one, a linked work tree or a bare
-// clone. A shallow clone is refused with ErrShallow. The environment's GIT_ variables are ignored.
-func Open(dir string) (*Repository, error) {
-	at, err := filepath.Abs(dir)
+// Open opens the repository at dir: a work tree, a folder in one, a linked work tree or a bare clone. A shallow clone
+// is refused with ErrShallow, one of another user with ErrOwner. The environment's GIT_ variables are ignored.
+func Open(dir string) (*Repository, error) { return find(dir, true) }
+
+// Discover is Open for a folder that nobody named, such as the current one: a bare repository is refused with ErrBare.
+// A work tree may contain one as ordinary files of a colleague's branch.
+func Discover(dir string) (*Repository, error) { return find(dir, false) }
+
+// ErrBare means that a bare repository was found and not named.
+var ErrBare = errors.New("it is a bare repository that was not named")
+
+func find(dir string, named bool) (*Repository, error) {
+	start, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find the repository: %w", err)
 	}
+	at := start
 	for {
 		gitDir, workTree, err := gitDirAt(at)
+		if err == nil && gitDir != "" && workTree == "" && !(named && at == start) {
+			err = fmt.Errorf("%w; if you trust it, name it with --repo %s", ErrBare, at)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("open the repository at %s: %w", at, err)
 		}
@@ -62,7 +77,7 @@ func Open(dir string) (*Repository, error) {
 			return r, nil
 		}
 		if at == filepath.Dir(at) {
-			return nil, fmt.Errorf("%s is in no Git repository; make one with git init, or name it with --repo", dir)
+			return nil, fmt.Errorf("%s %w", dir, ErrNoRepository)
 		}
 		at = filepath.Dir(at)
 	}
@@ -100,6 +115,9 @@ func gitDirAt(at string) (gitDir, workTree string, err error) {
 }
 
 func open(gitDir, workTree string) (*Repository, error) {
+	if err := checkOwner(gitDir, workTree); err != nil {
+		return nil, err
+	}
 	if _, err := os.Stat(filepath.Join(gitDir, "HEAD")); err != nil {
 		return nil, fmt.Errorf("it is not a Git directory: %w", err)
 	}
@@ -113,6 +131,11 @@ func open(gitDir, workTree string) (*Repository, error) {
 		}
 	case !errors.Is(err, os.ErrNotExist):
 		return nil, err
+	}
+	if common != gitDir {
+		if err := checkOwner(common, "", workTree); err != nil {
+			return nil, err
+		}
 	}
 	info, err := os.Stat(filepath.Join(common, "shallow"))
 	switch {

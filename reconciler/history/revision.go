@@ -8,7 +8,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/go-git/go-billy/v5/util"
 	"github.com/go-git/go-git/v5/plumbing"
 	"github.com/go-git/go-git/v5/storage/filesystem/dotgit"
 )
@@ -164,9 +166,7 @@ func (r *Repository) resolveName(name string) (string, error) {
 // reference reads a reference, through symbolic ones, as HEAD mostly is.
 func (r *Repository) reference(name string) (plumbing.Hash, error) {
 	for range 8 {
-		r.mu.Lock()
-		ref, err := r.refs.Ref(plumbing.ReferenceName(name))
-		r.mu.Unlock()
+		ref, err := r.readReference(plumbing.ReferenceName(name))
 		if errors.Is(err, plumbing.ErrReferenceNotFound) || errors.Is(err, os.ErrNotExist) ||
 			errors.Is(err, dotgit.ErrReferenceNameEscape) {
 			return plumbing.ZeroHash, ErrNoRevision
@@ -181,6 +181,37 @@ func (r *Repository) reference(name string) (plumbing.Hash, error) {
 	}
 	return plumbing.ZeroHash, errors.New("its symbolic references go in circles")
 }
+
+// readReference reads a reference file. One that another process is writing is empty for a moment, and read again: git's
+// packed references would have an older commit, or none.
+func (r *Repository) readReference(name plumbing.ReferenceName) (*plumbing.Reference, error) {
+	for attempt := range referenceTries {
+		if attempt > 0 {
+			time.Sleep(referenceWait)
+		}
+		r.mu.Lock()
+		ref, err := r.refs.Ref(name)
+		if errors.Is(err, dotgit.ErrReferenceNameEscape) {
+			r.mu.Unlock()
+			return nil, err
+		}
+		content, loose := util.ReadFile(r.refs.Fs(), name.String())
+		r.mu.Unlock()
+		text := strings.TrimSpace(string(content))
+		switch {
+		case loose != nil:
+			return ref, err // packed, or missing
+		case isHash(text), strings.HasPrefix(text, "ref: "):
+			return plumbing.NewReferenceFromStrings(name.String(), text), nil
+		}
+	}
+	return nil, fmt.Errorf("the file of %s does not name a commit: run git fsck", name)
+}
+
+const (
+	referenceTries = 50
+	referenceWait  = 10 * time.Millisecond
+)
 
 var errNoCommit = fmt.Errorf("it is not a commit: %w", ErrNoRevision)
 

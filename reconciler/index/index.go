@@ -69,6 +69,9 @@ func Open(ctx context.Context, path string) (*Index, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the order index: %w", err)
 	}
+	if err := private(path); err != nil {
+		return nil, fmt.Errorf("open the order index %s: %w", path, err)
+	}
 	s, err := openStore(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("open the order index %s: %w", path, err)
@@ -80,6 +83,23 @@ func Open(ctx context.Context, path string) (*Index, error) {
 	x.loaded = x.Head
 	s.whole = x.Head.Sequence < 0
 	return x, nil
+}
+
+// private makes the file for its owner alone: it has every request. A link isn't followed.
+func private(path string) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|noFollow, 0o600)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil // a reader of somebody else's state, which SQLite opens, too, or reports
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	info, err := f.Stat()
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	return f.Chmod(0o600)
 }
 
 // Close closes the file and discards unsaved layers.

@@ -33,7 +33,7 @@ func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, t
 		}
 		return j.checkRewritten(ctx, x, l, to)
 	}
-	// What was remembered of the forge may be older than the reviews of what is judged now.
+	// The remembered answers of the forge may be older than the reviews of these merges.
 	if err := j.Refresh(); err != nil {
 		return err
 	}
@@ -234,6 +234,22 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 	x.Head = index.Head{Tip: found.Hash, Sequence: sequence, Anchor: found.Hash, Instant: found.CommittedAt.Unix()}
 	x.Verdicts = append(x.Verdicts, *record)
 	return nil
+}
+
+// Anchor finds the commit where trust starts on the way to a commit, and its settings, without judging anything.
+func (j *Judge) Anchor(ctx context.Context, to string) (string, *schemas.SettingsSpec, error) {
+	x, err := index.Open(ctx, "")
+	if err != nil {
+		return "", nil, err
+	}
+	if err := j.anchor(ctx, x, to); err != nil {
+		return "", nil, errors.Join(err, x.Close())
+	}
+	settings, err := j.settingsOf(ctx, x.Head.Anchor)
+	if err = errors.Join(err, x.Close()); err != nil {
+		return "", nil, err
+	}
+	return x.Head.Anchor, &settings.Spec, nil
 }
 
 // authenticate proves that the ledger is this repository's.

@@ -7,60 +7,48 @@ import (
 	"slices"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/excerpt"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/schemas"
 )
 
-// between folds the touched connections and everything nested with them, before and after the change.
+// between finds what the change means for each application that it touches.
 func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.ConnectionKey]bool, now time.Time) error {
 	byApp := map[string][]schemas.Name{}
 	for k := range seeds {
 		byApp[k.Application] = append(byApp[k.Application], k.Name)
 	}
-	for app, names := range e.heirs() {
-		byApp[app] = append(byApp[app], names...)
+	for app := range e.heirs() {
+		byApp[app] = append(byApp[app], nil...)
 	}
 	for name, app := range e.After {
 		// A changed scope or grantable may activate or deactivate any request of the application.
 		if was := e.trust.Applications[name]; was == nil || !reflect.DeepEqual(was.Spec, app.Spec) {
-			docs, err := e.head.All(ctx, name)
-			if err != nil {
-				return err
-			}
-			for _, d := range docs {
-				for _, v := range append(slices.Clone(d.Former), d.Current) {
-					if v != nil {
-						byApp[name] = append(byApp[name], v.Request.Connection.Name())
-					}
-				}
-			}
-			if _, ok := byApp[name]; !ok {
-				byApp[name] = nil
-			}
+			byApp[name] = append(byApp[name], nil...)
 		}
 	}
 	e.Affected = slices.Sorted(maps.Keys(byApp))
+	e.worlds = maps.Clone(e.worlds)
+	if e.worlds == nil {
+		e.worlds = map[string]*excerpt.World{}
+	}
 	for _, name := range e.Affected {
 		app := e.After[name]
 		if app == nil {
+			delete(e.worlds, name)
 			continue
 		}
 		desc, err := j.Describe(app)
 		if err != nil {
 			return err
 		}
-		set, err := e.closure(ctx, name, byApp[name], desc)
-		if err != nil {
-			return err
-		}
-		e.folded += len(set)
 		e.descriptions[name] = desc
-		b, a, err := e.foldPair(ctx, name, set, desc, now)
+		was := e.trust.Applications[name]
+		b, a, err := e.desiredBetween(ctx, was, app, byApp[name], desc, now)
 		if err != nil {
 			return err
 		}
-		was := e.trust.Applications[name]
 		e.desired[name] = [2]*plan.Desired{b, a}
 		c := plan.Between(was, app, desc, b, a, now)
 		e.Changes[name] = c
@@ -76,6 +64,66 @@ func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.Con
 		}
 	}
 	return nil
+}
+
+// desiredBetween returns the desired state of an application before and after the change, as far as it matters for what the
+// change means. touched are the connections whose documents change.
+func (e *Examination) desiredBetween(ctx context.Context, was, app *schemas.Application, touched []schemas.Name, desc schemas.Description, now time.Time) (before, after *plan.Desired, err error) {
+	if was == nil || !reflect.DeepEqual(was.Spec, app.Spec) {
+		return e.complete(ctx, app.Name, desc, now)
+	}
+	world := e.worlds[app.Name]
+	if world == nil || !world.Fits(app, now) {
+		world = excerpt.New(app, desc, now)
+	}
+	asked, all := e.trust.holdings.of(app.Name)
+	x, err := world.Change(ctx, excerpt.Request{
+		Application: app, Before: documents{e.base, app.Name}, After: documents{e.head, app.Name},
+		Touched: touched, Heirs: e.heirs()[app.Name], Asked: asked, Holdings: all, Now: now,
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	e.worlds[app.Name] = x.World
+	e.folded += x.Connections
+	return x.Before, x.After, nil
+}
+
+// complete folds all documents of an application, whose requests the change of its configuration may all wake.
+func (e *Examination) complete(ctx context.Context, app string, desc schemas.Description, now time.Time) (before, after *plan.Desired, err error) {
+	delete(e.worlds, app)
+	was, err := e.base.All(ctx, app)
+	if err != nil {
+		return nil, nil, err
+	}
+	is, err := e.head.All(ctx, app)
+	if err != nil {
+		return nil, nil, err
+	}
+	before = plan.Fold(was, desc, now)
+	if slices.Equal(was, is) {
+		after = before
+	} else {
+		after = plan.Fold(is, desc, now)
+	}
+	e.folded += len(after.Connections)
+	return before, after, nil
+}
+
+// documents are those of one application in a layer.
+type documents struct {
+	layer       *index.Layer
+	application string
+}
+
+// Documents returns a connection's documents, in merge order.
+func (d documents) Documents(ctx context.Context, connection schemas.Name) ([]*plan.Document, error) {
+	return d.layer.Documents(ctx, index.ConnectionKey{Application: d.application, Name: connection})
+}
+
+// Mentioning returns the connections whose documents name a target.
+func (d documents) Mentioning(ctx context.Context, target schemas.Name) ([]schemas.Name, error) {
+	return d.layer.Mentioning(ctx, index.ConnectionKey{Application: d.application, Name: target})
 }
 
 // closure returns every connection whose documents affect who gains access: the seeds, their members at any depth,

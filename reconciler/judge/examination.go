@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/excerpt"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/plan"
@@ -61,7 +62,9 @@ type Examination struct {
 	restored []*index.File
 	// admits are the quarantined files that Admissions of this change admit.
 	admits []schemas.FileChange
-	// desired is the desired state before and after the change, by application.
+	// worlds are what the documents want before the change, as far as earlier changes asked, and then after it.
+	worlds map[string]*excerpt.World
+	// desired is the desired state before and after the change, by application, as far as the change touches it.
 	desired map[string][2]*plan.Desired
 	// descriptions are the connectors' static descriptions, by affected application.
 	descriptions map[string]schemas.Description
@@ -84,6 +87,8 @@ type proposal struct {
 	now      time.Time
 	// known is set for a change that already has a verdict: its effect on access is not computed again.
 	known bool
+	// worlds are those before the change, nil for none. They are not changed.
+	worlds map[string]*excerpt.World
 }
 
 // examine decodes the changed files and folds them over the base.
@@ -122,6 +127,7 @@ func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in pro
 	if in.known {
 		return e, nil
 	}
+	e.worlds = in.worlds
 	return e, j.between(ctx, e, seeds, in.now)
 }
 

@@ -3,6 +3,8 @@ package judge
 import (
 	"regexp"
 	"strings"
+
+	"github.com/countersign/countersign/schemas"
 )
 
 // holdings are the connections that rules ask about among those that people hold. Somebody who gains may hold
@@ -50,6 +52,17 @@ func (h *holdings) collect(v any) {
 
 // asked reports whether rules ask about a connection, named with its application.
 func (h holdings) asked(connection string) bool { return h.all || h.named[connection] }
+
+// of returns the connections of an application that rules ask about; all means any of them.
+func (h holdings) of(application string) (asked []schemas.Name, all bool) {
+	for n := range h.named {
+		rest, ok := strings.CutPrefix(n, application+"/")
+		if typ, name, split := strings.Cut(rest, "/"); ok && split {
+			asked = append(asked, schemas.Name{Type: typ, SourceName: name})
+		}
+	}
+	return asked, h.all
+}
 
 // none reports whether rules ask about no connection at all.
 func (h holdings) none() bool { return !h.all && len(h.named) == 0 }

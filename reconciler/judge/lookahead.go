@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/excerpt"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/ledger"
@@ -125,6 +126,8 @@ type lookahead struct {
 	weight  int
 	layer   *index.Layer
 	head    index.Head
+	// worlds are those of the layer, and settled those of the index.
+	worlds, settled map[string]*excerpt.World
 	// again are merges to examine again.
 	again []*prepared
 	// limit is the maximum number of waiting merges; age counts merges examined since the layer was created.
@@ -243,7 +246,7 @@ func (a *lookahead) judgeUntil(ctx context.Context, to string, settings *schemas
 // restart drops the merges that were examined ahead.
 func (a *lookahead) restart() {
 	a.waiting, a.weight, a.age = nil, 0, 0
-	a.layer, a.head = a.index.Fork(), a.index.Head
+	a.layer, a.head, a.worlds = a.index.Fork(), a.index.Head, a.settled
 }
 
 func (a *lookahead) full() bool {
@@ -290,7 +293,7 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 		close(w.verdict)
 		return nil
 	}
-	in := proposal{changes: c.Changes, decoded: w.decoded, sequence: w.head.Sequence}
+	in := proposal{changes: c.Changes, decoded: w.decoded, sequence: w.head.Sequence, worlds: a.worlds}
 	if a.known {
 		if w.record, in.known, err = a.ledger.Admission(ctx, c.Hash); err != nil {
 			return err
@@ -326,6 +329,9 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 		})
 	}
 	w.write(a.layer, w.admits)
+	if w.takesEffect(w.admits) {
+		a.worlds = w.examination.worlds
+	}
 	return nil
 }
 
@@ -333,6 +339,9 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 func (w *waiting) admitted() bool {
 	return w.record.Verdict != VerdictQuarantined && len(w.examination.Errors) == 0
 }
+
+// takesEffect reports whether the merge changes what documents want, if it is admitted.
+func (w *waiting) takesEffect(admitted bool) bool { return len(w.examination.files) > 0 && admitted }
 
 // write adds the result of the merge to a layer.
 func (w *waiting) write(to *index.Layer, admitted bool) {
@@ -380,6 +389,9 @@ func (a *lookahead) settle(ctx context.Context) error {
 		a.index.Verdicts = append(a.index.Verdicts, *w.record)
 	}
 	w.write(a.index.Layer, admitted)
+	if w.takesEffect(admitted) {
+		a.settled = w.examination.worlds
+	}
 	switch {
 	case admitted != w.admits:
 		redo := make([]*prepared, 0, len(a.waiting)+len(a.again))

@@ -71,6 +71,9 @@ func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head st
 	if err != nil {
 		return nil, err
 	}
+	if err := j.addWriters(ctx, e, base, &ev); err != nil {
+		return nil, err
+	}
 	judgement, err := j.judge(ctx, e, "preview", base, head, ev, live, now)
 	if err != nil {
 		return &Judgement{PolicyError: err}, nil

@@ -3,6 +3,7 @@ package judge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -73,6 +74,9 @@ func (e *Examination) record(c *history.Commit) *schemas.AdmissionRecord {
 				r.Requests = append(r.Requests, schemas.RequestInfo{Document: schemas.DocumentID{Path: f.path, Index: d.Index, Blob: f.after},
 					Kind: d.Kind, Metadata: d.Metadata, Application: v.Application, Connection: v.Connection.Name()})
 			}
+			if v, ok := d.Value.(*schemas.AcknowledgementSpec); ok && v.Exception != nil {
+				r.Accepts = append(r.Accepts, schemas.AcceptedException{Exception: v.Exception.ID, Owner: v.Exception.Owner, Reason: d.Metadata.Reason, Path: f.path})
+			}
 		}
 	}
 	return r
@@ -107,6 +111,9 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	change := j.change(e.trust, p, e.Digest)
 	change.Instant, change.Clone = now, j.clone(&e.trust.Settings.Spec, c.Parent, e.changes, e.Digest)
 	ev, err := e.trust.forge.Evidence(ctx, change)
+	if err == nil {
+		err = j.addWriters(ctx, e, c.Parent, &ev)
+	}
 	if err != nil {
 		return fmt.Errorf("read its approvals: %w", err)
 	}
@@ -121,6 +128,13 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 		record.Reasons = append(record.Reasons, err.Error())
 		return nil
 	}
+	messages := []string{c.Message}
+	for _, m := range p.merged {
+		messages = append(messages, m.Message)
+	}
+	rationale := history.Rationale(messages...)
+	record.Rationale = &rationale
+	judgement.Verdict.Evidence.Persons = persons(&judgement.Verdict.Evidence, e.trust.Directory)
 	record.Evidence, record.Decision, record.Unmet = &judgement.Verdict.Evidence, judgement.Decision, judgement.Verdict.Unmet
 	record.Reasons = judgement.Verdict.Reasons
 	if record.PlanDigest, err = e.planDigest(); err != nil {
@@ -130,6 +144,22 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 		record.Verdict = VerdictAdmitted
 	}
 	return nil
+}
+
+// persons lists the people behind names in the evidence that are not a person's first, sorted.
+func persons(ev *schemas.Evidence, d *signoff.Directory) []schemas.PersonName {
+	names := slices.Concat(ev.Authors, ev.Beneficiaries)
+	for i := range ev.Approvals {
+		names = append(names, ev.Approvals[i].Person)
+	}
+	slices.Sort(names)
+	var out []schemas.PersonName
+	for _, n := range slices.Compact(names) {
+		if id := d.Canonical(n); id != "" && id != n {
+			out = append(out, schemas.PersonName{Name: n, Person: id})
+		}
+	}
+	return out
 }
 
 // rangeOf returns the combined change of several commits of the branch. Unlike the digest of one commit, the digest is

@@ -85,6 +85,9 @@ func (l *Ledger) add(ctx context.Context, key *seal.Key, may permission, records
 		if err := Check(&r); err != nil {
 			return nil, fmt.Errorf("record %d of %d: %w", i+1, len(records), err)
 		}
+		if l.config.Clean != nil {
+			r = l.config.Clean(r)
+		}
 		legible(&r)
 		out[i] = r
 	}
@@ -222,6 +225,10 @@ func Check(r *schemas.Record) error {
 	case schemas.RecordFinding:
 		if r.Finding == nil {
 			missing = "finding"
+		}
+	case schemas.RecordObservation:
+		if r.Observation == nil || r.Application == "" {
+			missing = "observation and application"
 		}
 	}
 	if missing != "" {

@@ -26,6 +26,8 @@ CREATE TABLE operations (path TEXT, idx INTEGER, application TEXT, operation TEX
   outcome TEXT NOT NULL, verification TEXT NOT NULL, error TEXT NOT NULL, PRIMARY KEY (path, idx, application, operation)) WITHOUT ROWID;
 CREATE TABLE fulfilments (application TEXT, operation TEXT, submission TEXT NOT NULL, state TEXT NOT NULL, since TEXT NOT NULL, changed TEXT NOT NULL,
   intent INTEGER NOT NULL, run TEXT NOT NULL, record TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (application, operation)) WITHOUT ROWID;
+CREATE TABLE sightings (application TEXT, kind TEXT, item TEXT, sequence INTEGER NOT NULL, time TEXT NOT NULL, body TEXT NOT NULL, PRIMARY KEY (application, kind, item)) WITHOUT ROWID;
+CREATE TABLE reads (application TEXT PRIMARY KEY, sequence INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE held (application TEXT, path TEXT, idx INTEGER, operation TEXT, cause TEXT NOT NULL, hold TEXT NOT NULL, PRIMARY KEY (application, path, idx, operation)) WITHOUT ROWID;
 `
 
@@ -33,6 +35,7 @@ CREATE TABLE held (application TEXT, path TEXT, idx INTEGER, operation TEXT, cau
 var derivedTables = [...]struct{ name, order string }{
 	{"admissions", "1"}, {"approvals", "1, 2, 3"}, {"baseline", "1, 2"}, {"runs", "1"}, {"first_runs", "1, 2"}, {"open", "1, 2"},
 	{"removals", "1, 2, 3"}, {"operations", "1, 2, 3, 4"}, {"held", "1, 2, 3, 4"}, {"fulfilments", "1, 2"},
+	{"sightings", "1, 2, 3"}, {"reads", "1"},
 }
 
 // writer prepares each statement once and keeps the first error.
@@ -114,6 +117,8 @@ func (w *writer) derive(ctx context.Context, r *schemas.Record) {
 		w.outcome(ctx, r)
 	case schemas.RecordVerification:
 		w.verification(ctx, r)
+	case schemas.RecordObservation:
+		w.observation(ctx, r)
 	case schemas.RecordRunEnd:
 		w.exec(ctx, `UPDATE runs SET ended = ?, end = ? WHERE run = ?`, r.Sequence, w.json(r.RunInfo), r.Run)
 		// A run that saw only a part decides nothing about what the next one may remove.

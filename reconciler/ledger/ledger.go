@@ -19,6 +19,7 @@ import (
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/countersign/countersign/reconciler/ledger/seal"
+	"github.com/countersign/countersign/schemas"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 	// layoutVersion is the version of records and head. A file of a later one is not touched.
 	layoutVersion = 2
 	// derivedVersion is the version of the derived tables. They are rebuilt when it differs.
-	derivedVersion = 3
+	derivedVersion = 4
 	// unfulfilled is the version before anybody outside was asked for anything: the tables are the same but for that
 	// one, and can be read.
 	unfulfilled = 1
@@ -63,6 +64,8 @@ type Config struct {
 	Replicate func(context.Context, Batch) error
 	// Key signs each head; nil leaves a ledger unsigned, and appends nothing to a signed one.
 	Key *seal.Key
+	// Clean takes secrets out of a record before it is written; nil changes nothing.
+	Clean func(schemas.Record) schemas.Record
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
 	// Random salts commitments; nil is crypto/rand.
@@ -82,6 +85,8 @@ type Ledger struct {
 	derived int
 	// origin is the commit where trust in the ledger's repository starts, once it is known.
 	origin atomic.Value
+	// trusted is the key that the head is verified with; nil while nothing is signed.
+	trusted atomic.Pointer[seal.Public]
 	// proven means that every record was proven since the file was last written by somebody else, written that records were
 	// added since.
 	proven, written atomic.Bool
@@ -119,6 +124,9 @@ func Open(ctx context.Context, c Config) (*Ledger, error) {
 		c.Logger.WarnContext(ctx, "the ledger can be opened by others than its owner", "path", c.Path, "mode", info.Mode().Perm().String())
 	}
 	if err := l.open(ctx); err != nil {
+		if damaged(err) {
+			err = &AlarmError{What: "it is damaged: " + err.Error()}
+		}
 		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", c.Path, err), l.Close())
 	}
 	return l, nil
@@ -133,7 +141,7 @@ func (l *Ledger) open(ctx context.Context) error {
 			return err
 		}
 		// Made here, so that nobody else can read it from the first moment on.
-		f, err := os.OpenFile(l.config.Path, os.O_CREATE|os.O_RDWR, 0o600)
+		f, err := os.OpenFile(l.config.Path, os.O_CREATE|os.O_RDWR|noFollow, 0o600)
 		if err != nil {
 			return err
 		}
@@ -209,6 +217,11 @@ func (l *Ledger) version(ctx context.Context) (version int, err error) {
 		return 0, fmt.Errorf("%w (layout %d, this one knows %d): use that version", ErrNewer, version, layoutVersion)
 	}
 	return version, nil
+}
+
+func damaged(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && (e.Code()&0xff == sqlite3.SQLITE_CORRUPT || e.Code()&0xff == sqlite3.SQLITE_NOTADB) || errors.Is(err, ErrForeign)
 }
 
 func busy(err error) bool {

@@ -330,8 +330,16 @@ func personalTexts(r *schemas.Record) map[string]bool {
 		p.add(r.Finding.Message)
 	}
 	for i := range r.Baseline {
-		if parts := strings.Split(r.Baseline[i].Item, itemSeparator); membership(parts[len(parts)-1]) {
-			p.add(r.Baseline[i].Item)
+		p.item(r.Baseline[i].Item)
+	}
+	if o := r.Observation; o != nil {
+		for _, list := range [][]schemas.Sighting{o.Opened, o.Closed} {
+			for i := range list {
+				p.item(list[i].Item)
+			}
+		}
+		for i := range o.Findings {
+			p.add(o.Findings[i].Message)
 		}
 	}
 	return p
@@ -351,6 +359,13 @@ func (p personal) add(texts ...string) {
 		if s != "" {
 			p[s] = true
 		}
+	}
+}
+
+// item adds the item of a membership.
+func (p personal) item(item string) {
+	if parts := strings.Split(item, itemSeparator); membership(parts[len(parts)-1]) {
+		p.add(item)
 	}
 }
 
@@ -379,12 +394,21 @@ func (p personal) requirements(list []schemas.Requirement) {
 func (p personal) admission(a *schemas.AdmissionRecord) {
 	p.add(a.Reasons...)
 	p.requirements(a.Unmet)
+	if a.Rationale != nil {
+		p.add(*a.Rationale)
+	}
+	for i := range a.Accepts {
+		p.add(a.Accepts[i].Owner, a.Accepts[i].Reason)
+	}
 	for i := range a.Requests {
 		p.add(a.Requests[i].Metadata.Reason)
 	}
 	if e := a.Evidence; e != nil {
 		p.add(e.Title, e.MergedBy)
 		p.add(slices.Concat(e.Authors, e.Unattributed, e.Beneficiaries, e.Problems, e.Alarms)...)
+		for i := range e.Persons {
+			p.add(e.Persons[i].Name, e.Persons[i].Person)
+		}
 		for i := range e.Approvals {
 			p.add(e.Approvals[i].Person, e.Approvals[i].AccountID, e.Approvals[i].Why)
 			p.add(e.Approvals[i].Capacities...)

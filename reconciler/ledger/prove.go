@@ -169,3 +169,25 @@ func (l *Ledger) Statement(ctx context.Context) (string, error) {
 	}
 	return seal.Head{Origin: l.Origin(), Sequence: sequence, Hash: hash}.Text(), nil
 }
+
+// CheckStatement compares the ledger with what a witness has. believed is false for something that isn't a statement about
+// this ledger, in a place that others can write to (own is false): such a thing says nothing. A ledger that is signed has
+// witnesses whose statements are signed.
+func (l *Ledger) CheckStatement(ctx context.Context, by, statement string, own bool) (believed bool, err error) {
+	h, perr := seal.ParseHead(statement)
+	if key := l.trusted.Load(); key != nil && perr == nil {
+		var signed seal.Head
+		if signed, perr = key.Open(statement); perr == nil {
+			h = signed
+		} else if own {
+			perr = nil // the key before, perhaps: the repository's own witness is heard all the same
+		}
+	}
+	switch {
+	case perr == nil:
+		return true, l.Check(ctx, by, h.Sequence, func(hash string) bool { return hash == h.Hash })
+	case own:
+		return false, &AlarmError{What: by + " has something that countersign didn't leave there", Fix: "look at who wrote it, and delete the reference"}
+	}
+	return false, nil
+}

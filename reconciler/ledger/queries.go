@@ -62,6 +62,17 @@ func (l *Ledger) AdmittedAfterRun(ctx context.Context, application, commit strin
 	return after, err
 }
 
+// Restarted returns how this ledger began in the place of one that was lost; nil for one that didn't. With several, it is
+// the last.
+func (l *Ledger) Restarted(ctx context.Context) (*schemas.RestartRecord, error) {
+	var out *schemas.RestartRecord
+	err := l.Records(ctx, Filter{Types: []schemas.RecordType{schemas.RecordRestart}}, func(r schemas.Record) error {
+		out = r.Restart
+		return nil
+	})
+	return out, err
+}
+
 // Acknowledgements returns the records of acknowledgements that runs over an application used.
 func (l *Ledger) Acknowledgements(ctx context.Context, application string) ([]schemas.Record, error) {
 	var out []schemas.Record

@@ -38,7 +38,7 @@ func IsAlarm(err error) bool {
 
 var (
 	// ErrNoKey means that a ledger is signed, and this run has no key to sign with.
-	ErrNoKey = errors.New("the ledger is signed, and this run has no key: set COUNTERSIGN_LEDGER_KEY or COUNTERSIGN_LEDGER_KEY_FILE, or give --ledger-key")
+	ErrNoKey = errors.New("the ledger is signed, and this run lacks the key: set COUNTERSIGN_LEDGER_KEY or COUNTERSIGN_LEDGER_KEY_FILE, or give --ledger-key")
 	// ErrUnsigned means that this run has a key, and the ledger has records that nobody signed.
 	ErrUnsigned = errors.New("the ledger has records and isn't signed, and this run has a key: an owner acknowledges its head, then countersign audit take-over signs it")
 )
@@ -80,6 +80,9 @@ func (l *Ledger) Origin() string {
 	s, _ := l.origin.Load().(string)
 	return s
 }
+
+// Trusted is the key that Authenticate verified the head with; nil where nothing is signed.
+func (l *Ledger) Trusted() *seal.Public { return l.trusted.Load() }
 
 // permission says whether records may follow the last one, and of which origin the ledger is.
 type permission func(ctx context.Context, w *writer, last int64, previous string) (origin string, err error)
@@ -151,6 +154,9 @@ func (l *Ledger) Authenticate(ctx context.Context, a Authority) error {
 	if a.Operator == nil && l.config.Key != nil {
 		a.Operator = l.config.Key.Public()
 	}
+	if err := l.trust(a); err != nil {
+		return err
+	}
 	sequence, hash, err := l.Head(ctx)
 	if err != nil || sequence == 0 {
 		return err
@@ -175,6 +181,7 @@ func (l *Ledger) Authenticate(ctx context.Context, a Authority) error {
 			return err
 		}
 	}
+	l.trusted.Store(key)
 	h, err := openHead(key, note, sequence, hash)
 	if err != nil || h.Origin == a.Anchor {
 		return err
@@ -185,6 +192,19 @@ func (l *Ledger) Authenticate(ctx context.Context, a Authority) error {
 		}
 	}
 	return &AlarmError{What: fmt.Sprintf("it is of a repository where trust starts at %.8s, and here it starts at %.8s", h.Origin, a.Anchor)}
+}
+
+// trust takes the key of an authority, for a ledger that has no records which change it.
+func (l *Ledger) trust(a Authority) error {
+	key := a.Operator
+	if key == nil && a.PublicKey != "" {
+		var err error
+		if key, err = seal.ParsePublic(a.PublicKey); err != nil {
+			return fmt.Errorf("the settings of the anchor: ledger.public_key: %w", err)
+		}
+	}
+	l.trusted.Store(key)
+	return nil
 }
 
 // keys are the records of keys, in order.
@@ -250,7 +270,7 @@ func (l *Ledger) Rotate(ctx context.Context, next *seal.Key) error {
 		return err
 	}
 	if sequence == 0 {
-		return errors.New("the ledger has no records yet: put the new key in the settings and into the environment")
+		return errors.New("the ledger is empty: put the new key in the settings and into the environment")
 	}
 	note, err := l.Note(ctx)
 	if err != nil {

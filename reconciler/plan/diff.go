@@ -99,7 +99,7 @@ func diff(in Input, owned bool) Result {
 	p := &d.out.Plan
 	p.Application, p.Mode, p.Connector = in.Application.Name, in.Application.Spec.Mode, in.Application.Spec.Connector
 	p.Findings = slices.Clone(in.Desired.Findings)
-	p.Incomplete, p.NotRead = in.Live.Incomplete, in.Live.NotRead
+	p.Incomplete, p.NotRead, p.NotManaged = in.Live.Incomplete, in.Live.NotRead, in.Live.NotManaged
 	p.Operations = []schemas.Operation{}
 	d.live = sortedLive(in.Live.Connections)
 	d.normalize()

@@ -34,6 +34,14 @@ func TestDiff(t *testing.T) {
 		return func(w *world) { change(&w.desc.Types[0]) }
 	}
 	guests := func(w *world) { w.app.Spec.Grantable["guest"] = []string{"*"} }
+	accounts := func(w *world) { // users are roles too, as in PostgreSQL
+		guests(w)
+		for i := range w.desc.Types[0].Grantable {
+			if g := &w.desc.Types[0].Grantable[i]; g.Type == "user" {
+				g.Alias = "role"
+			}
+		}
+	}
 	user := func(n, id string, state schemas.EntitlementState) schemas.Item {
 		return schemas.Item{Name: name(n), NativeID: id, State: state}
 	}
@@ -224,6 +232,9 @@ func TestDiff(t *testing.T) {
 			[]string{"revoke role/a user/y MEMBER, expiry"}},
 		{"the revoke of a renamed user", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/y:MEMBER#7", "A role/a -user/x"},
 			[]string{"revoke role/a user/y MEMBER, request"}},
+		{"a grant of a user that is a group", accounts, []string{"live role/a guest/x:MEMBER#7", "A role/a +user/x"}, []string{"! not-an-identity role/a"}},
+		{"a grant of a user that is a group with the membership", accounts, []string{"live role/a", "live role/x#7 role/a:MEMBER", "A role/a +user/x"}, []string{"! not-an-identity role/a"}},
+		{"another group of the name of a user", accounts, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a guest/x:MEMBER#8"}, []string{"! other-id role/a"}},
 		{"the revoke of a user that became a group", nil, []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a guest/x:MEMBER#7", "A role/a -user/x"},
 			[]string{"revoke role/a guest/x MEMBER, request"}},
 		{"the revoke of a renamed user, granted under the new name", nil,

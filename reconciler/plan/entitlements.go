@@ -183,9 +183,7 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 		case target.Edge == schemas.EdgeIdentity && d.nested(e.Target):
 			d.notIdentity(c.Name, e)
 		case base.NativeID != "" && have.TargetID != "" && base.NativeID != have.TargetID && !d.assert.changed(base, known, present, e.Documents):
-			d.find(c.Name, e.Documents, schemas.SeverityError, "other-id", fmt.Sprintf("%s had id %s when %s was verified and has %s now", e.Target, base.NativeID, key, have.TargetID),
-				"approve it again in a new request, or revoke it")
-			d.out.OtherIDs++
+			d.otherID(it, e, key, base.NativeID, have.TargetID)
 		default:
 			d.settle(name, present, e.Documents, have.TargetID, base, known)
 			for _, written := range it.form.written(e.Target, e.Privilege) {
@@ -225,6 +223,13 @@ func (d *differ) grant(it *subject, e *Entitlement, live *edges) {
 		d.holdIdentity(op, base.NativeID != "" && id != "" && base.NativeID != id, base.NativeID, id)
 	}
 	d.plan(op, present, e.Documents, base, known)
+}
+
+// otherID finds a grant that is live with another id than it was verified with.
+func (d *differ) otherID(it *subject, e *Entitlement, key schemas.Key, was, is string) {
+	d.find(it.connection.Name, e.Documents, schemas.SeverityError, "other-id", fmt.Sprintf("%s had id %s when %s was verified and has %s now", e.Target, was, key, is),
+		"approve it again in a new request, or revoke it")
+	d.out.OtherIDs++
 }
 
 func (d *differ) pending(key schemas.Key, state schemas.EntitlementState) {

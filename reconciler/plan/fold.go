@@ -70,9 +70,9 @@ func (f *Folder) Fold(description schemas.Description, now time.Time) *Desired {
 	return out
 }
 
-// fold is Fold. merged reports whether a membership was written in several ways, so that one connection's statements
-// decide about another's.
-func (f *Folder) fold(description schemas.Description, now time.Time) (_ *Desired, merged bool) {
+// fold is Fold. entangled reports whether one connection's statements decide about another: a membership was written in
+// several ways, or a creation was undone, and what others hold of the connection tells whether it goes.
+func (f *Folder) fold(description schemas.Description, now time.Time) (_ *Desired, entangled bool) {
 	x := folding{now: now, types: newTypes(description)}
 	groups := groupEvents(f.docs)
 	for i := range groups {
@@ -96,7 +96,7 @@ func (f *Folder) fold(description schemas.Description, now time.Time) (_ *Desire
 	}
 	x.inUse(out.Connections, groups, undone)
 	x.contain(out.Connections, groups)
-	merged = x.oneSpelling(out.Connections, groups)
+	entangled = x.oneSpelling(out.Connections, groups) || len(undone) > 0
 	slices.SortStableFunc(x.findings, func(a, b placedFinding) int {
 		if c := a.place.Compare(b.place); c != 0 {
 			return c
@@ -112,7 +112,7 @@ func (f *Folder) fold(description schemas.Description, now time.Time) (_ *Desire
 		}
 	}
 	out.Next = x.next
-	return out, merged
+	return out, entangled
 }
 
 type placedFinding struct {
@@ -261,6 +261,13 @@ func (x *folding) inUse(all []*Connection, groups []group, undone map[schemas.Na
 	}
 }
 
+// revokesGranted reports whether a request revokes what another one grants.
+func revokesGranted(a, b *schemas.Request) bool {
+	return slices.ContainsFunc(a.Revokes, func(r schemas.Entry) bool {
+		return slices.ContainsFunc(b.Grants, func(g schemas.Entry) bool { return g.Name() == r.Name() })
+	})
+}
+
 // twice finds duplicate documents under different paths with nothing in between that would give the
 // second a meaning of its own.
 func (x *folding) twice(present []event) {
@@ -279,7 +286,7 @@ func (x *folding) twice(present []event) {
 				x.find(e, "twice", "is the same document as "+o.doc.Place.Path, "remove one of them")
 				break
 			}
-			if len(o.request().Revokes) > 0 {
+			if revokesGranted(o.request(), e.request()) {
 				break
 			}
 		}

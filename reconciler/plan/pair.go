@@ -13,20 +13,15 @@ import (
 // the second Next may be too early.
 func Pair(unchanged, before, after []*Document, description schemas.Description, now time.Time) (first, second *Desired) {
 	f := Folder{docs: slices.Concat(unchanged, before)}
-	first, merged := f.fold(description, now)
-	if !merged && len(first.Findings) == 0 && apart(first.Connections) && !deletes(unchanged) && !deletes(before) && !deletes(after) {
-		part := Fold(after, description, now)
-		if apart(part.Connections) && !newTypes(description).meets(part.Connections, first.Connections) {
+	first, entangled := f.fold(description, now)
+	if !entangled && len(first.Findings) == 0 && !deletes(unchanged) && !deletes(before) && !deletes(after) {
+		f := Folder{docs: after}
+		part, entangled := f.fold(description, now)
+		if !entangled && !newTypes(description).meets(part.Connections, first.Connections) {
 			return first, splice(first, part, before)
 		}
 	}
 	return first, Fold(slices.Concat(unchanged, after), description, now)
-}
-
-// apart reports that none of the connections affects others: one whose creation was undone goes or stays
-// by what others hold of it.
-func apart(list []*Connection) bool {
-	return !slices.ContainsFunc(list, func(c *Connection) bool { return c.Existence == Undone })
 }
 
 // deletes reports whether any version of a document is a deletion, which ends edges of others.

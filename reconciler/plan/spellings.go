@@ -59,6 +59,31 @@ func (t types) spelled() bool {
 	})
 }
 
+// Spellings tells in which ways a membership can be written.
+type Spellings struct {
+	types types
+	any   bool
+}
+
+// SpellingsOf returns the Spellings of a connector's description.
+func SpellingsOf(desc schemas.Description) Spellings {
+	t := newTypes(desc)
+	return Spellings{t, t.spelled()}
+}
+
+// Any reports whether any membership can be written in several ways.
+func (s Spellings) Any() bool { return s.any }
+
+// Of returns the other ways of writing a connection's entry for a target: pairs of the connection that has the entry and
+// the entry's target.
+func (s Spellings) Of(connection, target schemas.Name) [][2]schemas.Name {
+	var out [][2]schemas.Name
+	for _, other := range s.types.spellings(connection, target) {
+		out = append(out, [2]schemas.Name{other.connection, other.target})
+	}
+	return out
+}
+
 // oneSpelling brings the statements about one membership to one spelling: of a grant and a revoke the later holds, and
 // whatever documents both spellings have are those of one.
 func (x *folding) oneSpelling(all []*Connection, groups []group) (merged bool) {
@@ -220,6 +245,15 @@ func (d *differ) heldByMirror(it *subject, e *Entitlement, base schemas.Baseline
 	id := l.TargetID
 	if list[0].edges.connection != it.found {
 		id = list[0].edges.connection.NativeID
+	}
+	verified := known && !d.assert.changed(base, known, present, e.Documents)
+	switch g := it.info.target(e.Target.Type); {
+	case verified && base.NativeID != "" && id != "" && base.NativeID != id:
+		d.otherID(it, e, key, base.NativeID, id)
+		return true
+	case !verified && !d.owned && g != nil && g.Edge == schemas.EdgeIdentity:
+		d.notIdentity(it.connection.Name, e) // its members would gain unseen
+		return true
 	}
 	d.settle(EntitlementItem(key), present, e.Documents, id, base, known)
 	return true

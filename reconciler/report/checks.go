@@ -46,7 +46,7 @@ func (b *builder) doctor(r *schemas.DoctorReport) document {
 	d := document{Icon: layout.MarkReady, Title: say("No problems found: {}", plural(len(r.Checks), "check", "checks")), Blocks: blocksOf(l)}
 	if n := counted[schemas.CheckOpen]; n > 0 {
 		d.Icon, d.Title = layout.MarkStop, say("{} of {} open", n, plural(len(r.Checks), "check", "checks"))
-		d.Next = say("fix them on the forge. countersign still checks every change at the merge.")
+		d.Next = say("fix them on the forge or in the application. countersign still checks every change at the merge.")
 	}
 	return d
 }

@@ -53,6 +53,9 @@ func (b *builder) beside(p *schemas.ApplicationPlan, listed bool) []block {
 	if len(p.NotRead) > 0 {
 		out = append(out, items{entry(layout.MarkInfo, say("not read, so drift in it is unknown: {}", b.notRead(p.NotRead)))})
 	}
+	if len(p.NotManaged) > 0 && listed {
+		out = append(out, items{entry(layout.MarkInfo, say("not managed here: {}", b.notRead(p.NotManaged)))})
+	}
 	if len(p.Pending) > 0 {
 		var l items
 		for i, e := range p.Pending {

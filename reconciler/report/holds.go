@@ -54,6 +54,8 @@ func release(h schemas.Hold) literal {
 		return "released by an owner's Acknowledgement"
 	case schemas.HoldSignoff:
 		return "released by another owner's sign-off of an Acknowledgement"
+	case schemas.HoldRejudged:
+		return "released by an owner's Acknowledgement"
 	case schemas.HoldBudget:
 		return "released by higher limits or a BudgetOverride"
 	case schemas.HoldDrift:

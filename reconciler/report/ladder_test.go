@@ -117,7 +117,7 @@ func TestNothingIsTooLarge(t *testing.T) {
 			for i := range p.Plan.Applications {
 				a := schemas.ApplicationOutcome{Application: unit, Plan: p.Plan.Applications[i], Error: strings.Repeat(unit+"\n", 9)}
 				a.Plan.Findings = p.Errors
-				for range 1 + rungs[0].rows/len(p.Already) { // more than any rung shows
+				for range 1 + rungs[0].list/len(p.Already) { // more than any rung lists
 					a.Plan.Unmanaged = append(a.Plan.Unmanaged, p.Already...)
 				}
 				for range 60 {

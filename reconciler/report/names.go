@@ -67,13 +67,18 @@ func value(v any) name {
 // sentence is a foreign message of several lines as one.
 func (b *builder) sentence(s string) line {
 	var parts []line
-	lines := strings.FieldsFunc(s, func(r rune) bool { return r == '\n' })
-	for i, l := range lines {
-		if i == 5 {
-			parts = append(parts, say("and {} more lines", len(lines)-i))
-			break
+	rest := 0
+	for l := range strings.SplitSeq(s, "\n") {
+		switch {
+		case l == "":
+		case len(parts) == 5:
+			rest++
+		default:
+			parts = append(parts, say("{}", strings.TrimSpace(l)))
 		}
-		parts = append(parts, say("{}", strings.TrimSpace(l)))
+	}
+	if rest > 0 {
+		parts = append(parts, say("and {} more lines", rest))
 	}
 	return join("; ", parts...)
 }

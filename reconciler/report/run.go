@@ -26,7 +26,7 @@ func (b *builder) run(r *schemas.RunReport) document {
 	for i := range r.Applications {
 		a := &r.Applications[i]
 		if a.Error == "" && a.Plan.Incomplete == "" && len(a.Plan.Operations) == 0 && a.Adopted == 0 &&
-			len(a.Withdrawn) == 0 && len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 && (len(a.Plan.NotRead) == 0 || r.Kind != "Drift") {
+			len(a.Withdrawn) == 0 && len(unmanaged(&a.Plan)) == 0 && len(a.Plan.Pending) == 0 && len(a.Plan.Overdue) == 0 && len(a.Plan.Findings) == 0 && (len(a.Plan.NotRead)+len(a.Plan.NotManaged) == 0 || r.Kind != "Drift") {
 			quiet = append(quiet, say("{}", name(a.Application)))
 			continue
 		}

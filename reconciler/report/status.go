@@ -113,6 +113,9 @@ func (b *builder) status(r *schemas.StatusReport) document {
 	if l := b.quarantined(r.Quarantined); len(l) > 0 {
 		d.Blocks = append(d.Blocks, section{Title: say("Quarantined: on the branch, but not in effect"), Blocks: []block{l}})
 	}
+	if !r.Ledger.Signed {
+		d.Blocks = append(d.Blocks, para(say("The ledger is not signed: the settings name no key.")))
+	}
 	switch {
 	case n["retried"] > 0:
 		d.Next = say("run countersign apply: it retries failed operations and shows the reasons.")

@@ -29,6 +29,7 @@ type application struct {
 	outcome    *schemas.ApplicationOutcome
 	next       time.Time // when a start or an expiry changes the desired state
 	release    release
+	again      rejudgement
 	rebound    rebinding
 	remembered func(string) (schemas.BaselineItem, bool)
 	// interrupted are the operations of earlier runs whose effect no read-back has shown, by item: a run was cut short, or
@@ -37,6 +38,10 @@ type application struct {
 	// fulfilments are the operations that somebody outside was asked for; lookAgain is when to check on them, zero for never.
 	fulfilments *fulfilments
 	lookAgain   time.Time
+	// head is the last record of the ledger before the read, and readAt when the application was last read.
+	head     int64
+	readAt   time.Time
+	observed *Observation
 	// unlock releases the application; nil when it was not locked.
 	unlock func() error
 	err    error
@@ -60,6 +65,9 @@ func (a *application) close() {
 
 // prepare reads the application and plans the operations that take it to the desired state.
 func (a *application) prepare(ctx context.Context) (err error) {
+	if a.head, _, err = a.base.Ledger.Head(ctx); err != nil {
+		return err
+	}
 	if a.live, err = a.openLive(ctx, a.app, a.base.Ledger); err != nil {
 		return err
 	}
@@ -90,7 +98,13 @@ func (a *application) prepare(ctx context.Context) (err error) {
 	a.outcome.Plan = a.result.Plan
 	a.outcome.Plan.ReadAt = now
 	a.classifyFulfilments()
-	a.outcome.Plan.LiveDigest, err = plan.LiveDigest(a.live.state)
+	a.readAt = now
+	if a.outcome.Plan.LiveDigest, err = plan.LiveDigest(a.live.state); err != nil {
+		return err
+	}
+	if a.options.ReadOnly {
+		a.observed, err = a.observation(ctx, &a.result)
+	}
 	return err
 }
 
@@ -101,9 +115,18 @@ func (a *application) holdBack(ctx context.Context) error {
 		return err
 	}
 	a.release = release
+	again, err := a.rejudged(ctx)
+	if err != nil {
+		return err
+	}
+	if again.note != "" {
+		rules.FirstRun = false // the same owners have seen all of it
+	}
+	a.again = again
 	rules.Outside, rules.Unable = a.fulfilments.Holds, a.unable(a.app, a.base.Settings, a.live.description)
 	a.lookAgain = a.fulfilments.LookAgain
 	counts := hold.Operations(&a.outcome.Plan, rules)
+	again.hold(&a.outcome.Plan)
 	if err := a.holdUnsigned(ctx); err != nil {
 		return err
 	}
@@ -159,8 +182,8 @@ func (a *application) carryOut(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && a.stillOpen() && done && a.release.note == "" && a.rebound.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
-		return nil // nothing to do, nothing to remember: the ledger stays as it is
+	if len(todo) == 0 && a.fulfilments.Idle() && len(a.result.Settled) == 0 && a.stillOpen() && done && a.release.note == "" && a.again.note == "" && a.rebound.note == "" && maps.Equal(waiting, held(a.outcome.Plan.Operations)) {
+		return a.observe(ctx, &a.result) // nothing to do: the ledger stays as it is, unless the read showed something new
 	}
 	digest, err := plan.Digest([]schemas.ApplicationPlan{a.outcome.Plan})
 	if err != nil {
@@ -169,6 +192,9 @@ func (a *application) carryOut(ctx context.Context) error {
 	info := &schemas.RunRecord{Version: a.config.Version, Connector: a.app.Spec.Connector, Credential: credentialName(a.app), Tip: a.base.Tip,
 		PlanDigest: digest, LiveDigest: a.outcome.Plan.LiveDigest, Operations: len(todo), Held: len(a.outcome.Plan.Operations) - len(todo)}
 	records := []schemas.Record{{Type: schemas.RecordRun, RunInfo: info}}
+	if a.again.note != "" {
+		records = append(records, schemas.Record{Type: schemas.RecordAcknowledged, Note: a.again.note})
+	}
 	if a.release.note != "" {
 		records = append(records, schemas.Record{Type: schemas.RecordAcknowledged, Note: a.release.note})
 	}
@@ -309,6 +335,9 @@ func (a *application) end(ctx context.Context, info *schemas.RunRecord, after *p
 		counts[ledger.CountIncomplete] = 1 // a run that did not read everything is not a first run
 	}
 	a.outcome.Remaining = len(after.Plan.Operations)
+	if err := a.observe(ctx, after); err != nil {
+		return err
+	}
 	ended := *info
 	ended.Counts = counts
 	return a.append(ctx, schemas.Record{Type: schemas.RecordRunEnd, RunInfo: &ended})

@@ -19,7 +19,7 @@ func (a *application) openWebhook() (*fulfilment.Webhook, error) {
 	if w == nil {
 		return nil, errors.New("fulfilment.webhook: the application no longer has one")
 	}
-	secret, err := Secret(w.Secret)
+	secret, err := a.config.Secrets.Secret(w.Secret)
 	if err != nil {
 		return nil, fmt.Errorf("fulfilment.webhook.secret: %w", err)
 	}

@@ -20,7 +20,7 @@ func (r *Runner) configure(app *schemas.Application, applying bool) (connectors.
 	if err != nil {
 		return nil, connectors.Config{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
-	values, err := ResolveSecrets(app.Spec.Config, applying)
+	values, err := r.config.Secrets.Resolve(app.Spec.Config, applying)
 	if err != nil {
 		return nil, connectors.Config{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/countersign/countersign/connectors"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler/forge"
 	"github.com/countersign/countersign/reconciler/hold"
 	"github.com/countersign/countersign/reconciler/index"
@@ -22,6 +23,8 @@ type Config struct {
 	// Connectors are those that applications may name. Directory is the base of their relative paths.
 	Connectors connectors.Registry
 	Directory  string
+	// Secrets resolves the secrets that applications refer to.
+	Secrets *secrets.Store
 	// State is the folder of the leases.
 	State string
 	// Version is the program's version. The first run of a version removes nothing that no document names.
@@ -108,6 +111,8 @@ type Result struct {
 	// Next is when a start or an expiry changes the desired state. Again is when to check again on the operations that
 	// somebody outside was asked for; nil for never.
 	Next, Again *time.Time
+	// Observations are what a read-only pass saw of each application that it could read completely.
+	Observations []Observation
 }
 
 // Once is one pass over the applications, each by itself. The result is complete even where an error is returned
@@ -122,6 +127,9 @@ func (r *Runner) Once(ctx context.Context, base Base, o Options) (Result, error)
 			a.outcome.Error = a.err.Error()
 		}
 		out.Applications = append(out.Applications, *a.outcome)
+		if a.observed != nil {
+			out.Observations = append(out.Observations, *a.observed)
+		}
 		out.Next, out.Again = earlier(out.Next, a.next), earlier(out.Again, a.lookAgain)
 	}
 	if err == nil {

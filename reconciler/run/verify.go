@@ -215,12 +215,14 @@ func (a *application) recover(ctx context.Context, seen *plan.Result, ours map[s
 
 func (a *application) readBack(ctx context.Context) (plan.Result, error) {
 	// The wanted state is that of the plan: an expiry that falls between is the next run's.
+	at := a.now()
 	if err := a.live.read(ctx, a.input.Desired); err != nil {
 		return plan.Result{}, err
 	}
 	if _, err := a.live.follow(ctx, a.input.Desired, a.remembered); err != nil {
 		return plan.Result{}, err
 	}
+	a.readAt = at
 	return a.live.diff(ctx, a.input)
 }
 
@@ -240,6 +242,7 @@ func (a *application) adopt(ctx context.Context, seen *plan.Result, ours map[str
 		}
 		items = append(items, s)
 	}
+	a.addExpiries(items)
 	for start := 0; start < len(items); start += chunk {
 		part := items[start:min(start+chunk, len(items))]
 		if err := a.append(ctx, schemas.Record{Type: schemas.RecordAdoption, Baseline: part}); err != nil {
@@ -247,4 +250,22 @@ func (a *application) adopt(ctx context.Context, seen *plan.Result, ours map[str
 		}
 	}
 	return nil
+}
+
+// addExpiries notes when the requests end the entitlements that are present.
+func (a *application) addExpiries(items []schemas.BaselineItem) {
+	if len(items) == 0 {
+		return
+	}
+	expires := map[string]*time.Time{}
+	for _, c := range a.input.Desired.Connections {
+		for _, e := range c.Entitlements {
+			if e.Expires != nil {
+				expires[plan.EntitlementItem(schemas.Key{Connection: c.Name, Target: e.Target, Privilege: e.Privilege})] = e.Expires
+			}
+		}
+	}
+	for i := range items {
+		items[i].Expires = expires[items[i].Item]
+	}
 }

@@ -45,7 +45,7 @@ func (s *Server) alarms(ctx context.Context, rep *schemas.RunReport, err error) 
 	if rep != nil {
 		for _, a := range rep.Admissions {
 			if a.Verdict == schemas.AdmissionQuarantined && len(a.Changes) > 0 {
-				raise("quarantine", "commit "+a.Commit+" has no effect")
+				raise("quarantine", "commit "+a.Commit+" was not signed off as policy requires")
 			}
 			if a.Evidence != nil {
 				for _, one := range a.Evidence.Alarms {

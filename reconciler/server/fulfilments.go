@@ -115,7 +115,7 @@ func (s *Server) signed(req *http.Request, body []byte, hook *schemas.WebhookFul
 	if hook == nil {
 		return fulfilment.ErrSignature
 	}
-	secret, err := reconciler.Secret(hook.Secret)
+	secret, err := s.config.Reconciler.Secret(hook.Secret)
 	if err != nil {
 		return err
 	}

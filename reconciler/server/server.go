@@ -58,6 +58,8 @@ type Server struct {
 	health     health
 	// next fires at the next start or expiry; nil never does.
 	next <-chan time.Time
+	// due is that moment. A look at the branch notices it too: a machine that slept, or a clock that was set, fires late.
+	wake time.Time
 	// last is the tip that the last pass over everything was about; "" when that failed, so that the
 	// next check makes a pass again.
 	last string
@@ -194,6 +196,9 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 	s.drain(h)
 	s.work.Lock()
 	defer s.work.Unlock()
+	if h == (hint{}) && !s.wake.IsZero() && s.config.Now().After(s.wake) {
+		h.due, s.wake = true, time.Time{}
+	}
 	tip, err := s.fetch(ctx)
 	if ctx.Err() != nil {
 		return
@@ -318,8 +323,9 @@ func (s *Server) drain(h hint) {
 
 // sleepUntil sets the timer for the next start or expiry. A moment that has just passed comes at once.
 func (s *Server) sleepUntil(at *time.Time) {
-	s.next = nil
+	s.next, s.wake = nil, time.Time{}
 	if at != nil {
+		s.wake = *at
 		s.next = s.config.After(max(at.Sub(s.config.Now()), 0) + time.Millisecond)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/ledger"
@@ -81,24 +82,20 @@ func TestTwoRunnersAtOnce(t *testing.T) {
 	}
 }
 
-// runner is a machine with nothing, whose ledger is on the branch. Its state folder becomes the world's.
+// runner is a machine with nothing, whose ledger is on the branch. Its state folder and its clone become the world's.
 func (w *world) runner(holder string) server.Pass {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	w.state = filepath.Join(dir, "state")
-	b, err := branch.New(branch.Config{Dir: filepath.Join(dir, "ledger.git"), URL: w.Git + "acme/access.git", Password: w.client.Password, Holder: holder, Lease: 20 * time.Second})
+	b, err := branch.New(branch.Config{Dir: filepath.Join(dir, "ledger.git"), URL: w.Git + "acme/access.git", Password: w.client.Password, Holder: holder, Lease: 20 * time.Second, Key: w.key})
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	clone := filepath.Join(dir, "clone.git")
-	fetch := func(ctx context.Context, refspecs ...string) error {
-		_, err := history.Fetch(ctx, clone, history.Remote{URL: w.Git + "acme/access.git", Password: w.client.Password}, refspecs...)
-		return err
-	}
-	if err := fetch(w.t.Context(), mainSpec); err != nil {
+	w.clone = filepath.Join(dir, "clone.git")
+	if err := w.fetch(w.t.Context(), mainSpec); err != nil {
 		w.t.Fatal(err)
 	}
-	repo, err := history.Open(clone)
+	repo, err := history.Open(w.clone)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -106,7 +103,7 @@ func (w *world) runner(holder string) server.Pass {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Replica: b, Connectors: registry, Version: "1", Now: w.now,
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Replica: b, LedgerKey: w.key, Connectors: registry, Version: "1", Now: w.now,
 		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Evidence(s) }})
 	if err != nil {
 		w.t.Fatal(err)

@@ -14,10 +14,12 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/casbin"
 	"github.com/countersign/countersign/connectors/manual"
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/github"
 	"github.com/countersign/countersign/reconciler/github/githubtest"
 	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 	"github.com/countersign/countersign/reconciler/server"
 	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
@@ -36,12 +38,12 @@ type world struct {
 	app   *githubtest.App
 	// client speaks as the App.
 	client *github.Client
+	// key signs the ledger of runners; nil doesn't.
+	key *seal.Key
 	// step is told of each step of an apply; nil is not.
 	step func(string)
 	// spec are further lines of the application.
 	spec string
-	// anchor is where trust starts; "" is where the settings were added.
-	anchor string
 	// skew is how far the clock of countersign is ahead of GitHub's.
 	skew time.Duration
 }
@@ -262,7 +264,7 @@ func (w *world) reconciler() *reconciler.Reconciler {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Connectors: registry, Version: "1", Anchor: w.anchor, Now: w.now,
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: "1", Now: w.now,
 		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Evidence(s) },
 		Tickets: func(_ context.Context, s schemas.Forge, _ string) (reconciler.Tickets, error) {
 			return w.client.Tickets(s.Publisher), nil

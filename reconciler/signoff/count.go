@@ -8,8 +8,8 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// A person's approval may meet any number of the library's requirements, and one of the repository's own: whoever writes
-// a second stage wants a second person. Own requirements that ask the owners of different applications are the
+// A person's approval may meet any number of the library's requirements, and one of the repository's own: a rule that asks for
+// a second stage asks for a second person. Own requirements that ask the owners of different applications are the
 // exception, since one person may own several.
 
 // crowd is who may meet each requirement: people by requirement, in the order of the requirements.

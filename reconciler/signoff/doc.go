@@ -17,7 +17,7 @@
 //     different committer is the integrator and answers for all of it. To have the branch's own commits checked,
 //     merge without squashing.
 //   - signed: names in a commit are only claims, so each commit that made the change must be signed by a key of the
-//     allowed signers, and whoever that key belongs to is an author, whatever names the commit has. A commit that is not
+//     allowed signers, and its owner is an author, whatever names the commit has. A commit that is not
 //     signed has an unknown author. An approval is the signature of a merge by its committer, or a signed tag, one per
 //     approver, on the reviewed commit (the merge's second parent, or the commit itself where it has one parent). The
 //     tag's message names the commit of the branch on top of which the change was reviewed (Base: HASH), must be there

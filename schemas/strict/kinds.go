@@ -66,13 +66,14 @@ func decodings() map[schemas.Kind]decoding {
 			}
 			return s
 		}),
-		schemas.KindAcknowledgement: spec(func(d *decoder, _ *schemas.Document, s *schemas.AcknowledgementSpec) schemas.Content {
+		schemas.KindAcknowledgement: spec(func(d *decoder, doc *schemas.Document, s *schemas.AcknowledgementSpec) schemas.Content {
 			given := 0
 			var names []string
 			for _, of := range []struct {
 				name string
 				is   bool
 			}{
+				{"exception", s.Exception != nil},
 				{"first_run", s.FirstRun != ""},
 				{"future_record", s.FutureRecord != ""},
 				{"held", s.Held != nil},
@@ -88,6 +89,9 @@ func decodings() map[schemas.Kind]decoding {
 			}
 			if given != 1 {
 				d.failPath("acknowledges not exactly one thing (expected one of "+strings.Join(names, ", ")+")", "write one document for each", "spec")
+			}
+			if s.Exception != nil && strings.TrimSpace(doc.Metadata.Reason) == "" {
+				d.failPath("required to accept an exception", "write why it is accepted", "metadata", "reason")
 			}
 			return s
 		}),

@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// What people do with their accounts, and with what others wrote.
+// These methods play people who change their accounts, or what others wrote.
 
 // Rename gives an account another login. Its id stays, GitHub shows the new login in what it did before, and anybody
 // may take the old one.

@@ -15,49 +15,57 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// AsOf returns the access that the records show at an instant (inclusive), sorted by application and item.
-// Access that no request ever mentioned is in no record, and so not here: only a read of the application
-// shows it.
-func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]schemas.AuditEntitlement, error) {
-	type place struct{ application, item string }
-	type seen struct {
-		schemas.BaselineItem
-		time     time.Time
-		sequence int64
-	}
-	items := map[place]seen{}
-	documents := map[string]schemas.DocumentID{}
+// AsOf returns the access that the records show at an instant (inclusive), sorted by application and item: what was
+// verified or adopted and not found missing since, and what a complete read showed beside it. It is judged by the last
+// complete reads before the instant, which the answer names. application narrows it; "" is all.
+func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time, application string) (schemas.AuditEntitlements, error) {
+	out := schemas.AuditEntitlements{APIVersion: schemas.APIVersion, Kind: "AuditEntitlements", AsOf: t.UTC(), Entitlements: []schemas.AuditEntitlement{}}
+	w, documents := newWorld(), map[string]schemas.DocumentID{}
 	// Records are precise to the microsecond, and a filter's end is exclusive.
 	end := t.UTC().Truncate(time.Microsecond).Add(time.Microsecond)
 	err := l.Records(ctx, ledger.Filter{Until: end}, func(r schemas.Record) error {
-		if r.Type == schemas.RecordAdmission && r.Admission.Verdict.Admits() {
-			for _, q := range r.Admission.Requests {
-				documents[markOf(q.Document)] = q.Document
-			}
-		}
-		for _, o := range slices.Concat(r.Planned, operationOf(&r)) {
-			for _, d := range o.Documents {
-				documents[markOf(d)] = d
-			}
-		}
-		for _, b := range r.Baseline {
-			p := place{r.Application, b.Item}
-			switch was, ok := items[p]; {
-			case !strings.HasPrefix(b.Token, "present"):
-				delete(items, p)
-			case ok && was.Token == b.Token && was.NativeID == b.NativeID:
-				// Seen again.
-			default:
-				items[p] = seen{b, r.Time, r.Sequence}
-			}
-		}
+		noteDocuments(documents, &r)
+		w.take(&r)
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("entitlements as of %s: %w", t.UTC().Format(time.RFC3339), err)
+	if err == nil {
+		out.Entitlements, err = w.entitlements(documents, application)
 	}
-	places := make([]place, 0, len(items))
-	for p := range items {
+	if err != nil {
+		return out, fmt.Errorf("entitlements as of %s: %w", t.UTC().Format(time.RFC3339), err)
+	}
+	out.Reads = w.lastReads(application)
+	return out, nil
+}
+
+// noteDocuments remembers the documents that tokens may name.
+func noteDocuments(documents map[string]schemas.DocumentID, r *schemas.Record) {
+	if r.Type == schemas.RecordAdmission && r.Admission.Verdict.Admits() {
+		for _, q := range r.Admission.Requests {
+			documents[markOf(q.Document)] = q.Document
+		}
+	}
+	for i := range r.Planned {
+		for _, d := range r.Planned[i].Documents {
+			documents[markOf(d)] = d
+		}
+	}
+	if r.Operation != nil {
+		for _, d := range r.Operation.Documents {
+			documents[markOf(d)] = d
+		}
+	}
+}
+
+// entitlements lists what is in place.
+func (w *world) entitlements(documents map[string]schemas.DocumentID, application string) ([]schemas.AuditEntitlement, error) {
+	places := make([]place, 0, len(w.items)+len(w.extras))
+	for p := range w.items {
+		if w.live(p) {
+			places = append(places, p)
+		}
+	}
+	for p := range w.extras {
 		places = append(places, p)
 	}
 	slices.SortFunc(places, func(a, b place) int {
@@ -65,16 +73,27 @@ func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]schemas.AuditEn
 	})
 	out := make([]schemas.AuditEntitlement, 0, len(places))
 	for _, p := range places {
-		s := items[p]
-		e := schemas.AuditEntitlement{Application: p.application, NativeID: s.NativeID, Made: s.Made, Since: s.time, Sequence: s.sequence, Origin: schemas.OriginUnmanaged, Requests: []schemas.DocumentID{}}
-		if err := nameEntitlement(&e, p.item); err != nil {
-			return nil, fmt.Errorf("record %d: %w", s.sequence, err)
+		if application != "" && p.application != application {
+			continue
 		}
-		for _, m := range marks(s.Token) {
-			if d, ok := documents[m]; ok {
-				e.Origin = schemas.OriginRequest
-				e.Requests = append(e.Requests, d)
+		e := schemas.AuditEntitlement{Application: p.application, Origin: schemas.OriginUnmanaged, Requests: []schemas.DocumentID{}}
+		if h := w.items[p]; h != nil {
+			e.NativeID, e.Made, e.Since, e.Sequence, e.Source = h.NativeID, h.Made, h.since, h.sequence, h.source
+			for _, m := range marks(h.Token) {
+				if d, ok := documents[m]; ok {
+					e.Origin = schemas.OriginRequest
+					e.Requests = append(e.Requests, d)
+				}
 			}
+			if w.changed[p] != nil {
+				e.Sighting = schemas.SightingChanged
+			}
+		} else {
+			x := w.extras[p]
+			e.NativeID, e.Since, e.Sequence, e.Source, e.Sighting, e.Foreign = x.NativeID, x.since, x.sequence, schemas.SourceRead, x.Kind, x.Foreign
+		}
+		if err := nameEntitlement(&e, p.item); err != nil {
+			return nil, fmt.Errorf("record %d: %w", e.Sequence, err)
 		}
 		slices.SortFunc(e.Requests, func(a, b schemas.DocumentID) int {
 			return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Index, b.Index), cmp.Compare(a.Blob, b.Blob))
@@ -84,16 +103,9 @@ func AsOf(ctx context.Context, l *ledger.Ledger, t time.Time) ([]schemas.AuditEn
 	return out, nil
 }
 
-func operationOf(r *schemas.Record) []schemas.Operation {
-	if r.Operation == nil {
-		return nil
-	}
-	return []schemas.Operation{*r.Operation}
-}
-
 // nameEntitlement takes a baseline's item apart: c, p or e, and names, joined by a character that no name holds.
 func nameEntitlement(e *schemas.AuditEntitlement, item string) error {
-	parts := strings.Split(item, "\x1f")
+	parts := strings.Split(item, separatorOfItems)
 	switch {
 	case parts[0] == "e" && len(parts) == 6:
 		e.Kind, e.Target, e.Privilege = schemas.AuditItemEntitlement, &schemas.Name{Type: parts[3], SourceName: parts[4]}, parts[5]
@@ -110,21 +122,11 @@ func nameEntitlement(e *schemas.AuditEntitlement, item string) error {
 
 // itemOf is the baseline's item of an entitlement.
 func itemOf(k schemas.Key) string {
-	return strings.Join([]string{"e", k.Connection.Type, k.Connection.SourceName, k.Target.Type, k.Target.SourceName, k.Privilege}, "\x1f")
-}
-
-// marks are the documents that a token of the baseline names where something is there: a word,
-// a colon, and for each document the first eight bytes of its mark.
-func marks(token string) []string {
-	word, rest, ok := strings.Cut(token, ":")
-	if !ok || word != "present" || rest == "" {
-		return nil
-	}
-	return strings.Split(rest, ",")
+	return strings.Join([]string{"e", k.Connection.Type, k.Connection.SourceName, k.Target.Type, k.Target.SourceName, k.Privilege}, separatorOfItems)
 }
 
 // markOf is how a token of the baseline names a document.
 func markOf(d schemas.DocumentID) string {
-	sum := sha256.Sum256([]byte(d.Path + "\x1f" + strconv.Itoa(d.Index) + "\x1f" + d.Blob))
+	sum := sha256.Sum256([]byte(d.Path + separatorOfItems + strconv.Itoa(d.Index) + separatorOfItems + d.Blob))
 	return hex.EncodeToString(sum[:8])
 }

@@ -59,13 +59,20 @@ func (c *collector) assert(e *entry, chain bool) {
 	r.ApprovedBeforeApplied, r.ApprovedContentIsAppliedContent = weakest(before), weakest(content)
 	r.GrantedEqualsApproved, r.IndependentApprover = weakest(granted), weakest(independent)
 	r.ApprovedBeforeSubmitted, r.IndependentFulfiller = weakest(submitted), e.independentFulfiller(chain)
-	r.RationalePresent = rationale(r)
+	var last *admitted
+	if n := len(e.authorities); n > 0 {
+		last = e.authorities[n-1]
+	}
+	r.RationalePresent = rationale(r, last)
 	r.ExpiredInTime = c.expired(e)
 }
 
-// wasApplied reports whether the operation had an effect, according to the connector or the read-back.
+// wasApplied reports whether the row had an effect, according to the connector or the read-back.
 func wasApplied(r *schemas.AuditRow) bool {
-	return r.Operation != "" && (r.Outcome == schemas.OutcomeApplied || r.Verification == schemas.VerificationVerified)
+	if r.State == schemas.AuditObserved {
+		return false // nobody asked for it
+	}
+	return r.State == schemas.AuditAdopted && r.Verification != "" || r.Operation != "" && (r.Outcome == schemas.OutcomeApplied || r.Verification == schemas.VerificationVerified)
 }
 
 // approved reports whether the verdict rests on approvals that somebody vouches for: true when one or more
@@ -94,21 +101,23 @@ func approved(a *admitted, chain bool) schemas.Truth {
 	return weakest(all)
 }
 
-// lapse is the assertion about an effect whose verdict does not admit it: the effect proves it false.
-func lapse(r *schemas.AuditRow, a *admitted, chain bool) bool {
+// unapproved is the assertion about an effect whose verdict does not admit it: the effect proves it false.
+func unapproved(r *schemas.AuditRow, a *admitted, chain bool) bool {
 	return chain && wasApplied(r) && (a == nil || a.record.Verdict == schemas.AdmissionQuarantined)
 }
 
 // approvedBefore: the approvals are part of the verdict's record, and that precedes the intent in the
 // chain; so they were there when the operation began, whether or not the forge has times for them. True
 // needs that, and no time that contradicts it. False: the verdict comes after the intent, an approval's time
-// after the beginning, nobody approved, or no verdict that admits it is on record. Unknown before anything is
-// applied.
+// after the beginning, a read showed the access before the verdict, nobody approved, or no verdict that admits it is on
+// record. Unknown before anything is applied, and for what was found in place: nobody knows since when.
 func approvedBefore(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
-	if lapse(r, a, chain) {
+	switch {
+	case unapproved(r, a, chain):
 		return schemas.False
-	}
-	if !wasApplied(r) || r.IntentSequence == 0 {
+	case r.State == schemas.AuditAdopted && r.Operation == "" && chain && r.LiveBeforeApproval == schemas.True:
+		return schemas.False
+	case !wasApplied(r) || r.IntentSequence == 0:
 		return schemas.Unknown
 	}
 	ok := approved(a, chain)
@@ -119,7 +128,7 @@ func approvedBefore(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth 
 		return schemas.False
 	}
 	for _, p := range a.record.Evidence.Approvals {
-		if p.Counts && p.At != nil && r.Started != nil && p.At.After(*r.Started) {
+		if p.Counts && p.At != nil && r.Started != nil && !r.Started.IsZero() && p.At.After(*r.Started) {
 			return schemas.False
 		}
 	}
@@ -132,7 +141,7 @@ func approvedBefore(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth 
 // commit with the blob in its tree. False: the digests differ, or no verdict that admits the blob is on
 // record. A review on a forge without previews is unknown: the branch may have moved after it.
 func approvedContent(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
-	if lapse(r, a, chain) {
+	if unapproved(r, a, chain) {
 		return schemas.False
 	}
 	if !wasApplied(r) {
@@ -158,11 +167,9 @@ func approvedContent(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth
 // approved documents. False: the read-back showed something else, or nobody approved what it showed.
 func grantedEquals(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 	switch {
-	case lapse(r, a, chain):
+	case unapproved(r, a, chain):
 		return schemas.False
-	case r.Operation == "":
-		return schemas.Unknown
-	case r.Verification == schemas.VerificationVerified:
+	case r.Verification == schemas.VerificationVerified, r.Verification == schemas.VerificationInPlace:
 		return approved(a, chain)
 	case r.Verification == schemas.VerificationDiffers && r.Outcome == schemas.OutcomeApplied:
 		return schemas.False
@@ -171,8 +178,9 @@ func grantedEquals(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 }
 
 // independentApprover: a vouched approval counts, and nobody whose approval counts made the change or gains
-// by it. Admission checks that already; here it is checked again. Authors that could not be attributed
-// make it unknown; a refused change without effect is not examined.
+// by it, by any of their names; who made content that an Admission admits made the change too. Admission checks that
+// already; here it is checked again. Authors that could not be attributed make it unknown; a refused change without
+// effect is not examined.
 func independentApprover(r *schemas.AuditRow, a *admitted, chain bool) schemas.Truth {
 	if a != nil && a.record.Verdict == schemas.AdmissionQuarantined && !wasApplied(r) {
 		return schemas.Unknown
@@ -181,59 +189,73 @@ func independentApprover(r *schemas.AuditRow, a *admitted, chain bool) schemas.T
 	if ok != schemas.True {
 		return ok
 	}
-	ev := a.record.Evidence
-	for _, p := range ev.Approvals {
-		same := func(who string) bool { return strings.EqualFold(who, p.Person) }
-		if p.Counts && (slices.ContainsFunc(ev.Authors, same) || slices.ContainsFunc(ev.Beneficiaries, same)) {
+	authors, beneficiaries, unattributed := a.authors()
+	for _, p := range a.record.Evidence.Approvals {
+		same := func(who string) bool { return strings.EqualFold(a.person(who), a.person(p.Person)) }
+		if p.Counts && (slices.ContainsFunc(authors, same) || slices.ContainsFunc(beneficiaries, same)) {
 			return schemas.False
 		}
 	}
-	if len(ev.Unattributed) > 0 {
+	if len(unattributed) > 0 {
 		return schemas.Unknown
 	}
 	return schemas.True
 }
 
-// rationale: the request gives its reason. For an undo, where a file goes, only the pull request's title
-// can give it; without one it is unknown. Unmanaged access comes without a request.
-func rationale(r *schemas.AuditRow) schemas.Truth {
+// rationale: the request gives a reason that is one. For an undo, where a file goes, the commit gives it, in a Reason
+// trailer or below the subject; a subject or a title alone may give one, and is unknown. A commit whose text is on record
+// and that gives none makes it false. Unmanaged access comes without a request.
+func rationale(r *schemas.AuditRow, a *admitted) schemas.Truth {
 	switch {
-	case r.RequestPath == "":
+	case r.RequestPath == "" || r.State == schemas.AuditObserved:
 		return schemas.Unknown
 	case r.Cause == schemas.CauseUndo:
-		if strings.TrimSpace(r.PullRequestTitle) == "" {
-			return schemas.Unknown
+		switch {
+		case IsReason(r.ChangeReason):
+			return schemas.True
+		case a != nil && a.record.Rationale != nil && !titled(r.PullRequestTitle):
+			return schemas.False
 		}
-		return schemas.True
+		return schemas.Unknown
 	case r.RequestKind == "" && strings.TrimSpace(r.Reason) == "":
 		// A control file, or one that could not be read, doesn't need a reason.
 		return schemas.Unknown
 	}
-	return truth(strings.TrimSpace(r.Reason) != "")
+	return truth(IsReason(r.Reason))
 }
 
-// expired: a grant that had effect and has an expiry was seen gone within a day of it. False: it was
-// not, and nothing on record wants it beyond that. Unknown: no expiry, none due, or another document
-// wants the same access now.
+// expired: a grant that had effect and has an expiry was seen gone within a day of it, or by a read that came later,
+// while no read between showed it. False: a read, or the operation that took it away, shows that it was still there
+// then, and nothing on record wants it beyond that. Unknown: no expiry, none due, no read since, or another approved
+// request wants the same access.
 func (c *collector) expired(e *entry) schemas.Truth {
 	r := e.row
-	if r.Kind != schemas.OperationGrant || r.Expires == nil || !wasApplied(r) {
+	if r.Kind != schemas.OperationGrant || r.Expires == nil || !wasApplied(r) || r.EndedHow == schemas.EndedReplaced {
 		return schemas.Unknown
 	}
 	due := r.Expires.Add(expiryGrace)
 	switch {
-	case r.EndedAt != nil:
-		return truth(!r.EndedAt.After(due))
-	case !c.now.After(due):
+	case r.EndedAt != nil && !r.EndedAt.After(due):
+		return schemas.True
+	case c.wantedByOthers(e):
 		return schemas.Unknown
+	case r.EndedAt != nil && r.EndedHow != schemas.EndedByHand:
+		return schemas.False
 	}
-	token := c.tokens[[2]string{r.Application, itemOf(e.op.Key())}]
-	for _, mark := range marks(token) {
-		if !slices.ContainsFunc(r.Documents, func(d schemas.DocumentID) bool { return markOf(d) == mark }) {
-			return schemas.Unknown
+	if e.lastLive.After(due) {
+		return schemas.False
+	}
+	return schemas.Unknown
+}
+
+// wantedByOthers reports whether documents other than the row's ask for the same access now.
+func (c *collector) wantedByOthers(e *entry) bool {
+	for _, mark := range marks(c.world.tokens[e.at]) {
+		if !slices.ContainsFunc(e.row.Documents, func(d schemas.DocumentID) bool { return markOf(d) == mark }) {
+			return true
 		}
 	}
-	return schemas.False
+	return false
 }
 
 // approvedSubmission: for an operation that somebody outside was asked for, the verdict precedes the intent to ask in
@@ -269,4 +291,39 @@ func (e *entry) independentFulfiller(chain bool) schemas.Truth {
 		return schemas.Unknown
 	}
 	return truth(*e.independent)
+}
+
+// The parts of a complete proof.
+const (
+	proofSignature = "signature"
+	proofChain     = "chain"
+	proofEvidence  = "evidence"
+	proofReadBack  = "read-back"
+)
+
+// prove fills in whether everything that proves the row is on record. Refused and observed changes need
+// only a part: nobody approved them, or nothing was carried out.
+func (c *collector) prove(e *entry, chain bool, signed int64) {
+	r := e.row
+	r.ProofMissing = []string{}
+	missing := func(part string, is bool) {
+		if is {
+			r.ProofMissing = append(r.ProofMissing, part)
+		}
+	}
+	missing(proofSignature, signed < r.Sequence)
+	missing(proofChain, !chain)
+	if r.State != schemas.AuditObserved {
+		evidence := len(e.authorities) > 0
+		for _, a := range e.authorities {
+			evidence = evidence && a != nil && a.record.Evidence != nil && (a.record.Verdict == schemas.AdmissionQuarantined || approved(a, true) == schemas.True)
+		}
+		missing(proofEvidence, !evidence)
+	}
+	switch r.State {
+	case schemas.AuditVerified, schemas.AuditAdopted, schemas.AuditObserved, schemas.AuditQuarantined, schemas.AuditUndone:
+	default:
+		missing(proofReadBack, true)
+	}
+	r.ProofComplete = truth(len(r.ProofMissing) == 0)
 }

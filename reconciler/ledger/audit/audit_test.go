@@ -101,8 +101,8 @@ func TestNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		list, err := AsOf(t.Context(), l, time.Now())
-		if err != nil || len(list) > 0 {
+		list, err := AsOf(t.Context(), l, time.Now(), "")
+		if err != nil || len(list.Entitlements) > 0 || len(list.Reads) > 0 {
 			t.Errorf("%s: AsOf() = %v, %v; want nothing", name, list, err)
 		}
 		var out strings.Builder

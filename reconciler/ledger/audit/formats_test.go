@@ -112,7 +112,8 @@ func TestAsOfReadsPlansBaseline(t *testing.T) {
 			admission := verdict("c1", verdictAdmitted)
 			admission.Admission.Requests = []schemas.RequestInfo{{Document: asked, Application: app}}
 			appendTo(t, l, admission, schemas.Record{Type: schemas.RecordAdoption, Application: app, Baseline: baseline})
-			got, err := AsOf(t.Context(), l, clock.Peek())
+			all, err := AsOf(t.Context(), l, clock.Peek(), "")
+			got := all.Entitlements
 			if err != nil {
 				t.Fatal(err)
 			}

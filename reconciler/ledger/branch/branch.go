@@ -60,6 +60,8 @@ type Branch struct {
 	renewed time.Time
 	// claimed is when the newest lease that was seen was taken, by its holder's clock: older ones are put back by somebody.
 	claimed time.Time
+	// witnessed is where the witness's reference of the remote was when its references were listed last.
+	witnessed plumbing.Hash
 	// unwitnessed means that the remote doesn't let this run move the witness's reference.
 	unwitnessed bool
 }
@@ -203,14 +205,20 @@ func (b *Branch) signed(ctx context.Context, l *ledger.Ledger, tip plumbing.Hash
 func (b *Branch) Name() string { return "the reference " + string(witness) + " of the remote" }
 
 // Last returns the note of the head that the remote's witness knows; "" for none. Anyone who can push can move it: the
-// note is believed when it is signed.
+// note is believed when it is signed. Pull comes first.
 func (b *Branch) Last(ctx context.Context) (string, error) {
 	if err := b.open(); err != nil {
 		return "", err
 	}
-	tip, err := b.remoteTip(ctx, witness)
-	if err != nil || tip.IsZero() {
-		return "", err
+	tip := b.witnessed // as Pull saw it
+	if tip.IsZero() {
+		return "", nil
+	}
+	if tip != b.tip {
+		var err error
+		if tip, err = b.remoteTip(ctx, witness); err != nil || tip.IsZero() {
+			return "", err
+		}
 	}
 	c, err := b.repo.CommitObject(tip)
 	if errors.Is(err, plumbing.ErrObjectNotFound) {

@@ -75,12 +75,17 @@ func (b *Branch) listed(ctx context.Context, name plumbing.ReferenceName, auth t
 	if err != nil {
 		return plumbing.ZeroHash, fmt.Errorf("read the branches of the remote: %w", err)
 	}
+	found := plumbing.ZeroHash
+	b.witnessed = plumbing.ZeroHash
 	for _, r := range refs {
-		if r.Name() == name {
-			return r.Hash(), nil
+		switch r.Name() {
+		case name:
+			found = r.Hash()
+		case witness:
+			b.witnessed = r.Hash()
 		}
 	}
-	return plumbing.ZeroHash, nil
+	return found, nil
 }
 
 // maxTries is how often a push with an unknown result is tried.

@@ -12,8 +12,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -98,6 +96,9 @@ type WebhookConfig struct {
 	Now func() time.Time
 }
 
+// maxCertificates is the limit on a file of certificates in bytes: that of a system has 300 KiB.
+const maxCertificates = 4 << 20
+
 // Webhook posts to one service. It is used by one goroutine at a time.
 type Webhook struct {
 	config WebhookConfig
@@ -116,7 +117,7 @@ func NewWebhook(c WebhookConfig) (*Webhook, error) {
 	}
 	w := &Webhook{config: c, key: key, next: http.DefaultTransport}
 	if c.CAFile != "" {
-		pem, err := os.ReadFile(filepath.Clean(c.CAFile))
+		pem, err := connectors.ReadFile(c.CAFile, maxCertificates)
 		if err != nil {
 			return nil, fmt.Errorf("read the certificates of the webhook: %w", err)
 		}

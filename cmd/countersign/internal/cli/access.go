@@ -46,7 +46,7 @@ func (o *accessOptions) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if o.query.To == "" {
-		if o.query.To, err = o.branch(ctx, repo); err != nil {
+		if _, o.query.To, err = o.branch(repo); err != nil {
 			return err
 		}
 	}

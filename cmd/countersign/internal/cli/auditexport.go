@@ -7,7 +7,9 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 
 	"github.com/countersign/countersign/reconciler/ledger"
 	"github.com/countersign/countersign/reconciler/ledger/audit"
+	"github.com/countersign/countersign/reconciler/ledger/seal"
 	"github.com/countersign/countersign/reconciler/report"
 	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/schemas"
@@ -33,6 +36,7 @@ type auditExportOptions struct {
 	*app
 	rows                           string // the format
 	output, manifest, since, until string
+	asOf                           string
 }
 
 func newAuditExportCommand(a *app) *cobra.Command {
@@ -42,9 +46,10 @@ func newAuditExportCommand(a *app) *cobra.Command {
 		Short: "Write one row per operation, from request to read-back",
 		Long: `Writes JSON Lines (authoritative) or CSV: a row for each operation and each
 denied change, with its request, sign-off, policy results, execution and
-read-back. The manifest describes the export: filters, counts per
-state, sequence range and the head of the chain. A value that can't be proved is
-"unknown", never true.`,
+read-back, and a row for each change by hand that a read showed. A row is in the
+period in which it took effect. The manifest describes the export: filters,
+counts per state, exceptions, sequence range and the head of the chain. A value
+that can't be proved is "unknown", never true.`,
 		Example: `  countersign audit export > audit.jsonl
   countersign audit export --format csv --output audit.csv \
     --manifest manifest.json --since 2026-01-01 --until 2026-04-01`,
@@ -54,9 +59,11 @@ state, sequence range and the head of the chain. A value that can't be proved is
 	f := c.Flags()
 	f.StringVar(&o.output, "output", "", "write rows to this `FILE` (default: standard output)")
 	f.StringVar(&o.manifest, "manifest", "", "write the complete manifest to this `FILE` (default: a summary on standard error)")
-	f.StringVar(&o.since, "since", "", "only records since this `INSTANT` or day")
-	f.StringVar(&o.until, "until", "", "only records before this `INSTANT` or day")
+	f.StringVar(&o.since, "since", "", "only what took effect since this `INSTANT` or day")
+	f.StringVar(&o.until, "until", "", "only what took effect before this `INSTANT` or day")
+	f.StringVar(&o.asOf, "as-of", "", "repeat the export of an earlier `HEAD`: a hash, a record's number or an instant")
 	a.applicationFlag(c)
+	connectorFlagsIgnored(c)
 	formatFlag(c, &o.rows, exportJSONLines, exportCSV, exportJSON)
 	// The older name of --format.
 	f.Var(&formatValue{format: &o.rows, formats: []string{exportJSONLines, exportCSV, exportJSON}, text: exportJSONLines}, "as", "output `FORMAT`")
@@ -65,7 +72,7 @@ state, sequence range and the head of the chain. A value that can't be proved is
 	return c
 }
 
-func (o *auditExportOptions) run(ctx context.Context) error {
+func (o *auditExportOptions) run(ctx context.Context) (err error) {
 	if o.rows == exportJSON {
 		o.rows = exportJSONLines
 	}
@@ -82,6 +89,12 @@ func (o *auditExportOptions) run(ctx context.Context) error {
 			return err
 		}
 		*d.into = t
+	}
+	if err := asOfMoment(o.asOf, &options); err != nil {
+		return err
+	}
+	if options.Key, err = publicKeyFromEnvironment(); err != nil {
+		return err
 	}
 	return o.withLedger(ctx, func(l *ledger.Ledger) (err error) {
 		if o.output != "" {
@@ -121,6 +134,49 @@ func (o *auditExportOptions) summarise(m *schemas.AuditManifest) {
 		chain = "THE HASH CHAIN IS BROKEN: run countersign audit verify"
 	}
 	fmt.Fprintf(o.Stderr, "%d records: %s, head\n%s\n", m.Records, chain, m.Head)
-	fmt.Fprintf(o.Stderr, "%d of %d request files covered; %d exceptions\n", m.Reconciled, m.RequestFiles, len(m.Exceptions))
+	fmt.Fprintf(o.Stderr, "%d of %d request files covered; %d exceptions, %d of them open\n", m.Reconciled, m.RequestFiles, len(m.Exceptions), m.Open)
 	fmt.Fprintln(o.Stderr, "(--manifest FILE writes the complete manifest)")
+}
+
+// asOfMoment reads the value of --as-of: a record's hash or number, or an instant.
+func asOfMoment(text string, options *audit.ExportOptions) (err error) {
+	n, number := strconv.ParseInt(text, 10, 64)
+	switch {
+	case text == "":
+	case headHash.MatchString(text):
+		options.AsOfHead = text
+	case number == nil && n > 0:
+		options.AsOfSequence = n
+	default:
+		options.AsOf, err = parseTime("as-of", text)
+	}
+	return err
+}
+
+// headHash matches the hash of a record.
+var headHash = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+// connectorFlagsIgnored accepts the flags of connectors on commands that open no application, so that one set of flags
+// serves all commands.
+func connectorFlagsIgnored(c *cobra.Command) {
+	for _, name := range []string{"exec", "exec-arg"} {
+		c.Flags().StringArray(name, nil, "ignored: no application is opened")
+		c.Flags().Lookup(name).Hidden = true
+	}
+}
+
+// publicKeyVariable names the operator's public key of the ledger.
+const publicKeyVariable = "COUNTERSIGN_LEDGER_PUBLIC_KEY"
+
+// publicKeyFromEnvironment is the key that signatures are proven with; nil for none.
+func publicKeyFromEnvironment() (*seal.Public, error) {
+	text := os.Getenv(publicKeyVariable)
+	if text == "" {
+		return nil, nil
+	}
+	key, err := seal.ParsePublic(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", publicKeyVariable, err)
+	}
+	return key, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/countersign/countersign/connectors/secrets"
 	"github.com/countersign/countersign/reconciler/report"
 )
 
@@ -95,6 +96,7 @@ func Main(ctx context.Context, args []string, env Environment) int {
 	if len(args) > 0 && args[0] != policyChildCommand {
 		defer a.muzzle()()
 	}
+	a.Stderr = redacting{a.Stderr, a}
 	root := newRootCommand(a)
 	topics, err := guideTopics()
 	if err != nil {
@@ -142,8 +144,11 @@ type app struct {
 	Environment
 	repo, state, anchor, format, application string
 	branchName, ledgerBranch, ledgerAnchor   string
+	ledgerKeyFile                            string
 	execs, execArgs, execEnv                 []string
-	verbose                                  bool
+	allowed                                  []string // patterns of secrets
+	secrets                                  *secrets.Store
+	repoNamed, verbose                       bool
 	lastProgress                             time.Time
 	progressOn                               bool
 	// desks are the ticket repositories opened so far, by name and account.

@@ -75,7 +75,7 @@ func TestFlagsOnlyWhereUsed(t *testing.T) {
 	t.Parallel()
 	const (
 		connectors = "exec exec-arg exec-env verbose"
-		ledger     = "branch ledger-anchor ledger-branch repo state verbose"
+		ledger     = "branch ledger-anchor ledger-branch ledger-key repo state verbose"
 		judge      = ledger + " anchor " + connectors
 	)
 	want := map[string]string{
@@ -85,7 +85,11 @@ func TestFlagsOnlyWhereUsed(t *testing.T) {
 		"audit":              "",
 		"audit entitlements": "application as-of format " + ledger,
 		"audit export":       "application as format manifest output since until " + ledger,
-		"audit verify":       "count format head " + ledger,
+		"audit new-key":      "file repo state",
+		"audit restart":      judge,
+		"audit rotate-key":   "new-key " + judge,
+		"audit take-over":    judge,
+		"audit verify":       "count format head ledger public-key " + judge,
 		"connector":          "",
 		"connector list":     "format " + connectors,
 		"connector test":     "config env format hand repo run test-hand " + connectors,

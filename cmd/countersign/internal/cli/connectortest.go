@@ -16,7 +16,6 @@ import (
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/connectortest/suite"
 	"github.com/countersign/countersign/connectors/exec"
-	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -81,6 +80,7 @@ couldn't run.`,
 	f.StringVar(&o.run, "run", "", "only cases whose name matches this regular `EXPRESSION`")
 	formatFlag(c, &a.format, formatText, formatMarkdown, formatJSON)
 	a.repositoryFlag(c)
+	inGroup(c, groupState, a.secretsFlag)
 	a.connectorFlags(c)
 	return c
 }
@@ -190,7 +190,7 @@ func (o *connectorTestOptions) cases(ctx context.Context, k connectors.Connector
 		}
 		return func(c *suite.Case) { suite.Run(c, harness) }, "", h.Close, nil
 	case o.config != "":
-		if base.Values, err = readConfig(o.config); err != nil {
+		if base.Values, err = o.readConfig(o.config); err != nil {
 			return nil, "", nil, fmt.Errorf("--config %s: %w", o.config, err)
 		}
 		if base.Directory, err = o.directory(); err != nil {
@@ -202,7 +202,7 @@ func (o *connectorTestOptions) cases(ctx context.Context, k connectors.Connector
 }
 
 // readConfig reads a config, alone or in its Application, and resolves its secrets.
-func readConfig(path string) (map[string]any, error) {
+func (o *connectorTestOptions) readConfig(path string) (map[string]any, error) {
 	b, err := os.ReadFile(filepath.Clean(path))
 	if err != nil {
 		return nil, errors.Unwrap(err)
@@ -218,5 +218,5 @@ func readConfig(path string) (map[string]any, error) {
 	if doc == nil {
 		doc = map[string]any{}
 	}
-	return reconciler.ResolveSecrets(doc, false)
+	return o.secretStore().Resolve(doc, false)
 }

@@ -22,11 +22,15 @@ func newDoctorCommand(a *app) *cobra.Command {
 	o := &doctorOptions{app: a}
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check the repository's rules on GitHub",
-		Long: `Reads the branch's rulesets and lists gaps: reviews that survive a push, bypass
-lists, force pushes, statuses that aren't required. countersign checks every
-change again at the merge, so a gap costs time and noise, not access. Nothing
-is changed.
+		Short: "Check the repository's rules on GitHub, the ledger and the applications",
+		Long: `Reads the branch's rulesets, and those of the ledger's branch, and lists gaps:
+reviews that survive a push, bypass lists, force pushes, statuses that aren't
+required. countersign checks every change again at the merge, so a gap costs
+time and noise, not access.
+
+Checks who signs the ledger, and who would notice that it was put back. Reads the
+applications too, and lists those whose scopes overlap on one server, and the
+members of the account that countersign logs in with. Nothing is changed.
 
 Exit codes: 0 no gaps; 1 an error, or a gap.
 ` + forgeHelp,
@@ -45,11 +49,7 @@ func (o *doctorOptions) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	s, err := o.site(ctx, r, repo)
-	if err != nil {
-		return err
-	}
-	_, branch, err := o.ownBranch(repo)
+	_, branch, err := o.branch(repo)
 	if err != nil {
 		return err
 	}
@@ -57,11 +57,28 @@ func (o *doctorOptions) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	checks, err := s.client.Examine(ctx, forge.Examination{Settings: conf.Settings, LedgerBranch: o.ledgerBranch,
-		File: func(ctx context.Context, path string) (string, error) { return fileOn(ctx, repo, branch, path) }})
+	var checks []schemas.Check
+	if conf.Settings.Forge.Kind != localForge {
+		s, err := o.site(ctx, r, repo)
+		if err != nil {
+			return err
+		}
+		checks, err = s.client.Examine(ctx, forge.Examination{Settings: conf.Settings, LedgerBranch: o.ledgerBranch,
+			File: func(ctx context.Context, path string) (string, error) { return fileOn(ctx, repo, branch, path) }})
+		if err != nil {
+			return err
+		}
+	}
+	own, err := r.LedgerChecks(ctx, branch)
 	if err != nil {
 		return err
 	}
+	checks = append(checks, own...)
+	applications, err := r.Check(ctx, branch)
+	if err != nil {
+		return err
+	}
+	checks = append(checks, applications...)
 	if err := o.print(&schemas.DoctorReport{Checks: checks}); err != nil {
 		return err
 	}

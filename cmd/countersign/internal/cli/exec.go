@@ -40,6 +40,36 @@ func program(path string) (string, error) {
 	return filepath.Abs(found)
 }
 
+// workTree is the root of the work tree that --repo is in, with its links resolved; "" where there is none.
+func (a *app) workTree() string {
+	at, err := filepath.EvalSymlinks(a.repo)
+	if err != nil || a.repo == "" {
+		return ""
+	}
+	if at, err = filepath.Abs(at); err != nil {
+		return ""
+	}
+	for {
+		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			return ""
+		}
+		at = filepath.Dir(at)
+	}
+}
+
+// within reports whether a path is in a folder, once its links are resolved.
+func within(root, path string) bool {
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false
+	}
+	inside, err := filepath.Rel(root, real)
+	return err == nil && filepath.IsLocal(inside)
+}
+
 // bindings are the programs that the operator bound to connectors, in the order of the command line. Files in Git can't
 // bind any.
 func (a *app) bindings() ([]exec.Config, error) {
@@ -52,9 +82,15 @@ func (a *app) bindings() ([]exec.Config, error) {
 		if slices.ContainsFunc(out, func(c exec.Config) bool { return c.Name == name }) {
 			return fmt.Errorf("%s %s: connector %s is already bound", where, text, name)
 		}
+		if strings.ContainsRune(path, filepath.Separator) && !filepath.IsAbs(path) {
+			return fmt.Errorf("%s %s: expected an absolute path, or the name of a program in PATH", where, text)
+		}
 		found, err := program(path)
 		if err != nil {
 			return fmt.Errorf("%s %s: %w", where, text, errors.Unwrap(err))
+		}
+		if root := a.workTree(); root != "" && within(root, found) {
+			return fmt.Errorf("%s %s: the program is in the access repository's work tree, where a colleague's branch can change it; copy it to a folder outside", where, text)
 		}
 		out = append(out, exec.Config{Name: name, Path: found, Env: a.environ(), Logger: a.logger()})
 		return nil

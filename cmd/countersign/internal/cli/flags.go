@@ -31,29 +31,58 @@ const annotationGroup = "countersign_group"
 // repositoryFlag adds --repo, for commands that read the access repository's files.
 func (a *app) repositoryFlag(c *cobra.Command) {
 	inGroup(c, groupState, func(f *pflag.FlagSet) {
-		f.StringVar(&a.repo, "repo", ".", "`DIR` of the access repository: a work tree, a folder in it, or a bare clone")
+		a.repo = "."
+		f.Var(repositoryValue{a}, "repo", "`DIR` of the access repository: a work tree, a folder in it, or a bare clone, which is used only if it is named")
 	})
+}
+
+// repositoryValue is the value of --repo. It remembers that the operator named a repository.
+type repositoryValue struct{ app *app }
+
+func (v repositoryValue) String() string {
+	if v.app == nil {
+		return ""
+	}
+	return v.app.repo
+}
+
+func (v repositoryValue) Type() string { return "string" }
+
+func (v repositoryValue) Set(s string) error {
+	v.app.repo, v.app.repoNamed = s, true
+	return nil
 }
 
 // ledgerFlags adds the flags of commands that read the ledger.
 func (a *app) ledgerFlags(c *cobra.Command) {
 	a.repositoryFlag(c)
 	inGroup(c, groupState, func(f *pflag.FlagSet) {
-		f.StringVar(&a.branchName, "branch", "", "the `BRANCH` whose merges take effect (default: the one in the checkout's settings; main with --publish, --pull-request or --ledger-branch)")
-		f.StringVar(&a.state, "state", "", "`DIR` of the ledger and the index (default: $COUNTERSIGN_STATE, or countersign/ inside the Git directory)")
+		f.StringVar(&a.branchName, "branch", "", "the `BRANCH` whose merges take effect (default: main, whatever the checkout is)")
+		a.stateFlag(f)
+		f.StringVar(&a.ledgerKeyFile, "ledger-key", "", "`FILE` of the private key that signs the ledger (default: $COUNTERSIGN_LEDGER_KEY, $COUNTERSIGN_LEDGER_KEY_FILE, or ledger.key in the state folder)")
 		f.StringVar(&a.ledgerBranch, "ledger-branch", "", "also keep the ledger on this `BRANCH` of the access repository, for ephemeral runners: "+branch.DefaultName)
 		f.StringVar(&a.ledgerAnchor, "ledger-anchor", "", "full `HASH` of a commit that the ledger's branch must contain")
 	})
 	a.verboseFlag(c)
 }
 
+func (a *app) stateFlag(f *pflag.FlagSet) {
+	f.StringVar(&a.state, "state", "", "`DIR` of the ledger and the index (default: $COUNTERSIGN_STATE, or countersign/ inside the Git directory)")
+}
+
 // reconcilerFlags adds the flags of commands that judge changes or read applications.
 func (a *app) reconcilerFlags(c *cobra.Command) {
 	a.ledgerFlags(c)
 	inGroup(c, groupState, func(f *pflag.FlagSet) {
+		a.secretsFlag(f)
 		f.StringVar(&a.anchor, "anchor", "", "full `HASH` of the commit where trust starts (default: the one that first added countersign.yaml)")
 	})
 	a.connectorFlags(c)
+}
+
+// secretsFlag adds --secrets, for commands that open applications.
+func (a *app) secretsFlag(f *pflag.FlagSet) {
+	f.StringArrayVar(&a.allowed, "secrets", nil, "`PATTERNS` of the variables and files that applications may use as secrets, such as WAREHOUSE_*,/run/secrets/* (repeatable; also $COUNTERSIGN_SECRETS; default: none)")
 }
 
 // connectorFlags adds the flags that bind connectors to programs.

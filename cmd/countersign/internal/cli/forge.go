@@ -49,7 +49,7 @@ type site struct {
 
 // site finds the forge of the settings that are trusted, which are those of the branch.
 func (a *app) site(ctx context.Context, r *reconciler.Reconciler, repo *history.Repository) (*site, error) {
-	name, ref, err := a.ownBranch(repo)
+	name, ref, err := a.branch(repo)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +86,12 @@ func (a *app) replica(ctx context.Context, repo *history.Repository) (reconciler
 	if a.ledgerBranch == "" {
 		return nil, nil
 	}
-	c := branch.Config{Dir: filepath.Join(a.stateDir(repo), "ledger.git"), Name: a.ledgerBranch, Anchor: a.ledgerAnchor, Now: a.Now, Logger: a.logger(), Progress: a.progress, Holder: a.holder()}
-	_, ref, err := a.ownBranch(repo)
+	key, err := a.ledgerKey(a.stateDir(repo))
+	if err != nil {
+		return nil, err
+	}
+	c := branch.Config{Key: key, Dir: filepath.Join(a.stateDir(repo), "ledger.git"), Name: a.ledgerBranch, Anchor: a.ledgerAnchor, Now: a.Now, Logger: a.logger(), Progress: a.progress, Holder: a.holder()}
+	_, ref, err := a.branch(repo)
 	if err != nil {
 		return nil, err
 	}

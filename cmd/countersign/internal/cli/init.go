@@ -73,6 +73,11 @@ func (o *initOptions) run(ctx context.Context) error {
 		if at != nil && f.path == schemas.SettingsPath {
 			f.content = at.Settings(repository)
 		}
+		if f.path == schemas.SettingsPath {
+			if f.content, err = o.withKey(f.content); err != nil {
+				return err
+			}
+		}
 		if err := o.write(f); err != nil {
 			return err
 		}
@@ -110,6 +115,25 @@ Next: put your own people, owners and application in these files, then
   git add . && git commit -m "Begin access as code"
   countersign status
 `
+
+// withKey adds the public key of the ledger to the settings of a new repository, and makes the key.
+func (o *initOptions) withKey(settings string) (string, error) {
+	if _, err := os.Stat(filepath.Join(o.repo, schemas.SettingsPath)); err == nil {
+		return settings, nil
+	}
+	public, path, err := o.firstKey()
+	if err != nil {
+		return "", err
+	}
+	if public == "" {
+		fmt.Fprint(o.Stdout, "no key     not a Git repository yet: countersign audit new-key makes one later\n")
+		return settings, nil
+	}
+	if path != "" {
+		fmt.Fprintf(o.Stdout, "key        %s signs the ledger (not for Git)\n", path)
+	}
+	return settings + "  # The key that signs the record of what was approved and done; apply has the private half.\n  ledger: {public_key: " + public + "}\n", nil
+}
 
 // write writes a file, unless it exists.
 func (o *initOptions) write(f starterFile) error {

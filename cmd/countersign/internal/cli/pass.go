@@ -54,7 +54,7 @@ func (o *passOptions) pass(ctx context.Context, run reconciler.RunOptions, exitC
 		p.Fetch = func(ctx context.Context) error { return s.fetch(ctx, s.spec) }
 	}
 	if run.To == "" {
-		if run.To, err = o.branch(ctx, repo); err != nil {
+		if _, run.To, err = o.branch(repo); err != nil {
 			return err
 		}
 	}

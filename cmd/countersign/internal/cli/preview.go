@@ -47,7 +47,7 @@ read completely; 2 ready and something would change, with --exit-code;
 		},
 	}
 	f := c.Flags()
-	f.StringVar(&o.base, "base", "", "the `BRANCH` that the change would be merged into (default: the branch in the settings)")
+	f.StringVar(&o.base, "base", "", "the `BRANCH` that the change would be merged into (default: main, or --branch)")
 	f.StringVar(&o.head, "head", "HEAD", "the `REVISION` of the change")
 	f.BoolVar(&o.blind, "blind", false, "don't read the live applications")
 	f.IntVar(&o.pull.Number, "pull-request", 0, "preview the pull request `NUMBER` and publish the result there: comment, check run, statuses, review requests")
@@ -72,7 +72,7 @@ func (o *previewOptions) run(c *cobra.Command) (err error) {
 		p, err = o.pullRequest(c, r, repo)
 	} else {
 		if o.base == "" {
-			if o.base, err = o.branch(c.Context(), repo); err != nil {
+			if _, o.base, err = o.branch(repo); err != nil {
 				return err
 			}
 		}
@@ -90,7 +90,7 @@ func (o *previewOptions) run(c *cobra.Command) (err error) {
 // pullRequest previews a pull request and publishes the result.
 func (o *previewOptions) pullRequest(c *cobra.Command, r *reconciler.Reconciler, repo *history.Repository) (*schemas.Preview, error) {
 	if o.baseSet || o.blind || o.application != "" {
-		return nil, errors.New("--pull-request can't be combined with --base, --blind or --application: it previews the complete pull request, against the branch in the settings")
+		return nil, errors.New("--pull-request can't be combined with --base, --blind or --application: it previews the complete pull request, against the branch of --branch")
 	}
 	if o.headSet {
 		o.pull.Head = o.head

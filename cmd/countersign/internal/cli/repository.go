@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -15,7 +16,7 @@ import (
 
 // open opens the repository and a reconciler over it.
 func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Repository, error) {
-	repo, err := history.Open(a.repo)
+	repo, err := a.openRepository()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -31,9 +32,17 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	if err != nil {
 		return nil, nil, err
 	}
+	key, err := a.ledgerKey(a.stateDir(repo))
+	if err != nil {
+		return nil, nil, err
+	}
+	public, err := a.ledgerPublicKey()
+	if err != nil {
+		return nil, nil, err
+	}
 	r, err := reconciler.New(reconciler.Config{
 		MaxFiles:   limit,
-		Repository: repo, Replica: replica, State: a.stateDir(repo), Connectors: registry, Anchor: a.anchor, Version: programVersion(),
+		Repository: repo, Replica: replica, LedgerKey: key, LedgerPublicKey: public, State: a.stateDir(repo), Connectors: registry, Secrets: a.secretStore(), Anchor: a.anchor, Version: programVersion(),
 		Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
@@ -50,6 +59,22 @@ func (a *app) maxFiles() (int, error) {
 		return 0, fmt.Errorf("COUNTERSIGN_MAX_FILES: %q is not a number of files (expected at least 1)", text)
 	}
 	return n, nil
+}
+
+// openRepository opens the repository of --repo, or the one around the current folder.
+func (a *app) openRepository() (*history.Repository, error) {
+	open := history.Discover
+	if a.repoNamed {
+		open = history.Open
+	}
+	repo, err := open(a.repo)
+	if err != nil {
+		return nil, err
+	}
+	if err := reconciler.CheckState(a.stateDir(repo)); err != nil {
+		return nil, errors.Join(err, repo.Close())
+	}
+	return repo, nil
 }
 
 func (a *app) stateDir(repo *history.Repository) string {
@@ -74,25 +99,12 @@ func (a *app) isolate(ctx context.Context) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// branch is the branch given by --branch, or else that of the settings on the current checkout, or else main. Which
-// settings apply is decided from the admitted history; this only finds where to look.
-func (a *app) branch(ctx context.Context, repo *history.Repository) (string, error) {
-	name := a.branchName
-	if name == "" {
-		name = defaultBranch
-		if s := settingsAt(ctx, repo, "HEAD"); s != nil {
-			name = s.Spec.Branch
-		}
-	}
-	return findBranch(repo, name)
-}
-
 // defaultBranch is the branch whose merges take effect by default.
 const defaultBranch = "main"
 
-// ownBranch is the branch where others may have made the checkout: only the operator names it, since a pull request's
-// checkout could name another.
-func (a *app) ownBranch(repo *history.Repository) (name, ref string, err error) {
+// branch is the branch whose merges take effect. Only the operator names it, since the settings of a checkout, which a
+// colleague may have made, could name another.
+func (a *app) branch(repo *history.Repository) (name, ref string, err error) {
 	if name = a.branchName; name == "" {
 		name = defaultBranch
 	}
@@ -106,7 +118,7 @@ func findBranch(repo *history.Repository, name string) (string, error) {
 			return ref, nil
 		}
 	}
-	return "", fmt.Errorf("branch %s not found, neither here nor on origin; name the revision with --to or --base", name)
+	return "", fmt.Errorf("branch %s not found, neither here nor on origin; name the one whose merges take effect with --branch", name)
 }
 
 // settingsAt returns the settings at a revision, admitted or not, or nil.

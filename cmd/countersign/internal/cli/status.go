@@ -39,7 +39,7 @@ func (o *statusOptions) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
 	if o.to == "" {
-		if o.to, err = o.branch(ctx, repo); err != nil {
+		if _, o.to, err = o.branch(repo); err != nil {
 			return err
 		}
 	}
