@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 )
 
-// outboxFile holds what is still to be told at the forge. It is no record: what it lacks is only not told.
+// outboxFile lists the outcomes that are not told at the forge yet. It is not a record: nothing is decided by it.
 const outboxFile = "outbox.json"
 
 // Outbox reads into v what an earlier pass could not tell at the forge. Without any, v stays as it is.

@@ -33,7 +33,7 @@ func (l *letter) key() string {
 }
 
 // deliver tells the letters and those of earlier passes, of which a later one about the same pull request takes the place.
-// What can't be told is kept. They are kept before the first is told, so that a pass that is killed leaves them.
+// Those that fail are kept. They are kept before the first is told, so that a pass that is killed leaves them.
 func (p Pass) deliver(ctx context.Context, letters []letter, publisher string, now time.Time) (failed []error) {
 	box := map[string]letter{}
 	if err := p.Reconciler.Outbox(&box); err != nil {

@@ -35,8 +35,8 @@ type Preview struct {
 	Head string
 	// Full previews the pull request of a fork against live state. Somebody with permission must have looked at exactly Head.
 	Full bool
-	// StatusOn is a merge queue's commit that gets the statuses, and nothing else is published; "" for none. The preview sees
-	// no application: a queue's job has no credentials for them.
+	// StatusOn is a merge queue's commit that gets the statuses, and nothing else is published; "" for none. The preview reads no
+	// application: a queue's job lacks the credentials for them.
 	StatusOn string
 	// URL leads to the log of this run; "" for none.
 	URL    string

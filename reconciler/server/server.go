@@ -210,7 +210,7 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 			s.config.Passed(nil, err)
 			return
 		}
-		// What is due now needs nothing new from the branch.
+		// Expiries and starts need nothing new from the branch.
 		if tip, err = s.config.Tip(); err != nil {
 			s.config.Logger.Error("the clone could not be read; what is due is tried again", "error", err)
 			s.last = ""

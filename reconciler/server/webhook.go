@@ -15,7 +15,7 @@ const (
 	// maxPayload is the limit of a delivery: the largest that a forge is known to send (GitHub's).
 	// https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
 	maxPayload = 25 << 20
-	// maxAtOnce is how many deliveries are read at once. Each takes some memory, whoever sends it.
+	// maxAtOnce is how many deliveries are read at once. Each takes some memory, also those of strangers.
 	maxAtOnce = 64
 	// maxDeliveries is how many deliveries are remembered, so that a repeated one is ignored.
 	maxDeliveries = 4096

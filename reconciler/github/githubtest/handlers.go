@@ -140,7 +140,7 @@ func (s *Server) commit(sha string) object {
 		}
 		f := strings.SplitN(out, "\x00", 9)
 		user := func(email string) any {
-			if a := s.who(email); a != nil {
+			if a := s.accountOf(email); a != nil {
 				return s.user(a.login)
 			}
 			return nil

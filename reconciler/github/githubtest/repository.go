@@ -187,8 +187,8 @@ func (r *Repository) try(env []string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// who returns the account of an address, as GitHub attributes commits.
-func (s *Server) who(email string) *account {
+// accountOf returns the account of an address, as GitHub attributes commits.
+func (s *Server) accountOf(email string) *account {
 	for _, a := range s.accounts {
 		if slices.Contains(a.emails, strings.ToLower(email)) {
 			return a
@@ -362,7 +362,7 @@ func (r *Repository) merge(p *pull, method, login string) string {
 		var co []string
 		for _, c := range p.commits {
 			email := r.Run("log", "-1", "--format=%ae", c)
-			if a := s.who(email); a == nil || a.login != p.author {
+			if a := s.accountOf(email); a == nil || a.login != p.author {
 				co = append(co, "Co-authored-by: "+r.Run("log", "-1", "--format=%an <%ae>", c))
 			}
 		}
