@@ -585,7 +585,7 @@ func TestAForgeThatIsDownIsNoVerdict(t *testing.T) {
 		}
 		w.Fail(nil)
 	}
-	for _, path := range []string{"/reviews", "/pulls", "/statuses", "/activity", "/users/", "/graphql"} {
+	for _, path := range []string{"/reviews", "/pulls", "/statuses", "/activity", "/users/"} {
 		down(path)
 	}
 	if got := verdicts(w.apply()); got != "admitted" {
