@@ -49,6 +49,8 @@ type Config struct {
 	Secrets *secrets.Store
 	// Anchor names the commit that trust starts at; "" is the commit that first added countersign.yaml.
 	Anchor string
+	// MaxFiles is how many control files one change may have; 0 is 200.
+	MaxFiles int
 	// Version is the program's version. The first run of a version removes nothing that no document names.
 	Version string
 	// Forge opens the forge that the settings name; nil serves only the local one, which needs none opened.
@@ -137,7 +139,7 @@ func New(c Config) (*Reconciler, error) {
 	}
 	t := &clock{system: c.Now}
 	r := &Reconciler{config: c, clock: t}
-	r.judge = judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, Forge: c.Forge, Isolate: c.Isolate,
+	r.judge = judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, MaxFiles: c.MaxFiles, Forge: c.Forge, Isolate: c.Isolate,
 		Authenticate: r.authenticate, Now: t.now, Logger: c.Logger, Progress: c.Progress})
 	r.runner = run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), Secrets: c.Secrets, State: c.State, Version: c.Version, Tickets: c.Tickets,
 		RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Leased: r.leased, Step: c.Step})
@@ -290,7 +292,7 @@ func (b *base) close() (err error) {
 func (b *base) runs(controls []index.Control) run.Base {
 	t := b.admitted.Trust
 	return run.Base{Tip: b.tip, Ledger: b.ledger, Documents: b.admitted, Controls: controls,
-		Settings: t.Settings, Applications: t.Applications, People: t.Directory, Duties: t.Duties}
+		Settings: t.Settings, Applications: t.Applications, People: t.Directory, Duties: t.Duties, Unread: t.Unread()}
 }
 
 // names are the applications that a question is about, sorted: all where only is "".

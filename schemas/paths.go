@@ -25,6 +25,8 @@ const (
 	ClassRequest     FileClass = "request" // requests and the documents that steer a run
 	ClassPolicy      FileClass = "policy"
 	ClassSigners     FileClass = "signers"
+	// ClassAutomation is what runs countersign and names reviewers: workflows, actions and CODEOWNERS. Its content isn't read.
+	ClassAutomation FileClass = "automation"
 )
 
 // DefaultFolders are the folders of settings that name none.
@@ -73,7 +75,30 @@ func IsControlFile(file string, s *SettingsSpec) (FileClass, bool) {
 			return ClassPolicy, true
 		}
 	}
+	if isAutomation(file) {
+		return ClassAutomation, true
+	}
 	return "", false
+}
+
+// AutomationFolder holds workflows and most of what they need.
+const AutomationFolder = ".github"
+
+// isAutomation reports whether a file can change what runs countersign, or who is asked to review: everything below .github
+// but the templates of issues and pull requests, the other places of CODEOWNERS, and the descriptions of actions.
+// https://docs.github.com/en/repositories/managing-your-repositorys-settings-and-features/customizing-your-repository/about-code-owners
+func isAutomation(file string) bool {
+	if rest, ok := strings.CutPrefix(file, AutomationFolder+"/"); ok {
+		rest = strings.ToLower(rest)
+		for _, template := range []string{"issue_template", "pull_request_template"} {
+			if rest == template+".md" || rest == template+".txt" || strings.HasPrefix(rest, template+"/") {
+				return false
+			}
+		}
+		return true
+	}
+	base := path.Base(file)
+	return file == "CODEOWNERS" || file == "docs/CODEOWNERS" || base == "action.yml" || base == "action.yaml"
 }
 
 func isYAML(file string) bool {

@@ -150,6 +150,8 @@ type FileChange struct {
 	Path   string `json:"path"`
 	Before string `json:"before,omitempty"`
 	After  string `json:"after,omitempty"`
+	// Class is the file's class, in previews.
+	Class FileClass `json:"class,omitempty"`
 }
 
 // Evidence is who made a change and who approved it, as the forge tells it. A nil pointer is unknown, never true.
@@ -171,8 +173,12 @@ type Evidence struct {
 	// PreviewDigest is the digest of what was previewed; nil where the forge keeps no previews.
 	PreviewDigest *string    `json:"preview_digest,omitempty"`
 	PreviewAt     *time.Time `json:"preview_at,omitempty"`
-	MergedAt      *time.Time `json:"merged_at,omitempty"`
-	MergedBy      string     `json:"merged_by,omitempty"`
+	// CommentDigest is the digest of the comment that showed it.
+	CommentDigest string `json:"comment_digest,omitempty"`
+	// Alarms are facts that void nothing, and that somebody should look at.
+	Alarms   []string   `json:"alarms,omitempty"`
+	MergedAt *time.Time `json:"merged_at,omitempty"`
+	MergedBy string     `json:"merged_by,omitempty"`
 	// Persons are the people behind names above that are not a person's first: one person may have several.
 	Persons []PersonName `json:"persons,omitempty"`
 	// Problems are why no approval can admit this, as the forge tells: for example, it came without a pull request.
@@ -188,6 +194,8 @@ type PersonName struct {
 // Approval is one person's approval and whether it counts.
 type Approval struct {
 	Person string `json:"person"`
+	// AccountID is the id of the person's account on the forge; "" where the forge has none. A login may change hands.
+	AccountID string `json:"account_id,omitempty"`
 	// Capacities are the principals that the person spoke for at the merge.
 	Capacities []string `json:"capacities,omitempty"`
 	// At is when, by the forge's clock; nil where the forge has none.

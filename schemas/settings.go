@@ -34,10 +34,13 @@ type Folders struct {
 
 // Forge configures where changes are reviewed.
 type Forge struct {
-	Kind       string   `yaml:"kind" json:"kind" jsonschema:"enum=local,enum=github" jsonschema_description:"local: trailers or signatures of merge commits; github: pull request reviews."`
-	Repository string   `yaml:"repository,omitempty" json:"repository,omitempty" jsonschema:"maxLength=255,pattern=^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$" jsonschema_description:"owner/name on the forge."`
-	Publisher  string   `yaml:"publisher,omitempty" json:"publisher,omitempty" jsonschema:"maxLength=255,default=github-actions[bot]" jsonschema_description:"For github: the account whose previews count as evidence: APP-SLUG[bot] of a GitHub App of your own, or github-actions[bot], as which every workflow of the repository can speak."`
-	Bots       []string `yaml:"bots,omitempty" json:"bots,omitempty" jsonschema_description:"For github: bots whose approval counts like a person's. None unless named."`
+	Kind       string `yaml:"kind" json:"kind" jsonschema:"enum=local,enum=github" jsonschema_description:"local: trailers or signatures of merge commits; github: pull request reviews."`
+	Repository string `yaml:"repository,omitempty" json:"repository,omitempty" jsonschema:"maxLength=255,pattern=^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$" jsonschema_description:"owner/name on the forge."`
+	Publisher  string `yaml:"publisher,omitempty" json:"publisher,omitempty" jsonschema:"maxLength=255,default=github-actions[bot]" jsonschema_description:"For github: the account whose previews count as evidence: APP-SLUG[bot] of a GitHub App of your own. Every workflow of the repository can act as github-actions[bot], so that account also needs any_workflow_may_publish."`
+	// AnyWorkflow accepts a publisher that every workflow of the repository can act as.
+	AnyWorkflow bool     `yaml:"any_workflow_may_publish,omitempty" json:"any_workflow_may_publish,omitempty" jsonschema_description:"For github: true accepts previews by github-actions[bot] as evidence, although every workflow of the repository can act as that account."`
+	Bots        []string `yaml:"bots,omitempty" json:"bots,omitempty" jsonschema_description:"For github: bots whose approval counts like a person's. None unless named."`
+	AuthorBots  []string `yaml:"author_bots,omitempty" json:"author_bots,omitempty" jsonschema_description:"For github: bots that may open pull requests, push to them and author their commits. A change by any other bot is not admitted."`
 }
 
 // Settings is the decoded settings file with its defaults filled in.
@@ -55,9 +58,17 @@ type PeopleSpec struct {
 // Person is who somebody is on the forge, in commits and in each application.
 type Person struct {
 	Login      string              `yaml:"login,omitempty" json:"login,omitempty" jsonschema:"maxLength=255" jsonschema_description:"The account on the forge."`
+	AccountID  int64               `yaml:"account_id,omitempty" json:"account_id,omitempty" jsonschema:"minimum=1" jsonschema_description:"The id of that account. Logins can change hands, ids cannot: gh api users/LOGIN --jq .id prints it."`
+	Logins     []Account           `yaml:"logins,omitempty" json:"logins,omitempty" jsonschema_description:"Further accounts of this person on the forge."`
 	Emails     []string            `yaml:"emails,omitempty" json:"emails,omitempty" jsonschema_description:"The addresses that appear in commits."`
 	Manager    string              `yaml:"manager,omitempty" json:"manager,omitempty" jsonschema:"maxLength=255" jsonschema_description:"The manager's login or address."`
 	Identities map[string][]string `yaml:"identities,omitempty" json:"identities,omitempty" jsonschema_description:"The names of this person's accounts, by application."`
+}
+
+// Account is an account on the forge.
+type Account struct {
+	Login     string `yaml:"login" json:"login" jsonschema:"minLength=1,maxLength=255" jsonschema_description:"The account's login."`
+	AccountID int64  `yaml:"account_id,omitempty" json:"account_id,omitempty" jsonschema:"minimum=1" jsonschema_description:"The account's id."`
 }
 
 // People is the decoded people file.

@@ -61,7 +61,7 @@ func newActionWorld(t *testing.T) *actionWorld {
 	w.token = w.Workflow(w.repo)
 	w.git("clone", "-q", w.repo.Dir, w.work)
 	w.commit("main", "carol", map[string]string{
-		"countersign.yaml":        "apiVersion: countersign.dev/v1\nkind: Settings\nspec:\n  forge: {kind: github, repository: acme/access}\n  owners: [user:carol]\n",
+		"countersign.yaml":        "apiVersion: countersign.dev/v1\nkind: Settings\nspec:\n  forge: {kind: github, repository: acme/access, any_workflow_may_publish: true}\n  owners: [user:carol]\n",
 		"people.yaml":             "apiVersion: countersign.dev/v1\nkind: People\nspec:\n  people:\n    - {login: alice, identities: {authz: [alice]}}\n    - {login: bob, identities: {authz: [bob]}}\n",
 		"applications/authz.yaml": fmt.Sprintf("apiVersion: countersign.dev/v1\nkind: Application\nmetadata: {name: authz}\nspec:\n  connector: casbin\n  config: {policy: %q}\n  owners: [user:bob]\n  scope: {role: [\"*\"]}\n", w.store),
 		".github/workflows/test.yml": `on: [pull_request_target, pull_request, push, schedule, merge_group]

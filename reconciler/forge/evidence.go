@@ -21,7 +21,8 @@ type Evidence interface {
 
 // Teams is implemented by Evidence of a forge that knows who is in which team.
 type Teams interface {
-	// Teams returns the members' accounts by team. A team that cannot be read is left out.
+	// Teams returns the members' accounts by team: all names that were asked for, without members where a team cannot be
+	// read. An error is a failure of transport.
 	Teams(ctx context.Context, names []string) (map[string][]string, error)
 }
 
@@ -32,6 +33,30 @@ type People interface {
 	// Canonical returns the one name of the person behind an account or address: itself, in lower case, for somebody
 	// unknown.
 	Canonical(name string) string
+	// Account returns the id of an account that is on record for a login: by people.yaml, or else by the first sign-off
+	// of that login that counted; 0 where there is none.
+	Account(ctx context.Context, login string) (int64, error)
+	// Login returns the login that people.yaml has for an account's id, or "".
+	Login(account int64) string
+}
+
+// Clone reads the content of commits out of the clone.
+type Clone interface {
+	// Content returns the digest of the control files that a commit would have changed in the place of the change in
+	// question, which is the change's own digest if and only if it leaves the same files. The error is
+	// history.ErrNotFound where the clone doesn't have the commit, and history.ErrNoMergeBase where it can't be compared.
+	Content(ctx context.Context, commit string) (digest string, err error)
+	// Bring fetches a reference or commit of the remote into the clone.
+	Bring(ctx context.Context, remote history.Remote, refspec string) error
+}
+
+// Landing is what several commits of the branch changed together.
+type Landing struct {
+	// Commits are the commits, oldest first.
+	Commits []string
+	// Digest is that of the control files that they changed.
+	Digest string
+	Clone
 }
 
 // Change is a commit of the branch whose evidence is asked for.
@@ -46,9 +71,11 @@ type Change struct {
 	Instant time.Time
 	// Directory maps the addresses in commits to people.
 	Directory People
-	// Range is what several commits of the branch changed together: the n of the first-parent line that end with
-	// last, oldest first. A rebase lands one pull request as several commits.
-	Range func(ctx context.Context, last string, n int) (commits []string, digest string, err error)
+	// Clone reads what reviewers saw.
+	Clone Clone
+	// Range returns the n commits of the first-parent line that end with last. A rebase lands one pull request as
+	// several commits.
+	Range func(ctx context.Context, last string, n int) (Landing, error)
 	// Tags returns the annotated tags that name a commit, as they are at the judgement.
 	Tags func(ctx context.Context, commit string) ([]*history.Tag, error)
 	// Same reports whether the change from base to head is what the commit brought to the branch, for the first time, and
@@ -73,4 +100,6 @@ type Pending struct {
 	// PullRequest is its number on a forge that has such; 0 is not known.
 	PullRequest int
 	Directory   People
+	// Clone reads what reviewers saw.
+	Clone Clone
 }

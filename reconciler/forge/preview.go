@@ -22,7 +22,8 @@ type Publication struct {
 	// Lacking is why approvals of the Body can't count: it hides or leaves out who gains or loses, or something privileged.
 	// It is "" where the Body shows all of that.
 	Lacking string
-	// StatusOn is a commit that gets the statuses for rules as well: a merge queue's; "" for none.
+	// StatusOn is a merge queue's commit: it gets the statuses for rules, and nothing else is published. "" is an ordinary
+	// publication.
 	StatusOn string
 	// URL leads to the run that made it; "" for none.
 	URL string

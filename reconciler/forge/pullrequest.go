@@ -11,6 +11,8 @@ type PullRequest struct {
 	Number int
 	// Head is the commit that is proposed, Base the branch that it goes to.
 	Head, Base string
+	// Author is the account that opened it; "" for one that is gone.
+	Author string
 	// Ref is the reference in the repository that leads to Head.
 	Ref string
 	// Fork means that the head is another repository's.

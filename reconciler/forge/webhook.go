@@ -2,6 +2,7 @@ package forge
 
 import (
 	"errors"
+	"io"
 	"net/http"
 )
 
@@ -30,12 +31,15 @@ type Delivery struct {
 var (
 	// ErrDeliverySignature means that a delivery isn't signed with the secret.
 	ErrDeliverySignature = errors.New("invalid signature")
+	// ErrDeliveryIncomplete means that the body could not be read to its end.
+	ErrDeliveryIncomplete = errors.New("the body is incomplete")
 	// ErrDeliveryType means that the webhook is configured to send something other than JSON.
 	ErrDeliveryType = errors.New("set the webhook's content type to application/json")
 )
 
 // Webhooks reads the deliveries of a forge's webhooks.
 type Webhooks interface {
-	// ReadDelivery checks the signature first, and reads nothing else unless it is valid.
-	ReadDelivery(header http.Header, body, secret []byte) (Delivery, error)
+	// ReadDelivery checks the signature first, and looks at nothing else unless it is valid. It keeps little of the body,
+	// which anybody can send.
+	ReadDelivery(header http.Header, body io.Reader, secret []byte) (Delivery, error)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -13,38 +14,48 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// approvals adds the reviews. A merge at the zero instant is one that has not happened.
-func (ev *Evidence) approvals(ctx context.Context, e *schemas.Evidence, pull *gh.PullRequest, digest string, merged time.Time) error {
-	number := pull.GetNumber()
+// approvals adds the reviews.
+func (v *view) approvals(ctx context.Context, e *schemas.Evidence) error {
+	c, number := v.ev.client, v.pull.GetNumber()
 	what := fmt.Sprintf("read the reviews of pull request #%d", number)
 	reviews, err := all(what, func(o *gh.ListOptions) ([]*gh.PullRequestReview, *gh.Response, error) {
-		return ev.client.api.PullRequests.ListReviews(ctx, ev.client.owner, ev.client.name, number, o)
+		return c.api.PullRequests.ListReviews(ctx, c.owner, c.name, number, o)
 	})
 	if err != nil {
-		return ev.client.explain(what, err)
+		return c.explain(what, err)
 	}
-	node, err := ev.previewedAt(ctx, pull.GetHead().GetSHA(), number, digest)
+	list, err := v.previewed(ctx, v.pull.GetHead().GetSHA())
 	if err != nil {
 		return err
 	}
-	if !node.IsZero() {
-		e.PreviewDigest, e.PreviewAt = &digest, &node
+	if lastIs(list, v.digest) {
+		last := list[len(list)-1]
+		e.PreviewDigest, e.PreviewAt, e.CommentDigest = &last.digest, &last.at, last.shown
 	}
-	for _, r := range latest(reviews, merged) {
-		login := r.GetUser().GetLogin()
+	for _, r := range latest(reviews, v.merged) {
 		at := r.GetSubmittedAt().Time
-		a := schemas.Approval{Person: login, At: &at, Commit: r.GetCommitID(), Authenticated: true, Method: "review"}
-		if a.Why, err = ev.account(ctx, r.GetUser()); err != nil {
+		a := schemas.Approval{Person: r.GetUser().GetLogin(), AccountID: strconv.FormatInt(r.GetUser().GetID(), 10), At: &at, Commit: r.GetCommitID(), Authenticated: true, Method: "review"}
+		if a.Why, err = v.ev.account(ctx, r.GetUser()); err != nil {
 			return err
 		}
 		a.Named = a.Why == "" && r.GetUser().GetType() != "User"
-		if a.Why == "" {
-			if a.Why, err = ev.whyNotSeen(ctx, r, number, digest); err != nil {
+		if a.Why == "" && !a.Named {
+			if a.Person, a.Why, err = v.loginOf(ctx, r.GetUser()); err != nil {
 				return err
+			}
+		}
+		if a.Why == "" {
+			var shown published
+			if a.Why, shown, err = v.whyNotSeen(ctx, r); err != nil {
+				return err
+			}
+			if a.Why == "" {
+				e.CommentDigest = shown.shown
 			}
 		}
 		e.Approvals = append(e.Approvals, a)
 	}
+	v.alarms(e)
 	return nil
 }
 
@@ -61,8 +72,8 @@ func latest(reviews []*gh.PullRequestReview, merged time.Time) []*gh.PullRequest
 		if !merged.IsZero() && r.GetSubmittedAt().After(merged) {
 			continue
 		}
-		if r.GetUser() == nil {
-			continue // the account is gone
+		if isGone(r.GetUser()) {
+			continue
 		}
 		id := r.GetUser().GetID()
 		if was := last[id]; was != nil && (was.GetSubmittedAt().After(r.GetSubmittedAt().Time) ||
@@ -130,34 +141,4 @@ func (ev *Evidence) account(ctx context.Context, u *gh.User) (why string, err er
 		return "", nil
 	}
 	return fmt.Sprintf("the account may not write to the repository (it may %s)", level.GetPermission()), nil
-}
-
-// whyNotSeen returns why a review does not show that its author saw this content: "" where it does.
-func (ev *Evidence) whyNotSeen(ctx context.Context, r *gh.PullRequestReview, number int, digest string) (string, error) {
-	commit, at := r.GetCommitID(), r.GetSubmittedAt().Time
-	if commit == "" {
-		return "GitHub does not show which commit it is of", nil
-	}
-	for range maxCommits {
-		node, err := ev.previewedAt(ctx, commit, number, digest)
-		switch {
-		case err != nil:
-			return "", err
-		case node.IsZero():
-			return "it is not of this content: the reviewed commit's preview shows other content or not all of it, or was never published", nil
-		case at.After(node):
-			return "", nil
-		}
-		// The commit's preview is younger than the review. That is valid if GitHub re-pointed the review over a merge of
-		// the base, which changed nothing of the content.
-		c, _, err := ev.client.api.Git.GetCommit(ctx, ev.client.owner, ev.client.name, commit)
-		if err != nil {
-			return "", ev.client.explain("read commit "+short(commit), err)
-		}
-		if len(c.Parents) < 2 {
-			return fmt.Sprintf("it was given before the preview of this content (%s)", node.UTC().Format(time.RFC3339)), nil
-		}
-		commit = c.Parents[0].GetSHA()
-	}
-	return "it is too far back to be followed", nil
 }

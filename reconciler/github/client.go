@@ -292,7 +292,7 @@ func (c *Client) again(ctx context.Context, resp *http.Response, err error) (boo
 	}
 	if err != nil {
 		var of *url.Error
-		return !errors.Is(err, errRefused) && !errors.Is(err, rest.ErrTooLarge) && errors.As(err, &of) && isIdempotent(strings.ToUpper(of.Op)), nil
+		return !errors.Is(err, errRefused) && !errors.Is(err, rest.ErrTooLarge) && errors.As(err, &of) && (isIdempotent(strings.ToUpper(of.Op)) || strings.HasSuffix(of.URL, "/graphql")), nil
 	}
 	if wait, limited := c.limited(resp); limited {
 		return wait <= c.config.MaxWait, nil
@@ -300,7 +300,7 @@ func (c *Client) again(ctx context.Context, resp *http.Response, err error) (boo
 	if resp.StatusCode < 500 || resp.StatusCode == http.StatusNotImplemented {
 		return false, nil
 	}
-	return resp.Request != nil && isIdempotent(resp.Request.Method), nil
+	return resp.Request != nil && (isIdempotent(resp.Request.Method) || isQuery(resp.Request)), nil
 }
 
 // isIdempotent reports whether a call may be repeated: all but those that make something new. Our PATCH and PUT set
@@ -396,5 +396,8 @@ func all[T any](what string, page func(*gh.ListOptions) ([]T, *gh.Response, erro
 		}
 		o.Page = resp.NextPage
 	}
-	return nil, fmt.Errorf("%s: more than %d", what, maxPages*perPage)
+	return nil, fmt.Errorf("%s: %w: more than %d", what, errTooMany, maxPages*perPage)
 }
+
+// errTooMany means that a list is longer than is read: a fact about what it is a list of, not a failure.
+var errTooMany = errors.New("too many")

@@ -21,8 +21,7 @@ import (
 // https://docs.github.com/en/rest/pulls/pulls#list-commits-on-a-pull-request
 const maxCommits = 250
 
-// Evidence reads reviews as evidence. It is made for one pass, and asks about each team, person and pull request only
-// once.
+// Evidence reads reviews as evidence. It is made for one pass, and asks about each account only once.
 type Evidence struct {
 	client   *Client
 	settings schemas.Forge
@@ -30,7 +29,6 @@ type Evidence struct {
 
 	mu       sync.Mutex
 	accounts map[string]string // login → why its approval cannot count, "" for nothing
-	statuses map[string][]*gh.RepoStatus
 }
 
 var (
@@ -43,11 +41,10 @@ func (c *Client) Evidence(s schemas.SettingsSpec) (forge.Evidence, error) {
 	if !strings.EqualFold(s.Forge.Repository, c.Repository()) {
 		return nil, fmt.Errorf("%s: the forge's repository is %s, and this is a clone of %s", schemas.SettingsPath, s.Forge.Repository, c.Repository())
 	}
-	return &Evidence{client: c, settings: s.Forge, branch: s.Branch, accounts: map[string]string{}, statuses: map[string][]*gh.RepoStatus{}}, nil
+	return &Evidence{client: c, settings: s.Forge, branch: s.Branch, accounts: map[string]string{}}, nil
 }
 
-// Teams reads who is in which team. A team that cannot be read for want of a permission is left out: it has the
-// members that people.yaml lists, or none.
+// Teams reads who is in which team. A team that cannot be read is nobody: people.yaml may list members of long ago.
 func (ev *Evidence) Teams(ctx context.Context, names []string) (map[string][]string, error) {
 	out := map[string][]string{}
 	for _, name := range names {
@@ -56,7 +53,8 @@ func (ev *Evidence) Teams(ctx context.Context, names []string) (map[string][]str
 			return ev.client.api.Teams.ListTeamMembersBySlug(ctx, org, slug, &gh.TeamListTeamMembersOptions{ListOptions: *o})
 		})
 		if isStatus(err, http.StatusNotFound, http.StatusForbidden) {
-			ev.client.config.Logger.Warn("a team cannot be read: it does not exist, or the token lacks the organisation permission members: read; its members are those in people.yaml", "team", name)
+			ev.client.config.Logger.Warn("a team cannot be read: it does not exist, or the token lacks the organisation permission members: read; nobody is taken for a member", "team", name)
+			out[name] = []string{}
 			continue
 		}
 		if err != nil {
@@ -74,24 +72,40 @@ func (ev *Evidence) Teams(ctx context.Context, names []string) (map[string][]str
 // Evidence is that of a commit of the branch: of the pull request that it landed.
 func (ev *Evidence) Evidence(ctx context.Context, c forge.Change) (schemas.Evidence, error) {
 	e := schemas.Evidence{Forge: "github", Authors: []string{}, Approvals: []schemas.Approval{}, ContentDigest: c.Digest}
-	pull, digest, err := ev.landedBy(ctx, c)
+	v, err := ev.landedBy(ctx, c)
 	if err != nil {
-		return e, err
+		return e, tooMany(&e, err)
 	}
-	if pull == nil {
+	if v == nil {
 		e.Problems = append(e.Problems, "it came by no pull request merged into "+ev.branch+": a direct push is never admitted; a later pull request may admit it")
 		return e, nil
 	}
-	merged := pull.GetMergedAt().Time
-	e.MergedAt, e.MergedBy, e.ContentDigest = &merged, pull.GetMergedBy().GetLogin(), digest
-	if err := ev.describe(ctx, &e, pull, c.Directory); err != nil {
-		return e, err
+	merged := v.merged
+	e.MergedAt, e.MergedBy, e.ContentDigest = &merged, v.pull.GetMergedBy().GetLogin(), v.digest
+	return e, tooMany(&e, ev.collect(ctx, &e, v))
+}
+
+// collect fills in who made a pull request and who approved it.
+func (ev *Evidence) collect(ctx context.Context, e *schemas.Evidence, v *view) error {
+	if strings.EqualFold(ev.settings.Publisher, actionsBot) && !ev.settings.AnyWorkflow {
+		e.Problems = append(e.Problems, "every workflow of the repository can publish as "+actionsBot+", so its previews prove nothing: "+
+			"make a GitHub App of your own the forge.publisher, or accept that with forge.any_workflow_may_publish: true")
 	}
-	if len(c.Commit.Parents) == 1 {
-		// A squash has the co-authors in its own message. Its author is GitHub's choice, its committer GitHub.
-		ev.coAuthors(&e, c.Commit.Message, c.Directory)
+	// The message of a squash is whatever its merger typed: the pull request's own commits name the authors.
+	if err := v.describe(ctx, e); err != nil {
+		return err
 	}
-	return e, ev.approvals(ctx, &e, pull, digest, merged)
+	return v.approvals(ctx, e)
+}
+
+// tooMany turns a list that is longer than is read into a problem of the change that it is about: anybody with write
+// access could otherwise stop the run for all.
+func tooMany(e *schemas.Evidence, err error) error {
+	if !errors.Is(err, errTooMany) {
+		return err
+	}
+	e.Problems = append(e.Problems, err.Error())
+	return nil
 }
 
 // Pending is the evidence of an open pull request, so far.
@@ -99,9 +113,12 @@ func (ev *Evidence) Pending(ctx context.Context, p forge.Pending) (schemas.Evide
 	e := schemas.Evidence{Forge: "github", Authors: []string{}, Approvals: []schemas.Approval{}, ContentDigest: p.Digest, Head: p.Head}
 	if p.PullRequest == 0 {
 		// Before there is a pull request, or without asking GitHub: GitHub will resolve the addresses later.
+		v := &view{ev: ev, people: p.Directory}
 		for _, c := range p.Commits {
 			for _, person := range append([]history.Person{c.Author, c.Committer}, history.CoAuthors(c.Message)...) {
-				ev.person(&e, nil, person, p.Directory)
+				if err := v.person(ctx, &e, nil, person); err != nil {
+					return e, err
+				}
 				if person.Email != "" {
 					e.Authors, e.Unattributed = append(e.Authors, person.Email), nil
 				}
@@ -117,24 +134,23 @@ func (ev *Evidence) Pending(ctx context.Context, p forge.Pending) (schemas.Evide
 	if got := pull.GetHead().GetSHA(); got != p.Head {
 		return e, &forge.MovedError{PullRequest: p.PullRequest, Head: got, Previewed: p.Head}
 	}
-	if err := ev.describe(ctx, &e, pull, p.Directory); err != nil {
-		return e, err
-	}
-	return e, ev.approvals(ctx, &e, pull, p.Digest, time.Time{})
+	v := ev.view(pull, p.Digest, p.Clone, p.Directory)
+	v.merged = time.Time{}
+	return e, tooMany(&e, ev.collect(ctx, &e, v))
 }
 
-// landedBy finds the pull request that a commit of the branch landed, and the digest of everything that it landed.
-// nil is none: several may contain the commit, and only the one whose merge made it counts.
-func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*gh.PullRequest, string, error) {
+// landedBy finds the pull request that a commit of the branch landed, and everything that it landed. nil is none: several
+// may contain the commit, and only the one whose merge made it counts.
+func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*view, error) {
 	what := "find the pull request of " + short(c.Commit.Hash)
 	candidates, err := all(what, func(o *gh.ListOptions) ([]*gh.PullRequest, *gh.Response, error) {
 		return ev.client.api.PullRequests.ListPullRequestsWithCommit(ctx, ev.client.owner, ev.client.name, c.Commit.Hash, o)
 	})
 	if isStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity) {
-		return nil, "", fmt.Errorf("%s: GitHub does not know the commit: push it, or fetch the branch again", what)
+		return nil, fmt.Errorf("%s: GitHub does not know the commit: push it, or fetch the branch again", what)
 	}
 	if err != nil {
-		return nil, "", ev.client.explain(what, err)
+		return nil, ev.client.explain(what, err)
 	}
 	for _, candidate := range candidates {
 		if candidate.MergedAt == nil || candidate.GetBase().GetRef() != ev.branch {
@@ -142,39 +158,54 @@ func (ev *Evidence) landedBy(ctx context.Context, c forge.Change) (*gh.PullReque
 		}
 		pull, err := ev.client.pull(ctx, candidate.GetNumber())
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
 		if !pull.GetMerged() || pull.GetBase().GetRef() != ev.branch || !strings.EqualFold(pull.GetBase().GetRepo().GetFullName(), ev.client.Repository()) {
 			continue
 		}
-		last := pull.GetMergeCommitSHA()
-		if last == c.Commit.Hash && (len(c.Commit.Parents) > 1 || pull.GetCommits() < 2) {
-			return pull, c.Digest, nil
+		v := ev.view(pull, c.Digest, c.Clone, c.Directory)
+		if pull.GetMergeCommitSHA() == c.Commit.Hash && (len(c.Commit.Parents) > 1 || pull.GetCommits() < 2) {
+			return v, nil
 		}
 		if pull.GetCommits() < 2 || pull.GetCommits() > maxCommits || len(c.Commit.Parents) > 1 {
 			continue
 		}
-		// A squash, or one of the commits of a rebase: of a rebase, all commits together were approved. The
-		// preview shows which of the two it is.
-		commits, digest, err := c.Range(ctx, last, pull.GetCommits())
-		if err != nil && !errors.Is(err, history.ErrNotFound) {
-			return nil, "", err
-		}
-		previewed, perr := ev.previewed(ctx, pull.GetHead().GetSHA(), pull.GetNumber())
-		if perr != nil {
-			return nil, "", perr
-		}
-		isLast := last == c.Commit.Hash
-		switch complete := err == nil && slices.Contains(commits, c.Commit.Hash); {
-		case isLast && lastIs(previewed, c.Digest):
-			return pull, c.Digest, nil
-		case complete && lastIs(previewed, digest):
-			return pull, digest, nil
-		case isLast || complete:
-			return pull, c.Digest, nil
+		if ok, err := v.severalLanded(ctx, c); ok || err != nil {
+			return v, err
 		}
 	}
-	return nil, "", nil
+	return nil, nil
+}
+
+// severalLanded reports whether the commit is a squash of the pull request, or one of the commits of its rebase: of a
+// rebase, all commits together were approved. The preview and the content of the pull request's head show which of the
+// two it is.
+func (v *view) severalLanded(ctx context.Context, c forge.Change) (bool, error) {
+	last, head := v.pull.GetMergeCommitSHA(), v.pull.GetHead().GetSHA()
+	isLast := last == c.Commit.Hash
+	if isLast {
+		list, err := v.previewed(ctx, head)
+		if err != nil || lastIs(list, v.digest) {
+			return err == nil, err
+		}
+	}
+	landing, err := c.Range(ctx, last, v.pull.GetCommits())
+	if errors.Is(err, history.ErrNotFound) {
+		return isLast, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !slices.Contains(landing.Commits, c.Commit.Hash) {
+		return isLast, nil
+	}
+	rebase := *v
+	rebase.digest, rebase.clone, rebase.contents = landing.Digest, landing.Clone, map[string]string{}
+	digest, err := rebase.content(ctx, head)
+	if err == nil && digest == rebase.digest {
+		*v = rebase
+	}
+	return true, err
 }
 
 func tidy(e *schemas.Evidence) {

@@ -16,8 +16,8 @@ import (
 // previewContext is the commit status whose creation proves what was previewed, and when.
 const previewContext = "countersign/preview"
 
-// evidence of a preview is in the description of its status.
-var described = regexp.MustCompile(`^pull request #([0-9]+), content ([0-9a-f]{64})$`)
+// evidence of a preview is in the description of its status. Older versions published no digest of the comment.
+var described = regexp.MustCompile(`^pull request #([0-9]+), content ([0-9a-f]{64})(?:, shown ([0-9a-f]{32}))?$`)
 
 // lacking is the description of a status that takes the evidence back: the preview's comment was replaced by one that
 // doesn't show everything.
@@ -27,53 +27,41 @@ func describeLacking(number int) string {
 	return fmt.Sprintf("pull request #%d, the preview doesn't show everything", number)
 }
 
-func describeStatus(number int, digest string) string {
-	return fmt.Sprintf("pull request #%d, content %s", number, digest)
+func describeStatus(number int, digest, body string) string {
+	return fmt.Sprintf("pull request #%d, content %s, shown %s", number, digest, bodyDigest(body))
 }
 
-// previewedAt is when the digest was published last for the pull request on a commit; zero for never, and where the
-// last one there has another digest.
-func (ev *Evidence) previewedAt(ctx context.Context, commit string, number int, digest string) (time.Time, error) {
-	list, err := ev.previewed(ctx, commit, number)
-	if err != nil || len(list) == 0 || list[len(list)-1].digest != digest {
-		return time.Time{}, err
-	}
-	return list[len(list)-1].at, nil
-}
-
-// published is one preview of a pull request; its digest is "" where it took the evidence of earlier ones back.
+// published is one preview of a pull request: the digest of what it was of, that of the comment, and when. digest is ""
+// where it took the evidence of earlier ones back.
 type published struct {
-	digest string
-	at     time.Time
+	digest, shown string
+	at            time.Time
 }
 
 func lastIs(list []published, digest string) bool {
 	return len(list) > 0 && list[len(list)-1].digest == digest
 }
 
-// previewed are the previews of a pull request that were published on a commit by whom the settings name, oldest
-// first.
-func (ev *Evidence) previewed(ctx context.Context, commit string, number int) ([]published, error) {
-	ev.mu.Lock()
-	statuses, ok := ev.statuses[commit]
-	ev.mu.Unlock()
-	if !ok {
-		what := "read the statuses of " + short(commit)
-		var err error
-		statuses, err = all(what, func(o *gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
-			return ev.client.api.Repositories.ListStatuses(ctx, ev.client.owner, ev.client.name, commit, o)
-		})
-		if isStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity) {
-			statuses, err = nil, nil // a commit that is gone: nothing was previewed
-		}
-		if err != nil {
-			return nil, ev.client.explain(what, err)
-		}
-		ev.mu.Lock()
-		ev.statuses[commit] = statuses
-		ev.mu.Unlock()
+// previewed are the previews of the pull request that were published on a commit by whom the settings name, oldest
+// first. The error is errTooMany for a commit with more statuses than are read: everybody who may write can add some.
+func (v *view) previewed(ctx context.Context, commit string) ([]published, error) {
+	if list, ok := v.previews[commit]; ok {
+		return list, nil
 	}
-	return previews(statuses, number, ev.settings.Publisher), nil
+	c := v.ev.client
+	what := "read the statuses of " + short(commit)
+	statuses, err := all(what, func(o *gh.ListOptions) ([]*gh.RepoStatus, *gh.Response, error) {
+		return c.api.Repositories.ListStatuses(ctx, c.owner, c.name, commit, o)
+	})
+	if isStatus(err, http.StatusNotFound, http.StatusUnprocessableEntity) {
+		statuses, err = nil, nil // a commit that is gone: nothing was previewed
+	}
+	if err != nil {
+		return nil, c.explain(what, err)
+	}
+	list := previews(statuses, v.pull.GetNumber(), v.ev.settings.Publisher)
+	v.previews[commit] = list
+	return list, nil
 }
 
 func previews(statuses []*gh.RepoStatus, number int, publisher string) []published {
@@ -82,7 +70,7 @@ func previews(statuses []*gh.RepoStatus, number int, publisher string) []publish
 		if s.GetContext() != previewContext || !strings.EqualFold(s.GetCreator().GetLogin(), publisher) || s.CreatedAt == nil {
 			continue
 		}
-		form, digest := described, ""
+		form, digest, shown := described, "", ""
 		if s.GetState() != "success" {
 			form = lacking
 		}
@@ -91,9 +79,9 @@ func previews(statuses []*gh.RepoStatus, number int, publisher string) []publish
 			continue
 		}
 		if s.GetState() == "success" {
-			digest = m[2]
+			digest, shown = m[2], m[3]
 		}
-		out = append(out, published{digest, s.GetCreatedAt().Time})
+		out = append(out, published{digest, shown, s.GetCreatedAt().Time})
 	}
 	slices.SortStableFunc(out, func(a, b published) int { return a.at.Compare(b.at) })
 	return out

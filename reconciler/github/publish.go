@@ -31,6 +31,9 @@ func (c *Client) Publish(ctx context.Context, p forge.Publication) (*forge.Publi
 	if pull.GetHead().GetSHA() != head {
 		return nil, &forge.MovedError{PullRequest: p.Number, Head: pull.GetHead().GetSHA(), Previewed: head}
 	}
+	if p.StatusOn != "" {
+		return out, c.ruleStatuses(ctx, p, p.StatusOn)
+	}
 	last, err := c.sticky(ctx, p.Number, p.Publisher)
 	if err != nil {
 		return nil, err
@@ -43,27 +46,34 @@ func (c *Client) Publish(ctx context.Context, p forge.Publication) (*forge.Publi
 	} else if err != nil {
 		return nil, err
 	}
-	if err := c.label(ctx, p.Number, applications(p.Preview)); isStatus(err, http.StatusForbidden) {
-		out.Skipped = append(out.Skipped, "the labels (permission pull-requests: write)")
-	} else if err != nil {
-		return nil, err
-	}
 	if err := c.requestReviews(ctx, pull, p.Preview); isStatus(err, http.StatusForbidden) {
 		out.Skipped = append(out.Skipped, "the review requests (permission pull-requests: write)")
 	} else if err != nil {
 		return nil, err
 	}
-	for _, on := range []string{head, p.StatusOn} {
-		if on == "" {
-			continue
-		}
-		for _, s := range []forge.Status{forge.PolicyStatus(p.Preview), forge.SignoffStatus(p.Preview, p.Lacking)} {
-			if err := c.status(ctx, on, s, p.URL); err != nil {
-				return nil, err
-			}
+	if err := c.ruleStatuses(ctx, p, head); err != nil {
+		return nil, err
+	}
+	if err := c.publishEvidence(ctx, p, last); err != nil {
+		return nil, err
+	}
+	// Last: a label starts workflows, which may cancel this one.
+	if err := c.label(ctx, p.Number, applications(p.Preview)); isStatus(err, http.StatusForbidden) {
+		out.Skipped = append(out.Skipped, "the labels (permission pull-requests: write)")
+	} else if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// ruleStatuses publishes the statuses that rules of the repository can require.
+func (c *Client) ruleStatuses(ctx context.Context, p forge.Publication, on string) error {
+	for _, s := range []forge.Status{forge.PolicyStatus(p.Preview), forge.SignoffStatus(p.Preview, p.Lacking)} {
+		if err := c.status(ctx, on, s, p.URL); err != nil {
+			return err
 		}
 	}
-	return out, c.publishEvidence(ctx, p, last)
+	return nil
 }
 
 // publishEvidence publishes the status that proves what was previewed, once for each state of the head. Publishing it
@@ -86,12 +96,14 @@ func (c *Client) publishEvidence(ctx context.Context, p forge.Publication, last 
 		return c.status(ctx, head, forge.Status{Name: previewContext, State: forge.StatusFailure, Text: describeLacking(p.Number)}, p.URL)
 	}
 	if lastIs(was, digest) && len(last) > 0 {
-		// Nothing else was head in between: the comment was about this very state before.
-		if m, ok := parseMarker(last[0].GetBody()); ok && m.head == head && m.digest == digest {
-			return nil
+		// Nothing else was head in between: the comment was about this very state before, and is as we wrote it.
+		m, ok := parseMarker(last[0].GetBody())
+		edited, err := c.edited(ctx, p.Number, p.Publisher, was[len(was)-1].at)
+		if err != nil || ok && m.head == head && m.digest == digest && !edited {
+			return err
 		}
 	}
-	return c.status(ctx, head, forge.Status{Name: previewContext, State: forge.StatusSuccess, Text: describeStatus(p.Number, digest)}, p.URL)
+	return c.status(ctx, head, forge.Status{Name: previewContext, State: forge.StatusSuccess, Text: describeStatus(p.Number, digest, p.Body)}, p.URL)
 }
 
 func (c *Client) statuses(ctx context.Context, commit string) ([]*gh.RepoStatus, error) {

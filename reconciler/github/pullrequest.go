@@ -21,7 +21,7 @@ func (c *Client) PullRequest(ctx context.Context, number int) (*forge.PullReques
 }
 
 func (c *Client) pullRequestOf(p *gh.PullRequest) forge.PullRequest {
-	return forge.PullRequest{Number: p.GetNumber(), Head: p.GetHead().GetSHA(), Base: p.GetBase().GetRef(), Ref: fmt.Sprintf("refs/pull/%d/head", p.GetNumber()),
+	return forge.PullRequest{Number: p.GetNumber(), Head: p.GetHead().GetSHA(), Base: p.GetBase().GetRef(), Author: p.GetUser().GetLogin(), Ref: fmt.Sprintf("refs/pull/%d/head", p.GetNumber()),
 		Open: p.GetState() == "open", Merged: p.GetMerged(), Fork: !strings.EqualFold(p.GetHead().GetRepo().GetFullName(), c.Repository())}
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -47,7 +48,7 @@ func (starter) Files(dir string) ([]forge.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, forge.File{Path: ".github/workflows/" + file, Content: string(content)})
+		out = append(out, forge.File{Path: ".github/workflows/" + file, Content: strings.ReplaceAll(string(content), "@REVISION", "@"+revision())})
 	}
 	return out, nil
 }
@@ -61,9 +62,9 @@ spec:
   forge:
     kind: github
     repository: ` + repository + `
-    # The account whose previews are evidence of what reviewers saw. As github-actions[bot] every workflow of the
-    # repository can speak: make a GitHub App of your own, and write its account here, as my-app[bot].
-    publisher: github-actions[bot]
+    # The account of a GitHub App of your own, whose previews are evidence of what reviewers saw. Every workflow of the
+    # repository can act as github-actions[bot], so that account proves nothing.
+    publisher: my-app[bot]
   owners: [user:carol]                  # sign off changes of settings, applications, people and policy
   limits: {revokes: 50, deletions: 5}   # removals that no approved document names, per application and run
 `
@@ -81,9 +82,42 @@ On GitHub:
   put the ledger's private key into the environment access-apply, as the secret
   COUNTERSIGN_LEDGER_KEY (on this machine it is in ledger.key, see above)
   make the environments access-preview and access-apply, for the default branch alone, with their secrets
-  pin the action in .github/workflows to a commit, and set forge.publisher to the account that publishes previews
-  countersign doctor        lists what is left to do
+  make a GitHub App, install it in the repository, and set forge.publisher to its account
+` + pinning() + `  countersign doctor        lists what is left to do
 `
+}
+
+// unknownRevision names nothing: GitHub refuses it until somebody has put a real one in its place.
+const unknownRevision = "0000000000000000000000000000000000000000"
+
+// revision is the commit that this program was built from, or unknownRevision. The workflows run the action of that commit:
+// a tag can be moved to anything.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return unknownRevision
+	}
+	found := ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.modified" && s.Value == "true":
+			return unknownRevision
+		case s.Key == "vcs.revision" && len(s.Value) == len(unknownRevision):
+			found = s.Value
+		}
+	}
+	if found == "" {
+		return unknownRevision
+	}
+	return found
+}
+
+// pinning is the step that is left where the program does not know its own commit.
+func pinning() string {
+	if revision() != unknownRevision {
+		return ""
+	}
+	return "  put the full hash of a commit of the action that you have reviewed into .github/workflows\n"
 }
 
 // codeowners lists whom GitHub asks, from the settings' and the applications' owners. It is advice: policy decides who
@@ -179,7 +213,7 @@ func ruleset() map[string]any {
 		"rules": []any{
 			m{"type": "deletion"},
 			m{"type": "non_fast_forward"},
-			m{"type": "pull_request", "parameters": m{"required_approving_review_count": 1, "dismiss_stale_reviews_on_push": true, "require_code_owner_review": false,
+			m{"type": "pull_request", "parameters": m{"required_approving_review_count": 1, "dismiss_stale_reviews_on_push": true, "require_code_owner_review": true,
 				"require_last_push_approval": true, "required_review_thread_resolution": false, "allowed_merge_methods": []string{"merge", "squash"}}},
 			m{"type": "required_status_checks", "parameters": m{"strict_required_status_checks_policy": false, "do_not_enforce_on_create": false,
 				"required_status_checks": []any{m{"context": "countersign/policy"}, m{"context": "countersign/sign-off"}}}},

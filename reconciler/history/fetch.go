@@ -59,7 +59,22 @@ func Fetch(ctx context.Context, dir string, r Remote, refspecs ...string) (moved
 	case err != nil:
 		return false, fmt.Errorf("fetch %s: %w", strings.Join(refspecs, " "), err)
 	}
+	if again, ok := reopened(dir); ok {
+		if err := consolidate(again); err != nil {
+			return true, fmt.Errorf("tidy up the clone %s: %w", dir, err)
+		}
+	}
 	return true, nil
+}
+
+// reopened is the clone's storage with the packs as they are now.
+func reopened(dir string) (*filesystem.Storage, bool) {
+	repo, err := openOrInit(dir, "")
+	if err != nil {
+		return nil, false
+	}
+	files, ok := repo.Storer.(*filesystem.Storage)
+	return files, ok
 }
 
 func openOrInit(dir, refspec string) (*gogit.Repository, error) {

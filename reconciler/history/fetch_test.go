@@ -57,3 +57,35 @@ func TestFetchReplacesReferences(t *testing.T) {
 		t.Errorf("main is %s, want %s", got, from.Head())
 	}
 }
+
+// TestFetchKeepsFewPacks fetches more often than packs may lie about, beside a reader who has the old ones open.
+func TestFetchKeepsFewPacks(t *testing.T) {
+	t.Parallel()
+	from := begun(t)
+	clone := filepath.Join(t.TempDir(), "clone.git")
+	fetch := func() {
+		t.Helper()
+		if _, err := history.Fetch(t.Context(), clone, history.Remote{URL: from.Dir}, "refs/heads/main:refs/heads/main"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fetch()
+	reader := open(t, clone)
+	first := from.Head()
+	for range 40 {
+		from.Commit(CommitOptions{})
+		fetch()
+	}
+	packs, err := filepath.Glob(filepath.Join(clone, "objects", "pack", "*.pack"))
+	if err != nil || len(packs) > 17 {
+		t.Errorf("the clone has %d packs: %v", len(packs), err)
+	}
+	for _, commit := range []string{first, from.Head()} {
+		if _, err := reader.Commit(commit); err != nil {
+			t.Errorf("a reader who opened the clone before: %v", err)
+		}
+	}
+	if got := Reopen(t, clone).Git("fsck", "--connectivity-only"); got != "" {
+		t.Errorf("git fsck of the clone:\n%s", got)
+	}
+}

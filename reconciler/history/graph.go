@@ -136,9 +136,9 @@ func (r *Repository) MergeBase(ctx context.Context, a, b string) (string, error)
 	case err != nil:
 		return "", fmt.Errorf("find the merge base: %w", err)
 	case len(bases) == 0:
-		return "", errors.New("the two don't share a commit")
+		return "", fmt.Errorf("%w: the two don't share a commit", ErrNoMergeBase)
 	case len(bases) > 1:
-		return "", fmt.Errorf("the two have %d merge bases: merge the base into the change first", len(bases))
+		return "", fmt.Errorf("%w: the two have %d merge bases: merge the base into the change first", ErrNoMergeBase, len(bases))
 	}
 	return bases[0], nil
 }

@@ -22,6 +22,8 @@ var (
 	ErrNotFound = errors.New("object not found in the repository")
 	// ErrNoRevision means that a revision names nothing here.
 	ErrNoRevision = errors.New("revision not found (run git fetch, or name another)")
+	// ErrNoMergeBase means that two commits lack a merge base, or have several.
+	ErrNoMergeBase = errors.New("there is not one merge base")
 	// ErrOffLine means that a walk cannot begin at a commit, since it is not on the first-parent line.
 	ErrOffLine = errors.New("it is not on the first-parent line")
 	// ErrNoRepository means that a folder is in none.

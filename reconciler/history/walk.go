@@ -433,3 +433,19 @@ var (
 
 // isOdd reports whether an error is a fact about an object, which reading it again won't change.
 func isOdd(err error) bool { return errors.Is(err, errForm) || errors.Is(err, ErrTooLarge) }
+
+// At returns what a commit has at each of the paths: the zero Entry for nothing or a folder.
+func (r *Repository) At(commit string, paths []string) (map[string]Entry, error) {
+	c, err := r.Commit(commit)
+	if err != nil {
+		return nil, err
+	}
+	d := differ{r: r}
+	out := make(map[string]Entry, len(paths))
+	for _, p := range paths {
+		if out[p], err = d.at(c.Tree, p); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}

@@ -33,6 +33,10 @@ func (j *Judge) advance(ctx context.Context, x *index.Index, l *ledger.Ledger, t
 		}
 		return j.checkRewritten(ctx, x, l, to)
 	}
+	// The remembered answers of the forge may be older than the reviews of these merges.
+	if err := j.Refresh(); err != nil {
+		return err
+	}
 	reset := x.Head.Tip != "" && j.config.Anchor != "" && x.Head.Anchor != j.config.Anchor
 	if x.Head.Tip != "" && !reset {
 		ancestor, err := j.config.Repository.IsAncestor(ctx, x.Head.Tip, to)

@@ -28,7 +28,7 @@ func (j *Judge) checkConfiguration(ctx context.Context, e *Examination) error {
 	}
 	configuration := false
 	for _, f := range e.files {
-		configuration = configuration || f.class != schemas.ClassRequest
+		configuration = configuration || f.class != schemas.ClassRequest && f.class != schemas.ClassAutomation
 		for _, d := range f.old {
 			if a, ok := d.Value.(*schemas.Application); ok {
 				delete(apps, a.Name)

@@ -22,6 +22,8 @@ import (
 // regularFile is the only allowed mode of a control file: not a link, executable or submodule.
 const regularFile = 0o100644
 
+const executableFile = 0o100755
+
 // file is one control file of a change, as admitted and as the change leaves it.
 type file struct {
 	path   string
@@ -52,6 +54,10 @@ type Examination struct {
 	sequence   int
 	decoded    decodedFiles // files decoded in advance, may be nil
 	files      []*file
+	// changes are the control files that Git shows as changed, admitted or not.
+	changes []history.Change
+	// unread means that the change has too many files to be read.
+	unread bool
 	// restored are files whose content on the branch is again the admitted content.
 	restored []*index.File
 	// admits are the quarantined files that Admissions of this change admit.
@@ -87,14 +93,18 @@ type proposal struct {
 
 // examine decodes the changed files and folds them over the base.
 func (j *Judge) examine(ctx context.Context, base *index.Layer, t *Trust, in proposal) (*Examination, error) {
-	e := &Examination{base: base, head: base.Fork(), trust: t, sequence: in.sequence, decoded: in.decoded, settled: in.known,
+	e := &Examination{base: base, head: base.Fork(), trust: t, changes: in.changes, sequence: in.sequence, decoded: in.decoded, settled: in.known,
 		Changes: map[string]plan.Change{}, desired: map[string][2]*plan.Desired{}, left: map[string]int{}, descriptions: map[string]schemas.Description{}}
+	e.unread = !in.known && len(in.changes) > j.config.MaxFiles
 	for _, c := range in.changes {
 		if err := j.examineFile(ctx, e, c.Path, c.After); err != nil {
 			return nil, err
 		}
 	}
-	if err := j.admissions(ctx, e); err != nil {
+	if e.unread {
+		e.Errors = []schemas.Finding{{Code: "refused", Severity: schemas.SeverityError, Message: fmt.Sprintf("the change has %d control files (at most %d)", len(in.changes), j.config.MaxFiles),
+			Fix: "split it; the operator can allow more with COUNTERSIGN_MAX_FILES"}}
+	} else if err := j.admissions(ctx, e); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(e.files, func(a, b *file) int { return strings.Compare(a.path, b.path) })
@@ -156,7 +166,7 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 	if was != nil {
 		f.before = was.Admitted
 	}
-	if f.before == f.after && (after.Blob == "" || after.Mode == regularFile) {
+	if f.before == f.after && (after.Blob == "" || allowed(class, after.Mode)) {
 		if was != nil {
 			back := *was
 			back.Raw, back.Quarantine, back.Reasons = f.after, "", nil
@@ -169,9 +179,12 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 		e.fail(p, err.Error(), "")
 		return nil
 	}
-	if after.Blob != "" && after.Mode != regularFile {
+	if after.Blob != "" && !allowed(class, after.Mode) {
 		e.fail(p, "is "+modeName(after.Mode), "control files must be regular files: run git update-index --chmod=-x, or replace the link with its content")
 		return nil
+	}
+	if class == schemas.ClassAutomation || e.unread {
+		return nil // workflows are GitHub's to read
 	}
 	if f.before != "" {
 		if f.old, err = j.decode(e, f, f.before, false); err != nil {
@@ -186,13 +199,18 @@ func (j *Judge) examineFile(ctx context.Context, e *Examination, p string, after
 	return nil
 }
 
+// allowed reports whether a control file may have a mode. Scripts that workflows run are executable.
+func allowed(class schemas.FileClass, mode uint32) bool {
+	return mode == regularFile || mode == executableFile && class == schemas.ClassAutomation
+}
+
 func modeName(mode uint32) string {
 	switch mode {
 	case 0o120000:
 		return "a symbolic link"
 	case 0o160000:
 		return "a submodule"
-	case 0o100755:
+	case executableFile:
 		return "executable"
 	}
 	return fmt.Sprintf("of mode %o", mode)

@@ -35,6 +35,8 @@ type Config struct {
 	Authenticate func(ctx context.Context, l *ledger.Ledger, anchor string, settings *schemas.SettingsSpec) error
 	// Isolate starts the child process that evaluates the repository's own rules; nil evaluates them in this process.
 	Isolate func(context.Context) (*exec.Cmd, error)
+	// MaxFiles is how many control files one change may have; 0 is DefaultMaxFiles.
+	MaxFiles int
 	// Now is the clock.
 	Now func() time.Time
 	// Logger takes diagnostics.
@@ -45,10 +47,12 @@ type Config struct {
 
 // Judge judges changes. It is not safe for concurrent use. The caller must Close it.
 type Judge struct {
-	config     Config
-	cache      trustCache
-	checker    *strict.Checker
-	tags       tagCache
+	config  Config
+	cache   trustCache
+	checker *strict.Checker
+	tags    tagCache
+	// ledger is the one of the operation under way.
+	ledger     *ledger.Ledger
 	describing sync.Mutex // guards what follows
 	// described are the connectors' static descriptions, configured those of applications where they depend on the
 	// configuration.
@@ -66,8 +70,14 @@ type Judge struct {
 	}
 }
 
+// DefaultMaxFiles is how many control files one change may have: nobody reviews more.
+const DefaultMaxFiles = 200
+
 // New returns a Judge. It opens nothing yet.
 func New(c Config) *Judge {
+	if c.MaxFiles == 0 {
+		c.MaxFiles = DefaultMaxFiles
+	}
 	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]schemas.Description{}, configured: map[*schemas.Application]schemas.Description{}}
 }
 
@@ -98,6 +108,7 @@ type Admitted struct {
 // Verdicts are taken from the ledger where it has them; new ones are not recorded (RecordVerdicts does that).
 func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitted, error) {
 	j.unjudged = nil
+	j.ledger = l
 	x, err := j.openIndex(ctx, l, to)
 	if err != nil {
 		return nil, err

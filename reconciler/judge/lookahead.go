@@ -65,7 +65,7 @@ func (j *Judge) prepare(ctx context.Context, c *history.Commit, settings *schema
 		return p
 	}
 	p.decoded = decodedFiles{}
-	for _, f := range c.Changes {
+	for _, f := range c.Changes[:min(len(c.Changes), j.config.MaxFiles)] {
 		if class, _ := schemas.IsControlFile(f.Path, settings); class != schemas.ClassRequest || f.After.Blob == "" {
 			continue
 		}

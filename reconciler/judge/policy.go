@@ -70,7 +70,7 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		}
 	}
 	for _, f := range e.files {
-		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners {
+		if f.class == schemas.ClassPolicy || f.class == schemas.ClassSigners || f.class == schemas.ClassAutomation {
 			in.ControlFiles = append(in.ControlFiles, f.path)
 			continue
 		}

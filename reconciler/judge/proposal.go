@@ -59,11 +59,15 @@ func (j *Judge) conflicts(ctx context.Context, e *Examination, base string, file
 // JudgeProposal asks policy which sign-offs the change from base to head needs, and which it already has. live is what it
 // gives in the live applications, as far as they were read.
 func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head string, pullRequest int, live Live, now time.Time) (*Judgement, error) {
+	if e.trust.unread != nil {
+		return nil, e.trust.unread
+	}
 	commits, err := j.config.Repository.CommitsBetween(ctx, e.fork, head)
 	if err != nil {
 		return nil, fmt.Errorf("read the change's commits: %w", err)
 	}
-	ev, err := e.trust.forge.Pending(ctx, signoff.Pending{Head: head, Commits: commits, Digest: e.Digest, PullRequest: pullRequest, Directory: e.trust.Directory})
+	ev, err := e.trust.forge.Pending(ctx, signoff.Pending{Head: head, Commits: commits, Digest: e.Digest, PullRequest: pullRequest, Directory: e.trust.peopleOf(j),
+		Clone: j.clone(&e.trust.Settings.Spec, base, e.changes, e.Digest)})
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +88,7 @@ func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head st
 func (e *Examination) Files() []schemas.FileChange {
 	out := []schemas.FileChange{}
 	for _, f := range e.files {
-		out = append(out, schemas.FileChange{Path: f.path, Before: f.before, After: f.after})
+		out = append(out, schemas.FileChange{Path: f.path, Before: f.before, After: f.after, Class: f.class})
 	}
 	return out
 }

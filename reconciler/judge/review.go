@@ -15,7 +15,7 @@ import (
 // change returns what the forge needs to know about a commit of the branch.
 func (j *Judge) change(t *Trust, p *prepared, digest string) signoff.Change {
 	settings := &t.Settings.Spec
-	return signoff.Change{Commit: p.commit, Merged: p.merged, Digest: digest, Directory: t.Directory,
+	return signoff.Change{Commit: p.commit, Merged: p.merged, Digest: digest, Directory: t.peopleOf(j),
 		Range: j.rangeOf(settings), Tags: j.tags.of(j.config.Repository), Same: j.sameAs(p.commit, settings)}
 }
 

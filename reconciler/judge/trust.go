@@ -38,6 +38,9 @@ type Trust struct {
 	data        map[string]any
 	dataPath    string
 	dataContent []byte
+	// unread is why the forge's teams could not be read; nil where they were. Nothing is judged then, and what needs no
+	// judgement goes on.
+	unread error
 }
 
 // trustCache keeps the last Trust, because most consecutive changes are judged by the same one.
@@ -74,7 +77,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	var data map[string]any
 	var signers []byte
 	for _, f := range files {
-		if f.Admitted == "" {
+		if f.Admitted == "" || f.Class == string(schemas.ClassAutomation) {
 			continue
 		}
 		content, err := j.config.Repository.Blob(f.Admitted, schemas.MaxFileBytes)
@@ -121,6 +124,9 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	if err := t.directoryOf(ctx, modules, data); err != nil {
 		return nil, err
 	}
+	if t.unread != nil {
+		j.config.Logger.Warn("the forge's teams could not be read: nothing is judged until they are", "error", t.unread)
+	}
 	t.holdings, t.Duties, t.data = holdingsOf(modules, data), dutiesOf(data), data
 	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Admitted: !j.strict, Isolate: j.config.Isolate, Logger: j.config.Logger}); err != nil {
 		var compile *policy.CompileError
@@ -148,6 +154,9 @@ func (j *Judge) check(ctx context.Context, t *Trust) (schemas.ErrorList, error) 
 	return list, err
 }
 
+// Unread is why it can't be told who is in which team; nil where it can.
+func (t *Trust) Unread() error { return t.unread }
+
 // team matches the name of a team in policies, settings and applications.
 var team = regexp.MustCompile(`\bteam:([A-Za-z0-9._-]+/[A-Za-z0-9._-]+)`)
 
@@ -171,7 +180,10 @@ func (t *Trust) directoryOf(ctx context.Context, modules map[string][]byte, data
 		slices.Sort(names)
 		teams, err := forge.Teams(ctx, slices.Compact(names))
 		if err != nil {
-			return err
+			t.unread, teams = fmt.Errorf("read the teams: %w", err), map[string][]string{}
+			for _, name := range names {
+				teams[name] = []string{}
+			}
 		}
 		people.Teams = maps.Clone(people.Teams)
 		if people.Teams == nil {

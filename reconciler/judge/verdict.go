@@ -124,8 +124,11 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 		record.Reasons = append(record.Reasons, "could not read its commits: "+p.mergedErr.Error())
 		return nil
 	}
+	if e.trust.unread != nil {
+		return e.trust.unread
+	}
 	change := j.change(e.trust, p, e.Digest)
-	change.Instant = now
+	change.Instant, change.Clone = now, j.clone(&e.trust.Settings.Spec, c.Parent, e.changes, e.Digest)
 	ev, err := e.trust.forge.Evidence(ctx, change)
 	if err == nil {
 		err = j.addWriters(ctx, e, c.Parent, &ev)
@@ -202,32 +205,33 @@ func persons(ev *schemas.Evidence, d *signoff.Directory) []schemas.PersonName {
 //
 // If two of them change the same file, there is an error instead of a digest: each commit takes effect on its own, and
 // the preview does not show the first one's change. An Admission that is added and then removed would have admitted.
-func (j *Judge) rangeOf(settings *schemas.SettingsSpec) func(context.Context, string, int) ([]string, string, error) {
-	return func(ctx context.Context, last string, n int) ([]string, string, error) {
+func (j *Judge) rangeOf(settings *schemas.SettingsSpec) func(context.Context, string, int) (signoff.Landing, error) {
+	return func(ctx context.Context, last string, n int) (signoff.Landing, error) {
+		none := signoff.Landing{}
 		commits := make([]string, n)
 		before := last
 		touched := map[string]bool{}
 		for i := n - 1; i >= 0; i-- {
 			c, err := j.config.Repository.Commit(before)
 			if errors.Is(err, history.ErrOdd) {
-				return nil, "", fmt.Errorf("%w: %w", err, history.ErrNotFound)
+				return none, fmt.Errorf("%w: %w", err, history.ErrNotFound)
 			}
 			if err != nil {
-				return nil, "", err
+				return none, err
 			}
 			if c.Parent == "" {
-				return nil, "", fmt.Errorf("%s has fewer than %d commits before it: %w", short(last), n, history.ErrNotFound)
+				return none, fmt.Errorf("%s has fewer than %d commits before it: %w", short(last), n, history.ErrNotFound)
 			}
 			changes, err := j.config.Repository.Compare(ctx, c.Parent, before, ControlFiles{settings})
 			if errors.Is(err, history.ErrOdd) {
-				return nil, "", fmt.Errorf("%w: %w", err, history.ErrNotFound)
+				return none, fmt.Errorf("%w: %w", err, history.ErrNotFound)
 			}
 			if err != nil {
-				return nil, "", err
+				return none, err
 			}
 			for _, f := range changes {
 				if touched[f.Path] {
-					return nil, "", fmt.Errorf("%s is changed by two of the %d commits up to %s: %w", f.Path, n, short(last), history.ErrNotFound)
+					return none, fmt.Errorf("%s is changed by two of the %d commits up to %s: %w", f.Path, n, short(last), history.ErrNotFound)
 				}
 				touched[f.Path] = true
 			}
@@ -235,13 +239,14 @@ func (j *Judge) rangeOf(settings *schemas.SettingsSpec) func(context.Context, st
 		}
 		changes, err := j.config.Repository.Compare(ctx, before, last, ControlFiles{settings})
 		if err != nil {
-			return nil, "", err
+			return none, err
 		}
 		var files []*file
 		for _, c := range changes {
 			files = append(files, &file{path: c.Path, before: c.Before.Blob, after: c.After.Blob})
 		}
-		return commits, contentDigest(files), nil
+		digest := contentDigest(files)
+		return signoff.Landing{Commits: commits, Digest: digest, Clone: j.clone(settings, before, changes, digest)}, nil
 	}
 }
 

@@ -414,12 +414,12 @@ func (p personal) admission(a *schemas.AdmissionRecord) {
 	}
 	if e := a.Evidence; e != nil {
 		p.add(e.Title, e.MergedBy)
-		p.add(slices.Concat(e.Authors, e.Unattributed, e.Beneficiaries, e.Problems)...)
+		p.add(slices.Concat(e.Authors, e.Unattributed, e.Beneficiaries, e.Problems, e.Alarms)...)
 		for i := range e.Persons {
 			p.add(e.Persons[i].Name, e.Persons[i].Person)
 		}
 		for i := range e.Approvals {
-			p.add(e.Approvals[i].Person, e.Approvals[i].Why)
+			p.add(e.Approvals[i].Person, e.Approvals[i].AccountID, e.Approvals[i].Why)
 			p.add(e.Approvals[i].Capacities...)
 		}
 	}

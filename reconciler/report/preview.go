@@ -33,6 +33,9 @@ func (b *builder) preview(p *schemas.Preview) document {
 	if p.Verdict == schemas.VerdictInvalid || b.markdown {
 		problems()
 	}
+	if files := b.automation(p); len(files) > 0 {
+		d.Blocks = append(d.Blocks, files)
+	}
 	if unread := b.unread(p); len(unread) > 0 {
 		d.Blocks = append(d.Blocks, unread)
 	}
@@ -176,6 +179,25 @@ func withTerms(p *schemas.Preview, apps []line) []line {
 		}
 	}
 	return apps
+}
+
+// automation lists the changed files that can change what runs countersign, which no plan shows.
+func (b *builder) automation(p *schemas.Preview) items {
+	var out items
+	for i := range p.Files {
+		f := &p.Files[i]
+		switch {
+		case f.Class != schemas.ClassAutomation:
+			continue
+		case len(out) == b.list:
+			return append(out, entry(layout.MarkWarn, say("and more files of this kind").In(bad)))
+		case f.After == "":
+			out = append(out, entry(layout.MarkWarn, say("deletes {}, which can change what runs countersign", name(f.Path))))
+		default:
+			out = append(out, entry(layout.MarkWarn, say("changes {}, which can change what runs countersign", name(f.Path)), say("Read it: no plan shows what it does.")))
+		}
+	}
+	return out
 }
 
 func (b *builder) unread(p *schemas.Preview) items {

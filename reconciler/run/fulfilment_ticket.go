@@ -195,6 +195,9 @@ func (a *application) ticketClosed(ctx context.Context, tickets Tickets, t *forg
 	if err := a.findSources(ctx, ops...); err != nil {
 		return &LedgerError{err}
 	}
+	if a.base.Unread != nil && slices.ContainsFunc(a.app.Spec.Ticket("").Closers, func(p string) bool { return strings.HasPrefix(p, "team:") }) {
+		return a.base.Unread
+	}
 	closing := t.Closing
 	if closing == nil {
 		closing = &forge.Closing{}

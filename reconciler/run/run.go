@@ -82,6 +82,8 @@ type Base struct {
 	People       People
 	// Duties are the sets of connections that policy keeps apart.
 	Duties []schemas.Duty
+	// Unread is why it can't be told who is in which team; nil where it can.
+	Unread error
 }
 
 // Options configures a pass.

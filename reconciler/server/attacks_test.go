@@ -116,7 +116,7 @@ func TestSignoff(t *testing.T) {
 			w.preview(n)
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "approved, then away and back again", reason: "before the preview", play: func(w *world) {
+		{name: "approved, then away and back again", reason: "other content was pushed after the preview", play: func(w *world) {
 			n := w.ask("reader", ask)
 			first := w.git(w.work, "rev-parse", "HEAD")
 			w.preview(n)
@@ -128,7 +128,7 @@ func TestSignoff(t *testing.T) {
 			w.preview(n)
 			w.repo.Merge(n, "merge", "carol")
 		}},
-		{name: "force-push to a commit that another pull request had previewed", reason: "shows other content or not all of it, or was never published", play: func(w *world) {
+		{name: "force-push to a commit that another pull request had previewed", reason: "was never published", play: func(w *world) {
 			n := w.ask("reader", ask)
 			w.preview(n)
 			other := w.ask("evil", files{"requests/evil.yaml": grant("base", user("dave"))})

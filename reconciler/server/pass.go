@@ -84,7 +84,7 @@ func (p Pass) again(ctx context.Context, rep *schemas.RunReport) error {
 	return errors.Join(failed...)
 }
 
-// tell publishes the outcomes. One that fails doesn't stop the others.
+// tell publishes the outcomes. One that fails doesn't stop the others, and is told by a later pass.
 func (p Pass) tell(ctx context.Context, rep *schemas.RunReport) error {
 	c, err := p.Reconciler.Configuration(ctx, p.Options.To)
 	if err != nil {
@@ -96,23 +96,21 @@ func (p Pass) tell(ctx context.Context, rep *schemas.RunReport) error {
 		return err
 	}
 	var failed []error
+	var letters []letter
 	for _, r := range forge.Receipts(rep, status) {
 		body, err := p.markdown(r.Report)
-		if err == nil {
-			err = p.Forge.Tell(ctx, r, body, publisher, p.URL)
-		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("publish to pull request #%d: %w", r.Number, err))
-		}
-	}
-	for _, a := range rep.Admissions {
-		if a.Verdict != schemas.AdmissionQuarantined || len(a.Changes) == 0 {
 			continue
 		}
-		if err := p.Forge.CommentOnCommit(ctx, a.Commit, quarantineText(a), publisher); err != nil {
-			failed = append(failed, err)
+		letters = append(letters, letter{Number: r.Number, Commit: r.Commit, State: r.State, Text: r.Text, Body: body, URL: p.URL})
+	}
+	for _, a := range rep.Admissions {
+		if a.Verdict == schemas.AdmissionQuarantined && len(a.Changes) > 0 {
+			letters = append(letters, letter{Commit: a.Commit, Body: quarantineText(a)})
 		}
 	}
+	failed = append(failed, p.deliver(ctx, letters, publisher, rep.At)...)
 	topics, err := p.topics(rep, c)
 	if err == nil {
 		err = p.Forge.UpdateTopics(ctx, publisher, topics)
@@ -160,7 +158,7 @@ func (p Pass) topics(rep *schemas.RunReport, c *reconciler.Configuration) ([]for
 		}
 		q.Body = b.String()
 	}
-	out = append(out, q)
+	out = append(out, q, alarmTopic("ledger", ""), alarmTopic("rewritten", ""))
 	for i := range rep.Applications {
 		a := &rep.Applications[i]
 		t := forge.Topic{Key: "drift " + a.Application, Title: "Drift in " + a.Application, Labels: []string{"drift"}}

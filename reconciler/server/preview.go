@@ -35,7 +35,8 @@ type Preview struct {
 	Head string
 	// Full previews the pull request of a fork against live state. Somebody with permission must have looked at exactly Head.
 	Full bool
-	// StatusOn is a merge queue's commit that gets the statuses too; "" for none.
+	// StatusOn is a merge queue's commit that gets the statuses, and nothing else is published; "" for none. The preview reads no
+	// application: a queue's job lacks the credentials for them.
 	StatusOn string
 	// URL leads to the log of this run; "" for none.
 	URL    string
@@ -69,10 +70,12 @@ func (p Preview) Run(ctx context.Context) (*schemas.Preview, *forge.Published, e
 		return nil, nil, fmt.Errorf("pull request #%d is for branch %s, and access is defined by %s: nothing to preview", p.Number, pull.Base, c.Settings.Branch)
 	}
 	publisher := c.Settings.Forge.Publisher
-	if err := p.Forge.Stale(ctx, p.Number, p.Head, publisher); err != nil {
-		return nil, nil, err
+	if p.StatusOn == "" {
+		if err := p.Forge.Stale(ctx, p.Number, p.Head, publisher); err != nil {
+			return nil, nil, err
+		}
 	}
-	blind := pull.Fork && !p.Full
+	blind := pull.Fork && !p.Full || p.StatusOn != ""
 	preview, err := p.Reconciler.Preview(ctx, reconciler.PreviewOptions{Base: p.Branch, Head: p.Head, Blind: blind, PullRequest: p.Number})
 	if err != nil {
 		return nil, nil, err

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/robfig/cron/v3"
@@ -54,10 +53,13 @@ type Server struct {
 	config Config
 	hints  chan hint
 	seen   deliveries
-	// ready means that a pass has been made since the start.
-	ready atomic.Bool
+	// deliveries has one entry for each webhook that is being read.
+	deliveries chan struct{}
+	health     health
 	// next fires at the next start or expiry; nil never does.
 	next <-chan time.Time
+	// due is that moment. A look at the branch notices it too: a machine that slept, or a clock that was set, fires late.
+	wake time.Time
 	// last is the tip that the last pass over everything was about; "" when that failed, so that the
 	// next check makes a pass again.
 	last string
@@ -65,10 +67,17 @@ type Server struct {
 	failures int
 	failed   string
 	retry    time.Time
-	// previewed is the state at which each open pull request was previewed.
+	// tips has the branch's tip after a look, for the previewer.
+	tips chan string
+	// previewed is the state at which each open pull request was previewed, waiting is since when one waits for that, and
+	// turn is the pull request of a fork whose reviews are asked for next. The previewer alone uses them.
 	previewed map[int]string
+	waiting   map[int]time.Time
+	turn      int
+	// publisher is the account that the settings named last.
+	publisher string
 
-	// work is held during a pass where callbacks must not interrupt it.
+	// work is held during a pass and a preview, which use the same Reconciler.
 	work sync.Mutex
 
 	mu        sync.Mutex
@@ -127,7 +136,7 @@ func New(c Config) (*Server, error) {
 		c.Passed = func(*schemas.RunReport, error) {}
 	}
 	c.Pass.Reconciler = c.Reconciler
-	return &Server{config: c, hints: make(chan hint, maxHints), schedules: map[string]entry{}}, nil
+	return &Server{config: c, hints: make(chan hint, maxHints), tips: make(chan string, 1), deliveries: make(chan struct{}, maxAtOnce), previewed: map[int]string{}, waiting: map[int]time.Time{}, schedules: map[string]entry{}}, nil
 }
 
 // Run makes passes until the context ends. It then stops a pass that is under way: the pass finishes its current
@@ -147,6 +156,13 @@ func (s *Server) Run(ctx context.Context) error {
 				s.config.Logger.Warn("close the port", "error", err)
 			}
 		}()
+	}
+	var watching sync.WaitGroup
+	ctx, stop := context.WithCancel(ctx)
+	defer watching.Wait()
+	defer stop()
+	if s.config.Previews != nil {
+		watching.Go(func() { s.watch(ctx) })
 	}
 	poll := time.NewTicker(s.config.Poll)
 	defer poll.Stop()
@@ -180,18 +196,37 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 	s.drain(h)
 	s.work.Lock()
 	defer s.work.Unlock()
+	if h == (hint{}) && !s.wake.IsZero() && s.config.Now().After(s.wake) {
+		h.due, s.wake = true, time.Time{}
+	}
 	tip, err := s.fetch(ctx)
 	if ctx.Err() != nil {
 		return
 	}
 	if err != nil {
+		s.health.looked(err, s.config.Now())
 		s.config.Logger.Error("the branch could not be fetched; the next look tries again", "error", err)
-		s.config.Passed(nil, err)
-		return
-	}
-	defer func() { s.previews(ctx, tip) }()
-	if h == (hint{}) && (tip == s.last || tip == s.failed && s.config.Now().Before(s.retry)) {
-		return
+		if h == (hint{}) {
+			s.config.Passed(nil, err)
+			return
+		}
+		// Expiries and starts need nothing new from the branch.
+		if tip, err = s.config.Tip(); err != nil {
+			s.config.Logger.Error("the clone could not be read; what is due is tried again", "error", err)
+			s.last = ""
+			s.next = s.config.After(s.config.Poll)
+			s.config.Passed(nil, err)
+			return
+		}
+	} else {
+		defer s.moved(tip)
+		if h == (hint{}) && tip == s.last {
+			s.health.looked(nil, s.config.Now())
+			return
+		}
+		if h == (hint{}) && tip == s.failed && s.config.Now().Before(s.retry) {
+			return
+		}
 	}
 	p := s.config.Pass
 	p.Fetch = nil
@@ -205,11 +240,12 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 	if ctx.Err() != nil {
 		return
 	}
+	s.health.looked(err, s.config.Now())
+	s.health.passed(err, quarantined(rep))
 	if err != nil {
 		s.config.Logger.Error("the pass failed; the next one tries again", "error", err)
-	} else {
-		s.ready.Store(true)
 	}
+	s.alarms(ctx, rep, err)
 	if h.drift == "" {
 		if err != nil || unfinished(rep) {
 			wait := min(s.config.Poll<<min(s.failures, 10), maxRetry)
@@ -225,50 +261,6 @@ func (s *Server) pass(ctx context.Context, clock *cron.Cron, h hint) {
 		s.config.Logger.Error("the schedules could not be read", "error", err)
 	}
 	s.config.Passed(rep, err)
-}
-
-// previews looks at the open pull requests, and previews those that changed since. The newest come first;
-// previews that fail are retried at the next look.
-func (s *Server) previews(ctx context.Context, tip string) {
-	if s.config.Previews == nil || ctx.Err() != nil {
-		return
-	}
-	c, err := s.config.Reconciler.Configuration(ctx, s.config.Branch)
-	if err != nil {
-		return // the pass has reported it
-	}
-	open, err := s.config.Previews.Forge.OpenPullRequests(ctx, c.Settings.Branch)
-	if err != nil {
-		s.config.Logger.Error("the open pull requests could not be read", "error", err)
-		return
-	}
-	seen := map[int]string{}
-	for _, pull := range open {
-		if ctx.Err() != nil {
-			return
-		}
-		reviews, err := s.config.Previews.Forge.Reviews(ctx, pull.Number)
-		if err != nil {
-			s.config.Logger.Error("a pull request's reviews could not be read", "pull_request", pull.Number, "error", err)
-			continue
-		}
-		at := pull.Head + " " + tip + "\n" + reviews
-		if s.previewed[pull.Number] == at {
-			seen[pull.Number] = at
-			continue
-		}
-		one := *s.config.Previews
-		one.Reconciler, one.Number, one.Head = s.config.Reconciler, pull.Number, pull.Head
-		_, _, err = one.Run(ctx)
-		switch {
-		case err == nil:
-			seen[pull.Number] = at
-			s.config.Logger.Info("previewed", "pull_request", pull.Number, "head", pull.Head)
-		case !forge.IsMoved(err) && !errors.Is(err, ErrClosed):
-			s.config.Logger.Error("a pull request could not be previewed; the next look tries again", "pull_request", pull.Number, "error", err)
-		}
-	}
-	s.previewed = seen
 }
 
 func (s *Server) fetch(ctx context.Context) (string, error) {
@@ -331,8 +323,9 @@ func (s *Server) drain(h hint) {
 
 // sleepUntil sets the timer for the next start or expiry. A moment that has just passed comes at once.
 func (s *Server) sleepUntil(at *time.Time) {
-	s.next = nil
+	s.next, s.wake = nil, time.Time{}
 	if at != nil {
+		s.wake = *at
 		s.next = s.config.After(max(at.Sub(s.config.Now()), 0) + time.Millisecond)
 	}
 }
@@ -343,6 +336,7 @@ func (s *Server) reschedule(ctx context.Context, clock *cron.Cron) error {
 	if err != nil {
 		return err
 	}
+	s.publisher = c.Settings.Forge.Publisher
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.webhooks = map[string]*schemas.WebhookFulfilment{}

@@ -285,7 +285,7 @@ func TestWebhooksThatAreNotGitHubs(t *testing.T) {
 			t.Errorf("%s: %d %s, want %d", tt.name, got, text, tt.want)
 		}
 	}
-	for _, path := range []string{"/", "/metrics", "/webhook"} {
+	for _, path := range []string{"/", "/debug", "/webhook"} {
 		if got := s.get(path); got != http.StatusNotFound && got != http.StatusMethodNotAllowed {
 			t.Errorf("GET %s = %d", path, got)
 		}

@@ -159,6 +159,17 @@ func TestAPullRequestOf301Files(t *testing.T) {
 	if got := w.comment(n); !strings.Contains(got, "requests/zzz.yaml") {
 		t.Errorf("the comment does not name the wrong file:\n%s", got)
 	}
+	// Two more, and nobody reads them at all; merged, they are quarantined, and others go on.
+	w.push("many", "alice", files{"requests/zzz.yaml": creation("zzz"), "requests/zzy.yaml": creation("zzy"), "requests/zzx.yaml": creation("zzx")})
+	if p := w.preview(n); p.Verdict != schemas.VerdictInvalid || len(p.Errors) != 1 || !strings.Contains(p.Errors[0].Message, "201 control files") {
+		t.Errorf("verdict = %s, errors %v", p.Verdict, p.Errors)
+	}
+	w.repo.Review(n, "bob", "APPROVED")
+	w.repo.Merge(n, "merge", "bob")
+	w.try([]attempt{{name: "an ordinary request beside", play: func(w *world, b string) { w.land(b, benign(b)) }}})
+	if got := w.stored(); strings.Contains(got, "r001") || strings.Contains(got, "zzz") {
+		t.Errorf("a change that nobody can review took effect:\n%s", got)
+	}
 }
 
 // TestRedacted leaves out who the identities are, wherever it is told. Approvals of a preview that hides them don't count,

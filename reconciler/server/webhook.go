@@ -15,6 +15,8 @@ const (
 	// maxPayload is the limit of a delivery: the largest that a forge is known to send (GitHub's).
 	// https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap
 	maxPayload = 25 << 20
+	// maxAtOnce is how many deliveries are read at once. Each takes some memory, also those of strangers.
+	maxAtOnce = 64
 	// maxDeliveries is how many deliveries are remembered, so that a repeated one is ignored.
 	maxDeliveries = 4096
 )
@@ -39,17 +41,18 @@ func (d *deliveries) first(id string) bool {
 	return true
 }
 
-// handler answers /webhook, /fulfilments, /healthz and /readyz, and nothing else.
+// handler answers /webhook, /fulfilments, /healthz, /readyz and /metrics, and nothing else.
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { respond(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !s.ready.Load() {
-			respond(w, http.StatusServiceUnavailable, "no pass has succeeded yet")
+		if why := s.health.unready(); why != "" {
+			respond(w, http.StatusServiceUnavailable, why)
 			return
 		}
 		respond(w, http.StatusOK, "ok")
 	})
+	mux.HandleFunc("GET /metrics", s.metrics)
 	mux.HandleFunc("POST /webhook", s.webhook)
 	mux.HandleFunc("POST /fulfilments", s.fulfilment)
 	return mux
@@ -69,18 +72,22 @@ func (s *Server) webhook(w http.ResponseWriter, req *http.Request) {
 		respond(w, http.StatusForbidden, "no webhook secret is configured, so no delivery can be trusted")
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, maxPayload))
+	select {
+	case s.deliveries <- struct{}{}:
+		defer func() { <-s.deliveries }()
+	default:
+		respondLater(w, "too many deliveries at once")
+		return
+	}
+	delivery, err := s.config.Webhooks.ReadDelivery(req.Header, http.MaxBytesReader(w, req.Body, maxPayload), s.config.Secret)
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		respond(w, http.StatusRequestEntityTooLarge, "the delivery is too large")
 		return
-	case err != nil:
+	case errors.Is(err, forge.ErrDeliveryIncomplete):
 		respond(w, http.StatusBadRequest, "the body is incomplete")
 		return
-	}
-	delivery, err := s.config.Webhooks.ReadDelivery(req.Header, body, s.config.Secret)
-	switch {
 	case errors.Is(err, forge.ErrDeliverySignature):
 		respond(w, http.StatusUnauthorized, err.Error())
 		return

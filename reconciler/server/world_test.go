@@ -136,7 +136,7 @@ func bareWorld(t *testing.T) *world {
 
 func (w *world) speak(c github.Config) *github.Client {
 	w.t.Helper()
-	c.Repository, c.URL, c.MinWait, c.MaxWait, c.Now = "acme/access", w.API, time.Millisecond, 5*time.Second, w.now
+	c.Repository, c.URL, c.ServerURL, c.MinWait, c.MaxWait, c.Now = "acme/access", w.API, w.Git, time.Millisecond, 5*time.Second, w.now
 	c.Transport = w.Server
 	client, err := github.New(c)
 	if err != nil {
@@ -144,6 +144,15 @@ func (w *world) speak(c github.Config) *github.Client {
 	}
 	return client
 }
+
+// fault is an answer in place of GitHub's, and reportOf is that of a run.
+type (
+	fault    = githubtest.Fault
+	reportOf = schemas.RunReport
+)
+
+// workflow speaks as a workflow's own token.
+func (w *world) workflow() *github.Client { return w.speak(github.Config{Token: w.Workflow(w.repo)}) }
 
 func (w *world) now() time.Time { return w.Server.Now().Add(w.skew) }
 

@@ -1,6 +1,7 @@
 package signoff
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -18,6 +19,8 @@ type Directory struct {
 	members    map[string][]string            // team → people
 	identities map[identity]string            // → person
 	owned      map[string]map[string][]string // person → application → names
+	accounts   map[string]int64               // login → id of the account
+	logins     map[int64]string               // id of an account → login
 }
 
 type identity struct{ application, name string }
@@ -26,12 +29,24 @@ type identity struct{ application, name string }
 // and so is a duplicate person.
 func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 	d := &Directory{canonical: map[string]string{}, aliases: map[string][]string{}, teams: map[string][]string{},
-		members: map[string][]string{}, identities: map[identity]string{}, owned: map[string]map[string][]string{}}
+		members: map[string][]string{}, identities: map[identity]string{}, owned: map[string]map[string][]string{}, accounts: map[string]int64{}, logins: map[int64]string{}}
 	owner := map[string]int{}
 	for i, p := range spec.People {
 		names := slices.Clone(p.Emails)
 		if p.Login != "" {
 			names = append([]string{p.Login}, names...)
+		}
+		for _, a := range append([]schemas.Account{{Login: p.Login, AccountID: p.AccountID}}, p.Logins...) {
+			if a.Login != p.Login {
+				names = append(names, a.Login)
+			}
+			if a.AccountID == 0 {
+				continue
+			}
+			if other, ok := d.logins[a.AccountID]; ok && other != fold(a.Login) {
+				return nil, fmt.Errorf("the account id %d is claimed by two logins, %s and %s", a.AccountID, a.Login, other)
+			}
+			d.accounts[fold(a.Login)], d.logins[a.AccountID] = a.AccountID, fold(a.Login)
 		}
 		if len(names) == 0 {
 			return nil, fmt.Errorf("people[%d] has neither login nor emails", i)
@@ -107,6 +122,14 @@ func (d *Directory) Known(name string) bool {
 	_, ok := d.canonical[fold(name)]
 	return ok
 }
+
+// Account returns the id of the account that people.yaml has for a login, or 0.
+func (d *Directory) Account(_ context.Context, login string) (int64, error) {
+	return d.accounts[fold(login)], nil
+}
+
+// Login returns the login that people.yaml has for an account's id, or "".
+func (d *Directory) Login(account int64) string { return d.logins[account] }
 
 // Capacities returns the principals that a person represents, sorted: user: with each alias, team: with each team.
 func (d *Directory) Capacities(name string) []string {

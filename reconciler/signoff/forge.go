@@ -12,6 +12,10 @@ type (
 	Change = forge.Change
 	// Pending is a change that is not merged yet.
 	Pending = forge.Pending
+	// People knows names and accounts, Clone reads the content of commits, and Landing is several of them.
+	People  = forge.People
+	Clone   = forge.Clone
+	Landing = forge.Landing
 )
 
 var _ forge.People = (*Directory)(nil)

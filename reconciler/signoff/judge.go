@@ -199,6 +199,9 @@ func mark(e schemas.Evidence, d *Directory, beneficiaries []string) ([]schemas.A
 			a.Why = "it comes from a bot"
 		case isAnonymous(a.Person) && !d.Known(a.Person):
 			a.Why = "its address does not identify a person: add it to that person in " + schemas.PeoplePath
+		case a.Method == "review" && !a.Named && !d.Known(a.Person):
+			// An author or beneficiary could approve under another account.
+			a.Why = fmt.Sprintf("%s does not know the account: add it to the person who has it", schemas.PeoplePath)
 		case no:
 			a.Why = "the approver " + why
 		case !a.Named && !d.Known(a.Person):

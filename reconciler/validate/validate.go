@@ -64,7 +64,7 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 			return ctx.Err()
 		}
 		if d.IsDir() {
-			if p != "." && !keep.Dir(p) {
+			if p != "." && !keep.Holds(p) {
 				return fs.SkipDir
 			}
 			return nil
@@ -78,6 +78,9 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 				refuse(p, "is not read, so it does nothing", fix)
 			}
 			return nil
+		}
+		if class == schemas.ClassAutomation {
+			return nil // GitHub reads it
 		}
 		report.Files++
 		if err := schemas.CheckPath(p); err != nil {

@@ -54,7 +54,12 @@ func (p structPlans) set(to reflect.Value, from any) error {
 			to.SetString(s)
 			return nil
 		}
-	case reflect.Int:
+	case reflect.Bool:
+		if b, ok := from.(bool); ok {
+			to.SetBool(b)
+			return nil
+		}
+	case reflect.Int, reflect.Int64:
 		switch n := from.(type) {
 		case int:
 			to.SetInt(int64(n))

@@ -141,8 +141,26 @@ func (d *decoder) checkFolders(s *schemas.SettingsSpec) {
 	}
 }
 
+// checkAccount reports a login or account id that another entry has too.
+func (d *decoder) checkAccount(logins map[string]int, ids map[int64]int, i int, a schemas.Account, way ...string) {
+	if a.Login != "" {
+		if before, ok := logins[schemas.FoldKey(a.Login)]; ok {
+			d.failPath(fmt.Sprintf("is the login of people[%d] too", before), "one account is one person", append(slices.Clone(way), "login")...)
+		} else {
+			logins[schemas.FoldKey(a.Login)] = i
+		}
+	}
+	if a.AccountID != 0 {
+		if before, ok := ids[a.AccountID]; ok {
+			d.failPath(fmt.Sprintf("is an account id of people[%d] too", before), "one account is one person", append(slices.Clone(way), "account_id")...)
+		} else {
+			ids[a.AccountID] = i
+		}
+	}
+}
+
 func (d *decoder) checkPeople(s *schemas.PeopleSpec) {
-	logins, emails := map[string]int{}, map[string]int{}
+	logins, emails, ids := map[string]int{}, map[string]int{}, map[int64]int{}
 	for i, p := range s.People {
 		at := strconv.Itoa(i)
 		if p.Login == "" && len(p.Emails) == 0 {
@@ -150,12 +168,13 @@ func (d *decoder) checkPeople(s *schemas.PeopleSpec) {
 		}
 		d.checkLine(p.Login, "spec", "people", at, "login")
 		d.checkLine(p.Manager, "spec", "people", at, "manager")
-		if p.Login != "" {
-			if before, ok := logins[schemas.FoldKey(p.Login)]; ok {
-				d.failPath(fmt.Sprintf("is the login of people[%d] too", before), "one account is one person", "spec", "people", at, "login")
-			} else {
-				logins[schemas.FoldKey(p.Login)] = i
-			}
+		if p.AccountID != 0 && p.Login == "" {
+			d.failPath("is the id of no login", "add the login of the account", "spec", "people", at, "account_id")
+		}
+		d.checkAccount(logins, ids, i, schemas.Account{Login: p.Login, AccountID: p.AccountID}, "spec", "people", at)
+		for j, a := range p.Logins {
+			d.checkLine(a.Login, "spec", "people", at, "logins", strconv.Itoa(j), "login")
+			d.checkAccount(logins, ids, i, a, "spec", "people", at, "logins", strconv.Itoa(j))
 		}
 		for j, e := range p.Emails {
 			way := []string{"spec", "people", at, "emails", strconv.Itoa(j)}

@@ -140,7 +140,7 @@ func (s *Server) commit(sha string) object {
 		}
 		f := strings.SplitN(out, "\x00", 9)
 		user := func(email string) any {
-			if a := s.who(email); a != nil {
+			if a := s.accountOf(email); a != nil {
 				return s.user(a.login)
 			}
 			return nil
@@ -149,11 +149,11 @@ func (s *Server) commit(sha string) object {
 		for _, p := range strings.Fields(f[1]) {
 			parents = append(parents, object{"sha": p, "url": "https://github.test/" + p, "html_url": "https://github.test/" + p})
 		}
-		byGitHub := f[6] == "noreply@github.com" && !r.unsigned
+		signed := f[6] == "noreply@github.com" && !r.unsigned || s.signed[sha]
 		return object{"sha": sha, "url": "https://github.test/" + sha, "html_url": "https://github.test/" + sha, "parents": parents, "author": user(f[3]), "committer": user(f[6]),
 			"commit": object{"message": f[8], "tree": object{"sha": f[0], "url": "https://github.test/" + f[0]}, "comment_count": 0,
 				"author": object{"name": f[2], "email": f[3], "date": f[4]}, "committer": object{"name": f[5], "email": f[6], "date": f[7]},
-				"verification": object{"verified": byGitHub, "reason": "valid", "payload": nil, "signature": nil, "verified_at": nil}}}
+				"verification": object{"verified": signed, "reason": "valid", "payload": nil, "signature": nil, "verified_at": nil}}}
 	}
 	return nil
 }
@@ -170,6 +170,9 @@ func (c *call) gitCommit() (int, any) {
 
 // listActivities has cursors in place of page numbers.
 func (c *call) listActivities() (int, any) {
+	if c.repo.unseen != 0 {
+		return fail(c.repo.unseen, "Not Found")
+	}
 	out := []any{}
 	for _, a := range c.repo.activity {
 		if ref := c.query.Get("ref"); ref == "" || ref == a["ref"] {

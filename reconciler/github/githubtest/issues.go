@@ -77,13 +77,16 @@ func (c *call) updateIssue() (int, any) {
 		return fail(http.StatusNotFound, "Not Found")
 	}
 	i.edits++
-	was := i.state
+	was, text := i.state, i.body
 	for name, to := range map[string]*string{"title": &i.title, "body": &i.body, "state": &i.state} {
 		if v, ok := c.body[name].(string); ok {
 			*to = v
 		}
 	}
 	i.moved(was, c.arg("state_reason"), c.login(), "", c.tick())
+	if i.body != text {
+		i.texts = append(i.texts, edit{c.login(), i.touched})
+	}
 	return http.StatusOK, c.issueObject(i)
 }
 
@@ -170,6 +173,7 @@ func (c *call) updateComment() (int, any) {
 					return fail(http.StatusUnprocessableEntity, "body is too long (maximum is 65536 characters)")
 				}
 				k.body, k.updated = c.arg("body"), c.tick()
+				k.edits = append(k.edits, edit{c.login(), k.updated})
 				return http.StatusOK, c.commentObject(k)
 			}
 		}

@@ -168,12 +168,16 @@ func (r *Repository) ReopenIssue(title, login string) {
 	i.moved(was, "", login, "", r.server.tick())
 }
 
-// EditIssue puts another text into an issue.
-func (r *Repository) EditIssue(title, body string) {
+// EditIssue puts another text into an issue as alice.
+func (r *Repository) EditIssue(title, body string) { r.EditIssueAs(title, "alice", body) }
+
+// EditIssueAs puts another text into an issue as somebody.
+func (r *Repository) EditIssueAs(title, login, body string) {
 	r.server.mu.Lock()
 	defer r.server.mu.Unlock()
 	i := r.issue(title)
 	i.body, i.touched = body, r.server.tick()
+	i.texts = append(i.texts, edit{login, i.touched})
 }
 
 // DeleteIssue deletes an issue.

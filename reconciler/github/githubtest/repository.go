@@ -32,6 +32,7 @@ type Repository struct {
 	rulesets []any
 	last     int // number of a pull request or issue
 	unsigned bool
+	unseen   int // the answer to requests for pushes
 }
 
 type pull struct {
@@ -68,6 +69,9 @@ type issue struct {
 	// reason is why it is in its state, events are how it came there.
 	reason string
 	events []issueEvent
+	// texts are the edits of the text, deleted are comments that are gone.
+	texts   []edit
+	deleted []deletion
 }
 
 type issueEvent struct{ name, login, commit, at string }
@@ -76,6 +80,7 @@ type comment struct {
 	id               int64
 	login, body      string
 	created, updated string
+	edits            []edit
 }
 
 type check struct {
@@ -182,8 +187,8 @@ func (r *Repository) try(env []string, args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-// who returns the account of an address, as GitHub attributes commits.
-func (s *Server) who(email string) *account {
+// accountOf returns the account of an address, as GitHub attributes commits.
+func (s *Server) accountOf(email string) *account {
 	for _, a := range s.accounts {
 		if slices.Contains(a.emails, strings.ToLower(email)) {
 			return a
@@ -357,7 +362,7 @@ func (r *Repository) merge(p *pull, method, login string) string {
 		var co []string
 		for _, c := range p.commits {
 			email := r.Run("log", "-1", "--format=%ae", c)
-			if a := s.who(email); a == nil || a.login != p.author {
+			if a := s.accountOf(email); a == nil || a.login != p.author {
 				co = append(co, "Co-authored-by: "+r.Run("log", "-1", "--format=%an <%ae>", c))
 			}
 		}

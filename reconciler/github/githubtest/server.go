@@ -36,6 +36,7 @@ type Server struct {
 	repos    map[string]*Repository
 	teams    map[string][]string
 	apps     map[int64]*app
+	signed   map[string]bool
 	serial   int64
 	fault    func(*http.Request) *Fault
 	calls    []Call
@@ -86,10 +87,11 @@ func New(t testing.TB) *Server {
 		t.Fatal(err)
 	}
 	s := &Server{t: t, desc: desc, clock: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), accounts: map[string]*account{}, tokens: map[string]*actor{},
-		repos: map[string]*Repository{}, teams: map[string][]string{}, apps: map[int64]*app{}, serial: 1000}
+		repos: map[string]*Repository{}, teams: map[string][]string{}, apps: map[int64]*app{}, signed: map[string]bool{}, serial: 1000}
 	s.called = sync.NewCond(&s.mu)
 	mux := http.NewServeMux()
 	mux.Handle("/git/", http.StripPrefix("/git", http.HandlerFunc(s.serveGit)))
+	mux.Handle("/api/graphql", http.StripPrefix("/api", http.HandlerFunc(s.serveAPI)))
 	mux.Handle("/api/v3/", http.StripPrefix("/api/v3", http.HandlerFunc(s.serveAPI)))
 	mux.Handle("/", http.HandlerFunc(s.serveAPI))
 	s.http = httptest.NewServer(mux)
@@ -323,6 +325,12 @@ func (s *Server) answer(req *http.Request, body []byte) (int, http.Header, []byt
 		}
 		return status, header, b
 	}
+	if req.URL.Path == "/graphql" {
+		status, v := s.serveGraphQL(req, body)
+		s.calls = append(s.calls, Call{Operation: "graphql", Path: req.URL.Path, Status: status, Body: string(body)})
+		s.called.Broadcast()
+		return reply(status, v)
+	}
 	route, params, err := s.desc.router.FindRoute(withPath(req, body))
 	if err != nil {
 		s.t.Errorf("a call that GitHub does not have, or the test server does not serve: %s %s", req.Method, req.URL)
@@ -405,9 +413,13 @@ func (c *call) login() string {
 	return c.actor.login
 }
 
+func bearer(req *http.Request) string {
+	return strings.TrimPrefix(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), "token ")
+}
+
 // handle finds out who asks and what they may see, and lets the operation answer.
 func (s *Server) handle(c *call, id string, req *http.Request) (int, any) {
-	token := strings.TrimPrefix(strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer "), "token ")
+	token := bearer(req)
 	if strings.HasPrefix(id, "apps/") && id != "apps/get-authenticated" || id == "apps/get-authenticated" {
 		return handlers()[id](c.withJWT(token))
 	}

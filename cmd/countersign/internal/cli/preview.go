@@ -52,7 +52,7 @@ read completely; 2 ready and something would change, with --exit-code;
 	f.BoolVar(&o.blind, "blind", false, "don't read the live applications")
 	f.IntVar(&o.pull.Number, "pull-request", 0, "preview the pull request `NUMBER` and publish the result there: comment, check run, statuses, review requests")
 	f.BoolVar(&o.pull.Full, "full", false, "with --pull-request and --head: read the live applications even if the pull request is from a fork, provided its head is --head")
-	f.StringVar(&o.pull.StatusOn, "status-on", "", "with --pull-request: also publish the statuses on this `COMMIT` of a merge queue")
+	f.StringVar(&o.pull.StatusOn, "status-on", "", "with --pull-request: only publish the statuses, on this `COMMIT` of a merge queue")
 	f.BoolVar(&o.pull.Redact, "redact", false, "with --pull-request: hide who gains and loses access, in all output")
 	f.BoolVar(&o.exitCode, "exit-code", false, "exit with 2 if something would change")
 	a.applicationFlag(c)

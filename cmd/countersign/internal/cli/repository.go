@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
@@ -27,6 +28,10 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	if err != nil {
 		return nil, nil, err
 	}
+	limit, err := a.maxFiles()
+	if err != nil {
+		return nil, nil, err
+	}
 	key, err := a.ledgerKey(a.stateDir(repo))
 	if err != nil {
 		return nil, nil, err
@@ -36,10 +41,24 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 		return nil, nil, err
 	}
 	r, err := reconciler.New(reconciler.Config{
+		MaxFiles:   limit,
 		Repository: repo, Replica: replica, LedgerKey: key, LedgerPublicKey: public, State: a.stateDir(repo), Connectors: registry, Secrets: a.secretStore(), Anchor: a.anchor, Version: programVersion(),
 		Heads: a.heads, Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Random: a.Random, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
+}
+
+// maxFiles is how many control files one change may have, where the operator allows more than the default.
+func (a *app) maxFiles() (int, error) {
+	text := a.Getenv("COUNTERSIGN_MAX_FILES")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("COUNTERSIGN_MAX_FILES: %q is not a number of files (expected at least 1)", text)
+	}
+	return n, nil
 }
 
 // openRepository opens the repository of --repo, or the one around the current folder.
