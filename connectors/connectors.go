@@ -20,7 +20,9 @@ type Connector interface {
 	OpenWriter(context.Context, Config) (Writer, error)
 }
 
-// Configured is a Connector whose types depend on the configuration: Describe alone returns none of them.
+// Configured is a Connector whose types depend on the configuration. Changes are judged by DescribeConfig, and what the
+// installation describes beyond it is not carried out. Describe alone returns the types of the default configuration, or
+// none.
 type Configured interface {
 	// DescribeConfig describes an application by its configuration, without secrets. It opens nothing. An error is an
 	// *Error with the code Invalid that names the correction.

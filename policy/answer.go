@@ -60,7 +60,18 @@ func decodeAnswer(v ast.Value, d *schemas.Decision, of answerOf) error {
 			}
 			return fmt.Errorf("%w: %s is missing", ErrMalformed, name)
 		}
-		err := elements(set.Value, func(t *ast.Term) error {
+		err := elements(set.Value, func(t *ast.Term) (err error) {
+			if of.own {
+				var rule string
+				if rule, t, err = unwrapped(t); err != nil {
+					return err
+				}
+				defer func() {
+					if err != nil {
+						err = fmt.Errorf("%s: %w", rule, err)
+					}
+				}()
+			}
 			if name == "require_signoff" {
 				return addRequirement(t, &d.Required, of.own)
 			}
@@ -195,8 +206,7 @@ func addRequirement(t *ast.Term, to *[]schemas.Requirement, own bool) error {
 				if err := text(t.Value, &who); err != nil {
 					return err
 				}
-				kind, name, _ := strings.Cut(who, ":")
-				if kind != "user" && kind != "team" || strings.TrimSpace(name) == "" {
+				if !isPrincipal(who) {
 					return fmt.Errorf("names %q (expected user:NAME or team:NAME)", who)
 				}
 				r.From = append(r.From, who)

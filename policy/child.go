@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -170,7 +172,7 @@ func (c *child) ask(ctx context.Context, message any, limit time.Duration) (json
 	select {
 	case err = <-done:
 	case <-timer.C:
-		err = fmt.Errorf("%w (%s); the process was killed", ErrTimeout, c.hello.Timeout)
+		err = fmt.Errorf("%w (%s) in one of %s; the process was killed", ErrTimeout, c.hello.Timeout, strings.Join(slices.Sorted(maps.Keys(c.hello.Modules)), ", "))
 		c.end("deadline")
 		<-done // its pipes are now closed
 		return nil, err
@@ -182,9 +184,9 @@ func (c *child) ask(ctx context.Context, message any, limit time.Duration) (json
 	switch {
 	case err != nil:
 		state := c.end("failed")
-		return nil, fmt.Errorf("%w: %s", ErrChild, state)
+		return nil, fmt.Errorf("%w: %s, while it evaluated %s", ErrChild, state, strings.Join(slices.Sorted(maps.Keys(c.hello.Modules)), ", "))
 	case r.Timeout:
-		return nil, fmt.Errorf("%w (%s)", ErrTimeout, c.hello.Timeout)
+		return nil, fmt.Errorf("%w%s", ErrTimeout, strings.TrimPrefix(r.Error, ErrTimeout.Error()))
 	case r.Error != "":
 		return nil, errors.New(r.Error)
 	}

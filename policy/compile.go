@@ -61,6 +61,8 @@ type program struct {
 	// indexing switches the rule index on. It is off for decisions: bugs in it have made rules silently not apply, and
 	// with large data it has cost more than it saved.
 	indexing bool
+	// name is set for a program whose rules are named when they time out.
+	name bool
 }
 
 const answerVar = ast.Var("answer")
@@ -109,16 +111,7 @@ func (p *program) evaluate(ctx context.Context, input ast.Value, timeout time.Du
 	if ctx.Done() != nil {
 		defer context.AfterFunc(ctx, cancel.Cancel)()
 	}
-	q := topdown.NewQuery(p.query).
-		WithQueryCompiler(p.queries).
-		WithCompiler(p.compiler).
-		WithStore(p.store).
-		WithTransaction(txn).
-		WithInput(ast.NewTerm(input)).
-		WithIndexing(p.indexing).
-		WithEarlyExit(true).
-		WithStrictBuiltinErrors(true).
-		WithCancel(cancel)
+	q := p.newQuery(txn, input, cancel)
 	n := 0
 	err = q.Iter(ctx, func(r topdown.QueryResult) error {
 		n++
@@ -131,6 +124,9 @@ func (p *program) evaluate(ctx context.Context, input ast.Value, timeout time.Du
 	case topdown.IsCancel(err) && ctx.Err() != nil:
 		return nil, fmt.Errorf("evaluate the rules: %w", context.Cause(ctx))
 	case topdown.IsCancel(err):
+		if p.name {
+			return nil, fmt.Errorf("%w (%s)%s", ErrTimeout, timeout, p.slowest(ctx, txn, input, timeout/4))
+		}
 		return nil, fmt.Errorf("%w (%s)", ErrTimeout, timeout)
 	case err != nil:
 		return nil, err
@@ -138,6 +134,47 @@ func (p *program) evaluate(ctx context.Context, input ast.Value, timeout time.Du
 		return nil, fmt.Errorf("%w: %d answers (expected one)", ErrMalformed, n)
 	}
 	return answer, nil
+}
+
+func (p *program) newQuery(txn storage.Transaction, input ast.Value, cancel topdown.Cancel) *topdown.Query {
+	return topdown.NewQuery(p.query).
+		WithQueryCompiler(p.queries).
+		WithCompiler(p.compiler).
+		WithStore(p.store).
+		WithTransaction(txn).
+		WithInput(ast.NewTerm(input)).
+		WithIndexing(p.indexing).
+		WithEarlyExit(true).
+		WithStrictBuiltinErrors(true).
+		WithCancel(cancel)
+}
+
+// slowest evaluates the rules again, for a short time, and names the one in which it ends.
+func (p *program) slowest(ctx context.Context, txn storage.Transaction, input ast.Value, limit time.Duration) string {
+	cancel := topdown.NewCancel()
+	defer startDeadline(limit, cpuTime, cancel.Cancel).stop()
+	last := &lastRule{}
+	err := p.newQuery(txn, input, cancel).WithQueryTracer(last).Iter(ctx, func(topdown.QueryResult) error { return nil })
+	if !topdown.IsCancel(err) || last.rule == nil || last.rule.Location == nil {
+		return ""
+	}
+	return fmt.Sprintf(" in %s at %s:%d", strings.TrimPrefix(ruleName(last.rule), resultPrefix), last.rule.Location.File, last.rule.Location.Row)
+}
+
+// lastRule is a tracer that remembers the last rule of a set that was entered.
+type lastRule struct{ rule *ast.Rule }
+
+// Enabled reports that events are wanted.
+func (*lastRule) Enabled() bool { return true }
+
+// Config asks for nothing that costs time.
+func (*lastRule) Config() topdown.TraceConfig { return topdown.TraceConfig{} }
+
+// TraceEvent remembers a rule.
+func (l *lastRule) TraceEvent(e topdown.Event) {
+	if r, ok := e.Node.(*ast.Rule); ok && e.Op == topdown.EnterOp && strings.HasPrefix(ruleName(r), resultPrefix) {
+		l.rule = r
+	}
 }
 
 func newStore(data map[string]any) storage.Store {
@@ -168,8 +205,9 @@ type ownRules struct {
 	rules   int
 }
 
-// parseOwn parses own modules and refuses rules that would not be evaluated, or not as their author expects.
-func parseOwn(files map[string][]byte) (ownRules, schemas.ErrorList) {
+// parseOwn parses own modules and refuses rules that would not be evaluated, or not as their author expects. Of admitted
+// rules, those that will fail when they are evaluated are taken.
+func parseOwn(files map[string][]byte, admitted bool) (ownRules, schemas.ErrorList) {
 	own := ownRules{modules: map[string]*ast.Module{}, tests: map[string]*ast.Module{}, sources: map[string][]byte{}}
 	var faults schemas.ErrorList
 	caps := capabilities()
@@ -188,7 +226,7 @@ func parseOwn(files map[string][]byte) (ownRules, schemas.ErrorList) {
 			faults = append(faults, schemas.Error{Position: schemas.Position{Path: p}, Msg: "the file is empty", Hint: "write package countersign and rules, or remove it"})
 			continue
 		}
-		n, list := checkModule(p, m)
+		n, list := checkModule(p, m, admitted)
 		faults = append(faults, list...)
 		own.rules += n
 		if isTest(p) {
@@ -196,6 +234,15 @@ func parseOwn(files map[string][]byte) (ownRules, schemas.ErrorList) {
 			continue
 		}
 		own.modules[p], own.sources[p] = m, files[p]
+	}
+	if len(files) > 0 && own.rules == 0 && len(faults) == 0 {
+		for _, p := range slices.Sorted(maps.Keys(own.modules)) {
+			for _, r := range own.modules[p].Rules {
+				if packageName(own.modules[p]) == rootPackage {
+					faults = append(faults, unreadRule(p, r))
+				}
+			}
+		}
 	}
 	if len(files) > 0 && own.rules == 0 && len(faults) == 0 {
 		p := slices.Sorted(maps.Keys(files))[0]
@@ -214,7 +261,7 @@ func packageName(m *ast.Module) string {
 func within(name, root string) bool { return name == root || strings.HasPrefix(name, root+".") }
 
 // checkModule counts the rules of a module that add to the decision, and reports rules that never could.
-func checkModule(path string, m *ast.Module) (rules int, faults schemas.ErrorList) {
+func checkModule(path string, m *ast.Module, admitted bool) (rules int, faults schemas.ErrorList) {
 	fail := func(loc *ast.Location, msg, hint string) {
 		faults = append(faults, schemas.Error{Position: position(path, loc), Msg: msg, Hint: hint})
 	}
@@ -249,6 +296,9 @@ func checkModule(path string, m *ast.Module) (rules int, faults schemas.ErrorLis
 			fail(r.Location, first+" is not written as a set", "write: "+first+" contains {…} if {…}")
 		case isSet:
 			rules++
+			if !admitted {
+				checkHead(first, r, fail)
+			}
 		case name == rootPackage && many && !test && len(ref) == 1:
 			if set := meant(first); set != "" {
 				fail(r.Location, "the set "+first+" is never evaluated", "did you mean "+set+"? if not, give it a name that looks less like it")
@@ -275,14 +325,14 @@ func meant(name string) string {
 }
 
 // compileOwn compiles own rules together with the library's helpers, and nothing else of the library.
-func compileOwn(own ownRules, store storage.Store) (*program, schemas.ErrorList) {
+func compileOwn(own ownRules, store storage.Store, admitted bool) (*program, schemas.ErrorList) {
 	lone := func(err error) schemas.ErrorList { return schemas.ErrorList{{Msg: err.Error()}} }
 	caps := capabilities()
 	set, err := inputSchemas()
 	if err != nil {
 		return nil, lone(err)
 	}
-	modules, err := withLib(own.modules, caps)
+	modules, err := withLib(withResults(own.modules), caps)
 	if err != nil {
 		return nil, lone(err)
 	}
@@ -293,16 +343,21 @@ func compileOwn(own ownRules, store storage.Store) (*program, schemas.ErrorList)
 				return packageName(m) == rootPackage && r.Head.Ref().String() == s
 			})
 		}) {
-			fields = append(fields, fmt.Sprintf("%q: data.%s.%s", s, rootPackage, s))
+			fields = append(fields, fmt.Sprintf("%q: data.%s.%s%s", s, rootPackage, resultPrefix, s))
 		}
 	}
 	p, err := newProgram(modules, caps, set, store, "{"+strings.Join(fields, ", ")+"}")
 	if err != nil {
 		return nil, compileErrors("", err)
 	}
-	if faults := checkReferences(p.compiler, own.modules, store); len(faults) > 0 {
-		return nil, faults
+	faults := checkReferences(p.compiler, own.modules, store)
+	if !admitted {
+		faults = slices.Concat(faults, checkUnread(p.compiler, own.modules), checkUndefined(own.modules))
 	}
+	if len(faults) > 0 {
+		return nil, slices.Compact(faults.Sort())
+	}
+	p.name = true
 	return p, nil
 }
 

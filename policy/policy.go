@@ -49,6 +49,9 @@ type Config struct {
 	Modules map[string][]byte
 	// Data is the decoded data file; see ParseData. It may be nil.
 	Data map[string]any
+	// Admitted is set for rules that are in effect already. Only faults that keep all rules from being
+	// evaluated are then errors: an older version took the others, and refusing the rules would stop everything.
+	Admitted bool
 	// Timeout limits one evaluation of the library, and one of the own rules, in CPU time of the evaluating process. By
 	// the clock it may take ten times as long. 0 is DefaultTimeout.
 	Timeout time.Duration
@@ -111,11 +114,11 @@ func New(c Config) (*Engine, error) {
 		return nil, fmt.Errorf("policy library: %w", err)
 	}
 	e.library, e.rules, e.manifest = library.over(newStore(libraryData(data))), library.rules, library.manifest
-	own, list := parseOwn(c.Modules)
+	own, list := parseOwn(c.Modules, c.Admitted)
 	faults = append(faults, list...)
 	if own.rules > 0 && len(list) == 0 {
 		var list schemas.ErrorList
-		e.own, list = compileOwn(own, newStore(data))
+		e.own, list = compileOwn(own, newStore(data), c.Admitted)
 		faults = append(faults, list...)
 	}
 	if len(faults) > 0 {
@@ -167,6 +170,15 @@ func digest(modules map[string][]byte, data map[string]any) (string, error) {
 // Evaluate judges a change. The decision is the sorted union of the library's and the own rules' results. An error
 // denies the change: no part of it may take effect.
 func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.Decision, error) {
+	return e.evaluate(ctx, in, e.own != nil)
+}
+
+// EvaluateLibrary judges a change by the built-in rules alone.
+func (e *Engine) EvaluateLibrary(ctx context.Context, in schemas.PolicyInput) (schemas.Decision, error) {
+	return e.evaluate(ctx, in, false)
+}
+
+func (e *Engine) evaluate(ctx context.Context, in schemas.PolicyInput, own bool) (schemas.Decision, error) {
 	fail := func(err error) (schemas.Decision, error) { return schemas.Decision{}, err }
 	if err := ctx.Err(); err != nil {
 		return fail(fmt.Errorf("evaluate the rules: %w", err))
@@ -191,7 +203,7 @@ func (e *Engine) Evaluate(ctx context.Context, in schemas.PolicyInput) (schemas.
 	if err := decodeAnswer(answer, &d, answerOf{manifest: e.manifest}); err != nil {
 		return fail(fmt.Errorf("built-in rules: %w", err))
 	}
-	if e.own != nil {
+	if own {
 		if e.child != nil {
 			answer, err = e.child.evaluate(ctx, value)
 		} else {
@@ -215,8 +227,8 @@ func count(in *schemas.PolicyInput) {
 		index int
 	}
 	operations := make(map[document]int, len(in.Change))
-	affected := make(map[string]bool, len(in.Holdings))
-	for k := range in.Holdings {
+	affected := make(map[string]bool, len(in.Identities))
+	for k := range in.Identities {
 		affected[k] = true
 	}
 	for i := range in.Plan {
@@ -253,9 +265,9 @@ func checkInput(in *schemas.PolicyInput) error {
 			return fmt.Errorf("policy input: change[%d] is a %s, but its request does not match", i, c.Kind)
 		}
 		switch c.Action {
-		case "added", "modified", "deleted":
+		case "added", "modified", "deleted", "reformatted":
 		default:
-			return fmt.Errorf("policy input: change[%d].action is %q (expected added, modified or deleted)", i, c.Action)
+			return fmt.Errorf("policy input: change[%d].action is %q (expected added, modified, deleted or reformatted)", i, c.Action)
 		}
 		if (c.Kind == schemas.KindApplication) != (c.Application != nil) {
 			return fmt.Errorf("policy input: change[%d] is a %s, but its application does not match", i, c.Kind)

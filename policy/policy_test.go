@@ -101,7 +101,8 @@ func small() schemas.PolicyInput {
 			Privileged: map[string][]string{"role": {"*_admin"}}, Provisioning: schemas.ProvisioningDirect,
 			Mode: schemas.ModeFull, Unmanaged: schemas.UnmanagedReport, DriftMode: schemas.DriftReport,
 		}},
-		Holdings:    map[string][]string{"warehouse/user/alice": {"warehouse/role/sales_reader"}},
+		Holdings:    map[string][]string{"alice@acme.test": {"warehouse/role/sales_reader"}},
+		Identities:  map[string]string{"warehouse/user/alice": "alice@acme.test"},
 		PullRequest: schemas.PolicyPullRequest{Number: 7, Title: "Sales reader", Contributors: []string{"dave@acme.test"}, Beneficiaries: []string{"alice@acme.test"}, Base: "b", Head: "h"},
 		Signoffs:    []schemas.PolicySignoff{{Person: "bob@acme.test", Capacities: []string{"user:bob@acme.test", "team:acme/data"}, At: now, Authenticated: true}},
 		Settings:    schemas.PolicySettings{Owners: []string{"user:carol@acme.test"}},
@@ -193,7 +194,7 @@ func TestCompileErrors(t *testing.T) {
 		"syntax":                  {module("package countersign\n\ndeny contains if {\n"), nil, "policy/a.rego:3:15: "},
 		"recursion":               {own(`data.countersign.deny[_]`), nil, "recursive"},
 		"empty":                   {module("\n"), nil, "policy/a.rego: "},
-		"no rules":                {module("package countersign\n\nhelper := 3\n"), nil, "the policy files do not contain a rule, so nothing would be evaluated"},
+		"no rules":                {module("package countersign\n\nhelper := 3\n"), nil, "helper is not a decision, and no decision uses it"},
 		"tests alone":             {map[string][]byte{"policy/a_test.rego": []byte("package countersign_test\n\ntest_x if true\n")}, nil, "do not contain a rule"},
 		"another package":         {module("package acme\n\ndeny contains {\"code\": \"A\", \"msg\": \"x\"}\n"), nil, "policy/a.rego:1:1: package acme is never evaluated; use package countersign"},
 		"the library's package":   {module("package countersign.library\n\ndeny := set()\n"), nil, "is reserved for the built-in library"},
@@ -351,13 +352,16 @@ func TestMalformed(t *testing.T) {
 		for _, isolated := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/%v", name, isolated), func(t *testing.T) {
 				t.Parallel()
-				c := Config{Modules: map[string][]byte{"policy/a.rego": []byte("package countersign\n\n" + tt.rule + "\n")}}
+				c := Config{Admitted: true, Modules: map[string][]byte{"policy/a.rego": []byte("package countersign\n\n" + tt.rule + "\n")}}
 				if isolated {
 					c.Isolate = reexec
 				}
 				d, err := engine(t, c).Evaluate(t.Context(), small())
 				if err == nil || !strings.Contains(err.Error(), tt.want) {
 					t.Fatalf("got %v, %v; want an error with %q", d, err, tt.want)
+				}
+				if strings.Contains(tt.want, "expected an object") && !strings.Contains(err.Error(), "policy/a.rego:3") {
+					t.Errorf("%v does not name the rule", err)
 				}
 				if d.Rules != 0 || d.APIVersion != "" {
 					t.Errorf("a decision beside the error: %+v", d)
@@ -435,7 +439,7 @@ func TestLibraryStands(t *testing.T) {
 		"another definition": "package countersign\n\ndeny contains {\"code\": \"A\", \"msg\": \"x\"} if false\n\nmanifest := {}\n\ninterested := set()\n\nreasoned(_) := true\n\ndecision := {\"deny\": set()}\n",
 		"with":               "package countersign\n\ndeny contains {\"code\": \"A\", \"msg\": \"x\"} if {\n\tinput.plan == [] with input.plan as [] with data.reason as {\"min_length\": 0}\n\tfalse\n}\n",
 	} {
-		d, err := engine(t, Config{Modules: map[string][]byte{"policy/a.rego": []byte(text)}}).Evaluate(t.Context(), in)
+		d, err := engine(t, Config{Admitted: true, Modules: map[string][]byte{"policy/a.rego": []byte(text)}}).Evaluate(t.Context(), in)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if diff := cmp.Diff([]string{"CS-101", "CS-160"}, codes(d.Denials)); diff != "" {
@@ -948,7 +952,7 @@ func TestCounts(t *testing.T) {
 	bob := schemas.Name{Type: "user", SourceName: "bob"}
 	lost.Lost = []schemas.Access{{Application: "warehouse", Identity: bob}, {Application: "warehouse", Identity: bob, Privilege: "SELECT"}}
 	in.Plan = append(in.Plan, lost)
-	in.Holdings["crm/user/carol"] = []string{}
+	in.Identities = map[string]string{"crm/user/carol": "carol@acme.test"}
 	got := in
 	count(&got)
 	if got.Affected != 3 || got.Change[0].Operations != 3 {

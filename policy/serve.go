@@ -104,11 +104,11 @@ func compileHello(h hello) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	own, faults := parseOwn(h.Modules)
+	own, faults := parseOwn(h.Modules, true)
 	if len(faults) > 0 {
 		return nil, faults
 	}
-	p, faults := compileOwn(own, newStore(data))
+	p, faults := compileOwn(own, newStore(data), true)
 	if len(faults) > 0 {
 		return nil, faults
 	}

@@ -40,7 +40,7 @@ func (e *Engine) Test(ctx context.Context, o TestOptions) (schemas.PolicyTestRep
 	if err != nil {
 		return report, fmt.Errorf("policy library: %w", err)
 	}
-	own, faults := parseOwn(e.modules)
+	own, faults := parseOwn(e.modules, true)
 	if len(faults) > 0 {
 		return report, &CompileError{Errors: faults}
 	}

@@ -227,7 +227,10 @@ func TestWidening(t *testing.T) {
 			if got := codes(p.Errors); p.Verdict != schemas.VerdictInvalid || !slices.Equal(got, tc.codes) {
 				t.Errorf("the preview of what is out of bounds: %s %v, want invalid %v", p.Verdict, got, tc.codes)
 			}
-			w.merge("asleep", frank())
+			// Admitted while it is within bounds, it falls asleep when they are narrowed.
+			w.land(files{"applications/authz.yaml": w.application("authz", tc.wide)}, historytest.Bob(), historytest.Carol())
+			w.land(tc.asleep, frank())
+			w.land(files{"applications/authz.yaml": w.application("authz", narrow)}, historytest.Bob(), historytest.Carol())
 			w.run()
 			asleep := w.holds("authz")
 

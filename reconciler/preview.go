@@ -162,15 +162,17 @@ func (r *Reconciler) previewApplication(ctx context.Context, p *schemas.Preview,
 // liveEffect is what a change gives in a live application, in the terms of the judgement.
 func liveEffect(f *run.Foreseen) judge.LiveEffect {
 	out := judge.LiveEffect{Gained: map[string][]schemas.Name{}, Privileged: f.Privileged, Left: f.ByLive.Left, Holdings: map[schemas.Name][]schemas.Name{}}
-	hold := func(id schemas.Name) {
-		if _, done := out.Holdings[id]; done {
-			return
-		}
-		out.Holdings[id] = nil
+	out.MemberOf = func(id schemas.Name) (held []schemas.Name) {
 		for _, a := range f.ByLive.After.AccessOf(id) {
 			if a.Privilege == schemas.PrivilegeMember {
-				out.Holdings[id] = append(out.Holdings[id], a.Target)
+				held = append(held, a.Target)
 			}
+		}
+		return held
+	}
+	hold := func(id schemas.Name) {
+		if _, done := out.Holdings[id]; !done {
+			out.Holdings[id] = out.MemberOf(id)
 		}
 	}
 	for id, g := range f.ByLive.Of {

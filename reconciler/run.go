@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/run"
 	"github.com/countersign/countersign/schemas"
 )
@@ -78,6 +79,13 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 	}
 	if !o.DryRun {
 		err = errors.Join(err, r.remember(report, readOnly))
+	}
+	// The last use of the index, which cannot be read if another process has written it meanwhile.
+	if saved := b.admitted.Save(ctx); saved != nil && !errors.Is(saved, index.ErrChanged) {
+		err = errors.Join(err, saved)
+	}
+	if waits := b.admitted.Unjudged; waits != nil {
+		err = errors.Join(err, waits)
 	}
 	return clean(r, report), err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,9 +35,11 @@ type world struct {
 	stores         string
 	faults         map[string]*fault
 	replica        reconciler.Replica // nil for none
-	key            *seal.Key          // nil for none
-	public         *seal.Public       // nil for none
-	landed         int
+	// isolate starts the child for rules of the repository's own; nil evaluates them here.
+	isolate func(context.Context) (*exec.Cmd, error)
+	key     *seal.Key    // nil for none
+	public  *seal.Public // nil for none
+	landed  int
 }
 
 func frank() historytest.Person { return historytest.Person{Name: "Frank", Email: "frank@acme.test"} }
@@ -203,7 +206,7 @@ func (w *world) open() *reconciler.Reconciler {
 		w.t.Fatal(err)
 	}
 	now := w.Now
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica,
+	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Connectors: registry, Version: w.version, Now: func() time.Time { return now }, Replica: w.replica, Isolate: w.isolate,
 		LedgerKey: w.key, LedgerPublicKey: w.public})
 	if err != nil {
 		w.t.Fatal(err)
@@ -411,6 +414,8 @@ type fault struct {
 	open, read, readBack error
 	// state changes what was read.
 	state func(*schemas.State)
+	// describe changes how the installation describes itself.
+	describe func(*schemas.Description)
 	// apply fails an operation; what depends on it is blocked.
 	apply func(*schemas.Operation) error
 	// lost carries out that many operations, reports none, and fails as if the connection broke.
@@ -450,6 +455,14 @@ type flakyReader struct {
 	connectors.Reader
 	fault *fault
 	reads int
+}
+
+func (r *flakyReader) Describe(ctx context.Context) (schemas.Description, error) {
+	d, err := r.Reader.Describe(ctx)
+	if err == nil && r.fault.describe != nil {
+		r.fault.describe(&d)
+	}
+	return d, err
 }
 
 func (r *flakyReader) Read(ctx context.Context, sel schemas.Selection) (schemas.State, error) {

@@ -16,10 +16,14 @@ type PolicyInput struct {
 	// Applications are those that the change touches, by name. An engine keeps what it made of each pointer: what
 	// it points to is not changed afterwards.
 	Applications map[string]*PolicyApplication `json:"applications"`
-	// Holdings are, for each identity that gains something, the connections it holds after the change,
-	// in effect, keyed by "application/type/source_name" of the identity. Where no rule of the repository's own asks for
-	// them, they are only those that a set of duties names.
+	// Holdings are, for each person who gains something, the connections that the person holds after the change, in effect,
+	// with all identities in all applications. An identity that nobody is known to own has a key of its own:
+	// "application/type/source_name". Where no rule of the repository's own asks for them, they are only those that a set of
+	// duties names.
 	Holdings map[string][]string `json:"holdings"`
+	// Identities are the identities that gain something, as "application/type/source_name", with the person who owns each;
+	// "" for unknown.
+	Identities map[string]string `json:"identities"`
 	// Affected is how many identities gain or lose effective access. The engine counts them.
 	Affected    int               `json:"affected"`
 	PullRequest PolicyPullRequest `json:"pull_request"`
@@ -31,7 +35,7 @@ type PolicyInput struct {
 
 // ChangedDocument is one document that a change adds, modifies or deletes.
 type ChangedDocument struct {
-	// Action is added, modified or deleted.
+	// Action is added, modified, deleted, or reformatted: the file changed, and what the document says did not.
 	Action string `json:"action"`
 	Path   string `json:"path"`
 	Index  int    `json:"index"`
@@ -62,10 +66,10 @@ type PolicyOperation struct {
 	// PrivilegedWhy names what makes it so.
 	PrivilegedWhy string         `json:"privileged_why,omitempty"`
 	Expires       *time.Time     `json:"expires,omitempty"`
-	Path          string         `json:"path,omitempty"`
+	Path          string         `json:"path"`
 	Index         int            `json:"index"`
 	Line          int            `json:"line"`
-	Field         string         `json:"field,omitempty"`
+	Field         string         `json:"field"`
 	After         map[string]any `json:"after,omitempty"`
 	Gained        []Access       `json:"gained,omitempty"`
 	Lost          []Access       `json:"lost,omitempty"`

@@ -149,3 +149,36 @@ func Overlap(a, b string) bool {
 	a, b = FoldKey(a), FoldKey(b)
 	return a == b || below(a, b) || below(b, a)
 }
+
+// UnreadFile returns a fix for a file that was probably meant to be a control file and is not read as one, or "". Beside
+// control files, folders may hold documentation (*.md, LICENSE) and hidden files.
+func UnreadFile(file string, s *SettingsSpec) string {
+	if _, ok := IsControlFile(file, s); ok {
+		return ""
+	}
+	folders := DefaultFolders()
+	if s != nil {
+		folders = s.Folders.WithDefaults()
+	}
+	base := path.Base(file)
+	if strings.HasPrefix(file, ".") || strings.Contains(file, "/.") || strings.HasSuffix(strings.ToLower(base), ".md") || base == "LICENSE" || base == "CODEOWNERS" {
+		return ""
+	}
+	switch {
+	case below(folders.Policy, file):
+		return "name it *.rego for rules; data belongs in " + folders.Policy + "/data.yaml; move anything else out of the folder"
+	case below(folders.Requests, file), below(folders.Applications, file):
+		lower := strings.ToLower(base)
+		if strings.Contains(lower, ".yaml") || strings.Contains(lower, ".yml") || strings.HasSuffix(lower, ".json") {
+			return "name it *.yaml, or move it out of the folder"
+		}
+	case !strings.Contains(file, "/"):
+		for _, known := range []string{SettingsPath, PeoplePath} {
+			stem := strings.TrimSuffix(known, ".yaml")
+			if rest, ok := strings.CutPrefix(strings.ToLower(base), stem+"."); ok && rest != "" {
+				return "name it " + known + ", or remove it"
+			}
+		}
+	}
+	return ""
+}

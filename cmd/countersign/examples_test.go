@@ -31,12 +31,14 @@ func TestExamples(t *testing.T) {
 			if err := os.CopyFS(filepath.Join(repo, "applications"), os.DirFS(dir)); err != nil {
 				t.Fatal(err)
 			}
-			settings, err := os.ReadFile("../../examples/github/countersign.yaml")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(repo, "countersign.yaml"), settings, 0o600); err != nil {
-				t.Fatal(err)
+			for _, name := range []string{"countersign.yaml", "people.yaml"} {
+				content, err := os.ReadFile("../../examples/github/" + name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(repo, name), content, 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			dir = repo
 		}

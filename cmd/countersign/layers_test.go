@@ -48,15 +48,18 @@ func arrows() map[string][]string {
 		// rest bounds answers, and knows how an answer asks to wait.
 		"reconciler/github": {"reconciler/forge", "reconciler/history", "reconciler/report", "connectors/rest", "schemas", "schemas/strict"},
 		"reconciler/server": {"reconciler", "reconciler/forge", "reconciler/report", "reconciler/run/fulfilment", "schemas"},
+		// A configuration that could judge nothing is refused, in a merge and offline.
+		"reconciler/soundness": {"policy", "reconciler/signoff", "schemas"},
 		// Judging opens no application and runs nothing; running is handed what was judged, and knows neither Git nor policy.
-		// Errors about names suggest the nearest one as errors about fields do: jsonschema has that.
-		"reconciler/judge": {"reconciler/history", "reconciler/index", "reconciler/excerpt", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/ledger", "policy", "connectors",
+		// Errors about names suggest the nearest one as errors about fields do: jsonschema has that. What one person holds in
+		// other applications is asked of the graph.
+		"reconciler/judge": {"reconciler/history", "reconciler/index", "reconciler/excerpt", "reconciler/graph", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/soundness", "reconciler/ledger", "policy", "connectors",
 			"schemas", "schemas/strict", "schemas/jsonschema"},
 		"reconciler/run": {"reconciler/forge", "reconciler/index", "reconciler/plan", "reconciler/graph", "reconciler/hold", "reconciler/ledger", "reconciler/run/fulfilment", "connectors", "connectors/secrets", "schemas"},
 		// Webhooks are posted by the client that connectors to JSON APIs share: it knows when sending again helps and harms nothing.
 		"reconciler/run/fulfilment": {"reconciler/ledger", "reconciler/plan", "reconciler/hold", "reconciler/report", "connectors", "connectors/rest", "schemas"},
 		// A work tree is checked by the same rules as a merge, without anything being admitted.
-		"reconciler/validate": {"reconciler/judge", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "policy", "connectors", "schemas", "schemas/strict"},
+		"reconciler/validate": {"reconciler/judge", "reconciler/plan", "reconciler/hold", "reconciler/signoff", "reconciler/soundness", "policy", "connectors", "schemas", "schemas/strict"},
 		"policy":              {"policy/encode", "schemas", "schemas/jsonschema"},
 		"policy/encode":       {"schemas"},
 		"connectors":          {"schemas"},

@@ -24,13 +24,40 @@ func Model() string { return rbac }
 // Connector is the connector for casbin policy files.
 type Connector struct{}
 
-var _ connectors.Connector = Connector{}
+var (
+	_ connectors.Connector  = Connector{}
+	_ connectors.Configured = Connector{}
+)
 
 // New returns the connector.
 func New() connectors.Connector { return Connector{} }
 
 // Describe describes the connector with the default actions. The config can list others.
 func (Connector) Describe() schemas.Description { return describe(defaultActions()) }
+
+// DescribeConfig describes an application with the actions of its configuration, which are what may be granted.
+func (Connector) DescribeConfig(values map[string]any) (schemas.Description, error) {
+	listed, ok := values["actions"]
+	if !ok {
+		return describe(defaultActions()), nil
+	}
+	bad := func() (schemas.Description, error) {
+		return schemas.Description{}, &connectors.Error{Code: connectors.Invalid, Op: "describe the application", Message: "config.actions is not a list of names: list the actions that may be granted on objects"}
+	}
+	list, ok := listed.([]any)
+	if !ok || len(list) == 0 {
+		return bad()
+	}
+	var actions []string
+	for _, v := range list {
+		s, ok := v.(string)
+		if !ok {
+			return bad()
+		}
+		actions = append(actions, s)
+	}
+	return describe(actions), nil
+}
 
 // settings are spec.config.
 type settings struct {

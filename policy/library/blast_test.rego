@@ -30,3 +30,14 @@ test_170_bounds_are_data if {
 test_170_without_data_needs_two if {
 	count(of(require_signoff, "CS-170")) == 1 with input as base with data.blast_radius as {}
 }
+
+test_170_asks_the_owners_of_each_application if {
+	two := {"warehouse": application, "crm": object.union(application, {"name": "crm", "owners": ["user:erin"]})}
+	asked := {r.from | some r in of(require_signoff, "CS-170")} with input as object.union(reaching(101), {"applications": two})
+	asked == {["team:data"], ["user:erin"]}
+}
+
+test_170_asks_no_one_where_no_one_owns if {
+	v := object.union(reaching(101), {"applications": {"warehouse": object.union(application, {"owners": []})}})
+	of(require_signoff, "CS-170") == [] with input as v
+}

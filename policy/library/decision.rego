@@ -41,7 +41,7 @@ manifest := {
 written := [c |
 	some c in input.change
 	c.request
-	c.action != "deleted"
+	c.action in {"added", "modified"}
 ]
 
 now_ns := time.parse_rfc3339_ns(input.now)

@@ -2,7 +2,7 @@ package countersign.library
 
 apart := [{"name": "four eyes", "connections": ["warehouse/role/sales_reader", "warehouse/role/auditor", "warehouse/role/payer"]}]
 
-holding(list) := object.union(base, {"holdings": {"warehouse/user/alice": list}})
+holding(list) := object.union(base, {"holdings": {"alice": list}})
 
 test_120_without_data_allows if {
 	count(deny) == 0 with input as holding(["warehouse/role/sales_reader", "warehouse/role/auditor"])
@@ -32,4 +32,19 @@ test_120_at_most if {
 	count(deny) == 0 with input as v with data.separation_of_duties as two
 	w := holding(["warehouse/role/sales_reader", "warehouse/role/auditor", "warehouse/role/payer"])
 	codes(deny) == {"CS-120"} with input as w with data.separation_of_duties as two
+}
+
+test_120_over_applications if {
+	two := [{"name": "pay and approve", "connections": ["warehouse/role/payer", "bank/role/approver"]}]
+	[r] := of(deny, "CS-120") with input as holding(["warehouse/role/payer", "bank/role/approver"]) with data.separation_of_duties as two
+	startswith(r.msg, "alice would hold")
+}
+
+test_120_an_identity_of_no_one if {
+	v := object.union(json.remove(base, ["holdings", "identities"]), {
+		"holdings": {"warehouse/user/alice": ["warehouse/role/sales_reader", "warehouse/role/auditor"]},
+		"identities": {"warehouse/user/alice": ""},
+	})
+	[r] := of(deny, "CS-120") with input as v with data.separation_of_duties as apart
+	r.line == 9
 }

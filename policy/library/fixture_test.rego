@@ -30,7 +30,8 @@ application := {
 
 base := {
 	"apiVersion": "countersign.dev/v1", "phase": "merge", "change": [document], "control_files": [], "plan": [operation], "affected": 1,
-	"applications": {"warehouse": application}, "holdings": {"warehouse/user/alice": ["warehouse/role/sales_reader"]},
+	"applications": {"warehouse": application}, "holdings": {"alice": ["warehouse/role/sales_reader"]},
+	"identities": {"warehouse/user/alice": "alice"},
 	"pull_request": {"number": 1, "title": "", "contributors": ["dave@acme.test"], "beneficiaries": ["alice@acme.test"], "base": "", "head": ""},
 	"signoffs": [], "settings": {"owners": ["user:carol@acme.test"], "tickets": ""}, "now": "2026-11-23T09:00:00Z",
 }

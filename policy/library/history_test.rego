@@ -35,3 +35,8 @@ test_190_nothing_denies if {
 test_190_policy_is_something if {
 	count(deny) == 0 with input as object.union(base, {"change": [], "plan": [], "control_files": ["policy/a.rego"]})
 }
+
+test_130_one_member_denies if {
+	[r] := of(deny, "CS-130") with input as with_operation({"kind": "delete", "members": 1})
+	endswith(r.msg, "still has members: 1")
+}

@@ -8,7 +8,7 @@ package countersign.lib
 # The requests that this change adds or modifies, in the form of input.change.
 requests := [c |
 	some c in input.change
-	c.action != "deleted"
+	c.action in {"added", "modified"}
 	c.request
 ]
 

@@ -3,7 +3,7 @@ package countersign.library
 # The documents of this change that must give a reason: requests, and those that control a run.
 stated := [c |
 	some c in input.change
-	c.action != "deleted"
+	c.action in {"added", "modified"}
 	not c.kind in {"Application", "Settings", "People"}
 ]
 

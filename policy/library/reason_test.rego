@@ -30,7 +30,9 @@ test_160_documents_that_control_a_run_need_one if {
 }
 
 test_160_configuration_needs_none if {
-	count(deny) == 0 with input as object.union(base, {"change": [settings_document], "plan": []})
+	every c in [settings_document, application_document(true), object.union(settings_document, {"kind": "People", "path": "people.yaml"})] {
+		count(deny) == 0 with input as object.union(base, {"change": [c], "plan": []})
+	}
 }
 
 ticketed(fields) := object.union(with_document({"metadata": fields}), {"settings": {"tickets": "DATA-[0-9]+|OPS-1"}})

@@ -39,10 +39,11 @@ test_102_settings_need_their_owners if {
 }
 
 test_102_documents_that_steer_a_run_need_owners_of_the_settings if {
-	some kind in ["Admission", "BudgetOverride", "Acknowledgement"]
-	c := object.union(json.remove(document, ["request"]), {"kind": kind})
-	some r in require_signoff with input as object.union(base, {"change": [c]})
-	r.from == ["user:carol@acme.test"]
+	every kind in ["Admission", "BudgetOverride", "Acknowledgement"] {
+		c := object.union(json.remove(document, ["request"]), {"kind": kind})
+		counts := [r.count | some r in require_signoff; r.from == ["user:carol@acme.test"]] with input as object.union(base, {"change": [c]})
+		counts == [1]
+	}
 }
 
 test_102_policy_needs_owners_of_the_settings if {
@@ -73,4 +74,29 @@ test_103_mixed_documents_deny if {
 test_103_mixed_policy_denies if {
 	[r] := of(deny, "CS-103") with input as object.union(base, {"control_files": ["policy/a.rego"]})
 	r.path == "policy/a.rego"
+}
+
+test_102_counts_one_of_each if {
+	every v in [
+		object.union(base, {"change": [settings_document], "plan": []}),
+		object.union(base, {"change": [], "plan": [], "control_files": ["policy/a.rego"]}),
+		base,
+	] {
+		{r.count | some r in require_signoff} == {1} with input as v
+	}
+}
+
+test_103_each_kind_of_configuration_denies if {
+	every c in [settings_document, application_document(true), object.union(settings_document, {"kind": "People", "path": "people.yaml"})] {
+		[r] := of(deny, "CS-103") with input as object.union(base, {"change": [document, c]})
+		r.path == c.path
+	}
+}
+
+test_102_reformatting_takes_one_owner if {
+	v := object.union(with_document({"action": "reformatted", "merged": true, "metadata": {"name": "x"}}), {"plan": []})
+	codes(deny) == set() with input as v
+	[r] := [r | some r in require_signoff] with input as v
+	r.from == ["team:data"]
+	r.count == 1
 }

@@ -23,6 +23,8 @@ type Head struct {
 	Anchor string `json:"anchor"`
 	// Instant is the latest commit time so far, which no later judgement goes behind (Unix seconds).
 	Instant int64 `json:"instant"`
+	// Recorded is the number of commits, from the first on, whose verdicts are known to be in the ledger.
+	Recorded int `json:"recorded,omitempty"`
 }
 
 // Index is the order index in its file. Close it.
@@ -32,7 +34,14 @@ type Index struct {
 	// Verdicts are the records of commits judged since the index was opened, in order.
 	Verdicts []schemas.AdmissionRecord
 	loaded   Head
+	held     bool
 }
+
+// Hold keeps everything from now on in memory: the next process begins again where the file ends.
+func (x *Index) Hold() { x.held = true }
+
+// Held reports whether Hold was called.
+func (x *Index) Held() bool { return x.held }
 
 // ErrChanged means that another process has written the file since it was opened. Open it again: what the
 // other has judged need not be judged twice.
@@ -154,7 +163,7 @@ func (x *Index) EachVerdict(ctx context.Context, from int, fn func(schemas.Admis
 // Save writes what is new. It is ErrChanged when another process has written the file since it was read;
 // then nothing is written.
 func (x *Index) Save(ctx context.Context) error {
-	if x.store == nil || (x.Head == x.loaded && len(x.dirtyFiles) == 0 && len(x.dirtyConns) == 0 && !x.store.wipe) {
+	if x.store == nil || x.held || (x.Head == x.loaded && len(x.dirtyFiles) == 0 && len(x.dirtyConns) == 0 && !x.store.wipe) {
 		return nil
 	}
 	if err := x.store.save(ctx, x); err != nil {

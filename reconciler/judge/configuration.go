@@ -266,21 +266,55 @@ func (j *Judge) checkTrust(ctx context.Context, e *Examination) error {
 	c := j.config
 	c.Forge = func(context.Context, schemas.SettingsSpec) (signoff.Forge, error) { return unasked{}, nil }
 	sub := New(c)
-	if _, err := sub.readTrust(ctx, probe); err != nil {
-		at := schemas.Position{}
-		for _, f := range e.files {
-			if f.class != schemas.ClassRequest {
-				at.Path = f.path
-			}
+	sub.strict = !e.settled
+	t, err := sub.readTrust(ctx, probe)
+	if err == nil && !e.settled {
+		var list schemas.ErrorList
+		if list, err = sub.check(ctx, t); err == nil && len(list) > 0 {
+			// The change is to blame for what it brings, not for what was so before.
+			var before schemas.ErrorList
+			before, err = j.check(ctx, e.trust)
+			list = slices.DeleteFunc(list, func(x schemas.Error) bool {
+				return slices.ContainsFunc(before, func(b schemas.Error) bool { return b.Field == x.Field && b.Msg == x.Msg })
+			})
 		}
-		finding := schemas.Finding{Code: "configuration", Severity: schemas.SeverityError, Message: err.Error(), Position: at, Document: schemas.DocumentID{Path: at.Path}}
-		var compile *policy.CompileError
-		if errors.As(err, &compile) {
-			finding.Code = "policy"
+		if err == nil {
+			err = list.Err()
 		}
-		e.Errors = append(e.Errors, finding)
+	}
+	if ctx.Err() != nil {
+		return errors.Join(ctx.Err(), sub.Close())
+	}
+	if err != nil {
+		e.configurationErrors(err)
 	}
 	return sub.Close()
+}
+
+// configurationErrors adds the faults of the configuration after the change, each at its place.
+func (e *Examination) configurationErrors(err error) {
+	at := schemas.Position{}
+	for _, f := range e.files {
+		if f.class != schemas.ClassRequest {
+			at.Path = f.path
+		}
+	}
+	code := "configuration"
+	var compile *policy.CompileError
+	if errors.As(err, &compile) {
+		code = "policy"
+	}
+	var list schemas.ErrorList
+	if !errors.As(err, &list) || len(list) == 0 {
+		e.Errors = append(e.Errors, schemas.Finding{Code: code, Severity: schemas.SeverityError, Message: err.Error(), Position: at, Document: schemas.DocumentID{Path: at.Path}})
+		return
+	}
+	for _, x := range list {
+		if x.Path == "" {
+			x.Position = at
+		}
+		e.Errors = append(e.Errors, FindingOf(x, code))
+	}
 }
 
 // unasked is a forge that is never contacted.

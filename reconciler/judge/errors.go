@@ -3,6 +3,8 @@ package judge
 import (
 	"errors"
 	"fmt"
+
+	"github.com/countersign/countersign/policy"
 )
 
 // ErrNoAnchor is returned for a branch without countersign.yaml, where nothing is trusted yet.
@@ -31,6 +33,27 @@ func (e *RewrittenError) Error() string {
 	}
 	return fmt.Sprintf("the branch was rewritten: %s was admitted last and is not on the first-parent line of %s; nothing is done until an Acknowledgement "+
 		"with rewritten_from: %s is admitted (the settings owners sign it off), or the branch is restored", short(e.Last), short(e.Tip), e.Last)
+}
+
+// UnjudgedError is returned beside a result when commits could not be judged because of a passing fault of the policy's
+// evaluation. They take no effect and get no verdict, and the next run judges them; the commits after them were judged.
+type UnjudgedError struct {
+	// Commit is the first of them.
+	Commit string
+	Err    error
+}
+
+// Error names the commit and the fault.
+func (e *UnjudgedError) Error() string {
+	return fmt.Sprintf("commit %s is not judged yet, and takes no effect until a later run has judged it: %v", short(e.Commit), e.Err)
+}
+
+// Unwrap returns the fault.
+func (e *UnjudgedError) Unwrap() error { return e.Err }
+
+// passing reports whether an error of the policy's evaluation may go away by itself.
+func passing(err error) bool {
+	return errors.Is(err, policy.ErrTimeout) || errors.Is(err, policy.ErrChild) || errors.Is(err, policy.ErrClosed)
 }
 
 func short(hash string) string { return hash[:min(len(hash), 8)] }

@@ -66,3 +66,16 @@ func (h holdings) of(application string) (asked []schemas.Name, all bool) {
 
 // none reports whether rules ask about no connection at all.
 func (h holdings) none() bool { return !h.all && len(h.named) == 0 }
+
+// about reports whether rules ask about any connection of an application.
+func (h holdings) about(application string) bool {
+	if h.all {
+		return true
+	}
+	for c := range h.named {
+		if strings.HasPrefix(c, application+"/") {
+			return true
+		}
+	}
+	return false
+}

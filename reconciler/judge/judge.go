@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/connectors"
@@ -44,12 +45,20 @@ type Config struct {
 
 // Judge judges changes. It is not safe for concurrent use. The caller must Close it.
 type Judge struct {
-	config  Config
-	cache   trustCache
-	checker *strict.Checker
-	tags    tagCache
-	// described are the connectors' static descriptions.
-	described map[string]schemas.Description
+	config     Config
+	cache      trustCache
+	checker    *strict.Checker
+	tags       tagCache
+	describing sync.Mutex // guards what follows
+	// described are the connectors' static descriptions, configured those of applications where they depend on the
+	// configuration.
+	described  map[string]schemas.Description
+	configured map[*schemas.Application]schemas.Description
+
+	// unjudged is the first commit of the last walk that could not be judged.
+	unjudged *UnjudgedError
+	// strict refuses rules that an older version would have taken.
+	strict bool
 	// anchored are the settings of the anchor.
 	anchored struct {
 		commit   string
@@ -59,7 +68,7 @@ type Judge struct {
 
 // New returns a Judge. It opens nothing yet.
 func New(c Config) *Judge {
-	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]schemas.Description{}}
+	return &Judge{config: c, checker: strict.NewChecker(), described: map[string]schemas.Description{}, configured: map[*schemas.Application]schemas.Description{}}
 }
 
 // Refresh drops cached answers of the forge, so that teams are read once for each pass.
@@ -81,11 +90,14 @@ func (j *Judge) now() time.Time { return j.config.Now().UTC().Truncate(time.Micr
 type Admitted struct {
 	*index.Index
 	Trust *Trust
+	// Unjudged is set if a passing fault kept commits from being judged.
+	Unjudged *UnjudgedError
 }
 
 // Admit judges all commits up to a commit of the branch that are not judged yet, and returns the admitted state there.
 // Verdicts are taken from the ledger where it has them; new ones are not recorded (RecordVerdicts does that).
 func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitted, error) {
+	j.unjudged = nil
 	x, err := j.openIndex(ctx, l, to)
 	if err != nil {
 		return nil, err
@@ -94,7 +106,7 @@ func (j *Judge) Admit(ctx context.Context, l *ledger.Ledger, to string) (*Admitt
 	if err != nil {
 		return nil, errors.Join(err, x.Close())
 	}
-	return &Admitted{Index: x, Trust: t}, nil
+	return &Admitted{Index: x, Trust: t, Unjudged: j.unjudged}, nil
 }
 
 // openIndex opens the index and brings it to the commit, judging commits that are not judged yet.

@@ -23,6 +23,8 @@ type LiveEffect struct {
 	Left       map[string][]schemas.Name
 	// Holdings are the connections that identities which gain something are in, by identity.
 	Holdings map[schemas.Name][]schemas.Name
+	// MemberOf returns the connections that any identity is in after the change.
+	MemberOf func(identity schemas.Name) []schemas.Name
 }
 
 // Operations are those of the change in an application, without regard to live state.

@@ -2,6 +2,7 @@ package judge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -367,11 +368,33 @@ func (w *waiting) write(to *index.Layer, admitted bool) {
 	}
 }
 
+// wait leaves a merge without a verdict. The index is saved up to the merge before it, so that the next run judges it.
+func (a *lookahead) wait(ctx context.Context, w *waiting, err *UnjudgedError) error {
+	if !a.index.Held() {
+		if err := a.index.Save(ctx); err != nil {
+			return err
+		}
+		a.index.Hold()
+	}
+	if a.judge.unjudged == nil {
+		a.judge.unjudged = err
+	}
+	a.judge.config.Logger.Error("could not evaluate policy; the change waits", "commit", w.commit.Hash, "error", err.Err)
+	w.record.Reasons = []string{err.Error()}
+	return nil
+}
+
 // settle waits for the verdict on the oldest merge and writes it to the index.
 func (a *lookahead) settle(ctx context.Context) error {
 	w := a.waiting[0]
 	<-w.verdict
-	if w.err != nil {
+	var unjudged *UnjudgedError
+	switch {
+	case errors.As(w.err, &unjudged):
+		if err := a.wait(ctx, w, unjudged); err != nil {
+			return err
+		}
+	case w.err != nil:
 		return fmt.Errorf("commit %s: %w", short(w.commit.Hash), w.err)
 	}
 	a.waiting = a.waiting[1:]
@@ -386,7 +409,9 @@ func (a *lookahead) settle(ctx context.Context) error {
 	admitted := true
 	if len(w.examination.files) > 0 {
 		admitted = w.admitted()
-		a.index.Verdicts = append(a.index.Verdicts, *w.record)
+		if w.err == nil {
+			a.index.Verdicts = append(a.index.Verdicts, *w.record)
+		}
 	}
 	w.write(a.index.Layer, admitted)
 	if w.takesEffect(admitted) {

@@ -48,11 +48,11 @@ func (e *Examination) beneficiaries() (people, unknown []string) {
 }
 
 // input returns the policy input for the change.
-func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, live Live, now time.Time) schemas.PolicyInput {
+func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evidence, signoffs []schemas.PolicySignoff, people []string, holders *holders, live Live, now time.Time) schemas.PolicyInput {
 	in := schemas.PolicyInput{
 		APIVersion: schemas.APIVersion, Phase: phase, Now: now,
 		Change: []schemas.ChangedDocument{}, ControlFiles: []string{}, Plan: []schemas.PolicyOperation{},
-		Applications: map[string]*schemas.PolicyApplication{}, Holdings: map[string][]string{},
+		Applications: map[string]*schemas.PolicyApplication{}, Holdings: holders.holdings, Identities: holders.of,
 		Signoffs: signoffs,
 		Settings: schemas.PolicySettings{Owners: e.trust.Settings.Spec.Owners, Tickets: e.trust.Settings.Spec.Tickets},
 		PullRequest: schemas.PolicyPullRequest{Number: ev.PullRequest, Title: ev.Title, Contributors: orEmpty(ev.Authors),
@@ -74,6 +74,7 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 			in.ControlFiles = append(in.ControlFiles, f.path)
 			continue
 		}
+		formatted := f.formatted()
 		for i := range max(len(f.old), len(f.new)) {
 			c := schemas.ChangedDocument{Path: f.path, Index: i, Merged: i < len(f.old)}
 			var was, is schemas.Content
@@ -83,11 +84,14 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 			}
 			if i < len(f.new) {
 				is = f.new[i].Value
-				if was != nil && reflect.DeepEqual(was, is) {
+				if was != nil && !formatted && sameContent(&f.old[i], &f.new[i]) {
 					continue
 				}
 				c.Action, c.Line, c.Kind, c.Metadata = "added", f.new[i].Position.Line, f.new[i].Kind, f.new[i].Metadata
-				if was != nil {
+				switch {
+				case formatted:
+					c.Action = "reformatted"
+				case was != nil:
 					c.Action = "modified"
 				}
 			}
@@ -128,37 +132,22 @@ func (e *Examination) input(phase, baseCommit, headCommit string, ev schemas.Evi
 		for i := range ch.Operations {
 			in.Plan = append(in.Plan, e.policyOperation(app, &ch.Operations[i], live[app]))
 		}
-		hold := func(id schemas.Name, held []schemas.Name) {
-			list := in.Holdings[app+"/"+id.String()]
-			for _, n := range held {
-				if c := app + "/" + n.String(); e.trust.holdings.asked(c) {
-					list = append(list, c)
-				}
-			}
-			slices.Sort(list)
-			in.Holdings[app+"/"+id.String()] = orEmpty(slices.Compact(list))
-		}
-		for id, held := range live[app].Holdings {
-			hold(id, held)
-		}
-		done := map[schemas.Name]bool{}
-		for _, a := range ch.Gained {
-			if done[a.Identity] {
-				continue
-			}
-			done[a.Identity] = true
-			var held []schemas.Name
-			if !e.trust.holdings.none() {
-				for _, x := range ch.After.AccessOf(a.Identity) {
-					if x.Privilege == schemas.PrivilegeMember {
-						held = append(held, x.Target)
-					}
-				}
-			}
-			hold(a.Identity, held)
-		}
 	}
 	return in
+}
+
+// sameContent reports whether two versions of a document are equal.
+func sameContent(a, b *schemas.Document) bool {
+	return a.Kind == b.Kind && a.Metadata == b.Metadata && reflect.DeepEqual(a.Value, b.Value)
+}
+
+// formatted reports whether a file was changed without changing any document of it: comments, quoting, line ends, empty
+// documents.
+func (f *file) formatted() bool {
+	if f.before == "" || f.after == "" || len(f.new) == 0 {
+		return false
+	}
+	return slices.EqualFunc(f.old, f.new, func(a, b schemas.Document) bool { return sameContent(&a, &b) })
 }
 
 func orEmpty(l []string) []string {

@@ -71,6 +71,9 @@ func (j *Judge) JudgeProposal(ctx context.Context, e *Examination, base, head st
 		return nil, err
 	}
 	judgement, err := j.judge(ctx, e, "preview", base, head, ev, live, now)
+	if passing(err) {
+		return nil, err
+	}
 	if err != nil {
 		return &Judgement{PolicyError: err}, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"github.com/countersign/countersign/policy"
 	"github.com/countersign/countersign/reconciler/index"
 	"github.com/countersign/countersign/reconciler/signoff"
+	"github.com/countersign/countersign/reconciler/soundness"
 	"github.com/countersign/countersign/schemas"
 	"github.com/countersign/countersign/schemas/strict"
 )
@@ -31,6 +33,9 @@ type Trust struct {
 	forge        signoff.Forge
 	engine       *policy.Engine
 	holdings     holdings
+	data         map[string]any
+	dataPath     string
+	dataContent  []byte
 }
 
 // trustCache keeps the last Trust, because most consecutive changes are judged by the same one.
@@ -86,6 +91,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 			if data, err = policy.ParseData(f.Path, content); err != nil {
 				return nil, err
 			}
+			t.dataPath, t.dataContent = f.Path, content
 			continue
 		case schemas.ClassSigners:
 			signers = content
@@ -113,13 +119,31 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	if err := t.directoryOf(ctx, modules, data); err != nil {
 		return nil, err
 	}
-	t.holdings = holdingsOf(modules, data)
-	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Isolate: j.config.Isolate, Logger: j.config.Logger}); err != nil {
+	t.holdings, t.data = holdingsOf(modules, data), data
+	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Admitted: !j.strict, Isolate: j.config.Isolate, Logger: j.config.Logger}); err != nil {
+		var compile *policy.CompileError
+		if errors.As(err, &compile) {
+			compile.Errors = policy.Locate(compile.Errors, t.dataPath, t.dataContent)
+		}
 		return nil, fmt.Errorf("policy: %w", err)
 	}
 	err = j.cache.close()
 	j.cache.last = t
 	return t, err
+}
+
+// check returns what keeps the configuration from judging changes. A passing fault of the rules' evaluation is none.
+func (j *Judge) check(ctx context.Context, t *Trust) (schemas.ErrorList, error) {
+	c := soundness.Configuration{Settings: &t.Settings.Spec, People: t.people, Directory: t.Directory, Applications: t.Applications,
+		Types: func(name string) ([]string, bool) {
+			desc, err := j.Describe(t.Applications[name])
+			return connectionTypes(desc), err == nil
+		}, Engine: t.engine, Data: t.data, DataPath: t.dataPath, DataContent: t.dataContent}
+	list, err := c.Check(ctx)
+	if passing(err) {
+		err = nil
+	}
+	return list, err
 }
 
 // team matches the name of a team in policies, settings and applications.
@@ -189,26 +213,39 @@ func (j *Judge) forge(ctx context.Context, t *Trust, signers []byte) (signoff.Fo
 	return j.config.Forge(ctx, s)
 }
 
-// Describe returns the static description of an application's connector.
+// Describe returns the description of an application by its connector and configuration, without opening it. It is safe
+// for concurrent use.
 func (j *Judge) Describe(app *schemas.Application) (schemas.Description, error) {
+	j.describing.Lock()
+	defer j.describing.Unlock()
 	if d, ok := j.described[app.Spec.Connector]; ok {
 		return d, nil
 	}
+	if d, ok := j.configured[app]; ok {
+		return d, nil
+	}
 	c, err := j.config.Connectors.Find(app.Spec.Connector)
-	if own, is := c.(connectors.Configured); err == nil && is {
+	if err != nil {
+		return schemas.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
+	}
+	if own, is := c.(connectors.Configured); is {
 		d, err := own.DescribeConfig(app.Spec.Config)
 		if err != nil {
 			return d, fmt.Errorf("application %s: %w", app.Name, err)
 		}
+		if len(j.configured) >= maxConfigured {
+			clear(j.configured)
+		}
+		j.configured[app] = d
 		return d, nil
-	}
-	if err != nil {
-		return schemas.Description{}, fmt.Errorf("application %s: %w", app.Name, err)
 	}
 	d := c.Describe()
 	j.described[app.Spec.Connector] = d
 	return d, nil
 }
+
+// maxConfigured limits the descriptions of applications that are kept.
+const maxConfigured = 1024
 
 // Names returns the names of the applications, sorted.
 func (t *Trust) Names() []string {

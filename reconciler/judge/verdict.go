@@ -30,7 +30,16 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 	ev.ContentDigest = e.Digest
 	ev.Beneficiaries = people
 	signoffs := signoff.Independent(ev, e.trust.Directory, people)
-	decision, err := e.trust.engine.Evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, live, now))
+	holders, err := j.holders(ctx, e, live, now)
+	if err != nil {
+		return nil, err
+	}
+	evaluate := e.trust.engine.Evaluate
+	if e.onlyPolicy() {
+		// No rule of the repository decides about the rules of the repository, or a bad one could never be taken back.
+		evaluate = e.trust.engine.EvaluateLibrary
+	}
+	decision, err := evaluate(ctx, e.input(phase, baseCommit, headCommit, ev, signoffs, people, holders, live, now))
 	if err != nil {
 		return nil, fmt.Errorf("could not evaluate policy, which denies the change: %w", err)
 	}
@@ -43,6 +52,11 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 		v.Reasons = append(v.Reasons, strings.TrimSpace(fmt.Sprintf("%s denies: %s %s", d.Code, d.Msg, at(d))))
 	}
 	return &Judgement{Verdict: v, Decision: &decision}, nil
+}
+
+// onlyPolicy reports whether the change is about files of the policy folder and nothing else.
+func (e *Examination) onlyPolicy() bool {
+	return len(e.files) > 0 && !slices.ContainsFunc(e.files, func(f *file) bool { return f.class != schemas.ClassPolicy })
 }
 
 // owners returns the owners, in the base, of the applications that the change touches.
@@ -118,6 +132,9 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	if passing(err) {
+		return &UnjudgedError{Commit: c.Hash, Err: err}
+	}
 	if err != nil {
 		// Fail closed: a change that policy could not judge is not admitted.
 		j.config.Logger.Error("could not evaluate policy", "commit", c.Hash, "error", err)
@@ -134,6 +151,10 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 	judgement.Verdict.Evidence.Persons = persons(&judgement.Verdict.Evidence, e.trust.Directory)
 	record.Evidence, record.Decision, record.Unmet = &judgement.Verdict.Evidence, judgement.Decision, judgement.Verdict.Unmet
 	record.Reasons = judgement.Verdict.Reasons
+	for _, reason := range e.invalid() {
+		judgement.Verdict.Admitted = false
+		record.Reasons = append(record.Reasons, reason)
+	}
 	if record.PlanDigest, err = e.planDigest(); err != nil {
 		return err
 	}
@@ -141,6 +162,18 @@ func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record
 		record.Verdict = VerdictAdmitted
 	}
 	return nil
+}
+
+// invalid explains why the preview calls the change's own documents invalid. Such a change is not admitted, with any
+// sign-off: policy has not seen its operations. A duplicate of a request that was merged meanwhile does no harm.
+func (e *Examination) invalid() []string {
+	var out []string
+	for _, f := range e.Findings {
+		if f.Severity == schemas.SeverityError && f.Code != plan.CodeTwice && e.fileOf(f.Document.Path) != nil {
+			out = append(out, findingsError([]schemas.Finding{f}).Error())
+		}
+	}
+	return out
 }
 
 // persons lists the people behind names in the evidence that are not a person's first, sorted.
@@ -210,7 +243,8 @@ func (j *Judge) RecordVerdicts(ctx context.Context, x *index.Index, l *ledger.Le
 		if seen, _, err := x.Verdict(ctx, last.Commit); err != nil {
 			return nil, err
 		} else if seen.Commit == last.Commit {
-			from = seen.Sequence + 1
+			// A commit whose judgement had to wait may be older than the last one on record.
+			from = min(seen.Sequence+1, x.Head.Recorded)
 		}
 	}
 	var fresh []schemas.AdmissionRecord
@@ -242,6 +276,9 @@ func (j *Judge) RecordVerdicts(ctx context.Context, x *index.Index, l *ledger.Le
 	}
 	if err != nil {
 		return nil, fmt.Errorf("record the verdicts: %w", err)
+	}
+	if record && !x.Held() {
+		x.Head.Recorded = x.Head.Sequence + 1
 	}
 	return fresh, nil
 }

@@ -283,7 +283,7 @@ func (x *folding) twice(present []event) {
 				continue
 			}
 			if o.version.Blob == e.version.Blob && o.doc.Place.Index == e.doc.Place.Index && o.doc.Place.Path != e.doc.Place.Path {
-				x.find(e, "twice", "is the same document as "+o.doc.Place.Path, "remove one of them")
+				x.find(e, CodeTwice, "is the same document as "+o.doc.Place.Path, "remove one of them")
 				break
 			}
 			if revokesGranted(o.request(), e.request()) {

@@ -10,3 +10,6 @@ func Assigns(kind schemas.Kind) bool { return schemas.ByRequestKind(kind, false,
 
 // Ends reports whether requests of the kind end the life of their connection.
 func Ends(kind schemas.Kind) bool { return schemas.ByRequestKind(kind, false, false, true) }
+
+// CodeTwice is the code of the finding about a document that another file has too.
+const CodeTwice = "twice"

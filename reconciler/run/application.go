@@ -25,6 +25,7 @@ type application struct {
 	documents  []*plan.Document
 	live       *liveApplication
 	input      plan.Input
+	judged     *judged
 	result     plan.Result
 	outcome    *schemas.ApplicationOutcome
 	next       time.Time // when a start or an expiry changes the desired state
@@ -60,7 +61,7 @@ func (a *application) close() {
 	if a.unlock != nil {
 		a.err = errors.Join(a.err, a.unlock())
 	}
-	a.live, a.input, a.result, a.documents, a.remembered, a.fulfilments = nil, plan.Input{}, plan.Result{}, nil, nil, nil
+	a.live, a.input, a.result, a.documents, a.remembered, a.fulfilments, a.judged = nil, plan.Input{}, plan.Result{}, nil, nil, nil, nil
 }
 
 // prepare reads the application and plans the operations that take it to the desired state.
@@ -76,6 +77,9 @@ func (a *application) prepare(ctx context.Context) (err error) {
 	}
 	now := a.now()
 	desired := plan.Fold(a.documents, a.live.description, now)
+	if err := a.readJudged(); err != nil {
+		return err
+	}
 	a.documents, a.next = nil, desired.Next
 	if a.remembered, err = Baseline(ctx, a.base.Ledger, a.app.Name); err != nil {
 		return err
@@ -127,6 +131,7 @@ func (a *application) holdBack(ctx context.Context) error {
 	a.lookAgain = a.fulfilments.LookAgain
 	counts := hold.Operations(&a.outcome.Plan, rules)
 	again.hold(&a.outcome.Plan)
+	a.holdUnjudged()
 	if err := a.holdUnsigned(ctx); err != nil {
 		return err
 	}

@@ -237,6 +237,9 @@ func (a *application) uncovered(o *schemas.Operation, verdict *schemas.Admission
 	g := found.Of[o.ID]
 	u.people, u.unknown = peopleOf(a.base.People, a.app.Name, g.Identities)
 	u.privileged = privilegedRights(a.app, a.live.description, g.Rights)
+	if a.becamePrivileged(o) {
+		u.privileged = append(u.privileged, o.Privilege+" "+o.Connection.String())
+	}
 	for _, m := range found.Left[o.ID] {
 		u.left = append(u.left, m.String())
 	}

@@ -14,9 +14,10 @@ import (
 type Directory struct {
 	canonical  map[string]string // login or address, in lower case → person
 	aliases    map[string][]string
-	teams      map[string][]string // person → teams
-	members    map[string][]string // team → people
-	identities map[identity]string // → person
+	teams      map[string][]string            // person → teams
+	members    map[string][]string            // team → people
+	identities map[identity]string            // → person
+	owned      map[string]map[string][]string // person → application → names
 }
 
 type identity struct{ application, name string }
@@ -25,7 +26,7 @@ type identity struct{ application, name string }
 // and so is a duplicate person.
 func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 	d := &Directory{canonical: map[string]string{}, aliases: map[string][]string{}, teams: map[string][]string{},
-		members: map[string][]string{}, identities: map[identity]string{}}
+		members: map[string][]string{}, identities: map[identity]string{}, owned: map[string]map[string][]string{}}
 	owner := map[string]int{}
 	for i, p := range spec.People {
 		names := slices.Clone(p.Emails)
@@ -57,6 +58,12 @@ func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 				if other, ok := d.identities[k]; ok && other != id {
 					return nil, fmt.Errorf("identity %s of %s is claimed by two people, %s and %s", name, app, other, id)
 				}
+				if _, done := d.identities[k]; !done {
+					if d.owned[id] == nil {
+						d.owned[id] = map[string][]string{}
+					}
+					d.owned[id][app] = append(d.owned[id][app], name)
+				}
 				d.identities[k] = id
 			}
 		}
@@ -74,6 +81,11 @@ func NewDirectory(spec schemas.PeopleSpec) (*Directory, error) {
 			d.members[team] = append(d.members[team], id)
 		}
 		slices.Sort(d.members[team])
+	}
+	for _, apps := range d.owned {
+		for _, names := range apps {
+			slices.Sort(names)
+		}
 	}
 	return d, nil
 }
@@ -115,6 +127,11 @@ func (d *Directory) Capacities(name string) []string {
 func (d *Directory) Identity(application, name string) (person string, ok bool) {
 	person, ok = d.identities[identity{application, name}]
 	return person, ok
+}
+
+// IdentitiesOf returns the names of a person's identities by application, each list sorted.
+func (d *Directory) IdentitiesOf(person string) map[string][]string {
+	return d.owned[d.Canonical(person)]
 }
 
 // Eligible returns the people that a principal includes, sorted; nil for an empty or unknown team.

@@ -2,6 +2,7 @@ package validate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -52,6 +53,8 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 	unread := false // an application's file could not be decoded, so its name is unknown
 	modules := map[string][]byte{}
 	var data map[string]any
+	var dataPath string
+	var dataContent []byte
 	keep := judge.ControlFiles{Settings: settings}
 	err = fs.WalkDir(root.FS(), ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -70,6 +73,9 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 		if !ok {
 			if d.Type()&fs.ModeSymlink != 0 && keep.File(p) {
 				refuse(p, "is a symbolic link in place of control files", "use regular files in regular folders")
+			}
+			if fix := schemas.UnreadFile(p, settings); fix != "" {
+				refuse(p, "is not read, so it does nothing", fix)
 			}
 			return nil
 		}
@@ -103,7 +109,15 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 				modules[p] = content
 				return nil
 			}
-			if data, err = policy.ParseData(p, content); err != nil {
+			if dataPath != "" {
+				refuse(p, "duplicate data file in the policy folder", "keep one of it and "+dataPath)
+				return nil
+			}
+			dataPath, dataContent = p, content
+			var list schemas.ErrorList
+			if data, err = policy.ParseData(p, content); errors.As(err, &list) {
+				fail(list)
+			} else if err != nil {
 				refuse(p, err.Error(), "")
 			}
 			return nil
@@ -122,11 +136,12 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 		return nil, fmt.Errorf("read the control files: %w", err)
 	}
 	checkTogether(all, unread, registry, fail, refuse)
-	if engine, err := policy.New(policy.Config{Modules: modules, Data: data}); err != nil {
-		refuse(settings.Folders.Policy, err.Error(), "")
-	} else if err := engine.Close(); err != nil {
-		return nil, err
+	rules := &rules{modules: modules, data: data, dataPath: dataPath, dataContent: dataContent, settings: settings, documents: all, registry: registry}
+	list, err := rules.check(ctx)
+	if err != nil {
+		refuse(settings.Folders.WithDefaults().Policy, err.Error(), "")
 	}
+	fail(list)
 	slices.SortStableFunc(report.Errors, func(a, b schemas.Finding) int {
 		if c := strings.Compare(a.Position.Path, b.Position.Path); c != 0 {
 			return c
@@ -170,6 +185,7 @@ func checkTogether(all []schemas.Document, unread bool, registry connectors.Regi
 					}
 				}
 				fail(judge.TypeErrors(d, &v.Spec, desc))
+				fail(oneOwner(d, v, all, desc))
 				apps[v.Name], lacks[v.Name] = desc, hold.Unprovisionable(v, forge, desc)
 				fail(hold.ProvisioningErrors(d, v.Spec.Provisioning, lacks[v.Name]))
 			},

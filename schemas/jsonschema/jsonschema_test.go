@@ -56,7 +56,7 @@ func TestOutputsAreValid(t *testing.T) {
 		}}},
 		"decision": schemas.Decision{APIVersion: schemas.APIVersion, Denials: []schemas.RuleResult{}, Warnings: []schemas.RuleResult{}, Required: []schemas.Requirement{{From: []string{"user:a"}}}},
 		"policy-input": schemas.PolicyInput{APIVersion: schemas.APIVersion, Change: []schemas.ChangedDocument{{Request: &schemas.Request{Kind: schemas.KindConnectionCreation, Payload: map[string]any{"a": nil}}}}, ControlFiles: []string{}, Plan: []schemas.PolicyOperation{},
-			Applications: map[string]*schemas.PolicyApplication{}, Holdings: map[string][]string{}, Signoffs: []schemas.PolicySignoff{}, Now: now,
+			Applications: map[string]*schemas.PolicyApplication{}, Holdings: map[string][]string{}, Identities: map[string]string{}, Signoffs: []schemas.PolicySignoff{}, Now: now,
 			PullRequest: schemas.PolicyPullRequest{Contributors: []string{}, Beneficiaries: []string{}}, Settings: schemas.PolicySettings{Owners: []string{}}},
 		"preview":  schemas.Preview{APIVersion: schemas.APIVersion, Kind: "Preview", Files: []schemas.FileChange{{Path: "a"}}, Errors: []schemas.Finding{}, Plan: schemas.Plan{APIVersion: schemas.APIVersion, Applications: []schemas.ApplicationPlan{}}, Gained: []schemas.Access{}, Lost: []schemas.Access{}, Unmet: []schemas.Requirement{}},
 		"run":      schemas.RunReport{APIVersion: schemas.APIVersion, Kind: "Drift", Admissions: []schemas.AdmissionRecord{}, Quarantined: []schemas.QuarantinedFile{}, Applications: []schemas.ApplicationOutcome{}, Next: &now},
