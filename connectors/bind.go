@@ -98,7 +98,7 @@ func (c Config) op() string {
 }
 
 // Invalid returns the error for a setting that Bind accepts and the connector can't use. field is its path below
-// config, "" for the config as a whole. The message repeats no value.
+// config, "" for all of the config. The message repeats no value.
 func (c Config) Invalid(field, format string, args ...any) error {
 	at := "config"
 	if field != "" {

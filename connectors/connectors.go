@@ -41,8 +41,11 @@ type Config struct {
 	// Directory is the access repository's folder, for connectors whose application is a file in reach of a relative
 	// path; or "".
 	Directory string
-	Now       func() time.Time // never nil
-	Logger    *slog.Logger     // never nil
+	// Epoch grows with each run. A writer whose application knows a greater one has lost it to a later run, and writes
+	// nothing. 0 is not checked.
+	Epoch  int64
+	Now    func() time.Time // never nil
+	Logger *slog.Logger     // never nil
 }
 
 // Reader reads an application; previews and drift reports use nothing else. Its methods must be called one at a time.

@@ -26,7 +26,7 @@ func (r *Reconciler) Fulfil(ctx context.Context, a Answer) (_ *schemas.FulfilRep
 	if err := a.Check(); err != nil {
 		return nil, err
 	}
-	release, err := r.alone(ctx, false)
+	ctx, release, err := r.alone(ctx, false)
 	if err != nil {
 		return nil, err
 	}

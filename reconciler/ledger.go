@@ -43,7 +43,7 @@ func (r *Reconciler) openLedger(ctx context.Context, readOnly bool) (_ *ledger.L
 	if err := CheckState(r.config.State); err != nil {
 		return nil, err
 	}
-	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Key: r.config.LedgerKey, Now: r.clock.now, Logger: r.config.Logger, Clean: r.cleanRecord}
+	c := ledger.Config{Path: LedgerPath(r.config.State), ReadOnly: readOnly, Key: r.config.LedgerKey, Now: r.clock.now, Random: r.config.Random, Logger: r.config.Logger, Clean: r.cleanRecord}
 	if r.config.Replica != nil {
 		// Readers also need the records of other runs.
 		c.ReadOnly, c.Replicate = readOnly && r.pulled, r.config.Replica.Replicate
@@ -96,7 +96,10 @@ func (r *Reconciler) authenticate(ctx context.Context, l *ledger.Ledger, anchor 
 			return err
 		}
 	}
-	r.questioned = true
+	if err := r.questionForge(ctx, l, anchor, settings); err != nil {
+		return err
+	}
+	r.questioned = r.tip != ""
 	return nil
 }
 
@@ -170,6 +173,7 @@ func (r *Reconciler) leave(ctx context.Context, l *ledger.Ledger) error {
 	if last, err := own.Last(ctx); err == nil && last == statement {
 		return nil
 	}
+	r.leaveAtForge(ctx, statement)
 	for _, w := range r.others() {
 		if err := w.Leave(ctx, statement); err != nil {
 			r.config.Logger.WarnContext(ctx, "could not tell a witness how the ledger ends", "witness", w.Name(), "error", err)
@@ -181,7 +185,7 @@ func (r *Reconciler) leave(ctx context.Context, l *ledger.Ledger) error {
 	return nil
 }
 
-// trust tells how a ledger is protected. What a witness can't say is 0.
+// trust tells how a ledger is protected. A witness that can't be asked has 0.
 func (r *Reconciler) trust(ctx context.Context, l *ledger.Ledger) (schemas.LedgerTrust, error) {
 	out := schemas.LedgerTrust{Witnesses: []schemas.LedgerWitness{}}
 	note, err := l.Note(ctx)
@@ -190,6 +194,9 @@ func (r *Reconciler) trust(ctx context.Context, l *ledger.Ledger) (schemas.Ledge
 	}
 	if key := l.Trusted(); key != nil && note != "" {
 		out.Signed, out.PublicKey = true, key.String()
+	}
+	if r.heads != nil {
+		out.Witnesses = append(out.Witnesses, schemas.LedgerWitness{Name: "a status of a commit at the forge", Sequence: r.heads.known})
 	}
 	for _, w := range append([]Witness{reference{r.config.Repository}}, r.others()...) {
 		k := schemas.LedgerWitness{Name: w.Name()}
@@ -233,6 +240,7 @@ func (r *Reconciler) VerifyLedger(ctx context.Context, to string, o ledger.Verif
 	} else if err != nil {
 		return rep, err
 	}
+	r.tip = tip
 	err = r.authenticate(ctx, l, anchor, settings)
 	var alarm *ledger.AlarmError
 	if errors.As(err, &alarm) {

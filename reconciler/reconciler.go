@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os/exec"
 	"path/filepath"
@@ -34,9 +35,11 @@ type Config struct {
 	Replica Replica
 	// LedgerKey is the operator's key, which signs the ledger. nil is none: then settings must name none.
 	LedgerKey *seal.Key
-	// LedgerPublicKey is the key that the operator trusts where there is no LedgerKey; nil takes it from the settings of the
+	// LedgerPublicKey is the key that the operator trusts without a LedgerKey; nil takes it from the settings of the
 	// anchor and the rotations since.
 	LedgerPublicKey *seal.Public
+	// Heads opens the place at the settings' forge where the ledger's head is left too; nil is none.
+	Heads func(context.Context, schemas.SettingsSpec) (forge.Heads, error)
 	// Witnesses know the ledger's last head, besides the reference of the repository.
 	Witnesses []Witness
 	// Connectors are those that applications may name. Required.
@@ -59,6 +62,8 @@ type Config struct {
 	Isolate func(context.Context) (*exec.Cmd, error)
 	// Now is the clock; nil is the system's.
 	Now func() time.Time
+	// Random salts the records of the ledger; nil is crypto/rand.
+	Random io.Reader
 	// Logger takes diagnostics; nil discards them.
 	Logger *slog.Logger
 	// Progress is called with the progress of a long job, by one goroutine at a time; nil ignores it. total is 0
@@ -81,6 +86,14 @@ type Replica interface {
 	Replicate(context.Context, ledger.Batch) error
 }
 
+// Holder is a Replica whose lease has to be renewed, and can be lost.
+type Holder interface {
+	// Hold renews the lease when it is due. An error means that another run has it, or may take it.
+	Hold(context.Context) error
+	// Beat is how often Hold should be called.
+	Beat() time.Duration
+}
+
 // maxWaitForRun is how long a run waits for another one to end.
 const maxWaitForRun = 15 * time.Minute
 
@@ -93,6 +106,9 @@ type Reconciler struct {
 	// pulled means that the ledger has what the replica had when this pass began, questioned that other witnesses than the
 	// repository's reference were asked since.
 	pulled, questioned bool
+	// heads is the witness at the forge, once it is open; tip is the commit of the branch that a run works on.
+	heads *atForge
+	tip   string
 	// restarting means that a ledger may begin although a witness knows of one.
 	restarting bool
 }
@@ -120,12 +136,11 @@ func New(c Config) (*Reconciler, error) {
 		c.Step = func(string) {}
 	}
 	t := &clock{system: c.Now}
-	r := &Reconciler{config: c, clock: t,
-		runner: run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), Secrets: c.Secrets, State: c.State, Version: c.Version, Tickets: c.Tickets,
-			RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Step: c.Step}),
-	}
+	r := &Reconciler{config: c, clock: t}
 	r.judge = judge.New(judge.Config{Repository: c.Repository, State: c.State, Connectors: c.Connectors, Anchor: c.Anchor, Forge: c.Forge, Isolate: c.Isolate,
 		Authenticate: r.authenticate, Now: t.now, Logger: c.Logger, Progress: c.Progress})
+	r.runner = run.New(run.Config{Connectors: c.Connectors, Directory: c.Repository.WorkTree(), Secrets: c.Secrets, State: c.State, Version: c.Version, Tickets: c.Tickets,
+		RetryWait: c.RetryWait, Now: t.now, Logger: c.Logger, Progress: c.Progress, Leased: r.leased, Step: c.Step})
 	return r, nil
 }
 
@@ -159,22 +174,68 @@ func CheckState(dir string) error {
 }
 
 // alone keeps other runs away during a pass, where runs share a ledger.
-func (r *Reconciler) alone(ctx context.Context, readOnly bool) (release func() error, err error) {
+//
+// The context ends when another run has taken over.
+func (r *Reconciler) alone(ctx context.Context, readOnly bool) (_ context.Context, release func() error, err error) {
 	if r.config.Replica == nil {
-		return func() error { return nil }, nil
+		return ctx, func() error { return nil }, nil
 	}
 	if r.pulled, r.questioned = false, false; readOnly {
-		return func() error { return nil }, nil
+		return ctx, func() error { return nil }, nil
 	}
 	if err := CheckState(r.config.State); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	free, err := r.config.Replica.Acquire(ctx, maxWaitForRun)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
+	held, stop := r.heartbeat(ctx)
 	// A pass that is being stopped releases it too.
-	return func() error { return free(context.WithoutCancel(ctx)) }, nil
+	return held, func() error { return errors.Join(stop(), free(context.WithoutCancel(ctx))) }, nil
+}
+
+// heartbeat renews the lease beside the work. stop waits for its end, and returns why the lease was lost.
+func (r *Reconciler) heartbeat(ctx context.Context) (held context.Context, stop func() error) {
+	h, ok := r.config.Replica.(Holder)
+	if !ok {
+		return ctx, func() error { return nil }
+	}
+	held, lose := context.WithCancelCause(ctx)
+	done := make(chan struct{})
+	ended := errors.New("the pass has ended")
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(h.Beat())
+		defer tick.Stop()
+		for {
+			select {
+			case <-held.Done():
+				return
+			case <-tick.C:
+			}
+			if err := h.Hold(held); err != nil {
+				lose(fmt.Errorf("the lease was lost, so nothing more is written: %w", err))
+				return
+			}
+		}
+	}()
+	return held, func() error {
+		lose(ended)
+		<-done
+		if cause := context.Cause(held); ctx.Err() == nil && !errors.Is(cause, ended) {
+			return cause
+		}
+		return nil
+	}
+}
+
+// leased checks, where runs share a ledger, that no other run has taken over.
+func (r *Reconciler) leased(ctx context.Context) error {
+	if h, ok := r.config.Replica.(Holder); ok {
+		return h.Hold(ctx)
+	}
+	return nil
 }
 
 // base is a commit of the branch as it was admitted, with the ledger. Close it.
@@ -197,6 +258,9 @@ func (r *Reconciler) open(ctx context.Context, revision string, readOnly bool) (
 			err = errors.Join(err, b.close())
 		}
 	}()
+	if r.tip = ""; !readOnly {
+		r.tip = b.tip
+	}
 	if b.ledger, err = r.openLedger(ctx, readOnly); err != nil {
 		return nil, err
 	}
@@ -226,7 +290,7 @@ func (b *base) close() (err error) {
 func (b *base) runs(controls []index.Control) run.Base {
 	t := b.admitted.Trust
 	return run.Base{Tip: b.tip, Ledger: b.ledger, Documents: b.admitted, Controls: controls,
-		Settings: t.Settings, Applications: t.Applications, People: t.Directory}
+		Settings: t.Settings, Applications: t.Applications, People: t.Directory, Duties: t.Duties}
 }
 
 // names are the applications that a question is about, sorted: all where only is "".

@@ -11,10 +11,10 @@ import (
 )
 
 // Restart begins a ledger in the place of one that was lost, for a revision of the branch. Every change up to there is
-// judged again. What follows from these verdicts is held, application by application, until an owner of the settings
+// judged again. The operations that follow are held, application by application, until an owner of the settings
 // acknowledges it.
 func (r *Reconciler) Restart(ctx context.Context, to string) (_ *schemas.RestartRecord, err error) {
-	release, err := r.alone(ctx, false)
+	ctx, release, err := r.alone(ctx, false)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (r *Reconciler) Restart(ctx context.Context, to string) (_ *schemas.Restart
 
 // RotateKey lets another key sign the ledger from here on. The settings name it already; the run's own key is the one before.
 func (r *Reconciler) RotateKey(ctx context.Context, next *seal.Key, to string) (err error) {
-	release, err := r.alone(ctx, false)
+	ctx, release, err := r.alone(ctx, false)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ var ErrNotAcknowledged = errors.New("no admitted Acknowledgement accepts this le
 // TakeOver signs a ledger that isn't signed yet, once an owner's Acknowledgement (unsigned_ledger) accepts its records up to
 // one of them. The settings name the key already.
 func (r *Reconciler) TakeOver(ctx context.Context, to string) (_ schemas.DocumentID, err error) {
-	release, err := r.alone(ctx, false)
+	ctx, release, err := r.alone(ctx, false)
 	if err != nil {
 		return schemas.DocumentID{}, err
 	}

@@ -35,7 +35,7 @@ func (r *Reconciler) RunOnce(ctx context.Context, o RunOptions) (_ *schemas.RunR
 		return nil, err
 	}
 	readOnly := o.DryRun || (o.Drift && !o.Enforce)
-	release, err := r.alone(ctx, readOnly)
+	ctx, release, err := r.alone(ctx, readOnly)
 	if err != nil {
 		return nil, err
 	}

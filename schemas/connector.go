@@ -51,6 +51,9 @@ type ConnectorQuery struct {
 	Type string `json:"type"`
 	// Names limits the answer; absent is all. An answer may hold more.
 	Names []string `json:"names,omitempty"`
+	// IDs adds what has these native ids, whatever it is called now; connectors with native ids are asked by them. An answer
+	// that lacks one is asked for again without names and ids.
+	IDs []string `json:"ids,omitempty"`
 }
 
 // ConnectorCancel names the request to end.
@@ -148,18 +151,21 @@ type ConnectorOutcome struct {
 // ConnectorTest asks the outside hand of connector test: it changes an application without the connector's code.
 type ConnectorTest struct {
 	// Do is harness (list what the hand can do), start and stop (an application of its own for one case), or a change.
-	Do string `json:"do" jsonschema:"enum=harness,enum=start,enum=stop,enum=add_identity,enum=remove_identity,enum=add_resource,enum=add_connection,enum=drop_connection,enum=grant,enum=revoke,enum=set_identity_state,enum=own,enum=protected,enum=break"`
+	Do string `json:"do" jsonschema:"enum=harness,enum=start,enum=stop,enum=add_identity,enum=remove_identity,enum=add_resource,enum=add_connection,enum=drop_connection,enum=grant,enum=revoke,enum=set_identity_state,enum=own,enum=protected,enum=break,enum=rename,enum=hide"`
 	// Application is what start answered with.
 	Application string `json:"application,omitempty"`
 	// Type and Word ask for a new identity or resource, named after the word.
 	Type string `json:"type,omitempty"`
 	Word string `json:"word,omitempty"`
+	// rename gives what Name is a name made from the word, and answers with it.
 	// Name is of what is removed, made or changed, Key the entitlement, State the identity's.
 	Name  *Name            `json:"name,omitempty"`
 	Key   *Key             `json:"key,omitempty"`
 	State EntitlementState `json:"state,omitempty"`
 	// Break is the name of one of the ways of breaking.
 	Break string `json:"break,omitempty"`
+	// Hidden is for hide: whether the identity is hidden from the connector's credential, or shown again.
+	Hidden bool `json:"hidden,omitempty"`
 }
 
 // ConnectorTestAnswer is what the outside hand answers.
@@ -171,9 +177,10 @@ type ConnectorTestAnswer struct {
 	Application string         `json:"application,omitempty"`
 	Prefix      string         `json:"prefix,omitempty"`
 	Config      map[string]any `json:"config,omitempty"`
-	// Name answers add_identity, add_resource and protected.
+	// Name answers add_identity, add_resource, protected and rename.
 	Name *Name `json:"name,omitempty"`
-	// Not means that the application lacks it: a resource of the type, or a state of an identity.
+	// Not means that the application lacks it: a resource of the type, or a state of an identity; or that it can't rename or
+	// hide that type.
 	Not bool `json:"not,omitempty"`
 }
 
@@ -182,7 +189,7 @@ type ConnectorHarness struct {
 	// Payloads has two payloads for each connection type, with every attribute, as the application gives them back.
 	Payloads map[string][]map[string]any `json:"payloads"`
 	// Can are the optional requests that the hand knows.
-	Can []string `json:"can,omitempty" jsonschema:"enum=set_identity_state,enum=own,enum=protected"`
+	Can []string `json:"can,omitempty" jsonschema:"enum=set_identity_state,enum=own,enum=protected,enum=rename,enum=hide"`
 	// Breaks are ways in which an application cannot be read completely.
 	Breaks []ConnectorBreak `json:"breaks,omitempty"`
 	// Faulty are configs that cannot work.

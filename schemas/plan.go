@@ -141,9 +141,10 @@ type Finding struct {
 	Fix      string     `json:"fix,omitempty"`
 	Document DocumentID `json:"document,omitzero"`
 	Position Position   `json:"position,omitzero"`
-	// Application and Connection are set where the finding is about one.
+	// Application, Connection and Target are set where the finding is about one.
 	Application string `json:"application,omitempty"`
 	Connection  Name   `json:"connection,omitzero"`
+	Target      Name   `json:"target,omitzero"`
 }
 
 // ApplicationPlan is what one application needs.

@@ -66,14 +66,14 @@ type Record struct {
 	Hash     string `json:"hash"`
 }
 
-// PersonalText is what a commitment stands for: a text with its salt, or a pseudonym in its place.
+// PersonalText is what a commitment was made of: a text with its salt, or a pseudonym in its place.
 type PersonalText struct {
 	Salt      string `json:"salt,omitempty"`
 	Text      string `json:"text,omitempty"`
 	Pseudonym string `json:"pseudonym,omitempty"`
 }
 
-// KeyRecord says which key signs the ledger from here on, and on whose word.
+// KeyRecord names the key that signs the ledger from here on, and on whose word.
 type KeyRecord struct {
 	PublicKey string `json:"public_key"`
 	// Former is the key before, which signed Statement; "" where the ledger wasn't signed before.

@@ -23,6 +23,10 @@ func TestSuiteFindsFlaws(t *testing.T) {
 		{"ignores native ids", "renamed", false},
 		{"stops at 500 groups", "more than a page", false},
 		{"lists 500 groups", "more than a page", false},
+		{"takes no lock", "two writers", false},
+		{"writes in read mode", "read only", false},
+		{"a reader that is a writer", "read only", false},
+		{"accepts a truncated answer", "incomplete read", false},
 		{"folds", "case of names", true},
 		{"folds names in a revoke", "similar names", true},
 		{"", "", true},
@@ -38,7 +42,7 @@ func TestSuiteFindsFlaws(t *testing.T) {
 					Connector: memory{s},
 					Payloads:  map[string][2]map[string]any{"team": {{"comment": "", "secret": false}, {"comment": "x", "secret": true}}},
 					Start: func(connectortest.TB) connectortest.Application {
-						return &tenant{s: s, prefix: fmt.Sprintf("f%d.", started.Add(1))}
+						return breakable{&tenant{s: s, prefix: fmt.Sprintf("f%d.", started.Add(1))}}
 					},
 					Faulty: []connectortest.Faulty{{Name: "wrong token", Code: connectors.Denied, Config: func(_ connectortest.TB, cfg connectors.Config) connectors.Config {
 						cfg.Values = map[string]any{"token": connectors.NewSecret(connectortest.Canary)}
@@ -56,4 +60,15 @@ func TestSuiteFindsFlaws(t *testing.T) {
 			}
 		})
 	}
+}
+
+// breakable is a tenant whose application's answers can end too early.
+type breakable struct{ *tenant }
+
+func (b breakable) Break(connectortest.TB) []connectortest.Broken {
+	return []connectortest.Broken{{Name: "truncated", Start: func(connectortest.TB) connectors.Config {
+		cfg := b.Config()
+		cfg.Values["cut"] = true
+		return cfg
+	}}}
 }

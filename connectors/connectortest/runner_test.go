@@ -201,7 +201,7 @@ func (h *handOf) Do(_ context.Context, r schemas.ConnectorTest) (schemas.Connect
 	switch r.Do {
 	case "harness":
 		out.Harness = &schemas.ConnectorHarness{Payloads: map[string][]map[string]any{"team": {{"comment": "", "secret": false}, {"comment": "x", "secret": true}}},
-			Can:    []string{"set_identity_state", "own"},
+			Can:    []string{"set_identity_state", "own", "rename", "hide"},
 			Faulty: []schemas.ConnectorFaulty{{Name: "wrong token", Code: "denied", Set: map[string]any{"token": "x"}}, {Name: "none", Code: "denied", Remove: []string{"token"}}}}
 	case "start":
 		h.n++
@@ -227,6 +227,12 @@ func (h *handOf) Do(_ context.Context, r schemas.ConnectorTest) (schemas.Connect
 		a.SetIdentityState(h.t, *r.Name, r.State)
 	case "own":
 		a.Own(h.t, *r.Name)
+	case "rename":
+		n, ok := a.Rename(h.t, *r.Name, r.Word)
+		name(n)
+		out.Not = !ok
+	case "hide":
+		out.Not = !a.Hide(h.t, *r.Name, r.Hidden)
 	default:
 		return out, refuse(connectors.Unsupported, "no %s", r.Do)
 	}
@@ -255,7 +261,7 @@ func TestHand(t *testing.T) {
 		}
 	}
 	// What the hand does not say that it can is not asked of it.
-	if diff := cmp.Diff([]string{"protected", "incomplete read", "renamed/team", "unresolved members/team"}, skipped); diff != "" {
+	if diff := cmp.Diff([]string{"protected", "incomplete read"}, skipped); diff != "" {
 		t.Error(diff)
 	}
 	if rep = run("stop"); rep.Failed < 10 {

@@ -128,20 +128,79 @@ func (m memory) Describe() schemas.Description {
 }
 
 func (m memory) OpenReader(ctx context.Context, cfg connectors.Config) (connectors.Reader, error) {
-	return m.OpenWriter(ctx, cfg)
+	w, err := m.OpenWriter(ctx, cfg)
+	if err != nil || m.s.flaw == "a reader that is a writer" {
+		return w, err
+	}
+	return reading{w, m.s}, nil
+}
+
+// reading is a session that can't write.
+type reading struct {
+	connectors.Reader
+	s *server
+}
+
+// Foresee finds nothing.
+func (r reading) Foresee(ctx context.Context, ops []schemas.Operation) ([]schemas.Finding, error) {
+	if r.s.flaw == "writes in read mode" {
+		for _, o := range ops {
+			if err := r.s.one(memory{}.Describe(), o); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, nil
 }
 
 func (m memory) OpenWriter(_ context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	if token, _ := cfg.Values["token"].(connectors.Secret); token.Reveal() != "good" {
 		return nil, refuse(connectors.Denied, "the token is not accepted")
 	}
-	return &session{s: m.s, d: m.Describe()}, nil
+	cut, _ := cfg.Values["cut"].(bool)
+	w := &session{s: m.s, d: m.Describe(), cut: cut, cached: map[string]map[schemas.Entitlement]bool{}}
+	if m.s.flaw == "takes no lock" {
+		m.s.mu.Lock()
+		defer m.s.mu.Unlock()
+		for _, t := range m.s.teams {
+			w.cached[t.id] = maps.Clone(t.entries)
+		}
+	}
+	return w, nil
 }
 
 type session struct {
 	s      *server
 	d      schemas.Description
 	closed bool
+	// cut means that the application's answers end too early. cached are the entries of teams as a session without a lock
+	// takes them to be.
+	cut    bool
+	cached map[string]map[schemas.Entitlement]bool
+}
+
+// overwrite puts a team's entries back as the session knows them, without a look at what others wrote meanwhile.
+func (w *session) overwrite(op schemas.Operation) {
+	if w.s.flaw != "takes no lock" || op.Target == nil {
+		return
+	}
+	w.s.mu.Lock()
+	defer w.s.mu.Unlock()
+	t := w.s.teams[w.s.fold(op.Connection.SourceName)]
+	if t == nil {
+		return
+	}
+	known := w.cached[t.id]
+	if known == nil {
+		known = maps.Clone(t.entries)
+		w.cached[t.id] = known
+	}
+	e := schemas.Entitlement{Target: *op.Target, Privilege: op.Privilege}
+	delete(known, e)
+	if op.Kind == schemas.OperationGrant {
+		known[e] = true
+	}
+	t.entries = maps.Clone(known)
 }
 
 func (w *session) Close() error { w.closed = true; return nil }
@@ -164,7 +223,13 @@ func (w *session) Read(ctx context.Context, sel schemas.Selection) (schemas.Stat
 	w.s.mu.Lock()
 	defer w.s.mu.Unlock()
 	var out schemas.State
+	if w.cut && w.s.flaw != "accepts a truncated answer" {
+		return out, refuse(connectors.Unavailable, "the answer is cut")
+	}
 	for _, n := range slices.Sorted(maps.Keys(w.s.teams)) {
+		if w.cut && len(out.Connections) > 0 {
+			break
+		}
 		full := schemas.Name{Type: "team", SourceName: n}
 		t := w.s.teams[n]
 		if (sel.Names != nil || sel.Scope != nil || sel.IDs != nil) && !schemas.Match(sel.Scope["team"], n) && !slices.ContainsFunc(sel.Names, func(s schemas.Name) bool {
@@ -290,6 +355,8 @@ func (w *session) Apply(ctx context.Context, ops []schemas.Operation, report fun
 		if o.Err == nil {
 			if err := w.s.one(w.d, w.s.spoil(op)); err != nil {
 				o.Err = err
+			} else {
+				w.overwrite(op)
 			}
 		}
 		failed[op.ID] = o.Err != nil

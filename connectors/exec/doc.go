@@ -40,9 +40,10 @@
 //
 // # What it cannot do
 //
-// A child that hangs, dies, floods a stream, answers another question or answers out of turn is killed with its
-// process group. Operations without an outcome by then are unknown until they are read back; its output can't affect
+// A child that hangs, dies, floods a stream, answers another question or answers out of turn is killed with all that it
+// started. Operations without an outcome by then are unknown until they are read back; its output can't affect
 // anything but its own application's state. Its environment is Config.Env alone, and its config arrives on standard
-// input alone. Its memory and the number of its processes are bounded on Linux. A process that leaves the group
-// survives: run untrusted connectors in a container of their own.
+// input alone. On Linux, its memory and the number of its processes are bounded, processes that left its group end with
+// it, and it can't read this program's environment or memory in /proc, not even as root. Nothing else
+// that its user may do is prevented: run untrusted connectors as another user (Config.User), or in a container.
 package exec

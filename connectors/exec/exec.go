@@ -29,6 +29,9 @@ type Config struct {
 	Args []string
 	// Env is the child's complete environment, as NAME=VALUE.
 	Env []string
+	// User is whom a child runs as, which needs root; nil is the user of this process. Only another user keeps connectors
+	// from reading one another's memory.
+	User *User
 	// Limits bound a child. Zero values mean the defaults.
 	Limits Limits
 	// Logger receives children's output; nil discards it.
@@ -37,6 +40,9 @@ type Config struct {
 	// inProcess replaces a child in tests of the protocol: it returns when its input ends.
 	inProcess func(in io.Reader, out io.Writer)
 }
+
+// User is a user of the system.
+type User struct{ UID, GID uint32 }
 
 // Limits bound a child.
 type Limits struct {
@@ -52,9 +58,10 @@ type Limits struct {
 	Answer int64
 	// Batch bounds the operations of one request; 1,000 by default.
 	Batch int
-	// Memory bounds each process's data in bytes, where the system can (Linux); 1 GiB by default.
+	// Memory bounds each process's data in bytes, and half of what all of a child's processes use together, where the
+	// system can (Linux); 1 GiB by default.
 	Memory int64
-	// Processes bounds the processes of a child's group, itself included, where the system can (Linux); 64.
+	// Processes bounds a child's processes, itself included, where the system can (Linux); 64.
 	Processes int
 	// Children bounds how many children of the connector there are at a time; 64.
 	Children int

@@ -12,6 +12,7 @@ import (
 	"os"
 	osexec "os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -671,10 +672,30 @@ func gone(t connectortest.TB, pid int) {
 	t.Errorf("process %d lives", pid)
 }
 
-// TestGrandchildren: what a child leaves behind goes with it, even where it holds the pipes.
+// TestSpies has a child look into its parent's environment and memory, where the secrets of other applications are.
+func TestSpies(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux has /proc")
+	}
+	_, err := write(t, "spies", quick()).Read(t.Context(), schemas.Selection{})
+	wants(t, err, connectors.Denied, "it could read ()")
+}
+
+// TestGrandchildren: what a child leaves behind goes with it, even where it holds the pipes, or left for a session of its
+// own.
 func TestGrandchildren(t *testing.T) {
 	t.Parallel()
-	w := write(t, "grandchild", quick())
+	for _, role := range []string{"grandchild", "daemon"} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			grandchildren(t, role)
+		})
+	}
+}
+
+func grandchildren(t *testing.T, role string) {
+	w := write(t, role, quick())
 	s, err := w.Read(t.Context(), schemas.Selection{})
 	if err != nil || len(s.Connections) != 1 {
 		t.Fatalf("%+v, %v", s, err)

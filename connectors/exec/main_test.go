@@ -137,6 +137,26 @@ func script(whole string, in *bufio.Scanner, out io.Writer) {
 				say(`{"id":%d,"type":"connections","connections":[{"type":"group","source_name":"p%d"}]}`, id, cmd.Process.Pid)
 				say(`{"id":%d,"type":"done","done":{"count":1}}`, id)
 				continue
+			case "daemon":
+				// In a session of its own, its parent gone.
+				out, err := osexec.Command("sh", "-c", "setsid sleep 3600 >/dev/null 2>&1 & echo $!").Output()
+				if err != nil {
+					panic(err)
+				}
+				say(`{"id":%d,"type":"connections","connections":[{"type":"group","source_name":"p%s"}]}`, id, strings.TrimSpace(string(out)))
+				say(`{"id":%d,"type":"done","done":{"count":1}}`, id)
+				continue
+			case "spies":
+				var found []string
+				for _, name := range []string{"environ", "mem", "maps"} {
+					if f, err := os.Open(fmt.Sprintf("/proc/%d/%s", os.Getppid(), name)); err == nil {
+						if _, err := f.Read(make([]byte, 1)); err == nil || name == "mem" {
+							found = append(found, name)
+						}
+					}
+				}
+				say(`{"id":%d,"type":"error","error":{"code":"denied","message":"it could read (%s)"}}`, id, strings.Join(found, " and "))
+				continue
 			case "forks":
 				for {
 					if err := osexec.Command("sleep", "3600").Start(); err != nil {

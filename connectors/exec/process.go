@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +41,7 @@ type process struct {
 
 	life   sync.Mutex
 	pid    int
+	mark   string // in the environment of the child
 	reaped bool
 	why    string // why it was killed
 	cut    func() // stops the function that replaces a child; nil for a child
@@ -81,11 +83,12 @@ func start(ctx context.Context, c *Config, known []string) (*process, error) {
 		theirs = [3]*os.File{}
 	} else if err == nil {
 		cmd := osexec.Command(c.Path, c.Args...)
-		cmd.Env = append([]string{}, c.Env...) // nil would pass on this process's environment
+		p.mark = markName + rand.Text()
+		cmd.Env = append([]string{p.mark}, c.Env...) // and nothing of this process's environment
 		cmd.Dir = "/"
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs[0], theirs[1], theirs[2]
 		started := make(chan error, 1)
-		go p.supervise(cmd, started)
+		go p.supervise(cmd, c.User, started)
 		err = <-started
 	}
 	closeAll(theirs[:]...)
@@ -113,13 +116,20 @@ func (p *process) host(run func(io.Reader, io.Writer), theirs [3]*os.File) {
 	}()
 }
 
-// supervise starts the child and waits for its exit. It keeps its thread: on Linux the child dies with the thread,
-// and so with this program.
-func (p *process) supervise(cmd *osexec.Cmd, started chan<- error) {
+// markName begins the variable by which a child's descendants are known, in whatever group they are.
+const markName = "COUNTERSIGN_CONNECTOR_RUN="
+
+// supervise starts the child and waits for its exit. It keeps its thread, which ends with it: on Linux the child dies
+// with the thread, and so with this program.
+func (p *process) supervise(cmd *osexec.Cmd, user *User, started chan<- error) {
 	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	isolate(cmd)
-	if err := cmd.Start(); err != nil {
+	err := prepareSelf()
+	if err == nil {
+		dropCapabilities()
+		isolate(cmd, user)
+		err = cmd.Start()
+	}
+	if err != nil {
 		started <- err
 		return
 	}
@@ -130,10 +140,10 @@ func (p *process) supervise(cmd *osexec.Cmd, started chan<- error) {
 	started <- nil
 	watched := make(chan struct{})
 	go p.watch(watched)
-	err := reap(cmd, func() {
-		// Processes left in its group are killed too.
+	err = reap(cmd, func() {
+		// Kill its descendants, too.
 		p.life.Lock()
-		killGroup(p.pid)
+		killFamily(p.pid, p.mark)
 		p.reaped = true
 		p.life.Unlock()
 	})
@@ -150,7 +160,7 @@ func (p *process) supervise(cmd *osexec.Cmd, started chan<- error) {
 	close(p.ended)
 }
 
-// watch kills a child that has too many processes.
+// watch kills a child that has too many processes, or uses too much memory with all of them.
 func (p *process) watch(until <-chan struct{}) {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -160,14 +170,19 @@ func (p *process) watch(until <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		if n := groupSize(p.pid); n > p.limits.Processes {
+		all := family(p.pid, p.mark)
+		if n := len(all); n > p.limits.Processes {
 			p.kill(fmt.Sprintf("it had %d processes (expected at most %d)", n, p.limits.Processes))
+			return
+		}
+		if n, most := resident(all), 2*p.limits.Memory; n > most {
+			p.kill(fmt.Sprintf("its processes used %d MiB of memory together (expected at most %d)", n>>20, most>>20))
 			return
 		}
 	}
 }
 
-// kill kills the child and its group at once, unless the child has exited.
+// kill kills the child and all that it started at once, unless the child has exited.
 func (p *process) kill(why string) {
 	p.life.Lock()
 	defer p.life.Unlock()
@@ -181,7 +196,7 @@ func (p *process) kill(why string) {
 	if p.why == "" {
 		p.why = why
 	}
-	killGroup(p.pid)
+	killFamily(p.pid, p.mark)
 }
 
 // drain logs the child's standard error, and keeps reading beyond the limit.

@@ -1,13 +1,9 @@
 package exec
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
 	osexec "os/exec"
-	"path/filepath"
-	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +11,13 @@ import (
 
 const supported = true
 
-// isolate gives the child a process group of its own, and lets it die with this program.
-func isolate(cmd *osexec.Cmd) {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// isolate gives the child a session and a process group of its own, and another user where one is named, and lets it
+// die with this program.
+func isolate(cmd *osexec.Cmd, user *User) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+	if user != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: user.UID, Gid: user.GID}
+	}
 }
 
 // limitMemory bounds a process's data (RLIMIT_DATA): private writable memory. Processes that it starts later inherit
@@ -48,24 +48,3 @@ func reap(cmd *osexec.Cmd, before func()) error {
 
 // killGroup kills a process and all in its group.
 func killGroup(pid int) { _ = unix.Kill(-pid, unix.SIGKILL) } // ESRCH: all are gone
-
-// groupSize counts the processes of a group.
-func groupSize(pgid int) int {
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return 0
-	}
-	n := 0
-	for _, path := range stats {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			continue // it exited meanwhile
-		}
-		// proc_pid_stat(5): the name, in parentheses, may hold anything; then come state, ppid and pgrp.
-		fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
-		if len(fields) > 2 && string(fields[2]) == strconv.Itoa(pgid) {
-			n++
-		}
-	}
-	return n
-}

@@ -8,7 +8,11 @@ import osexec "os/exec"
 // process groups.
 const supported = false
 
-func isolate(*osexec.Cmd) {}
+func isolate(*osexec.Cmd, *User) {}
+
+func prepareSelf() error { return nil }
+
+func dropCapabilities() {}
 
 func limitMemory(int, int64) error { return nil }
 
@@ -20,4 +24,8 @@ func reap(cmd *osexec.Cmd, before func()) error {
 
 func killGroup(int) {}
 
-func groupSize(int) int { return 0 }
+func family(int, string) []int { return nil }
+
+func killFamily(int, string) {}
+
+func resident([]int) int64 { return 0 }

@@ -9,8 +9,18 @@ import (
 
 const supported = true
 
-// isolate gives the child a process group of its own.
-func isolate(cmd *osexec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }
+// isolate gives the child a process group of its own, and another user where one is named.
+func isolate(cmd *osexec.Cmd, user *User) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if user != nil {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: user.UID, Gid: user.GID}
+	}
+}
+
+// prepareSelf does nothing: other processes of the user can't read this one's environment, or it can't be prevented.
+func prepareSelf() error { return nil }
+
+func dropCapabilities() {}
 
 // limitMemory does nothing: a running process can't be given a limit.
 func limitMemory(int, int64) error { return nil }
@@ -25,5 +35,10 @@ func reap(cmd *osexec.Cmd, before func()) error {
 // killGroup kills a process and all in its group.
 func killGroup(pid int) { _ = syscall.Kill(-pid, syscall.SIGKILL) } // ESRCH: all are gone
 
-// groupSize is unknown here.
-func groupSize(int) int { return 0 }
+// family is unknown here.
+func family(int, string) []int { return nil }
+
+// killFamily kills the child's group: what left it isn't known.
+func killFamily(pid int, _ string) { killGroup(pid) }
+
+func resident([]int) int64 { return 0 }

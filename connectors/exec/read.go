@@ -214,14 +214,20 @@ func (s *session) List(ctx context.Context, q connectors.Query) (connectors.Page
 	if !s.description.NativeIDs {
 		q.IDs = nil
 	}
-	if len(q.IDs) > 0 {
-		names = nil // the protocol asks by name only
-	}
 	same := func(n string) string { return n }
 	if rule.FoldCase {
 		same = strings.ToLower
 	}
-	return s.lister.Page(q, same, func() ([]schemas.Item, error) { return s.list(ctx, q.Type, names) })
+	return s.lister.Page(q, same, func() ([]schemas.Item, error) {
+		items, err := s.list(ctx, q.Type, names, q.IDs)
+		if err != nil || names == nil || !slices.ContainsFunc(q.IDs, func(id string) bool {
+			return !slices.ContainsFunc(items, func(i schemas.Item) bool { return i.NativeID == id })
+		}) {
+			return items, err
+		}
+		// Nothing has that id, or the connector knows only names.
+		return s.list(ctx, q.Type, nil, nil)
+	})
 }
 
 // listable returns the rule of names of a type that the description knows, as a connection or as a target.
@@ -237,10 +243,10 @@ func (s *session) listable(typ string) (schemas.NameRule, bool) {
 	return schemas.NameRule{}, false
 }
 
-func (s *session) list(ctx context.Context, typ string, names []string) ([]schemas.Item, error) {
+func (s *session) list(ctx context.Context, typ string, names, ids []string) ([]schemas.Item, error) {
 	var items []schemas.Item
 	n := 0
-	err := s.process.call(ctx, &schemas.ConnectorRequest{Type: "list", List: &schemas.ConnectorQuery{Type: typ, Names: names}}, s.process.limits.Call, false,
+	err := s.process.call(ctx, &schemas.ConnectorRequest{Type: "list", List: &schemas.ConnectorQuery{Type: typ, Names: names, IDs: ids}}, s.process.limits.Call, false,
 		func(a *schemas.ConnectorAnswer) (bool, error) {
 			switch a.Type {
 			case "items":

@@ -252,7 +252,7 @@ func (s *server) open(ctx context.Context, o *schemas.ConnectorOpen) error {
 const maxPages = 1_000_000
 
 func (s *server) list(ctx context.Context, q *schemas.ConnectorQuery, a *answer) (*schemas.ConnectorAnswer, error) {
-	query := connectors.Query{Type: q.Type, Names: q.Names}
+	query := connectors.Query{Type: q.Type, Names: q.Names, IDs: q.IDs}
 	n := 0
 	for range maxPages {
 		page, err := s.reader.List(ctx, query)

@@ -107,6 +107,7 @@ var (
 	_ connectortest.Breaker        = (*tree)(nil)
 	_ connectortest.IdentityStater = (*tree)(nil)
 	_ connectortest.Protector      = (*tree)(nil)
+	_ connectortest.Hider          = (*tree)(nil)
 )
 
 // nobody stands for a member in groups that an administrator empties, and is ignored by the config.
@@ -300,6 +301,24 @@ func (a *tree) SetIdentityState(t connectortest.TB, n schemas.Name, state schema
 		a.modify(t, a.userDN(n.SourceName), func(m *goldap.ModifyRequest) { m.Replace("shadowExpire", []string{"19000"}) })
 	default:
 		return false
+	}
+	return true
+}
+
+// Hide moves an account out of the accounts' base. Where the server keeps references whole, groups name its new entry,
+// otherwise the one that is gone.
+func (a *tree) Hide(t connectortest.TB, n schemas.Name, hidden bool) bool {
+	t.Helper()
+	if n.Type != "user" {
+		return false
+	}
+	rdn := "uid=" + goldap.EscapeDN(n.SourceName)
+	from, to := a.people, a.outside
+	if !hidden {
+		from, to = to, from
+	}
+	if err := a.hand.ModifyDN(goldap.NewModifyDNRequest(rdn+","+from, rdn, true, to)); err != nil {
+		t.Fatalf("move %s to %s: %v", rdn, to, err)
 	}
 	return true
 }

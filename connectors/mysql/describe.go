@@ -68,7 +68,7 @@ const grantOption = "GRANT OPTION"
 // withGrantOption marks a dynamic privilege of MySQL with the grant option. It is read and revoked, never granted.
 const withGrantOption = " WITH GRANT OPTION"
 
-// Privileges of both dialects at the levels below the whole server, in the order of the servers' own lists.
+// Privileges of both dialects at the levels below the server, in the order of the servers' own lists.
 func databasePrivileges() []string {
 	return []string{"SELECT", "INSERT", "UPDATE", "DELETE", "CREATE", "DROP", grantOption, "REFERENCES", "INDEX", "ALTER",
 		"CREATE TEMPORARY TABLES", "LOCK TABLES", "CREATE VIEW", "SHOW VIEW", "CREATE ROUTINE", "ALTER ROUTINE", "EXECUTE", "EVENT",

@@ -174,7 +174,7 @@ func (j *job) piece(o *schemas.Operation) (*piece, error) {
 	h, err := j.writer.dialect.object(*o.Target)
 	if err != nil {
 		if !give {
-			return nil, nil // nothing has such a name
+			return nil, nil // it does not exist
 		}
 		code := connectors.Invalid
 		if o.Target.Type == typeUser {

@@ -7,20 +7,20 @@ import (
 )
 
 // quote writes an identifier, or either half of an account's name, into a statement. Backticks are the one form
-// that every sql_mode takes, with nothing else to escape in it. The driver has no function for this.
+// that every sql_mode takes, with nothing else to escape in it. The driver lacks a function for this.
 func quote(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
 
 // quoteText writes a string into a statement. Our sessions have NO_BACKSLASH_ESCAPES (see setup), so that the
 // quote is the only character that means something.
 func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
 
-// escapeDatabase is a database's name as a privilege is given on it: there, alone among all names, _ and % stand
-// for any character, and a backslash takes the next one as it is.
+// escapeDatabase is a database's name as a privilege is given on it: there, alone among all names, _ and % match
+// any character, and a backslash takes the next one as it is.
 func escapeDatabase(name string) string {
 	return strings.NewReplacer(`\`, `\\`, `_`, `\_`, `%`, `\%`).Replace(name)
 }
 
-// database is the inverse of escapeDatabase. It is false for what is not such a form: a pattern that stands for
+// database is the inverse of escapeDatabase. It is false for what is not such a form: a pattern that matches
 // any number of databases, or another spelling.
 func database(pattern string) (string, bool) {
 	var b strings.Builder
@@ -40,7 +40,7 @@ func database(pattern string) (string, bool) {
 }
 
 // joinName is the name of an object within a database: its parts with dots between them. A part that has a dot
-// or a backtick in it stands in backticks, doubled where one is meant, so that each object has exactly one name.
+// or a backtick in it is put in backticks, doubled where one is meant, so that each object has exactly one name.
 func joinName(parts ...string) string {
 	var b strings.Builder
 	for i, p := range parts {

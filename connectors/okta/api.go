@@ -260,7 +260,7 @@ func (a *api) window(h http.Header) (limit, left int, wait time.Duration, ok boo
 	if reset < 0 || reset >= now.Add(maxWindow).Unix() {
 		return 0, 0, 0, false
 	}
-	// The instants are whole seconds.
+	// The instants have no fractions of seconds.
 	return limit, left, time.Duration(max(reset-now.Unix(), 0)+1) * time.Second, true
 }
 

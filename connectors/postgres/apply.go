@@ -15,7 +15,12 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-type writer struct{ *reader }
+type writer struct {
+	*reader
+	// epoch is that of the run, 0 for none; leased means that there is a lease to take.
+	epoch  int64
+	leased bool
+}
 
 // attempts is how often a transaction that conflicts with another writer is tried.
 const attempts = 4
@@ -27,11 +32,14 @@ const maxBatch = 1000
 // Apply carries out the operations: first all but deletions, by database, in order and maxBatch to a transaction, with
 // those on roles among the first database's; then each deletion by itself, since it may involve several databases.
 func (w *writer) Apply(ctx context.Context, ops []schemas.Operation, report func(connectors.Outcome)) error {
-	lease, err := w.findLease(ctx)
+	var err error
+	if w.leased, err = w.findLease(ctx); err == nil {
+		err = w.claim(ctx)
+	}
 	if err != nil {
 		return wrap("apply", err)
 	}
-	b := &batch{writer: w, failed: connectors.Failures{}, report: report, lease: lease}
+	b := &batch{writer: w, failed: connectors.Failures{}, report: report}
 	var deletions []*schemas.Operation
 	others := map[*database][]*schemas.Operation{}
 	for i := range ops {
@@ -72,7 +80,6 @@ type batch struct {
 	failed connectors.Failures
 	report func(connectors.Outcome)
 
-	lease   bool // there is one to take
 	roles   map[string]*role
 	objects map[schemas.Name]object
 	today   map[typedID]string // the names of objects by remembered ids
@@ -99,9 +106,10 @@ func (b *batch) done(o *schemas.Operation, started time.Time, n int, err error) 
 // alone reports whether a batch that failed so is retried one operation at a time.
 func alone(err error) bool {
 	var held *leaseHeld
+	var lost *leaseLost
 	var w *warning
 	switch {
-	case errors.As(err, &held):
+	case errors.As(err, &held), errors.As(err, &lost):
 		return false
 	case errors.As(err, &w):
 		return true
@@ -157,7 +165,7 @@ func (b *batch) transaction(ctx context.Context, grouped bool) (results []error,
 		}
 		defer func() { err = errors.Join(err, rollback(ctx, lease)) }()
 	}
-	if err := b.take(ctx, lease); err != nil {
+	if err := b.writer.take(ctx, lease); err != nil {
 		return nil, err
 	}
 	if err := b.resolve(ctx, tx); err != nil {

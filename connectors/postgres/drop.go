@@ -48,6 +48,9 @@ func (w *writer) drop(ctx context.Context, o *schemas.Operation) error {
 		}
 	}
 	name := quote(x.name)
+	if err := w.claim(ctx); err != nil {
+		return wrap(op, err)
+	}
 	if _, err := w.conn.Exec(ctx, "ALTER ROLE "+name+" NOLOGIN"); err != nil {
 		return wrap(op, err)
 	}
@@ -78,6 +81,11 @@ func (w *writer) release(ctx context.Context, conn *pgx.Conn, o *schemas.Operati
 			err = errors.Join(err, rollback(ctx, tx))
 		}
 	}()
+	if conn == w.conn {
+		if err := w.take(ctx, tx); err != nil {
+			return err
+		}
+	}
 	var stmts []string
 	var owns, has bool
 	err = tx.QueryRow(ctx, `SELECT coalesce(bool_or(deptype = 'o'), false), count(*) > 0 FROM pg_catalog.pg_shdepend

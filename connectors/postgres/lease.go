@@ -6,6 +6,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/countersign/countersign/connectors"
 )
 
 // The lease keeps two processes with one applying credential from changing roles at the same time. It is a row in a
@@ -14,7 +16,8 @@ const (
 	createSchema = `CREATE SCHEMA countersign; `
 	createLease  = `CREATE TABLE countersign.lease (one boolean PRIMARY KEY DEFAULT true CHECK (one), epoch bigint NOT NULL DEFAULT 0);
 INSERT INTO countersign.lease DEFAULT VALUES`
-	takeLease = `SELECT epoch FROM countersign.lease WHERE one FOR UPDATE`
+	takeLease  = `SELECT epoch FROM countersign.lease WHERE one FOR UPDATE`
+	claimLease = `UPDATE countersign.lease SET epoch = $1 WHERE one AND epoch <= $1`
 )
 
 // leaseQuery looks for the lease. A schema or table of that name with another owner is never used: its owner could
@@ -56,15 +59,49 @@ func (w *writer) findLease(ctx context.Context) (bool, error) {
 	}
 }
 
-// take locks the lease until the transaction ends.
-func (b *batch) take(ctx context.Context, tx pgx.Tx) error {
-	if !b.lease {
+// leaseLost is the error of a run whose application a later one has taken over.
+type leaseLost struct{ error }
+
+func (e *leaseLost) Unwrap() error { return e.error }
+
+func (w *writer) lost() error {
+	return &leaseLost{&connectors.Error{Code: connectors.Conflict, Op: "apply",
+		Message: "a later run has taken over this application, so nothing more is written; run again. If there is none (the ledger's clock was wrong), run UPDATE countersign.lease SET epoch = 0"}}
+}
+
+// claim makes the run's epoch the one that may write, unless a later run has done so.
+func (w *writer) claim(ctx context.Context) error {
+	if !w.leased || w.epoch == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, w.limit)
+	defer cancel()
+	done, err := w.conn.Exec(ctx, claimLease, w.epoch)
+	switch {
+	case sqlState(err) == lockNotAvailable:
+		return &leaseHeld{err}
+	case err != nil:
+		return err
+	case done.RowsAffected() == 0:
+		return w.lost()
+	}
+	return nil
+}
+
+// take locks the lease until the transaction ends, and checks that no later run has claimed it.
+func (w *writer) take(ctx context.Context, tx pgx.Tx) error {
+	if !w.leased {
 		return nil
 	}
 	var epoch int64
 	err := tx.QueryRow(ctx, takeLease).Scan(&epoch)
-	if sqlState(err) == lockNotAvailable {
+	switch {
+	case sqlState(err) == lockNotAvailable:
 		return &leaseHeld{err}
+	case err != nil:
+		return err
+	case w.epoch != 0 && epoch > w.epoch:
+		return w.lost()
 	}
-	return err
+	return nil
 }

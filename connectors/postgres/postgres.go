@@ -37,7 +37,7 @@ func (Connector) OpenReader(ctx context.Context, cfg connectors.Config) (connect
 // OpenWriter connects with the applying credential.
 func (Connector) OpenWriter(ctx context.Context, cfg connectors.Config) (connectors.Writer, error) {
 	r, err := open(ctx, cfg, true)
-	return connectors.GuardWriter(&writer{r}, err)
+	return connectors.GuardWriter(&writer{reader: r, epoch: cfg.Epoch}, err)
 }
 
 // settings holds spec.config.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -33,6 +34,9 @@ type application struct {
 	direct string // where the server's own API begins, without quirks
 	token  string
 	again  func(t connectortest.TB) connectortest.Application // as another case reaches it
+	// hidden is the id of the user whom the service doesn't show, as some do with those who are deactivated. It is nil where
+	// the connector reaches the service directly.
+	hidden *atomic.Value
 }
 
 var (
@@ -40,12 +44,18 @@ var (
 	_ connectortest.Breaker        = (*application)(nil)
 	_ connectortest.IdentityStater = (*application)(nil)
 	_ connectortest.Protector      = (*application)(nil)
+	_ connectortest.Hider          = (*application)(nil)
 )
 
 // newApplication is the server at direct, seen by the connector through quirks.
 func newApplication(t connectortest.TB, direct, token string, values map[string]any, quirks ...quirk) *application {
 	t.Helper()
 	address := direct
+	var hidden *atomic.Value
+	if strings.Contains(t.Name(), "unresolved_members") {
+		hidden = &atomic.Value{}
+		quirks = append(slices.Clone(quirks), hiding(hidden, http.StatusNotFound))
+	}
 	if len(quirks) > 0 {
 		address = front(t, direct, quirks...)
 	}
@@ -58,7 +68,7 @@ func newApplication(t connectortest.TB, direct, token string, values map[string]
 			delete(all, k)
 		}
 	}
-	return &application{direct: direct, token: token,
+	return &application{direct: direct, token: token, hidden: hidden,
 		cfg: connectors.Config{Application: "scim", Values: all, Now: time.Now, Logger: slog.New(slog.DiscardHandler)}}
 }
 
@@ -219,6 +229,18 @@ func (a *application) SetIdentityState(t connectortest.TB, n schemas.Name, state
 	delete(u, "meta")
 	u["active"] = false
 	a.do(t, http.MethodPut, path, u)
+	return true
+}
+
+func (a *application) Hide(t connectortest.TB, n schemas.Name, hidden bool) bool {
+	t.Helper()
+	if n.Type != "user" || a.hidden == nil || a.cfg.Values["profile"] == "aws_identity_center" {
+		return false // that service never lists members: each user is asked about
+	}
+	a.hidden.Store("")
+	if hidden {
+		a.hidden.Store(a.id(t, n))
+	}
 	return true
 }
 

@@ -117,6 +117,22 @@ func TestGroupsWithoutName(t *testing.T) {
 	}
 }
 
+// hiding leaves out the user with an id, "" for nobody: lists lack it, and it is answered with the status.
+func hiding(hidden *atomic.Value, status int) quirk {
+	return func(r request, ask func(request) answer) answer {
+		id, _ := hidden.Load().(string)
+		if id != "" && r.path == "Users/"+url.PathEscape(id) {
+			return refusal(status, "", "hidden")
+		}
+		a := ask(r)
+		if list, ok := object(a.body)["Resources"].([]any); ok && id != "" && r.path == "Users" {
+			list = slices.DeleteFunc(list, func(v any) bool { return object(v)["id"] == id })
+			object(a.body)["Resources"], object(a.body)["totalResults"] = list, len(list)
+		}
+		return a
+	}
+}
+
 // A member that is neither listed nor found, as with services that hide deactivated users, stays in the state, and is
 // revoked by its id.
 func TestHiddenMembers(t *testing.T) {
@@ -124,18 +140,7 @@ func TestHiddenMembers(t *testing.T) {
 	for status, incomplete := range map[int]string{http.StatusNotFound: "", http.StatusForbidden: "", http.StatusBadGateway: "fails"} {
 		var hidden atomic.Value
 		hidden.Store("")
-		b := elimityBench(t, map[string]any{"retries": 0}, func(r request, ask func(request) answer) answer {
-			id := hidden.Load().(string)
-			if id != "" && r.path == "Users/"+url.PathEscape(id) {
-				return refusal(status, "", "hidden")
-			}
-			a := ask(r)
-			if list, ok := object(a.body)["Resources"].([]any); ok && id != "" && r.path == "Users" {
-				list = slices.DeleteFunc(list, func(v any) bool { return object(v)["id"] == id })
-				object(a.body)["Resources"], object(a.body)["totalResults"] = list, len(list)
-			}
-			return a
-		})
+		b := elimityBench(t, map[string]any{"retries": 0}, hiding(&hidden, status))
 		b.seed("team", "ann", "vip")
 		b.must(b.grant("team", userNamed("ann")), b.grant("team", userNamed("vip")))
 		c := b.read("team").Connections[0]

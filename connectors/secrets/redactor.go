@@ -119,7 +119,7 @@ func leaves(v any, key string) []string {
 	return out
 }
 
-// marker lines of PEM files are no secrets.
+// marker matches the first and last lines of PEM files, which are not secret.
 var marker = regexp.MustCompile(`^-+(BEGIN|END) [A-Z0-9 ]+-+$`)
 
 func formsOf(s string) []form {

@@ -5,7 +5,7 @@ import (
 	"reflect"
 )
 
-// Value returns a value whose texts are without the secrets, at any depth. What has none is returned as it is, and
+// Value returns a value whose texts are without the secrets, at any depth. A value without secrets is returned unchanged, and
 // nothing is changed in place: values share parts. Values of the types that keep reports are left alone; nil keeps none.
 func Value[T any](r *Redactor, v T, keep func(reflect.Type) bool) T {
 	if !r.Knows() {

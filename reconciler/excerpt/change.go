@@ -50,11 +50,16 @@ func (w *World) Change(ctx context.Context, r Request) (*Excerpt, error) {
 	s := selection{}
 	changed := p.changedKeys(s, touched, keys)
 	was, is := p.fold(s, p.before), p.fold(s, p.after)
-	for p.ends(s, changed, was, is) {
+	for p.ends(s, changed, was.of, is.of) {
 		was, is = p.fold(s, p.before), p.fold(s, p.after)
 	}
-	p.after.replace(changed, was, is)
-	p.effects(s, p.differing(changed, was, is), r)
+	p.after.replace(changed, was.of, is.of)
+	size := s.size()
+	p.effects(s, p.differing(changed, was.of, is.of), r)
+	out := &Excerpt{Before: was.Desired, After: is.Desired, World: p.after, Connections: len(s)}
+	if s.size() == size {
+		return out, p.err // the change has no effect on anything else
+	}
 	var unchanged, first, second []*plan.Document
 	for c, targets := range s {
 		if touched[c] == nil {
@@ -66,7 +71,6 @@ func (w *World) Change(ctx context.Context, r Request) (*Excerpt, error) {
 	if p.err != nil {
 		return nil, p.err
 	}
-	out := &Excerpt{World: p.after, Connections: len(s)}
 	out.Before, out.After = plan.Pair(unchanged, first, second, w.desc.Description, r.Now)
 	return out, nil
 }
@@ -93,15 +97,15 @@ func (p *picker) advance(now time.Time) {
 	was := p.fold(s, p.before)
 	p.before.now = now
 	if len(keys) > 0 {
-		p.before.replace(keys, was, p.fold(s, p.before))
+		p.before.replace(keys, was.of, p.fold(s, p.before).of)
 	}
 }
 
 // edit is the documents of a connection that a change replaces.
 type edit struct{ was, is []*plan.Document }
 
-// read reads everything around the change, and returns the documents that it replaces with the entries that they name. The
-// target 0 stands for creations and deletions.
+// read reads everything around the change, and returns the documents that it replaces with the entries that they name. Creations
+// and deletions have the target 0.
 func (p *picker) read(r Request) (map[graph.Node]*edit, map[key]bool, error) {
 	touched, keys := map[graph.Node]*edit{}, map[key]bool{}
 	for _, n := range r.Heirs {
@@ -122,7 +126,7 @@ func (p *picker) read(r Request) (map[graph.Node]*edit, map[key]bool, error) {
 		touched[c] = e
 		for _, list := range [][]*plan.Document{e.was, e.is} {
 			for _, d := range list {
-				for t := range p.desc.namedBy(d) {
+				for _, t := range p.desc.namedBy(d) {
 					keys[key{c, t}] = true
 				}
 			}

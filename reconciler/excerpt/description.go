@@ -1,7 +1,6 @@
 package excerpt
 
 import (
-	"iter"
 	"maps"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ type description struct {
 	schemas.Description
 	targets   map[string]map[string]*schemas.GrantableType // by the connection's and the target's type
 	aliases   map[string]string
-	kinds     map[string]map[schemas.Edge]bool // what a type is as a target
+	kinds     map[string]map[schemas.Edge]bool // edges by the type of their target
 	spellings plan.Spellings
 	numbers   map[schemas.Name]graph.Node
 	names     []schemas.Name
@@ -87,20 +86,25 @@ func (d *description) edge(k key) schemas.Edge {
 }
 
 // namedBy are the targets that a document names in any version; 0 where one creates, deletes or names nothing.
-func (d *description) namedBy(doc *plan.Document) iter.Seq[graph.Node] {
-	seen := map[graph.Node]bool{}
+func (d *description) namedBy(doc *plan.Document) []graph.Node {
+	var out []graph.Node
+	add := func(n graph.Node) {
+		if !slices.Contains(out, n) {
+			out = append(out, n)
+		}
+	}
 	versions(doc, func(v *plan.Version, _ bool) {
 		r := v.Request
 		if !plan.Assigns(r.Kind) || len(r.Grants)+len(r.Revokes) == 0 {
-			seen[0] = true
+			add(0)
 		}
 		for _, list := range [][]schemas.Entry{r.Grants, r.Revokes} {
 			for i := range list {
-				seen[d.number(list[i].Name())] = true
+				add(d.number(list[i].Name()))
 			}
 		}
 	})
-	return maps.Keys(seen)
+	return out
 }
 
 // otherSpellings returns the other ways of writing the membership of a key.

@@ -55,13 +55,21 @@ func (x *effects) identities(from graph.Node) []graph.Node {
 	x.either.Below(from, seen, x.take)
 	var out []graph.Node
 	for n := range seen {
+		found := false
 		x.either.Up(n, func(e graph.Edge, _ graph.Strength) bool {
-			if e.Identity { // it comes first, and shows that the node is an identity
-				x.take(e)
-				out = append(out, n)
+			if !e.Identity {
+				return false // those come first
 			}
-			return false
+			// One that is in force shows that the node is an identity. One that a revoke only takes to be there may not.
+			x.take(e)
+			found = true
+			_, before := x.before.edges.Get(e)
+			_, after := x.after.edges.Get(e)
+			return !before || !after
 		})
+		if found {
+			out = append(out, n)
+		}
 	}
 	return out
 }

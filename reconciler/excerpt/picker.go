@@ -106,9 +106,9 @@ func (p *picker) loadUp(list ...graph.Node) {
 	for _, c := range fresh {
 		p.all(s, c)
 	}
-	folded := p.fold(s, p.before)
+	wanted := p.fold(s, p.before)
 	for _, c := range fresh {
-		for _, e := range p.before.entriesOf(folded[c]) {
+		for _, e := range p.before.entriesOf(wanted.of[c]) {
 			for _, w := range p.worlds() {
 				w.put(e)
 			}
@@ -135,7 +135,7 @@ func (p *picker) loadBelow(c graph.Node) {
 	}
 }
 
-// member reports whether an entry's target may have members. What an identity that can't have any is in, it reads itself.
+// member reports whether an entry's target may have members. It reads the connections of an identity that can't have any.
 func (p *picker) member(k key) bool {
 	switch p.desc.edge(k) {
 	case schemas.EdgeMember:
@@ -155,8 +155,8 @@ func (p *picker) member(k key) bool {
 // selection are the entries that an excerpt has, by connection.
 type selection map[graph.Node]map[graph.Node]bool
 
-// add takes an entry, with what decides about it: the lives of both ends, the other spellings of it, and the targets that
-// contain its target.
+// add takes an entry, with what decides about it: the lives of both ends, the other spellings of it, the targets that
+// contain its target, and those that its target consists of.
 func (p *picker) add(s selection, k key) {
 	if p.err != nil || s[k.connection][k.target] {
 		return
@@ -169,6 +169,14 @@ func (p *picker) add(s selection, k key) {
 	for _, o := range p.desc.otherSpellings(k) {
 		if p.load(o.connection); p.has(o) {
 			p.add(s, o)
+		}
+	}
+	// A container that consists of its parts goes with all of them that nothing else wants.
+	if g := p.desc.target(k); g != nil && slices.ContainsFunc(g.Contains, func(c schemas.Containment) bool { return c.Derived }) {
+		for _, t := range p.targets(k.connection) {
+			if p.desc.contains(k.connection, k.target, t) {
+				p.add(s, key{k.connection, t})
+			}
 		}
 	}
 	p.desc.containers(k, func(typ, name string) {
@@ -298,18 +306,32 @@ func (d *description) filter(doc *plan.Document, targets map[graph.Node]bool) *p
 	return out
 }
 
-// fold returns what a world wants of the selected entries, by connection.
-func (p *picker) fold(s selection, w *World) map[graph.Node]*plan.Connection {
-	out := map[graph.Node]*plan.Connection{}
-	if p.err != nil {
+// size is the number of entries.
+func (s selection) size() (n int) {
+	for _, targets := range s {
+		n += 1 + len(targets)
+	}
+	return n
+}
+
+// folded is what a world wants of the selected entries.
+type folded struct {
+	*plan.Desired
+	of map[graph.Node]*plan.Connection
+}
+
+func (p *picker) fold(s selection, w *World) folded {
+	out := folded{&plan.Desired{}, make(map[graph.Node]*plan.Connection, len(s))}
+	if p.err != nil || len(s) == 0 {
 		return out
 	}
 	var docs []*plan.Document
 	for c, targets := range s {
 		docs = append(docs, w.documents(c, targets)...)
 	}
-	for _, c := range plan.Fold(docs, p.desc.Description, w.now).Connections {
-		out[p.desc.number(c.Name)] = c
+	out.Desired = plan.Fold(docs, p.desc.Description, w.now)
+	for _, c := range out.Connections {
+		out.of[p.desc.number(c.Name)] = c
 	}
 	return out
 }

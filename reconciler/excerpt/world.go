@@ -67,7 +67,7 @@ func (a statement) Compare(b statement) int {
 	return cmp.Or(cmp.Compare(a.connection, b.connection), cmp.Compare(a.target, b.target), a.place.Compare(b.place))
 }
 
-// key is an entry: what a connection's documents say about a target.
+// key is an entry: a connection with a target that its documents name.
 type key struct{ connection, target graph.Node }
 
 type due struct {
@@ -127,12 +127,12 @@ func versions(d *plan.Document, fn func(v *plan.Version, current bool)) {
 // set replaces a document by another at its place; nil is none.
 func (w *World) set(connection graph.Node, was, is *plan.Document) {
 	if was != nil {
-		for t := range w.desc.namedBy(was) {
+		for _, t := range w.desc.namedBy(was) {
 			w.statements = w.statements.Without(statement{connection, t, was.Place})
 		}
 	}
 	if is != nil {
-		for t := range w.desc.namedBy(is) {
+		for _, t := range w.desc.namedBy(is) {
 			w.statements = w.statements.With(statement{connection, t, is.Place}, is)
 		}
 	}

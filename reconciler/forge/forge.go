@@ -11,7 +11,7 @@ import (
 )
 
 // Forge is one repository at a forge. It is safe for concurrent use. Those who need only a part of it declare the part:
-// PullRequests, Reviews, Previews, Outcomes, Topics, Webhooks or Doctor.
+// PullRequests, Reviews, Previews, Outcomes, Topics, Webhooks, Doctor or Heads.
 type Forge interface {
 	// Remote returns where the repository is cloned from, with the credentials for it.
 	Remote() history.Remote
@@ -28,6 +28,7 @@ type Forge interface {
 	Topics
 	Webhooks
 	Doctor
+	Heads
 }
 
 // Config configures a Forge. Address and credentials come from the environment, never from a file in Git: a pull request

@@ -120,7 +120,11 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 			add(len(*set.Bypass) == 0, "bypass", fmt.Sprintf("ruleset %q: %d may bypass it", set.Name, len(*set.Bypass)), "empty the bypass list: what an administrator merges without approval is quarantined all the same")
 		}
 	}
-	for _, name := range []string{ledger, ledger + "-lease"} {
+	for _, check := range []string{"ledger", "lease"} {
+		name := ledger
+		if check == "lease" {
+			name += "-lease"
+		}
 		var rules []rule
 		if err := c.get(ctx, fmt.Sprintf("repos/%s/%s/rules/branches/%s", c.owner, c.name, url.PathEscape(name)), &rules); err != nil {
 			return nil, c.explain("read the rules of "+name, err)
@@ -129,7 +133,7 @@ func (c *Client) Examine(ctx context.Context, in forge.Examination) ([]schemas.C
 		for _, r := range rules {
 			kinds[r.Type] = true
 		}
-		add(kinds["creation"] && kinds["update"] && kinds["non_fast_forward"] && kinds["deletion"], "ledger", "only those who may bypass the rules can push to "+name+", rewrite or delete it",
+		add(kinds["creation"] && kinds["update"] && kinds["non_fast_forward"] && kinds["deletion"], check, "only those who may bypass the rules can push to "+name+", rewrite or delete it",
 			"import "+ledgerRulesetPath+" (countersign init --github writes it) and put the App alone on its bypass list: "+name+" must be closed to everybody else")
 	}
 	catchAll := slices.ContainsFunc(strings.Split(codeowners, "\n"), func(l string) bool { return len(strings.Fields(l)) > 1 && strings.Fields(l)[0] == "*" })

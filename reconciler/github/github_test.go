@@ -246,12 +246,12 @@ func TestExamine(t *testing.T) {
 		codeowners string
 		open       []string
 	}{
-		{name: "all is well", rules: append(slices.Clone(good), rule("update", nil)), rulesets: set(), codeowners: "# who\n* @carol\n"},
-		{name: "no rule at all", codeowners: "* @carol", open: []string{"pull requests", "approvals", "stale reviews", "last push", "force pushes", "deletion", "countersign/policy", "countersign/sign-off", "ledger"}},
-		{name: "somebody may bypass", rules: good, rulesets: set(m{"actor_id": 1, "actor_type": "OrganizationAdmin", "bypass_mode": "always"}), codeowners: "* @carol", open: []string{"bypass", "ledger"}},
+		{name: "all is well", rules: append(slices.Clone(good), rule("creation", nil), rule("update", nil)), rulesets: set(), codeowners: "# who\n* @carol\n"},
+		{name: "no rule at all", codeowners: "* @carol", open: []string{"pull requests", "approvals", "stale reviews", "last push", "force pushes", "deletion", "countersign/policy", "countersign/sign-off", "ledger", "lease"}},
+		{name: "somebody may bypass", rules: good, rulesets: set(m{"actor_id": 1, "actor_type": "OrganizationAdmin", "bypass_mode": "always"}), codeowners: "* @carol", open: []string{"bypass", "ledger", "lease"}},
 		{name: "statuses of anybody", rules: []any{good[0], good[1], good[2], rule("required_status_checks", m{"strict_required_status_checks_policy": false, "required_status_checks": []any{m{"context": "countersign/policy"}, m{"context": "countersign/sign-off"}}})},
-			rulesets: set(), codeowners: "* @carol", open: []string{"countersign/policy source", "countersign/sign-off source", "ledger"}},
-		{name: "a path without owner, and no App", rules: good, rulesets: set(), publisher: "github-actions[bot]", codeowners: "/requests/ @carol\n*\n", open: []string{"publisher", "ledger", "CODEOWNERS"}},
+			rulesets: set(), codeowners: "* @carol", open: []string{"countersign/policy source", "countersign/sign-off source", "ledger", "lease"}},
+		{name: "a path without owner, and no App", rules: good, rulesets: set(), publisher: "github-actions[bot]", codeowners: "/requests/ @carol\n*\n", open: []string{"publisher", "ledger", "lease", "CODEOWNERS"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

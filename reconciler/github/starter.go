@@ -162,8 +162,8 @@ func handles(principals []string) string {
 // ledgerRulesetPath is the file of the rules for the branches of the ledger and its lease.
 const ledgerRulesetPath = ".github/countersign-ledger-ruleset.json"
 
-// ledgerRuleset closes the branches of the ledger to everybody. Whoever imports it puts the App on the bypass list: its
-// number isn't known here.
+// ledgerRuleset closes the branches of the ledger to everybody. The App's number isn't known here,
+// so people put it on the bypass list when they import it.
 func ledgerRuleset() map[string]any {
 	type m = map[string]any
 	return m{"name": "countersign ledger", "target": "branch", "enforcement": "active", "bypass_actors": []any{},

@@ -6,7 +6,7 @@ import (
 	"github.com/countersign/countersign/reconciler/ordered"
 )
 
-// Node is a number that stands for the name of a connection, an identity or a resource.
+// Node is the number of a connection, an identity or a resource.
 type Node uint32
 
 // Edge is a membership, from member to group, or a privilege, from a connection to a resource. Connection and Target are the

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -26,6 +27,13 @@ type Commit struct {
 	Signature string
 	Payload   []byte
 	Changes   []Change
+	// Odd is the reason why the commit, or a part of its tree, can't be read strictly; nil for others. Of such a commit
+	// only Hash, Parents and Tree are known, and its author is nobody. Where the tree has the odd part, Changes have
+	// nothing of it.
+	Odd error
+	// Unaccounted are changes by earlier commits whose trees could not be read, and which this one's branch did not
+	// bring: they show only now.
+	Unaccounted []Change
 }
 
 // Commit reads a commit. The form must be the one that Git writes: anything else, such as a second tree
@@ -50,6 +58,42 @@ func (r *Repository) Commit(hash string) (*Commit, error) {
 	r.commits.put(hash, c)
 	r.mu.Unlock()
 	return c, nil
+}
+
+// Lenient is Commit for walks along the history: of a commit that can't be read strictly, it returns what Git itself
+// needs of it, with Odd set. One such commit must not hide all others.
+func (r *Repository) Lenient(hash string) (*Commit, error) {
+	c, err := r.Commit(hash)
+	if !errors.Is(err, errForm) && !errors.Is(err, ErrTooLarge) {
+		return c, err
+	}
+	b, rawErr := r.raw(plumbing.CommitObject, hash, maxObject)
+	if rawErr != nil {
+		return nil, err
+	}
+	nobody := Person{Name: "commit " + hash + ", which can't be read"}
+	odd := &Commit{Hash: hash, Author: nobody, Committer: nobody, Odd: err}
+	h := &headers{rest: string(b)}
+	if odd.Tree, rawErr = h.one("tree"); rawErr != nil || !isHash(odd.Tree) {
+		return nil, err // Git can't read it either
+	}
+	for strings.HasPrefix(h.rest, "parent ") {
+		parent, rawErr := h.one("parent")
+		if rawErr != nil || !isHash(parent) {
+			return nil, err
+		}
+		odd.Parents = append(odd.Parents, parent)
+	}
+	if len(odd.Parents) > 0 {
+		odd.Parent = odd.Parents[0]
+	}
+	for line := range strings.Lines(h.rest) {
+		if committer, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "committer "); ok {
+			_, odd.CommittedAt = parsePerson(committer) // for the order of walks alone
+			break
+		}
+	}
+	return odd, nil
 }
 
 // headers reads a commit's headers in turn.

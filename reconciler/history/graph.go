@@ -11,6 +11,9 @@ import (
 // maxSearched bounds the search for them.
 const maxMerged, maxSearched = 1000, 50_000
 
+// ErrTooMany means that a change has more commits than are looked through.
+var ErrTooMany = errors.New("too many commits")
+
 // MergedCommits are the commits whose authors made a first-parent commit's changes: those of the merged
 // branches, and the merge itself where c.Changes, as Walk sets them, have something that no branch brought;
 // for a commit with one parent, the commit. The youngest come first.
@@ -43,41 +46,8 @@ func (r *Repository) changesItself(ctx context.Context, c *Commit) (bool, error)
 	if ok, err := r.isPlain(c); err != nil || ok {
 		return false, err
 	}
-	left := c.Changes
-	d := differ{r: r}
-	for _, parent := range c.Parents[1:] {
-		if len(left) == 0 {
-			break
-		}
-		branch, err := r.Commit(parent)
-		if err != nil {
-			return false, err
-		}
-		bases, err := r.mergeBases(ctx, c.Parent, parent)
-		if err != nil {
-			return false, err
-		}
-		var trees []string
-		for _, b := range bases {
-			base, err := r.Commit(b)
-			if err != nil {
-				return false, err
-			}
-			trees = append(trees, base.Tree)
-		}
-		var still []Change
-		for _, x := range left {
-			brought, err := d.brought(x, branch.Tree, trees)
-			if err != nil {
-				return false, err
-			}
-			if !brought {
-				still = append(still, x)
-			}
-		}
-		left = still
-	}
-	return len(left) > 0, nil
+	_, rest, err := r.accounted(ctx, c, c.Changes)
+	return len(rest) > 0, err
 }
 
 // isPlain reports whether a merge is of the usual kind: one branch, a few commits in a line on top of the first
@@ -86,7 +56,7 @@ func (r *Repository) isPlain(c *Commit) (bool, error) {
 	if len(c.Parents) != 2 {
 		return false, nil
 	}
-	at, err := r.Commit(c.Parents[1])
+	at, err := r.Lenient(c.Parents[1])
 	if err != nil || at.Tree != c.Tree {
 		return false, err
 	}
@@ -97,7 +67,7 @@ func (r *Repository) isPlain(c *Commit) (bool, error) {
 		if at.Parent == c.Parent {
 			return true, nil
 		}
-		if at, err = r.Commit(at.Parent); err != nil {
+		if at, err = r.Lenient(at.Parent); err != nil {
 			return false, err
 		}
 	}
@@ -106,20 +76,28 @@ func (r *Repository) isPlain(c *Commit) (bool, error) {
 
 // brought reports whether a branch made the change since each of its bases.
 func (d *differ) brought(x Change, branch string, bases []string) (bool, error) {
+	// What can't be read brought nothing that anybody could have reviewed.
 	if at, err := d.at(branch, x.Path); err != nil || at != x.After {
-		return false, err
+		return false, unlessOdd(err)
 	}
 	for _, b := range bases {
 		if at, err := d.at(b, x.Path); err != nil || at == x.After {
-			return false, err
+			return false, unlessOdd(err)
 		}
 	}
 	return len(bases) > 0 || x.After != Entry{}, nil
 }
 
+func unlessOdd(err error) error {
+	if isOdd(err) {
+		return nil
+	}
+	return err
+}
+
 // IsAncestor reports whether a is b, or reachable from it.
 func (r *Repository) IsAncestor(ctx context.Context, a, b string) (bool, error) {
-	if _, err := r.Commit(a); err != nil {
+	if _, err := r.Lenient(a); err != nil {
 		return false, err
 	}
 	// The youngest first, which finds it soon; no date ends the search, since clocks lie.
@@ -244,7 +222,7 @@ func (r *Repository) between(ctx context.Context, base, head []string) ([]*Commi
 				oldest = n.date
 			}
 			if seen = append(seen, n); len(seen) > maxSearched {
-				return nil, fmt.Errorf("the change has more than %d commits", maxSearched)
+				return nil, fmt.Errorf("the change has more than %d commits: %w", maxSearched, ErrTooMany)
 			}
 		}
 	}
@@ -255,7 +233,7 @@ func (r *Repository) between(ctx context.Context, base, head []string) ([]*Commi
 		}
 	}
 	if len(out) > maxMerged {
-		return nil, fmt.Errorf("the change has %d commits, more than %d", len(out), maxMerged)
+		return nil, fmt.Errorf("the change has %d commits (expected at most %d): %w", len(out), maxMerged, ErrTooMany)
 	}
 	return out, nil
 }
@@ -293,7 +271,7 @@ func (n *node) isOpen() bool { return n.flags&below == 0 }
 func (p *paint) push(hash string, flags uint8) error {
 	n := p.nodes[hash]
 	if n == nil {
-		c, err := p.r.Commit(hash)
+		c, err := p.r.Lenient(hash)
 		if err != nil {
 			return err
 		}

@@ -70,7 +70,7 @@ func (r *Repository) follow(hash, steps string) (string, error) {
 		switch {
 		case kind == '~':
 			for range n {
-				c, err := r.Commit(hash)
+				c, err := r.Lenient(hash)
 				if err != nil {
 					return "", err
 				}
@@ -80,7 +80,7 @@ func (r *Repository) follow(hash, steps string) (string, error) {
 				hash = c.Parent
 			}
 		case n > 0:
-			c, err := r.Commit(hash)
+			c, err := r.Lenient(hash)
 			if err != nil {
 				return "", err
 			}
@@ -90,7 +90,7 @@ func (r *Repository) follow(hash, steps string) (string, error) {
 			hash = c.Parents[n-1]
 		}
 	}
-	_, err := r.Commit(hash)
+	_, err := r.Lenient(hash)
 	return hash, err
 }
 

@@ -50,28 +50,22 @@ func (r *Repository) Walk(ctx context.Context, from, to string, f Filter, fn fun
 	if err != nil {
 		return err
 	}
-	before := ""
-	if from != "" {
-		c, err := r.Commit(from)
-		if err != nil {
-			return err
-		}
-		before = c.Tree
+	w := walker{r: r, differ: differ{r: r, f: f, lenient: true}}
+	if err := w.begin(ctx, from); err != nil {
+		return err
 	}
-	d := differ{r: r, f: f}
 	for _, h := range slices.Backward(line) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		known, err := r.Commit(h.String())
+		known, err := r.Lenient(h.String())
 		if err != nil {
 			return err
 		}
 		c := *known
-		if c.Changes, err = d.compare(ctx, before, c.Tree); err != nil {
+		if err := w.changes(ctx, &c); err != nil {
 			return fmt.Errorf("commit %s: %w", c.Hash, err)
 		}
-		before = c.Tree
 		if err := fn(&c); err != nil {
 			return err
 		}
@@ -86,7 +80,7 @@ func (r *Repository) line(ctx context.Context, from, to string) ([]plumbing.Hash
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		c, err := r.Commit(at)
+		c, err := r.Lenient(at)
 		if err != nil {
 			return nil, err
 		}
@@ -156,10 +150,18 @@ type differ struct {
 	bytes        int
 	visited      int
 	out          []Change
+
+	// lenient leaves a folder of b that can't be read as it was before, and adds it to odd. Where it can be read again,
+	// last finds the folder as it could be read last, and the changes are gaps.
+	lenient bool
+	last    func(ctx context.Context, path string) (string, error)
+	odd     error
+	gaps    []Change
+	gap     bool // within such a folder
 }
 
 func (d *differ) compare(ctx context.Context, a, b string) ([]Change, error) {
-	d.out, d.visited = nil, 0
+	d.out, d.visited, d.odd, d.gaps, d.gap = nil, 0, nil, nil, false
 	if err := d.walk(ctx, "", a, b, 0); err != nil {
 		return nil, err
 	}
@@ -178,19 +180,35 @@ func (d *differ) walk(ctx context.Context, prefix, a, b string, depth int) error
 		return nil
 	}
 	if depth > maxDepth {
-		return fmt.Errorf("folders are nested deeper than %d", maxDepth)
+		return fmt.Errorf("folders are nested deeper than %d: %w", maxDepth, errLimit)
 	}
 	if d.visited++; d.visited > maxTrees {
-		return fmt.Errorf("there are more than %d folders", maxTrees)
+		return fmt.Errorf("there are more than %d folders: %w", maxTrees, errLimit)
 	}
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	x, err := d.tree(a)
+	y, err := d.tree(b)
+	if d.lenient && isOdd(err) {
+		d.odd = errors.Join(d.odd, fmt.Errorf("the folder %q: %w", prefix, err))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	y, err := d.tree(b)
+	x, err := d.tree(a)
+	if d.lenient && isOdd(err) {
+		if a, err = d.last(ctx, prefix); err != nil {
+			return err
+		}
+		was := d.gap
+		d.gap = true
+		defer func() { d.gap = was }()
+		if a == b {
+			return nil
+		}
+		x, err = d.tree(a)
+	}
 	if err != nil {
 		return err
 	}
@@ -244,9 +262,13 @@ func (d *differ) entry(ctx context.Context, prefix string, was, is record, depth
 		return nil
 	}
 	if len(d.out) >= maxChanges {
-		return fmt.Errorf("there are more than %d changes", maxChanges)
+		return fmt.Errorf("there are more than %d changes: %w", maxChanges, errLimit)
 	}
-	d.out = append(d.out, Change{path, was.entry(), is.entry()})
+	if x := (Change{path, was.entry(), is.entry()}); d.gap {
+		d.gaps = append(d.gaps, x)
+	} else {
+		d.out = append(d.out, x)
+	}
 	return nil
 }
 
@@ -401,4 +423,13 @@ func (d *differ) at(tree, path string) (Entry, error) {
 	}
 }
 
-var errForm = errors.New("it doesn't have the form that Git writes")
+var (
+	errForm = errors.New("it doesn't have the form that Git writes")
+	// ErrOdd means that a commit or a tree can't be read strictly, and never will be.
+	ErrOdd = errForm
+	// errLimit means that a tree is larger than anything that a repository needs.
+	errLimit = errors.New("that is not a repository, but an attack on its readers")
+)
+
+// isOdd reports whether an error is a fact about an object, which reading it again won't change.
+func isOdd(err error) bool { return errors.Is(err, errForm) || errors.Is(err, ErrTooLarge) }

@@ -178,7 +178,9 @@ func (j *Judge) anchor(ctx context.Context, x *index.Index, to string) error {
 		switch {
 		case j.config.Anchor != "" && c.Hash != j.config.Anchor:
 			return nil
-		case j.config.Anchor == "" && (len(c.Changes) == 0 || c.Changes[0].After.Blob == ""):
+		case j.config.Anchor == "" && c.Odd != nil:
+			return nil // trust does not start at what can't be read
+		case j.config.Anchor == "" && !slices.ContainsFunc(slices.Concat(c.Changes, c.Unaccounted), func(x history.Change) bool { return x.After.Blob != "" }):
 			return nil
 		}
 		found = c

@@ -16,16 +16,17 @@ import (
 // between finds what the change means for each application that it touches.
 func (j *Judge) between(ctx context.Context, e *Examination, seeds map[index.ConnectionKey]bool, now time.Time) error {
 	byApp := map[string][]schemas.Name{}
+	touch := func(app string, names ...schemas.Name) { byApp[app] = append(byApp[app], names...) }
 	for k := range seeds {
-		byApp[k.Application] = append(byApp[k.Application], k.Name)
+		touch(k.Application, k.Name)
 	}
 	for app := range e.heirs() {
-		byApp[app] = append(byApp[app], nil...)
+		touch(app)
 	}
 	for name, app := range e.After {
 		// A changed scope or grantable may activate or deactivate any request of the application.
 		if was := e.trust.Applications[name]; was == nil || !reflect.DeepEqual(was.Spec, app.Spec) {
-			byApp[name] = append(byApp[name], nil...)
+			touch(name)
 		}
 	}
 	e.Affected = slices.Sorted(maps.Keys(byApp))

@@ -274,12 +274,31 @@ func orNone(blob string) string {
 func (e *Examination) Place(f schemas.Finding) schemas.Finding {
 	for _, x := range e.files {
 		if x.path == f.Document.Path && f.Document.Index < len(x.new) {
-			f.Position = x.new[f.Document.Index].Position
+			f.Position = placeIn(x.new[f.Document.Index], &f)
 			return f
 		}
 	}
 	f.Position = schemas.Position{Path: f.Document.Path}
 	return f
+}
+
+// placeIn is the line of the name that a finding is about, or that of the document.
+func placeIn(d schemas.Document, f *schemas.Finding) schemas.Position {
+	req, ok := d.Value.(*schemas.Request)
+	if !ok {
+		return d.Position
+	}
+	for list, entries := range map[string][]schemas.Entry{"grants": req.Grants, "revokes": req.Revokes} {
+		for i := range entries {
+			if f.Target.SourceName != "" && entries[i].Name() == f.Target {
+				return d.At(fmt.Sprintf("spec.%s[%d].source_name", list, i))
+			}
+		}
+	}
+	if f.Code == "no-connection" {
+		return d.At("spec.connection.source_name")
+	}
+	return d.Position
 }
 
 func (e *Examination) fileOf(p string) *file {

@@ -1,6 +1,7 @@
 package judge
 
 import (
+	"encoding/json"
 	"regexp"
 	"strings"
 
@@ -48,6 +49,16 @@ func (h *holdings) collect(v any) {
 			h.collect(x)
 		}
 	}
+}
+
+// dutiesOf reads the sets of connections that are kept apart. The policy's own check refuses what has another form.
+func dutiesOf(data map[string]any) []schemas.Duty {
+	var out []schemas.Duty
+	raw, err := json.Marshal(data["separation_of_duties"])
+	if err != nil || json.Unmarshal(raw, &out) != nil {
+		return nil
+	}
+	return out
 }
 
 // asked reports whether rules ask about a connection, named with its application.

@@ -149,8 +149,10 @@ type waiting struct {
 	*prepared
 	examination *Examination // nil when no control file changed
 	head        index.Head
-	weight      int
-	admits      bool // the assumed verdict
+	// strays are the files that change with this commit and that nothing accounts for: they are quarantined by themselves.
+	strays []*index.File
+	weight int
+	admits bool // the assumed verdict
 	// verdict is closed when record and err are set.
 	verdict chan struct{}
 	record  *schemas.AdmissionRecord
@@ -290,7 +292,7 @@ func (a *lookahead) begin(ctx context.Context, p *prepared) error {
 // examine examines the commit on top of those before it, and starts to judge it.
 func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 	c := w.commit
-	if len(c.Changes) == 0 {
+	if len(c.Changes) == 0 && len(c.Unaccounted) == 0 && c.Odd == nil {
 		close(w.verdict)
 		return nil
 	}
@@ -308,10 +310,17 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 	if w.examination, err = a.judge.examine(ctx, a.layer, a.trust, in); err != nil {
 		return err
 	}
+	if c.Odd != nil {
+		w.examination.Errors = append(w.examination.Errors, schemas.Finding{Code: "unreadable", Severity: schemas.SeverityError,
+			Message: "the commit can't be read strictly, so nobody can be sure what it contains: " + c.Odd.Error(), Fix: "make the same change again, with Git itself"})
+	}
+	if w.strays, err = a.judge.strays(ctx, w.examination, c); err != nil {
+		return err
+	}
 	w.weight = len(w.examination.files) + w.examination.folded
 	a.weight += w.weight
 	switch {
-	case len(w.examination.files) == 0:
+	case len(w.examination.files) == 0 && c.Odd == nil:
 		close(w.verdict)
 	case w.record != nil || len(w.examination.Errors) > 0:
 		if w.record == nil {
@@ -346,6 +355,9 @@ func (w *waiting) takesEffect(admitted bool) bool { return len(w.examination.fil
 
 // write adds the result of the merge to a layer.
 func (w *waiting) write(to *index.Layer, admitted bool) {
+	for _, f := range w.strays {
+		to.SetFile(f)
+	}
 	for _, f := range w.examination.restored {
 		to.SetFile(f)
 	}
@@ -407,7 +419,7 @@ func (a *lookahead) settle(ctx context.Context) error {
 	}
 	a.weight -= w.weight
 	admitted := true
-	if len(w.examination.files) > 0 {
+	if len(w.examination.files) > 0 || w.commit.Odd != nil {
 		admitted = w.admitted()
 		if w.err == nil {
 			a.index.Verdicts = append(a.index.Verdicts, *w.record)

@@ -28,14 +28,16 @@ type Trust struct {
 	Settings     *schemas.Settings
 	Applications map[string]*schemas.Application
 	Directory    *signoff.Directory
-	policy       map[string]*schemas.PolicyApplication // the applications in the form of the policy input
-	people       *schemas.PeopleSpec
-	forge        signoff.Forge
-	engine       *policy.Engine
-	holdings     holdings
-	data         map[string]any
-	dataPath     string
-	dataContent  []byte
+	// Duties are the sets of connections that policy keeps apart.
+	Duties      []schemas.Duty
+	policy      map[string]*schemas.PolicyApplication // the applications in the form of the policy input
+	people      *schemas.PeopleSpec
+	forge       signoff.Forge
+	engine      *policy.Engine
+	holdings    holdings
+	data        map[string]any
+	dataPath    string
+	dataContent []byte
 }
 
 // trustCache keeps the last Trust, because most consecutive changes are judged by the same one.
@@ -119,7 +121,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 	if err := t.directoryOf(ctx, modules, data); err != nil {
 		return nil, err
 	}
-	t.holdings, t.data = holdingsOf(modules, data), data
+	t.holdings, t.Duties, t.data = holdingsOf(modules, data), dutiesOf(data), data
 	if t.engine, err = policy.New(policy.Config{Modules: modules, Data: data, Admitted: !j.strict, Isolate: j.config.Isolate, Logger: j.config.Logger}); err != nil {
 		var compile *policy.CompileError
 		if errors.As(err, &compile) {

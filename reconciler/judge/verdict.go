@@ -2,6 +2,7 @@ package judge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,6 +116,10 @@ func (e *Examination) refuse(c *history.Commit) *schemas.AdmissionRecord {
 // verdict judges a commit without errors and completes its record.
 func (j *Judge) verdict(ctx context.Context, e *Examination, p *prepared, record *schemas.AdmissionRecord, now time.Time) error {
 	c := p.commit
+	if p.mergedErr != nil && !errors.Is(p.mergedErr, history.ErrOdd) && !errors.Is(p.mergedErr, history.ErrTooMany) {
+		// Not a fact about the commit, so not a verdict: the next run reads again.
+		return fmt.Errorf("read its commits: %w", p.mergedErr)
+	}
 	if p.mergedErr != nil {
 		record.Reasons = append(record.Reasons, "could not read its commits: "+p.mergedErr.Error())
 		return nil
@@ -204,6 +209,9 @@ func (j *Judge) rangeOf(settings *schemas.SettingsSpec) func(context.Context, st
 		touched := map[string]bool{}
 		for i := n - 1; i >= 0; i-- {
 			c, err := j.config.Repository.Commit(before)
+			if errors.Is(err, history.ErrOdd) {
+				return nil, "", fmt.Errorf("%w: %w", err, history.ErrNotFound)
+			}
 			if err != nil {
 				return nil, "", err
 			}
@@ -211,6 +219,9 @@ func (j *Judge) rangeOf(settings *schemas.SettingsSpec) func(context.Context, st
 				return nil, "", fmt.Errorf("%s has fewer than %d commits before it: %w", short(last), n, history.ErrNotFound)
 			}
 			changes, err := j.config.Repository.Compare(ctx, c.Parent, before, ControlFiles{settings})
+			if errors.Is(err, history.ErrOdd) {
+				return nil, "", fmt.Errorf("%w: %w", err, history.ErrNotFound)
+			}
 			if err != nil {
 				return nil, "", err
 			}

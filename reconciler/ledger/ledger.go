@@ -125,7 +125,7 @@ func Open(ctx context.Context, c Config) (*Ledger, error) {
 	}
 	if err := l.open(ctx); err != nil {
 		if damaged(err) {
-			err = &AlarmError{What: "it is damaged: " + err.Error()}
+			err = &AlarmError{What: "it is damaged: " + err.Error(), Err: err}
 		}
 		return nil, errors.Join(fmt.Errorf("open the ledger %s: %w", c.Path, err), l.Close())
 	}

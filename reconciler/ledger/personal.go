@@ -304,6 +304,15 @@ func Pseudonymous(line string, pseudonym func(text string) string) (string, erro
 	return string(insert(hashed, personalMember, member)), nil
 }
 
+// Parts takes a line of Lines apart: the text that its hash is over, and the texts that name a person, "" for none.
+func Parts(line string) (hashed, personal string) {
+	h, p := split([]byte(line))
+	return string(h), string(p)
+}
+
+// PersonalTexts are the texts of a record that name or may name a person, in no order.
+func PersonalTexts(r *schemas.Record) map[string]bool { return personalTexts(r) }
+
 // personalTexts are the texts of a record that name or may name a person: who asked, approved, gains and did it, and text
 // that people or applications wrote.
 func personalTexts(r *schemas.Record) map[string]bool {

@@ -15,7 +15,7 @@ import (
 // markSuffix names the file that remembers how the database was when every record was proven.
 const markSuffix = ".proven"
 
-// mark is what that file has: the files of the database as they were. A run with a key signs it, since whoever can write
+// mark is what that file has: the files of the database as they were. A run with a key signs it, since anybody who can write
 // the database can write this file too. The time of a file's last change can't be set to what it was by an ordinary user.
 type mark struct {
 	Files []fileState `json:"files"`
@@ -133,7 +133,7 @@ func (l *Ledger) keepMark(files []fileState) {
 	}
 }
 
-// Check compares the ledger with what a witness says its last head was, in a statement that names the record and its hash.
+// Check compares the ledger with the last head that a witness knows, in a statement that names the record and its hash.
 // A ledger that goes on from there is right: a run may have ended before it told the witness. by names the witness.
 func (l *Ledger) Check(ctx context.Context, by string, sequence int64, is func(hash string) bool) error {
 	last, _, err := l.Head(ctx)
@@ -171,7 +171,7 @@ func (l *Ledger) Statement(ctx context.Context) (string, error) {
 }
 
 // CheckStatement compares the ledger with what a witness has. believed is false for something that isn't a statement about
-// this ledger, in a place that others can write to (own is false): such a thing says nothing. A ledger that is signed has
+// this ledger, in a place that others can write to (own is false): such a thing proves nothing. A ledger that is signed has
 // witnesses whose statements are signed.
 func (l *Ledger) CheckStatement(ctx context.Context, by, statement string, own bool) (believed bool, err error) {
 	h, perr := seal.ParseHead(statement)

@@ -16,7 +16,12 @@ type AlarmError struct {
 	What string
 	// Fix is what an operator can do.
 	Fix string
+	// Err is the error that shows it; nil for none.
+	Err error
 }
+
+// Unwrap returns Err.
+func (e *AlarmError) Unwrap() error { return e.Err }
 
 // Error describes what was found and what to do.
 func (e *AlarmError) Error() string {
@@ -37,7 +42,7 @@ func IsAlarm(err error) bool {
 }
 
 var (
-	// ErrNoKey means that a ledger is signed, and this run has no key to sign with.
+	// ErrNoKey means that a ledger is signed, and this run lacks the key.
 	ErrNoKey = errors.New("the ledger is signed, and this run lacks the key: set COUNTERSIGN_LEDGER_KEY or COUNTERSIGN_LEDGER_KEY_FILE, or give --ledger-key")
 	// ErrUnsigned means that this run has a key, and the ledger has records that nobody signed.
 	ErrUnsigned = errors.New("the ledger has records and isn't signed, and this run has a key: an owner acknowledges its head, then countersign audit take-over signs it")
@@ -84,7 +89,7 @@ func (l *Ledger) Origin() string {
 // Trusted is the key that Authenticate verified the head with; nil where nothing is signed.
 func (l *Ledger) Trusted() *seal.Public { return l.trusted.Load() }
 
-// permission says whether records may follow the last one, and of which origin the ledger is.
+// permission decides whether records may follow the last one, and of which origin the ledger is.
 type permission func(ctx context.Context, w *writer, last int64, previous string) (origin string, err error)
 
 // maySign is the permission of a run: what it goes on from is signed by its own key, or nothing is signed at all.
@@ -194,7 +199,7 @@ func (l *Ledger) Authenticate(ctx context.Context, a Authority) error {
 	return &AlarmError{What: fmt.Sprintf("it is of a repository where trust starts at %.8s, and here it starts at %.8s", h.Origin, a.Anchor)}
 }
 
-// trust takes the key of an authority, for a ledger that has no records which change it.
+// trust takes the key of an authority, for a ledger without records that change it.
 func (l *Ledger) trust(a Authority) error {
 	key := a.Operator
 	if key == nil && a.PublicKey != "" {
@@ -260,7 +265,7 @@ func followKeys(text string, list []schemas.Record) (*seal.Public, error) {
 	return key, nil
 }
 
-// Rotate lets another key sign from here on. The run's own key says so in a record.
+// Rotate lets another key sign from here on. The run's own key signs a record of that.
 func (l *Ledger) Rotate(ctx context.Context, next *seal.Key) error {
 	if l.config.Key == nil {
 		return ErrNoKey

@@ -235,6 +235,11 @@ func (d *differ) find(c schemas.Name, docs []schemas.DocumentID, severity schema
 	d.out.Plan.Findings = append(d.out.Plan.Findings, f)
 }
 
+// about names the target of the finding before.
+func (d *differ) about(target schemas.Name) {
+	d.out.Plan.Findings[len(d.out.Plan.Findings)-1].Target = target
+}
+
 func (d *differ) baseline(item string) (schemas.BaselineItem, bool) {
 	if d.in.Baseline == nil {
 		return schemas.BaselineItem{}, false

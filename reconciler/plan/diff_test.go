@@ -30,6 +30,11 @@ func TestDiff(t *testing.T) {
 			}
 		}
 	}
+	gone := func(n string) func(*world) { // looked up, and not there
+		return func(w *world) {
+			w.adjust = func(in *plan.Input) { in.Targets = map[schemas.Name][]schemas.Item{name(n): nil} }
+		}
+	}
 	cannot := func(change func(*schemas.ConnectionType)) func(*world) {
 		return func(w *world) { change(&w.desc.Types[0]) }
 	}
@@ -287,6 +292,22 @@ func TestDiff(t *testing.T) {
 			[]string{"live role/g", "live role/m role/g:MEMBER", "A role/g +guest/m@..2", "A role/m +role/g", "run", "day 2"}, []string{}},
 		{"an expired member that is a connection of another name now", guests,
 			[]string{"live role/g guest/m:MEMBER#7", "A role/g +guest/m@..2", "run", "day 2", "live role/g", "live role/n#7 role/g:MEMBER"}, []string{"revoke role/n role/g MEMBER, expiry"}},
+
+		// Members that can't be named.
+		{"a removal beside a member without an id", gone("user/x"), []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/raw:MEMBER!unresolved", "A role/a -user/x"},
+			[]string{"unmanaged role/a user/raw MEMBER", "! unverifiable role/a"}},
+		{"a removal before, beside a member without an id", gone("user/x"), []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "A role/a -user/x", "run", "live role/a user/raw:MEMBER!unresolved"},
+			[]string{"unmanaged role/a user/raw MEMBER", "! unverifiable role/a"}},
+		{"a removal of somebody who is seen, beside a member without an id", targets(user("user/x", "7", "")),
+			[]string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/raw:MEMBER!unresolved", "A role/a -user/x"}, []string{"unmanaged role/a user/raw MEMBER"}},
+		{"a removal of another of the name, beside a member without an id", targets(user("user/x", "8", "")),
+			[]string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/raw:MEMBER!unresolved", "A role/a -user/x"}, []string{"unmanaged role/a user/raw MEMBER", "! unverifiable role/a"}},
+		{"a removal by id beside a member with another id", targets(), []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/raw:MEMBER#9!unresolved", "A role/a -user/x"},
+			[]string{"unmanaged role/a user/raw MEMBER"}},
+		{"a removal of a hidden member by its id", targets(), []string{"live role/a user/x:MEMBER#7", "A role/a +user/x", "run", "live role/a user/raw:MEMBER#7!unresolved", "A role/a -user/x"},
+			[]string{"revoke role/a user/raw MEMBER, request"}},
+		{"a removal without a remembered id beside a member with one", gone("user/x"), []string{"live role/a user/x:MEMBER", "A role/a +user/x", "run", "live role/a user/raw:MEMBER#9!unresolved", "A role/a -user/x"},
+			[]string{"unmanaged role/a user/raw MEMBER", "! unverifiable role/a"}},
 
 		// Targets that can't be found.
 		{"a revoke of a misspelt name", targets(user("user/alice", "", "")), []string{"live role/a user/alice:MEMBER", "A role/a +user/alice", "run", "A role/a -user/Alice"}, []string{"! no-effect role/a"}},

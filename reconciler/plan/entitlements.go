@@ -265,6 +265,7 @@ func (d *differ) target(it *subject, e *Entitlement, target *schemas.GrantableTy
 		d.vanished(it, e, target)
 	case len(found) == 0:
 		d.find(c.Name, e.Documents, schemas.SeverityError, "target-not-found", fmt.Sprintf("%s does not exist in %s", e.Target, d.in.Application.Name), "correct the name, or make it first")
+		d.about(e.Target)
 	case len(found) > 1:
 		var ids []string
 		for _, f := range found {

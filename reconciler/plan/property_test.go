@@ -153,6 +153,22 @@ func TestPropertyPlansConverge(t *testing.T) {
 	})
 }
 
+// A revoke of one privilege is settled by the run that settles the end of another on the same target, not by the next.
+func TestRevokeBesideADeletionConverges(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.adjust = func(in *plan.Input) {
+		in.Targets = map[schemas.Name][]schemas.Item{name("user/x"): {{Name: name("user/x"), NativeID: "x"}}}
+	}
+	for _, s := range []string{"A role/c -role/b:ADMIN +user/x", "A role/c +user/x +role/b", "C role/c", "D role/b"} {
+		w.step(s)
+	}
+	w.run()
+	if again := w.diff(); len(again.Settled) > 0 || len(again.Plan.Findings) > 0 {
+		t.Errorf("after a run: settled %v, findings %v", again.Settled, again.Plan.Findings)
+	}
+}
+
 // Documents fold in any order of arrival, and a prefix and the rest are the whole.
 func TestPropertyFoldIsIncremental(t *testing.T) {
 	check(t, func(t *testing.T, r *rapid.T) {

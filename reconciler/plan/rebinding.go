@@ -25,8 +25,8 @@ func (r *Rebound) Gone() bool { return lost(r.NativeID) }
 // granted again as if for the first time.
 const rebound = "rebound"
 
-// beforeRestore marks the id of a name that was gone after a restore. No id of an application is like it: whoever has the
-// id now is somebody else, and whoever gets the name is another too.
+// beforeRestore marks the id of a name that was gone after a restore. No id of an application is like it: the id may belong to
+// somebody else now, and a new holder of the name is another one too.
 const beforeRestore = " before the restore"
 
 func lost(id string) bool { return strings.HasSuffix(id, beforeRestore) }
@@ -117,7 +117,7 @@ type whereabouts int
 const (
 	targetUnknown whereabouts = iota // several have the name, or nobody asked yet
 	targetGone                       // nothing has the name
-	targetThere                      // something has it, and the connection has no such edge
+	targetThere                      // something has it, and the connection lacks the edge
 	targetJoined                     // the connection has the edge
 )
 

@@ -218,7 +218,7 @@ func (d *differ) gone(it *subject, t *Tombstone, base schemas.BaselineItem, know
 	if !known && t.Scheduled {
 		return
 	}
-	if !d.found(it, t, base, known) {
+	if d.hidden(it, t, base) || !d.found(it, t, base, known) {
 		return
 	}
 	d.settle(EntitlementItem(schemas.Key{Connection: it.connection.Name, Target: t.Target, Privilege: t.Privilege}), word, t.Documents, "", base, known)
@@ -226,6 +226,52 @@ func (d *differ) gone(it *subject, t *Tombstone, base schemas.BaselineItem, know
 		wbase, wknown := d.baseline(written)
 		d.settle(written, word, t.Documents, "", wbase, wknown)
 	}
+}
+
+// hidden reports whether a removal that takes nothing may have its edge all the same: beside it is a member that can't be
+// named, and the ids don't show that it is another one. A target that is seen under the name, with the remembered id, isn't hidden.
+func (d *differ) hidden(it *subject, t *Tombstone, base schemas.BaselineItem) bool {
+	if d.owned || it.found == nil || !it.info.membership(t.Target.Type) {
+		return false
+	}
+	id := t.TargetID
+	if id == "" {
+		id = base.NativeID
+	}
+	reference := ""
+	for i := range it.found.Entitlements {
+		l := &it.found.Entitlements[i]
+		if l.State == schemas.StateUnresolved && l.Privilege == t.Privilege && (l.TargetID == "" || id == "" || lost(id)) &&
+			it.info.edgeClass(l.Target.Type) == it.info.edgeClass(t.Target.Type) && !d.claims(it, l) {
+			reference = l.Target.SourceName
+			break
+		}
+	}
+	if reference == "" {
+		return false
+	}
+	items, asked := d.in.Targets[t.Target]
+	if !asked {
+		d.out.Lookups = append(d.out.Lookups, t.Target)
+		return d.in.Targets != nil
+	}
+	if slices.ContainsFunc(items, func(i schemas.Item) bool { return id == "" || lost(id) || i.NativeID == "" || i.NativeID == id }) {
+		return false
+	}
+	if it.missing != t.Target {
+		it.missing = t.Target
+		d.find(it.connection.Name, t.Documents, schemas.SeverityError, "unverifiable", fmt.Sprintf("%s can't be seen in %s, and may be the member %s, which can't be named", t.Target, d.in.Application.Name, reference),
+			"let countersign's account see that member, or revoke it by its reference")
+	}
+	return true
+}
+
+// claims reports whether a wanted grant has a live edge by its id.
+func (d *differ) claims(it *subject, l *schemas.Entitlement) bool {
+	return l.TargetID != "" && slices.ContainsFunc(it.connection.Entitlements, func(e Entitlement) bool {
+		base, known := d.baseline(EntitlementItem(schemas.Key{Connection: it.connection.Name, Target: e.Target, Privilege: e.Privilege}))
+		return known && base.NativeID == l.TargetID
+	})
 }
 
 // found reports whether a removal that takes nothing has a target. A name that was verified before needs no look-up,
@@ -265,6 +311,7 @@ func (d *differ) found(it *subject, t *Tombstone, base schemas.BaselineItem, kno
 		message += " (there is " + strings.Join(near, ", ") + ")"
 	}
 	d.find(c.Name, t.Documents, schemas.SeverityError, "no-effect", message, "correct the name in a new request and remove this one")
+	d.about(t.Target)
 	return false
 }
 
@@ -279,7 +326,10 @@ func (d *differ) met(it *subject, target schemas.Name) bool {
 		_, known := d.baseline(EntitlementItem(schemas.Key{Connection: c.Name, Target: target, Privilege: privilege}))
 		return known
 	}
-	return slices.ContainsFunc(c.Tombstones, func(t Tombstone) bool { return t.Target == target && verified(t.Privilege) }) ||
+	// A privilege that ended otherwise than by a revoke was granted, and this run settles it.
+	return slices.ContainsFunc(c.Tombstones, func(t Tombstone) bool {
+		return t.Target == target && (verified(t.Privilege) || !t.Revoked && !t.Scheduled)
+	}) ||
 		slices.ContainsFunc(c.Entitlements, func(e Entitlement) bool { return e.Target == target && verified(e.Privilege) })
 }
 

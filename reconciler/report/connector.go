@@ -97,8 +97,15 @@ func (b *builder) conformance(r *schemas.ConformanceReport) document {
 			l = append(l, it)
 		}
 	}
+	var skipped []line
+	for _, c := range r.Cases {
+		if c.Result == schemas.CaseSkipped {
+			skipped = append(skipped, say("{}", name(c.Name)))
+		}
+	}
 	if r.Skipped > 0 {
 		d.Title = join("", d.Title, say(", {} skipped", r.Skipped))
+		d.Blocks = append(d.Blocks, para(say("Not tested: {}", list(skipped, 0))))
 	}
 	if r.Reduced != "" {
 		d.Icon, d.Title = layout.MarkMissing, say("{}: {} passed, from a reduced set", r.Title, plural(r.Passed, "case", "cases"))

@@ -87,6 +87,7 @@ func filled(v schemas.Output) schemas.Output {
 		head(&c.APIVersion, &c.Kind, "Status")
 		nonNil(&c.Requests)
 		nonNil(&c.Quarantined)
+		nonNil(&c.Ledger.Witnesses)
 		return &c
 	case *schemas.AccessReport:
 		c := *v
@@ -140,6 +141,7 @@ func filled(v schemas.Output) schemas.Output {
 		c := *v
 		head(&c.APIVersion, &c.Kind, "AuditVerify")
 		nonNil(&c.Problems)
+		nonNil(&c.Trust.Witnesses)
 		return &c
 	case *schemas.AuditEntitlements:
 		c := *v

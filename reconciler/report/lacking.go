@@ -17,7 +17,7 @@ type lacking struct {
 	terms      int // grants with another start or end
 }
 
-// explain says what is left out and what to do, "" for nothing.
+// explain lists what is left out, and what to do about it; "" for nothing.
 func (l *lacking) explain() string {
 	var parts []string
 	for _, p := range []struct {
@@ -41,7 +41,7 @@ func (l *lacking) explain() string {
 		out = append(out, "it hides who gains or loses access (publish it without redact)")
 	}
 	if len(parts) > 0 {
-		out = append(out, "it has no room for "+strings.Join(parts, ", ")+" (split the change)")
+		out = append(out, "it leaves out "+strings.Join(parts, ", ")+" (split the change)")
 	}
 	return strings.Join(out, "; ")
 }

@@ -43,7 +43,7 @@ func Markdown(w io.Writer, v any, o Options) error {
 }
 
 // Comment returns the Markdown of a preview for its pull request. lacking is why approvals of it can't count: who gains or
-// loses, or something privileged, is hidden or has no room. It is "" where all of that is shown.
+// loses, or something privileged, is hidden or left out. It is "" where all of that is shown.
 func Comment(p *schemas.Preview, o Options) (text, lacking string, err error) {
 	return ladder(p, o, budget)
 }

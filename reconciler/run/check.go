@@ -55,7 +55,7 @@ func (p *pass) checkCredentials(ctx context.Context, app *schemas.Application) (
 			Detail: fmt.Sprintf("nobody is a member of it; it is a member of %s", listed(groups))}
 		if len(who) > 0 {
 			c.State = schemas.CheckOpen
-			c.Fix = fmt.Sprintf("end the memberships of %s in it: whoever is a member can do what countersign can", listed(who))
+			c.Fix = fmt.Sprintf("end the memberships of %s in it: its members can do what countersign can", listed(who))
 		}
 		out = append(out, c)
 	}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -37,4 +38,39 @@ func (p *pass) lease(ctx context.Context, app string) (func() error, error) {
 		return nil, fmt.Errorf("wait for another run over %s to end: %w", app, err)
 	}
 	return f.Unlock, nil
+}
+
+// newEpoch takes the epoch from the ledger's clock and length: a run that takes the applications over has read what this
+// one wrote there, so that its epoch is greater.
+func (p *pass) newEpoch(ctx context.Context) error {
+	if p.options.ReadOnly {
+		return nil
+	}
+	sequence, _, err := p.base.Ledger.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read the ledger's head: %w", err)
+	}
+	const bits = 20
+	p.epoch = p.now().UnixMilli()<<bits | sequence&(1<<bits-1)
+	return nil
+}
+
+// ErrLost means that a later run has taken the application over.
+var ErrLost = errors.New("a later run has taken over this application, so nothing more is written; run again")
+
+// stillOurs fails when a later run over the application has begun: this one was stopped, and its lock was lost.
+func (a *application) stillOurs(ctx context.Context) error {
+	if a.config.Leased != nil {
+		if err := a.config.Leased(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrLost, err)
+		}
+	}
+	last, ok, err := a.base.Ledger.LastRun(ctx, a.app.Name)
+	if err != nil {
+		return err
+	}
+	if ok && last.Run != a.id {
+		return fmt.Errorf("%w: run %s", ErrLost, last.Run)
+	}
+	return nil
 }

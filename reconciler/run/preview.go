@@ -95,6 +95,7 @@ func (r *Runner) Preview(ctx context.Context, change Proposal, base Base, app, j
 		Outside: waiting.Holds, Unable: r.unable(judged, base.Settings, live.description)})
 	live.effects(out, asIs, toBe)
 	live.foresee(ctx, &out.Plan)
+	live.suggest(ctx, after, &out.Plan)
 	if out.ByLive, err = live.beyond(ctx, change, set, after, toBe.Plan.Operations, remembered, now); err != nil {
 		return nil, &LedgerError{err}
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Progress is called with the progress of a long job; total is 0 while unknown.
 	Progress func(what string, done, total int)
+	// Leased reports, before each batch, why another run has taken over; nil asks nobody.
+	Leased func(context.Context) error
 	// Step is called after each step that a crash could follow, from several goroutines when there are several
 	// applications.
 	Step func(string)
@@ -78,6 +80,8 @@ type Base struct {
 	Settings     *schemas.Settings
 	Applications map[string]*schemas.Application
 	People       People
+	// Duties are the sets of connections that policy keeps apart.
+	Duties []schemas.Duty
 }
 
 // Options configures a pass.
@@ -150,6 +154,8 @@ type pass struct {
 	options Options
 	base    Base
 	removed hold.Counts // by the applications so far
+	// epoch orders this pass among all that share the ledger: it is taken once the applications are locked.
+	epoch int64
 }
 
 // maxApplications is how many applications are open and worked on at a time.
@@ -191,6 +197,9 @@ func (p *pass) together(ctx context.Context, runs []*application, done, all int)
 		if a.documents, err = p.base.Documents.All(ctx, a.app.Name); err != nil {
 			return err
 		}
+	}
+	if err := p.newEpoch(ctx); err != nil {
+		return err
 	}
 	each := func(what string, fn func(*application) error) {
 		var g errgroup.Group

@@ -172,6 +172,15 @@ func (a *application) holdUnsigned(ctx context.Context) error {
 			if short := a.short(u, more); short != "" {
 				u.operation.Hold = schemas.HoldSignoff
 				u.operation.HoldReason = fmt.Sprintf("%s: somebody else signs off an Acknowledgement with held: {application: %s, digest: %s}", short, a.app.Name, digest)
+				continue
+			}
+			// What documents alone give was judged at the merge. Who gains by live access may hold something else by now.
+			together, err := a.together(ctx, found.Of[u.operation.ID].Identities, found.After)
+			if err != nil {
+				return err
+			}
+			if together != "" {
+				u.operation.Hold, u.operation.HoldReason, u.operation.HoldExplained = schemas.HoldSignoff, together, true
 			}
 		}
 	}

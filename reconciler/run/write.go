@@ -44,6 +44,7 @@ func (a *application) write(ctx context.Context, todo []schemas.Operation) (err 
 	if err != nil {
 		return err
 	}
+	cfg.Epoch = a.epoch
 	w, err := c.OpenWriter(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("open %s for writing: %w", a.app.Name, err)
@@ -74,6 +75,9 @@ func (a *application) write(ctx context.Context, todo []schemas.Operation) (err 
 	a.config.Step("intent")
 	left := todo
 	for attempt := 1; ; attempt++ {
+		if err := a.stillOurs(ctx); err != nil {
+			return err
+		}
 		again, wait, err := a.attempt(ctx, w, left, byID, attempt)
 		if err != nil || len(again) == 0 {
 			return err

@@ -103,7 +103,7 @@ func (w *world) runner(holder string) server.Pass {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	r, err := reconciler.New(reconciler.Config{Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Replica: b, LedgerKey: w.key, Connectors: registry, Version: "1", Now: w.now,
+	r, err := reconciler.New(reconciler.Config{Heads: w.heads, Repository: repo, State: w.state, Secrets: secrets.New(secrets.Config{Allow: []string{"/*"}}), Replica: b, LedgerKey: w.key, Connectors: registry, Version: "1", Now: w.now,
 		Forge: func(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, error) { return w.client.Evidence(s) }})
 	if err != nil {
 		w.t.Fatal(err)

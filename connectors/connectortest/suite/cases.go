@@ -31,6 +31,7 @@ func Run(t harness.T, h harness.Harness) {
 		{"dependents", testDependents},
 		{"cancellation", testCancellation},
 		{"names", testNames},
+		{"read only", testReadingWritesNothing},
 		{"foreign entries", testForeign},
 		{"incomplete read", testIncomplete},
 		{"identity states", testIdentityStates},

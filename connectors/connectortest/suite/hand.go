@@ -159,6 +159,20 @@ func (o *outside) Protected(t harness.TB) schemas.Name {
 	return o.named(t, schemas.ConnectorTest{Do: "protected"})
 }
 
+func (o *outside) Rename(t harness.TB, name schemas.Name, word string) (schemas.Name, bool) {
+	t.Helper()
+	a := o.do(t, schemas.ConnectorTest{Do: "rename", Name: &name, Word: word})
+	if a.Not || a.Name == nil {
+		return schemas.Name{}, false
+	}
+	return *a.Name, true
+}
+
+func (o *outside) Hide(t harness.TB, name schemas.Name, hidden bool) bool {
+	t.Helper()
+	return !o.do(t, schemas.ConnectorTest{Do: "hide", Name: &name, Hidden: hidden}).Not
+}
+
 func (o *outside) Break(harness.TB) []harness.Broken {
 	var list []harness.Broken
 	for _, b := range o.known.Breaks {

@@ -88,10 +88,14 @@ func testTwoWriters(t harness.T, h harness.Harness) {
 				ops[i] = append(ops[i], f.Grant(k), f.Grant(mine))
 			}
 		}
+		// Both are open before either writes: one that kept what it read when it was opened would undo the other's work.
+		var sessions [writers]connectors.Writer
+		for i := range writers {
+			sessions[i] = f.Open()
+		}
 		var group sync.WaitGroup
 		var faults [writers]error
-		for i := range writers {
-			w := f.Open()
+		for i, w := range sessions {
 			// One Apply for each operation, so that the two alternate as often as possible.
 			group.Go(func() { faults[i] = persist(t.Context(), w, ops[i]) })
 		}

@@ -44,8 +44,9 @@ type collector struct {
 	now   time.Time
 	until int64
 	// head and records are those up to there.
-	head    string
-	records int64
+	head     string
+	records  int64
+	personal map[string]bool
 	*verdicts
 	world *world
 
@@ -83,7 +84,7 @@ func newCollector(o ExportOptions) *collector {
 	c := &collector{options: o, verdicts: newVerdicts(), world: newWorld(), runs: map[string]*schemas.RunRecord{},
 		current: map[[2]string]*entry{}, atItem: map[place]*entry{}, unsettled: map[string]map[*entry]bool{}, used: map[schemas.DocumentID]bool{}, live: map[place][]*entry{}, lapsed: map[place][]*entry{},
 		sides: map[connection]map[place]bool{}, observed: map[sightingID]*entry{}, lastOp: map[place]*entry{}, removing: map[place]time.Time{},
-		documents: map[string]schemas.DocumentID{}, accepted: map[string]schemas.AuditAcceptance{},
+		documents: map[string]schemas.DocumentID{}, personal: map[string]bool{}, accepted: map[string]schemas.AuditAcceptance{},
 		files: map[string]bool{}, bundles: map[string]bool{}, versions: map[string]bool{}}
 	c.world.gone, c.world.back = c.gone, c.back
 	return c

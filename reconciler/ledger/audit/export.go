@@ -39,6 +39,8 @@ type ExportOptions struct {
 	AsOfHead     string
 	// Key is the public key that the ledger's head is signed with; nil proves no signature.
 	Key *seal.Public
+	// Names collects the texts that name or may name a person.
+	Names bool
 	// Version is that of the program, for the manifest.
 	Version string
 	// Out is where the rows go. Required.
@@ -66,6 +68,45 @@ func Export(ctx context.Context, l *ledger.Ledger, o ExportOptions) (schemas.Aud
 	p.manifest.SHA256 = hex.EncodeToString(sum.Sum(nil))
 	return p.manifest, nil
 }
+
+// Population is all that an audit of a period shows, of one moment.
+type Population struct {
+	Rows     []*schemas.AuditRow
+	Manifest schemas.AuditManifest
+	// Start and End are what was in place at the ends of the period.
+	Start, End schemas.AuditEntitlements
+	// Personal are the texts that name or may name a person.
+	Personal map[string]bool
+}
+
+// Collect reads the ledger for everything that an audit of a period shows. Out and Format aren't used.
+func Collect(ctx context.Context, l *ledger.Ledger, o ExportOptions) (*Population, error) {
+	o.Format = formatJSONLines
+	p, err := collect(ctx, l, o)
+	if err != nil {
+		return nil, err
+	}
+	out := &Population{Rows: p.rows, Manifest: p.manifest, Personal: p.personal}
+	if o.Until.IsZero() || o.Until.After(p.now) {
+		out.End = schemas.AuditEntitlements{APIVersion: schemas.APIVersion, Kind: "AuditEntitlements", AsOf: p.now.UTC(), Reads: p.world.lastReads(o.Application)}
+		out.End.Entitlements, err = p.world.entitlements(p.documents, o.Application)
+	} else {
+		out.End, err = AsOf(ctx, l, o.Until, o.Application)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.Since.IsZero() {
+		return out, nil // nothing was in place before the first record
+	}
+	if out.Start, err = AsOf(ctx, l, o.Since, o.Application); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// WriteRows writes rows as JSON Lines.
+func WriteRows(w io.Writer, rows []*schemas.AuditRow) error { return write(w, formatJSONLines, rows) }
 
 // population is what an export has.
 type population struct {
@@ -157,6 +198,11 @@ func (c *collector) read(r schemas.Record) error {
 		return err
 	}
 	if c.until != before {
+		if c.options.Names {
+			for text := range ledger.PersonalTexts(&r) {
+				c.personal[text] = true
+			}
+		}
 		c.head = r.Hash
 		c.records++
 	}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"sync"
 	"time"
 
 	gogit "github.com/go-git/go-git/v5"
@@ -49,8 +50,9 @@ type Config struct {
 	Progress func(what string, done, total int)
 }
 
-// Branch is the ledger's branch. It is used by one goroutine at a time.
+// Branch is the ledger's branch. Its methods may be called by several goroutines; one works at a time.
 type Branch struct {
+	mu     sync.Mutex
 	config Config
 	repo   *gogit.Repository
 	// tip is the commit of the branch that was read or written last; the zero hash where there is none yet.
@@ -128,6 +130,8 @@ func (b *Branch) open() error {
 
 // Pull brings what the branch has into the ledger, after proving it. A ledger with records and no branch yet begins one.
 func (b *Branch) Pull(ctx context.Context, l *ledger.Ledger) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if err := b.open(); err != nil {
 		return fmt.Errorf("open the clone of the ledger's branch: %w", err)
 	}
@@ -323,6 +327,8 @@ func (b *Branch) begin(ctx context.Context, l *ledger.Ledger) error {
 
 // Replicate pushes a batch. It is ledger.Config.Replicate.
 func (b *Branch) Replicate(ctx context.Context, batch ledger.Batch) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.repo == nil {
 		return errors.New("the ledger's branch was not pulled")
 	}

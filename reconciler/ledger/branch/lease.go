@@ -20,6 +20,8 @@ const leaseLocal = plumbing.ReferenceName("refs/countersign/lease")
 // Acquire takes the lease, waiting for as long as wait for another run to end. A lease that was not renewed for as long
 // as Config.Lease, by this process's own watch, is taken over: clocks are never compared. Release it.
 func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(context.Context) error, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if err := b.open(); err != nil {
 		return nil, err
 	}
@@ -71,7 +73,7 @@ func (b *Branch) Acquire(ctx context.Context, wait time.Duration) (release func(
 	}
 }
 
-// claim is what a lease says; false for one that isn't countersign's, which an operator's key tells.
+// claim returns the text of a lease; false for one that isn't countersign's, which an operator's key tells.
 func (b *Branch) claim(lease plumbing.Hash) (string, bool) {
 	c, err := b.repo.CommitObject(lease)
 	if err != nil {
@@ -171,7 +173,34 @@ func (b *Branch) renew(ctx context.Context) error {
 	}
 }
 
+// Beat is how often Hold should be called while the lease is held.
+func (b *Branch) Beat() time.Duration { return b.config.Lease / 3 }
+
+// Hold renews the lease when it is due, and fails with ErrMoved when another run has taken it over. While the remote
+// can't be reached, the lease counts as held for as long as nobody may take it over.
+func (b *Branch) Hold(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.lease.IsZero() {
+		return nil
+	}
+	is, err := b.remoteTip(ctx, b.leaseRef())
+	if err == nil && is != b.lease && (is.IsZero() || b.ours(is)) {
+		return ErrMoved
+	}
+	if err == nil {
+		err = b.renew(ctx)
+	}
+	if err != nil && !errors.Is(err, ErrMoved) && ctx.Err() == nil && b.config.Watch().Sub(b.renewed) < b.config.Lease*2/3 {
+		b.config.Logger.Warn("could not renew the lease, trying again", "error", err)
+		return nil
+	}
+	return err
+}
+
 func (b *Branch) release(ctx context.Context) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.lease.IsZero() {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -60,6 +61,33 @@ func TestLease(t *testing.T) {
 		t.Errorf("taken over after %s, want %s", waited, config.Lease)
 	}
 	if err := first.append(1); err != nil {
+		t.Fatal(err)
+	}
+	// A heartbeat tells the second before it writes, and renews the first's lease when that is due.
+	if err := second.b.Hold(t.Context()); !errors.Is(err, branch.ErrMoved) {
+		t.Errorf("the one that lost the lease holds it: %v", err)
+	}
+	lease := func() string { return git(t, url, "rev-parse", "refs/heads/"+branch.DefaultName+"-lease") }
+	was := lease()
+	if err := first.b.Hold(t.Context()); err != nil || lease() != was {
+		t.Errorf("Hold = %v, renewed %v", err, lease() != was)
+	}
+	watch = watch.Add(first.b.Beat())
+	if err := first.b.Hold(t.Context()); err != nil || lease() == was {
+		t.Errorf("Hold = %v, renewed %v", err, lease() != was)
+	}
+	// While the remote can't be reached, the lease is held until it may be taken over.
+	if err := os.Rename(url, url+"-gone"); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.b.Hold(t.Context()); err != nil {
+		t.Errorf("Hold without the remote: %v", err)
+	}
+	watch = watch.Add(config.Lease)
+	if err := first.b.Hold(t.Context()); err == nil {
+		t.Error("Hold without the remote, after the lease has ended: no error")
+	}
+	if err := os.Rename(url+"-gone", url); err != nil {
 		t.Fatal(err)
 	}
 	// What the second writes now comes too late.

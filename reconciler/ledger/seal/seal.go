@@ -1,4 +1,4 @@
-// Package seal signs the head of a ledger, so that whoever can write the ledger's file or branch can't make up records.
+// Package seal signs the head of a ledger, so that somebody who can write the ledger's file or branch can't make up records.
 //
 // A head is a signed note (golang.org/x/mod/sumdb/note) of three lines: which ledger it is, the number of the last record
 // and that record's hash, which covers all records before it. Keys are Ed25519 keys in the text form of that package, so
@@ -97,7 +97,7 @@ func (k *Key) GoString() string { return "REDACTED" }
 // Public returns the key that verifies what this one signs.
 func (k *Key) Public() *Public { return k.public }
 
-// Mark authenticates a note to oneself: whoever hasn't the key can't make one.
+// Mark authenticates a note to oneself: nobody without the key can make one.
 func (k *Key) Mark(text []byte) string {
 	m := hmac.New(sha256.New, k.mark)
 	m.Write(text)

@@ -28,7 +28,7 @@ func newAuditCommand(a *app) *cobra.Command {
 		Args:    noSuchCommand,
 		RunE:    showHelp,
 	}
-	c.AddCommand(newAuditVerifyCommand(a), newAuditExportCommand(a), newAuditEntitlementsCommand(a),
+	c.AddCommand(newAuditVerifyCommand(a), newAuditExportCommand(a), newAuditEntitlementsCommand(a), newAuditPackageCommand(a),
 		newAuditNewKeyCommand(a), newAuditRotateKeyCommand(a), newAuditTakeOverCommand(a), newAuditRestartCommand(a))
 	return c
 }

@@ -29,6 +29,8 @@ const (
 	exportCSV       = "csv"
 	// exportJSON is another name for exportJSONLines, since every other command takes json.
 	exportJSON = "json"
+	// exportRecords is the ledger itself, with its signature.
+	exportRecords = "records"
 )
 
 // auditExportOptions configures audit export.
@@ -36,6 +38,7 @@ type auditExportOptions struct {
 	*app
 	rows                           string // the format
 	output, manifest, since, until string
+	pseudonyms                     bool
 	asOf                           string
 }
 
@@ -49,7 +52,10 @@ denied change, with its request, sign-off, policy results, execution and
 read-back, and a row for each change by hand that a read showed. A row is in the
 period in which it took effect. The manifest describes the export: filters,
 counts per state, exceptions, sequence range and the head of the chain. A value
-that can't be proved is "unknown", never true.`,
+that can't be proved is "unknown", never true.
+
+--format records writes the ledger itself, with its signature, for audit verify
+--public-key. With --pseudonyms, numbers are in the place of names.`,
 		Example: `  countersign audit export > audit.jsonl
   countersign audit export --format csv --output audit.csv \
     --manifest manifest.json --since 2026-01-01 --until 2026-04-01`,
@@ -64,7 +70,8 @@ that can't be proved is "unknown", never true.`,
 	f.StringVar(&o.asOf, "as-of", "", "repeat the export of an earlier `HEAD`: a hash, a record's number or an instant")
 	a.applicationFlag(c)
 	connectorFlagsIgnored(c)
-	formatFlag(c, &o.rows, exportJSONLines, exportCSV, exportJSON)
+	f.BoolVar(&o.pseudonyms, "pseudonyms", false, "with --format records: replace texts that name a person")
+	formatFlag(c, &o.rows, exportJSONLines, exportCSV, exportRecords, exportJSON)
 	// The older name of --format.
 	f.Var(&formatValue{format: &o.rows, formats: []string{exportJSONLines, exportCSV, exportJSON}, text: exportJSONLines}, "as", "output `FORMAT`")
 	f.Lookup("as").Hidden = true
@@ -93,7 +100,7 @@ func (o *auditExportOptions) run(ctx context.Context) (err error) {
 	if err := asOfMoment(o.asOf, &options); err != nil {
 		return err
 	}
-	if options.Key, err = publicKeyFromEnvironment(); err != nil {
+	if options.Key, err = o.proofKey(); err != nil {
 		return err
 	}
 	return o.withLedger(ctx, func(l *ledger.Ledger) (err error) {
@@ -104,6 +111,13 @@ func (o *auditExportOptions) run(ctx context.Context) (err error) {
 			}
 			defer func() { err = errors.Join(err, f.Close()) }()
 			options.Out = f
+		}
+		if o.rows == exportRecords {
+			var pseudonym func(string) string
+			if o.pseudonyms {
+				pseudonym = numbered()
+			}
+			return l.WritePackage(ctx, options.Out, pseudonym)
 		}
 		m, err := audit.Export(ctx, l, options)
 		if err != nil {
@@ -120,6 +134,17 @@ func (o *auditExportOptions) run(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, f.Close()) }()
 		return report.JSON(f, &m)
 	})
+}
+
+// numbered gives each text a number.
+func numbered() func(string) string {
+	known := map[string]string{}
+	return func(text string) string {
+		if known[text] == "" {
+			known[text] = fmt.Sprintf("pseudonym-%d", len(known)+1)
+		}
+		return known[text]
+	}
 }
 
 // summarise prints what was exported in a few lines.
@@ -165,18 +190,20 @@ func connectorFlagsIgnored(c *cobra.Command) {
 	}
 }
 
-// publicKeyVariable names the operator's public key of the ledger.
-const publicKeyVariable = "COUNTERSIGN_LEDGER_PUBLIC_KEY"
-
-// publicKeyFromEnvironment is the key that signatures are proven with; nil for none.
-func publicKeyFromEnvironment() (*seal.Public, error) {
-	text := os.Getenv(publicKeyVariable)
-	if text == "" {
-		return nil, nil
+// proofKey is the key that the ledger's signature is proven with: the operator's public key, or that of this run's own;
+// nil for none.
+func (a *app) proofKey() (*seal.Public, error) {
+	public, err := a.ledgerPublicKey()
+	if err != nil || public != nil {
+		return public, err
 	}
-	key, err := seal.ParsePublic(text)
+	repo, err := a.openRepository()
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", publicKeyVariable, err)
+		return nil, err
 	}
-	return key, nil
+	own, err := a.ledgerKey(a.stateDir(repo))
+	if err != nil || own == nil {
+		return nil, err
+	}
+	return own.Public(), nil
 }

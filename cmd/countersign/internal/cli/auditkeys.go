@@ -49,7 +49,7 @@ func (o *auditKeyOptions) newKey() error {
 			return err
 		}
 	}
-	public, err := newLedgerKey(path)
+	public, err := o.newLedgerKey(path)
 	if err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,8 @@ type Environment struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
+	// Random makes keys and the salts of records.
+	Random io.Reader
 	// Executable finds this program, for the child process that evaluates a repository's own rules.
 	Executable func() (string, error)
 	Getenv     func(string) string
@@ -53,7 +56,7 @@ type Environment struct {
 
 // System is the process's own environment.
 func System() Environment {
-	e := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Executable: os.Executable, Getenv: os.Getenv, Width: textWidth}
+	e := Environment{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Random: rand.Reader, Executable: os.Executable, Getenv: os.Getenv, Width: textWidth}
 	if term.IsTerminal(int(os.Stdout.Fd())) {
 		e.Color = os.Getenv("NO_COLOR") == ""
 		if w, _, err := term.GetSize(int(os.Stdout.Fd())); err == nil {

@@ -76,15 +76,15 @@ func TestFlagsOnlyWhereUsed(t *testing.T) {
 	const (
 		connectors = "exec exec-arg exec-env verbose"
 		ledger     = "branch ledger-anchor ledger-branch ledger-key repo state verbose"
-		judge      = ledger + " anchor " + connectors
+		judge      = ledger + " anchor secrets " + connectors
 	)
 	want := map[string]string{
 		"":                   "",
 		"access":             "application connection format identity resource to " + judge,
 		"apply":              "application dry-run format publish redact to " + judge,
 		"audit":              "",
-		"audit entitlements": "application as-of format " + ledger,
-		"audit export":       "application as format manifest output since until " + ledger,
+		"audit entitlements": "application as-of exec exec-arg format " + ledger,
+		"audit export":       "application as as-of exec exec-arg format manifest output pseudonyms since until " + ledger,
 		"audit new-key":      "file repo state",
 		"audit restart":      judge,
 		"audit rotate-key":   "new-key " + judge,
@@ -92,7 +92,7 @@ func TestFlagsOnlyWhereUsed(t *testing.T) {
 		"audit verify":       "count format head ledger public-key " + judge,
 		"connector":          "",
 		"connector list":     "format " + connectors,
-		"connector test":     "config env format hand repo run test-hand " + connectors,
+		"connector test":     "config env format hand repo run secrets test-hand " + connectors,
 		"demo":               "dir",
 		"doctor":             "format " + judge,
 		"drift":              "application enforce exit-code format publish redact to " + judge,
@@ -133,7 +133,7 @@ func TestFormatsThatACommandHas(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ args, want string }{
 		{"version --format markdown", "error: --format markdown: expected text or json\n"},
-		{"audit export --format markdown", "error: --format markdown: expected jsonl, csv or json\n"},
+		{"audit export --format markdown", "error: --format markdown: expected jsonl, csv, records or json\n"},
 		{"audit export --as text", "error: --format text: expected jsonl, csv or json\n"},
 		{"audit verify --format markdown", "error: --format markdown: expected text or json\n"},
 		{"status --format yaml", "error: --format yaml: expected text, markdown or json\n"},

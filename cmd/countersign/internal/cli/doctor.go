@@ -22,15 +22,15 @@ func newDoctorCommand(a *app) *cobra.Command {
 	o := &doctorOptions{app: a}
 	c := &cobra.Command{
 		Use:   "doctor",
-		Short: "Check the repository's rules on GitHub, the ledger and the applications",
+		Short: "Check the rules on GitHub, the ledger and the applications",
 		Long: `Reads the branch's rulesets, and those of the ledger's branch, and lists gaps:
 reviews that survive a push, bypass lists, force pushes, statuses that aren't
 required. countersign checks every change again at the merge, so a gap costs
 time and noise, not access.
 
-Checks who signs the ledger, and who would notice that it was put back. Reads the
-applications too, and lists those whose scopes overlap on one server, and the
-members of the account that countersign logs in with. Nothing is changed.
+Checks who signs the ledger, and who would notice that it was put back. Reads
+the applications too, and lists those whose scopes overlap on one server, and
+the members of the accounts that countersign logs in with. Nothing is changed.
 
 Exit codes: 0 no gaps; 1 an error, or a gap.
 ` + forgeHelp,

@@ -19,8 +19,9 @@ func newDriftCommand(a *app) *cobra.Command {
 		Short: "Compare live applications with the approved state",
 		Long: `Reports where an application differs from the approved state, because somebody
 changed it by hand or a change is still pending. With --enforce, differences
-are corrected and read back. Without it, no application is changed; the ledger
-records differences when they appear and when they end.
+are corrected and read back. Without it, no application is changed. The ledger
+records differences when they appear and when they end, and the folder of the
+state gets a cache of what was seen, for status.
 
 Exit codes: 0 no drift, or drift corrected; 1 error; 2 something differs, with
 --exit-code; with --enforce, 3 or 4 this run quarantined a commit, 5 something

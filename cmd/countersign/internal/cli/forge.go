@@ -36,6 +36,14 @@ func (a *app) forge(_ context.Context, s schemas.SettingsSpec) (signoff.Forge, e
 	return f.Evidence(s)
 }
 
+// heads opens the place at the forge where the ledger's head is left; nil without a forge.
+func (a *app) heads(_ context.Context, s schemas.SettingsSpec) (forge.Heads, error) {
+	if s.Forge.Kind == localForge {
+		return nil, nil
+	}
+	return a.openForge(s.Forge.Kind, s.Forge.Repository)
+}
+
 // localForge is the forge.kind of a repository without one.
 const localForge = "local"
 

@@ -126,11 +126,18 @@ func (o *initOptions) withKey(settings string) (string, error) {
 		return "", err
 	}
 	if public == "" {
-		fmt.Fprint(o.Stdout, "no key     not a Git repository yet: countersign audit new-key makes one later\n")
+		fmt.Fprint(o.Stdout, "no key for the ledger: not a Git repository yet (countersign audit new-key)\n")
 		return settings, nil
 	}
 	if path != "" {
-		fmt.Fprintf(o.Stdout, "key        %s signs the ledger (not for Git)\n", path)
+		root, err := filepath.Abs(o.repo)
+		if err != nil {
+			return "", err
+		}
+		if short, err := filepath.Rel(root, path); err == nil && len(short) < len(path) {
+			path = short
+		}
+		fmt.Fprintf(o.Stdout, "written  %s   (signs the ledger; not for Git)\n", path)
 	}
 	return settings + "  # The key that signs the record of what was approved and done; apply has the private half.\n  ledger: {public_key: " + public + "}\n", nil
 }

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -89,8 +88,8 @@ func (a *app) ledgerPublicKey() (*seal.Public, error) {
 }
 
 // newLedgerKey makes a key and writes it to a new file that only its owner can read. It returns the public half.
-func newLedgerKey(path string) (public string, err error) {
-	private, public, err := seal.Generate(rand.Reader)
+func (a *app) newLedgerKey(path string) (public string, err error) {
+	private, public, err := seal.Generate(a.Random)
 	if err != nil {
 		return "", fmt.Errorf("make a key: %w", err)
 	}
@@ -127,6 +126,6 @@ func (a *app) firstKey() (public, path string, err error) {
 		return k.Public().String(), "", nil
 	}
 	path = filepath.Join(state, ledgerKeyName)
-	public, err = newLedgerKey(path)
+	public, err = a.newLedgerKey(path)
 	return public, path, err
 }

@@ -37,7 +37,7 @@ func (a *app) open(ctx context.Context) (*reconciler.Reconciler, *history.Reposi
 	}
 	r, err := reconciler.New(reconciler.Config{
 		Repository: repo, Replica: replica, LedgerKey: key, LedgerPublicKey: public, State: a.stateDir(repo), Connectors: registry, Secrets: a.secretStore(), Anchor: a.anchor, Version: programVersion(),
-		Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Logger: a.logger(), Progress: a.progress, Step: a.Step,
+		Heads: a.heads, Forge: a.forge, Tickets: a.tickets, Isolate: a.isolate, Now: a.Now, Random: a.Random, Logger: a.logger(), Progress: a.progress, Step: a.Step,
 	})
 	return r, repo, err
 }

@@ -11,7 +11,7 @@ import (
 func (a *app) secretStore() *secrets.Store {
 	if a.secrets == nil {
 		a.secrets = secrets.New(secrets.Config{Allow: secrets.Patterns(append(a.allowed, a.Getenv("COUNTERSIGN_SECRETS"))...), Getenv: a.Getenv})
-		// What countersign itself runs with must not come out either.
+		// Keep countersign's own credentials out of the output, too.
 		for _, name := range []string{"GITHUB_TOKEN", "COUNTERSIGN_APP_PRIVATE_KEY", envSecret} {
 			if v := a.Getenv(name); v != "" {
 				a.secrets.Add(v)
