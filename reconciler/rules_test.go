@@ -204,7 +204,7 @@ func TestWritersOfQuarantinedContent(t *testing.T) {
 			}
 			c := w.merge("x", tt.who...)
 			wantVerdict(t, w.run(), c, tt.want)
-			w.state = t.TempDir() // in one go
+			w.lose() // and in one go
 			wantVerdict(t, w.run(), c, tt.want)
 		})
 	}

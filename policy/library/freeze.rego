@@ -30,6 +30,7 @@ deny contains {
 # releases held operations.
 only_takes(name) if {
 	count([op | some op in input.plan; op.application == name; not takes(op)]) == 0
+	count([c | some c in input.change; c.request.application == name; c.request.reassign_to]) == 0
 	count([c | some c in input.change; c.kind == "Acknowledgement"]) == 0
 }
 
