@@ -2,8 +2,10 @@ package excerpt_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -236,6 +238,20 @@ func holders(c plan.Change, asked []schemas.Name) map[schemas.Name][]schemas.Nam
 		}
 	}
 	return out
+}
+
+// TestMain draws a fifth of rapid's usual histories: each is compared after every step, in six descriptions. -rapid.checks=N
+// draws N.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "rapid.checks" })
+	if !given {
+		if err := flag.Set("rapid.checks", "20"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
 }
 
 // The change between excerpts is the change between the complete states, whatever happened before, in worlds that were kept
