@@ -3,7 +3,7 @@
 // Mutants breaks each defence of .ci/threats.yaml by hand, one at a time, and reports whether a test noticed:
 //
 //	go run .ci/mutants.go            all of them
-//	go run .ci/mutants.go T3 T41     only those of these threats
+//	go run .ci/mutants.go T3 T41/2   only those of a threat, or one of them
 //
 // Nothing in the work tree changes: the go command gets the changed file as an overlay. A mutant that no test
 // notices, that doesn't build, or whose text is not in the file ends the run with exit code 1.
@@ -43,10 +43,11 @@ func main() {
 	check(yaml.Unmarshal(content, &threats))
 	noticed, bad := 0, 0
 	for _, t := range threats {
-		if len(os.Args) > 1 && !slices.Contains(os.Args[1:], t.ID) {
-			continue
-		}
 		for i, m := range t.Mutants {
+			name := fmt.Sprintf("%s/%d", t.ID, i+1)
+			if len(os.Args) > 1 && !slices.Contains(os.Args[1:], t.ID) && !slices.Contains(os.Args[1:], name) {
+				continue
+			}
 			begun := time.Now()
 			verdict, detail := try(m)
 			if verdict == "noticed" {
@@ -54,7 +55,7 @@ func main() {
 			} else {
 				bad++
 			}
-			fmt.Printf("%-8s %s/%d  %s  %s  (%.0f s)\n", verdict, t.ID, i+1, m.File, m.Test, time.Since(begun).Seconds())
+			fmt.Printf("%-8s %s  %s  %s  (%.0f s)\n", verdict, name, m.File, m.Test, time.Since(begun).Seconds())
 			if detail != "" {
 				fmt.Println(detail)
 			}

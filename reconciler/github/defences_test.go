@@ -227,7 +227,9 @@ func TestWhichPullRequestLanded(t *testing.T) {
 			"/repos/acme/access/commits/head/statuses": "[]"})
 		ev := &Evidence{client: c, branch: "main"}
 		v, err := ev.landedBy(t.Context(), forge.Change{Commit: &history.Commit{Hash: "tip", Parents: []string{"before"}},
-			Range: func(context.Context, string, int) (signoff.Landing, error) { return signoff.Landing{}, history.ErrNotFound }})
+			Range: func(context.Context, string, int) (signoff.Landing, error) {
+				return signoff.Landing{}, history.ErrNotFound
+			}})
 		if err != nil || (v != nil) != tt.found {
 			t.Errorf("%s: found %t, want %t (%v)", tt.name, v != nil, tt.found, err)
 		}
@@ -243,5 +245,25 @@ func TestSeenHasABound(t *testing.T) {
 	why, _, err := v.whyNotSeen(t.Context(), &gh.PullRequestReview{CommitID: gh.String("merge"), SubmittedAt: at(1)})
 	if err != nil || why != "it is too far back to be followed" {
 		t.Errorf("why = %q, %v", why, err)
+	}
+}
+
+// TestATicketThatMoved is about which issue a ticket's number names.
+func TestATicketThatMoved(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, answer string
+		found        bool
+	}{
+		{"it", `{"number": 7, "state": "open", "user": {"login": "App[bot]"}}`, true},
+		{"one that was transferred", `{"number": 8, "state": "open", "user": {"login": "App[bot]"}}`, false},
+		{"somebody else's", `{"number": 7, "state": "open", "user": {"login": "mallory"}}`, false},
+		{"a pull request", `{"number": 7, "state": "open", "user": {"login": "App[bot]"}, "pull_request": {"url": "x"}}`, false},
+	} {
+		c := answering(t, map[string]string{"/repos/acme/access/issues/7": tt.answer})
+		got, err := c.Tickets("app[bot]").Read(t.Context(), 7)
+		if err != nil || (got != nil) != tt.found {
+			t.Errorf("%s: found %t, want %t (%v)", tt.name, got != nil, tt.found, err)
+		}
 	}
 }
