@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/countersign/countersign/reconciler/history"
 	"github.com/countersign/countersign/reconciler/judge"
 	"github.com/countersign/countersign/reconciler/plan"
 	"github.com/countersign/countersign/reconciler/run"
@@ -276,4 +277,11 @@ func (r *Reconciler) previewJudgement(ctx context.Context, p *schemas.Preview, c
 		p.Errors = append(p.Errors, schemas.Finding{Code: "sign-off", Severity: schemas.SeverityError, Message: reason})
 	}
 	return nil
+}
+
+// DefaultControlFiles lets the control files through that are in the default folders.
+func DefaultControlFiles() history.Filter {
+	s := &schemas.SettingsSpec{}
+	s.SetDefaults()
+	return judge.ControlFiles{Settings: s}
 }

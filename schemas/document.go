@@ -1,12 +1,39 @@
 package schemas
 
+import "fmt"
+
 // The bounds of control files. They are checked before a parser sees anything.
 const (
 	MaxFileBytes     = 1 << 20
 	MaxDocumentBytes = 64 << 10
+	MaxPeopleBytes   = 4 << 20 // of people.yaml, which is one document: 20,000 people with accounts in five applications
 	MaxDocuments     = 1000
 	MaxDepth         = 20
 )
+
+// FileLimit returns how many bytes a control file may have.
+func FileLimit(path string) int {
+	if path == PeoplePath {
+		return MaxPeopleBytes
+	}
+	return MaxFileBytes
+}
+
+// DocumentLimit returns how many bytes one document of a control file may have.
+func DocumentLimit(path string) int {
+	if path == PeoplePath {
+		return MaxPeopleBytes
+	}
+	return MaxDocumentBytes
+}
+
+// Bytes is a size for people: 64 KiB, 1 MiB.
+func Bytes(n int) string {
+	if n%(1<<20) == 0 {
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
+}
 
 // Document is one decoded document of a control file.
 type Document struct {

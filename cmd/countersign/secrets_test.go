@@ -262,6 +262,7 @@ func TestNoSecretIsSeen(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server.Exec(t, "vault", "DROP ROLE IF EXISTS vault_r1, vault_r2, vault_r3")
+			server.Exec(t, "vault", "DROP SCHEMA IF EXISTS countersign CASCADE") // the lease of another ledger's runs
 			file := filepath.Join(t.TempDir(), "secret")
 			if err := os.WriteFile(file, []byte(c.apply+"\n"), 0o600); err != nil {
 				t.Fatal(err)

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/countersign/countersign/connectors"
 	"github.com/countersign/countersign/connectors/all"
 )
@@ -30,7 +32,7 @@ func TestRegistry(t *testing.T) {
 			t.Fatal(err)
 		}
 		code = slices.DeleteFunc(code, func(f string) bool { return strings.HasSuffix(f, "_test.go") })
-		if shared := []string{"all", "connectortest", "exec", "rest"}; e.IsDir() && !slices.Contains(shared, e.Name()) && len(code) > 0 {
+		if shared := []string{"all", "connectortest", "exec", "rest", "secrets"}; e.IsDir() && !slices.Contains(shared, e.Name()) && len(code) > 0 {
 			want = append(want, e.Name())
 		}
 	}
@@ -42,12 +44,22 @@ func TestRegistry(t *testing.T) {
 		if !ok {
 			t.Fatalf("%s is listed and not there", name)
 		}
-		if _, own := c.(connectors.Configured); own != c.Describe().Attested || own != (len(c.Describe().Types) == 0) {
-			t.Errorf("%s: only what is attested has its types from its configuration, and then no others", name)
+		d := c.Describe()
+		configured, own := c.(connectors.Configured)
+		if d.Attested != (len(d.Types) == 0) || d.Attested && !own {
+			t.Errorf("%s: an attested application gets its types from its configuration alone, and any other has types without one", name)
+		}
+		if own && !d.Attested {
+			got, err := configured.DescribeConfig(nil)
+			if err != nil {
+				t.Fatalf("%s: describe the default configuration: %v", name, err)
+			}
+			if diff := cmp.Diff(d, got); diff != "" {
+				t.Errorf("%s: the default configuration is described differently from the connector (-connector +default):\n%s", name, diff)
+			}
 		}
 		// The suite of connectors holds what is read against what was written: of one that reads and writes nothing
 		// (manual) there is nothing to hold, and its own tests are about its configuration.
-		d := c.Describe()
 		for _, typ := range d.Types {
 			if d.Name != name || typ.Name == "" || typ.Title == "" {
 				t.Errorf("%s: a row of the table is empty: %+v", name, typ)

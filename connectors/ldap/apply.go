@@ -134,13 +134,16 @@ func (w *writer) carryOut(ctx context.Context, ops []*schemas.Operation) []resul
 
 // handle returns the address and the controls by which a change reaches exactly this entry or none: in Active
 // Directory the id, elsewhere the name with an assertion of the id if the server supports that (RFC 4528).
+//
+// OpenLDAP's overlay memberof repeats the controls when it updates memberOf at the members, and leaves memberOf as it is
+// where the assertion fails. So the assertion holds for entries with another DN (RFC 5020).
 func (w *writer) handle(g *group) (string, []goldap.Control) {
 	switch {
 	case g.id == "":
 	case w.root.ad:
 		return "<GUID=" + g.id + ">", nil
 	case w.root.controls[controlAssertion]:
-		filter, err := goldap.CompileFilter(equals(g.idAttr, g.id))
+		filter, err := goldap.CompileFilter(or2(equals(g.idAttr, g.id), "(!"+equals("entryDN", g.dn.text)+")"))
 		if err == nil {
 			return g.dn.text, []goldap.Control{goldap.NewControlString(controlAssertion, true, string(filter.Bytes()))}
 		}

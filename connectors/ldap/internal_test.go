@@ -401,7 +401,7 @@ func TestHandle(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, controls := w.handle(g)
-		want, err := goldap.CompileFilter(equals(attr, id))
+		want, err := goldap.CompileFilter("(|(" + attr + "=" + id + ")(!(entryDN=cn=g,ou=groups,dc=test)))")
 		if err != nil || len(controls) != 1 {
 			t.Fatalf("%d controls, %v", len(controls), err)
 		}

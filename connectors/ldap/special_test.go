@@ -132,6 +132,7 @@ func special(t *testing.T, server *servers.Directory) {
 		"spellings":                 testSpellings,
 		"departed":                  testDeparted,
 		"moved account":             testMovedAccount,
+		"memberOf":                  testMemberOf,
 		"taken placeholder":         testTakenPlaceholder,
 		"unknown uid":               testUnknownUID,
 		"foreign":                   testForeignMembers,

@@ -220,9 +220,9 @@ func modeName(mode uint32) string {
 func (j *Judge) decode(e *Examination, f *file, blob string, isNew bool) ([]schemas.Document, error) {
 	ready, ok := e.decoded[f.path]
 	if !ok || ready.blob != blob || f.class != schemas.ClassRequest {
-		content, err := j.config.Repository.Blob(blob, schemas.MaxFileBytes)
+		content, err := j.config.Repository.Blob(blob, int64(schemas.FileLimit(f.path)))
 		if errors.Is(err, history.ErrTooLarge) && isNew {
-			e.fail(f.path, fmt.Sprintf("is larger than %d bytes", schemas.MaxFileBytes), "split it")
+			e.fail(f.path, "is larger than "+schemas.Bytes(schemas.FileLimit(f.path)), "split it")
 			return nil, nil
 		}
 		if err != nil {

@@ -80,7 +80,7 @@ func (j *Judge) readTrust(ctx context.Context, l *index.Layer) (*Trust, error) {
 		if f.Admitted == "" || f.Class == string(schemas.ClassAutomation) {
 			continue
 		}
-		content, err := j.config.Repository.Blob(f.Admitted, schemas.MaxFileBytes)
+		content, err := j.config.Repository.Blob(f.Admitted, int64(schemas.FileLimit(f.Path)))
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", f.Path, err)
 		}

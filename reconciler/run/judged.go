@@ -49,12 +49,19 @@ func (a *application) holdUnjudged() {
 	if a.judged == nil {
 		return
 	}
+	wanted := map[right][]wish{}
+	for _, c := range a.input.Desired.Connections {
+		for _, e := range c.Entitlements {
+			of := right{e.Target, e.Privilege}
+			wanted[of] = append(wanted[of], wish{c.Name, e.Documents})
+		}
+	}
 	for i := range a.outcome.Plan.Operations {
 		o := &a.outcome.Plan.Operations[i]
 		if o.Hold != schemas.HoldNone || o.Removes() {
 			continue
 		}
-		if why := a.judged.unseen(o, a.input.Desired); why != "" {
+		if why := a.judged.unseen(o, wanted); why != "" {
 			o.Hold = schemas.HoldSignoff
 			o.HoldReason = fmt.Sprintf("policy and sign-offs have not seen it: connector %s describes the installation differently than without a connection (%s); the connector must describe both in the same way",
 				a.app.Spec.Connector, why)
@@ -62,8 +69,21 @@ func (a *application) holdUnjudged() {
 	}
 }
 
-// unseen explains what of an operation is not in the description by which it was judged, or returns "".
-func (j *judged) unseen(o *schemas.Operation, desired *plan.Desired) string {
+// right is what an entitlement gives.
+type right struct {
+	target    schemas.Name
+	privilege string
+}
+
+// wish is a connection that documents give a right to.
+type wish struct {
+	connection schemas.Name
+	documents  []schemas.DocumentID
+}
+
+// unseen explains what of an operation is not in the description by which it was judged, or returns "". wanted are the
+// entitlements that all documents want, by what they give.
+func (j *judged) unseen(o *schemas.Operation, wanted map[right][]wish) string {
 	typ, ok := j.description.Type(o.Connection.Type)
 	switch {
 	case !ok:
@@ -80,14 +100,10 @@ func (j *judged) unseen(o *schemas.Operation, desired *plan.Desired) string {
 	case len(target.Privileges) > 0 && !slices.Contains(target.Privileges, o.Privilege):
 		return fmt.Sprintf("no privilege %s on a %s", o.Privilege, o.Target.Type)
 	}
-	for _, c := range desired.Connections {
-		for _, e := range c.Entitlements {
-			if e.Target != *o.Target || e.Privilege != o.Privilege || !slices.ContainsFunc(e.Documents, func(d schemas.DocumentID) bool { return slices.Contains(o.Documents, d) }) {
-				continue
-			}
-			if !j.entitlements[schemas.Key{Connection: c.Name, Target: e.Target, Privilege: e.Privilege}] {
-				return fmt.Sprintf("another default than %s on a %s", o.Privilege, o.Target.Type)
-			}
+	for _, w := range wanted[right{*o.Target, o.Privilege}] {
+		if slices.ContainsFunc(w.documents, func(d schemas.DocumentID) bool { return slices.Contains(o.Documents, d) }) &&
+			!j.entitlements[schemas.Key{Connection: w.connection, Target: *o.Target, Privilege: o.Privilege}] {
+			return fmt.Sprintf("another default than %s on a %s", o.Privilege, o.Target.Type)
 		}
 	}
 	return ""

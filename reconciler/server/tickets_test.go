@@ -263,6 +263,10 @@ func TestTicket(t *testing.T) {
 			if err := os.RemoveAll(w.state); err != nil {
 				t.Fatal(err)
 			}
+			if _, err := w.tryApply(reconciler.RunOptions{}); !ledger.IsAlarm(err) {
+				t.Fatalf("the witness knows of the lost ledger: got %v, want an alarm", err)
+			}
+			w.git(w.clone, "update-ref", "-d", reconciler.WitnessReference) // and lost with its witness
 			w.apply()
 			if got := w.repo.Issues("open"); len(got) != 1 {
 				t.Errorf("open are %v", got)

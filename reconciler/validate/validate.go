@@ -98,8 +98,8 @@ func Folder(ctx context.Context, dir string, registry connectors.Registry) (*sch
 		if info.Mode()&0o111 != 0 {
 			refuse(p, "is executable", "control files must be regular files: run git update-index --chmod=-x")
 		}
-		if info.Size() > schemas.MaxFileBytes {
-			refuse(p, fmt.Sprintf("is larger than %d bytes", schemas.MaxFileBytes), "split it")
+		if limit := schemas.FileLimit(p); info.Size() > int64(limit) {
+			refuse(p, "is larger than "+schemas.Bytes(limit), "split it")
 			return nil
 		}
 		content, err := root.ReadFile(p)

@@ -60,7 +60,7 @@ func TestOutputsAreValid(t *testing.T) {
 			PullRequest: schemas.PolicyPullRequest{Contributors: []string{}, Beneficiaries: []string{}}, Settings: schemas.PolicySettings{Owners: []string{}}},
 		"preview":  schemas.Preview{APIVersion: schemas.APIVersion, Kind: "Preview", Files: []schemas.FileChange{{Path: "a"}}, Errors: []schemas.Finding{}, Plan: schemas.Plan{APIVersion: schemas.APIVersion, Applications: []schemas.ApplicationPlan{}}, Gained: []schemas.Access{}, Lost: []schemas.Access{}, Unmet: []schemas.Requirement{}},
 		"run":      schemas.RunReport{APIVersion: schemas.APIVersion, Kind: "Drift", Admissions: []schemas.AdmissionRecord{}, Quarantined: []schemas.QuarantinedFile{}, Applications: []schemas.ApplicationOutcome{}, Next: &now},
-		"status":   schemas.StatusReport{APIVersion: schemas.APIVersion, Kind: "Status", Requests: []schemas.RequestStatus{{}}, Quarantined: []schemas.QuarantinedFile{}},
+		"status":   schemas.StatusReport{APIVersion: schemas.APIVersion, Kind: "Status", Ledger: schemas.LedgerTrust{Witnesses: []schemas.LedgerWitness{{}}}, Requests: []schemas.RequestStatus{{}}, Quarantined: []schemas.QuarantinedFile{}},
 		"access":   schemas.AccessReport{APIVersion: schemas.APIVersion, Kind: "Access", Entries: []schemas.AccessEntry{{Access: schemas.Access{Via: []schemas.Name{}}, Steps: []schemas.AccessStep{{}}}}},
 		"doctor":   schemas.DoctorReport{APIVersion: schemas.APIVersion, Kind: "Doctor", Checks: []schemas.Check{{State: schemas.CheckOpen, Name: "a", Detail: "b", Fix: "c"}}},
 		"validate": schemas.ValidateReport{APIVersion: schemas.APIVersion, Kind: "Validate", Errors: []schemas.Finding{{Code: "a"}}},

@@ -41,8 +41,8 @@ type decoder struct {
 
 func decode(path string, content []byte, positions bool) ([]schemas.Document, schemas.ErrorList) {
 	d := decoder{path: path}
-	if len(content) > schemas.MaxFileBytes {
-		d.failAt(1, 1, "", fmt.Sprintf("the file has %d bytes (expected at most 1 MiB)", len(content)), "split it into several files")
+	if limit := schemas.FileLimit(path); len(content) > limit {
+		d.failAt(1, 1, "", fmt.Sprintf("the file has %d bytes (expected at most %s)", len(content), schemas.Bytes(limit)), "split it into several files")
 		return nil, d.errs
 	}
 	if !d.checkRaw(content) {
@@ -60,9 +60,9 @@ func decode(path string, content []byte, positions bool) ([]schemas.Document, sc
 			break
 		}
 		d.line = chunk.line
-		if len(chunk.text) > schemas.MaxDocumentBytes {
+		if limit := schemas.DocumentLimit(path); len(chunk.text) > limit {
 			empty = false
-			d.failAt(1, 1, "", fmt.Sprintf("the document has %d bytes (expected at most 64 KiB)", len(chunk.text)), "split it into several documents")
+			d.failAt(1, 1, "", fmt.Sprintf("the document has %d bytes (expected at most %s)", len(chunk.text), schemas.Bytes(limit)), "split it into several documents")
 			continue
 		}
 		if chunk.fault != "" {

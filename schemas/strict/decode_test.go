@@ -301,6 +301,24 @@ func TestBounds(t *testing.T) {
 			}
 		})
 	}
+	for _, c := range []struct {
+		path   string
+		people int
+		ok     bool
+	}{
+		{schemas.PeoplePath, 20_000, true},
+		{schemas.PeoplePath, 100_000, false},
+		{"requests/people.yaml", 2000, false},
+	} {
+		var people strings.Builder
+		people.WriteString("apiVersion: countersign.dev/v1\nkind: People\nspec:\n  people:\n")
+		for i := range c.people {
+			fmt.Fprintf(&people, "    - {login: user%d, emails: [user%d@acme.test]}\n", i, i)
+		}
+		if _, errs := DecodeFast(c.path, []byte(people.String())); (len(errs) == 0) != c.ok {
+			t.Errorf("%d people in %s: ok %v, want %v: %v", c.people, c.path, len(errs) == 0, c.ok, errs)
+		}
+	}
 	depth := func(n int) string {
 		return fmt.Sprintf("apiVersion: countersign.dev/v1\nkind: ConnectionCreation\nmetadata: {name: a}\nspec:\n  application: w\n  connection: {type: role, source_name: r}\n  payload: %s1%s\n",
 			strings.Repeat("{a: ", n), strings.Repeat("}", n))

@@ -86,6 +86,7 @@ func TestFlagsOnlyWhereUsed(t *testing.T) {
 		"audit entitlements": "application as-of exec exec-arg format " + ledger,
 		"audit export":       "application as as-of exec exec-arg format manifest output pseudonyms since until " + ledger,
 		"audit new-key":      "file repo state",
+		"audit package":      "application as-of exec exec-arg output person pseudonyms sample seed since until " + ledger,
 		"audit restart":      judge,
 		"audit rotate-key":   "new-key " + judge,
 		"audit take-over":    judge,

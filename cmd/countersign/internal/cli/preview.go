@@ -1,13 +1,16 @@
 package cli
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/reconciler"
 	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/report/layout"
 	"github.com/countersign/countersign/reconciler/server"
 	"github.com/countersign/countersign/schemas"
 )
@@ -76,6 +79,9 @@ func (o *previewOptions) run(c *cobra.Command) (err error) {
 				return err
 			}
 		}
+		if !o.headSet {
+			defer o.tellUncommitted(c.Context(), repo)()
+		}
 		p, err = r.Preview(c.Context(), reconciler.PreviewOptions{Base: o.base, Head: o.head, Blind: o.blind, Application: o.application})
 	}
 	if p != nil && !o.pull.Redact {
@@ -85,6 +91,34 @@ func (o *previewOptions) run(c *cobra.Command) (err error) {
 		return err
 	}
 	return previewExit(p, o.exitCode)
+}
+
+// tellUncommitted looks for control files that aren't committed while something else goes on. The returned function waits for
+// the answer and prints it: a preview is of commits, and a newcomer's first file isn't in one yet.
+func (o *previewOptions) tellUncommitted(ctx context.Context, repo *history.Repository) func() {
+	var paths []string
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		paths, err = repo.Uncommitted(ctx, o.head, reconciler.DefaultControlFiles())
+	}()
+	return func() {
+		<-done
+		switch {
+		case err != nil && ctx.Err() == nil:
+			o.logger().Warn("could not look for uncommitted files", "error", err)
+		case len(paths) > 0:
+			const most = 5
+			fmt.Fprintln(o.Stderr, "\nNot committed, so not in this preview:")
+			for _, p := range paths[:min(len(paths), most)] {
+				fmt.Fprintf(o.Stderr, "  %s\n", layout.Safe(p))
+			}
+			if n := len(paths) - most; n > 0 {
+				fmt.Fprintf(o.Stderr, "  and %d more\n", n)
+			}
+		}
+	}
 }
 
 // pullRequest previews a pull request and publishes the result.

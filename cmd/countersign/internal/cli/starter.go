@@ -51,8 +51,9 @@ func beginning(registry connectors.Registry, what string) (body, name string, er
 		name = what
 	}
 	body = strings.Replace(string(b), "metadata: {name: "+what+"}", "metadata: {name: APPLICATION}", 1)
-	// The example's owners are another organisation's team; those of a new repository are in people.yaml.
-	return exampleOwners.ReplaceAllString(body, "owners: [user:bob@acme.test]"), name, nil
+	// The example's owners are another organisation's team; those of a new repository are in people.yaml. A privileged
+	// change needs two.
+	return exampleOwners.ReplaceAllString(body, "owners: [user:bob@acme.test, user:dave@acme.test]"), name, nil
 }
 
 var exampleOwners = regexp.MustCompile(`owners: \[[^\]]*\]`)
