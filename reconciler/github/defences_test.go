@@ -1,14 +1,20 @@
 package github
 
 import (
+	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	gh "github.com/google/go-github/v60/github"
 
+	"github.com/countersign/countersign/reconciler/forge"
+	"github.com/countersign/countersign/reconciler/history"
+	"github.com/countersign/countersign/reconciler/signoff"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -171,6 +177,93 @@ func TestNobodyIsAskedInVain(t *testing.T) {
 		calls = 0
 		if err := c.requestReviews(t.Context(), &gh.PullRequest{Number: gh.Int(1), State: &tt.state, Draft: &tt.draft}, p); err != nil || calls != tt.want {
 			t.Errorf("%s: %d calls, want %d: %v", tt.name, calls, tt.want, err)
+		}
+	}
+}
+
+// answering returns a client whose calls are answered by path.
+func answering(t *testing.T, answers map[string]string) *Client {
+	t.Helper()
+	c, err := New(Config{Repository: "acme/access", Token: "x", Transport: sent(func(r *http.Request) (*http.Response, error) {
+		body, ok := answers[r.URL.Path]
+		if !ok {
+			t.Errorf("unexpected call: %s", r.URL)
+		}
+		return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestWhichPullRequestLanded is about which pull request a commit of the branch came by.
+func TestWhichPullRequestLanded(t *testing.T) {
+	t.Parallel()
+	const listed = `{"number": 7, "merged_at": "2026-11-23T09:00:00Z", "base": {"ref": "main"}}`
+	const pull = `{"number": 7, "merged": true, "merged_at": "2026-11-23T09:00:00Z", "commits": 1, "merge_commit_sha": "tip",
+		"head": {"sha": "head", "repo": {"full_name": "acme/access"}}, "base": {"ref": "main", "repo": {"full_name": "acme/access"}}}`
+	for _, tt := range []struct {
+		name, of, from, to string // what the pull request, or its entry in the list, has in place of what
+		found              bool
+	}{
+		{"it", pull, "", "", true},
+		{"not merged, as the list has it", listed, `"2026-11-23T09:00:00Z"`, `null`, false},
+		{"not merged", pull, `"merged": true`, `"merged": false`, false},
+		{"into another branch, as the list has it", listed, `"ref": "main"`, `"ref": "other"`, false},
+		{"into another branch", pull, `"ref": "main"`, `"ref": "other"`, false},
+		{"into another repository", pull, `"base": {"ref": "main", "repo": {"full_name": "acme/access"}}`, `"base": {"ref": "main", "repo": {"full_name": "mallory/access"}}`, false},
+		{"by another merge", pull, `"tip"`, `"another"`, false},
+		{"of as many commits as GitHub lists", pull, `"commits": 1`, `"commits": 250`, true},
+		{"of more commits than GitHub lists", pull, `"commits": 1`, `"commits": 251`, false},
+	} {
+		change := func(s string) string {
+			if s != tt.of {
+				return s
+			}
+			return strings.Replace(s, tt.from, tt.to, 1)
+		}
+		c := answering(t, map[string]string{"/repos/acme/access/commits/tip/pulls": "[" + change(listed) + "]", "/repos/acme/access/pulls/7": change(pull),
+			"/repos/acme/access/commits/head/statuses": "[]"})
+		ev := &Evidence{client: c, branch: "main"}
+		v, err := ev.landedBy(t.Context(), forge.Change{Commit: &history.Commit{Hash: "tip", Parents: []string{"before"}},
+			Range: func(context.Context, string, int) (signoff.Landing, error) {
+				return signoff.Landing{}, history.ErrNotFound
+			}})
+		if err != nil || (v != nil) != tt.found {
+			t.Errorf("%s: found %t, want %t (%v)", tt.name, v != nil, tt.found, err)
+		}
+	}
+}
+
+// TestSeenHasABound has a review moved over merges of the base without end.
+func TestSeenHasABound(t *testing.T) {
+	t.Parallel()
+	c := answering(t, map[string]string{"/repos/acme/access/git/commits/merge": `{"sha": "merge", "parents": [{"sha": "merge"}, {"sha": "base"}]}`})
+	v := (&Evidence{client: c}).view(&gh.PullRequest{}, "content", nil, nil)
+	v.contents["merge"], v.previews["merge"] = "content", nil
+	why, _, err := v.whyNotSeen(t.Context(), &gh.PullRequestReview{CommitID: gh.String("merge"), SubmittedAt: at(1)})
+	if err != nil || why != "it is too far back to be followed" {
+		t.Errorf("why = %q, %v", why, err)
+	}
+}
+
+// TestATicketThatMoved is about which issue a ticket's number names.
+func TestATicketThatMoved(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, answer string
+		found        bool
+	}{
+		{"it", `{"number": 7, "state": "open", "user": {"login": "App[bot]"}}`, true},
+		{"one that was transferred", `{"number": 8, "state": "open", "user": {"login": "App[bot]"}}`, false},
+		{"somebody else's", `{"number": 7, "state": "open", "user": {"login": "mallory"}}`, false},
+		{"a pull request", `{"number": 7, "state": "open", "user": {"login": "App[bot]"}, "pull_request": {"url": "x"}}`, false},
+	} {
+		c := answering(t, map[string]string{"/repos/acme/access/issues/7": tt.answer})
+		got, err := c.Tickets("app[bot]").Read(t.Context(), 7)
+		if err != nil || (got != nil) != tt.found {
+			t.Errorf("%s: found %t, want %t (%v)", tt.name, got != nil, tt.found, err)
 		}
 	}
 }

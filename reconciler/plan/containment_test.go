@@ -127,3 +127,18 @@ func TestCoveredRevokeIsNotSettled(t *testing.T) {
 		t.Errorf("the revoke decides about %d items, want 1", len(items))
 	}
 }
+
+// TestRevokeCoveredByALiveGrantIsNotSettled has the table of a column granted by hand: the column stays
+// readable, so its revoke isn't settled.
+func TestRevokeCoveredByALiveGrantIsNotSettled(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	containing(w)
+	w.steps("C role/a", "A role/a +column/s.a.c", "live role/a column/s.a.c:SELECT", "run", "live role/a table/s.a:SELECT", "A role/a -column/s.a.c")
+	res := w.diff()
+	for _, s := range res.Settled {
+		if s.Item == plan.EntitlementItem(schemas.Key{Connection: name("role/a"), Target: name("column/s.a.c"), Privilege: "SELECT"}) {
+			t.Errorf("settled as %s", s.Token)
+		}
+	}
+}
