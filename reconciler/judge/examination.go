@@ -64,6 +64,8 @@ type Examination struct {
 	admits []schemas.FileChange
 	// worlds are what the documents want before the change, as far as earlier changes asked, and then after it.
 	worlds map[string]*excerpt.World
+	// holders are what the people who gain something hold, if that was read already.
+	holders *holders
 	// desired is the desired state before and after the change, by application, as far as the change touches it.
 	desired map[string][2]*plan.Desired
 	// descriptions are the connectors' static descriptions, by affected application.

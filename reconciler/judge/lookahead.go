@@ -330,6 +330,10 @@ func (a *lookahead) examine(ctx context.Context, w *waiting) (err error) {
 		close(w.verdict)
 	default:
 		w.record = w.examination.record(c)
+		// Whatever reads the merges before this one is read here: they change while this one is judged.
+		if w.examination.holders, err = a.judge.holders(ctx, w.examination, nil, now); err != nil {
+			return err
+		}
 		a.slots <- struct{}{}
 		a.judging.Go(func() {
 			w.err = a.judge.verdict(ctx, w.examination, w.prepared, w.record, now)

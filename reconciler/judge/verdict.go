@@ -31,9 +31,12 @@ func (j *Judge) judge(ctx context.Context, e *Examination, phase, baseCommit, he
 	ev.ContentDigest = e.Digest
 	ev.Beneficiaries = people
 	signoffs := signoff.Independent(ev, e.trust.Directory, people)
-	holders, err := j.holders(ctx, e, live, now)
-	if err != nil {
-		return nil, err
+	holders := e.holders
+	if holders == nil {
+		var err error
+		if holders, err = j.holders(ctx, e, live, now); err != nil {
+			return nil, err
+		}
 	}
 	evaluate := e.trust.engine.Evaluate
 	if e.onlyPolicy() {
