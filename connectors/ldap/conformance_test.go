@@ -320,7 +320,31 @@ func (a *tree) Hide(t connectortest.TB, n schemas.Name, hidden bool) bool {
 	if err := a.hand.ModifyDN(goldap.NewModifyDNRequest(rdn+","+from, rdn, true, to)); err != nil {
 		t.Fatalf("move %s to %s: %v", rdn, to, err)
 	}
+	if a.kind == "groupOfUniqueNames" {
+		a.awaitRename(t, rdn+","+from)
+	}
 	return true
+}
+
+// awaitRename waits until no group names an entry that was moved: OpenLDAP's overlay refint changes the values after it has
+// answered. The overlay memberof, which looks after groupOfNames, changes them before.
+func (a *tree) awaitRename(t connectortest.TB, dn string) {
+	t.Helper()
+	for {
+		res, err := a.hand.Search(goldap.NewSearchRequest(a.groups, goldap.ScopeWholeSubtree, goldap.NeverDerefAliases, 0, 0, false,
+			"(uniqueMember="+goldap.EscapeFilter(dn)+")", []string{"1.1"}, nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(res.Entries) == 0 {
+			return
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("groups still name %s", dn)
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 func (a *tree) Protected(t connectortest.TB) schemas.Name {
