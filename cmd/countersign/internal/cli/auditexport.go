@@ -36,10 +36,37 @@ const (
 // auditExportOptions configures audit export.
 type auditExportOptions struct {
 	*app
-	rows                           string // the format
-	output, manifest, since, until string
-	pseudonyms                     bool
-	asOf                           string
+	auditPeriod
+	rows             string // the format
+	output, manifest string
+	pseudonyms       bool
+}
+
+// auditPeriod limits what an audit is about.
+type auditPeriod struct{ since, until, asOf string }
+
+// flags adds the flags to a command whose result is called what.
+func (p *auditPeriod) flags(c *cobra.Command, what string) {
+	f := c.Flags()
+	f.StringVar(&p.since, "since", "", "only what took effect since this `INSTANT` or day")
+	f.StringVar(&p.until, "until", "", "only what took effect before this `INSTANT` or day")
+	f.StringVar(&p.asOf, "as-of", "", "repeat the "+what+" of an earlier `HEAD`: a hash, a record's number or an instant")
+}
+
+// limit sets the options by the flags.
+func (p *auditPeriod) limit(options *audit.ExportOptions) (err error) {
+	for _, d := range []struct {
+		flag, text string
+		into       *time.Time
+	}{{"since", p.since, &options.Since}, {"until", p.until, &options.Until}} {
+		if d.text == "" {
+			continue
+		}
+		if *d.into, err = parseTime(d.flag, d.text); err != nil {
+			return err
+		}
+	}
+	return asOfMoment(p.asOf, options)
 }
 
 func newAuditExportCommand(a *app) *cobra.Command {
@@ -65,9 +92,7 @@ that can't be proved is "unknown", never true.
 	f := c.Flags()
 	f.StringVar(&o.output, "output", "", "write rows to this `FILE` (default: standard output)")
 	f.StringVar(&o.manifest, "manifest", "", "write the complete manifest to this `FILE` (default: a summary on standard error)")
-	f.StringVar(&o.since, "since", "", "only what took effect since this `INSTANT` or day")
-	f.StringVar(&o.until, "until", "", "only what took effect before this `INSTANT` or day")
-	f.StringVar(&o.asOf, "as-of", "", "repeat the export of an earlier `HEAD`: a hash, a record's number or an instant")
+	o.flags(c, "export")
 	a.applicationFlag(c)
 	connectorFlagsIgnored(c)
 	f.BoolVar(&o.pseudonyms, "pseudonyms", false, "with --format records: replace texts that name a person")
@@ -84,20 +109,7 @@ func (o *auditExportOptions) run(ctx context.Context) (err error) {
 		o.rows = exportJSONLines
 	}
 	options := audit.ExportOptions{Format: o.rows, Application: o.application, Version: programVersion(), Out: o.Stdout}
-	for _, d := range []struct {
-		flag, text string
-		into       *time.Time
-	}{{"since", o.since, &options.Since}, {"until", o.until, &options.Until}} {
-		if d.text == "" {
-			continue
-		}
-		t, err := parseTime(d.flag, d.text)
-		if err != nil {
-			return err
-		}
-		*d.into = t
-	}
-	if err := asOfMoment(o.asOf, &options); err != nil {
+	if err := o.limit(&options); err != nil {
 		return err
 	}
 	if options.Key, err = o.proofKey(); err != nil {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,8 +17,9 @@ import (
 // auditPackageOptions configures audit package.
 type auditPackageOptions struct {
 	*app
-	output, since, until, asOf string
-	pack                       pack.Options
+	auditPeriod
+	output string
+	pack   pack.Options
 }
 
 func newAuditPackageCommand(a *app) *cobra.Command {
@@ -39,9 +39,7 @@ hashes of the records hold all the same.`,
 	}
 	f := c.Flags()
 	f.StringVar(&o.output, "output", "", "the `FOLDER` to make (required)")
-	f.StringVar(&o.since, "since", "", "only what took effect since this `INSTANT` or day")
-	f.StringVar(&o.until, "until", "", "only what took effect before this `INSTANT` or day")
-	f.StringVar(&o.asOf, "as-of", "", "repeat the package of an earlier `HEAD`: a hash, a record's number or an instant")
+	o.flags(c, "package")
 	f.StringVar(&o.pack.Person, "person", "", "only what this `LOGIN` asked for, approved, did or gains")
 	f.IntVar(&o.pack.Sample, "sample", 25, "how many grants, and how many removals, get a page (`NUMBER`)")
 	f.Uint64Var(&o.pack.Seed, "seed", 0, "draw the sample with this `NUMBER` (default: from the ledger's head)")
@@ -57,18 +55,7 @@ func (o *auditPackageOptions) run(ctx context.Context) (err error) {
 		return errors.New("--output: required (expected the name of a new folder)")
 	}
 	options := audit.ExportOptions{Application: o.application, Version: programVersion()}
-	for _, d := range []struct {
-		flag, text string
-		into       *time.Time
-	}{{"since", o.since, &options.Since}, {"until", o.until, &options.Until}} {
-		if d.text == "" {
-			continue
-		}
-		if *d.into, err = parseTime(d.flag, d.text); err != nil {
-			return err
-		}
-	}
-	if err := asOfMoment(o.asOf, &options); err != nil {
+	if err := o.limit(&options); err != nil {
 		return err
 	}
 	if options.Key, err = o.proofKey(); err != nil {
